@@ -1,0 +1,71 @@
+//! Everything that a routine of this crate can refuse.
+
+use core::fmt;
+
+/// Why a call was refused. The state it was made on is as it was before, unless the variant says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The rank asked for is 0.
+    RankZero,
+    /// Rows × columns, or a buffer length that follows from them, does not fit into `usize`.
+    TooLarge,
+    /// The scratch buffer has fewer elements than the plan needs, or the limit is below the least possible.
+    ScratchTooSmall {
+        /// `f32` elements needed.
+        needed: usize,
+    },
+    /// An output buffer has the wrong length.
+    OutputLength {
+        /// Elements expected.
+        expected: usize,
+    },
+    /// A block is not a whole number of rows, or both sides do not hold the same number of rows.
+    BlockNotWholeRows,
+    /// More rows were pushed than the matrix has.
+    TooManyRows,
+    /// A pass was ended before all rows were pushed.
+    MissingRows {
+        /// Rows that were pushed.
+        pushed: usize,
+    },
+    /// Rows pushed although no pass is wanted, or a result asked for while one is.
+    OutOfOrder,
+    /// The difference holds a NaN or an infinity; the extraction cannot go on.
+    NonFinite {
+        /// The first row that holds one.
+        row: usize,
+    },
+    /// The mode cannot work within the given number of reads.
+    TooFewReads {
+        /// Reads that it takes at least.
+        needed: u32,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RankZero => write!(f, "rank is 0, expected at least 1"),
+            Self::TooLarge => write!(f, "the matrix is too large for this machine's address range"),
+            Self::ScratchTooSmall { needed } => {
+                write!(f, "scratch is too small: {needed} f32 elements are needed")
+            }
+            Self::OutputLength { expected } => {
+                write!(f, "output buffer has the wrong length, expected {expected} elements")
+            }
+            Self::BlockNotWholeRows => {
+                write!(f, "a block must hold whole rows, the same number of both sides")
+            }
+            Self::TooManyRows => write!(f, "more rows were pushed than the matrix has"),
+            Self::MissingRows { pushed } => {
+                write!(f, "the pass ended after {pushed} rows, before the last row")
+            }
+            Self::OutOfOrder => write!(f, "calls out of order"),
+            Self::NonFinite { row } => write!(f, "NaN or infinity in row {row}"),
+            Self::TooFewReads { needed } => write!(f, "this mode needs at least {needed} reads"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}

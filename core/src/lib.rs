@@ -1,0 +1,40 @@
+//! The numbers of phlora: a LoRA adapter from the difference of two weight matrices.
+//!
+//! `no_std`, no allocation, no I/O, no clock, no thread. Every routine that needs memory takes it from
+//! the caller and has a `_scratch` twin (or a `scratch_len` method) that says how much, in `f32` elements.
+//!
+//! The entry point is [`Plan`]: it checks a shape and its [`Options`], says how much scratch and how many
+//! reads the extraction takes, and starts an [`Extractor`] that the caller feeds with blocks of rows:
+//!
+//! ```
+//! use phlora_core::{Dtype, Options, Plan, Rows, Shape};
+//!
+//! let shape = Shape { rows: 6, cols: 4 };
+//! let (base, tuned): ([u8; 96], Vec<u8>) = ([0; 96], (0..24).flat_map(|i| (i as f32).to_le_bytes()).collect());
+//! let plan = Plan::new(shape, &Options { rank: 2, ..Options::default() })?;
+//! let mut scratch = vec![0.0; plan.scratch_len()];
+//! let mut extractor = plan.start(&mut scratch)?;
+//! while extractor.wants_pass() {
+//!     // Any run of whole rows will do as a block; here all of them at once.
+//!     extractor.push(Rows::new(Dtype::F32, &base), Rows::new(Dtype::F32, &tuned))?;
+//!     extractor.end_pass()?;
+//! }
+//! let (mut a, mut b, mut sigma) = ([0.0; 2 * 4], [0.0; 6 * 2], [0.0; 2]);
+//! let report = extractor.finish(&mut a, &mut b, &mut sigma)?;
+//! assert!(report.energy() > 0.999_999); // the difference has rank 2
+//! # Ok::<(), phlora_core::Error>(())
+//! ```
+#![no_std]
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod delta;
+mod dtype;
+mod error;
+mod extract;
+mod options;
+
+pub use delta::Delta;
+pub use dtype::{Dtype, Rows};
+pub use error::Error;
+pub use extract::{Extractor, Part, Plan, Report};
+pub use options::{Mode, Options, Shape};

@@ -1,0 +1,50 @@
+//! What the caller asks of an extraction.
+
+/// Shape of a weight matrix, stored row after row (a linear layer has `rows` = out, `cols` = in).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub cols: usize,
+}
+
+/// How the factors are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Mode {
+    /// [`Mode::Exact`] where the narrow side and the scratch limit allow it, else [`Mode::MultiRead`].
+    #[default]
+    Auto,
+    /// One-sided Jacobi over the whole difference: one read, scratch for the whole matrix.
+    Exact,
+    /// Block Lanczos with kept products: several reads, scratch for the Krylov basis.
+    MultiRead,
+    /// Merge-and-truncate: each block is seen once (or twice, when two reads are allowed).
+    StreamOnce,
+}
+
+/// Options of an extraction; start from [`Options::default`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// Rank of the factors; at least 1, capped to min(rows, cols). Default 32.
+    pub rank: usize,
+    /// How the factors are found. Default [`Mode::Auto`].
+    pub mode: Mode,
+    /// Multi-read: stop when another read is expected to add less than this share of the energy kept so
+    /// far. Smaller reads more often. Default 5e-4.
+    pub tolerance: f64,
+    /// Most reads of the matrix. Default 32.
+    pub max_reads: u32,
+    /// Most scratch in `f32` elements; the modes use less depth to fit. Default: no limit.
+    pub max_scratch: usize,
+    /// Row ranges that may be pushed from different threads; each costs scratch for one product block.
+    /// The result depends on this number, so derive it from the shape, never from the thread count.
+    /// Default 1.
+    pub parts: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { rank: 32, mode: Mode::Auto, tolerance: 5e-4, max_reads: 32, max_scratch: usize::MAX, parts: 1 }
+    }
+}
