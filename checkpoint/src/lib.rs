@@ -1,0 +1,1 @@
+//! LoRA extraction from whole checkpoints.

@@ -1,0 +1,2 @@
+//! The `phlora` command.
+fn main() {}
