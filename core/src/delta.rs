@@ -12,3 +12,13 @@ pub struct Delta {
     /// First row that holds such an entry.
     pub first_non_finite_row: Option<usize>,
 }
+
+impl Delta {
+    /// Adds the measurements of rows that come later.
+    pub fn merge(&mut self, later: &Self) {
+        self.sum_squares += later.sum_squares;
+        self.max_abs = self.max_abs.max(later.max_abs);
+        self.non_finite += later.non_finite;
+        self.first_non_finite_row = self.first_non_finite_row.or(later.first_non_finite_row);
+    }
+}

@@ -27,14 +27,26 @@
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod convert;
 mod delta;
 mod dtype;
 mod error;
 mod extract;
+mod jacobi;
+pub mod kernel;
 mod options;
+mod orthonormal;
+mod panels;
+mod random;
+mod ritz;
+mod scratch;
 
+pub use convert::{decode, encode};
 pub use delta::Delta;
 pub use dtype::{Dtype, Rows};
 pub use error::Error;
 pub use extract::{Extractor, Part, Plan, Report};
+pub use jacobi::{Svd, Sweeps, jacobi_svd};
+pub use kernel::Kernel;
 pub use options::{Mode, Options, Shape};
+pub use scratch::Scratch;

@@ -37,6 +37,8 @@ pub struct Options {
     pub max_reads: u32,
     /// Most scratch in `f32` elements; the modes use less depth to fit. Default: no limit.
     pub max_scratch: usize,
+    /// Multi-read: width of a block, 8 or 16; 0, the default, chooses by the rank.
+    pub width: usize,
     /// Row ranges that may be pushed from different threads; each costs scratch for one product block.
     /// The result depends on this number, so derive it from the shape, never from the thread count.
     /// Default 1.
@@ -45,6 +47,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rank: 32, mode: Mode::Auto, tolerance: 5e-4, max_reads: 32, max_scratch: usize::MAX, parts: 1 }
+        Self {
+            rank: 32,
+            mode: Mode::Auto,
+            tolerance: 5e-4,
+            max_reads: 32,
+            max_scratch: usize::MAX,
+            width: 0,
+            parts: 1,
+        }
     }
 }

@@ -1,0 +1,41 @@
+//! Between storage formats and f32, for whoever writes or checks factors.
+
+use crate::{Dtype, Error, Kernel, Rows};
+
+/// Decodes `rows` into `out`, which has exactly as many elements.
+///
+/// # Errors
+/// [`Error::OutputLength`]; nothing is written.
+pub fn decode(rows: Rows<'_>, out: &mut [f32]) -> Result<(), Error> {
+    let bytes = rows.dtype.row_bytes(1).unwrap_or(1);
+    let expected = rows.bytes.len() / bytes;
+    if out.len() != expected || !rows.bytes.len().is_multiple_of(bytes) {
+        return Err(Error::OutputLength { expected });
+    }
+    Kernel::detect().decode(rows, out);
+    Ok(())
+}
+
+/// Encodes `values` as `dtype` into `out`, rounding to nearest, ties to even; what is beyond the range of
+/// the format becomes infinite. `out` has exactly the bytes of as many elements.
+///
+/// # Errors
+/// [`Error::OutputLength`], in bytes; nothing is written.
+pub fn encode(values: &[f32], dtype: Dtype, out: &mut [u8]) -> Result<(), Error> {
+    let expected = dtype.row_bytes(values.len()).ok_or(Error::TooLarge)?;
+    if out.len() != expected {
+        return Err(Error::OutputLength { expected });
+    }
+    match dtype {
+        Dtype::F32 => write(values, out, f32::to_le_bytes),
+        Dtype::F16 => write(values, out, |x| half::f16::from_f32(x).to_le_bytes()),
+        Dtype::Bf16 => write(values, out, |x| half::bf16::from_f32(x).to_le_bytes()),
+    }
+    Ok(())
+}
+
+fn write<const N: usize>(values: &[f32], out: &mut [u8], encode: impl Fn(f32) -> [u8; N]) {
+    for (bytes, &value) in out.as_chunks_mut::<N>().0.iter_mut().zip(values) {
+        *bytes = encode(value);
+    }
+}

@@ -1,0 +1,128 @@
+//! The last step of every mode: from a subspace and the products with it to lora_a and lora_b.
+
+use crate::{Error, Kernel, Shape, panels, panels::STRIP};
+
+/// The caller's output buffers.
+pub struct Outputs<'o> {
+    /// lora_a, rank × cols.
+    pub a: &'o mut [f32],
+    /// lora_b, rows × rank.
+    pub b: &'o mut [f32],
+    /// rank elements.
+    pub singular_values: &'o mut [f32],
+}
+
+impl Outputs<'_> {
+    /// Checks the lengths for factors of `shape` and `rank`.
+    pub fn check(&self, shape: Shape, rank: usize) -> Result<(), Error> {
+        for (len, rows) in
+            [(self.a.len(), shape.cols), (self.b.len(), shape.rows), (self.singular_values.len(), 1)]
+        {
+            let expected = rows.checked_mul(rank).ok_or(Error::TooLarge)?;
+            if len != expected {
+                return Err(Error::OutputLength { expected });
+            }
+        }
+        Ok(())
+    }
+
+    /// Factors of the zero matrix.
+    pub fn fill_zero(&mut self) {
+        self.a.fill(0.0);
+        self.b.fill(0.0);
+        self.singular_values.fill(0.0);
+    }
+
+    /// Writes B = Y·W·Σ^-½ and A = (Q·W·Σ^½)ᵀ, where the columns of W are orthonormal and σⱼ = ‖Y·wⱼ‖ is
+    /// measured on what was computed. `vectors` holds W by columns of `size` elements; directions beyond
+    /// `found` get zeros. True singular values are `unscale` times those of Y.
+    ///
+    /// Returns Σσ².
+    pub fn write<const W: usize>(
+        &mut self,
+        kernel: Kernel,
+        shape: Shape,
+        space: Space<'_>,
+        unscale: f32,
+    ) -> f64 {
+        let rank = self.singular_values.len();
+        let Space { right, left, vectors, size, found } = space;
+        let w = |k: usize, j: usize| if j < found { vectors[j * size + k] } else { 0.0 };
+        let mut kept = 0.0;
+        for first in (0..rank).step_by(W) {
+            let columns = W.min(rank - first);
+            let shifted = |k: usize, j: usize| w(k, first + j);
+            let mut squares = [0.0_f64; W];
+            panels::combine::<W>(kernel, shape.rows, left, columns, shifted, |i, _, values| {
+                self.b[i * rank + first..][..columns].copy_from_slice(values);
+                for (sum, &value) in squares.iter_mut().zip(values) {
+                    *sum += f64::from(value) * f64::from(value);
+                }
+            });
+            let mut root = [0.0_f32; W];
+            let mut inverse = [0.0_f32; W];
+            for j in 0..columns {
+                let sigma = libm::sqrt(squares[j]);
+                let scaled = sigma * f64::from(unscale);
+                self.singular_values[first + j] = scaled as f32;
+                kept += scaled * scaled;
+                if sigma > 0.0 {
+                    root[j] = libm::sqrt(scaled) as f32;
+                    inverse[j] = (libm::sqrt(scaled) / sigma) as f32;
+                }
+            }
+            for row in self.b.chunks_exact_mut(rank) {
+                row[first..][..columns].iter_mut().zip(&inverse).for_each(|(b, f)| *b *= f);
+            }
+            panels::combine::<W>(kernel, shape.cols, right, columns, shifted, |j, _, values| {
+                for (k, (&value, root)) in values.iter().zip(&root).enumerate() {
+                    self.a[(first + k) * shape.cols + j] = value * root;
+                }
+            });
+        }
+        kept
+    }
+
+    /// Writes B = U·Σ^½ and A = (V·Σ^½)ᵀ from panels of U (rows × …) and of V·Σ (cols × …), at least rank
+    /// columns of each. True singular values are `unscale` times those of V·Σ.
+    ///
+    /// Returns Σσ².
+    pub fn write_pair<const W: usize>(&mut self, shape: Shape, u: &[f32], v: &[f32], unscale: f32) -> f64 {
+        let rank = self.singular_values.len();
+        let column = |panels: &[f32], rows: usize, j: usize, i: usize| panels[(j / W * rows + i) * W + j % W];
+        let mut kept = 0.0;
+        for j in 0..rank {
+            let squares: f64 =
+                (0..shape.cols).map(|i| f64::from(column(v, shape.cols, j, i))).map(|x| x * x).sum();
+            let sigma = libm::sqrt(squares);
+            let scaled = sigma * f64::from(unscale);
+            let root = libm::sqrt(scaled) as f32;
+            let inverse = if sigma > 0.0 { (libm::sqrt(scaled) / sigma) as f32 } else { 0.0 };
+            self.singular_values[j] = scaled as f32;
+            kept += scaled * scaled;
+            for i in 0..shape.rows {
+                self.b[i * rank + j] = column(u, shape.rows, j, i) * root;
+            }
+            for i in 0..shape.cols {
+                self.a[j * shape.cols + i] = column(v, shape.cols, j, i) * inverse;
+            }
+        }
+        kept
+    }
+}
+
+/// A subspace of the right side and the products with it, both in panels.
+pub struct Space<'a> {
+    /// Q: cols × size, orthonormal columns.
+    pub right: &'a [f32],
+    /// Y = Δ·Q: rows × size.
+    pub left: &'a [f32],
+    /// W by columns of `size` elements.
+    pub vectors: &'a [f32],
+    /// Dimension of the space.
+    pub size: usize,
+    /// Columns of W that exist.
+    pub found: usize,
+}
+
+const _: () = assert!(STRIP >= 16, "a strip holds at least one panel's width");

@@ -1,0 +1,373 @@
+//! Multi-read mode: block Lanczos on G = ΔᵀΔ with a kept basis Q and kept products Y = Δ·Q.
+//!
+//! A read multiplies the newest block Qⱼ from both sides: Yⱼ = Δ·Qⱼ is kept, Zⱼ = Δᵀ·Yⱼ made orthonormal to
+//! all of Q is the next block. The Gram matrix YᵀY gives the energy that the space captures so far; its
+//! eigenvectors give the best rank-r approximation within the space (Musco and Musco 2015).
+//!
+//! Each half of a read is one step of the Krylov recurrence. The last read leaves the second half out, and
+//! where it turns out not to be the last, one read makes up for it from the kept Y.
+
+use super::{
+    Report,
+    factors::{Outputs, Space},
+    pass::{BlockPart, Progress, Strip, Work, deal, strip_len},
+    plan::{MAX_PARTS, Plan, strip_scratch},
+};
+use crate::{
+    Delta, Error, Kernel, Rows, Shape,
+    jacobi::{Svd, Sweeps},
+    orthonormal::orthonormalize,
+    panels,
+    random::uniform,
+    ritz::{refine, ritz},
+    scratch::{Scratch, take},
+};
+
+/// Largest |Δᵢⱼ| outside this range would overflow or underflow in Δᵀ·Δ: the entries are scaled then.
+const SAFE: core::ops::Range<f32> = 1e-6..4e3;
+
+/// Sweeps that estimate the captured energy: eigenvalues are good to the square of the tolerance.
+const ESTIMATE: Sweeps = Sweeps { tolerance: 1e-2, most: 6 };
+
+/// A block of which less than this is new brings only rounding errors: the space is invariant.
+const NOTHING_NEW: f32 = 2e-5;
+
+/// Block width for a rank.
+pub const fn default_width(rank: usize) -> usize {
+    if rank > 64 { 16 } else { 8 }
+}
+
+/// Blocks of the basis that a rank takes at most.
+pub const fn depth(rank: usize, width: usize) -> usize {
+    (3 * rank + 64).div_ceil(width)
+}
+
+pub fn scratch(plan: &Plan) -> Scratch {
+    let Shape { rows, cols } = plan.shape;
+    let size = Scratch::matrix(plan.depth, plan.width);
+    let panel = |rows: usize| Scratch::matrix(rows, plan.width);
+    panel(rows)
+        .and(panel(cols))
+        .times(plan.depth)
+        .and(panel(cols).and(strip_scratch(cols)).times(plan.parts))
+        .and(size)
+        .and(size.len().map_or(Scratch::OVERFLOW, |size| Scratch::matrix(size, size)).times(2))
+}
+
+/// What the captured energy says about going on.
+#[derive(Debug, Clone, Copy)]
+struct Outlook {
+    /// Share of the captured energy that further blocks are expected to add.
+    remaining: f64,
+    /// The same after one more block.
+    after_next: f64,
+}
+
+/// The state of a multi-read extraction.
+#[derive(Debug)]
+pub struct Krylov<'s, const W: usize> {
+    kernel: Kernel,
+    shape: Shape,
+    rank: usize,
+    tolerance: f64,
+    max_reads: u32,
+    depth: usize,
+    parts: usize,
+    /// Basis: panels of cols × W; the block in work is panel `blocks`.
+    q: &'s mut [f32],
+    /// Products: panels of rows × W.
+    y: &'s mut [f32],
+    /// One panel of cols × W per part.
+    z: &'s mut [f32],
+    strips: &'s mut [f32],
+    /// YᵀY, symmetric, leading dimension depth·W.
+    gram: &'s mut [f32],
+    /// Eigenvectors of the Gram matrix, by columns.
+    vectors: &'s mut [f32],
+    sigma: &'s mut [f32],
+    progress: [Progress; MAX_PARTS],
+    /// Blocks of which Y is known.
+    blocks: usize,
+    work: Work,
+    measured: bool,
+    delta: Delta,
+    scale: f32,
+    reads: u32,
+    kept: f64,
+    gain: f64,
+    outcome: Option<Outcome>,
+    failed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Outcome {
+    converged: bool,
+    sweeps: u32,
+    found: usize,
+}
+
+impl<'s, const W: usize> Krylov<'s, W> {
+    pub fn new(plan: &Plan, mut scratch: &'s mut [f32]) -> Self {
+        let Shape { rows, cols } = plan.shape;
+        let size = plan.depth * W;
+        let mut state = Self {
+            kernel: plan.kernel,
+            shape: plan.shape,
+            rank: plan.rank,
+            tolerance: plan.tolerance,
+            max_reads: plan.max_reads,
+            depth: plan.depth,
+            parts: plan.parts,
+            q: take(&mut scratch, size * cols),
+            y: take(&mut scratch, size * rows),
+            z: take(&mut scratch, plan.parts * cols * W),
+            strips: take(&mut scratch, plan.parts * strip_len(cols).unwrap_or(0)),
+            gram: take(&mut scratch, size * size),
+            vectors: take(&mut scratch, size * size),
+            sigma: take(&mut scratch, size),
+            progress: [Progress::default(); MAX_PARTS],
+            blocks: 0,
+            work: if plan.depth == 1 || plan.max_reads == 1 { Work::Forward } else { Work::Both },
+            measured: false,
+            delta: Delta::default(),
+            scale: 1.0,
+            reads: 0,
+            kept: 0.0,
+            gain: 0.0,
+            outcome: None,
+            failed: false,
+        };
+        let start = &mut state.q[..cols * W];
+        start.iter_mut().enumerate().for_each(|(i, x)| *x = uniform(i as u64));
+        orthonormalize::<W>(state.kernel, cols, &[], start);
+        state.prepare_pass();
+        if rows == 0 || cols == 0 {
+            state.outcome = Some(Outcome { converged: true, sweeps: 0, found: 0 });
+        }
+        state
+    }
+
+    pub fn wants_pass(&self) -> bool {
+        self.outcome.is_none() && !self.failed
+    }
+
+    pub fn reads(&self) -> u32 {
+        self.reads
+    }
+
+    pub fn delta(&self) -> Delta {
+        self.delta
+    }
+
+    /// Clears what the next pass sums into.
+    fn prepare_pass(&mut self) {
+        self.progress = [Progress::default(); MAX_PARTS];
+        let panel = self.shape.rows * W;
+        if self.work != Work::Backward {
+            self.y[self.blocks * panel..][..panel].fill(0.0);
+        }
+        self.z.fill(0.0);
+    }
+
+    /// Panel of the basis that is in work.
+    fn current(&self) -> usize {
+        if self.work == Work::Backward { self.blocks - 1 } else { self.blocks }
+    }
+
+    pub fn parts(&mut self) -> impl Iterator<Item = BlockPart<'_, W>> {
+        let Shape { rows, cols } = self.shape;
+        let current = self.current();
+        let height = rows.div_ceil(self.parts).max(1);
+        let wanted = if self.wants_pass() { self.parts } else { 0 };
+        let (kernel, scale, work, measure) = (self.kernel, self.scale, self.work, !self.measured);
+        let x = &self.q[current * cols * W..][..cols * W];
+        let y = self.y[current * rows * W..][..rows * W].chunks_mut(height * W);
+        let z = self.z.chunks_mut((cols * W).max(1));
+        let strips = self.strips.chunks_mut(strip_len(cols).unwrap_or(0).max(1));
+        let outputs = y.zip(z).zip(strips).zip(&mut self.progress);
+        outputs.take(wanted).enumerate().map(move |(i, (((y, z), buffer), progress))| {
+            let start = i * height;
+            let strip = Strip { kernel, cols, scale, buffer };
+            BlockPart { work, measure, x, rows: start..(start + height).min(rows), y, z, strip, progress }
+        })
+    }
+
+    pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
+        if !self.wants_pass() {
+            return Err(Error::OutOfOrder);
+        }
+        let cols = self.shape.cols;
+        deal(self.parts(), base, tuned, cols)
+    }
+
+    pub fn end_pass(&mut self) -> Result<(), Error> {
+        if !self.wants_pass() {
+            return Err(Error::OutOfOrder);
+        }
+        let pushed = self.progress.iter().map(|part| part.done).sum();
+        if pushed < self.shape.rows {
+            return Err(Error::MissingRows { pushed });
+        }
+        self.reads += 1;
+        if !self.measured && !self.take_measurements()? {
+            return Ok(());
+        }
+        if self.work != Work::Forward {
+            self.sum_parts();
+        }
+        if self.work != Work::Backward {
+            self.blocks += 1;
+            self.extend_gram();
+        }
+        self.decide().inspect_err(|_| self.failed = true)
+    }
+
+    /// After the first read: refuses what is not finite, ends where nothing differs, and scales what would
+    /// leave the range of f32. Says whether the products of this pass can be used.
+    fn take_measurements(&mut self) -> Result<bool, Error> {
+        self.measured = true;
+        self.delta = Delta::default();
+        for part in &self.progress {
+            self.delta.merge(&part.delta);
+        }
+        if let Some(row) = self.delta.first_non_finite_row {
+            self.failed = true;
+            return Err(Error::NonFinite { row });
+        }
+        if self.delta.max_abs == 0.0 {
+            self.outcome = Some(Outcome { converged: true, sweeps: 0, found: 0 });
+            return Ok(false);
+        }
+        if !SAFE.contains(&self.delta.max_abs) {
+            // Within f32 even for subnormal entries: the largest comes near 2⁻²⁰ at least.
+            let power = (-libm::ilogbf(self.delta.max_abs)).clamp(-126, 126);
+            self.scale = libm::ldexpf(1.0, power);
+            self.prepare_pass();
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn sum_parts(&mut self) {
+        let (total, parts) = self.z.split_at_mut(self.shape.cols * W);
+        for part in parts.chunks_exact(total.len()) {
+            total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+        }
+    }
+
+    /// Adds the rows and columns of the newest block to YᵀY.
+    fn extend_gram(&mut self) {
+        let (panel, ld) = (self.shape.rows * W, self.depth * W);
+        let last = self.blocks - 1;
+        for block in 0..self.blocks {
+            let tile = panels::cross::<W>(
+                self.kernel,
+                &self.y[block * panel..][..panel],
+                &self.y[last * panel..][..panel],
+            );
+            for (i, row) in tile.iter().enumerate() {
+                for (j, &value) in row.iter().enumerate() {
+                    self.gram[(block * W + i) * ld + last * W + j] = value;
+                    self.gram[(last * W + j) * ld + block * W + i] = value;
+                }
+            }
+        }
+    }
+
+    /// Ends, or sets up the next pass.
+    fn decide(&mut self) -> Result<(), Error> {
+        let (depth, reads_left) = (self.depth, self.max_reads.saturating_sub(self.reads));
+        if self.work != Work::Backward {
+            let outlook = self.estimate()?;
+            let full = self.blocks == depth;
+            if outlook.remaining <= self.tolerance {
+                return self.conclude(true);
+            }
+            if full || reads_left == 0 || (self.work == Work::Forward && reads_left < 2) {
+                return self.conclude(self.blocks * W >= self.shape.rows.min(self.shape.cols) + W);
+            }
+            if self.work == Work::Forward {
+                self.work = Work::Backward;
+                self.prepare_pass();
+                return Ok(());
+            }
+            self.work = if outlook.after_next <= self.tolerance { Work::Forward } else { Work::Both };
+        } else {
+            self.work = Work::Both;
+        }
+        if self.blocks + 1 == depth || reads_left == 1 {
+            self.work = Work::Forward;
+        }
+        let cols = self.shape.cols;
+        let (basis, free) = self.q.split_at_mut(self.blocks * cols * W);
+        let next = &mut free[..cols * W];
+        next.copy_from_slice(&self.z[..cols * W]);
+        if orthonormalize::<W>(self.kernel, cols, basis, next) < NOTHING_NEW {
+            return self.conclude(true);
+        }
+        self.prepare_pass();
+        Ok(())
+    }
+
+    /// The energy captured so far, and how its gains shrink from block to block.
+    fn estimate(&mut self) -> Result<Outlook, Error> {
+        let size = self.blocks * W;
+        if size < self.rank {
+            return Ok(Outlook { remaining: f64::INFINITY, after_next: f64::INFINITY });
+        }
+        self.decompose(ESTIMATE)?;
+        let kept =
+            self.sigma[..self.rank.min(size)].iter().map(|&s| f64::from(s) * f64::from(s)).sum::<f64>();
+        let (gain, before) = (kept - self.kept, self.gain);
+        let first = self.kept == 0.0;
+        (self.kept, self.gain) = (kept, if first { 0.0 } else { gain });
+        let total = self.delta.sum_squares * f64::from(self.scale) * f64::from(self.scale);
+        // No rank keeps more than everything.
+        let bound = (total - kept).max(0.0) / kept;
+        let ratio = if before > 0.0 { (gain / before).clamp(0.05, 0.95) } else { 0.5 };
+        let remaining = if first { f64::INFINITY } else { gain.max(0.0) * ratio / (1.0 - ratio) / kept };
+        Ok(Outlook { remaining: remaining.min(bound), after_next: (remaining * ratio).min(bound) })
+    }
+
+    fn decompose(&mut self, sweeps: Sweeps) -> Result<Svd, Error> {
+        let size = self.blocks * W;
+        ritz(self.kernel, self.gram, self.depth * W, size, self.vectors, self.sigma, sweeps)
+    }
+
+    fn conclude(&mut self, converged: bool) -> Result<(), Error> {
+        let size = self.blocks * W;
+        let first = self.decompose(ESTIMATE)?;
+        let found = first.rank;
+        let svd = refine(self.kernel, size, found, self.vectors, self.sigma, Sweeps::default())?;
+        self.outcome =
+            Some(Outcome { converged: converged && svd.converged, sweeps: first.sweeps + svd.sweeps, found });
+        Ok(())
+    }
+
+    pub fn finish(self, outputs: &mut Outputs<'_>) -> Result<Report, Error> {
+        let outcome = self.outcome.ok_or(Error::OutOfOrder)?;
+        outputs.check(self.shape, self.rank)?;
+        let size = self.blocks * W;
+        let space = Space {
+            right: &self.q[..size * self.shape.cols],
+            left: &self.y[..size * self.shape.rows],
+            vectors: self.vectors,
+            size,
+            found: outcome.found,
+        };
+        let kept = if outcome.found == 0 {
+            outputs.fill_zero();
+            0.0
+        } else {
+            outputs.write::<W>(self.kernel, self.shape, space, 1.0 / self.scale)
+        };
+        Ok(Report {
+            rank: self.rank,
+            delta: self.delta,
+            kept,
+            reads: self.reads,
+            converged: outcome.converged,
+            sweeps: outcome.sweeps,
+        })
+    }
+}

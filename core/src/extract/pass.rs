@@ -1,0 +1,262 @@
+//! One read of the rows: decode, subtract, measure, and multiply by a thin block from both sides.
+
+use core::ops::Range;
+
+use super::plan::MAX_PARTS;
+use crate::{Delta, Error, Kernel, Rows, kernel::Strided};
+
+/// Columns per tile: a tile of decoded rows and its piece of the block stay in the first-level cache.
+pub const TILE: usize = 128;
+
+/// Rows that are decoded together: more rows spread the traffic of Z over more work, but the decoded strip
+/// should stay in the second-level cache.
+pub const fn strip_rows(cols: usize) -> usize {
+    if cols <= 64 {
+        8
+    } else if cols <= 8192 {
+        24
+    } else {
+        12
+    }
+}
+
+/// `f32` elements of a decoded strip: whole tiles.
+pub const fn strip_len(cols: usize) -> Option<usize> {
+    match cols.div_ceil(TILE).checked_mul(TILE) {
+        Some(width) => width.checked_mul(strip_rows(cols)),
+        None => None,
+    }
+}
+
+/// Which products a read computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Y = Δ·X and Z += Δᵀ·Y.
+    Both,
+    /// Y = Δ·X alone.
+    Forward,
+    /// Z += Δᵀ·Y alone, for a Y that was computed before.
+    Backward,
+}
+
+/// How far a part has come.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Progress {
+    /// Rows pushed in this pass.
+    pub done: usize,
+    /// Measurements of its rows.
+    pub delta: Delta,
+}
+
+/// One row range of a pass; see [`Extractor::parts`](crate::Extractor::parts).
+#[derive(Debug)]
+pub struct Part<'p>(Kind<'p>);
+
+#[derive(Debug)]
+enum Kind<'p> {
+    Block8(BlockPart<'p, 8>),
+    Block16(BlockPart<'p, 16>),
+    Whole(&'p mut (dyn Whole + 'p)),
+}
+
+impl Part<'_> {
+    /// Rows of the matrix that belong to this part.
+    pub fn rows(&self) -> Range<usize> {
+        match &self.0 {
+            Kind::Block8(part) => part.rows.clone(),
+            Kind::Block16(part) => part.rows.clone(),
+            Kind::Whole(state) => 0..state.row_count(),
+        }
+    }
+
+    /// The next rows of this part, both sides.
+    ///
+    /// # Errors
+    /// As [`Extractor::push`](crate::Extractor::push).
+    pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
+        match &mut self.0 {
+            Kind::Block8(part) => part.push(base, tuned),
+            Kind::Block16(part) => part.push(base, tuned),
+            Kind::Whole(state) => state.push_rows(base, tuned),
+        }
+    }
+}
+
+impl<'p> From<BlockPart<'p, 8>> for Part<'p> {
+    fn from(part: BlockPart<'p, 8>) -> Self {
+        Self(Kind::Block8(part))
+    }
+}
+
+impl<'p> From<BlockPart<'p, 16>> for Part<'p> {
+    fn from(part: BlockPart<'p, 16>) -> Self {
+        Self(Kind::Block16(part))
+    }
+}
+
+/// A mode that takes its rows in one sequence.
+pub trait Whole: core::fmt::Debug + Send {
+    /// Rows of the matrix.
+    fn row_count(&self) -> usize;
+    /// The next rows, both sides.
+    fn push_rows(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error>;
+}
+
+impl<'p> From<&'p mut (dyn Whole + 'p)> for Part<'p> {
+    fn from(state: &'p mut (dyn Whole + 'p)) -> Self {
+        Self(Kind::Whole(state))
+    }
+}
+
+/// How many rows of `cols` entries both sides of a block hold, at most `left`.
+pub fn count_rows(base: Rows<'_>, tuned: Rows<'_>, cols: usize, left: usize) -> Result<usize, Error> {
+    let count = |rows: Rows<'_>| match rows.dtype.row_bytes(cols) {
+        Some(bytes) if rows.bytes.len().is_multiple_of(bytes) => Ok(rows.bytes.len() / bytes),
+        _ => Err(Error::BlockNotWholeRows),
+    };
+    let rows = count(base)?;
+    if rows != count(tuned)? {
+        return Err(Error::BlockNotWholeRows);
+    }
+    if rows > left { Err(Error::TooManyRows) } else { Ok(rows) }
+}
+
+/// Entries `start`… of a run of rows, `len` of them.
+fn entries(rows: Rows<'_>, start: usize, len: usize) -> Rows<'_> {
+    let at = |entry: usize| rows.dtype.row_bytes(entry).unwrap_or(usize::MAX);
+    Rows { bytes: rows.bytes.get(at(start)..at(start + len)).unwrap_or_default(), ..rows }
+}
+
+/// Decodes row `row` of a block as a whole into `out` (`cols` elements).
+pub fn whole_row(kernel: Kernel, base: Rows<'_>, tuned: Rows<'_>, row: usize, out: &mut [f32]) {
+    let (start, cols) = (row * out.len(), out.len());
+    kernel.difference(entries(base, start, cols), entries(tuned, start, cols), out);
+}
+
+/// A run of decoded rows of the difference, in tiles: [tile][row][column].
+#[derive(Debug)]
+pub struct Strip<'p> {
+    pub kernel: Kernel,
+    pub cols: usize,
+    /// Factor on every entry.
+    pub scale: f32,
+    /// [`strip_len`] elements.
+    pub buffer: &'p mut [f32],
+}
+
+impl Strip<'_> {
+    /// First column and width of each tile.
+    fn tiles(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let cols = self.cols;
+        (0..cols).step_by(TILE).map(move |first| (first, TILE.min(cols - first)))
+    }
+
+    /// Decodes rows `first`… of a block, `rows` of them, at most [`strip_rows`]. With `measure`, adds them
+    /// to the measurements as the matrix's rows from the given one on.
+    pub fn decode(
+        &mut self,
+        (base, tuned): (Rows<'_>, Rows<'_>),
+        first: usize,
+        rows: usize,
+        mut measure: Option<(usize, &mut Delta)>,
+    ) {
+        let height = strip_rows(self.cols);
+        for i in 0..rows {
+            for (column, width) in self.tiles() {
+                let start = (first + i) * self.cols + column;
+                let out = &mut self.buffer[column * height + i * TILE..][..width];
+                self.kernel.difference(entries(base, start, width), entries(tuned, start, width), out);
+                if let Some((row, delta)) = &mut measure {
+                    self.kernel.measure(out, *row + i, delta);
+                }
+                if self.scale != 1.0 {
+                    out.iter_mut().for_each(|x| *x *= self.scale);
+                }
+            }
+        }
+    }
+
+    /// Y += D·X for the decoded rows D and a panel X of cols × `W`.
+    pub fn forward<const W: usize>(&self, rows: usize, x: &[f32], y: &mut [f32]) {
+        for (first, width) in self.tiles() {
+            self.kernel.product::<W>(self.tile(first), rows, width, &x[first * W..][..width * W], y);
+        }
+    }
+
+    /// Z += Dᵀ·Y for the decoded rows D; Z is a panel of cols × `W`.
+    pub fn backward<const W: usize>(&self, rows: usize, y: &[f32], z: &mut [f32]) {
+        for (first, width) in self.tiles() {
+            let z = &mut z[first * W..][..width * W];
+            self.kernel.product::<W>(self.tile(first).transposed(), width, rows, y, z);
+        }
+    }
+
+    fn tile(&self, first: usize) -> Strided<'_> {
+        let height = strip_rows(self.cols);
+        Strided::row_major(&self.buffer[first * height..][..height * TILE], TILE)
+    }
+}
+
+/// One row range of a pass over a panel of width `W`.
+#[derive(Debug)]
+pub struct BlockPart<'p, const W: usize> {
+    pub work: Work,
+    /// Whether this pass also measures the difference.
+    pub measure: bool,
+    /// The block X, one panel of `cols` × `W`.
+    pub x: &'p [f32],
+    pub rows: Range<usize>,
+    /// Y of these rows, `rows` × `W`.
+    pub y: &'p mut [f32],
+    /// Z summed over these rows, `cols` × `W`.
+    pub z: &'p mut [f32],
+    pub strip: Strip<'p>,
+    pub progress: &'p mut Progress,
+}
+
+impl<const W: usize> BlockPart<'_, W> {
+    /// The next rows of this part, both sides.
+    pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
+        let count = count_rows(base, tuned, self.strip.cols, self.rows.len() - self.progress.done)?;
+        let height = strip_rows(self.strip.cols);
+        for first in (0..count).step_by(height) {
+            let rows = height.min(count - first);
+            let row = self.rows.start + self.progress.done;
+            let measure = self.measure.then_some((row, &mut self.progress.delta));
+            self.strip.decode((base, tuned), first, rows, measure);
+            let y = &mut self.y[self.progress.done * W..][..rows * W];
+            if self.work != Work::Backward {
+                self.strip.forward::<W>(rows, self.x, y);
+            }
+            if self.work != Work::Forward {
+                self.strip.backward::<W>(rows, y, self.z);
+            }
+            self.progress.done += rows;
+        }
+        Ok(())
+    }
+}
+
+/// Deals a block of rows out to the parts that they belong to, in order.
+pub fn deal<'p, const W: usize>(
+    parts: impl Iterator<Item = BlockPart<'p, W>>,
+    base: Rows<'_>,
+    tuned: Rows<'_>,
+    cols: usize,
+) -> Result<(), Error> {
+    let count = count_rows(base, tuned, cols, usize::MAX)?;
+    let mut first = 0;
+    // Nothing of a refused block is used, so the room is counted before the first row.
+    let mut parts: heapless::Vec<_, MAX_PARTS> = parts.collect();
+    let room: usize = parts.iter().map(|part| part.rows.len() - part.progress.done).sum();
+    if count > room {
+        return Err(Error::TooManyRows);
+    }
+    for part in &mut parts {
+        let rows = (part.rows.len() - part.progress.done).min(count - first);
+        let of = |side| entries(side, first * cols, rows * cols);
+        part.push(of(base), of(tuned))?;
+        first += rows;
+    }
+    Ok(())
+}

@@ -1,0 +1,311 @@
+//! Stream-once mode: merge-and-truncate, for rows that are seen once (flash, download, sensor) or twice.
+//!
+//! The state is a rank-k factor of the rows seen so far, kept as columns σᵢ·vᵢ. New rows join as further
+//! columns; when their room is full, the Gram matrix of all of them gives the rotation that brings the k
+//! largest directions to the front, and the rest is dropped (Iwen and Ong 2016). With one read the left
+//! factor is rotated along. With two, the second read computes Y = Δ·V, which is the best B for V.
+
+use super::{
+    Report,
+    factors::{Outputs, Space},
+    pass::{self, Part, Strip, Whole, strip_len, strip_rows},
+    plan::{Plan, strip_scratch},
+};
+use crate::{
+    Delta, Error, Kernel, Rows, Shape,
+    jacobi::Sweeps,
+    orthonormal::orthonormalize,
+    panels::{self, STRIP},
+    ritz::ritz,
+    scratch::{Scratch, take},
+};
+
+/// Width of the panels.
+const W: usize = 8;
+
+/// Largest entries outside this range are scaled: their squares would leave the range of f32.
+const SAFE: core::ops::Range<f32> = 1e-12..1e12;
+
+/// The state of a stream-once extraction.
+#[derive(Debug)]
+pub struct Stream<'s> {
+    kernel: Kernel,
+    shape: Shape,
+    rank: usize,
+    reads_allowed: u32,
+    /// Panels that are kept; as many again take new rows.
+    depth: usize,
+    /// [kept; new] as panels of cols × W; after the first read the kept ones are V.
+    right: &'s mut [f32],
+    /// Panels of rows × W: the left factor, or Y = Δ·V in the second read.
+    left: &'s mut [f32],
+    strip: &'s mut [f32],
+    gram: &'s mut [f32],
+    vectors: &'s mut [f32],
+    sigma: &'s mut [f32],
+    temp: &'s mut [f32],
+    /// New rows that wait for a merge.
+    waiting: usize,
+    done: usize,
+    delta: Delta,
+    scale: f32,
+    reads: u32,
+    sweeps: u32,
+    found: usize,
+    finished: bool,
+    failed: bool,
+}
+
+impl<'s> Stream<'s> {
+    pub fn scratch(plan: &Plan) -> Scratch {
+        let Shape { rows, cols } = plan.shape;
+        let kept = Scratch::matrix(plan.depth, W);
+        let kept_len = kept.len().unwrap_or(usize::MAX);
+        let all = kept.times(2).len().unwrap_or(usize::MAX);
+        Scratch::matrix(cols, all)
+            .and(Scratch::matrix(rows, kept_len))
+            .and(strip_scratch(cols))
+            .and(Scratch::matrix(all, all).times(2))
+            .and(Scratch::elements(all))
+            .and(Scratch::matrix(STRIP, kept_len))
+    }
+
+    pub fn new(plan: &Plan, mut scratch: &'s mut [f32]) -> Self {
+        let Shape { rows, cols } = plan.shape;
+        let kept = plan.depth * W;
+        let state = Self {
+            kernel: plan.kernel,
+            shape: plan.shape,
+            rank: plan.rank,
+            reads_allowed: plan.max_reads,
+            depth: plan.depth,
+            right: take(&mut scratch, 2 * kept * cols),
+            left: take(&mut scratch, kept * rows),
+            strip: take(&mut scratch, strip_len(cols).unwrap_or(0)),
+            gram: take(&mut scratch, 4 * kept * kept),
+            vectors: take(&mut scratch, 4 * kept * kept),
+            sigma: take(&mut scratch, 2 * kept),
+            temp: take(&mut scratch, STRIP * kept),
+            waiting: 0,
+            done: 0,
+            delta: Delta::default(),
+            scale: 1.0,
+            reads: 0,
+            sweeps: 0,
+            found: 0,
+            finished: rows == 0 || cols == 0,
+            failed: false,
+        };
+        state.right.fill(0.0);
+        state.left.fill(0.0);
+        state
+    }
+
+    pub fn wants_pass(&self) -> bool {
+        !self.finished && !self.failed
+    }
+
+    pub fn reads(&self) -> u32 {
+        self.reads
+    }
+
+    pub fn delta(&self) -> Delta {
+        self.delta
+    }
+
+    /// Columns that are kept.
+    fn kept(&self) -> usize {
+        self.depth * W
+    }
+
+    pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
+        if !self.wants_pass() {
+            return Err(Error::OutOfOrder);
+        }
+        let count = pass::count_rows(base, tuned, self.shape.cols, self.shape.rows - self.done)?;
+        if self.reads == 0 {
+            for i in 0..count {
+                self.take_row(base, tuned, i)?;
+            }
+        } else {
+            self.multiply(base, tuned, count);
+        }
+        Ok(())
+    }
+
+    /// First read: one more row becomes one more column.
+    fn take_row(&mut self, base: Rows<'_>, tuned: Rows<'_>, i: usize) -> Result<(), Error> {
+        let cols = self.shape.cols;
+        let row = &mut self.strip[..cols];
+        pass::whole_row(self.kernel, base, tuned, i, row);
+        self.kernel.measure(row, self.done, &mut self.delta);
+        let column = self.depth * W + self.waiting;
+        let panel = &mut self.right[column / W * cols * W..][..cols * W];
+        let entries = panel[column % W..].iter_mut().step_by(W);
+        entries.zip(&*row).for_each(|(entry, &value)| *entry = value * self.scale);
+        self.waiting += 1;
+        self.done += 1;
+        if self.waiting == self.kept() { self.merge() } else { Ok(()) }
+    }
+
+    /// Rotates the largest directions to the front and drops the rest.
+    fn merge(&mut self) -> Result<(), Error> {
+        if self.delta.non_finite > 0 || self.waiting == 0 {
+            // What is not finite is reported at the end of the pass.
+            self.waiting = 0;
+            return Ok(());
+        }
+        self.choose_scale();
+        let (kept, all, panel) = (self.kept(), 2 * self.kept(), self.shape.cols * W);
+        for p in 0..2 * self.depth {
+            for q in p..2 * self.depth {
+                let (x, y) = (&self.right[p * panel..][..panel], &self.right[q * panel..][..panel]);
+                for (i, row) in panels::cross::<W>(self.kernel, x, y).iter().enumerate() {
+                    for (j, &value) in row.iter().enumerate() {
+                        self.gram[(p * W + i) * all + q * W + j] = value;
+                        self.gram[(q * W + j) * all + p * W + i] = value;
+                    }
+                }
+            }
+        }
+        let sweeps = Sweeps::default();
+        let svd = ritz(self.kernel, self.gram, all, all, self.vectors, self.sigma, sweeps)?;
+        (self.sweeps, self.found) = (svd.sweeps, svd.rank.min(kept));
+        let vectors = &*self.vectors;
+        let rotation = |k: usize, j: usize| vectors[j * all + k];
+        panels::replace::<W>(self.kernel, self.shape.cols, self.right, self.depth, rotation, self.temp);
+        self.right[self.depth * panel..].fill(0.0);
+        if self.reads_allowed == 1 {
+            let rows = self.shape.rows;
+            panels::replace::<W>(self.kernel, rows, self.left, self.depth, rotation, self.temp);
+            for i in 0..self.waiting {
+                let row = self.done - self.waiting + i;
+                for j in 0..kept {
+                    self.left[j / W * rows * W + row * W + j % W] = rotation(kept + i, j);
+                }
+            }
+        }
+        self.waiting = 0;
+        Ok(())
+    }
+
+    /// Before the first merge of anything but zeros: scales what is too large or too small to square.
+    fn choose_scale(&mut self) {
+        let largest = self.delta.max_abs;
+        if self.found == 0 && self.scale == 1.0 && largest > 0.0 && !SAFE.contains(&largest) {
+            self.scale = libm::ldexpf(1.0, (-libm::ilogbf(largest)).clamp(-126, 126));
+            self.right.iter_mut().for_each(|x| *x *= self.scale);
+        }
+    }
+
+    /// Second read: Y = Δ·V.
+    fn multiply(&mut self, base: Rows<'_>, tuned: Rows<'_>, count: usize) {
+        let Shape { rows, cols } = self.shape;
+        let height = strip_rows(cols);
+        let mut strip = Strip { kernel: self.kernel, cols, scale: self.scale, buffer: self.strip };
+        for first in (0..count).step_by(height) {
+            let batch = height.min(count - first);
+            strip.decode((base, tuned), first, batch, None);
+            for p in 0..self.depth {
+                let y = &mut self.left[(p * rows + self.done) * W..][..batch * W];
+                strip.forward::<W>(batch, &self.right[p * cols * W..][..cols * W], y);
+            }
+            self.done += batch;
+        }
+    }
+
+    pub fn end_pass(&mut self) -> Result<(), Error> {
+        if !self.wants_pass() {
+            return Err(Error::OutOfOrder);
+        }
+        if self.done < self.shape.rows {
+            return Err(Error::MissingRows { pushed: self.done });
+        }
+        self.close_pass().inspect_err(|_| self.failed = true)
+    }
+
+    fn close_pass(&mut self) -> Result<(), Error> {
+        self.reads += 1;
+        self.done = 0;
+        if self.reads == 2 {
+            self.finished = true;
+            return self.decompose_products();
+        }
+        if let Some(row) = self.delta.first_non_finite_row {
+            return Err(Error::NonFinite { row });
+        }
+        self.done = self.shape.rows;
+        self.merge()?;
+        self.done = 0;
+        if self.delta.max_abs == 0.0 || self.reads_allowed == 1 {
+            self.finished = true;
+            return Ok(());
+        }
+        let panel = self.shape.cols * W;
+        for p in 0..self.depth {
+            let (basis, rest) = self.right.split_at_mut(p * panel);
+            orthonormalize::<W>(self.kernel, self.shape.cols, basis, &mut rest[..panel]);
+        }
+        self.left.fill(0.0);
+        Ok(())
+    }
+
+    /// The rotation that makes the columns of Y orthogonal.
+    fn decompose_products(&mut self) -> Result<(), Error> {
+        let (kept, panel) = (self.kept(), self.shape.rows * W);
+        for p in 0..self.depth {
+            for q in p..self.depth {
+                let (x, y) = (&self.left[p * panel..][..panel], &self.left[q * panel..][..panel]);
+                for (i, row) in panels::cross::<W>(self.kernel, x, y).iter().enumerate() {
+                    for (j, &value) in row.iter().enumerate() {
+                        self.gram[(p * W + i) * kept + q * W + j] = value;
+                        self.gram[(q * W + j) * kept + p * W + i] = value;
+                    }
+                }
+            }
+        }
+        let svd = ritz(self.kernel, self.gram, kept, kept, self.vectors, self.sigma, Sweeps::default())?;
+        (self.sweeps, self.found) = (svd.sweeps, svd.rank);
+        Ok(())
+    }
+
+    pub fn finish(self, outputs: &mut Outputs<'_>) -> Result<Report, Error> {
+        if !self.finished {
+            return Err(Error::OutOfOrder);
+        }
+        outputs.check(self.shape, self.rank)?;
+        let cols = self.shape.cols;
+        let kept = if self.delta.max_abs == 0.0 {
+            outputs.fill_zero();
+            0.0
+        } else if self.reads == 2 {
+            let space = Space {
+                right: &self.right[..self.kept() * cols],
+                left: self.left,
+                vectors: self.vectors,
+                size: self.kept(),
+                found: self.found,
+            };
+            outputs.write::<W>(self.kernel, self.shape, space, 1.0 / self.scale)
+        } else {
+            outputs.write_pair::<W>(self.shape, self.left, self.right, 1.0 / self.scale)
+        };
+        let (reads, sweeps) = (self.reads, self.sweeps);
+        Ok(Report { rank: self.rank, delta: self.delta, kept, reads, converged: true, sweeps })
+    }
+}
+
+impl Whole for Stream<'_> {
+    fn row_count(&self) -> usize {
+        self.shape.rows
+    }
+    fn push_rows(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
+        self.push(base, tuned)
+    }
+}
+
+impl<'p> From<&'p mut Stream<'_>> for Part<'p> {
+    fn from(state: &'p mut Stream<'_>) -> Self {
+        Part::from(state as &mut (dyn Whole + 'p))
+    }
+}

@@ -1,0 +1,187 @@
+//! The inner loops: decode, subtract, the thin product, dot products and plane rotations.
+//!
+//! [`Kernel`] names an implementation and runs it. `portable` is safe Rust and the reference; the others
+//! differ from it only in [`Kernel::product`], by fused multiply-adds: one rounding per term instead of
+//! two. With u = 2⁻²⁴, d terms and S = Σ|aᵢₖ·xₖⱼ|, every kernel stays within 2·d·u·S of the exact sum, so
+//! two kernels differ by at most 4·d·u·S. All other routines give the same bits everywhere.
+//!
+//! Sums over the depth run in one fixed order per output element, so the bits do not depend on how rows
+//! are grouped into calls.
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+mod portable;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod simd;
+mod storage;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use crate::{Delta, Rows};
+
+/// Runs an always-inlined portable routine, compiled for the features of the kernel.
+macro_rules! with_features {
+    ($kernel:expr, $module:ident::$routine:ident($($arg:expr),*)) => {
+        match $kernel.0 {
+            Isa::Portable => $module::$routine($($arg),*),
+            // SAFETY: the variant is made only where the processor has the features.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::avx2::$routine($($arg),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::avx512::$routine($($arg),*) },
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => $module::$routine($($arg),*),
+        }
+    };
+}
+
+/// A matrix operand A with A[i, k] = `data[i * row + k * col]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Strided<'a> {
+    /// The elements.
+    pub data: &'a [f32],
+    /// Elements from one row to the next.
+    pub row: usize,
+    /// Elements from one column to the next.
+    pub col: usize,
+}
+
+impl<'a> Strided<'a> {
+    /// A row-major matrix with `cols` columns.
+    pub const fn row_major(data: &'a [f32], cols: usize) -> Self {
+        Self { data, row: cols, col: 1 }
+    }
+
+    /// The transpose, over the same elements.
+    #[must_use]
+    pub const fn transposed(self) -> Self {
+        Self { data: self.data, row: self.col, col: self.row }
+    }
+
+    /// Whether a `rows` × `depth` matrix lies inside the elements.
+    fn holds(&self, rows: usize, depth: usize) -> bool {
+        if rows == 0 || depth == 0 {
+            return true;
+        }
+        let last = (rows - 1).checked_mul(self.row).zip((depth - 1).checked_mul(self.col));
+        last.and_then(|(i, k)| i.checked_add(k)).is_some_and(|last| last < self.data.len())
+    }
+}
+
+/// An implementation of the inner loops that this processor runs: made only by [`Kernel::detect`] and
+/// [`Kernel::available`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kernel(Isa);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Isa {
+    Portable,
+    /// AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// The above and AVX-512 F, BW, DQ, VL.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+}
+
+impl Kernel {
+    /// The reference: safe Rust without fused multiply-add.
+    pub const PORTABLE: Self = Self(Isa::Portable);
+
+    /// The instruction set's name.
+    pub const fn name(self) -> &'static str {
+        match self.0 {
+            Isa::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => "neon",
+        }
+    }
+
+    /// The fastest kernel that this processor runs.
+    pub fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        return Self(x86::detect());
+        #[cfg(target_arch = "aarch64")]
+        return Self(Isa::Neon);
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        return Self(Isa::Portable);
+    }
+
+    /// Every kernel that this processor runs, slowest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        let best = Self::detect();
+        let all = [
+            Self(Isa::Portable),
+            #[cfg(target_arch = "x86_64")]
+            Self(Isa::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            Self(Isa::Avx512),
+            #[cfg(target_arch = "aarch64")]
+            Self(Isa::Neon),
+        ];
+        let end = all.iter().position(|&kernel| kernel == best).map_or(1, |i| i + 1);
+        all.into_iter().take(end)
+    }
+
+    /// C += A·X for a thin X: `a` is `rows` × `depth` with any strides, `x` is `depth` × `W` and `c` is
+    /// `rows` × `W`, both row-major. `W` is 8 or 16. Does nothing when a buffer is too short.
+    pub fn product<const W: usize>(
+        self,
+        a: Strided<'_>,
+        rows: usize,
+        depth: usize,
+        x: &[f32],
+        c: &mut [f32],
+    ) {
+        let fits = |len: usize, n: usize| n.checked_mul(W).is_some_and(|need| need <= len);
+        if !(a.holds(rows, depth) && fits(x.len(), depth) && fits(c.len(), rows)) {
+            debug_assert!(false, "operands of a product are too short");
+            return;
+        }
+        match self.0 {
+            Isa::Portable => portable::product::<W>(a, rows, depth, x, c),
+            // SAFETY: the operands were checked above, and the variant is made only by `detect` and
+            // `available`, where the processor has the features.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::product_avx2::<W>(a, rows, depth, x, c) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::product_avx512::<W>(a, rows, depth, x, c) },
+            // SAFETY: the operands were checked above; NEON is part of the target.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { aarch64::product::<W>(a, rows, depth, x, c) },
+        }
+    }
+
+    /// `out` = tuned − base, both decoded to f32 first. Works on min(out, tuned, base) elements.
+    pub fn difference(self, base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
+        with_features!(self, storage::difference(base, tuned, out))
+    }
+
+    /// Decodes `rows` to f32, min(rows, out) elements.
+    pub fn decode(self, rows: Rows<'_>, out: &mut [f32]) {
+        with_features!(self, storage::decode(rows, out))
+    }
+
+    /// Adds the entries of `values`, which lie in row `row` of the difference, to `delta`.
+    pub fn measure(self, values: &[f32], row: usize, delta: &mut Delta) {
+        with_features!(self, portable::measure(values, row, delta))
+    }
+
+    /// x·y over min(x, y) elements, in a fixed order of lanes.
+    pub fn dot(self, x: &[f32], y: &[f32]) -> f32 {
+        with_features!(self, portable::dot(x, y))
+    }
+
+    /// (x, y) ← (c·x − s·y, s·x + c·y), elementwise.
+    pub fn rotate(self, x: &mut [f32], y: &mut [f32], c: f32, s: f32) {
+        with_features!(self, portable::rotate(x, y, c, s))
+    }
+}

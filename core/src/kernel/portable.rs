@@ -1,0 +1,89 @@
+//! The reference routines, in safe Rust that compilers vectorise.
+//!
+//! `measure`, `dot` and `rotate` are `inline(always)`: an instruction set's module compiles them again with
+//! its features on. They sum in fixed lanes, so the bits are the same on every processor.
+
+use super::Strided;
+use crate::Delta;
+
+/// C += A·X, row by row, each output element summed in the order of the depth.
+pub fn product<const W: usize>(a: Strided<'_>, rows: usize, depth: usize, x: &[f32], c: &mut [f32]) {
+    let (x, c) = (x.as_chunks::<W>().0, c.as_chunks_mut::<W>().0);
+    for (i, c) in c.iter_mut().take(rows).enumerate() {
+        let mut sum = *c;
+        let column = a.data.get(i * a.row..).unwrap_or_default().iter().step_by(a.col.max(1));
+        for (&a, x) in column.zip(x).take(depth) {
+            for (sum, &x) in sum.iter_mut().zip(x) {
+                *sum += a * x;
+            }
+        }
+        *c = sum;
+    }
+}
+
+/// Lanes of the f64 sum of squares.
+const SQUARES: usize = 16;
+
+/// Adds `values`, a piece of row `row`, to `delta`.
+#[inline(always)]
+pub fn measure(values: &[f32], row: usize, delta: &mut Delta) {
+    let mut squares = [0.0_f64; SQUARES];
+    let mut largest = [0.0_f32; SQUARES];
+    let mut non_finite = [0_u32; SQUARES];
+    let mut add = |values: &[f32]| {
+        for (i, &value) in values.iter().enumerate() {
+            let wide = f64::from(value);
+            squares[i] += wide * wide;
+            let magnitude = value.abs();
+            largest[i] = if magnitude > largest[i] { magnitude } else { largest[i] };
+            non_finite[i] += u32::from(!value.is_finite());
+        }
+    };
+    let (chunks, rest) = values.as_chunks::<SQUARES>();
+    for chunk in chunks {
+        add(chunk);
+    }
+    add(rest);
+    delta.sum_squares += squares.iter().sum::<f64>();
+    delta.max_abs = largest.iter().fold(delta.max_abs, |max, &value| if value > max { value } else { max });
+    let count: u32 = non_finite.iter().sum();
+    if count > 0 {
+        delta.non_finite += u64::from(count);
+        delta.first_non_finite_row = Some(delta.first_non_finite_row.map_or(row, |first| first.min(row)));
+    }
+}
+
+/// Lanes of a dot product: four vectors of eight.
+const LANES: usize = 32;
+
+/// x·y over min(x, y) elements.
+#[inline(always)]
+pub fn dot(x: &[f32], y: &[f32]) -> f32 {
+    let len = x.len().min(y.len());
+    let ((xs, x_rest), (ys, y_rest)) = (x[..len].as_chunks::<LANES>(), y[..len].as_chunks::<LANES>());
+    let mut lanes = [0.0_f32; LANES];
+    for (x, y) in xs.iter().zip(ys) {
+        for i in 0..LANES {
+            lanes[i] += x[i] * y[i];
+        }
+    }
+    for ((lane, &x), &y) in lanes.iter_mut().zip(x_rest).zip(y_rest) {
+        *lane += x * y;
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// (x, y) ← (c·x − s·y, s·x + c·y).
+#[inline(always)]
+pub fn rotate(x: &mut [f32], y: &mut [f32], c: f32, s: f32) {
+    for (x, y) in x.iter_mut().zip(y) {
+        (*x, *y) = (c * *x - s * *y, s * *x + c * *y);
+    }
+}

@@ -1,0 +1,108 @@
+//! Tall matrices in panels of `W` columns, and the few products that the solvers make of them.
+//!
+//! A matrix of `rows` × (`W`·p) is p panels one after another, each row-major `rows` × `W`: the layout that
+//! [`Kernel::product`] takes, whichever of its operands the panel is.
+
+use crate::{Kernel, kernel::Strided};
+
+/// Rows per partial sum: long sums in f32 are made of short ones.
+const CHUNK: usize = 256;
+
+/// P_iᵀ·P_j of two panels, both `rows` × `W`.
+pub fn cross<const W: usize>(kernel: Kernel, p: &[f32], q: &[f32]) -> [[f32; W]; W] {
+    let mut total = [[0.0; W]; W];
+    for (p, q) in p.chunks(CHUNK * W).zip(q.chunks(CHUNK * W)) {
+        let mut partial = [[0.0; W]; W];
+        let a = Strided::row_major(p, W).transposed();
+        kernel.product::<W>(a, W, p.len() / W, q, partial.as_flattened_mut());
+        for (total, partial) in total.as_flattened_mut().iter_mut().zip(partial.as_flattened()) {
+            *total += partial;
+        }
+    }
+    total
+}
+
+/// Z −= P·H for a panel P and H of `W` × `W`.
+pub fn deflate<const W: usize>(kernel: Kernel, p: &[f32], mut h: [[f32; W]; W], z: &mut [f32]) {
+    h.as_flattened_mut().iter_mut().for_each(|h| *h = -*h);
+    kernel.product::<W>(Strided::row_major(p, W), z.len() / W, W, h.as_flattened(), z);
+}
+
+/// Rows that `transform` and `combine` hold on the stack at a time.
+pub const STRIP: usize = 32;
+
+/// Z ← Z·M in place, for one panel.
+pub fn transform<const W: usize>(kernel: Kernel, z: &mut [f32], m: &[[f32; W]; W]) {
+    let mut copy = [[0.0; W]; STRIP];
+    for z in z.chunks_mut(STRIP * W) {
+        let copy = &mut copy.as_flattened_mut()[..z.len()];
+        copy.copy_from_slice(z);
+        z.fill(0.0);
+        kernel.product::<W>(Strided::row_major(copy, W), z.len() / W, W, m.as_flattened(), z);
+    }
+}
+
+/// Hands out the rows of P·C, `STRIP` at a time, `W` columns of C at a time.
+///
+/// `panels` holds p panels of `rows` × `W`; `coefficient(k, j)` is C[k, j] for k < `W`·p, j < `columns`.
+/// `take(i, j, values)` gets row i, columns j… of the product, at most `W` of them.
+pub fn combine<const W: usize>(
+    kernel: Kernel,
+    rows: usize,
+    panels: &[f32],
+    columns: usize,
+    coefficient: impl Fn(usize, usize) -> f32,
+    mut take: impl FnMut(usize, usize, &[f32]),
+) {
+    for first in (0..columns).step_by(W) {
+        let width = W.min(columns - first);
+        for start in (0..rows).step_by(STRIP) {
+            let count = STRIP.min(rows - start);
+            let mut out = [[0.0; W]; STRIP];
+            for (p, panel) in panels.chunks_exact(rows * W).enumerate() {
+                let mut c = [[0.0; W]; W];
+                for (k, row) in c.iter_mut().enumerate() {
+                    for (j, c) in row.iter_mut().take(width).enumerate() {
+                        *c = coefficient(p * W + k, first + j);
+                    }
+                }
+                let a = Strided::row_major(&panel[start * W..], W);
+                kernel.product::<W>(a, count, W, c.as_flattened(), out.as_flattened_mut());
+            }
+            for (i, row) in out.iter().take(count).enumerate() {
+                take(start + i, first, &row[..width]);
+            }
+        }
+    }
+}
+
+/// P ← P·C in place: the first `out` panels of `panels` become the product of all of them with C, whose
+/// entry [k, j] is `coefficient(k, j)`. `temp` holds [`STRIP`]·`W`·`out` elements.
+pub fn replace<const W: usize>(
+    kernel: Kernel,
+    rows: usize,
+    panels: &mut [f32],
+    out: usize,
+    coefficient: impl Fn(usize, usize) -> f32,
+    temp: &mut [f32],
+) {
+    for start in (0..rows).step_by(STRIP) {
+        let count = STRIP.min(rows - start);
+        for (group, temp) in temp.chunks_exact_mut(STRIP * W).take(out).enumerate() {
+            temp.fill(0.0);
+            for (p, panel) in panels.chunks_exact(rows * W).enumerate() {
+                let mut c = [[0.0; W]; W];
+                for (k, row) in c.iter_mut().enumerate() {
+                    for (j, c) in row.iter_mut().enumerate() {
+                        *c = coefficient(p * W + k, group * W + j);
+                    }
+                }
+                let a = Strided::row_major(&panel[start * W..], W);
+                kernel.product::<W>(a, count, W, c.as_flattened(), temp);
+            }
+        }
+        for (panel, temp) in panels.chunks_exact_mut(rows * W).zip(temp.chunks_exact(STRIP * W)).take(out) {
+            panel[start * W..][..count * W].copy_from_slice(&temp[..count * W]);
+        }
+    }
+}

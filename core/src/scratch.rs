@@ -1,0 +1,71 @@
+//! How much scratch a routine needs, composed along its call tree, and cutting a buffer accordingly.
+
+use crate::Error;
+
+/// A number of `f32` elements, or the fact that it does not fit into `usize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scratch(Option<usize>);
+
+impl Scratch {
+    /// Nothing.
+    pub const EMPTY: Self = Self(Some(0));
+    /// More than can be addressed.
+    pub const OVERFLOW: Self = Self(None);
+
+    /// `len` elements.
+    pub const fn elements(len: usize) -> Self {
+        Self(Some(len))
+    }
+
+    /// A matrix of `rows` × `cols` elements.
+    pub const fn matrix(rows: usize, cols: usize) -> Self {
+        Self(rows.checked_mul(cols))
+    }
+
+    /// Both at the same time.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Some(a), Some(b)) => Self(a.checked_add(b)),
+            _ => Self::OVERFLOW,
+        }
+    }
+
+    /// One or the other.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Some(a), Some(b)) => Self(Some(if a > b { a } else { b })),
+            _ => Self::OVERFLOW,
+        }
+    }
+
+    /// `count` of them at the same time.
+    #[must_use]
+    pub const fn times(self, count: usize) -> Self {
+        match self.0 {
+            Some(len) => Self(len.checked_mul(count)),
+            None => Self::OVERFLOW,
+        }
+    }
+
+    /// The number of elements.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] when it does not fit.
+    pub const fn len(self) -> Result<usize, Error> {
+        match self.0 {
+            // A slice holds at most isize::MAX bytes.
+            Some(len) if len <= isize::MAX as usize / 4 => Ok(len),
+            _ => Err(Error::TooLarge),
+        }
+    }
+}
+
+/// Takes the first `len` elements off `buffer`; fewer when it is shorter.
+pub(crate) fn take<'a>(buffer: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
+    let whole = core::mem::take(buffer);
+    let (head, tail) = whole.split_at_mut(len.min(whole.len()));
+    *buffer = tail;
+    head
+}
