@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Runs the unit tests of phlora-core as 64-bit Arm code under QEMU's user mode: the NEON kernels and the
+# portable ones beside them. Debian's Rust builds the target's std from its packaged source (see bare-metal.sh).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+bash .ci/apt.sh rustc-web cargo-web rust-web-src gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+
+# Unwinding panics: with abort, build-std's test harness ends in "duplicate lang item".
+export CARGO_PROFILE_DEV_PANIC=unwind
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu"
+RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 /usr/bin/cargo test --locked -p phlora-core --lib \
+  -Z build-std=std,panic_unwind --target aarch64-unknown-linux-gnu \
+  --target-dir "${CARGO_TARGET_DIR:-target}/aarch64"

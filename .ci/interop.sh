@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Extracts adapters with the release binary and hands them to the real PEFT (tests/interop).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cargo build --locked --release -p phlora-cli
+# A new machine may have Python without the means to make an environment.
+python3 -c 'import ensurepip, venv' 2>/dev/null || bash .ci/apt.sh python3 python3-venv
+python=$(bash tests/interop/setup.sh)
+PHLORA_BIN="${CARGO_TARGET_DIR:-$PWD/target}/release/phlora" "$python" -m pytest -q tests/interop
