@@ -20,6 +20,8 @@ pub enum Error {
         /// Elements expected.
         expected: usize,
     },
+    /// A matrix to decompose has more columns than rows.
+    Wide,
     /// A block is not a whole number of rows, or both sides do not hold the same number of rows.
     BlockNotWholeRows,
     /// More rows were pushed than the matrix has.
@@ -54,6 +56,7 @@ impl fmt::Display for Error {
             Self::OutputLength { expected } => {
                 write!(f, "output buffer has the wrong length, expected {expected} elements")
             }
+            Self::Wide => write!(f, "the matrix has more columns than rows: decompose its transpose"),
             Self::BlockNotWholeRows => {
                 write!(f, "a block must hold whole rows, the same number of both sides")
             }

@@ -40,7 +40,7 @@ const SAFE: core::ops::Range<f32> = 1e-9..1e15;
 /// Decomposes A = U·Σ·Vᵀ in place.
 ///
 /// * `a`: A by columns, each of `rows` contiguous elements, on entry; on return column j is column j of U,
-///   zero where σⱼ is 0. A may have more columns than rows; then at least the excess singular values are 0.
+///   zero where σⱼ is 0. A has at most as many columns as rows; decompose the transpose of a wide matrix.
 /// * `sigma`: one element per column; on return the singular values, descending, each divided by
 ///   [`Svd::scale`]. Its length gives the number of columns.
 /// * `v`: `None`, or a square matrix by columns, of as many columns as A; on return V.
@@ -48,8 +48,8 @@ const SAFE: core::ops::Range<f32> = 1e-9..1e15;
 /// No buffer may overlap another. Besides them no memory is used.
 ///
 /// # Errors
-/// [`Error::OutputLength`] when a buffer does not fit the others, [`Error::NonFinite`] when A holds a NaN
-/// or an infinity (`row` is then the column's index); nothing is written in either case.
+/// [`Error::Wide`]; [`Error::OutputLength`] when a buffer does not fit the others; [`Error::NonFinite`] when A holds a NaN
+/// or an infinity (`row` is then the column's index). Nothing is written in any of these cases.
 ///
 /// Method: LAPACK SGESVJ; Drmač and Veselić, SIAM J. Matrix Anal. Appl. 29 (2008); pivoting by de Rijk.
 pub fn jacobi_svd(
@@ -61,6 +61,9 @@ pub fn jacobi_svd(
     sweeps: Sweeps,
 ) -> Result<Svd, Error> {
     let cols = sigma.len();
+    if cols > rows {
+        return Err(Error::Wide);
+    }
     let expected = rows.checked_mul(cols).ok_or(Error::TooLarge)?;
     if a.len() != expected {
         return Err(Error::OutputLength { expected });
@@ -112,7 +115,9 @@ fn rescale(a: &mut [f32]) -> f32 {
         reached = libm::ldexpf(reached, factor);
         power += factor;
     }
-    a.iter_mut().for_each(|x| *x = libm::ldexpf(*x, power));
+    for x in a {
+        *x = libm::ldexpf(*x, power);
+    }
     libm::ldexpf(1.0, -power)
 }
 
@@ -186,7 +191,8 @@ impl Columns<'_> {
         // tan of the angle that annihilates x·y, the smaller of the two roots.
         let ratio = norm_y / norm_x;
         let tau = (ratio - 1.0 / ratio) / (2.0 * cosine);
-        let t = libm::copysignf(1.0, tau) / (tau.abs() + libm::sqrtf(1.0 + tau * tau));
+        let root = if tau.abs() < 1e6 { libm::sqrtf(1.0 + tau * tau) } else { tau.abs() };
+        let t = libm::copysignf(1.0, tau) / (tau.abs() + root);
         let c = 1.0 / libm::sqrtf(1.0 + t * t);
         let s = t * c;
         if s == 0.0 {

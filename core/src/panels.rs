@@ -22,6 +22,27 @@ pub fn cross<const W: usize>(kernel: Kernel, p: &[f32], q: &[f32]) -> [[f32; W];
     total
 }
 
+/// Writes the rows and columns of panel `last` into the Gram matrix of panels 0…`last`, which is symmetric
+/// with leading dimension `ld`.
+pub fn extend_gram<const W: usize>(
+    kernel: Kernel,
+    rows: usize,
+    panels: &[f32],
+    last: usize,
+    gram: &mut [f32],
+    ld: usize,
+) {
+    let newest = &panels[last * rows * W..][..rows * W];
+    for (block, panel) in panels.chunks_exact(rows * W).take(last + 1).enumerate() {
+        for (i, row) in cross::<W>(kernel, panel, newest).iter().enumerate() {
+            for (j, &value) in row.iter().enumerate() {
+                gram[(block * W + i) * ld + last * W + j] = value;
+                gram[(last * W + j) * ld + block * W + i] = value;
+            }
+        }
+    }
+}
+
 /// Z −= P·H for a panel P and H of `W` × `W`.
 pub fn deflate<const W: usize>(kernel: Kernel, p: &[f32], mut h: [[f32; W]; W], z: &mut [f32]) {
     h.as_flattened_mut().iter_mut().for_each(|h| *h = -*h);

@@ -40,7 +40,9 @@ pub fn refine(
     sweeps: Sweeps,
 ) -> Result<Svd, Error> {
     for (column, &sigma) in vectors.chunks_exact_mut(size.max(1)).zip(&sigma[..rank]) {
-        column.iter_mut().for_each(|x| *x *= sigma);
+        for x in column {
+            *x *= sigma;
+        }
     }
     jacobi_svd(kernel, size, &mut vectors[..rank * size], &mut sigma[..rank], None, sweeps)
 }

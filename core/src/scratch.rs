@@ -53,7 +53,7 @@ impl Scratch {
     ///
     /// # Errors
     /// [`Error::TooLarge`] when it does not fit.
-    pub const fn len(self) -> Result<usize, Error> {
+    pub const fn count(self) -> Result<usize, Error> {
         match self.0 {
             // A slice holds at most isize::MAX bytes.
             Some(len) if len <= isize::MAX as usize / 4 => Ok(len),
@@ -62,10 +62,15 @@ impl Scratch {
     }
 }
 
-/// Takes the first `len` elements off `buffer`; fewer when it is shorter.
-pub(crate) fn take<'a>(buffer: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
-    let whole = core::mem::take(buffer);
-    let (head, tail) = whole.split_at_mut(len.min(whole.len()));
-    *buffer = tail;
-    head
+/// A buffer that is cut up from the front.
+pub(crate) struct Buffer<'a>(pub &'a mut [f32]);
+
+impl<'a> Buffer<'a> {
+    /// The next `len` elements; fewer when the buffer is shorter.
+    pub fn take(&mut self, len: usize) -> &'a mut [f32] {
+        let whole = core::mem::take(&mut self.0);
+        let (head, tail) = whole.split_at_mut(len.min(whole.len()));
+        self.0 = tail;
+        head
+    }
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Delta, Error, Kernel, Rows, Shape,
     jacobi::{Svd, Sweeps, jacobi_svd},
-    scratch::{Scratch, take},
+    scratch::{Buffer, Scratch},
 };
 
 /// One read, then the decomposition in `end_pass`.
@@ -40,17 +40,18 @@ impl<'s> Exact<'s> {
             .and(Scratch::elements(cols))
     }
 
-    pub fn new(plan: &Plan, mut scratch: &'s mut [f32]) -> Self {
+    pub fn new(plan: &Plan, scratch: &'s mut [f32]) -> Self {
+        let mut scratch = Buffer(scratch);
         let Shape { rows, cols } = plan.shape;
         let narrow = rows.min(cols);
         Self {
             kernel: plan.kernel,
             shape: plan.shape,
             rank: plan.rank,
-            matrix: take(&mut scratch, rows * cols),
-            v: take(&mut scratch, narrow * narrow),
-            sigma: take(&mut scratch, narrow),
-            row: take(&mut scratch, cols),
+            matrix: scratch.take(rows * cols),
+            v: scratch.take(narrow * narrow),
+            sigma: scratch.take(narrow),
+            row: scratch.take(cols),
             done: 0,
             delta: Delta::default(),
             svd: None,

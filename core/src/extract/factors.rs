@@ -112,6 +112,7 @@ impl Outputs<'_> {
 }
 
 /// A subspace of the right side and the products with it, both in panels.
+#[derive(Debug, Clone, Copy)]
 pub struct Space<'a> {
     /// Q: cols × size, orthonormal columns.
     pub right: &'a [f32],

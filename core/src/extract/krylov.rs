@@ -20,7 +20,7 @@ use crate::{
     panels,
     random::uniform,
     ritz::{refine, ritz},
-    scratch::{Scratch, take},
+    scratch::{Buffer, Scratch},
 };
 
 /// Largest |Δᵢⱼ| outside this range would overflow or underflow in Δᵀ·Δ: the entries are scaled then.
@@ -51,7 +51,7 @@ pub fn scratch(plan: &Plan) -> Scratch {
         .times(plan.depth)
         .and(panel(cols).and(strip_scratch(cols)).times(plan.parts))
         .and(size)
-        .and(size.len().map_or(Scratch::OVERFLOW, |size| Scratch::matrix(size, size)).times(2))
+        .and(size.count().map_or(Scratch::OVERFLOW, |size| Scratch::matrix(size, size)).times(2))
 }
 
 /// What the captured energy says about going on.
@@ -91,7 +91,7 @@ pub struct Krylov<'s, const W: usize> {
     work: Work,
     measured: bool,
     delta: Delta,
-    scale: f32,
+    scale: Option<f32>,
     reads: u32,
     kept: f64,
     gain: f64,
@@ -107,7 +107,8 @@ struct Outcome {
 }
 
 impl<'s, const W: usize> Krylov<'s, W> {
-    pub fn new(plan: &Plan, mut scratch: &'s mut [f32]) -> Self {
+    pub fn new(plan: &Plan, scratch: &'s mut [f32]) -> Self {
+        let mut scratch = Buffer(scratch);
         let Shape { rows, cols } = plan.shape;
         let size = plan.depth * W;
         let mut state = Self {
@@ -118,19 +119,19 @@ impl<'s, const W: usize> Krylov<'s, W> {
             max_reads: plan.max_reads,
             depth: plan.depth,
             parts: plan.parts,
-            q: take(&mut scratch, size * cols),
-            y: take(&mut scratch, size * rows),
-            z: take(&mut scratch, plan.parts * cols * W),
-            strips: take(&mut scratch, plan.parts * strip_len(cols).unwrap_or(0)),
-            gram: take(&mut scratch, size * size),
-            vectors: take(&mut scratch, size * size),
-            sigma: take(&mut scratch, size),
+            q: scratch.take(size * cols),
+            y: scratch.take(size * rows),
+            z: scratch.take(plan.parts * cols * W),
+            strips: scratch.take(plan.parts * strip_len(cols).unwrap_or(0)),
+            gram: scratch.take(size * size),
+            vectors: scratch.take(size * size),
+            sigma: scratch.take(size),
             progress: [Progress::default(); MAX_PARTS],
             blocks: 0,
             work: if plan.depth == 1 || plan.max_reads == 1 { Work::Forward } else { Work::Both },
             measured: false,
             delta: Delta::default(),
-            scale: 1.0,
+            scale: None,
             reads: 0,
             kept: 0.0,
             gain: 0.0,
@@ -217,7 +218,8 @@ impl<'s, const W: usize> Krylov<'s, W> {
         }
         if self.work != Work::Backward {
             self.blocks += 1;
-            self.extend_gram();
+            let (rows, ld) = (self.shape.rows, self.depth * W);
+            panels::extend_gram::<W>(self.kernel, rows, self.y, self.blocks - 1, self.gram, ld);
         }
         self.decide().inspect_err(|_| self.failed = true)
     }
@@ -241,7 +243,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         if !SAFE.contains(&self.delta.max_abs) {
             // Within f32 even for subnormal entries: the largest comes near 2⁻²⁰ at least.
             let power = (-libm::ilogbf(self.delta.max_abs)).clamp(-126, 126);
-            self.scale = libm::ldexpf(1.0, power);
+            self.scale = Some(libm::ldexpf(1.0, power));
             self.prepare_pass();
             return Ok(false);
         }
@@ -255,29 +257,12 @@ impl<'s, const W: usize> Krylov<'s, W> {
         }
     }
 
-    /// Adds the rows and columns of the newest block to YᵀY.
-    fn extend_gram(&mut self) {
-        let (panel, ld) = (self.shape.rows * W, self.depth * W);
-        let last = self.blocks - 1;
-        for block in 0..self.blocks {
-            let tile = panels::cross::<W>(
-                self.kernel,
-                &self.y[block * panel..][..panel],
-                &self.y[last * panel..][..panel],
-            );
-            for (i, row) in tile.iter().enumerate() {
-                for (j, &value) in row.iter().enumerate() {
-                    self.gram[(block * W + i) * ld + last * W + j] = value;
-                    self.gram[(last * W + j) * ld + block * W + i] = value;
-                }
-            }
-        }
-    }
-
     /// Ends, or sets up the next pass.
     fn decide(&mut self) -> Result<(), Error> {
         let (depth, reads_left) = (self.depth, self.max_reads.saturating_sub(self.reads));
-        if self.work != Work::Backward {
+        if self.work == Work::Backward {
+            self.work = Work::Both;
+        } else {
             let outlook = self.estimate()?;
             let full = self.blocks == depth;
             if outlook.remaining <= self.tolerance {
@@ -292,8 +277,6 @@ impl<'s, const W: usize> Krylov<'s, W> {
                 return Ok(());
             }
             self.work = if outlook.after_next <= self.tolerance { Work::Forward } else { Work::Both };
-        } else {
-            self.work = Work::Both;
         }
         if self.blocks + 1 == depth || reads_left == 1 {
             self.work = Work::Forward;
@@ -321,7 +304,8 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let (gain, before) = (kept - self.kept, self.gain);
         let first = self.kept == 0.0;
         (self.kept, self.gain) = (kept, if first { 0.0 } else { gain });
-        let total = self.delta.sum_squares * f64::from(self.scale) * f64::from(self.scale);
+        let scale = f64::from(self.scale.unwrap_or(1.0));
+        let total = self.delta.sum_squares * scale * scale;
         // No rank keeps more than everything.
         let bound = (total - kept).max(0.0) / kept;
         let ratio = if before > 0.0 { (gain / before).clamp(0.05, 0.95) } else { 0.5 };
@@ -359,7 +343,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             outputs.fill_zero();
             0.0
         } else {
-            outputs.write::<W>(self.kernel, self.shape, space, 1.0 / self.scale)
+            outputs.write::<W>(self.kernel, self.shape, space, 1.0 / self.scale.unwrap_or(1.0))
         };
         Ok(Report {
             rank: self.rank,

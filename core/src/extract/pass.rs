@@ -138,8 +138,8 @@ pub fn whole_row(kernel: Kernel, base: Rows<'_>, tuned: Rows<'_>, row: usize, ou
 pub struct Strip<'p> {
     pub kernel: Kernel,
     pub cols: usize,
-    /// Factor on every entry.
-    pub scale: f32,
+    /// Factor on every entry, where it needs one.
+    pub scale: Option<f32>,
     /// [`strip_len`] elements.
     pub buffer: &'p mut [f32],
 }
@@ -169,8 +169,10 @@ impl Strip<'_> {
                 if let Some((row, delta)) = &mut measure {
                     self.kernel.measure(out, *row + i, delta);
                 }
-                if self.scale != 1.0 {
-                    out.iter_mut().for_each(|x| *x *= self.scale);
+                if let Some(scale) = self.scale {
+                    for x in out {
+                        *x *= scale;
+                    }
                 }
             }
         }

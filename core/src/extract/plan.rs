@@ -42,7 +42,7 @@ impl Plan {
         }
         let narrow = shape.rows.min(shape.cols);
         // Even the smallest format must be addressable, and so must both factors.
-        Scratch::matrix(shape.rows, shape.cols).len()?;
+        Scratch::matrix(shape.rows, shape.cols).count()?;
         let mut plan = Self {
             shape,
             rank: options.rank.min(narrow),
@@ -95,7 +95,7 @@ impl Plan {
     /// Exact where it is cheap and fits, else multi-read; stream-once where the reads do not allow that.
     fn choose(&self, narrow: usize, max_scratch: usize) -> Mode {
         let exact = Self { mode: Mode::Exact, ..*self };
-        let fits = exact.need().len().is_ok_and(|len| len <= max_scratch);
+        let fits = exact.need().count().is_ok_and(|len| len <= max_scratch);
         let least = self.rank.div_ceil(krylov::default_width(self.rank));
         if fits && (narrow <= EXACT_SIDE || self.rank * 3 >= narrow && narrow <= 4 * EXACT_SIDE) {
             Mode::Exact
@@ -110,7 +110,7 @@ impl Plan {
     fn fit(&mut self, least: usize, most: usize, max_scratch: usize) -> Result<(), Error> {
         self.depth = most;
         loop {
-            match self.need().len() {
+            match self.need().count() {
                 Ok(len) if len <= max_scratch => {
                     self.scratch = len;
                     return Ok(());

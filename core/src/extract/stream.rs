@@ -17,7 +17,7 @@ use crate::{
     orthonormal::orthonormalize,
     panels::{self, STRIP},
     ritz::ritz,
-    scratch::{Scratch, take},
+    scratch::{Buffer, Scratch},
 };
 
 /// Width of the panels.
@@ -48,7 +48,7 @@ pub struct Stream<'s> {
     waiting: usize,
     done: usize,
     delta: Delta,
-    scale: f32,
+    scale: Option<f32>,
     reads: u32,
     sweeps: u32,
     found: usize,
@@ -60,8 +60,8 @@ impl<'s> Stream<'s> {
     pub fn scratch(plan: &Plan) -> Scratch {
         let Shape { rows, cols } = plan.shape;
         let kept = Scratch::matrix(plan.depth, W);
-        let kept_len = kept.len().unwrap_or(usize::MAX);
-        let all = kept.times(2).len().unwrap_or(usize::MAX);
+        let kept_len = kept.count().unwrap_or(usize::MAX);
+        let all = kept.times(2).count().unwrap_or(usize::MAX);
         Scratch::matrix(cols, all)
             .and(Scratch::matrix(rows, kept_len))
             .and(strip_scratch(cols))
@@ -70,7 +70,8 @@ impl<'s> Stream<'s> {
             .and(Scratch::matrix(STRIP, kept_len))
     }
 
-    pub fn new(plan: &Plan, mut scratch: &'s mut [f32]) -> Self {
+    pub fn new(plan: &Plan, scratch: &'s mut [f32]) -> Self {
+        let mut scratch = Buffer(scratch);
         let Shape { rows, cols } = plan.shape;
         let kept = plan.depth * W;
         let state = Self {
@@ -79,17 +80,17 @@ impl<'s> Stream<'s> {
             rank: plan.rank,
             reads_allowed: plan.max_reads,
             depth: plan.depth,
-            right: take(&mut scratch, 2 * kept * cols),
-            left: take(&mut scratch, kept * rows),
-            strip: take(&mut scratch, strip_len(cols).unwrap_or(0)),
-            gram: take(&mut scratch, 4 * kept * kept),
-            vectors: take(&mut scratch, 4 * kept * kept),
-            sigma: take(&mut scratch, 2 * kept),
-            temp: take(&mut scratch, STRIP * kept),
+            right: scratch.take(2 * kept * cols),
+            left: scratch.take(kept * rows),
+            strip: scratch.take(strip_len(cols).unwrap_or(0)),
+            gram: scratch.take(4 * kept * kept),
+            vectors: scratch.take(4 * kept * kept),
+            sigma: scratch.take(2 * kept),
+            temp: scratch.take(STRIP * kept),
             waiting: 0,
             done: 0,
             delta: Delta::default(),
-            scale: 1.0,
+            scale: None,
             reads: 0,
             sweeps: 0,
             found: 0,
@@ -141,8 +142,9 @@ impl<'s> Stream<'s> {
         self.kernel.measure(row, self.done, &mut self.delta);
         let column = self.depth * W + self.waiting;
         let panel = &mut self.right[column / W * cols * W..][..cols * W];
+        let scale = self.scale.unwrap_or(1.0);
         let entries = panel[column % W..].iter_mut().step_by(W);
-        entries.zip(&*row).for_each(|(entry, &value)| *entry = value * self.scale);
+        entries.zip(&*row).for_each(|(entry, &value)| *entry = value * scale);
         self.waiting += 1;
         self.done += 1;
         if self.waiting == self.kept() { self.merge() } else { Ok(()) }
@@ -157,16 +159,8 @@ impl<'s> Stream<'s> {
         }
         self.choose_scale();
         let (kept, all, panel) = (self.kept(), 2 * self.kept(), self.shape.cols * W);
-        for p in 0..2 * self.depth {
-            for q in p..2 * self.depth {
-                let (x, y) = (&self.right[p * panel..][..panel], &self.right[q * panel..][..panel]);
-                for (i, row) in panels::cross::<W>(self.kernel, x, y).iter().enumerate() {
-                    for (j, &value) in row.iter().enumerate() {
-                        self.gram[(p * W + i) * all + q * W + j] = value;
-                        self.gram[(q * W + j) * all + p * W + i] = value;
-                    }
-                }
-            }
+        for last in 0..2 * self.depth {
+            panels::extend_gram::<W>(self.kernel, self.shape.cols, self.right, last, self.gram, all);
         }
         let sweeps = Sweeps::default();
         let svd = ritz(self.kernel, self.gram, all, all, self.vectors, self.sigma, sweeps)?;
@@ -192,9 +186,10 @@ impl<'s> Stream<'s> {
     /// Before the first merge of anything but zeros: scales what is too large or too small to square.
     fn choose_scale(&mut self) {
         let largest = self.delta.max_abs;
-        if self.found == 0 && self.scale == 1.0 && largest > 0.0 && !SAFE.contains(&largest) {
-            self.scale = libm::ldexpf(1.0, (-libm::ilogbf(largest)).clamp(-126, 126));
-            self.right.iter_mut().for_each(|x| *x *= self.scale);
+        if self.found == 0 && self.scale.is_none() && largest > 0.0 && !SAFE.contains(&largest) {
+            let scale = libm::ldexpf(1.0, (-libm::ilogbf(largest)).clamp(-126, 126));
+            self.right.iter_mut().for_each(|x| *x *= scale);
+            self.scale = Some(scale);
         }
     }
 
@@ -252,17 +247,9 @@ impl<'s> Stream<'s> {
 
     /// The rotation that makes the columns of Y orthogonal.
     fn decompose_products(&mut self) -> Result<(), Error> {
-        let (kept, panel) = (self.kept(), self.shape.rows * W);
-        for p in 0..self.depth {
-            for q in p..self.depth {
-                let (x, y) = (&self.left[p * panel..][..panel], &self.left[q * panel..][..panel]);
-                for (i, row) in panels::cross::<W>(self.kernel, x, y).iter().enumerate() {
-                    for (j, &value) in row.iter().enumerate() {
-                        self.gram[(p * W + i) * kept + q * W + j] = value;
-                        self.gram[(q * W + j) * kept + p * W + i] = value;
-                    }
-                }
-            }
+        let kept = self.kept();
+        for last in 0..self.depth {
+            panels::extend_gram::<W>(self.kernel, self.shape.rows, self.left, last, self.gram, kept);
         }
         let svd = ritz(self.kernel, self.gram, kept, kept, self.vectors, self.sigma, Sweeps::default())?;
         (self.sweeps, self.found) = (svd.sweeps, svd.rank);
@@ -286,9 +273,9 @@ impl<'s> Stream<'s> {
                 size: self.kept(),
                 found: self.found,
             };
-            outputs.write::<W>(self.kernel, self.shape, space, 1.0 / self.scale)
+            outputs.write::<W>(self.kernel, self.shape, space, 1.0 / self.scale.unwrap_or(1.0))
         } else {
-            outputs.write_pair::<W>(self.shape, self.left, self.right, 1.0 / self.scale)
+            outputs.write_pair::<W>(self.shape, self.left, self.right, 1.0 / self.scale.unwrap_or(1.0))
         };
         let (reads, sweeps) = (self.reads, self.sweeps);
         Ok(Report { rank: self.rank, delta: self.delta, kept, reads, converged: true, sweeps })

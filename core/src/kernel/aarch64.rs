@@ -1,5 +1,7 @@
 //! 64-bit Arm: NEON, which every such processor has.
 
+#![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
+
 use core::arch::aarch64::{float32x4_t, vfmaq_f32, vld1q_dup_f32, vld1q_f32, vst1q_f32};
 
 use super::{

@@ -162,17 +162,17 @@ impl Kernel {
 
     /// `out` = tuned − base, both decoded to f32 first. Works on min(out, tuned, base) elements.
     pub fn difference(self, base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
-        with_features!(self, storage::difference(base, tuned, out))
+        with_features!(self, storage::difference(base, tuned, out));
     }
 
     /// Decodes `rows` to f32, min(rows, out) elements.
     pub fn decode(self, rows: Rows<'_>, out: &mut [f32]) {
-        with_features!(self, storage::decode(rows, out))
+        with_features!(self, storage::decode(rows, out));
     }
 
     /// Adds the entries of `values`, which lie in row `row` of the difference, to `delta`.
     pub fn measure(self, values: &[f32], row: usize, delta: &mut Delta) {
-        with_features!(self, portable::measure(values, row, delta))
+        with_features!(self, portable::measure(values, row, delta));
     }
 
     /// x·y over min(x, y) elements, in a fixed order of lanes.
@@ -182,6 +182,6 @@ impl Kernel {
 
     /// (x, y) ← (c·x − s·y, s·x + c·y), elementwise.
     pub fn rotate(self, x: &mut [f32], y: &mut [f32], c: f32, s: f32) {
-        with_features!(self, portable::rotate(x, y, c, s))
+        with_features!(self, portable::rotate(x, y, c, s));
     }
 }

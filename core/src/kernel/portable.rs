@@ -3,6 +3,8 @@
 //! `measure`, `dot` and `rotate` are `inline(always)`: an instruction set's module compiles them again with
 //! its features on. They sum in fixed lanes, so the bits are the same on every processor.
 
+#![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
+
 use super::Strided;
 use crate::Delta;
 

@@ -4,6 +4,8 @@
 //! of X, `MR` broadcasts of A, `MR`·`NV` fused multiply-adds. A is read through two strides, so the same
 //! tile serves A and its transpose.
 
+#![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
+
 use super::Strided;
 
 /// One vector register of f32.

@@ -2,6 +2,8 @@
 //!
 //! Everything is `inline(always)`: an instruction set's module compiles it again with its features on.
 
+#![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
+
 use crate::{Dtype, Rows};
 
 /// A format of one element per `N` bytes.

@@ -1,5 +1,7 @@
 //! x86-64: AVX2 with FMA, and AVX-512.
 
+#![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
+
 use core::arch::x86_64::{
     __m256, __m512, _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm512_fmadd_ps,
     _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,

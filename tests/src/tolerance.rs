@@ -1,0 +1,23 @@
+//! One table of allowed errors. A test that needs another figure adds a line here and says why.
+
+/// ‖A − UΣVᵀ‖_F / (‖A‖_F · max(m, n) · ε): LAPACK's scaled residual of a decomposition, as its own tests
+/// bound it.
+pub const SVD_RESIDUAL: f64 = 30.0;
+
+/// ‖I − UᵀU‖_max / (m · ε): LAPACK's scaled loss of orthogonality.
+pub const SVD_ORTHOGONALITY: f64 = 30.0;
+
+/// |σ − σ_reference| / (σ_max · max(m, n) · ε).
+pub const SVD_VALUES: f64 = 30.0;
+
+/// Kept energy over the optimum, multi-read mode.
+pub const MULTI_READ: f64 = 0.999;
+
+/// Kept energy over the optimum, stream-once mode.
+pub const STREAM_ONCE: f64 = 0.97;
+
+/// |energy reported − 1 + ‖Δ − BA‖²/‖Δ‖²|: rounding of the factors to f32.
+pub const HONEST_ENERGY: f64 = 2e-5;
+
+/// Terms of the bound on a product of depth d: |error| ≤ this · d · u · Σ|a·x|, u = 2⁻²⁴.
+pub const PRODUCT_TERMS: f64 = 2.0;
