@@ -1,1 +1,59 @@
-//! LoRA extraction from whole checkpoints.
+//! LoRA extraction from whole checkpoints: everything of phlora that needs an operating system.
+//!
+//! [`Model::open`] maps a model's safetensors files, [`extract`] streams the difference of two models through
+//! `phlora-core` over threads, and [`save`] writes the PEFT adapter directory in one step. [`verify`] reads
+//! such a directory back and measures what it really keeps; [`inspect`] says what a file holds.
+//!
+//! ```no_run
+//! use phlora_checkpoint::{ExtractOptions, Model, Monitor, Output, extract, save};
+//! use std::path::Path;
+//!
+//! let (base, tuned) = (Model::open(Path::new("base"))?, Model::open(Path::new("tuned"))?);
+//! let monitor = Monitor::default();
+//! let extraction = extract(&base, &tuned, &ExtractOptions::default(), &monitor)?;
+//! let output = Output { directory: "adapter".into(), report: None, force: false };
+//! let report = save(&extraction, &output, &monitor)?;
+//! println!("{:.1} % of the difference is kept", 100.0 * report.total.energy);
+//! # Ok::<(), phlora_checkpoint::Error>(())
+//! ```
+#![deny(unsafe_code)]
+
+mod adapter;
+mod adapter_config;
+mod config;
+mod error;
+mod extract;
+mod factors;
+mod header;
+mod inspect;
+mod locate;
+mod mapped;
+mod measure;
+mod model;
+mod monitor;
+mod names;
+mod options;
+mod output;
+mod pairs;
+mod pass;
+mod peft;
+mod plans;
+mod pool;
+mod report;
+mod residual;
+mod staging;
+mod verify;
+
+pub use config::Config;
+pub use error::{Error, Result};
+pub use extract::{Extraction, extract};
+pub use inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
+pub use model::{Model, Tensor};
+pub use monitor::Monitor;
+pub use names::{Kind, kind_of, module_of, suffix_of};
+pub use options::{ExtractOptions, Filter, available_threads};
+pub use output::{Output, save};
+pub use peft::Adapter;
+pub use phlora_core::{Dtype, Mode};
+pub use report::{LeftOut, ModuleReport, REPORT_VERSION, Report, Total};
+pub use verify::{Verification, VerifiedModule, verify};

@@ -1,0 +1,102 @@
+//! The few facts of a model's `config.json` that matter here.
+
+use crate::error::{Error, Result};
+use serde_json::Value;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Longest JSON file read, so that a wrong path cannot fill the memory.
+const MAX_JSON: u64 = 100_000_000;
+
+/// Facts of `config.json`; all absent when there is no such file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// `model_type`, e.g. `llama`.
+    pub model_type: Option<String>,
+    /// The first of `architectures`, e.g. `LlamaForCausalLM`.
+    pub architecture: Option<String>,
+    /// `_name_or_path` when it is not empty: what the model was loaded from.
+    pub name_or_path: Option<String>,
+    /// `tie_word_embeddings` where it is stated.
+    pub tied: Option<bool>,
+}
+
+/// Modules under which the causal model of a type keeps its base model, in `PreTrainedModel.base_model_prefix`.
+const BASE_PREFIXES: [(&str, &str); 2] = [
+    ("transformer", "gpt2 gpt_neo gptj gpt_bigcode bloom falcon codegen mpt"),
+    (
+        "model",
+        "llama mistral mixtral qwen2 qwen3 gemma gemma2 phi phi3 olmo olmo2 granite stablelm starcoder2",
+    ),
+];
+
+impl Config {
+    /// Reads `directory/config.json` if it is there.
+    pub(crate) fn read(directory: &Path) -> Result<Self> {
+        let path = directory.join("config.json");
+        if !path.is_file() {
+            return Ok(Self::default());
+        }
+        let json = read_json(&path)?;
+        let text = |value: &Value| value.as_str().filter(|s| !s.is_empty()).map(str::to_owned);
+        Ok(Self {
+            model_type: text(&json["model_type"]),
+            architecture: text(&json["architectures"][0]),
+            name_or_path: text(&json["_name_or_path"]),
+            tied: json["tie_word_embeddings"].as_bool(),
+        })
+    }
+
+    /// Whether the architecture is a causal language model; unknown counts as one.
+    pub(crate) fn is_causal(&self) -> bool {
+        self.architecture.as_deref().is_none_or(|a| a.ends_with("ForCausalLM") || a.ends_with("LMHeadModel"))
+    }
+
+    /// What the names of a checkpoint lack when it was saved from the base model alone, as the first GPT-2
+    /// was: the prefix that the causal model named in `architectures` has before them.
+    pub(crate) fn missing_prefix<'n>(
+        &self,
+        mut names: impl Iterator<Item = &'n str>,
+    ) -> Option<&'static str> {
+        let model_type = self.model_type.as_deref()?;
+        if self.architecture.is_none() || !self.is_causal() {
+            return None;
+        }
+        let (prefix, _) =
+            BASE_PREFIXES.iter().find(|(_, types)| types.split(' ').any(|t| t == model_type))?;
+        let has = |name: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+        (!names.any(has)).then_some(prefix)
+    }
+}
+
+/// Reads and parses a JSON file of sane length.
+pub(crate) fn read_json(path: &Path) -> Result<Value> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_JSON + 1).read_to_end(&mut bytes));
+    read.map_err(|e| Error::io(path, "read", e))?;
+    if bytes.len() as u64 > MAX_JSON {
+        return Err(Error::format(path, format!("longer than {MAX_JSON} bytes, expected a small JSON file")));
+    }
+    serde_json::from_slice(&bytes).map_err(|e| Error::format(path, format!("not valid JSON: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefix_is_added_only_when_config_is_sure() {
+        let gpt2 = Config {
+            model_type: Some("gpt2".into()),
+            architecture: Some("GPT2LMHeadModel".into()),
+            ..Config::default()
+        };
+        let bare = ["h.0.attn.c_attn.weight", "wte.weight"];
+        assert_eq!(gpt2.missing_prefix(bare.into_iter()), Some("transformer"));
+        assert_eq!(gpt2.missing_prefix(["transformer.wte.weight"].into_iter()), None);
+        let base_only = Config { architecture: Some("GPT2Model".into()), ..gpt2 };
+        assert_eq!(base_only.missing_prefix(bare.into_iter()), None);
+        assert_eq!(Config::default().missing_prefix(bare.into_iter()), None);
+    }
+}

@@ -1,0 +1,251 @@
+//! The header of a safetensors file, checked so that every later slice of the file is in bounds.
+//!
+//! It is read here and not by the `safetensors` crate since messages must name the tensor, and since a file
+//! with one tensor of a dtype unknown to that crate is still good for its other tensors.
+
+use crate::error::{Error, Result};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+/// Longest header accepted, the limit of the reference implementation.
+const MAX_HEADER: usize = 100_000_000;
+
+/// One tensor as its header states it, checked against the file.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    /// The dtype as written, e.g. `BF16`.
+    pub(crate) dtype: String,
+    pub(crate) shape: Vec<usize>,
+    /// Where its bytes are in the file.
+    pub(crate) range: Range<usize>,
+}
+
+/// Reads and checks the header of `file`, whose whole content is `bytes`; entries come in file order.
+pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>> {
+    refuse_other_formats(path, bytes)?;
+    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
+        return Err(Error::format(
+            path,
+            "not a safetensors file: shorter than the 8 bytes of a header length",
+        ));
+    };
+    let length = u64::from_le_bytes(*length);
+    let header = usize::try_from(length).ok().and_then(|n| rest.get(..n)).ok_or_else(|| {
+        Error::format(
+            path,
+            format!(
+                "not a safetensors file, or cut short: its header would be {length} bytes long, but only {} follow",
+                rest.len()
+            ),
+        )
+    })?;
+    if header.len() > MAX_HEADER {
+        return Err(Error::format(
+            path,
+            format!("its header is {length} bytes long, more than {MAX_HEADER}"),
+        ));
+    }
+    let fields: Fields = serde_json::from_slice(header)
+        .map_err(|e| Error::format(path, format!("not a safetensors file: its header is not valid: {e}")))?;
+
+    let start = 8 + header.len();
+    let mut seen = HashSet::new();
+    let mut entries = Vec::with_capacity(fields.0.len());
+    for (name, value) in &fields.0 {
+        if !seen.insert(name) {
+            return Err(Error::tensor(path, name, "named twice in the header"));
+        }
+        entries.push(entry(path, name, value, start..bytes.len())?);
+    }
+    entries.sort_by_key(|entry| (entry.range.start, entry.range.end));
+    check_cover(path, &entries, start..bytes.len())?;
+    Ok(entries)
+}
+
+/// Checks one tensor's entry; `data` is the part of the file after the header.
+fn entry(path: &Path, name: &str, value: &Value, data: Range<usize>) -> Result<Entry> {
+    let bad = |problem: String| Error::tensor(path, name, problem);
+    let dtype = value["dtype"].as_str().ok_or_else(|| bad("its header entry has no dtype".into()))?;
+    let shape = numbers(&value["shape"]).ok_or_else(|| bad("its shape is not a list of sizes".into()))?;
+    let offsets = numbers(&value["data_offsets"]).unwrap_or_default();
+    let &[begin, end] = offsets.as_slice() else {
+        return Err(bad("its data_offsets are not two offsets".into()));
+    };
+    if begin > end || end > data.len() {
+        return Err(bad(format!(
+            "its offsets {begin}..{end} leave the file, which holds {} bytes of tensors",
+            data.len()
+        )));
+    }
+    // A dtype that nobody knows has no size to check; such a tensor is never decoded.
+    let known = serde_json::from_value::<safetensors::Dtype>(Value::from(dtype)).ok();
+    let bits = shape.iter().try_fold(known.map_or(1, |d| d.bitsize()), |n, &size| n.checked_mul(size));
+    if bits.is_none() || known.is_some() && bits != (end - begin).checked_mul(8) {
+        return Err(bad(format!("{dtype} of shape {shape:?} does not take its {} bytes", end - begin)));
+    }
+    Ok(Entry {
+        name: name.to_owned(),
+        dtype: dtype.to_owned(),
+        shape,
+        range: data.start + begin..data.start + end,
+    })
+}
+
+/// Checks that the tensors follow one another without overlap or gap up to the end of the file.
+fn check_cover(path: &Path, entries: &[Entry], data: Range<usize>) -> Result<()> {
+    let mut at = data.start;
+    let mut before = "the header";
+    for entry in entries {
+        if entry.range.start != at {
+            let how = if entry.range.start < at { "overlap with" } else { "leave a gap after" };
+            return Err(Error::tensor(path, &entry.name, format!("its bytes {how} {before}")));
+        }
+        at = entry.range.end;
+        before = &entry.name;
+    }
+    if at != data.end {
+        return Err(Error::format(path, format!("{} bytes at its end belong to no tensor", data.end - at)));
+    }
+    Ok(())
+}
+
+/// Says what to do about files that users take for safetensors.
+fn refuse_other_formats(path: &Path, bytes: &[u8]) -> Result<()> {
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let pickle = ["bin", "pt", "pth", "ckpt", "pkl"].contains(&extension.as_str())
+        || bytes.starts_with(b"PK\x03\x04")
+        || matches!(bytes, [0x80, 2..=5, ..]);
+    // A header length may begin with any bytes; the JSON object after it decides.
+    let pickle = pickle && bytes.get(8) != Some(&b'{');
+    if bytes.starts_with(b"GGUF") {
+        return Err(Error::format(path, "a GGUF file; only safetensors files are read"));
+    }
+    if pickle {
+        return Err(Error::format(path, pickle_advice()));
+    }
+    Ok(())
+}
+
+/// Why pickles are not read, and how to convert one.
+pub(crate) fn pickle_advice() -> String {
+    "a PyTorch pickle, which is not read since loading one can run code; convert it with Python: \
+     from transformers import AutoModelForCausalLM; \
+     AutoModelForCausalLM.from_pretrained(\"DIRECTORY\").save_pretrained(\"NEW\", safe_serialization=True)"
+        .to_owned()
+}
+
+fn numbers(value: &Value) -> Option<Vec<usize>> {
+    value.as_array()?.iter().map(|n| usize::try_from(n.as_u64()?).ok()).collect()
+}
+
+/// The header's tensors in order, duplicates kept so that they can be refused.
+struct Fields(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Fields;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tensors")
+            }
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> std::result::Result<Fields, M::Error> {
+                let mut fields = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "__metadata__" {
+                        map.next_value::<IgnoredAny>()?;
+                    } else {
+                        fields.push((name, map.next_value()?));
+                    }
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(header: &str, data: usize) -> Vec<u8> {
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(header.as_bytes());
+        bytes.resize(bytes.len() + data, 0);
+        bytes
+    }
+
+    fn refused(bytes: &[u8]) -> String {
+        parse(Path::new("f.safetensors"), bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn reads_what_the_reference_writes() {
+        let data = [0u8; 12];
+        let view = |dtype, shape: &[usize], n| {
+            safetensors::tensor::TensorView::new(dtype, shape.to_vec(), &data[..n]).unwrap()
+        };
+        let tensors = [
+            ("b", view(safetensors::Dtype::BF16, &[2, 3], 12)),
+            ("empty", view(safetensors::Dtype::F32, &[0, 3], 0)),
+            ("a", view(safetensors::Dtype::F32, &[3], 12)),
+        ];
+        let bytes = safetensors::serialize(tensors, None).unwrap();
+        let entries = parse(Path::new("f"), &bytes).unwrap();
+        let names: Vec<_> =
+            entries.iter().map(|e| (e.name.as_str(), e.dtype.as_str(), e.range.len())).collect();
+        assert_eq!(names, [("empty", "F32", 0), ("a", "F32", 12), ("b", "BF16", 12)]);
+    }
+
+    #[test]
+    fn names_the_tensor_that_is_wrong() {
+        let one = |dtype: &str, shape: &str, offsets: &str| {
+            format!(r#"{{"w":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}}}"#)
+        };
+        for (bytes, expected) in [
+            (file(&one("F32", "[2]", "[0,9]"), 8), "tensor w: its offsets 0..9 leave the file"),
+            (file(&one("F32", "[2]", "[8,0]"), 8), "tensor w: its offsets 8..0 leave"),
+            (file(&one("F32", "[3]", "[0,8]"), 8), "tensor w: F32 of shape [3] does not take its 8 bytes"),
+            (file(&one("F32", "[18446744073709551615,9]", "[0,8]"), 8), "does not take"),
+            (file(&one("F32", "[-1]", "[0,8]"), 8), "tensor w: its shape"),
+            (file(&one("F32", "[2]", "[0]"), 8), "tensor w: its data_offsets"),
+            (file(&one("F32", "[2]", "[4,12]"), 12), "tensor w: its bytes leave a gap after the header"),
+            (file(&one("F32", "[2]", "[0,8]"), 9), "1 bytes at its end"),
+            (file(r#"{"w":3}"#, 0), "tensor w: its header entry has no dtype"),
+            (file("[]", 0), "not a safetensors file: its header is not valid"),
+            (file("{", 0), "header is not valid"),
+            (b"hello".to_vec(), "shorter than the 8 bytes"),
+            (b"hello, this is text".to_vec(), "not a safetensors file, or cut short"),
+            (vec![0xff; 64], "only 56 follow"),
+            (b"PK\x03\x04 zip of a pickle".to_vec(), "convert it with Python"),
+            (b"GGUF\x03\0\0\0\0".to_vec(), "a GGUF file"),
+        ] {
+            let message = refused(&bytes);
+            assert!(message.starts_with("f.safetensors: ") && message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn refuses_overlap_and_duplicates() {
+        let overlap = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},
+                          "b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
+        assert!(refused(&file(overlap, 12)).contains("tensor b: its bytes overlap with a"));
+        let twice = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},
+                        "a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#;
+        assert!(refused(&file(twice, 8)).contains("tensor a: named twice"));
+    }
+
+    #[test]
+    fn keeps_a_dtype_that_nobody_knows() {
+        let header =
+            r#"{"__metadata__":{"format":"pt"},"q":{"dtype":"Q9","shape":[7],"data_offsets":[0,5]}}"#;
+        let entries = parse(Path::new("f"), &file(header, 5)).unwrap();
+        assert_eq!(entries[0].dtype, "Q9");
+    }
+}

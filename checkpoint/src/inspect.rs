@@ -1,0 +1,138 @@
+//! Says what a file or directory holds: a model, an adapter, or a report.
+
+use crate::config::{Config, read_json};
+use crate::error::{Error, Result};
+use crate::model::{Model, Tensor};
+use crate::names::{Kind, kind_of, suffix_of};
+use crate::peft::Adapter;
+use crate::report::Report;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What was found.
+#[derive(Debug)]
+pub enum Contents {
+    /// A model's weights.
+    Model(ModelFacts),
+    /// A LoRA adapter.
+    Adapter(AdapterFacts),
+    /// A report of an extraction.
+    Report(Box<Report>),
+}
+
+/// Number of tensors and of the entries in them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Tensors.
+    pub tensors: usize,
+    /// Entries.
+    pub parameters: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Facts of a model.
+#[derive(Debug)]
+pub struct ModelFacts {
+    /// What `config.json` says.
+    pub config: Config,
+    /// Its safetensors files.
+    pub files: Vec<PathBuf>,
+    /// Over all tensors.
+    pub total: Count,
+    /// By dtype.
+    pub dtypes: BTreeMap<String, Count>,
+    /// By kind.
+    pub kinds: BTreeMap<Kind, Count>,
+}
+
+/// Facts of an adapter.
+#[derive(Debug)]
+pub struct AdapterFacts {
+    /// What its configuration names as base.
+    pub base_name: Option<String>,
+    /// `r` of the configuration.
+    pub rank: usize,
+    /// `lora_alpha` of the configuration.
+    pub alpha: f64,
+    /// Smallest and largest scale over the modules.
+    pub scales: (f64, f64),
+    /// Modules with factors.
+    pub modules: usize,
+    /// Over all factors.
+    pub total: Count,
+    /// By dtype.
+    pub dtypes: BTreeMap<String, Count>,
+    /// By the last part of the module's path.
+    pub suffixes: BTreeMap<String, Count>,
+}
+
+/// Looks at `path`: a model file or directory, an adapter file or directory, or a report.
+///
+/// # Errors
+/// When it is none of these, or unsound.
+pub fn inspect(path: &Path) -> Result<Contents> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let beside = crate::staging::parent(path).join("adapter_config.json");
+    if path.is_dir() && path.join("adapter_config.json").exists()
+        || name == "adapter_config.json"
+        || name.starts_with("adapter_model.") && beside.exists()
+    {
+        return Ok(Contents::Adapter(adapter_facts(&Adapter::open(path)?)?));
+    }
+    let json = path.extension().is_some_and(|extension| extension == "json");
+    if json && !name.ends_with(".index.json") {
+        let report = serde_json::from_value(read_json(path)?);
+        let report = report.map_err(|e| Error::format(path, format!("not a report of phlora: {e}")))?;
+        return Ok(Contents::Report(Box::new(report)));
+    }
+    Ok(Contents::Model(model_facts(&Model::open(path)?)))
+}
+
+fn model_facts(model: &Model) -> ModelFacts {
+    let mut facts = ModelFacts {
+        config: model.config().clone(),
+        files: model.files().map(Path::to_owned).collect(),
+        total: Count::default(),
+        dtypes: BTreeMap::new(),
+        kinds: BTreeMap::new(),
+    };
+    for (name, tensor) in model.tensors() {
+        facts.total.add(tensor);
+        facts.dtypes.entry(tensor.dtype_name().to_owned()).or_default().add(tensor);
+        facts.kinds.entry(kind_of(name, tensor.shape())).or_default().add(tensor);
+    }
+    facts
+}
+
+fn adapter_facts(adapter: &Adapter) -> Result<AdapterFacts> {
+    let modules = adapter.modules()?;
+    let mut facts = AdapterFacts {
+        base_name: adapter.config.base_name.clone(),
+        rank: adapter.config.rank,
+        alpha: adapter.config.alpha,
+        scales: (f64::INFINITY, f64::NEG_INFINITY),
+        modules: modules.len(),
+        total: Count::default(),
+        dtypes: BTreeMap::new(),
+        suffixes: BTreeMap::new(),
+    };
+    for module in &modules {
+        facts.scales = (facts.scales.0.min(module.scale), facts.scales.1.max(module.scale));
+        for factor in [module.a, module.b] {
+            facts.total.add(factor);
+            facts.dtypes.entry(factor.dtype_name().to_owned()).or_default().add(factor);
+            facts.suffixes.entry(suffix_of(module.name).to_owned()).or_default().add(factor);
+        }
+    }
+    Ok(facts)
+}
+
+impl Count {
+    fn add(&mut self, tensor: Tensor<'_>) {
+        self.tensors += 1;
+        // A dtype that nobody knows may come with any shape.
+        self.parameters = self.parameters.saturating_add(tensor.len() as u64);
+        self.bytes += tensor.bytes().len() as u64;
+    }
+}

@@ -1,0 +1,95 @@
+//! Which safetensors files a path means: one file, an indexed directory, or a plain directory.
+
+use crate::config::read_json;
+use crate::error::{Error, Result};
+use crate::header::pickle_advice;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+const INDEX: &str = "model.safetensors.index.json";
+const SINGLE: &str = "model.safetensors";
+
+/// The files of a model.
+#[derive(Debug)]
+pub(crate) struct Files {
+    /// Where `config.json` would be.
+    pub(crate) directory: PathBuf,
+    /// Safetensors files, sorted by path.
+    pub(crate) shards: Vec<PathBuf>,
+    /// Tensor name → shard, where there is an index.
+    pub(crate) index: Option<Index>,
+}
+
+/// A sharded model's index.
+#[derive(Debug)]
+pub(crate) struct Index {
+    pub(crate) path: PathBuf,
+    pub(crate) shard_of: BTreeMap<String, PathBuf>,
+}
+
+/// Finds the files that `path` means; does not open the shards.
+pub(crate) fn locate(path: &Path) -> Result<Files> {
+    let metadata = fs::metadata(path).map_err(|e| Error::io(path, "open", e))?;
+    if !metadata.is_dir() {
+        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+        if path.to_string_lossy().ends_with(".safetensors.index.json") {
+            return indexed(directory, path);
+        }
+        return Ok(Files { directory, shards: vec![path.to_owned()], index: None });
+    }
+    let directory = path.to_owned();
+    let index = directory.join(INDEX);
+    if index.exists() {
+        return indexed(directory, &index);
+    }
+    let single = directory.join(SINGLE);
+    if single.exists() {
+        return Ok(Files { directory, shards: vec![single], index: None });
+    }
+    let (mut shards, mut pickles) = (Vec::new(), Vec::new());
+    let entries = fs::read_dir(path).map_err(|e| Error::io(path, "read", e))?;
+    for entry in entries {
+        let file = entry.map_err(|e| Error::io(path, "read", e))?.path();
+        match file.extension().and_then(|e| e.to_str()) {
+            Some("safetensors") => shards.push(file),
+            Some("bin" | "pt" | "pth" | "ckpt") => pickles.push(file),
+            _ => {}
+        }
+    }
+    shards.sort();
+    pickles.sort();
+    match (shards.is_empty(), pickles.first()) {
+        (false, _) => Ok(Files { directory, shards, index: None }),
+        (true, Some(pickle)) => Err(Error::format(pickle, pickle_advice())),
+        (true, None) => Err(Error::format(path, "no safetensors file in this directory")),
+    }
+}
+
+/// Reads the index and checks that every shard it names is there.
+fn indexed(directory: PathBuf, path: &Path) -> Result<Files> {
+    let json = read_json(path)?;
+    let map = json["weight_map"].as_object().ok_or_else(|| Error::format(path, "it has no weight_map"))?;
+    let mut shard_of = BTreeMap::new();
+    for (tensor, shard) in map {
+        let shard = shard.as_str().map(Path::new).filter(|shard| {
+            // A shard is a file beside the index or below it, never elsewhere on the machine.
+            shard.components().all(|part| matches!(part, Component::Normal(_)))
+        });
+        let shard = shard.ok_or_else(|| {
+            Error::tensor(path, tensor, "its weight_map entry is not the name of a file in this directory")
+        })?;
+        shard_of.insert(tensor.clone(), directory.join(shard));
+    }
+    let mut shards: Vec<_> = shard_of.values().cloned().collect();
+    shards.sort();
+    shards.dedup();
+    for shard in &shards {
+        if !shard.exists() {
+            let (tensor, _) = shard_of.iter().find(|(_, s)| *s == shard).expect("shards come from this map");
+            let problem = format!("the index names the shard {}, which is missing", shard.display());
+            return Err(Error::tensor(path, tensor, problem));
+        }
+    }
+    Ok(Files { directory, shards, index: Some(Index { path: path.to_owned(), shard_of }) })
+}

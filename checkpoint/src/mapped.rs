@@ -1,0 +1,43 @@
+//! A read-only file mapped into memory: the pages come from disk as they are touched, never all at once.
+
+use crate::error::{Error, Result};
+use memmap2::Mmap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// A mapped file and the path it was opened by.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    path: PathBuf,
+    /// `None` for an empty file, which cannot be mapped everywhere.
+    map: Option<Mmap>,
+}
+
+impl Mapped {
+    /// Maps `path`, which must be a regular file.
+    #[allow(unsafe_code)]
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
+        let metadata = file.metadata().map_err(|e| Error::io(path, "read", e))?;
+        if !metadata.is_file() {
+            return Err(Error::format(path, "not a regular file"));
+        }
+        if metadata.len() == 0 {
+            return Ok(Self { path: path.to_owned(), map: None });
+        }
+        // SAFETY: the map is read-only and private to this value, and every read of it is of plain bytes, of
+        // which all values are valid. What remains is another process that changes the file meanwhile: that
+        // can change the numbers, or end this process by a signal when the file shrinks, as for every reader
+        // of mapped files. Nothing is written to inputs here, and outputs are renamed over, not rewritten.
+        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, "map", e))?;
+        Ok(Self { path: path.to_owned(), map: Some(map) })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.map.as_deref().unwrap_or_default()
+    }
+}

@@ -1,0 +1,106 @@
+//! The difference of two tensors without factors: whether there is any, and its exact norm.
+
+use crate::error::{Error, Result};
+use crate::model::Tensor;
+use crate::pool::Ticket;
+use phlora_core::Dtype;
+
+/// Entries decoded at once, small enough for the stack and the first cache.
+const CHUNK: usize = 2048;
+
+/// Bytes compared between two looks at the cancel flag.
+const COMPARED: usize = 1 << 20;
+
+/// What one read of both sides tells.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Difference {
+    /// Sum of squared differences, in f64.
+    pub(crate) sum_squares: f64,
+    /// Position of the first entry that is NaN or infinite.
+    pub(crate) non_finite: Option<usize>,
+}
+
+/// Whether both sides hold the same bytes in the same format; stops at the first difference.
+pub(crate) fn same_bytes(base: Tensor<'_>, tuned: Tensor<'_>, ticket: Ticket<'_>) -> Result<bool> {
+    if base.dtype_name() != tuned.dtype_name() || base.shape() != tuned.shape() {
+        return Ok(false);
+    }
+    let mut read = 0;
+    for (left, right) in base.bytes().chunks(COMPARED).zip(tuned.bytes().chunks(COMPARED)) {
+        if left != right {
+            return Ok(false);
+        }
+        // Counted late: where a tensor has changed, its first chunk is read again at once.
+        ticket.tick(2 * left.len())?;
+        read += left.len();
+    }
+    Ok(read == base.bytes().len())
+}
+
+/// Measures the difference of the first `entries` entries. Both sides hold that many.
+pub(crate) fn difference(
+    (base, base_dtype): (Tensor<'_>, Dtype),
+    (tuned, tuned_dtype): (Tensor<'_>, Dtype),
+    entries: usize,
+    ticket: Ticket<'_>,
+) -> Result<Difference> {
+    let mut result = Difference { sum_squares: 0.0, non_finite: None };
+    let (mut left, mut right) = ([0.0; CHUNK], [0.0; CHUNK]);
+    let mut unreported = 0;
+    for start in (0..entries).step_by(CHUNK) {
+        let range = start..entries.min(start + CHUNK);
+        let (left, right) = (&mut left[..range.len()], &mut right[..range.len()]);
+        decode(base, base_dtype, range.clone(), left)?;
+        decode(tuned, tuned_dtype, range, right)?;
+        let mut sum = 0.0;
+        for (b, t) in left.iter().zip(&*right) {
+            let d = f64::from(t - b);
+            sum += d * d;
+        }
+        // A difference that overflows counts as well; so does NaN, for which every comparison fails.
+        if !sum.is_finite() && result.non_finite.is_none() {
+            let bad = left.iter().zip(&*right).position(|(b, t)| !(t - b).is_finite());
+            result.non_finite = bad.map(|at| start + at);
+        }
+        result.sum_squares += sum;
+        unreported += left.len();
+        if unreported >= COMPARED / 2 {
+            ticket.tick(bytes(unreported, base_dtype) + bytes(unreported, tuned_dtype))?;
+            unreported = 0;
+        }
+    }
+    ticket.tick(bytes(unreported, base_dtype) + bytes(unreported, tuned_dtype))?;
+    Ok(result)
+}
+
+/// The first NaN or infinity of both sides in row `row` of `cols` entries, as an error that says where it is.
+pub(crate) fn non_finite_error(base: Tensor<'_>, tuned: Tensor<'_>, row: usize, cols: usize) -> Error {
+    for (side, tensor) in [("base", base), ("tuned", tuned)] {
+        let Some(dtype) = tensor.dtype() else { continue };
+        for col in 0..cols {
+            let mut value = [0.0];
+            let at = row * cols + col;
+            if decode(tensor, dtype, at..at + 1, &mut value).is_ok() && !value[0].is_finite() {
+                let what = if value[0].is_nan() { "NaN" } else { "an infinity" };
+                return tensor.error(format!(
+                    "{what} in row {row}, column {col} of the {side} model, expected finite weights"
+                ));
+            }
+        }
+    }
+    tuned.error(format!("the difference to the base overflows f32 in row {row}"))
+}
+
+/// Decodes the entries `range` to f32.
+pub(crate) fn decode(
+    tensor: Tensor<'_>,
+    dtype: Dtype,
+    range: std::ops::Range<usize>,
+    out: &mut [f32],
+) -> Result<()> {
+    phlora_core::decode(tensor.entries(dtype, range), out).map_err(|e| tensor.error(e.to_string()))
+}
+
+fn bytes(entries: usize, dtype: Dtype) -> usize {
+    entries * dtype.row_bytes(1).unwrap_or(0)
+}

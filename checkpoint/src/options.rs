@@ -1,0 +1,72 @@
+//! What the caller asks of an extraction from checkpoints.
+
+use phlora_core::{Dtype, Mode};
+use regex::Regex;
+use std::num::NonZeroUsize;
+use std::thread;
+
+/// Options of [`extract`](crate::extract); start from [`ExtractOptions::default`].
+#[derive(Debug, Clone)]
+pub struct ExtractOptions {
+    /// Rank of the adapter, at least 1; modules with a narrower side are capped. Default 32.
+    pub rank: usize,
+    /// How the factors are found. Default [`Mode::Auto`].
+    pub mode: Mode,
+    /// Storage format of the factors. Default f16: closer than bf16 at the sizes that factors have.
+    pub dtype: Dtype,
+    /// See [`phlora_core::Options::tolerance`]. Default is its default.
+    pub tolerance: f64,
+    /// Most reads of a tensor. Default is that of [`phlora_core::Options::max_reads`].
+    pub max_reads: u32,
+    /// Most working memory per thread in bytes, scratch and f32 factors together. Default: no limit.
+    pub scratch: Option<usize>,
+    /// Threads. The adapter does not depend on it. Default: one per processor.
+    pub threads: NonZeroUsize,
+    /// Bytes of one side read between two looks at the cancel flag. The adapter does not depend on it.
+    /// Default 1 MiB.
+    pub block_bytes: usize,
+    /// Which modules.
+    pub filter: Filter,
+}
+
+/// Which modules to extract, by their path (`model.layers.0.self_attn.q_proj`).
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only modules that one of these matches; all linear layers where this is empty. The output head is
+    /// extracted only when one of these matches it.
+    pub include: Vec<Regex>,
+    /// No module that one of these matches.
+    pub exclude: Vec<Regex>,
+}
+
+impl Filter {
+    pub(crate) fn includes(&self, module: &str) -> bool {
+        self.include.iter().any(|pattern| pattern.is_match(module))
+    }
+
+    pub(crate) fn excludes(&self, module: &str) -> bool {
+        self.exclude.iter().any(|pattern| pattern.is_match(module))
+    }
+}
+
+impl Default for ExtractOptions {
+    fn default() -> Self {
+        let core = phlora_core::Options::default();
+        Self {
+            rank: core.rank,
+            mode: core.mode,
+            dtype: Dtype::F16,
+            tolerance: core.tolerance,
+            max_reads: core.max_reads,
+            scratch: None,
+            threads: available_threads(),
+            block_bytes: 1 << 20,
+            filter: Filter::default(),
+        }
+    }
+}
+
+/// One thread per processor that this process may use.
+pub fn available_threads() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}

@@ -1,0 +1,222 @@
+//! Pairs the tensors of two models by name and decides what becomes of each: extracted, measured, or refused.
+
+use crate::error::{Error, Result};
+use crate::model::{Model, Tensor};
+use crate::names::{Kind, is_conv1d, is_conv1d_model, kind_of, module_of, suffix_of};
+use crate::options::Filter;
+use crate::report::LeftOut;
+use std::collections::BTreeSet;
+
+/// One tensor that both models hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pair<'m> {
+    /// Its full name.
+    pub(crate) name: &'m str,
+    pub(crate) kind: Kind,
+    pub(crate) base: Tensor<'m>,
+    pub(crate) tuned: Tensor<'m>,
+    /// Stored [in, out] instead of [out, in].
+    pub(crate) transposed: bool,
+}
+
+/// What to do with a pair.
+#[derive(Debug, Clone)]
+pub(crate) enum Task {
+    /// Find its factors. Both sides have the same 2-D shape and a dtype that is read.
+    Extract,
+    /// Leave it out and measure its difference.
+    Measure {
+        reason: String,
+        /// Leading entries that both sides have in common; `None` where they cannot be compared.
+        entries: Option<usize>,
+        /// Whether NaN or infinity in it is an error.
+        strict: bool,
+    },
+}
+
+/// Two models, paired.
+#[derive(Debug)]
+pub(crate) struct Pairing<'m> {
+    pub(crate) jobs: Vec<(Pair<'m>, Task)>,
+    /// Tensors of one side only.
+    pub(crate) one_sided: Vec<LeftOut>,
+}
+
+impl<'m> Pair<'m> {
+    /// The module's path.
+    pub(crate) fn module(&self) -> &'m str {
+        module_of(self.name)
+    }
+
+    /// Rows and columns as stored; both sides agree where the pair is extracted.
+    pub(crate) fn stored_shape(&self) -> (usize, usize) {
+        match *self.base.shape() {
+            [rows, cols] => (rows, cols),
+            _ => (0, 0),
+        }
+    }
+
+    /// Bytes of both sides.
+    pub(crate) fn bytes(&self) -> usize {
+        self.base.bytes().len() + self.tuned.bytes().len()
+    }
+}
+
+/// Every tensor that both models hold, and the names that only one of them holds, with the reason.
+pub(crate) fn pairs<'m>(base: &'m Model, tuned: &'m Model) -> Result<(Vec<Pair<'m>>, Vec<LeftOut>)> {
+    let config = if base.config().model_type.is_some() { base.config() } else { tuned.config() };
+    let conv1d = is_conv1d_model(config, base.tensors().map(|(name, tensor)| (name, tensor.shape())));
+    let tied = is_tied(base, tuned);
+
+    let (mut pairs, mut one_sided) = (Vec::new(), Vec::new());
+    let mut only = |name: &str, side: &str, shape: &[usize]| {
+        let why = if tied && kind_of(name, shape) == Kind::Head { ": tied to the embedding" } else { "" };
+        one_sided.push(LeftOut {
+            name: name.to_owned(),
+            reason: format!("only in {side}{why}"),
+            delta_norm: None,
+        });
+    };
+    for (name, base) in base.tensors() {
+        let Some(tuned) = tuned.tensor(name) else {
+            only(name, "base", base.shape());
+            continue;
+        };
+        let kind = kind_of(name, base.shape());
+        let transposed = conv1d && kind == Kind::Linear && is_conv1d(module_of(name));
+        pairs.push(Pair { name, kind, base, tuned, transposed });
+    }
+    for (name, tuned) in tuned.tensors().filter(|(name, _)| base.tensor(name).is_none()) {
+        only(name, "tuned", tuned.shape());
+    }
+    if pairs.is_empty() {
+        let example = |model: &Model| model.tensors().next().map_or("nothing".into(), |(n, _)| n.to_owned());
+        let problem = format!(
+            "has no tensor name in common with the base {} (there e.g. {}, here e.g. {})",
+            base.path().display(),
+            example(base),
+            example(tuned)
+        );
+        return Err(Error::format(tuned.path(), problem));
+    }
+    Ok((pairs, one_sided))
+}
+
+/// Pairs two models and decides about each pair.
+pub(crate) fn decide<'m>(base: &'m Model, tuned: &'m Model, filter: &Filter) -> Result<Pairing<'m>> {
+    let (pairs, one_sided) = pairs(base, tuned)?;
+    check_includes(&pairs, filter)?;
+    let tied = is_tied(base, tuned);
+    let jobs: Vec<_> =
+        pairs.into_iter().map(|pair| Ok((pair, task(&pair, tied, filter)?))).collect::<Result<_>>()?;
+    if !filter.include.is_empty() && !jobs.iter().any(|(_, task)| matches!(task, Task::Extract)) {
+        let of_kind = |kind| jobs.iter().any(|(p, _)| p.kind == kind && filter.includes(p.module()));
+        if of_kind(Kind::Embedding) {
+            return Err(Error::Usage("--include names only embeddings, which are not extracted yet".into()));
+        }
+        if of_kind(Kind::Head) && tied {
+            let problem = "--include names only the output head, which is tied to the embedding";
+            return Err(Error::Usage(problem.into()));
+        }
+    }
+    Ok(Pairing { jobs, one_sided })
+}
+
+/// The targets of a PEFT configuration: the last parts of the extracted modules' paths, or their full paths
+/// where such a suffix would also name a module without factors.
+pub(crate) fn targets(extracted: &BTreeSet<&str>, base: &Model, tuned: &Model) -> Vec<String> {
+    let suffixes: BTreeSet<_> = extracted.iter().map(|module| suffix_of(module)).collect();
+    let mut names = base.tensors().chain(tuned.tensors()).map(|(name, _)| name);
+    let ambiguous = names.any(|name| {
+        let module = module_of(name);
+        suffix_of(name) == "weight" && suffixes.contains(suffix_of(module)) && !extracted.contains(module)
+    });
+    let chosen = if ambiguous { extracted } else { &suffixes };
+    chosen.iter().map(|&name| name.to_owned()).collect()
+}
+
+fn task(pair: &Pair<'_>, tied: bool, filter: &Filter) -> Result<Task> {
+    let module = pair.module();
+    let (base, tuned) = (pair.base.shape(), pair.tuned.shape());
+    let included = filter.includes(module);
+    let wanted = match pair.kind {
+        Kind::Linear => filter.include.is_empty() || included,
+        Kind::Head => included && !tied && base.len() == 2 && base == tuned,
+        _ => false,
+    };
+    let measure = |reason: &str, strict| Task::Measure {
+        reason: reason.to_owned(),
+        entries: (base == tuned).then(|| pair.base.len()),
+        strict,
+    };
+    if filter.excludes(module) {
+        return Ok(measure("excluded", false));
+    }
+    if pair.kind == Kind::Linear && !wanted {
+        return Ok(measure("not included", false));
+    }
+    if base != tuned {
+        return grown(pair);
+    }
+    if wanted {
+        return match pair.base.dtype().and(pair.tuned.dtype()) {
+            Some(_) => Ok(Task::Extract),
+            None => Err(unread_dtype(pair)),
+        };
+    }
+    Ok(match pair.kind {
+        Kind::Head if tied => measure("output head: tied to the embedding", true),
+        Kind::Embedding if included => measure("embedding: not extracted yet", true),
+        kind => measure(kind.label(), kind != Kind::Other),
+    })
+}
+
+/// Shapes differ: a vocabulary that grew is measured over the rows in common, all else is refused.
+fn grown(pair: &Pair<'_>) -> Result<Task> {
+    let (base, tuned) = (pair.base.shape(), pair.tuned.shape());
+    if let (Kind::Embedding | Kind::Head, Some((rows, rest)), Some((new_rows, new_rest))) =
+        (pair.kind, base.split_first(), tuned.split_first())
+        && rest == new_rest
+    {
+        let reason = format!(
+            "{}: {rows} rows in base, {new_rows} in tuned, measured over those in common",
+            pair.kind.label()
+        );
+        let entries = rest.iter().product::<usize>().checked_mul(*rows.min(new_rows));
+        return Ok(Task::Measure { reason, entries, strict: true });
+    }
+    let problem = format!(
+        "its shape is {base:?} in {} but {tuned:?} in {}; --exclude leaves it out",
+        pair.base.file().display(),
+        pair.tuned.file().display()
+    );
+    Err(Error::Mismatch { tensor: pair.name.to_owned(), problem })
+}
+
+fn unread_dtype(pair: &Pair<'_>) -> Error {
+    let tensor = if pair.base.dtype().is_none() { pair.base } else { pair.tuned };
+    tensor.error(format!(
+        "its dtype {} is not read, expected F32, F16 or BF16; --exclude leaves it out",
+        tensor.dtype_name()
+    ))
+}
+
+/// Every pattern of `--include` must match a weight matrix that both models hold.
+fn check_includes(pairs: &[Pair<'_>], filter: &Filter) -> Result<()> {
+    let matrix = |pair: &Pair<'_>| {
+        matches!(pair.kind, Kind::Linear | Kind::Head | Kind::Embedding) && pair.base.shape().len() == 2
+    };
+    for pattern in &filter.include {
+        if !pairs.iter().any(|pair| matrix(pair) && pattern.is_match(pair.module())) {
+            let problem =
+                format!("--include {pattern} matches no module with a weight matrix in both models");
+            return Err(Error::Usage(problem));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a side says that its output head is its embedding.
+fn is_tied(base: &Model, tuned: &Model) -> bool {
+    base.config().tied == Some(true) || tuned.config().tied == Some(true)
+}

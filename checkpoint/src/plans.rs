@@ -1,0 +1,79 @@
+//! How each module will be extracted: parts from its shape alone, scratch within the limit per thread.
+
+use crate::error::{Error, Result};
+use crate::options::ExtractOptions;
+use crate::pairs::Pair;
+use phlora_core::{Mode, Options, Plan, Shape};
+
+/// A multi-read extraction takes about this many reads; only the progress estimate depends on it.
+const TYPICAL_READS: u32 = 10;
+
+/// A module's plan and what follows from it.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) plan: Plan,
+    /// Scratch and f32 factors, in elements.
+    pub(crate) memory: usize,
+    pub(crate) expected_reads: u32,
+    /// Row ranges that threads may share.
+    pub(crate) parts: usize,
+}
+
+/// Row ranges of a pass. The factors depend on it, so it must follow from the shape alone.
+fn parts(pair: &Pair<'_>) -> usize {
+    let (rows, cols) = pair.stored_shape();
+    if rows >= 64 && rows.saturating_mul(cols) >= 1 << 20 { 4 } else { 1 }
+}
+
+/// Plans the extraction of `pair`.
+pub(crate) fn plan(pair: &Pair<'_>, options: &ExtractOptions) -> Result<Planned> {
+    let (rows, cols) = pair.stored_shape();
+    let rank = options.rank.min(rows).min(cols);
+    let too_large = || pair.base.error("it is too large for this machine's address range");
+    let factors = rows.checked_add(cols).and_then(|n| n.checked_add(1)?.checked_mul(rank));
+    let factors = factors.ok_or_else(too_large)?;
+    let limit =
+        options.scratch.map_or(usize::MAX, |bytes| (bytes / size_of::<f32>()).saturating_sub(factors));
+    let mut core = Options {
+        rank: options.rank,
+        mode: options.mode,
+        tolerance: options.tolerance,
+        max_reads: options.max_reads,
+        max_scratch: limit,
+        parts: parts(pair),
+        ..Options::default()
+    };
+    let shape = Shape { rows, cols };
+    let plan = Plan::new(shape, &core).or_else(|_| {
+        // A part costs scratch: one is the least that is possible.
+        core.parts = 1;
+        Plan::new(shape, &core)
+    });
+    let plan = plan.map_err(|error| match error {
+        phlora_core::Error::ScratchTooSmall { needed } => {
+            let least = needed.saturating_add(factors).saturating_mul(size_of::<f32>());
+            Error::Usage(format!(
+                "the scratch limit is too small: {} of shape {:?} needs at least {least} bytes per thread at rank {rank}",
+                pair.name,
+                pair.base.shape()
+            ))
+        }
+        phlora_core::Error::TooFewReads { needed } => {
+            Error::Usage(format!("{}: this mode needs at least {needed} reads", pair.name))
+        }
+        other => pair.base.error(other.to_string()),
+    })?;
+    let memory = plan.scratch_len().checked_add(factors).ok_or_else(too_large)?;
+    let multi_read = plan.mode() == Mode::MultiRead;
+    let expected_reads = match plan.mode() {
+        Mode::MultiRead => plan.max_reads().min(TYPICAL_READS),
+        Mode::StreamOnce => plan.max_reads(),
+        _ => 1,
+    };
+    Ok(Planned { plan, memory, expected_reads, parts: if multi_read { core.parts } else { 1 } })
+}
+
+/// Bytes of `reads` reads of both sides.
+pub(crate) fn read_bytes(pair: &Pair<'_>, reads: u32) -> u64 {
+    pair.bytes() as u64 * u64::from(reads)
+}

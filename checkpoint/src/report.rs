@@ -1,0 +1,98 @@
+//! The report of an extraction; `REPORT.md` beside this crate documents its JSON form.
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the JSON form; it grows when a field changes its meaning or goes away.
+pub const REPORT_VERSION: u32 = 1;
+
+/// What was extracted, what was left out, and what it cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`REPORT_VERSION`].
+    pub version: u32,
+    /// Version of phlora that wrote it.
+    pub phlora: String,
+    /// Extracted modules, sorted by name.
+    pub modules: Vec<ModuleReport>,
+    /// Sums over the extracted modules.
+    pub total: Total,
+    /// Tensors without factors, sorted by name.
+    pub left_out: Vec<LeftOut>,
+    /// Wall time in seconds.
+    pub seconds: f64,
+    /// Bytes read of both checkpoints, every read counted.
+    pub bytes_in: u64,
+    /// Bytes of the adapter's files.
+    pub bytes_out: u64,
+}
+
+/// One extracted module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModuleReport {
+    /// Path of the module.
+    pub name: String,
+    /// [out, in], also where the weight is stored transposed.
+    pub shape: [usize; 2],
+    /// Rank of its factors, before padding to the adapter's rank.
+    pub rank: usize,
+    /// Σσ²kept / ‖Δ‖²_F, before the factors are rounded.
+    pub energy: f64,
+    /// ‖Δ‖_F.
+    pub delta_norm: f64,
+    /// Kept singular values, descending.
+    pub singular_values: Vec<f32>,
+    /// Reads of the weight.
+    pub reads: u32,
+    /// Whether the tolerance was met.
+    pub converged: bool,
+}
+
+/// Sums over the extracted modules.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Total {
+    /// Kept energy over all of them.
+    pub energy: f64,
+    /// √Σ‖Δ‖²_F.
+    pub delta_norm: f64,
+    /// Weights in the extracted modules.
+    pub parameters_in: u64,
+    /// Weights in the adapter.
+    pub parameters_out: u64,
+}
+
+/// A tensor without factors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Full name of the tensor.
+    pub name: String,
+    /// Why; what stands before a colon is the group it is counted in.
+    pub reason: String,
+    /// ‖Δ‖_F; absent where the sides cannot be compared.
+    pub delta_norm: Option<f64>,
+}
+
+impl LeftOut {
+    /// The group of its reason.
+    pub fn group(&self) -> &str {
+        self.reason.split(':').next().unwrap_or_default()
+    }
+
+    /// ‖Δ‖²_F, 0 where unknown.
+    pub fn sum_squares(&self) -> f64 {
+        self.delta_norm.unwrap_or_default().powi(2)
+    }
+}
+
+impl Total {
+    pub(crate) fn of(modules: &[ModuleReport], parameters_out: u64) -> Self {
+        let squares = |m: &ModuleReport| m.delta_norm * m.delta_norm;
+        let all: f64 = modules.iter().map(squares).sum();
+        let kept: f64 = modules.iter().map(|m| m.energy * squares(m)).sum();
+        Self {
+            energy: if all > 0.0 { kept / all } else { 1.0 },
+            delta_norm: all.sqrt(),
+            parameters_in: modules.iter().map(|m| m.shape[0] as u64 * m.shape[1] as u64).sum(),
+            parameters_out,
+        }
+    }
+}

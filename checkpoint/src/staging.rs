@@ -1,0 +1,211 @@
+//! Outputs appear whole or not at all: built beside their place under a hidden name, synced, then renamed.
+
+use crate::error::{Error, Result};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process;
+
+/// What an adapter directory may hold and still be replaced by `force`; anything else in it is kept safe.
+const REPLACEABLE: [&str; 5] =
+    ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin", "README.md", ".gitattributes"];
+
+/// A directory being built beside `target`; removed when dropped without [`commit`](Self::commit).
+#[derive(Debug)]
+pub(crate) struct StagedDir {
+    target: PathBuf,
+    temporary: PathBuf,
+    force: bool,
+}
+
+impl StagedDir {
+    /// Checks that `target` may be created, or replaced by `force`, and makes the temporary directory.
+    pub(crate) fn create(target: &Path, force: bool) -> Result<Self> {
+        check_directory(target, force)?;
+        let temporary = beside(target, "", |path| fs::create_dir(path))?;
+        Ok(Self { target: target.to_owned(), temporary, force })
+    }
+
+    /// Where to build.
+    pub(crate) fn path(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// Puts the directory in its place, away with what was there before.
+    pub(crate) fn commit(self) -> Result<()> {
+        let failed = |e| Error::io(&self.target, "create", e);
+        check_directory(&self.target, self.force)?;
+        sync_directory(&self.temporary);
+        if self.target.exists() {
+            let old = beside(&self.target, "-old", |path| fs::create_dir(path))?;
+            fs::rename(&self.target, &old).map_err(failed)?;
+            if let Err(error) = fs::rename(&self.temporary, &self.target) {
+                let _ = fs::rename(&old, &self.target);
+                return Err(failed(error));
+            }
+            let _ = fs::remove_dir_all(&old);
+        } else {
+            fs::rename(&self.temporary, &self.target).map_err(failed)?;
+        }
+        sync_directory(parent(&self.target));
+        Ok(())
+    }
+}
+
+impl Drop for StagedDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.temporary);
+    }
+}
+
+/// A file being built beside `target`; removed when dropped without [`commit`](Self::commit).
+#[derive(Debug)]
+pub(crate) struct StagedFile {
+    target: PathBuf,
+    temporary: PathBuf,
+}
+
+impl StagedFile {
+    /// Writes `bytes` to a temporary file beside `target` and syncs it.
+    pub(crate) fn write(target: &Path, bytes: &[u8], force: bool) -> Result<Self> {
+        check_file(target, force)?;
+        let temporary = beside(target, "", |path| File::create_new(path).map(drop))?;
+        let staged = Self { target: target.to_owned(), temporary };
+        write_synced(&staged.temporary, bytes).map_err(|e| Error::io(target, "write", e))?;
+        Ok(staged)
+    }
+
+    /// Puts the file in its place.
+    pub(crate) fn commit(self) -> Result<()> {
+        fs::rename(&self.temporary, &self.target).map_err(|e| Error::io(&self.target, "create", e))?;
+        sync_directory(parent(&self.target));
+        Ok(())
+    }
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+/// Writes a file and waits until it is on disk.
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Whether a file may be created at `target`.
+fn check_file(target: &Path, force: bool) -> Result<()> {
+    match fs::symlink_metadata(target) {
+        Ok(found) if !found.is_file() => Err(exists(target, "exists and is not a regular file")),
+        Ok(_) if !force => Err(exists(target, "exists already; --force replaces it")),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a directory may be created at `target`, or the adapter there be replaced.
+pub(crate) fn check_directory(target: &Path, force: bool) -> Result<()> {
+    let found = match fs::symlink_metadata(target) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io(target, "create", error)),
+    };
+    if !force {
+        return Err(exists(target, "exists already; --force replaces an adapter directory"));
+    }
+    if !found.is_dir() {
+        return Err(exists(target, "exists and is not a directory; it is not replaced"));
+    }
+    let (mut config, mut foreign) = (false, None);
+    for entry in fs::read_dir(target).map_err(|e| Error::io(target, "read", e))? {
+        let name = entry.map_err(|e| Error::io(target, "read", e))?.file_name();
+        config |= name == "adapter_config.json";
+        if !REPLACEABLE.iter().any(|known| name == **known) {
+            foreign = Some(name.to_string_lossy().into_owned());
+        }
+    }
+    match foreign {
+        Some(name) => {
+            Err(exists(target, &format!("holds {name}, which is no part of an adapter; it is not replaced")))
+        }
+        None if !config && fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_some()) => {
+            Err(exists(target, "exists and has no adapter_config.json; it is not replaced"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Makes something under an unused hidden name beside `target`, so that a rename stays in one file system.
+fn beside(target: &Path, tag: &str, make: impl Fn(&Path) -> io::Result<()>) -> Result<PathBuf> {
+    let name = target.file_name().ok_or_else(|| Error::format(target, "not a name that can be created"))?;
+    let name = name.to_string_lossy();
+    // An earlier process of the same id may have been killed and have left its directory.
+    for attempt in 0..16 {
+        let path = parent(target).join(format!(".{name}.phlora{tag}-{}-{attempt}", process::id()));
+        match make(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Error::io(target, "create", error)),
+        }
+    }
+    Err(Error::format(target, "its directory is full of temporary files of earlier runs"))
+}
+
+/// The directory that holds `path`.
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes a rename last through a power cut, where the system can.
+fn sync_directory(path: &Path) {
+    let _ = File::open(path).and_then(|directory| directory.sync_all());
+}
+
+fn exists(path: &Path, problem: &str) -> Error {
+    Error::Exists { path: path.to_owned(), problem: problem.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(path: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_dropped_directory_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let staged = StagedDir::create(&root.path().join("out"), false).unwrap();
+        fs::write(staged.path().join("adapter_config.json"), "{}").unwrap();
+        drop(staged);
+        assert!(names(root.path()).is_empty());
+    }
+
+    #[test]
+    fn replaces_an_adapter_but_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let out = root.path().join("out");
+        for content in ["old", "new"] {
+            let staged = StagedDir::create(&out, true).unwrap();
+            fs::write(staged.path().join("adapter_config.json"), content).unwrap();
+            staged.commit().unwrap();
+            assert_eq!(fs::read_to_string(out.join("adapter_config.json")).unwrap(), content);
+            assert_eq!(names(root.path()), ["out"]);
+        }
+        assert!(StagedDir::create(&out, false).unwrap_err().to_string().contains("--force"));
+        fs::write(out.join("model.safetensors"), "precious").unwrap();
+        assert!(StagedDir::create(&out, true).unwrap_err().to_string().contains("holds model.safetensors"));
+        fs::remove_file(out.join("model.safetensors")).unwrap();
+        fs::rename(out.join("adapter_config.json"), out.join("README.md")).unwrap();
+        assert!(StagedDir::create(&out, true).unwrap_err().to_string().contains("no adapter_config.json"));
+    }
+}

@@ -1,0 +1,192 @@
+//! Measures what a written adapter really keeps of a difference, after rounding, from the files alone.
+
+use crate::error::Result;
+use crate::measure::{decode, difference, non_finite_error, same_bytes};
+use crate::model::{Model, Tensor};
+use crate::monitor::Monitor;
+use crate::pairs::{Pair, pairs};
+use crate::peft::{Adapter, AdapterModule};
+use crate::pool::{Ticket, run};
+use crate::residual::{Product, residual};
+use serde::Serialize;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+
+/// What an adapter keeps of the difference of two models.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verification {
+    /// The adapter's modules, sorted by name.
+    pub modules: Vec<VerifiedModule>,
+    /// 1 − Σ‖Δ − s·B·A‖² / Σ‖Δ‖² over the adapter's modules.
+    pub energy: f64,
+    /// Σ‖Δ‖²_F over them.
+    pub sum_squares: f64,
+    /// Tensors that differ but have no factors.
+    pub outside: usize,
+    /// Σ‖Δ‖²_F over those of them that can be compared.
+    pub outside_sum_squares: f64,
+}
+
+/// What an adapter keeps of one module.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VerifiedModule {
+    /// Path of the module.
+    pub name: String,
+    /// [out, in].
+    pub shape: [usize; 2],
+    /// Rank of the factors in the file.
+    pub rank: usize,
+    /// 1 − ‖Δ − s·B·A‖² / ‖Δ‖²; negative where the adapter makes it worse.
+    pub energy: f64,
+    /// ‖Δ‖_F.
+    pub delta_norm: f64,
+    /// ‖Δ − s·B·A‖_F.
+    pub residual_norm: f64,
+}
+
+/// Squared norms of one pair.
+struct Measured {
+    delta: f64,
+    /// What the factors leave of it.
+    rest: f64,
+}
+
+/// Reads both models and the adapter once and measures the kept energy. Sums are in f64; the heap holds the
+/// f32 factors of one module per thread.
+///
+/// # Errors
+/// When the adapter has factors for a module that a model lacks, of another shape, or with NaN or infinity;
+/// file and tensor are named.
+pub fn verify(
+    base: &Model,
+    tuned: &Model,
+    adapter: &Adapter,
+    threads: NonZeroUsize,
+    monitor: &Monitor,
+) -> Result<Verification> {
+    let (mut pairs, _) = pairs(base, tuned)?;
+    let mut factors = BTreeMap::new();
+    for module in adapter.modules()? {
+        let weight = format!("{}.weight", module.name);
+        let Some(pair) = pairs.iter().find(|pair| pair.name == weight) else {
+            let side = if base.tensor(&weight).is_none() { base } else { tuned };
+            let problem = format!("the model {} has no tensor {weight}", side.path().display());
+            return Err(module.a.error(problem));
+        };
+        check_shapes(pair, &module)?;
+        factors.insert(weight, module);
+    }
+    pairs.sort_by_key(|pair| (Reverse(pair.bytes()), pair.name));
+    monitor.correct_total(0, pairs.iter().map(|pair| pair.bytes() as u64).sum());
+
+    let work = |(): &mut (), ticket: Ticket<'_>| {
+        let pair = &pairs[ticket.job()];
+        match factors.get(pair.name) {
+            Some(module) => measure(pair, module, ticket),
+            None => outside(pair, ticket),
+        }
+    };
+    let measured = run(threads.get(), pairs.len(), monitor, || (), work)?;
+    monitor.check()?;
+    let mut result = Verification {
+        modules: Vec::new(),
+        energy: 0.0,
+        sum_squares: 0.0,
+        outside: 0,
+        outside_sum_squares: 0.0,
+    };
+    let mut rest = 0.0;
+    for (pair, found) in pairs.iter().zip(measured) {
+        let Some(module) = factors.get(pair.name) else {
+            result.outside += usize::from(found.delta > 0.0);
+            result.outside_sum_squares += found.delta;
+            continue;
+        };
+        rest += found.rest;
+        result.sum_squares += found.delta;
+        result.modules.push(VerifiedModule {
+            name: module.name.to_owned(),
+            shape: [module.b.shape()[0], module.a.shape()[1]],
+            rank: module.rank,
+            energy: energy(&found),
+            delta_norm: found.delta.sqrt(),
+            residual_norm: found.rest.sqrt(),
+        });
+    }
+    result.modules.sort_by(|a, b| a.name.cmp(&b.name));
+    result.energy = energy(&Measured { delta: result.sum_squares, rest });
+    Ok(result)
+}
+
+/// Kept energy; where there is no difference, an adapter that does nothing keeps all of it.
+fn energy(measured: &Measured) -> f64 {
+    if measured.delta > 0.0 {
+        1.0 - measured.rest / measured.delta
+    } else {
+        f64::from(u8::from(measured.rest == 0.0))
+    }
+}
+
+/// Both sides must be matrices of the shape that the factors have.
+fn check_shapes(pair: &Pair<'_>, module: &AdapterModule<'_>) -> Result<()> {
+    let (out, input) = (module.b.shape()[0], module.a.shape()[1]);
+    let expected = if pair.transposed { [input, out] } else { [out, input] };
+    for side in [pair.base, pair.tuned] {
+        if side.shape() != expected {
+            let problem =
+                format!("its shape is {:?}, but the adapter's factors give {expected:?}", side.shape());
+            return Err(side.error(problem));
+        }
+        if side.dtype().is_none() {
+            let problem = format!("its dtype {} is not read, expected F32, F16 or BF16", side.dtype_name());
+            return Err(side.error(problem));
+        }
+    }
+    Ok(())
+}
+
+/// The difference and what the factors leave of it.
+fn measure(pair: &Pair<'_>, module: &AdapterModule<'_>, ticket: Ticket<'_>) -> Result<Measured> {
+    let (a, b) = (finite(module.a)?, finite(module.b)?);
+    let (rows, cols) = pair.stored_shape();
+    let product = Product::new(a, b, rows, cols, module, pair.transposed);
+    let found = residual(pair.base, pair.tuned, &product, ticket)?;
+    if let Some(row) = found.non_finite_row {
+        return Err(non_finite_error(pair.base, pair.tuned, row, cols));
+    }
+    Ok(Measured { delta: found.delta, rest: found.rest })
+}
+
+/// A tensor without factors: only how much it differs, where that can be said.
+fn outside(pair: &Pair<'_>, ticket: Ticket<'_>) -> Result<Measured> {
+    let unknown = Measured { delta: 0.0, rest: 0.0 };
+    let (Some(base), Some(tuned)) = (pair.base.dtype(), pair.tuned.dtype()) else { return Ok(unknown) };
+    if same_bytes(pair.base, pair.tuned, ticket)? {
+        return Ok(unknown);
+    }
+    // A vocabulary that grew is compared as far as both go.
+    let entries = match (pair.base.shape().split_first(), pair.tuned.shape().split_first()) {
+        (Some((_, rest)), Some((_, other))) if rest == other => pair.base.len().min(pair.tuned.len()),
+        _ => return Ok(unknown),
+    };
+    let found = difference((pair.base, base), (pair.tuned, tuned), entries, ticket)?;
+    let delta = if found.non_finite.is_none() { found.sum_squares } else { 0.0 };
+    Ok(Measured { delta, rest: delta })
+}
+
+/// Decodes a factor, which must be finite.
+fn finite(tensor: Tensor<'_>) -> Result<Vec<f32>> {
+    let dtype = tensor.dtype().ok_or_else(|| tensor.error("its dtype is not read"))?;
+    let mut values = Vec::new();
+    values.try_reserve_exact(tensor.len()).map_err(|_| tensor.error("too large for the memory"))?;
+    values.resize(tensor.len(), 0.0);
+    decode(tensor, dtype, 0..tensor.len(), &mut values)?;
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(at) => {
+            let cols = tensor.shape().get(1).copied().unwrap_or(1).max(1);
+            Err(tensor.error(format!("NaN or infinity in row {}, column {}", at / cols, at % cols)))
+        }
+        None => Ok(values),
+    }
+}
