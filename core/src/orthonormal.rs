@@ -75,6 +75,10 @@ fn inverse_factor<const W: usize>(gram: &[[f32; W]; W], least: f32) -> [[f32; W]
                 sum -= l[i][k] * l[j][k];
             }
             l[i][j] = if i == j { libm::sqrtf(sum.max(CLAMP)) } else { sum / l[j][j] };
+            if i == j && sum < CLAMP {
+                // What is left of the column is rounding: it must not be subtracted from others.
+                break;
+            }
         }
     }
     // Column j of M solves L·(column) = row by forward substitution on the identity: M = D·L⁻ᵀ.

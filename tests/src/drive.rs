@@ -48,6 +48,9 @@ impl Pair {
     }
 
     /// Rows `first`…, `count` of them, of both sides.
+    ///
+    /// # Panics
+    /// When there are fewer rows.
     pub fn rows(&self, first: usize, count: usize) -> (Rows<'_>, Rows<'_>) {
         let bytes = self.dtype.row_bytes(self.shape.cols).expect("small");
         let of = |side| Rows::new(self.dtype, &<[u8]>::as_ref(side)[first * bytes..(first + count) * bytes]);

@@ -44,6 +44,7 @@ impl<'s> Exact<'s> {
         let mut scratch = Buffer(scratch);
         let Shape { rows, cols } = plan.shape;
         let narrow = rows.min(cols);
+        let nothing = narrow == 0;
         Self {
             kernel: plan.kernel,
             shape: plan.shape,
@@ -54,7 +55,13 @@ impl<'s> Exact<'s> {
             row: scratch.take(cols),
             done: 0,
             delta: Delta::default(),
-            svd: None,
+            svd: nothing.then_some(Svd {
+                sweeps: 0,
+                largest_cosine: 0.0,
+                converged: true,
+                rank: 0,
+                scale: 1.0,
+            }),
             failed: false,
         }
     }

@@ -80,6 +80,7 @@ impl Outputs<'_> {
                 }
             });
         }
+        self.sort(shape);
         kept
     }
 
@@ -107,7 +108,32 @@ impl Outputs<'_> {
                 self.a[j * shape.cols + i] = column(v, shape.cols, j, i) * inverse;
             }
         }
+        self.sort(shape);
         kept
+    }
+
+    /// Brings the singular values, as measured, into descending order. Only values at rounding level, or
+    /// as good as equal ones, are ever out of it.
+    fn sort(&mut self, shape: Shape) {
+        let rank = self.singular_values.len();
+        for first in 0..rank {
+            let mut largest = first;
+            for j in first + 1..rank {
+                if self.singular_values[j] > self.singular_values[largest] {
+                    largest = j;
+                }
+            }
+            if largest == first {
+                continue;
+            }
+            self.singular_values.swap(first, largest);
+            for row in self.b.chunks_exact_mut(rank) {
+                row.swap(first, largest);
+            }
+            for i in 0..shape.cols {
+                self.a.swap(first * shape.cols + i, largest * shape.cols + i);
+            }
+        }
     }
 }
 

@@ -29,7 +29,7 @@ const SAFE: core::ops::Range<f32> = 1e-6..4e3;
 /// Sweeps that estimate the captured energy: eigenvalues are good to the square of the tolerance.
 const ESTIMATE: Sweeps = Sweeps { tolerance: 1e-2, most: 6 };
 
-/// A block of which less than this is new brings only rounding errors: the space is invariant.
+/// A block of which less than this is new brings only rounding errors.
 const NOTHING_NEW: f32 = 2e-5;
 
 /// Block width for a rank.
@@ -95,6 +95,8 @@ pub struct Krylov<'s, const W: usize> {
     reads: u32,
     kept: f64,
     gain: f64,
+    /// Reads until a fresh block has shown what it gains.
+    fresh: u32,
     outcome: Option<Outcome>,
     failed: bool,
 }
@@ -135,6 +137,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             reads: 0,
             kept: 0.0,
             gain: 0.0,
+            fresh: 1,
             outcome: None,
             failed: false,
         };
@@ -286,7 +289,14 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let next = &mut free[..cols * W];
         next.copy_from_slice(&self.z[..cols * W]);
         if orthonormalize::<W>(self.kernel, cols, basis, next) < NOTHING_NEW {
-            return self.conclude(true);
+            // The space is invariant, but a singular value of higher multiplicity than the block is wide
+            // may lie outside: only fresh directions can find it.
+            let offset = self.blocks * cols * W;
+            next.iter_mut().enumerate().for_each(|(i, x)| *x = uniform((offset + i) as u64));
+            if orthonormalize::<W>(self.kernel, cols, basis, next) < NOTHING_NEW {
+                return self.conclude(true);
+            }
+            self.fresh = 2;
         }
         self.prepare_pass();
         Ok(())
@@ -302,14 +312,15 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let kept =
             self.sigma[..self.rank.min(size)].iter().map(|&s| f64::from(s) * f64::from(s)).sum::<f64>();
         let (gain, before) = (kept - self.kept, self.gain);
-        let first = self.kept == 0.0;
-        (self.kept, self.gain) = (kept, if first { 0.0 } else { gain });
+        let fresh = self.fresh > 0;
+        self.fresh = self.fresh.saturating_sub(1);
+        (self.kept, self.gain) = (kept, if fresh { 0.0 } else { gain });
         let scale = f64::from(self.scale.unwrap_or(1.0));
         let total = self.delta.sum_squares * scale * scale;
         // No rank keeps more than everything.
         let bound = (total - kept).max(0.0) / kept;
         let ratio = if before > 0.0 { (gain / before).clamp(0.05, 0.95) } else { 0.5 };
-        let remaining = if first { f64::INFINITY } else { gain.max(0.0) * ratio / (1.0 - ratio) / kept };
+        let remaining = if fresh { f64::INFINITY } else { gain.max(0.0) * ratio / (1.0 - ratio) / kept };
         Ok(Outlook { remaining: remaining.min(bound), after_next: (remaining * ratio).min(bound) })
     }
 

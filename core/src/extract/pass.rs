@@ -111,7 +111,8 @@ impl<'p> From<&'p mut (dyn Whole + 'p)> for Part<'p> {
 /// How many rows of `cols` entries both sides of a block hold, at most `left`.
 pub fn count_rows(base: Rows<'_>, tuned: Rows<'_>, cols: usize, left: usize) -> Result<usize, Error> {
     let count = |rows: Rows<'_>| match rows.dtype.row_bytes(cols) {
-        Some(bytes) if rows.bytes.len().is_multiple_of(bytes) => Ok(rows.bytes.len() / bytes),
+        Some(0) if rows.bytes.is_empty() => Ok(0),
+        Some(bytes) if bytes > 0 && rows.bytes.len().is_multiple_of(bytes) => Ok(rows.bytes.len() / bytes),
         _ => Err(Error::BlockNotWholeRows),
     };
     let rows = count(base)?;

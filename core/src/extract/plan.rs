@@ -63,8 +63,8 @@ impl Plan {
             Mode::StreamOnce => {
                 plan.width = 8;
                 let least = plan.rank.div_ceil(plan.width).max(1);
-                // Twice the rank: what is cut off early may matter later.
-                let most = (2 * plan.rank).min(narrow).div_ceil(plan.width).max(least);
+                // More than the rank: what is cut off early may matter later.
+                let most = (2 * plan.rank + 16).min(narrow).div_ceil(plan.width).max(least);
                 plan.max_reads = plan.max_reads.min(2);
                 plan.fit(least, most, options.max_scratch)?;
             }

@@ -82,10 +82,12 @@ pub fn dot(x: &[f32], y: &[f32]) -> f32 {
     lanes[0]
 }
 
-/// (x, y) ← (c·x − s·y, s·x + c·y).
+/// (x, y) ← (c·x − s·y, s·x + c·y), as x and y plus small changes (Rutishauser): so thousands of rotations
+/// do not let the lengths drift.
 #[inline(always)]
 pub fn rotate(x: &mut [f32], y: &mut [f32], c: f32, s: f32) {
+    let tau = s / (1.0 + c);
     for (x, y) in x.iter_mut().zip(y) {
-        (*x, *y) = (c * *x - s * *y, s * *x + c * *y);
+        (*x, *y) = (*x - s * (*y + tau * *x), *y + s * (*x - tau * *y));
     }
 }

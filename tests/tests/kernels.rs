@@ -1,0 +1,165 @@
+//! The kernels against f64 and against each other, and the decoders against a reference over every value.
+
+use phlora_core::{Dtype, Kernel, Rows, decode, encode, kernel::Strided};
+use phlora_tests::{matrix::Normal, tolerance};
+
+fn deviates(seed: u64, len: usize) -> Vec<f32> {
+    let mut normal = Normal::new(seed);
+    (0..len).map(|_| normal.draw() as f32).collect()
+}
+
+/// Runs C += A·X and checks every element against the bound of the module's documentation.
+fn check_product<const W: usize>(rows: usize, depth: usize, transposed: bool) {
+    let (row, col) = if transposed { (1, rows + 3) } else { (depth + 5, 1) };
+    let data = deviates(1, rows * depth + 5 * rows + 3 * depth + 8);
+    let a = Strided { data: &data, row, col };
+    let x = deviates(2, depth * W);
+    let start = deviates(3, rows * W);
+    for kernel in Kernel::available() {
+        let mut c = [start.as_slice(), &[f32::NAN; 7]].concat();
+        kernel.product::<W>(a, rows, depth, &x, &mut c);
+        for i in 0..rows {
+            for j in 0..W {
+                let (mut exact, mut size) = (f64::from(start[i * W + j]), f64::from(start[i * W + j]).abs());
+                for k in 0..depth {
+                    let term = f64::from(data[i * row + k * col]) * f64::from(x[k * W + j]);
+                    exact += term;
+                    size += term.abs();
+                }
+                let unit = f64::from(f32::EPSILON) / 2.0;
+                let bound = tolerance::PRODUCT_TERMS * (depth + 1) as f64 * unit * size;
+                let error = (f64::from(c[i * W + j]) - exact).abs();
+                assert!(
+                    error <= bound,
+                    "{} {rows}×{depth}·{W} at {i},{j}: {error:e} > {bound:e}",
+                    kernel.name()
+                );
+            }
+        }
+        assert!(c[rows * W..].iter().all(|x| x.is_nan()), "nothing is written behind C");
+    }
+}
+
+#[test]
+fn products_stay_within_the_bound() {
+    for rows in [0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 23, 24, 25, 31, 48, 53] {
+        for depth in [0, 1, 2, 7, 16, 129] {
+            for transposed in [false, true] {
+                check_product::<8>(rows, depth, transposed);
+                check_product::<16>(rows, depth, transposed);
+            }
+        }
+    }
+}
+
+#[test]
+fn products_do_not_depend_on_how_rows_are_grouped() {
+    let (rows, depth) = (37, 50);
+    let (data, x) = (deviates(4, rows * depth), deviates(5, depth * 8));
+    for kernel in Kernel::available() {
+        let mut whole = vec![0.0; rows * 8];
+        kernel.product::<8>(Strided::row_major(&data, depth), rows, depth, &x, &mut whole);
+        for group in [1, 5, 24] {
+            let mut parts = vec![0.0; rows * 8];
+            for first in (0..rows).step_by(group) {
+                let count = group.min(rows - first);
+                let a = Strided::row_major(&data[first * depth..], depth);
+                // The depth in two pieces as well: sums go on where they stopped.
+                for (start, len) in [(0, 20), (20, depth - 20)] {
+                    let a = Strided { data: &a.data[start..], ..a };
+                    kernel.product::<8>(a, count, len, &x[start * 8..], &mut parts[first * 8..]);
+                }
+            }
+            assert_eq!(whole, parts, "{} in groups of {group}", kernel.name());
+        }
+    }
+}
+
+#[test]
+#[cfg(not(debug_assertions))]
+fn operands_that_are_too_short_are_refused() {
+    for kernel in Kernel::available() {
+        let mut c = [1.0; 16];
+        kernel.product::<8>(Strided::row_major(&[1.0; 5], 3), 2, 3, &[1.0; 24], &mut c);
+        kernel.product::<8>(Strided::row_major(&[1.0; 6], 3), 2, 3, &[1.0; 23], &mut c);
+        kernel.product::<8>(Strided { data: &[1.0], row: usize::MAX, col: 1 }, 3, 1, &[1.0; 8], &mut c);
+        assert_eq!(c, [1.0; 16]);
+    }
+}
+
+#[test]
+fn every_16_bit_value_decodes_as_the_reference_says() {
+    let patterns: Vec<u16> = (0..=u16::MAX).collect();
+    let bytes: Vec<u8> = patterns.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+    for kernel in Kernel::available() {
+        let mut out = vec![0.0; patterns.len()];
+        for (dtype, value) in [
+            (Dtype::F16, (|bits| half::f16::from_bits(bits).to_f32()) as fn(u16) -> f32),
+            (Dtype::Bf16, |bits| half::bf16::from_bits(bits).to_f32()),
+        ] {
+            kernel.decode(Rows::new(dtype, &bytes), &mut out);
+            for (&bits, &got) in patterns.iter().zip(&out) {
+                let expected = value(bits);
+                let same = got.to_bits() == expected.to_bits() || got.is_nan() && expected.is_nan();
+                assert!(same, "{} {dtype:?} {bits:#06x}: {got} against {expected}", kernel.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn differences_subtract_in_f32_for_every_pair_of_formats() {
+    let formats = [Dtype::F32, Dtype::F16, Dtype::Bf16];
+    let (base, tuned) = (deviates(6, 61), deviates(7, 61));
+    let encoded = |values: &[f32], dtype: Dtype| {
+        let mut bytes = vec![0; dtype.row_bytes(values.len()).unwrap()];
+        encode(values, dtype, &mut bytes).unwrap();
+        bytes
+    };
+    for from in formats {
+        for to in formats {
+            let (b, t) = (encoded(&base, from), encoded(&tuned, to));
+            let (mut plain_b, mut plain_t) = (vec![0.0; 61], vec![0.0; 61]);
+            decode(Rows::new(from, &b), &mut plain_b).unwrap();
+            decode(Rows::new(to, &t), &mut plain_t).unwrap();
+            for kernel in Kernel::available() {
+                // One byte off, so that nothing is aligned.
+                let (b, t) = ([&[0], b.as_slice()].concat(), [&[0], t.as_slice()].concat());
+                let mut out = vec![0.0; 61];
+                kernel.difference(Rows::new(from, &b[1..]), Rows::new(to, &t[1..]), &mut out);
+                for i in 0..61 {
+                    assert_eq!(out[i], plain_t[i] - plain_b[i], "{} {from:?} {to:?}", kernel.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn encode_rounds_to_nearest_even_and_checks_lengths() {
+    let mut bytes = [0; 4];
+    encode(&[1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0], Dtype::Bf16, &mut bytes).unwrap();
+    let mut back = [0.0; 2];
+    decode(Rows::new(Dtype::Bf16, &bytes), &mut back).unwrap();
+    assert_eq!(back, [1.0, 1.0 + 4.0 / 256.0]);
+    assert!(encode(&[0.0; 3], Dtype::F16, &mut [0; 4]).is_err());
+    assert!(decode(Rows::new(Dtype::F32, &[0; 6]), &mut [0.0; 1]).is_err());
+}
+
+#[test]
+fn vector_routines_give_the_same_bits_everywhere() {
+    for len in [0, 1, 31, 32, 33, 200] {
+        let (x, y) = (deviates(8, len), deviates(9, len));
+        let dot = Kernel::PORTABLE.dot(&x, &y);
+        let exact: f64 = x.iter().zip(&y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
+        assert!((f64::from(dot) - exact).abs() <= 1e-5 * len as f64, "{len}");
+        let mut reference = (x.clone(), y.clone());
+        Kernel::PORTABLE.rotate(&mut reference.0, &mut reference.1, 0.8, 0.6);
+        for kernel in Kernel::available() {
+            assert_eq!(kernel.dot(&x, &y).to_bits(), dot.to_bits());
+            let mut turned = (x.clone(), y.clone());
+            kernel.rotate(&mut turned.0, &mut turned.1, 0.8, 0.6);
+            assert_eq!(turned, reference);
+        }
+    }
+}
