@@ -200,7 +200,7 @@ mod tests {
         let entries = parse(Path::new("f"), &bytes).unwrap();
         let names: Vec<_> =
             entries.iter().map(|e| (e.name.as_str(), e.dtype.as_str(), e.range.len())).collect();
-        assert_eq!(names, [("empty", "F32", 0), ("a", "F32", 12), ("b", "BF16", 12)]);
+        assert_eq!(names, [("a", "F32", 12), ("empty", "F32", 0), ("b", "BF16", 12)]);
     }
 
     #[test]

@@ -1,2 +1,31 @@
-//! The `phlora` command.
-fn main() {}
+//! The `phlora` command: LoRA adapters out of pairs of checkpoints.
+//!
+//! Exit codes: 0 done, 1 a check failed (nothing to extract, too little energy), 2 bad usage or input, 130
+//! interrupted.
+
+mod args;
+mod extract;
+mod failure;
+mod inspect;
+mod interrupt;
+mod print;
+mod progress;
+mod summary;
+mod table;
+mod verify;
+
+use args::{Cli, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Extract(args) => extract::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,205 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use phlora_checkpoint::{Dtype, Mode};
+use regex::Regex;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// LoRA adapters out of pairs of checkpoints, without data and without training.
+#[derive(Debug, Parser)]
+#[command(name = "phlora", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a PEFT adapter of the difference of two models
+    Extract(ExtractArgs),
+    /// Measure how much of the difference a written adapter keeps
+    Verify(VerifyArgs),
+    /// Say what a model, an adapter or a report holds
+    Inspect(InspectArgs),
+}
+
+/// A model is a .safetensors file, a directory that holds model.safetensors, or a directory of shards with
+/// model.safetensors.index.json.
+#[derive(Debug, Args)]
+pub struct ExtractArgs {
+    /// The model before fine-tuning
+    pub base: PathBuf,
+    /// The model after full fine-tuning
+    pub tuned: PathBuf,
+    /// Adapter directory to create
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Rank of the adapter
+    #[arg(long, default_value_t = 32, value_parser = rank)]
+    pub rank: usize,
+    /// How the factors are found
+    #[arg(long, value_enum, default_value_t = ModeArg::Auto)]
+    pub mode: ModeArg,
+    /// Storage format of the adapter
+    #[arg(long, value_enum, default_value_t = DtypeArg::F16)]
+    pub dtype: DtypeArg,
+    /// Only modules whose path matches; may be repeated. The output head only takes part if one matches it
+    #[arg(long, value_name = "RE")]
+    pub include: Vec<Regex>,
+    /// No module whose path matches; may be repeated
+    #[arg(long, value_name = "RE")]
+    pub exclude: Vec<Regex>,
+    /// Stop reading a weight when the next read is expected to add less than this share of the energy
+    #[arg(long, value_name = "T", default_value_t = 5e-4, value_parser = share)]
+    pub tolerance: f64,
+    /// Most reads of a weight
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_reads: u32,
+    /// Threads; one per processor by default. The adapter does not depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Most working memory per thread, as in 64MiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub scratch: Option<usize>,
+    /// Write a report as JSON
+    #[arg(long, value_name = "FILE.json")]
+    pub report: Option<PathBuf>,
+    /// Replace an adapter or a report that exists
+    #[arg(long)]
+    pub force: bool,
+    /// List every module, however many there are
+    #[arg(long)]
+    pub modules: bool,
+    /// No progress bar and no table
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The model before fine-tuning
+    pub base: PathBuf,
+    /// The model after full fine-tuning
+    pub tuned: PathBuf,
+    /// The adapter directory
+    pub adapter: PathBuf,
+    /// Fail (exit code 1) when less than this share of ‖Δ‖² is kept, from 0 to 1
+    #[arg(long, value_name = "E", value_parser = share)]
+    pub min_energy: Option<f64>,
+    /// Threads; one per processor by default
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Print the measurements as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// List every module, however many there are
+    #[arg(long)]
+    pub modules: bool,
+    /// No progress bar and no table
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A model, an adapter or a report, file or directory
+    pub path: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ModeArg {
+    /// Exact for narrow weights, else multi-read
+    Auto,
+    /// Whole singular value decomposition: one read, scratch for the whole difference
+    Exact,
+    /// Block Lanczos: several reads, little scratch
+    MultiRead,
+    /// Merge and truncate: at most two reads, less exact
+    StreamOnce,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum DtypeArg {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl From<ModeArg> for Mode {
+    fn from(mode: ModeArg) -> Self {
+        match mode {
+            ModeArg::Auto => Self::Auto,
+            ModeArg::Exact => Self::Exact,
+            ModeArg::MultiRead => Self::MultiRead,
+            ModeArg::StreamOnce => Self::StreamOnce,
+        }
+    }
+}
+
+impl From<DtypeArg> for Dtype {
+    fn from(dtype: DtypeArg) -> Self {
+        match dtype {
+            DtypeArg::F32 => Self::F32,
+            DtypeArg::F16 => Self::F16,
+            DtypeArg::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+fn rank(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("a rank is at least 1".to_owned()),
+        Ok(rank) => Ok(rank),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok().filter(|value| (0.0..=1.0).contains(value));
+    value.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+/// Bytes from `1048576`, `64MiB`, `1.5G` or `200kB`; K, M and G alone are powers of 1024.
+fn size(text: &str) -> Result<usize, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: u32 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        _ => return Err(format!("unknown unit {unit}, expected B, KiB, MiB, GiB, kB, MB or GB")),
+    };
+    let number: f64 = number.parse().map_err(|_| "expected a size as in 64MiB".to_owned())?;
+    let bytes = number * f64::from(factor);
+    // 2^53: beyond it f64 does not hold every whole number, and no machine has that much memory.
+    #[allow(clippy::cast_sign_loss)]
+    let whole = (bytes < 9e15).then_some(bytes as usize);
+    whole.ok_or_else(|| "too large".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in
+            [("0", 0), ("1048576", 1 << 20), ("64MiB", 64 << 20), ("1.5k", 1536), ("2kB", 2000)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MiB", "1.2.3", "5 parsecs", "-1", "99999999999999GiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+}

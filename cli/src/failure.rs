@@ -1,0 +1,64 @@
+//! How errors end the command: the message on stderr and the exit code.
+
+use phlora_checkpoint::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Exit code of a check that failed.
+pub const CHECK_FAILED: u8 = 1;
+/// Exit code of bad usage or input, and of outputs that cannot be written.
+pub const BAD_INPUT: u8 = 2;
+/// Exit code after Ctrl-C: 128 + SIGINT, as shells have it.
+pub const INTERRUPTED: u8 = 130;
+
+/// Why the command ends early.
+#[derive(Debug)]
+pub enum Failure {
+    /// The library refused.
+    Library(Error),
+    /// Standard output cannot be written.
+    Stdout(io::Error),
+}
+
+impl Failure {
+    /// Says why and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        match self {
+            Self::Library(Error::Cancelled) => {
+                complain("cancelled; nothing was written");
+                ExitCode::from(INTERRUPTED)
+            }
+            Self::Library(error @ Error::NothingToExtract(_)) => {
+                complain(&error.to_string());
+                ExitCode::from(CHECK_FAILED)
+            }
+            Self::Library(error) => {
+                complain(&error.to_string());
+                ExitCode::from(BAD_INPUT)
+            }
+            // Whoever read the output has seen enough (`phlora … | head`).
+            Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Self::Stdout(error) => {
+                complain(&format!("cannot write to standard output: {error}"));
+                ExitCode::from(BAD_INPUT)
+            }
+        }
+    }
+}
+
+/// Writes a message to stderr; where that is closed there is nobody to tell.
+pub fn complain(message: &str) {
+    let _ = writeln!(io::stderr(), "phlora: {message}");
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Library(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Stdout(error)
+    }
+}

@@ -1,0 +1,83 @@
+//! `phlora inspect`.
+
+use crate::args::InspectArgs;
+use crate::failure::Failure;
+use crate::print::{bytes, count, percent, print, seconds};
+use crate::summary;
+use crate::table::Table;
+use phlora_checkpoint::{AdapterFacts, Contents, Count, ModelFacts, Report, inspect};
+use std::process::ExitCode;
+
+pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
+    let text = match inspect(&args.path)? {
+        Contents::Model(facts) => model(&facts),
+        Contents::Adapter(facts) => adapter(&facts),
+        Contents::Report(facts) => report(&facts),
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn model(facts: &ModelFacts) -> String {
+    let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
+    let mut text = format!(
+        "model, {} (type {})\n{} weights in {} tensors, {}, {}\n",
+        known(&facts.config.architecture),
+        known(&facts.config.model_type),
+        count(facts.total.parameters),
+        facts.total.tensors,
+        bytes(facts.total.bytes),
+        if facts.files.len() == 1 { "1 file".to_owned() } else { format!("{} files", facts.files.len()) }
+    );
+    if facts.config.tied == Some(true) {
+        text.push_str("the output head is tied to the embedding\n");
+    }
+    let kinds = facts.kinds.iter().map(|(kind, count)| (kind.label(), count));
+    text + "\n" + &counts("kind", kinds) + "\n" + &dtypes(&facts.dtypes)
+}
+
+fn adapter(facts: &AdapterFacts) -> String {
+    let (least, most) = facts.scales;
+    let scale = if least < most { format!("{least} to {most}") } else { most.to_string() };
+    let base = facts.base_name.as_ref().map_or(String::new(), |base| format!("base {base}\n"));
+    let text = format!(
+        "LoRA adapter, rank {}, alpha {}, scale {scale}\n{} weights for {} modules, {}\n",
+        facts.rank,
+        facts.alpha,
+        count(facts.total.parameters),
+        facts.modules,
+        bytes(facts.total.bytes)
+    );
+    let suffixes = facts.suffixes.iter().map(|(name, count)| (name.as_str(), count));
+    text + &base + "\n" + &counts("modules", suffixes) + "\n" + &dtypes(&facts.dtypes)
+}
+
+fn report(facts: &Report) -> String {
+    let total = &facts.total;
+    format!(
+        "report of phlora {} (version {})\n{} of ‖Δ‖² kept over {} modules: {} weights in, {} out\n\
+         read {} in {}, wrote {}\n\n{}",
+        facts.phlora,
+        facts.version,
+        percent(total.energy),
+        facts.modules.len(),
+        count(total.parameters_in),
+        count(total.parameters_out),
+        bytes(facts.bytes_in),
+        seconds(facts.seconds),
+        bytes(facts.bytes_out),
+        summary::left_out(&facts.left_out, total.delta_norm.powi(2))
+    )
+}
+
+fn dtypes(dtypes: &std::collections::BTreeMap<String, Count>) -> String {
+    counts("dtype", dtypes.iter().map(|(name, count)| (name.as_str(), count)))
+}
+
+fn counts<'c>(title: &str, rows: impl Iterator<Item = (&'c str, &'c Count)>) -> String {
+    let mut table = Table::new(&[title, "tensors", "weights", "bytes"]);
+    for (name, all) in rows {
+        table.row(vec![name.to_owned(), all.tensors.to_string(), count(all.parameters), bytes(all.bytes)]);
+    }
+    table.render()
+}

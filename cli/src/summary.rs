@@ -1,0 +1,97 @@
+//! The tables of modules, one row each or, where there are many, one row per kind.
+
+use crate::print::percent;
+use crate::table::Table;
+use phlora_checkpoint::{LeftOut, suffix_of};
+use std::collections::BTreeMap;
+
+/// More modules than this are shown by kind.
+const MANY: usize = 40;
+
+/// What a table shows of a module, extracted or verified.
+#[derive(Debug)]
+pub struct Line<'r> {
+    pub name: &'r str,
+    pub shape: [usize; 2],
+    pub rank: usize,
+    pub energy: f64,
+    /// ‖Δ‖².
+    pub sum_squares: f64,
+    /// Reads, where they were counted.
+    pub reads: Option<u32>,
+}
+
+/// The table of modules.
+pub fn modules(lines: &[Line<'_>], every: bool, asked_rank: usize) -> String {
+    if every || lines.len() <= MANY { by_module(lines, asked_rank) } else { by_kind(lines) }
+}
+
+fn by_module(lines: &[Line<'_>], asked_rank: usize) -> String {
+    let mut titles = vec!["module", "out × in", "rank", "energy", "of ‖Δ‖²", "reads"];
+    if lines.iter().all(|line| line.reads.is_none()) {
+        titles.pop();
+    }
+    let mut table = Table::new(&titles);
+    let all: f64 = lines.iter().map(|line| line.sum_squares).sum();
+    for line in lines {
+        let rank =
+            if line.rank < asked_rank { format!("capped at {}", line.rank) } else { line.rank.to_string() };
+        let mut cells =
+            vec![line.name.to_owned(), shape(line), rank, percent(line.energy), share(line.sum_squares, all)];
+        cells.extend(line.reads.map(|reads| reads.to_string()));
+        table.row(cells);
+    }
+    table.render()
+}
+
+fn by_kind(lines: &[Line<'_>]) -> String {
+    let mut table =
+        Table::new(&["modules", "number", "out × in", "rank", "energy: min", "mean", "max", "of ‖Δ‖²"]);
+    let all: f64 = lines.iter().map(|line| line.sum_squares).sum();
+    let mut kinds = BTreeMap::<_, Vec<&Line<'_>>>::new();
+    for line in lines {
+        kinds.entry((suffix_of(line.name), line.shape, line.rank)).or_default().push(line);
+    }
+    for ((kind, _, rank), lines) in kinds {
+        let energies = || lines.iter().map(|line| line.energy);
+        table.row(vec![
+            kind.to_owned(),
+            lines.len().to_string(),
+            shape(lines[0]),
+            rank.to_string(),
+            percent(energies().fold(f64::INFINITY, f64::min)),
+            percent(energies().sum::<f64>() / lines.len() as f64),
+            percent(energies().fold(f64::NEG_INFINITY, f64::max)),
+            share(lines.iter().map(|line| line.sum_squares).sum(), all),
+        ]);
+    }
+    table.render()
+}
+
+/// What was left out, by group, with its share of ‖Δ‖² over both models; empty where nothing was.
+pub fn left_out(tensors: &[LeftOut], extracted: f64) -> String {
+    let mut groups = BTreeMap::<&str, (usize, f64, usize)>::new();
+    for tensor in tensors {
+        let group = groups.entry(tensor.group()).or_default();
+        group.0 += 1;
+        group.1 += tensor.sum_squares();
+        group.2 += usize::from(tensor.delta_norm.is_none());
+    }
+    let all = extracted + tensors.iter().map(LeftOut::sum_squares).sum::<f64>();
+    let mut table = Table::new(&["left out", "tensors", "of all ‖Δ‖²"]);
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by(|(_, a), (_, b)| b.1.total_cmp(&a.1));
+    for (group, (count, squares, unknown)) in groups {
+        let known = if unknown == count { "not comparable".to_owned() } else { share(squares, all) };
+        table.row(vec![group.to_owned(), count.to_string(), known]);
+    }
+    if table.is_empty() { String::new() } else { table.render() }
+}
+
+fn shape(line: &Line<'_>) -> String {
+    format!("{} × {}", line.shape[0], line.shape[1])
+}
+
+fn share(part: f64, all: f64) -> String {
+    if all > 0.0 { percent(part / all) } else { percent(0.0) }
+}

@@ -1,0 +1,63 @@
+//! `phlora verify`.
+
+use crate::args::VerifyArgs;
+use crate::failure::{CHECK_FAILED, Failure, complain};
+use crate::interrupt;
+use crate::print::{percent, print};
+use crate::progress::with_bar;
+use crate::summary::{self, Line};
+use phlora_checkpoint::{Adapter, Model, Verification, available_threads, verify};
+use std::process::ExitCode;
+
+pub fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
+    let monitor = interrupt::monitor();
+    let (base, tuned) = (Model::open(&args.base)?, Model::open(&args.tuned)?);
+    let adapter = Adapter::open(&args.adapter)?;
+    let threads = args.threads.unwrap_or_else(available_threads);
+    let quiet = args.quiet || args.json;
+    let found =
+        with_bar(&monitor, "verifying", quiet, || verify(&base, &tuned, &adapter, threads, &monitor))?;
+    if args.json {
+        let mut json = serde_json::to_string_pretty(&found).unwrap_or_default();
+        json.push('\n');
+        print(&json)?;
+    } else if !args.quiet {
+        print(&text(&found, args.modules))?;
+    }
+    match args.min_energy {
+        Some(least) if found.energy < least => {
+            complain(&format!("the adapter keeps {:.6} of ‖Δ‖², less than {least}", found.energy));
+            Ok(ExitCode::from(CHECK_FAILED))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn text(found: &Verification, every: bool) -> String {
+    let lines: Vec<_> = found
+        .modules
+        .iter()
+        .map(|m| Line {
+            name: &m.name,
+            shape: m.shape,
+            rank: m.rank,
+            energy: m.energy,
+            sum_squares: m.delta_norm.powi(2),
+            reads: None,
+        })
+        .collect();
+    let kept = format!(
+        "\n{} of ‖Δ‖² kept over {} modules, measured from the written factors\n",
+        percent(found.energy),
+        lines.len()
+    );
+    let all = found.sum_squares + found.outside_sum_squares;
+    let outside = match found.outside {
+        0 => String::new(),
+        tensors => format!(
+            "{} of all ‖Δ‖² is in {tensors} tensors without factors\n",
+            percent(found.outside_sum_squares / all)
+        ),
+    };
+    [summary::modules(&lines, every, 0), kept, outside].concat()
+}
