@@ -8,7 +8,7 @@ use crate::monitor::Monitor;
 use crate::options::ExtractOptions;
 use crate::pairs::{Pair, Task, decide, targets};
 use crate::pass::{Sides, Stop, feed};
-use crate::plans::{Planned, plan, read_bytes};
+use crate::plans::{Planned, plans, read_bytes};
 use crate::pool::{Ticket, run};
 use crate::report::{LeftOut, ModuleReport, Total};
 use phlora_core::Dtype;
@@ -64,10 +64,7 @@ pub fn extract(
     let mut jobs = pairing.jobs;
     // Largest first, so that no large one is left to a single thread at the end.
     jobs.sort_by_key(|(pair, _)| (std::cmp::Reverse(pair.bytes()), pair.name));
-    let plans = jobs
-        .iter()
-        .map(|(pair, task)| matches!(task, Task::Extract).then(|| plan(pair, options)).transpose())
-        .collect::<Result<Vec<_>>>()?;
+    let plans = plans(&jobs, options)?;
     let memory = plans.iter().flatten().map(|plan| plan.memory).max().unwrap_or(0);
     for ((pair, _), plan) in jobs.iter().zip(&plans) {
         let reads = plan.as_ref().map_or(1, |plan| plan.expected_reads);

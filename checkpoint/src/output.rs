@@ -55,6 +55,11 @@ pub fn save(extraction: &Extraction, output: &Output, monitor: &Monitor) -> Resu
         .map_err(|e| Error::io(&config, "write", e))?;
     monitor.check()?;
     adapter::write(extraction, &weights)?;
+    // The safetensors crate makes a file that only its owner may read.
+    let permissions = fs::metadata(&config).map(|metadata| metadata.permissions());
+    permissions
+        .and_then(|permissions| fs::set_permissions(&weights, permissions))
+        .map_err(|e| Error::io(&weights, "write", e))?;
     monitor.check()?;
 
     let length = |path: &PathBuf| fs::metadata(path).map_or(0, |m| m.len());

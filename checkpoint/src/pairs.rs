@@ -62,7 +62,7 @@ impl<'m> Pair<'m> {
     }
 }
 
-/// Every tensor that both models hold, and the names that only one of them holds, with the reason.
+/// Every tensor that both models hold, sorted by name, and the names that only one of them holds, with the reason.
 pub(crate) fn pairs<'m>(base: &'m Model, tuned: &'m Model) -> Result<(Vec<Pair<'m>>, Vec<LeftOut>)> {
     let config = if base.config().model_type.is_some() { base.config() } else { tuned.config() };
     let conv1d = is_conv1d_model(config, base.tensors().map(|(name, tensor)| (name, tensor.shape())));

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::options::ExtractOptions;
-use crate::pairs::Pair;
+use crate::pairs::{Pair, Task};
 use phlora_core::{Mode, Options, Plan, Shape};
 
 /// A multi-read extraction takes about this many reads; only the progress estimate depends on it.
@@ -25,11 +25,47 @@ fn parts(pair: &Pair<'_>) -> usize {
     if rows >= 64 && rows.saturating_mul(cols) >= 1 << 20 { 4 } else { 1 }
 }
 
-/// Plans the extraction of `pair`.
-pub(crate) fn plan(pair: &Pair<'_>, options: &ExtractOptions) -> Result<Planned> {
+/// Why a pair cannot be planned.
+enum Refused {
+    /// It needs at least so many bytes per thread.
+    Scratch(usize),
+    Other(Error),
+}
+
+/// Plans every pair that is to be extracted; the others get `None`.
+pub(crate) fn plans(jobs: &[(Pair<'_>, Task)], options: &ExtractOptions) -> Result<Vec<Option<Planned>>> {
+    let mut plans = Vec::with_capacity(jobs.len());
+    let mut worst = None::<(usize, &Pair<'_>)>;
+    for (pair, task) in jobs {
+        if !matches!(task, Task::Extract) {
+            plans.push(None);
+            continue;
+        }
+        match plan(pair, options) {
+            Ok(planned) => plans.push(Some(planned)),
+            Err(Refused::Other(error)) => return Err(error),
+            // The limit that does for all is the one to name.
+            Err(Refused::Scratch(least)) => {
+                if worst.is_none_or(|(most, _)| most < least) {
+                    worst = Some((least, pair));
+                }
+            }
+        }
+    }
+    worst.map_or(Ok(plans), |(least, pair)| {
+        Err(Error::Usage(format!(
+            "the scratch limit is too small: {} of shape {:?} needs at least {least} bytes per thread at rank {}",
+            pair.name,
+            pair.base.shape(),
+            options.rank
+        )))
+    })
+}
+
+fn plan(pair: &Pair<'_>, options: &ExtractOptions) -> std::result::Result<Planned, Refused> {
     let (rows, cols) = pair.stored_shape();
     let rank = options.rank.min(rows).min(cols);
-    let too_large = || pair.base.error("it is too large for this machine's address range");
+    let too_large = || Refused::Other(pair.base.error("it is too large for this machine's address range"));
     let factors = rows.checked_add(cols).and_then(|n| n.checked_add(1)?.checked_mul(rank));
     let factors = factors.ok_or_else(too_large)?;
     let limit =
@@ -51,17 +87,12 @@ pub(crate) fn plan(pair: &Pair<'_>, options: &ExtractOptions) -> Result<Planned>
     });
     let plan = plan.map_err(|error| match error {
         phlora_core::Error::ScratchTooSmall { needed } => {
-            let least = needed.saturating_add(factors).saturating_mul(size_of::<f32>());
-            Error::Usage(format!(
-                "the scratch limit is too small: {} of shape {:?} needs at least {least} bytes per thread at rank {rank}",
-                pair.name,
-                pair.base.shape()
-            ))
+            Refused::Scratch(needed.saturating_add(factors).saturating_mul(size_of::<f32>()))
         }
         phlora_core::Error::TooFewReads { needed } => {
-            Error::Usage(format!("{}: this mode needs at least {needed} reads", pair.name))
+            Refused::Other(Error::Usage(format!("{}: this mode needs at least {needed} reads", pair.name)))
         }
-        other => pair.base.error(other.to_string()),
+        other => Refused::Other(pair.base.error(other.to_string())),
     })?;
     let memory = plan.scratch_len().checked_add(factors).ok_or_else(too_large)?;
     let multi_read = plan.mode() == Mode::MultiRead;

@@ -69,12 +69,13 @@ pub fn verify(
     let mut factors = BTreeMap::new();
     for module in adapter.modules()? {
         let weight = format!("{}.weight", module.name);
-        let Some(pair) = pairs.iter().find(|pair| pair.name == weight) else {
+        // Pairs come sorted by name.
+        let Ok(found) = pairs.binary_search_by(|pair| pair.name.cmp(&weight)) else {
             let side = if base.tensor(&weight).is_none() { base } else { tuned };
             let problem = format!("the model {} has no tensor {weight}", side.path().display());
             return Err(module.a.error(problem));
         };
-        check_shapes(pair, &module)?;
+        check_shapes(&pairs[found], &module)?;
         factors.insert(weight, module);
     }
     pairs.sort_by_key(|pair| (Reverse(pair.bytes()), pair.name));

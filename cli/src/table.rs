@@ -77,6 +77,6 @@ mod tests {
         assert_eq!(table.render_to(80).lines().last().unwrap(), "model.layers.0.self_attn.q_proj    32");
         let narrow = table.render_to(24);
         assert!(narrow.lines().all(|line| line.chars().count() <= 24), "{narrow}");
-        assert!(narrow.contains("model.la…n.q_proj"), "{narrow}");
+        assert!(narrow.contains("model.la…tn.q_proj"), "{narrow}");
     }
 }
