@@ -22,11 +22,12 @@ fi
 
 if ! "$python" -m pip --version >/dev/null 2>&1; then
   # Only what is an environment, though one whose Python is gone, may be emptied.
-  clear=$([ ! -f "$venv/pyvenv.cfg" ] || echo --clear)
+  clear=()
+  if [ -f "$venv/pyvenv.cfg" ]; then clear=(--clear); fi
   for candidate in ${PYTHON:-python3.11 python3.12 python3.13 python3}; do
     if "$candidate" -c 'import sys, ensurepip, venv; assert sys.version_info >= (3, 11)' 2>/dev/null; then
       say "making $venv with $candidate"
-      "$candidate" -m venv $clear "$venv" >&2
+      "$candidate" -m venv "${clear[@]}" "$venv" >&2
       break
     fi
   done

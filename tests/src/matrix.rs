@@ -21,6 +21,11 @@ impl Normal {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
+    /// A whole number below `end`.
+    pub fn below(&mut self, end: u32) -> usize {
+        (0..end).rev().find(|&i| self.uniform() * f64::from(i + 1) < 1.0).unwrap_or(0) as usize
+    }
+
     /// The next deviate.
     pub fn draw(&mut self) -> f64 {
         let (u, v) = (self.uniform().max(1e-300), self.uniform());

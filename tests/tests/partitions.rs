@@ -52,9 +52,7 @@ fn block_sizes_do_not_matter() {
                     assert_same(&format!("{options:?}, blocks of {size}"), &whole, &blocks);
                 }
                 let mut normal = Normal::new(23);
-                let random = pair
-                    .extract_in_blocks(&options, kernel, || 1 + (normal.uniform() * 40.0) as usize)
-                    .unwrap();
+                let random = pair.extract_in_blocks(&options, kernel, || 1 + normal.below(40)).unwrap();
                 assert_same(&format!("{options:?}, random blocks"), &whole, &random);
             }
         }

@@ -3,7 +3,10 @@
 use core::ops::Range;
 
 use super::plan::MAX_PARTS;
-use crate::{Delta, Error, Kernel, Rows, kernel::Strided};
+use crate::{
+    Delta, Error, Kernel, Rows,
+    kernel::{Ahead, Strided},
+};
 
 /// Columns per tile: a tile of decoded rows and its piece of the block stay in the first-level cache.
 pub const TILE: usize = 128;
@@ -180,18 +183,32 @@ impl Strip<'_> {
     }
 
     /// Y += D·X for the decoded rows D and a panel X of cols × `W`.
-    pub fn forward<const W: usize>(&self, rows: usize, x: &[f32], y: &mut [f32]) {
+    pub fn forward<const W: usize>(&self, rows: usize, x: &[f32], y: &mut [f32], ahead: &mut Ahead<'_>) {
         for (first, width) in self.tiles() {
-            self.kernel.product::<W>(self.tile(first), rows, width, &x[first * W..][..width * W], y);
+            let x = &x[first * W..][..width * W];
+            self.kernel.product_ahead::<W>(self.tile(first), rows, width, x, y, ahead);
         }
     }
 
     /// Z += Dᵀ·Y for the decoded rows D; Z is a panel of cols × `W`.
-    pub fn backward<const W: usize>(&self, rows: usize, y: &[f32], z: &mut [f32]) {
+    pub fn backward<const W: usize>(&self, rows: usize, y: &[f32], z: &mut [f32], ahead: &mut Ahead<'_>) {
         for (first, width) in self.tiles() {
             let z = &mut z[first * W..][..width * W];
-            self.kernel.product::<W>(self.tile(first).transposed(), width, rows, y, z);
+            self.kernel.product_ahead::<W>(self.tile(first).transposed(), width, rows, y, z, ahead);
         }
+    }
+
+    /// Reads the strip that starts at row `first` of a block ahead, in `passes` passes over the tiles.
+    pub fn ahead<'a>(&self, base: Rows<'a>, tuned: Rows<'a>, first: usize, passes: usize) -> Ahead<'a> {
+        let len = strip_rows(self.cols) * self.cols;
+        let steps = passes * self.cols.div_ceil(TILE);
+        let of = |side: Rows<'a>| {
+            let bytes = side.dtype.row_bytes(first * self.cols).unwrap_or(usize::MAX);
+            let rest = side.bytes.get(bytes..).unwrap_or_default();
+            let bytes = &rest[..rest.len().min(side.dtype.row_bytes(len).unwrap_or(0))];
+            (bytes, bytes.len().div_ceil(steps).next_multiple_of(Kernel::LINE))
+        };
+        Ahead([of(base), of(tuned)])
     }
 
     fn tile(&self, first: usize) -> Strided<'_> {
@@ -227,12 +244,14 @@ impl<const W: usize> BlockPart<'_, W> {
             let row = self.rows.start + self.progress.done;
             let measure = self.measure.then_some((row, &mut self.progress.delta));
             self.strip.decode((base, tuned), first, rows, measure);
+            let steps = if self.work == Work::Both { 2 } else { 1 };
+            let mut ahead = self.strip.ahead(base, tuned, first + rows, steps);
             let y = &mut self.y[self.progress.done * W..][..rows * W];
             if self.work != Work::Backward {
-                self.strip.forward::<W>(rows, self.x, y);
+                self.strip.forward::<W>(rows, self.x, y, &mut ahead);
             }
             if self.work != Work::Forward {
-                self.strip.backward::<W>(rows, y, self.z);
+                self.strip.backward::<W>(rows, y, self.z, &mut ahead);
             }
             self.progress.done += rows;
         }

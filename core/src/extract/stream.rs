@@ -201,9 +201,10 @@ impl<'s> Stream<'s> {
         for first in (0..count).step_by(height) {
             let batch = height.min(count - first);
             strip.decode((base, tuned), first, batch, None);
+            let mut ahead = strip.ahead(base, tuned, first + batch, self.depth);
             for p in 0..self.depth {
                 let y = &mut self.left[(p * rows + self.done) * W..][..batch * W];
-                strip.forward::<W>(batch, &self.right[p * cols * W..][..cols * W], y);
+                strip.forward::<W>(batch, &self.right[p * cols * W..][..cols * W], y, &mut ahead);
             }
             self.done += batch;
         }

@@ -5,7 +5,7 @@
 use core::arch::aarch64::{float32x4_t, vfmaq_f32, vld1q_dup_f32, vld1q_f32, vst1q_f32};
 
 use super::{
-    Strided,
+    Ahead, Strided,
     simd::{self, Vector},
 };
 
@@ -31,6 +31,17 @@ impl Vector for float32x4_t {
         // SAFETY: the caller's promise.
         unsafe { vfmaq_f32(self, a, b) }
     }
+    #[inline(always)]
+    fn prefetch(line: *const u8) {
+        // SAFETY: a prefetch changes nothing that the program could see; the intrinsic is not stable yet.
+        unsafe {
+            core::arch::asm!(
+                "prfm pldl2keep, [{0}]",
+                in(reg) line,
+                options(nostack, preserves_flags, readonly)
+            );
+        }
+    }
 }
 
 /// C += A·X with NEON.
@@ -43,12 +54,13 @@ pub(super) unsafe fn product<const W: usize>(
     depth: usize,
     x: &[f32],
     c: &mut [f32],
+    ahead: &mut Ahead<'_>,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         match W {
-            8 => simd::product::<float32x4_t, 12, 2>(a, rows, depth, x, c),
-            16 => simd::product::<float32x4_t, 6, 4>(a, rows, depth, x, c),
+            8 => simd::product::<float32x4_t, 12, 2>(a, rows, depth, x, c, ahead),
+            16 => simd::product::<float32x4_t, 6, 4>(a, rows, depth, x, c, ahead),
             _ => super::portable::product::<W>(a, rows, depth, x, c),
         }
     }

@@ -21,9 +21,9 @@ use crate::{Delta, Rows};
 
 /// Runs an always-inlined portable routine, compiled for the features of the kernel.
 macro_rules! with_features {
-    ($kernel:expr, $module:ident::$routine:ident($($arg:expr),*)) => {
+    ($kernel:expr, $module:ident::$routine:ident$(::<$by:path>)?($($arg:expr),*)) => {
         match $kernel.0 {
-            Isa::Portable => $module::$routine($($arg),*),
+            Isa::Portable => $module::$routine$(::<$by>)?($($arg),*),
             // SAFETY: the variant is made only where the processor has the features.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { x86::avx2::$routine($($arg),*) },
@@ -31,7 +31,7 @@ macro_rules! with_features {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => unsafe { x86::avx512::$routine($($arg),*) },
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => $module::$routine($($arg),*),
+            Isa::Neon => $module::$routine$(::<$by>)?($($arg),*),
         }
     };
 }
@@ -69,6 +69,22 @@ impl<'a> Strided<'a> {
     }
 }
 
+/// Bytes that will be read soon, asked into the second-level cache piece by piece while something else is
+/// multiplied: what is left of each side, and how much of it a step takes.
+#[derive(Debug, Default)]
+pub struct Ahead<'a>(pub [(&'a [u8], usize); 2]);
+
+impl<'a> Ahead<'a> {
+    /// The pieces of the next step.
+    fn step(&mut self) -> [&'a [u8]; 2] {
+        self.0.each_mut().map(|(bytes, step)| {
+            let (now, later) = bytes.split_at((*step).min(bytes.len()));
+            *bytes = later;
+            now
+        })
+    }
+}
+
 /// An implementation of the inner loops that this processor runs: made only by [`Kernel::detect`] and
 /// [`Kernel::available`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +93,7 @@ pub struct Kernel(Isa);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Isa {
     Portable,
-    /// AVX2 and FMA.
+    /// AVX2, FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
     /// The above and AVX-512 F, BW, DQ, VL.
@@ -140,6 +156,19 @@ impl Kernel {
         x: &[f32],
         c: &mut [f32],
     ) {
+        self.product_ahead::<W>(a, rows, depth, x, c, &mut Ahead::default());
+    }
+
+    /// [`Kernel::product`], and on the way one step of `ahead`.
+    pub(crate) fn product_ahead<const W: usize>(
+        self,
+        a: Strided<'_>,
+        rows: usize,
+        depth: usize,
+        x: &[f32],
+        c: &mut [f32],
+        ahead: &mut Ahead<'_>,
+    ) {
         let fits = |len: usize, n: usize| n.checked_mul(W).is_some_and(|need| need <= len);
         if !(a.holds(rows, depth) && fits(x.len(), depth) && fits(c.len(), rows)) {
             debug_assert!(false, "operands of a product are too short");
@@ -150,30 +179,33 @@ impl Kernel {
             // SAFETY: the operands were checked above, and the variant is made only by `detect` and
             // `available`, where the processor has the features.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { x86::product_avx2::<W>(a, rows, depth, x, c) },
+            Isa::Avx2 => unsafe { x86::product_avx2::<W>(a, rows, depth, x, c, ahead) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { x86::product_avx512::<W>(a, rows, depth, x, c) },
+            Isa::Avx512 => unsafe { x86::product_avx512::<W>(a, rows, depth, x, c, ahead) },
             // SAFETY: the operands were checked above; NEON is part of the target.
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => unsafe { aarch64::product::<W>(a, rows, depth, x, c) },
+            Isa::Neon => unsafe { aarch64::product::<W>(a, rows, depth, x, c, ahead) },
         }
     }
 
     /// `out` = tuned − base, both decoded to f32 first. Works on min(out, tuned, base) elements.
     pub fn difference(self, base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
-        with_features!(self, storage::difference(base, tuned, out));
+        with_features!(self, storage::difference::<storage::ByInteger>(base, tuned, out));
     }
 
     /// Decodes `rows` to f32, min(rows, out) elements.
     pub fn decode(self, rows: Rows<'_>, out: &mut [f32]) {
-        with_features!(self, storage::decode(rows, out));
+        with_features!(self, storage::decode::<storage::ByInteger>(rows, out));
     }
 
     /// Adds the entries of `values`, which lie in row `row` of the difference, to `delta`.
     pub fn measure(self, values: &[f32], row: usize, delta: &mut Delta) {
         with_features!(self, portable::measure(values, row, delta));
     }
+
+    /// Bytes of a cache line.
+    pub const LINE: usize = 64;
 
     /// x·y over min(x, y) elements, in a fixed order of lanes.
     pub fn dot(self, x: &[f32], y: &[f32]) -> f32 {

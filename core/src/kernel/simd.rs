@@ -6,7 +6,7 @@
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
-use super::Strided;
+use super::{Ahead, Strided};
 
 /// One vector register of f32.
 pub trait Vector: Copy {
@@ -32,6 +32,29 @@ pub trait Vector: Copy {
     /// # Safety
     /// The processor has the type's features.
     unsafe fn fused(self, a: Self, b: Self) -> Self;
+    /// Asks for the cache line at `line` in the second-level cache. Any address will do.
+    fn prefetch(line: *const u8);
+}
+
+/// Cache lines to ask for, one with each step of the depth: in a burst they would hold up the loads.
+struct Lines {
+    next: *const u8,
+    left: usize,
+}
+
+impl Lines {
+    fn of(bytes: &[u8]) -> Self {
+        Self { next: bytes.as_ptr(), left: bytes.len().div_ceil(super::Kernel::LINE) }
+    }
+
+    #[inline(always)]
+    fn one<V: Vector>(&mut self) {
+        if self.left > 0 {
+            V::prefetch(self.next);
+            self.next = self.next.wrapping_add(super::Kernel::LINE);
+            self.left -= 1;
+        }
+    }
 }
 
 /// `MR` rows of C, `NV` vectors wide.
@@ -46,6 +69,7 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(
     depth: usize,
     x: *const f32,
     c: *mut f32,
+    lines: &mut [Lines; 2],
 ) {
     // SAFETY: every offset below is within what the caller promises.
     unsafe {
@@ -57,6 +81,8 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(
             }
         }
         for k in 0..depth {
+            lines[0].one::<V>();
+            lines[1].one::<V>();
             let mut wide = [zero; NV];
             for v in 0..NV {
                 wide[v] = V::load(x.add((k * NV + v) * V::LANES));
@@ -88,22 +114,32 @@ pub unsafe fn product<V: Vector, const MR: usize, const NV: usize>(
     depth: usize,
     x: &[f32],
     c: &mut [f32],
+    ahead: &mut Ahead<'_>,
 ) {
+    let mut lines = ahead.step().map(Lines::of);
+    let lines = &mut lines;
     let strides = (a.row, a.col);
     let mut i = 0;
     // SAFETY: row i of A starts at i * row, row i of C at i * NV * LANES, and each tile ends by `rows`.
     unsafe {
         let at = |i: usize| a.data.as_ptr().add(i * a.row);
         while i + MR <= rows {
-            tile::<V, MR, NV>(at(i), strides, depth, x.as_ptr(), c.as_mut_ptr().add(i * NV * V::LANES));
+            tile::<V, MR, NV>(
+                at(i),
+                strides,
+                depth,
+                x.as_ptr(),
+                c.as_mut_ptr().add(i * NV * V::LANES),
+                lines,
+            );
             i += MR;
         }
         while i + 4 <= rows {
-            tile::<V, 4, NV>(at(i), strides, depth, x.as_ptr(), c.as_mut_ptr().add(i * NV * V::LANES));
+            tile::<V, 4, NV>(at(i), strides, depth, x.as_ptr(), c.as_mut_ptr().add(i * NV * V::LANES), lines);
             i += 4;
         }
         while i < rows {
-            tile::<V, 1, NV>(at(i), strides, depth, x.as_ptr(), c.as_mut_ptr().add(i * NV * V::LANES));
+            tile::<V, 1, NV>(at(i), strides, depth, x.as_ptr(), c.as_mut_ptr().add(i * NV * V::LANES), lines);
             i += 1;
         }
     }

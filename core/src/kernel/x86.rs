@@ -3,26 +3,61 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use core::arch::x86_64::{
-    __m256, __m512, _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
+    __cpuid, __m256, __m512, _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch, _mm256_broadcast_ss,
+    _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_set1_ps, _mm512_storeu_ps,
 };
+use core::sync::atomic::{AtomicU8, Ordering};
 
 use super::{
-    Isa, Strided,
+    Ahead, Isa, Strided,
     simd::{self, Vector},
+    storage::Widen,
 };
 
 cpufeatures::new!(has_avx2, "avx2", "fma");
 cpufeatures::new!(has_avx512, "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl");
 
+/// Whether the processor converts f16; `cpufeatures` has no name for it. Asked once: under a hypervisor the
+/// question is slow.
+fn has_f16c() -> bool {
+    const UNKNOWN: u8 = 2;
+    static KNOWN: AtomicU8 = AtomicU8::new(UNKNOWN);
+    let mut known = KNOWN.load(Ordering::Relaxed);
+    if known == UNKNOWN {
+        known = (__cpuid(1).ecx >> 29 & 1) as u8;
+        KNOWN.store(known, Ordering::Relaxed);
+    }
+    known == 1
+}
+
 /// The best instruction set of this processor and operating system.
 pub(super) fn detect() -> Isa {
-    if has_avx512::get() {
+    if !has_f16c() {
+        Isa::Portable
+    } else if has_avx512::get() {
         Isa::Avx512
     } else if has_avx2::get() {
         Isa::Avx2
     } else {
         Isa::Portable
+    }
+}
+
+/// Conversion of f16 by instruction. Only for code that is compiled for F16C.
+pub(super) struct F16c;
+
+impl Widen for F16c {
+    #[inline(always)]
+    fn widen(bytes: &[u8; 16]) -> [f32; 8] {
+        let mut out = [0.0; 8];
+        // SAFETY: both arrays have the size of their register; the callers, `avx2` and `avx512` below, run
+        // only where the processor has F16C.
+        unsafe {
+            let halves = _mm_loadu_si128(bytes.as_ptr().cast());
+            _mm256_storeu_ps(out.as_mut_ptr(), _mm256_cvtph_ps(halves));
+        }
+        out
     }
 }
 
@@ -48,6 +83,11 @@ impl Vector for __m256 {
         // SAFETY: the caller's promise.
         unsafe { _mm256_fmadd_ps(a, b, self) }
     }
+    #[inline(always)]
+    fn prefetch(line: *const u8) {
+        // SAFETY: a prefetch reads nothing that the program could see, at any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
+    }
 }
 
 impl Vector for __m512 {
@@ -72,6 +112,10 @@ impl Vector for __m512 {
         // SAFETY: the caller's promise.
         unsafe { _mm512_fmadd_ps(a, b, self) }
     }
+    #[inline(always)]
+    fn prefetch(line: *const u8) {
+        __m256::prefetch(line);
+    }
 }
 
 /// C += A·X with AVX2.
@@ -85,12 +129,13 @@ pub(super) unsafe fn product_avx2<const W: usize>(
     depth: usize,
     x: &[f32],
     c: &mut [f32],
+    ahead: &mut Ahead<'_>,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         match W {
-            8 => simd::product::<__m256, 12, 1>(a, rows, depth, x, c),
-            16 => simd::product::<__m256, 6, 2>(a, rows, depth, x, c),
+            8 => simd::product::<__m256, 12, 1>(a, rows, depth, x, c, ahead),
+            16 => simd::product::<__m256, 6, 2>(a, rows, depth, x, c, ahead),
             _ => super::portable::product::<W>(a, rows, depth, x, c),
         }
     }
@@ -107,12 +152,13 @@ pub(super) unsafe fn product_avx512<const W: usize>(
     depth: usize,
     x: &[f32],
     c: &mut [f32],
+    ahead: &mut Ahead<'_>,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         match W {
-            8 => simd::product::<__m256, 24, 1>(a, rows, depth, x, c),
-            16 => simd::product::<__m512, 24, 1>(a, rows, depth, x, c),
+            8 => simd::product::<__m256, 24, 1>(a, rows, depth, x, c, ahead),
+            16 => simd::product::<__m512, 24, 1>(a, rows, depth, x, c, ahead),
             _ => super::portable::product::<W>(a, rows, depth, x, c),
         }
     }
@@ -124,16 +170,16 @@ macro_rules! compiled_for {
         pub(super) mod $module {
             use crate::{
                 Delta, Rows,
-                kernel::{portable, storage},
+                kernel::{portable, storage, x86::F16c},
             };
 
             #[target_feature(enable = $features)]
             pub fn difference(base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
-                storage::difference(base, tuned, out);
+                storage::difference::<F16c>(base, tuned, out);
             }
             #[target_feature(enable = $features)]
             pub fn decode(rows: Rows<'_>, out: &mut [f32]) {
-                storage::decode(rows, out);
+                storage::decode::<F16c>(rows, out);
             }
             #[target_feature(enable = $features)]
             pub fn measure(values: &[f32], row: usize, delta: &mut Delta) {
@@ -150,5 +196,5 @@ macro_rules! compiled_for {
         }
     };
 }
-compiled_for!(avx2, "avx2,fma");
-compiled_for!(avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl");
+compiled_for!(avx2, "avx2,fma,f16c");
+compiled_for!(avx512, "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl");

@@ -1,0 +1,56 @@
+//! The solvers on one core: `cargo bench -p phlora-benches --bench solver`.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use phlora_benches::weights::Weights;
+use phlora_core::{Dtype, Kernel, Mode, Options, Plan, Rows, Shape, Sweeps, jacobi_svd};
+
+fn modes(c: &mut Criterion) {
+    let shape = Shape { rows: 1024, cols: 1024 };
+    let [base, tuned] = Weights::new(shape.rows, shape.cols, 5).pair(shape.rows, Dtype::Bf16);
+    let mut group = c.benchmark_group("1024×1024 bf16, rank 32");
+    group.sample_size(10);
+    for (mode, width) in [(Mode::MultiRead, 8), (Mode::MultiRead, 16), (Mode::StreamOnce, 0)] {
+        let plan = Plan::new(shape, &Options { mode, width, ..Options::default() }).expect("valid");
+        let mut scratch = vec![0.0; plan.scratch_len()];
+        let (mut a, mut b, mut sigma) = (vec![0.0; 32 * 1024], vec![0.0; 32 * 1024], vec![0.0; 32]);
+        group.bench_function(BenchmarkId::new(format!("{mode:?}"), width), |bench| {
+            bench.iter(|| {
+                let mut extractor = plan.start(&mut scratch).expect("scratch fits");
+                while extractor.wants_pass() {
+                    let rows = |bytes| Rows::new(Dtype::Bf16, bytes);
+                    extractor.push(rows(&base), rows(&tuned)).expect("whole rows");
+                    extractor.end_pass().expect("finite");
+                }
+                black_box(extractor.finish(&mut a, &mut b, &mut sigma).expect("done"))
+            });
+        });
+    }
+    group.finish();
+}
+
+fn jacobi(c: &mut Criterion) {
+    let mut group = c.benchmark_group("one-sided Jacobi");
+    group.sample_size(10);
+    for size in [64, 256] {
+        let weights = Weights::new(size, size, 9);
+        let mut values = vec![0.0; size * size];
+        let mut base = vec![0.0; size];
+        for (i, row) in values.chunks_exact_mut(size).enumerate() {
+            weights.row(i, size, &mut base, row);
+        }
+        group.bench_function(BenchmarkId::new("square", size), |b| {
+            let (mut a, mut sigma, mut v) = (values.clone(), vec![0.0; size], vec![0.0; size * size]);
+            b.iter(|| {
+                a.copy_from_slice(&values);
+                jacobi_svd(Kernel::detect(), size, &mut a, &mut sigma, Some(&mut v), Sweeps::default())
+                    .expect("finite")
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, modes, jacobi);
+criterion_main!(benches);

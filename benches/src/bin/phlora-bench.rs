@@ -1,0 +1,164 @@
+//! Measurements that a comparison with peers needs from phlora's side, as lines of JSON on standard output.
+
+use std::{
+    fs, io,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use clap::{Parser, Subcommand};
+use phlora_benches::{model::Sizes, weights::Weights};
+use phlora_checkpoint::{ExtractOptions, Model, Monitor};
+use phlora_core::{Dtype, Kernel, Mode, Options, Plan, Rows, Shape, Sweeps, jacobi_svd};
+use serde_json::json;
+
+#[derive(Parser)]
+#[command(about = "Measurements for the comparison with peers, as lines of JSON")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The fused product on one core: GFLOP/s per kernel, width and format.
+    Kernel {
+        #[arg(long, default_value_t = 2048)]
+        rows: usize,
+        #[arg(long, default_value_t = 2048)]
+        cols: usize,
+    },
+    /// One-sided Jacobi of a matrix of f32, written by columns.
+    Svd { file: PathBuf, rows: usize, cols: usize },
+    /// One matrix: from mapped safetensors files to factors in memory.
+    Extract {
+        base: PathBuf,
+        tuned: PathBuf,
+        #[arg(long)]
+        rank: usize,
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+        #[arg(long, default_value_t = Options::default().tolerance)]
+        tolerance: f64,
+    },
+    /// Writes a generated pair in the shape of a Llama model.
+    Generate {
+        directory: PathBuf,
+        #[arg(long, default_value_t = 22)]
+        layers: usize,
+        #[arg(long, default_value_t = 2048)]
+        hidden: usize,
+        #[arg(long, default_value_t = 5632)]
+        ffn: usize,
+        #[arg(long, default_value_t = 256)]
+        kv: usize,
+        #[arg(long, default_value_t = 32000)]
+        vocab: usize,
+    },
+    /// Writes one generated matrix `w.weight` as a pair of safetensors files.
+    Matrix { directory: PathBuf, rows: usize, cols: usize },
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    match Arguments::parse().command {
+        Command::Kernel { rows, cols } => kernels(rows, cols)?,
+        Command::Svd { file, rows, cols } => svd(&file, rows, cols)?,
+        Command::Extract { base, tuned, rank, threads, runs, tolerance } => {
+            let threads = NonZeroUsize::new(threads).ok_or("threads is 0")?;
+            extract(&base, &tuned, &ExtractOptions { rank, threads, tolerance, ..Default::default() }, runs)?;
+        }
+        Command::Generate { directory, layers, hidden, ffn, kv, vocab } => {
+            let parameters = Sizes { layers, hidden, ffn, kv, vocab }.write(&directory)?;
+            println!("{}", json!({ "parameters": parameters }));
+        }
+        Command::Matrix { directory, rows, cols } => matrix(&directory, rows, cols)?,
+    }
+    Ok(())
+}
+
+fn kernels(rows: usize, cols: usize) -> Result<(), phlora_core::Error> {
+    const READS: u32 = 7;
+    let shape = Shape { rows, cols };
+    let weights = Weights::new(rows, cols, 1);
+    for dtype in [Dtype::Bf16, Dtype::F16, Dtype::F32] {
+        let [base, tuned] = weights.pair(rows, dtype);
+        let (base, tuned) = (Rows::new(dtype, &base), Rows::new(dtype, &tuned));
+        for kernel in Kernel::available() {
+            for width in [8, 16] {
+                let options = Options {
+                    rank: 32,
+                    mode: Mode::MultiRead,
+                    width,
+                    tolerance: 0.0,
+                    max_reads: READS,
+                    ..Options::default()
+                };
+                let plan = Plan::new(shape, &options)?.with_kernel(kernel);
+                let mut scratch = vec![0.0; plan.scratch_len()];
+                let mut best = f64::INFINITY;
+                for _ in 0..5 {
+                    let mut extractor = plan.start(&mut scratch)?;
+                    // The first read also measures, the last one computes one product only.
+                    for read in 0..READS - 1 {
+                        let start = Instant::now();
+                        extractor.push(base, tuned)?;
+                        if read > 0 {
+                            best = best.min(start.elapsed().as_secs_f64());
+                        }
+                        extractor.end_pass()?;
+                    }
+                }
+                let flop = 4.0 * width as f64 * rows as f64 * cols as f64;
+                println!(
+                    "{}",
+                    json!({ "dtype": dtype.name(), "kernel": kernel.name(), "width": width,
+                            "gflops": flop / best / 1e9 })
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn svd(file: &Path, rows: usize, cols: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let values: Vec<f32> =
+        fs::read(file)?.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    for _ in 0..5 {
+        let (mut a, mut sigma, mut v) = (values.clone(), vec![0.0; cols], vec![0.0; cols * cols]);
+        let start = Instant::now();
+        let svd = jacobi_svd(Kernel::detect(), rows, &mut a, &mut sigma, Some(&mut v), Sweeps::default())?;
+        println!("{}", json!({ "seconds": start.elapsed().as_secs_f64(), "sweeps": svd.sweeps }));
+    }
+    Ok(())
+}
+
+fn extract(
+    base: &Path,
+    tuned: &Path,
+    options: &ExtractOptions,
+    runs: usize,
+) -> Result<(), Box<dyn std::error::Error>> {
+    for _ in 0..runs {
+        let start = Instant::now();
+        let (base, tuned) = (Model::open(base)?, Model::open(tuned)?);
+        let extraction = phlora_checkpoint::extract(&base, &tuned, options, &Monitor::default())?;
+        let seconds = start.elapsed().as_secs_f64();
+        println!("{}", json!({ "seconds": seconds, "energy": extraction.total().energy }));
+    }
+    Ok(())
+}
+
+fn matrix(directory: &Path, rows: usize, cols: usize) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    let sides = Weights::new(rows, cols, 1).pair(rows, Dtype::Bf16);
+    for (name, bytes) in ["base.safetensors", "tuned.safetensors"].iter().zip(&sides) {
+        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::BF16, vec![rows, cols], bytes)
+            .map_err(io::Error::other)?;
+        safetensors::serialize_to_file([("w.weight", view)], None, &directory.join(name))
+            .map_err(io::Error::other)?;
+    }
+    Ok(())
+}

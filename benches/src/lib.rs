@@ -1,0 +1,5 @@
+//! Generated weights of any size whose differences look like those of full fine-tuning: a power law of
+//! directions on a flat bulk.
+
+pub mod model;
+pub mod weights;

@@ -1,0 +1,82 @@
+//! One weight matrix before and after a generated fine-tuning, in any storage format.
+
+use phlora_core::{Dtype, encode};
+
+/// Directions above the bulk.
+const DIRECTIONS: usize = 48;
+
+/// Length of the table of random numbers that noise is read from.
+const TABLE: usize = 1 << 16;
+
+/// A generator of rows; the same seed gives the same matrix, whatever rows are asked for.
+#[derive(Debug)]
+pub struct Weights {
+    cols: usize,
+    seed: u64,
+    table: Vec<f32>,
+    /// DIRECTIONS × cols, with the singular values in.
+    right: Vec<f32>,
+}
+
+fn hash(x: u64) -> u64 {
+    let mut z = x.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Nearly normal: the sum of four uniform numbers, variance 1.
+fn deviate(index: u64) -> f32 {
+    let bits = hash(index);
+    let sum: f32 = (0..4).map(|i| (bits >> (16 * i) & 0xffff) as f32 / 65536.0 - 0.5).sum();
+    sum * 3.0_f32.sqrt()
+}
+
+impl Weights {
+    /// Weights with `cols` columns. The difference has singular values near k^-0.8 for its first
+    /// directions (relative to each other) and a bulk whose edge lies at 0.06 of the largest.
+    pub fn new(rows: usize, cols: usize, seed: u64) -> Self {
+        let table = (0..TABLE as u64).map(|i| deviate(hash(seed) ^ i)).collect();
+        let norm = 1.0 / ((rows as f32).sqrt() * (cols as f32).sqrt());
+        let right = (0..DIRECTIONS * cols)
+            .map(|i| deviate(hash(seed + 1) ^ i as u64) * norm * ((i / cols + 1) as f32).powf(-0.8))
+            .collect();
+        Self { cols, seed, table, right }
+    }
+
+    /// Row `i` of the base and of the tuned side, in f32 before rounding to the storage format.
+    pub fn row(&self, i: usize, rows: usize, base: &mut [f32], tuned: &mut [f32]) {
+        let bulk = 0.06 / ((rows as f32).sqrt() + (self.cols as f32).sqrt());
+        let offset = hash(self.seed + 2 ^ (i as u64) << 20) as usize;
+        // The tuned side first holds the difference; its scale is that of fine-tuning against weights.
+        tuned.fill(0.0);
+        for k in 0..DIRECTIONS {
+            let left = deviate(hash(self.seed + 3) ^ (i * DIRECTIONS + k) as u64);
+            for (t, r) in tuned.iter_mut().zip(&self.right[k * self.cols..]) {
+                *t += left * r;
+            }
+        }
+        for (j, (b, t)) in base.iter_mut().zip(tuned).enumerate() {
+            let mixed = hash(offset as u64 ^ (j / 64) as u64) as usize + j;
+            *b = 0.02 * self.table[mixed % TABLE];
+            *t = *b + *t + bulk * self.table[(mixed / TABLE + j) % TABLE];
+        }
+    }
+
+    /// Both sides of all rows in storage format.
+    ///
+    /// # Panics
+    /// When the matrix cannot be addressed.
+    pub fn pair(&self, rows: usize, dtype: Dtype) -> [Vec<u8>; 2] {
+        let bytes = dtype.row_bytes(self.cols).expect("addressable");
+        let mut sides = [vec![0; rows * bytes], vec![0; rows * bytes]];
+        let (mut base, mut tuned) = (vec![0.0; self.cols], vec![0.0; self.cols]);
+        for i in 0..rows {
+            self.row(i, rows, &mut base, &mut tuned);
+            for (values, side) in [&base, &tuned].into_iter().zip(&mut sides) {
+                encode(values, dtype, &mut side[i * bytes..][..bytes]).expect("lengths agree");
+            }
+        }
+        sides
+    }
+}
