@@ -1,7 +1,8 @@
 //! `adapter_model.safetensors`: the factors of an extraction under PEFT's names.
 
 use crate::error::{Error, Result};
-use crate::extract::{Extraction, Module};
+use crate::extract::Extraction;
+use crate::outcome::Module;
 use phlora_core::Dtype;
 use safetensors::tensor::View;
 use std::borrow::Cow;

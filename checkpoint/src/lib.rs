@@ -33,6 +33,7 @@ mod model;
 mod monitor;
 mod names;
 mod options;
+mod outcome;
 mod output;
 mod pairs;
 mod pass;

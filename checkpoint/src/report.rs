@@ -84,15 +84,15 @@ impl LeftOut {
 }
 
 impl Total {
-    pub(crate) fn of(modules: &[ModuleReport], parameters_out: u64) -> Self {
-        let squares = |m: &ModuleReport| m.delta_norm * m.delta_norm;
-        let all: f64 = modules.iter().map(squares).sum();
-        let kept: f64 = modules.iter().map(|m| m.energy * squares(m)).sum();
-        Self {
-            energy: if all > 0.0 { kept / all } else { 1.0 },
-            delta_norm: all.sqrt(),
-            parameters_in: modules.iter().map(|m| m.shape[0] as u64 * m.shape[1] as u64).sum(),
-            parameters_out,
+    pub(crate) fn of<'m>(modules: impl Iterator<Item = &'m ModuleReport>, parameters_out: u64) -> Self {
+        let (mut all, mut kept, mut parameters_in) = (0.0, 0.0, 0);
+        for module in modules {
+            let squares = module.delta_norm * module.delta_norm;
+            all += squares;
+            kept += module.energy * squares;
+            parameters_in += module.shape[0] as u64 * module.shape[1] as u64;
         }
+        let energy = if all > 0.0 { kept / all } else { 1.0 };
+        Self { energy, delta_norm: all.sqrt(), parameters_in, parameters_out }
     }
 }

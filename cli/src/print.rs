@@ -11,9 +11,9 @@ pub fn print(text: &str) -> io::Result<()> {
 
 /// A share as per cent, e.g. `97.3 %`.
 pub fn percent(share: f64) -> String {
-    // Rounding must not turn "nearly all" into "all".
+    // One digit must not turn "nearly all" into "all".
     let percent = 100.0 * share;
-    if percent < 100.0 && percent > 99.9 { format!("{percent:.3} %") } else { format!("{percent:.1} %") }
+    if (99.9..99.9995).contains(&percent) { format!("{percent:.3} %") } else { format!("{percent:.1} %") }
 }
 
 /// Bytes, e.g. `3.4 MB`.
@@ -62,6 +62,6 @@ mod tests {
         assert_eq!(count(123), "123");
         assert_eq!(count(1_720_000), "1.7 M");
         assert_eq!(percent(0.9999), "99.990 %");
-        assert_eq!(percent(1.0), "100.0 %");
+        assert_eq!(percent(0.999_999_9), "100.0 %");
     }
 }

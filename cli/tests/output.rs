@@ -53,7 +53,6 @@ fn what_exists_is_kept_unless_it_is_an_adapter_and_force_is_given() {
 fn places_that_cannot_be_written() {
     let root = tempfile::tempdir().unwrap();
     let (b, t) = pair(root.path());
-    // Tests may run as root, whom permissions do not bind; these places refuse everyone.
     for out in [format!("{b}/out"), text(&root.path().join("missing/out")), "/proc/out".to_owned()] {
         let (code, _, stderr) = phlora(&["extract", &b, &t, "-o", &out]);
         assert_eq!(code, 2);
@@ -62,6 +61,32 @@ fn places_that_cannot_be_written() {
     assert_eq!(phlora(&["extract", &b, &t, "-o", ".."]).0, 2);
     assert_eq!(phlora(&["extract", &b, &t, "-o", "/", "--force"]).0, 2);
     assert_eq!(names(root.path()), ["base.safetensors", "tuned.safetensors"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_without_rights() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    let root = tempfile::tempdir().unwrap();
+    let (b, t) = pair(root.path());
+    let allow = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let locked = root.path().join("locked");
+    fs::create_dir(&locked).unwrap();
+    allow(&locked, 0o555);
+    let program = root.path().join("phlora");
+    fs::copy(env!("CARGO_BIN_EXE_phlora"), &program).unwrap();
+    allow(&program, 0o755);
+    allow(root.path(), 0o755);
+    let mut command = Command::new(&program);
+    if fs::metadata(&locked).unwrap().uid() == 0 {
+        command.uid(65_534); // permissions do not bind root
+    }
+    let out = text(&locked.join("out"));
+    let (code, _, stderr) = outcome(&command.args(["extract", &b, &t, "-o", &out]).output().unwrap());
+    assert_eq!(code, 2);
+    assert!(stderr.contains(&format!("cannot create {out}: Permission denied")), "{stderr}");
+    assert!(names(&locked).is_empty());
 }
 
 #[test]
