@@ -1,0 +1,39 @@
+//! No content of a file makes the reader panic or leave the file: every bit of a header flipped, every length.
+#![allow(missing_docs)]
+
+mod common;
+
+use common::write_model;
+use phlora_checkpoint::{ExtractOptions, Model, Monitor, extract};
+use std::fs;
+use std::path::Path;
+
+/// Opens a file of these bytes and, if that works, extracts from it: refused or not, both are right.
+fn read(path: &Path, bytes: &[u8], base: &Model) -> bool {
+    // A new file each time: this process may still map the old one.
+    let _ = fs::remove_file(path);
+    fs::write(path, bytes).unwrap();
+    let Ok(model) = Model::open(path) else { return false };
+    let _ =
+        extract(base, &model, &ExtractOptions { rank: 2, ..ExtractOptions::default() }, &Monitor::default());
+    true
+}
+
+#[test]
+fn no_flipped_bit_and_no_length_panics() {
+    let root = tempfile::tempdir().unwrap();
+    let (good, bad) = (root.path().join("good.safetensors"), root.path().join("bad.safetensors"));
+    write_model(&good, 2, 4, 1);
+    let base = Model::open(&good).unwrap();
+    let bytes = fs::read(&good).unwrap();
+    let header = 8 + usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
+    assert!(read(&bad, &bytes, &base));
+    for length in 0..bytes.len() {
+        assert!(!read(&bad, &bytes[..length], &base), "cut to {length} bytes");
+    }
+    for bit in 0..8 * header {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        read(&bad, &flipped, &base);
+    }
+}
