@@ -1,6 +1,6 @@
 //! What one read of the difference T − B tells about it, whatever the mode.
 
-/// Measurements of a difference Δ = tuned − base, exact over every entry.
+/// Measurements of a difference Δ = tuned − base over every entry, those that are not finite left out.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Delta {
     /// ‖Δ‖²_F, the sum of squared entries, summed in f64.

@@ -31,7 +31,7 @@ pub struct Options {
     /// How the factors are found. Default [`Mode::Auto`].
     pub mode: Mode,
     /// Multi-read: stop when another read is expected to add less than this share of the energy kept so
-    /// far. Smaller reads more often. Default 5e-4.
+    /// far. Smaller reads more often. Default 1e-3.
     pub tolerance: f64,
     /// Most reads of the matrix. Default 32.
     pub max_reads: u32,
@@ -50,7 +50,7 @@ impl Default for Options {
         Self {
             rank: 32,
             mode: Mode::Auto,
-            tolerance: 5e-4,
+            tolerance: 1e-3,
             max_reads: 32,
             max_scratch: usize::MAX,
             width: 0,

@@ -5,6 +5,9 @@ use crate::{Kernel, panels};
 /// Rounds at most: two do for a well-conditioned panel, each further one repairs what rounding spoilt.
 const ROUNDS: u32 = 6;
 
+/// A Gram matrix this near to the identity is well conditioned: Cholesky QR leaves only rounding.
+const SETTLED: f32 = 0.3;
+
 /// A pivot below this share of its column is clamped; the next round repairs the column.
 const CLAMP: f32 = 1e-5;
 
@@ -32,7 +35,7 @@ pub fn orthonormalize<const W: usize>(kernel: Kernel, rows: usize, basis: &[f32]
         if round == 0 {
             new = libm::sqrtf((trace(&gram) / before).max(0.0));
         }
-        let settled = round > 0 && deviation(&gram) < 1e-3;
+        let settled = round > 0 && deviation(&gram) < SETTLED;
         // From the third round on, a column that still loses half of its length has nothing of its own.
         let least = if round > 1 { 0.25 } else { 0.0 };
         panels::transform(kernel, z, &inverse_factor(&gram, least));

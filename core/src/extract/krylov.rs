@@ -34,7 +34,7 @@ const NOTHING_NEW: f32 = 2e-5;
 
 /// Block width for a rank.
 pub const fn default_width(rank: usize) -> usize {
-    if rank > 64 { 16 } else { 8 }
+    if rank >= 24 { 16 } else { 8 }
 }
 
 /// Blocks of the basis that a rank takes at most.
@@ -319,7 +319,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let total = self.delta.sum_squares * scale * scale;
         // No rank keeps more than everything.
         let bound = (total - kept).max(0.0) / kept;
-        let ratio = if before > 0.0 { (gain / before).clamp(0.05, 0.95) } else { 0.5 };
+        let ratio = if before > 0.0 { (gain / before).clamp(0.15, 0.95) } else { 0.5 };
         let remaining = if fresh { f64::INFINITY } else { gain.max(0.0) * ratio / (1.0 - ratio) / kept };
         Ok(Outlook { remaining: remaining.min(bound), after_next: (remaining * ratio).min(bound) })
     }

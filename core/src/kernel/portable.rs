@@ -24,35 +24,49 @@ pub fn product<const W: usize>(a: Strided<'_>, rows: usize, depth: usize, x: &[f
 }
 
 /// Lanes of the f64 sum of squares.
-const SQUARES: usize = 16;
+const SQUARES: usize = 32;
 
 /// Adds `values`, a piece of row `row`, to `delta`.
 #[inline(always)]
 pub fn measure(values: &[f32], row: usize, delta: &mut Delta) {
     let mut squares = [0.0_f64; SQUARES];
     let mut largest = [0.0_f32; SQUARES];
-    let mut non_finite = [0_u32; SQUARES];
-    let mut add = |values: &[f32]| {
-        for (i, &value) in values.iter().enumerate() {
-            let wide = f64::from(value);
-            squares[i] += wide * wide;
-            let magnitude = value.abs();
-            largest[i] = if magnitude > largest[i] { magnitude } else { largest[i] };
-            non_finite[i] += u32::from(!value.is_finite());
-        }
-    };
     let (chunks, rest) = values.as_chunks::<SQUARES>();
     for chunk in chunks {
-        add(chunk);
+        for i in 0..SQUARES {
+            let wide = f64::from(chunk[i]);
+            squares[i] += wide * wide;
+            let magnitude = chunk[i].abs();
+            largest[i] = if magnitude > largest[i] { magnitude } else { largest[i] };
+        }
     }
-    add(rest);
-    delta.sum_squares += squares.iter().sum::<f64>();
-    delta.max_abs = largest.iter().fold(delta.max_abs, |max, &value| if value > max { value } else { max });
-    let count: u32 = non_finite.iter().sum();
-    if count > 0 {
-        delta.non_finite += u64::from(count);
-        delta.first_non_finite_row = Some(delta.first_non_finite_row.map_or(row, |first| first.min(row)));
+    for (i, &value) in rest.iter().enumerate() {
+        squares[i] += f64::from(value) * f64::from(value);
+        largest[i] = if value.abs() > largest[i] { value.abs() } else { largest[i] };
     }
+    let sum: f64 = squares.iter().sum();
+    // No square of a finite f32 overflows in f64, so the sum tells whether anything is not finite.
+    if sum.is_finite() {
+        delta.sum_squares += sum;
+        delta.max_abs =
+            largest.iter().fold(delta.max_abs, |max, &value| if value > max { value } else { max });
+    } else {
+        count_non_finite(values, row, delta);
+    }
+}
+
+/// The rare case of [`measure`]: what is finite is added, the rest counted.
+#[cold]
+fn count_non_finite(values: &[f32], row: usize, delta: &mut Delta) {
+    for &value in values {
+        if value.is_finite() {
+            delta.sum_squares += f64::from(value) * f64::from(value);
+            delta.max_abs = delta.max_abs.max(value.abs());
+        } else {
+            delta.non_finite += 1;
+        }
+    }
+    delta.first_non_finite_row = Some(delta.first_non_finite_row.map_or(row, |first| first.min(row)));
 }
 
 /// Lanes of a dot product: four vectors of eight.

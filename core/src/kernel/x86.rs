@@ -157,8 +157,8 @@ pub(super) unsafe fn product_avx512<const W: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         match W {
-            8 => simd::product::<__m256, 24, 1>(a, rows, depth, x, c, ahead),
-            16 => simd::product::<__m512, 24, 1>(a, rows, depth, x, c, ahead),
+            8 => simd::product::<__m256, 16, 1>(a, rows, depth, x, c, ahead),
+            16 => simd::product::<__m512, 16, 1>(a, rows, depth, x, c, ahead),
             _ => super::portable::product::<W>(a, rows, depth, x, c),
         }
     }
