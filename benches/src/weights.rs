@@ -47,7 +47,7 @@ impl Weights {
     /// Row `i` of the base and of the tuned side, in f32 before rounding to the storage format.
     pub fn row(&self, i: usize, rows: usize, base: &mut [f32], tuned: &mut [f32]) {
         let bulk = 0.06 / ((rows as f32).sqrt() + (self.cols as f32).sqrt());
-        let offset = hash(self.seed + 2 ^ (i as u64) << 20) as usize;
+        let offset = hash((self.seed + 2) ^ ((i as u64) << 20)) as usize;
         // The tuned side first holds the difference; its scale is that of fine-tuning against weights.
         tuned.fill(0.0);
         for k in 0..DIRECTIONS {
