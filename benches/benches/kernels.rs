@@ -1,7 +1,7 @@
 //! The inner loops, each alone: `cargo bench -p phlora-benches --bench kernels`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use phlora_benches::weights::Weights;
+use phlora_benches::weights::{Spectrum, Weights};
 use phlora_core::{Delta, Dtype, Kernel, Rows, kernel::Strided};
 
 const COLS: usize = 4096;
@@ -30,7 +30,7 @@ fn storage(c: &mut Criterion) {
     let mut group = c.benchmark_group("difference of a row of 4096");
     group.throughput(Throughput::Elements(COLS as u64));
     for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16] {
-        let [base, tuned] = Weights::new(1, COLS, 3).pair(1, dtype);
+        let [base, tuned] = Weights::new(1, COLS, 3, Spectrum::MIDDLE).pair(1, dtype);
         for kernel in Kernel::available() {
             group.bench_function(BenchmarkId::new(dtype.name(), kernel.name()), |b| {
                 let mut out = vec![0.0; COLS];

@@ -3,12 +3,13 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use phlora_benches::weights::Weights;
+use phlora_benches::weights::{Spectrum, Weights};
 use phlora_core::{Dtype, Kernel, Mode, Options, Plan, Rows, Shape, Sweeps, jacobi_svd};
 
 fn modes(c: &mut Criterion) {
     let shape = Shape { rows: 1024, cols: 1024 };
-    let [base, tuned] = Weights::new(shape.rows, shape.cols, 5).pair(shape.rows, Dtype::Bf16);
+    let [base, tuned] =
+        Weights::new(shape.rows, shape.cols, 5, Spectrum::MIDDLE).pair(shape.rows, Dtype::Bf16);
     let mut group = c.benchmark_group("1024×1024 bf16, rank 32");
     group.sample_size(10);
     for (mode, width) in [(Mode::MultiRead, 8), (Mode::MultiRead, 16), (Mode::StreamOnce, 0)] {
@@ -34,7 +35,7 @@ fn jacobi(c: &mut Criterion) {
     let mut group = c.benchmark_group("one-sided Jacobi");
     group.sample_size(10);
     for size in [64, 256] {
-        let weights = Weights::new(size, size, 9);
+        let weights = Weights::new(size, size, 9, Spectrum::MIDDLE);
         let mut values = vec![0.0; size * size];
         let mut base = vec![0.0; size];
         for (i, row) in values.chunks_exact_mut(size).enumerate() {

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fs, io, path::Path};
 use phlora_core::Dtype;
 use safetensors::tensor::View;
 
-use crate::weights::Weights;
+use crate::weights::{Spectrum, Weights};
 
 /// Sizes of the generated model.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +79,7 @@ impl View for Lazy {
     }
     fn data(&self) -> Cow<'_, [u8]> {
         let [rows, cols] = self.shape;
-        let [base, tuned] = Weights::new(rows, cols, self.seed).pair(rows, Dtype::Bf16);
+        let [base, tuned] = Weights::new(rows, cols, self.seed, Spectrum::MIDDLE).pair(rows, Dtype::Bf16);
         Cow::Owned(if self.side == 0 { base } else { tuned })
     }
     fn data_len(&self) -> usize {

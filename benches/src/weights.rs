@@ -2,8 +2,26 @@
 
 use phlora_core::{Dtype, encode};
 
-/// Directions above the bulk.
-const DIRECTIONS: usize = 48;
+/// The singular values of a difference, relative to the first: k^-`decay` for the first `directions`, and a
+/// bulk of noise whose edge lies at `bulk`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spectrum {
+    /// Exponent of the power law.
+    pub decay: f32,
+    /// Edge of the bulk.
+    pub bulk: f32,
+    /// Directions that follow the power law.
+    pub directions: usize,
+}
+
+impl Spectrum {
+    /// A few directions hold nearly everything.
+    pub const FAST: Self = Self { decay: 1.0, bulk: 0.02, directions: 64 };
+    /// What full fine-tuning looks like.
+    pub const MIDDLE: Self = Self { decay: 0.8, bulk: 0.06, directions: 64 };
+    /// Slow decay into a high bulk.
+    pub const SLOW: Self = Self { decay: 0.6, bulk: 0.12, directions: 64 };
+}
 
 /// Length of the table of random numbers that noise is read from.
 const TABLE: usize = 1 << 16;
@@ -13,8 +31,9 @@ const TABLE: usize = 1 << 16;
 pub struct Weights {
     cols: usize,
     seed: u64,
+    spectrum: Spectrum,
     table: Vec<f32>,
-    /// DIRECTIONS × cols, with the singular values in.
+    /// directions × cols, with the singular values in.
     right: Vec<f32>,
 }
 
@@ -33,25 +52,26 @@ fn deviate(index: u64) -> f32 {
 }
 
 impl Weights {
-    /// Weights with `cols` columns. The difference has singular values near k^-0.8 for its first
-    /// directions (relative to each other) and a bulk whose edge lies at 0.06 of the largest.
-    pub fn new(rows: usize, cols: usize, seed: u64) -> Self {
+    /// Weights with `cols` columns whose difference has about this spectrum.
+    pub fn new(rows: usize, cols: usize, seed: u64, spectrum: Spectrum) -> Self {
         let table = (0..TABLE as u64).map(|i| deviate(hash(seed) ^ i)).collect();
         let norm = 1.0 / ((rows as f32).sqrt() * (cols as f32).sqrt());
-        let right = (0..DIRECTIONS * cols)
-            .map(|i| deviate(hash(seed + 1) ^ i as u64) * norm * ((i / cols + 1) as f32).powf(-0.8))
+        let right = (0..spectrum.directions * cols)
+            .map(|i| {
+                deviate(hash(seed + 1) ^ i as u64) * norm * ((i / cols + 1) as f32).powf(-spectrum.decay)
+            })
             .collect();
-        Self { cols, seed, table, right }
+        Self { cols, seed, spectrum, table, right }
     }
 
     /// Row `i` of the base and of the tuned side, in f32 before rounding to the storage format.
     pub fn row(&self, i: usize, rows: usize, base: &mut [f32], tuned: &mut [f32]) {
-        let bulk = 0.06 / ((rows as f32).sqrt() + (self.cols as f32).sqrt());
+        let bulk = self.spectrum.bulk / ((rows as f32).sqrt() + (self.cols as f32).sqrt());
         let offset = hash((self.seed + 2) ^ ((i as u64) << 20)) as usize;
         // The tuned side first holds the difference; its scale is that of fine-tuning against weights.
         tuned.fill(0.0);
-        for k in 0..DIRECTIONS {
-            let left = deviate(hash(self.seed + 3) ^ (i * DIRECTIONS + k) as u64);
+        for k in 0..self.spectrum.directions {
+            let left = deviate(hash(self.seed + 3) ^ (i * self.spectrum.directions + k) as u64);
             for (t, r) in tuned.iter_mut().zip(&self.right[k * self.cols..]) {
                 *t += left * r;
             }

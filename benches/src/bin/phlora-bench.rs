@@ -7,8 +7,11 @@ use std::{
     time::Instant,
 };
 
-use clap::{Parser, Subcommand};
-use phlora_benches::{model::Sizes, weights::Weights};
+use clap::{Parser, Subcommand, ValueEnum};
+use phlora_benches::{
+    model::Sizes,
+    weights::{Spectrum, Weights},
+};
 use phlora_checkpoint::{ExtractOptions, Model, Monitor};
 use phlora_core::{Dtype, Kernel, Mode, Options, Plan, Rows, Shape, Sweeps, jacobi_svd};
 use serde_json::json;
@@ -59,7 +62,23 @@ enum Command {
         vocab: usize,
     },
     /// Writes one generated matrix `w.weight` as a pair of safetensors files.
-    Matrix { directory: PathBuf, rows: usize, cols: usize },
+    Matrix { directory: PathBuf, rows: usize, cols: usize, spectrum: Decay },
+    /// faer's whole decomposition of a square matrix of f32.
+    #[cfg(feature = "peers")]
+    Faer {
+        file: PathBuf,
+        size: usize,
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+    },
+}
+
+/// Names of the generated spectra.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Decay {
+    Fast,
+    Middle,
+    Slow,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -74,7 +93,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let parameters = Sizes { layers, hidden, ffn, kv, vocab }.write(&directory)?;
             println!("{}", json!({ "parameters": parameters }));
         }
-        Command::Matrix { directory, rows, cols } => matrix(&directory, rows, cols)?,
+        Command::Matrix { directory, rows, cols, spectrum } => {
+            let spectrum = match spectrum {
+                Decay::Fast => Spectrum::FAST,
+                Decay::Middle => Spectrum::MIDDLE,
+                Decay::Slow => Spectrum::SLOW,
+            };
+            matrix(&directory, rows, cols, spectrum)?;
+        }
+        #[cfg(feature = "peers")]
+        Command::Faer { file, size, threads } => faer(&file, size, threads)?,
     }
     Ok(())
 }
@@ -82,7 +110,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn kernels(rows: usize, cols: usize) -> Result<(), phlora_core::Error> {
     const READS: u32 = 7;
     let shape = Shape { rows, cols };
-    let weights = Weights::new(rows, cols, 1);
+    let weights = Weights::new(rows, cols, 1, Spectrum::MIDDLE);
     for dtype in [Dtype::Bf16, Dtype::F16, Dtype::F32] {
         let [base, tuned] = weights.pair(rows, dtype);
         let (base, tuned) = (Rows::new(dtype, &base), Rows::new(dtype, &tuned));
@@ -123,9 +151,25 @@ fn kernels(rows: usize, cols: usize) -> Result<(), phlora_core::Error> {
     Ok(())
 }
 
+fn floats(file: &Path) -> io::Result<Vec<f32>> {
+    Ok(fs::read(file)?.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+}
+
+#[cfg(feature = "peers")]
+fn faer(file: &Path, size: usize, threads: usize) -> Result<(), Box<dyn std::error::Error>> {
+    faer::set_global_parallelism(if threads > 1 { faer::Par::rayon(threads) } else { faer::Par::Seq });
+    let values = floats(file)?;
+    let matrix = faer::Mat::from_fn(size, size, |i, j| values[i * size + j]);
+    for _ in 0..2 {
+        let start = Instant::now();
+        let svd = matrix.thin_svd().map_err(|error| format!("{error:?}"))?;
+        println!("{}", json!({ "seconds": start.elapsed().as_secs_f64(), "largest": svd.S()[0] }));
+    }
+    Ok(())
+}
+
 fn svd(file: &Path, rows: usize, cols: usize) -> Result<(), Box<dyn std::error::Error>> {
-    let values: Vec<f32> =
-        fs::read(file)?.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    let values = floats(file)?;
     for _ in 0..5 {
         let (mut a, mut sigma, mut v) = (values.clone(), vec![0.0; cols], vec![0.0; cols * cols]);
         let start = Instant::now();
@@ -151,9 +195,9 @@ fn extract(
     Ok(())
 }
 
-fn matrix(directory: &Path, rows: usize, cols: usize) -> io::Result<()> {
+fn matrix(directory: &Path, rows: usize, cols: usize, spectrum: Spectrum) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    let sides = Weights::new(rows, cols, 1).pair(rows, Dtype::Bf16);
+    let sides = Weights::new(rows, cols, 1, spectrum).pair(rows, Dtype::Bf16);
     for (name, bytes) in ["base.safetensors", "tuned.safetensors"].iter().zip(&sides) {
         let view = safetensors::tensor::TensorView::new(safetensors::Dtype::BF16, vec![rows, cols], bytes)
             .map_err(io::Error::other)?;

@@ -200,10 +200,9 @@ impl Strip<'_> {
         let of = |side: Rows<'a>| {
             let bytes = side.dtype.row_bytes(first * self.cols).unwrap_or(usize::MAX);
             let rest = side.bytes.get(bytes..).unwrap_or_default();
-            let bytes = &rest[..rest.len().min(side.dtype.row_bytes(len).unwrap_or(0))];
-            (bytes, bytes.len().div_ceil(steps).next_multiple_of(Kernel::LINE))
+            &rest[..rest.len().min(side.dtype.row_bytes(len).unwrap_or(0))]
         };
-        Ahead([of(base), of(tuned)])
+        Ahead::new([of(base), of(tuned)], steps)
     }
 
     fn tile(&self, first: usize) -> Strided<'_> {

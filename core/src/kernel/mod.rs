@@ -70,18 +70,28 @@ impl<'a> Strided<'a> {
 }
 
 /// Bytes that will be read soon, asked into the second-level cache piece by piece while something else is
-/// multiplied: what is left of each side, and how much of it a step takes.
+/// multiplied.
 #[derive(Debug, Default)]
-pub struct Ahead<'a>(pub [(&'a [u8], usize); 2]);
+pub struct Ahead<'a> {
+    /// What is left of each side.
+    sides: [&'a [u8]; 2],
+    /// Bytes per step, first those of the first side.
+    pieces: [usize; 2],
+}
 
 impl<'a> Ahead<'a> {
-    /// The pieces of the next step.
-    fn step(&mut self) -> [&'a [u8]; 2] {
-        self.0.each_mut().map(|(bytes, step)| {
-            let (now, later) = bytes.split_at((*step).min(bytes.len()));
-            *bytes = later;
-            now
-        })
+    /// Both sides in `steps` steps, half of them for each side.
+    pub(crate) fn new(sides: [&'a [u8]; 2], steps: usize) -> Self {
+        let half = [steps.div_ceil(2).max(1), (steps / 2).max(1)];
+        Self { sides, pieces: [0, 1].map(|i| sides[i].len().div_ceil(half[i])) }
+    }
+
+    /// The piece of the next step.
+    fn step(&mut self) -> &'a [u8] {
+        let side = usize::from(self.sides[0].is_empty());
+        let (now, later) = self.sides[side].split_at(self.pieces[side].min(self.sides[side].len()));
+        self.sides[side] = later;
+        now
     }
 }
 
@@ -203,9 +213,6 @@ impl Kernel {
     pub fn measure(self, values: &[f32], row: usize, delta: &mut Delta) {
         with_features!(self, portable::measure(values, row, delta));
     }
-
-    /// Bytes of a cache line.
-    pub const LINE: usize = 64;
 
     /// x·y over min(x, y) elements, in a fixed order of lanes.
     pub fn dot(self, x: &[f32], y: &[f32]) -> f32 {

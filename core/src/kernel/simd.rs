@@ -36,25 +36,11 @@ pub trait Vector: Copy {
     fn prefetch(line: *const u8);
 }
 
-/// Cache lines to ask for, one with each step of the depth: in a burst they would hold up the loads.
-struct Lines {
+/// A walk over bytes that will be read soon, a little with each step of the depth: asked for in a burst, they
+/// would hold up the loads. Without a branch, since that costs registers; so a line may be asked for twice.
+struct Walk {
     next: *const u8,
-    left: usize,
-}
-
-impl Lines {
-    fn of(bytes: &[u8]) -> Self {
-        Self { next: bytes.as_ptr(), left: bytes.len().div_ceil(super::Kernel::LINE) }
-    }
-
-    #[inline(always)]
-    fn one<V: Vector>(&mut self) {
-        if self.left > 0 {
-            V::prefetch(self.next);
-            self.next = self.next.wrapping_add(super::Kernel::LINE);
-            self.left -= 1;
-        }
-    }
+    stride: usize,
 }
 
 /// `MR` rows of C, `NV` vectors wide.
@@ -69,7 +55,7 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(
     depth: usize,
     x: *const f32,
     c: *mut f32,
-    lines: &mut [Lines; 2],
+    ahead: &mut Walk,
 ) {
     // SAFETY: every offset below is within what the caller promises.
     unsafe {
@@ -81,8 +67,8 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(
             }
         }
         for k in 0..depth {
-            lines[0].one::<V>();
-            lines[1].one::<V>();
+            V::prefetch(ahead.next);
+            ahead.next = ahead.next.wrapping_add(ahead.stride);
             let mut wide = [zero; NV];
             for v in 0..NV {
                 wide[v] = V::load(x.add((k * NV + v) * V::LANES));
@@ -116,8 +102,9 @@ pub unsafe fn product<V: Vector, const MR: usize, const NV: usize>(
     c: &mut [f32],
     ahead: &mut Ahead<'_>,
 ) {
-    let mut lines = ahead.step().map(Lines::of);
-    let lines = &mut lines;
+    let bytes = ahead.step();
+    let steps = (depth * rows.div_ceil(MR)).max(1);
+    let ahead = &mut Walk { next: bytes.as_ptr(), stride: bytes.len().div_ceil(steps) };
     let strides = (a.row, a.col);
     let mut i = 0;
     // SAFETY: row i of A starts at i * row, row i of C at i * NV * LANES, and each tile ends by `rows`.
@@ -130,16 +117,16 @@ pub unsafe fn product<V: Vector, const MR: usize, const NV: usize>(
                 depth,
                 x.as_ptr(),
                 c.as_mut_ptr().add(i * NV * V::LANES),
-                lines,
+                ahead,
             );
             i += MR;
         }
         while i + 4 <= rows {
-            tile::<V, 4, NV>(at(i), strides, depth, x.as_ptr(), c.as_mut_ptr().add(i * NV * V::LANES), lines);
+            tile::<V, 4, NV>(at(i), strides, depth, x.as_ptr(), c.as_mut_ptr().add(i * NV * V::LANES), ahead);
             i += 4;
         }
         while i < rows {
-            tile::<V, 1, NV>(at(i), strides, depth, x.as_ptr(), c.as_mut_ptr().add(i * NV * V::LANES), lines);
+            tile::<V, 1, NV>(at(i), strides, depth, x.as_ptr(), c.as_mut_ptr().add(i * NV * V::LANES), ahead);
             i += 1;
         }
     }

@@ -134,7 +134,7 @@ pub(super) unsafe fn product_avx2<const W: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         match W {
-            8 => simd::product::<__m256, 12, 1>(a, rows, depth, x, c, ahead),
+            8 => simd::product::<__m256, 8, 1>(a, rows, depth, x, c, ahead),
             16 => simd::product::<__m256, 6, 2>(a, rows, depth, x, c, ahead),
             _ => super::portable::product::<W>(a, rows, depth, x, c),
         }
