@@ -50,15 +50,15 @@ class Matrix:
     def __init__(self, directory, rows, cols, spectrum):
         self.directory = directory
         bench("matrix", directory, rows, cols, spectrum)
-        delta = self.delta()
-        self.norm = float(delta.double().pow(2).sum())
+        self.base, self.tuned = (self.side(name) for name in ("base", "tuned"))
+        self.norm = float(self.delta().double().pow(2).sum())
 
     def side(self, name):
         with safe_open(self.directory / f"{name}.safetensors", framework="pt") as file:
             return file.get_tensor("w.weight")
 
     def delta(self):
-        return self.side("tuned").float() - self.side("base").float()
+        return self.tuned.float() - self.base.float()
 
     def energy(self, b, a):
         """What b·a keeps of the difference, in f64."""

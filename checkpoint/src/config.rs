@@ -1,8 +1,8 @@
 //! The few facts of a model's `config.json` that matter here.
 
 use crate::error::{Error, Result};
+use crate::mapped::open_regular;
 use serde_json::Value;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -73,8 +73,8 @@ impl Config {
 /// Reads and parses a JSON file of sane length.
 pub(crate) fn read_json(path: &Path) -> Result<Value> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_JSON + 1).read_to_end(&mut bytes));
-    read.map_err(|e| Error::io(path, "read", e))?;
+    let (file, _) = open_regular(path)?;
+    file.take(MAX_JSON + 1).read_to_end(&mut bytes).map_err(|e| Error::io(path, "read", e))?;
     if bytes.len() as u64 > MAX_JSON {
         return Err(Error::format(path, format!("longer than {MAX_JSON} bytes, expected a small JSON file")));
     }

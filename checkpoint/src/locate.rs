@@ -74,7 +74,8 @@ fn indexed(directory: PathBuf, path: &Path) -> Result<Files> {
     for (tensor, shard) in map {
         let shard = shard.as_str().map(Path::new).filter(|shard| {
             // A shard is a file beside the index or below it, never elsewhere on the machine.
-            shard.components().all(|part| matches!(part, Component::Normal(_)))
+            shard.file_name().is_some()
+                && shard.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
         });
         let shard = shard.ok_or_else(|| {
             Error::tensor(path, tensor, "its weight_map entry is not the name of a file in this directory")

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use memmap2::Mmap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// A mapped file and the path it was opened by.
@@ -17,12 +17,8 @@ impl Mapped {
     /// Maps `path`, which must be a regular file.
     #[allow(unsafe_code)]
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
-        let metadata = file.metadata().map_err(|e| Error::io(path, "read", e))?;
-        if !metadata.is_file() {
-            return Err(Error::format(path, "not a regular file"));
-        }
-        if metadata.len() == 0 {
+        let (file, length) = open_regular(path)?;
+        if length == 0 {
             return Ok(Self { path: path.to_owned(), map: None });
         }
         // SAFETY: the map is read-only and private to this value, and every read of it is of plain bytes, of
@@ -40,4 +36,15 @@ impl Mapped {
     pub(crate) fn bytes(&self) -> &[u8] {
         self.map.as_deref().unwrap_or_default()
     }
+}
+
+/// Opens `path`, which must be a regular file, and gives its length.
+pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
+    // Before the open, which would wait for the other end of a named pipe.
+    if !fs::metadata(path).map_err(|e| Error::io(path, "open", e))?.is_file() {
+        return Err(Error::format(path, "not a regular file"));
+    }
+    let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
+    let length = file.metadata().map_err(|e| Error::io(path, "read", e))?.len();
+    Ok((file, length))
 }

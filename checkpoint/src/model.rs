@@ -37,6 +37,9 @@ impl Model {
     /// Opens a `.safetensors` file, a directory with `model.safetensors` or with shards and their
     /// `model.safetensors.index.json`, or that index itself. Every header is checked; no weight is read.
     ///
+    /// The files stay mapped and must not change meanwhile: other bytes change the result, and where a file
+    /// gets shorter the system ends this process (SIGBUS).
+    ///
     /// # Errors
     /// When a file is missing, cannot be mapped, or is not sound safetensors; file and tensor are named.
     pub fn open(path: &Path) -> Result<Self> {

@@ -37,18 +37,23 @@ impl Kind {
 }
 
 /// Lookup tables, by the last part of the module's path.
-const EMBEDDINGS: [&str; 15] = [
+const EMBEDDINGS: [&str; 20] = [
     "embed_tokens",
+    "embed_tokens_per_layer",
     "embed_in",
     "embed_positions",
     "embeddings",
     "embedding",
     "word_embeddings",
+    "word_embedding",
     "position_embeddings",
     "token_type_embeddings",
     "tok_embeddings",
     "token_embedding",
     "position_embedding",
+    "tokens_embed",
+    "positions_embed",
+    "rel_embeddings",
     "wte",
     "wpe",
     "shared",
@@ -57,7 +62,8 @@ const EMBEDDINGS: [&str; 15] = [
 
 /// Output heads, by the last part of the module's path; the second list only at the top of the model.
 const HEADS: [&str; 2] = ["lm_head", "embed_out"];
-const TOP_HEADS: [&str; 5] = ["output", "head", "score", "classifier", "qa_outputs"];
+const TOP_HEADS: [&str; 6] =
+    ["output", "head", "score", "classifier", "qa_outputs", "cls.predictions.decoder"];
 
 /// The module a tensor belongs to: its name without the last part.
 pub fn module_of(name: &str) -> &str {
@@ -74,13 +80,14 @@ pub fn kind_of(name: &str, shape: &[usize]) -> Kind {
     let module = module_of(name);
     let (last, parameter) = (suffix_of(module), suffix_of(name));
     let head = HEADS.contains(&last) || TOP_HEADS.contains(&module);
-    let norm = last.contains("norm") || last.starts_with("ln_") || last == "ln";
+    let norm = last.to_ascii_lowercase().contains("norm") || last.starts_with("ln_") || last == "ln";
     match (parameter, shape.len()) {
         ("weight" | "bias", 1 | 2) if head => Kind::Head,
         ("weight", 2) if EMBEDDINGS.contains(&last) => Kind::Embedding,
-        ("weight", 2) if !norm => Kind::Linear,
+        // A weight without a module has no name in an adapter.
+        ("weight", 2) if !norm && !module.is_empty() => Kind::Linear,
         ("weight" | "bias", 1) if norm => Kind::Norm,
-        ("weight" | "scale" | "gamma", 1) => Kind::Norm,
+        ("weight" | "scale" | "gamma" | "beta", 1) => Kind::Norm,
         (_, 1) if parameter.ends_with("bias") => Kind::Bias,
         ("weight", 3..) => Kind::Conv,
         _ => Kind::Other,
@@ -133,6 +140,12 @@ mod tests {
             ("model.layers.0.self_attn.rotary_emb.inv_freq", &[4], Kind::Other),
             ("backbone.layers.0.mixer.A_log", &[8, 4], Kind::Other),
             ("scale", &[], Kind::Other),
+            ("weight", &[8, 8], Kind::Other),
+            (".weight", &[8, 8], Kind::Other),
+            ("bert.embeddings.LayerNorm.bias", &[8], Kind::Norm),
+            ("bert.embeddings.LayerNorm.beta", &[8], Kind::Norm),
+            ("cls.predictions.decoder.weight", &[9, 8], Kind::Head),
+            ("model.language_model.embed_tokens_per_layer.weight", &[9, 8], Kind::Embedding),
         ] {
             assert_eq!(kind_of(name, shape), kind, "{name}");
         }

@@ -60,7 +60,7 @@ impl Default for ExtractOptions {
             max_reads: core.max_reads,
             scratch: None,
             threads: available_threads(),
-            block_bytes: 1 << 20,
+            block_bytes: 16 << 20,
             filter: Filter::default(),
         }
     }

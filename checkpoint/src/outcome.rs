@@ -84,6 +84,7 @@ pub(crate) fn extract_pair(
             singular_values: singular_values.to_vec(),
             reads: report.reads,
             converged: report.converged,
+            rounding_loss: factors.lost_squares / report.delta.sum_squares,
         },
         transposed: pair.transposed,
         factors,

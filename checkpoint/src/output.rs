@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::extract::Extraction;
 use crate::monitor::Monitor;
 use crate::report::{REPORT_VERSION, Report};
-use crate::staging::{StagedDir, StagedFile, check_directory, write_synced};
+use crate::staging::{StagedDir, StagedFile, is_within, write_synced};
 use std::fs;
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ pub struct Output {
     pub directory: PathBuf,
     /// The report to create, outside that directory.
     pub report: Option<PathBuf>,
-    /// Whether an adapter directory and a report that are there already are replaced.
+    /// Whether an adapter directory and a report that are there already are replaced. Anything else never is.
     pub force: bool,
 }
 
@@ -28,15 +28,15 @@ impl Output {
     /// # Errors
     /// When something is there that may not be replaced, or the place cannot be written to.
     pub fn check(&self, monitor: &Monitor) -> Result<()> {
-        check_directory(&self.directory, self.force)?;
         monitor.begin_writing()?;
+        let staged = StagedDir::create(&self.directory, self.force)?;
         if let Some(report) = &self.report {
-            if report.starts_with(&self.directory) {
+            if is_within(report, &self.directory) {
                 return Err(Error::Usage("the report may not be inside the adapter directory".into()));
             }
             StagedFile::write(report, b"", self.force)?;
         }
-        StagedDir::create(&self.directory, self.force)?;
+        drop(staged);
         monitor.end_writing()
     }
 }

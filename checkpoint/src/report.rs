@@ -45,6 +45,9 @@ pub struct ModuleReport {
     pub reads: u32,
     /// Whether the tolerance was met.
     pub converged: bool,
+    /// Share of ‖Δ‖²_F that rounding the factors to their format takes from `energy`.
+    #[serde(default)]
+    pub rounding_loss: f64,
 }
 
 /// Sums over the extracted modules.
@@ -69,6 +72,11 @@ pub struct LeftOut {
     pub reason: String,
     /// ‖Δ‖_F; absent where the sides cannot be compared.
     pub delta_norm: Option<f64>,
+}
+
+/// Whether `json` is a report, of whatever version.
+pub(crate) fn is_report(json: &serde_json::Value) -> bool {
+    json["phlora"].is_string() && json["modules"].is_array()
 }
 
 impl LeftOut {

@@ -1,6 +1,8 @@
 //! Outputs appear whole or not at all: built beside their place under a hidden name, synced, then renamed.
 
+use crate::config::read_json;
 use crate::error::{Error, Result};
+use crate::report::is_report;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -21,9 +23,11 @@ pub(crate) struct StagedDir {
 impl StagedDir {
     /// Checks that `target` may be created, or replaced by `force`, and makes the temporary directory.
     pub(crate) fn create(target: &Path, force: bool) -> Result<Self> {
-        check_directory(target, force)?;
-        let temporary = beside(target, "", |path| fs::create_dir(path))?;
-        Ok(Self { target: target.to_owned(), temporary, force })
+        // Without a slash at its end, which would name what a symbolic link points to.
+        let target: PathBuf = target.components().collect();
+        check_directory(&target, force)?;
+        let temporary = beside(&target, "", |path| fs::create_dir(path))?;
+        Ok(Self { target, temporary, force })
     }
 
     /// Where to build.
@@ -38,7 +42,10 @@ impl StagedDir {
         sync_directory(&self.temporary);
         if self.target.exists() {
             let old = beside(&self.target, "-old", |path| fs::create_dir(path))?;
-            fs::rename(&self.target, &old).map_err(failed)?;
+            if let Err(error) = fs::rename(&self.target, &old) {
+                let _ = fs::remove_dir(&old);
+                return Err(failed(error));
+            }
             if let Err(error) = fs::rename(&self.temporary, &self.target) {
                 let _ = fs::rename(&old, &self.target);
                 return Err(failed(error));
@@ -101,12 +108,15 @@ fn check_file(target: &Path, force: bool) -> Result<()> {
     match fs::symlink_metadata(target) {
         Ok(found) if !found.is_file() => Err(exists(target, "exists and is not a regular file")),
         Ok(_) if !force => Err(exists(target, "exists already; --force replaces it")),
+        Ok(found) if found.len() > 0 && !read_json(target).is_ok_and(|json| is_report(&json)) => {
+            Err(exists(target, "exists and is not a report of phlora; it is not replaced"))
+        }
         _ => Ok(()),
     }
 }
 
 /// Whether a directory may be created at `target`, or the adapter there be replaced.
-pub(crate) fn check_directory(target: &Path, force: bool) -> Result<()> {
+fn check_directory(target: &Path, force: bool) -> Result<()> {
     let found = match fs::symlink_metadata(target) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -161,6 +171,16 @@ pub(crate) fn parent(path: &Path) -> &Path {
     }
 }
 
+/// Whether `path` would lie in `directory` or be it, whatever way either is written.
+pub(crate) fn is_within(path: &Path, directory: &Path) -> bool {
+    let resolved = |path: &Path| Some(parent(path).canonicalize().ok()?.join(path.file_name()?));
+    match (resolved(path), resolved(directory)) {
+        (Some(path), Some(directory)) => path.starts_with(directory),
+        // Where the directory of the report is not there yet, it may be the one to be created.
+        _ => path.starts_with(directory),
+    }
+}
+
 /// Makes a rename last through a power cut, where the system can.
 fn sync_directory(path: &Path) {
     let _ = File::open(path).and_then(|directory| directory.sync_all());
@@ -207,5 +227,52 @@ mod tests {
         fs::remove_file(out.join("model.safetensors")).unwrap();
         fs::rename(out.join("adapter_config.json"), out.join("README.md")).unwrap();
         assert!(StagedDir::create(&out, true).unwrap_err().to_string().contains("no adapter_config.json"));
+    }
+
+    #[test]
+    fn replaces_a_report_but_no_other_file() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("r.json");
+        for (content, replaced) in [
+            ("", true),
+            (r#"{"version":1,"phlora":"0.1.0","modules":[]}"#, true),
+            (r#"{"model_type":"llama"}"#, false),
+            ("precious", false),
+        ] {
+            fs::write(&path, content).unwrap();
+            assert_eq!(StagedFile::write(&path, b"new", true).is_ok(), replaced, "{content}");
+            assert!(StagedFile::write(&path, b"new", false).is_err());
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+        assert_eq!(names(root.path()), ["r.json"]);
+    }
+
+    #[test]
+    fn sees_through_other_spellings_of_a_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let (out, side) = (root.path().join("out"), root.path().join("side"));
+        fs::create_dir(&out).unwrap();
+        fs::create_dir(&side).unwrap();
+        for path in [out.clone(), out.join("r.json"), side.join("../out"), side.join("../out/r.json")] {
+            assert!(is_within(&path, &out), "{}", path.display());
+        }
+        assert!(is_within(&root.path().join("new/r.json"), &root.path().join("new")));
+        for path in [root.path().join("out.json"), side.join("out"), side.join("../r.json")] {
+            assert!(!is_within(&path, &out), "{}", path.display());
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_not_replaced_however_it_is_written() {
+        let root = tempfile::tempdir().unwrap();
+        let link = root.path().join("link");
+        fs::create_dir(root.path().join("out")).unwrap();
+        std::os::unix::fs::symlink("out", &link).unwrap();
+        for target in [link.clone(), link.join("")] {
+            let message = StagedDir::create(&target, true).unwrap_err().to_string();
+            assert!(message.contains("not a directory"), "{message}");
+        }
+        assert_eq!(names(root.path()), ["link", "out"]);
     }
 }

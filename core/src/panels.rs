@@ -63,37 +63,25 @@ pub fn transform<const W: usize>(kernel: Kernel, z: &mut [f32], m: &[[f32; W]; W
     }
 }
 
-/// Hands out the rows of P·C, `STRIP` at a time, `W` columns of C at a time.
+/// Hands out P·C for a C of `W` columns, [`STRIP`] rows at a time.
 ///
-/// `panels` holds p panels of `rows` × `W`; `coefficient(k, j)` is C[k, j] for k < `W`·p, j < `columns`.
-/// `take(i, j, values)` gets row i, columns j… of the product, at most `W` of them.
+/// `panels` holds p panels of `rows` × `W`, `c` is row-major (`W`·p) × `W`; `take(i, block)` gets rows i… of the
+/// product.
 pub fn combine<const W: usize>(
     kernel: Kernel,
     rows: usize,
     panels: &[f32],
-    columns: usize,
-    coefficient: impl Fn(usize, usize) -> f32,
-    mut take: impl FnMut(usize, usize, &[f32]),
+    c: &[f32],
+    mut take: impl FnMut(usize, &[[f32; W]]),
 ) {
-    for first in (0..columns).step_by(W) {
-        let width = W.min(columns - first);
-        for start in (0..rows).step_by(STRIP) {
-            let count = STRIP.min(rows - start);
-            let mut out = [[0.0; W]; STRIP];
-            for (p, panel) in panels.chunks_exact(rows * W).enumerate() {
-                let mut c = [[0.0; W]; W];
-                for (k, row) in c.iter_mut().enumerate() {
-                    for (j, c) in row.iter_mut().take(width).enumerate() {
-                        *c = coefficient(p * W + k, first + j);
-                    }
-                }
-                let a = Strided::row_major(&panel[start * W..], W);
-                kernel.product::<W>(a, count, W, c.as_flattened(), out.as_flattened_mut());
-            }
-            for (i, row) in out.iter().take(count).enumerate() {
-                take(start + i, first, &row[..width]);
-            }
+    for start in (0..rows).step_by(STRIP) {
+        let count = STRIP.min(rows - start);
+        let mut out = [[0.0; W]; STRIP];
+        for (panel, c) in panels.chunks_exact(rows * W).zip(c.chunks_exact(W * W)) {
+            let a = Strided::row_major(&panel[start * W..], W);
+            kernel.product::<W>(a, count, W, c, out.as_flattened_mut());
         }
+        take(start, &out[..count]);
     }
 }
 

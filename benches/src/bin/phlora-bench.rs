@@ -185,9 +185,9 @@ fn extract(
     options: &ExtractOptions,
     runs: usize,
 ) -> Result<(), Box<dyn std::error::Error>> {
+    let (base, tuned) = (Model::open(base)?, Model::open(tuned)?);
     for _ in 0..runs {
         let start = Instant::now();
-        let (base, tuned) = (Model::open(base)?, Model::open(tuned)?);
         let extraction = phlora_checkpoint::extract(&base, &tuned, options, &Monitor::default())?;
         let seconds = start.elapsed().as_secs_f64();
         println!("{}", json!({ "seconds": seconds, "energy": extraction.total().energy }));

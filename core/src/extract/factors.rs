@@ -46,17 +46,24 @@ impl Outputs<'_> {
         unscale: f32,
     ) -> f64 {
         let rank = self.singular_values.len();
-        let Space { right, left, vectors, size, found } = space;
-        let w = |k: usize, j: usize| if j < found { vectors[j * size + k] } else { 0.0 };
+        let Space { right, left, vectors, size, found, coefficients } = space;
         let mut kept = 0.0;
         for first in (0..rank).step_by(W) {
             let columns = W.min(rank - first);
-            let shifted = |k: usize, j: usize| w(k, first + j);
+            let c = &mut coefficients[..size * W];
+            for (k, row) in c.as_chunks_mut::<W>().0.iter_mut().enumerate() {
+                for (j, c) in row.iter_mut().enumerate() {
+                    let exists = j < columns && first + j < found;
+                    *c = if exists { vectors[(first + j) * size + k] } else { 0.0 };
+                }
+            }
             let mut squares = [0.0_f64; W];
-            panels::combine::<W>(kernel, shape.rows, left, columns, shifted, |i, _, values| {
-                self.b[i * rank + first..][..columns].copy_from_slice(values);
-                for (sum, &value) in squares.iter_mut().zip(values) {
-                    *sum += f64::from(value) * f64::from(value);
+            panels::combine::<W>(kernel, shape.rows, left, c, |start, block| {
+                for (values, row) in block.iter().zip(self.b.chunks_exact_mut(rank).skip(start)) {
+                    row[first..][..columns].copy_from_slice(&values[..columns]);
+                    for (sum, &value) in squares.iter_mut().zip(values) {
+                        *sum += f64::from(value) * f64::from(value);
+                    }
                 }
             });
             let mut root = [0.0_f32; W];
@@ -74,9 +81,12 @@ impl Outputs<'_> {
             for row in self.b.chunks_exact_mut(rank) {
                 row[first..][..columns].iter_mut().zip(&inverse).for_each(|(b, f)| *b *= f);
             }
-            panels::combine::<W>(kernel, shape.cols, right, columns, shifted, |j, _, values| {
-                for (k, (&value, root)) in values.iter().zip(&root).enumerate() {
-                    self.a[(first + k) * shape.cols + j] = value * root;
+            panels::combine::<W>(kernel, shape.cols, right, c, |start, block| {
+                for k in 0..columns {
+                    let row = &mut self.a[(first + k) * shape.cols + start..];
+                    for (a, values) in row.iter_mut().zip(block) {
+                        *a = values[k] * root[k];
+                    }
                 }
             });
         }
@@ -138,7 +148,7 @@ impl Outputs<'_> {
 }
 
 /// A subspace of the right side and the products with it, both in panels.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Space<'a> {
     /// Q: cols × size, orthonormal columns.
     pub right: &'a [f32],
@@ -150,6 +160,8 @@ pub struct Space<'a> {
     pub size: usize,
     /// Columns of W that exist.
     pub found: usize,
+    /// Workspace of size × (panel width) elements.
+    pub coefficients: &'a mut [f32],
 }
 
 const _: () = assert!(STRIP >= 16, "a strip holds at least one panel's width");

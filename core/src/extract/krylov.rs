@@ -279,7 +279,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
                 self.prepare_pass();
                 return Ok(());
             }
-            self.work = if outlook.after_next <= self.tolerance { Work::Forward } else { Work::Both };
+            self.work = if outlook.after_next <= 2.0 * self.tolerance { Work::Forward } else { Work::Both };
         }
         if self.blocks + 1 == depth || reads_left == 1 {
             self.work = Work::Forward;
@@ -349,6 +349,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             vectors: self.vectors,
             size,
             found: outcome.found,
+            coefficients: self.gram,
         };
         let kept = if outcome.found == 0 {
             outputs.fill_zero();

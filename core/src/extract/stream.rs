@@ -273,6 +273,7 @@ impl<'s> Stream<'s> {
                 vectors: self.vectors,
                 size: self.kept(),
                 found: self.found,
+                coefficients: self.gram,
             };
             outputs.write::<W>(self.kernel, self.shape, space, 1.0 / self.scale.unwrap_or(1.0))
         } else {
