@@ -55,8 +55,19 @@ pub fn extract(
         monitor.correct_total(0, read_bytes(pair, reads));
     }
 
+    // While one job is computed, the disk already reads the one that this thread will probably take next.
+    let read_ahead = |job: usize| {
+        for side in jobs.get(job).into_iter().flat_map(|(pair, _)| [pair.base, pair.tuned]) {
+            side.will_need();
+        }
+    };
+    let threads = options.threads.get();
     let work = |buffer: &mut Vec<f32>, ticket: Ticket<'_>| {
         let (pair, task) = &jobs[ticket.job()];
+        if ticket.job() < threads {
+            read_ahead(ticket.job());
+        }
+        read_ahead(ticket.job().saturating_add(threads));
         match (task, &plans[ticket.job()]) {
             (Task::Measure { reason, entries, strict }, _) => {
                 measure(pair, reason, *entries, *strict, ticket).map(Outcome::LeftOut)
@@ -68,7 +79,7 @@ pub fn extract(
             (Task::Extract, None) => Err(Error::Usage("no plan".into())),
         }
     };
-    let outcomes = run(options.threads.get(), jobs.len(), monitor, Vec::new, work)?;
+    let outcomes = run(threads, jobs.len(), monitor, Vec::new, work)?;
     monitor.check()?;
 
     let (mut modules, mut left_out) = (Vec::new(), pairing.one_sided);

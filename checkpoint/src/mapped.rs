@@ -1,8 +1,11 @@
 //! A read-only file mapped into memory: the pages come from disk as they are touched, never all at once.
 
 use crate::error::{Error, Result};
+#[cfg(unix)]
+use memmap2::Advice;
 use memmap2::Mmap;
 use std::fs::{self, File};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A mapped file and the path it was opened by.
@@ -31,6 +34,16 @@ impl Mapped {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Asks the system to bring `range` into memory meanwhile. A system that does not reads when touched.
+    pub(crate) fn will_need(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Some(map) = &self.map {
+            let _ = map.advise_range(Advice::WillNeed, range.start, range.len());
+        }
+        #[cfg(not(unix))]
+        let _ = range;
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

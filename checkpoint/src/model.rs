@@ -28,7 +28,7 @@ struct Entry {
 /// A tensor of a [`Model`].
 #[derive(Debug, Clone, Copy)]
 pub struct Tensor<'m> {
-    file: &'m Path,
+    source: &'m Mapped,
     stored: &'m header::Entry,
     bytes: &'m [u8],
 }
@@ -106,14 +106,14 @@ impl Model {
         let shard = &self.shards[entry.shard];
         // In bounds: the header was checked against these very bytes.
         let bytes = &shard.bytes()[entry.stored.range.clone()];
-        Tensor { file: shard.path(), stored: &entry.stored, bytes }
+        Tensor { source: shard, stored: &entry.stored, bytes }
     }
 }
 
 impl<'m> Tensor<'m> {
     /// The file that holds it.
     pub fn file(&self) -> &'m Path {
-        self.file
+        self.source.path()
     }
 
     /// Its name in that file.
@@ -151,6 +151,11 @@ impl<'m> Tensor<'m> {
         self.stored.shape.contains(&0)
     }
 
+    /// Asks the system to read it ahead; only the time depends on it.
+    pub(crate) fn will_need(&self) {
+        self.source.will_need(self.stored.range.clone());
+    }
+
     /// The entries `range` (row-major) in their storage format.
     pub(crate) fn entries(&self, dtype: Dtype, range: Range<usize>) -> Rows<'m> {
         let size = dtype.row_bytes(1).unwrap_or(1);
@@ -158,7 +163,7 @@ impl<'m> Tensor<'m> {
     }
 
     pub(crate) fn error(&self, problem: impl Into<String>) -> Error {
-        Error::tensor(self.file, self.stored_name(), problem)
+        Error::tensor(self.file(), self.stored_name(), problem)
     }
 }
 
