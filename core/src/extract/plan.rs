@@ -43,67 +43,79 @@ impl Plan {
         let narrow = shape.rows.min(shape.cols);
         // Even the smallest format must be addressable, and so must both factors.
         Scratch::matrix(shape.rows, shape.cols).count()?;
-        let mut plan = Self {
+        let plan = Self {
             shape,
             rank: options.rank.min(narrow),
             mode: options.mode,
             tolerance: options.tolerance,
             max_reads: options.max_reads,
             parts: options.parts.clamp(1, MAX_PARTS).min(shape.rows.max(1)),
-            width: 0,
+            width: match options.width {
+                0 => krylov::default_width(options.rank.min(narrow)),
+                1..16 => 8,
+                _ => 16,
+            },
             depth: 0,
             kernel: Kernel::detect(),
             scratch: 0,
         };
-        if plan.mode == Mode::Auto {
-            plan.mode = plan.choose(narrow, options.max_scratch);
+        let limit = options.max_scratch;
+        if plan.mode != Mode::Auto {
+            return plan.with_mode(plan.mode, limit);
         }
-        match plan.mode {
-            Mode::Exact => plan.fit(1, 1, options.max_scratch)?,
-            Mode::StreamOnce => {
-                plan.width = 8;
-                let least = plan.rank.div_ceil(plan.width).max(1);
-                // More than the rank: what is cut off early may matter later.
-                let most = (2 * plan.rank + 16).min(narrow).div_ceil(plan.width).max(least);
-                plan.max_reads = plan.max_reads.min(2);
-                plan.fit(least, most, options.max_scratch)?;
+        let (first, second) = plan.preferences();
+        plan.with_mode(first, limit).or_else(|error| match (error, plan.with_mode(second, limit)) {
+            (_, Ok(plan)) => Ok(plan),
+            (Error::ScratchTooSmall { needed: a }, Err(Error::ScratchTooSmall { needed: b })) => {
+                Err(Error::ScratchTooSmall { needed: a.min(b) })
             }
-            Mode::MultiRead | Mode::Auto => {
-                plan.width = match options.width {
-                    0 => krylov::default_width(plan.rank),
-                    width => {
-                        if width >= 16 {
-                            16
-                        } else {
-                            8
-                        }
-                    }
-                };
-                let least = plan.rank.div_ceil(plan.width).max(1);
-                // The whole space, and one block for what a random start wastes.
-                let whole = narrow.div_ceil(plan.width) + 1;
-                let most = krylov::depth(plan.rank, plan.width).min(whole).max(least);
-                if (plan.max_reads as usize) < least {
-                    return Err(Error::TooFewReads { needed: least as u32 });
-                }
-                plan.fit(least, most.min(plan.max_reads as usize), options.max_scratch)?;
-            }
-        }
-        Ok(plan)
+            (error, Err(_)) => Err(error),
+        })
     }
 
-    /// Exact where it is cheap and fits, else multi-read; stream-once where the reads do not allow that.
-    fn choose(&self, narrow: usize, max_scratch: usize) -> Mode {
-        let exact = Self { mode: Mode::Exact, ..*self };
-        let fits = exact.need().count().is_ok_and(|len| len <= max_scratch);
-        let least = self.rank.div_ceil(krylov::default_width(self.rank));
-        if fits && (narrow <= EXACT_SIDE || self.rank * 3 >= narrow && narrow <= 4 * EXACT_SIDE) {
-            Mode::Exact
-        } else if (self.max_reads as usize) < least.max(3) {
-            Mode::StreamOnce
+    /// What [`Mode::Auto`] tries: exact where it is cheap, else multi-read, or stream-once where the reads
+    /// do not allow that; then what may do with less scratch.
+    fn preferences(&self) -> (Mode, Mode) {
+        let narrow = self.shape.rows.min(self.shape.cols);
+        let blocks = self.rank.div_ceil(self.width);
+        if narrow <= EXACT_SIDE || self.rank * 3 >= narrow && narrow <= 4 * EXACT_SIDE {
+            (Mode::Exact, Mode::MultiRead)
+        } else if (self.max_reads as usize) < blocks.max(3) {
+            (Mode::StreamOnce, Mode::Exact)
         } else {
-            Mode::MultiRead
+            (Mode::MultiRead, Mode::Exact)
         }
+    }
+
+    /// The same plan in a mode of its own, with the largest depth that fits into `limit`.
+    fn with_mode(mut self, mode: Mode, limit: usize) -> Result<Self, Error> {
+        self.mode = mode;
+        let narrow = self.shape.rows.min(self.shape.cols);
+        match mode {
+            Mode::Exact => {
+                self.max_reads = 1;
+                self.fit(1, 1, limit)?;
+            }
+            Mode::StreamOnce => {
+                self.width = 8;
+                self.max_reads = self.max_reads.min(2);
+                let least = self.rank.div_ceil(self.width).max(1);
+                // More than the rank: what is cut off early may matter later.
+                let most = (2 * self.rank + 16).min(narrow).div_ceil(self.width).max(least);
+                self.fit(least, most, limit)?;
+            }
+            Mode::MultiRead | Mode::Auto => {
+                let least = self.rank.div_ceil(self.width).max(1);
+                if (self.max_reads as usize) < least {
+                    return Err(Error::TooFewReads { needed: least as u32 });
+                }
+                // The whole space, and one block for what a random start wastes.
+                let whole = narrow.div_ceil(self.width) + 1;
+                let most = krylov::depth(self.rank, self.width).min(whole).max(least);
+                self.fit(least, most.min(self.max_reads as usize), limit)?;
+            }
+        }
+        Ok(self)
     }
 
     /// Takes the largest depth from `most` down to `least` that fits into `max_scratch`.
