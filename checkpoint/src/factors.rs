@@ -36,6 +36,10 @@ impl Factors {
     /// Encodes the factors `a` [rank, cols] and `b` [rows, rank] of a stored weight [rows, cols]. Where that
     /// is [in, out], W = b·a is transposed: `lora_A` = bᵀ, `lora_B` = aᵀ.
     pub(crate) fn encode(a: &[f32], b: &[f32], rank: usize, transposed: bool, dtype: Dtype) -> Result<Self> {
+        // max() passes over NaN, which no adapter may hold either.
+        if let Some(bad) = a.iter().chain(b).find(|v| !v.is_finite()) {
+            return Err(Error::Usage(format!("a factor came out as {bad}; please report this matrix")));
+        }
         let largest = a.iter().chain(b).fold(0.0_f32, |most, v| most.max(v.abs()));
         if dtype == Dtype::F16 && largest >= F16_LIMIT {
             let problem = format!("a factor of {largest:e} does not fit into f16; use --dtype bf16 or f32");
@@ -149,9 +153,18 @@ mod tests {
     }
 
     #[test]
+    fn refuses_factors_that_are_no_numbers() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            assert!(Factors::encode(&[1.0, bad], &[1.0], 1, false, Dtype::F32).is_err());
+            assert!(Factors::encode(&[1.0, 2.0], &[bad], 1, false, Dtype::F32).is_err());
+        }
+    }
+
+    #[test]
     fn knows_what_rounding_loses() {
         // One pair: ‖b·aᵀ − b̂·âᵀ‖² is exact. Halfway, tiny (all is lost in f16) and exact values.
-        for (scale, dtype) in [(1.0, Dtype::F16), (1e-9, Dtype::F16), (0.1, Dtype::Bf16), (1e-9, Dtype::F32)] {
+        for (scale, dtype) in [(1.0, Dtype::F16), (1e-9, Dtype::F16), (0.1, Dtype::Bf16), (1e-9, Dtype::F32)]
+        {
             let a = [1.0003_f32, -0.7, 0.33].map(|v| v * scale);
             let b = [0.9_f32, 0.123].map(|v| v * scale);
             let factors = Factors::encode(&a, &b, 1, false, dtype).unwrap();
@@ -168,7 +181,10 @@ mod tests {
                 }
             }
             let found = factors.lost_squares;
-            assert!((found - expected).abs() <= 1e-6 * expected, "{dtype:?} {scale:e}: {found:e} {expected:e}");
+            assert!(
+                (found - expected).abs() <= 1e-6 * expected,
+                "{dtype:?} {scale:e}: {found:e} {expected:e}"
+            );
             let flipped = Factors::encode(&a, &b, 1, true, dtype).unwrap();
             assert_eq!((flipped.a, flipped.b), (factors.b, factors.a));
         }

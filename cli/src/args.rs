@@ -160,22 +160,24 @@ fn share(text: &str) -> Result<f64, String> {
     value.ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
 
-/// Bytes from `1048576`, `64MiB`, `1.5G` or `200kB`; K, M and G alone are powers of 1024.
+/// Bytes from `1048576`, `64MiB`, `1.5G` or `200kB`; K, M, G and T alone are powers of 1024.
 fn size(text: &str) -> Result<usize, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let factor: u32 = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kib" => 1 << 10,
-        "m" | "mib" => 1 << 20,
-        "g" | "gib" => 1 << 30,
-        "kb" => 1_000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        _ => return Err(format!("unknown unit {unit}, expected B, KiB, MiB, GiB, kB, MB or GB")),
+    let factor: f64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kib" => 1024.0,
+        "m" | "mib" => 1_048_576.0,
+        "g" | "gib" => 1_073_741_824.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "t" | "tib" => 1_099_511_627_776.0,
+        "tb" => 1e12,
+        _ => return Err(format!("unknown unit {unit}, expected B, KiB, MiB, GiB, TiB, kB, MB, GB or TB")),
     };
     let number: f64 = number.parse().map_err(|_| "expected a size as in 64MiB".to_owned())?;
-    let bytes = number * f64::from(factor);
+    let bytes = number * factor;
     // 2^53: beyond it f64 does not hold every whole number, and no machine has that much memory.
     #[allow(clippy::cast_sign_loss)]
     let whole = (bytes < 9e15).then_some(bytes as usize);
@@ -198,6 +200,7 @@ mod tests {
         {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
+        assert!(size("1TiB").is_ok_and(|bytes| bytes > 1 << 30));
         for text in ["", "MiB", "1.2.3", "5 parsecs", "-1", "99999999999999GiB"] {
             assert!(size(text).is_err(), "{text}");
         }

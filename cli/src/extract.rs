@@ -6,11 +6,16 @@ use crate::interrupt;
 use crate::print::{bytes, count, percent, print, seconds};
 use crate::progress::with_bar;
 use crate::summary::{self, Line};
-use phlora_checkpoint::{ExtractOptions, Filter, Model, Output, Report, available_threads, extract, save};
+use phlora_checkpoint::{
+    ExtractOptions, Filter, Model, ModuleReport, Output, Report, available_threads, extract, save,
+};
 use std::process::ExitCode;
 
 /// Names at most this many modules that did not converge.
 const NAMED: usize = 5;
+
+/// Share of ‖Δ‖² that rounding may take in silence: as much as the default tolerance leaves.
+const COARSE: f64 = 5e-4;
 
 pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
     let options = ExtractOptions {
@@ -40,15 +45,27 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
 
 /// Names the modules whose factors may be worse than they could be.
 fn warn(report: &Report) {
-    let names: Vec<_> = report.modules.iter().filter(|m| !m.converged).map(|m| m.name.as_str()).collect();
-    if !names.is_empty() {
-        let shown = names[..names.len().min(NAMED)].join(", ");
-        let more =
-            if names.len() > NAMED { format!(" and {} more", names.len() - NAMED) } else { String::new() };
-        complain(&format!(
-            "not converged, the energy could be a little higher with more reads or scratch: {shown}{more}"
-        ));
-    }
+    let name_all = |what: &str, concerned: &dyn Fn(&ModuleReport) -> bool| {
+        let names: Vec<_> = report.modules.iter().filter(|m| concerned(m)).map(|m| m.name.as_str()).collect();
+        if !names.is_empty() {
+            let shown = names[..names.len().min(NAMED)].join(", ");
+            let more = if names.len() > NAMED {
+                format!(" and {} more", names.len() - NAMED)
+            } else {
+                String::new()
+            };
+            complain(&format!("{what}: {shown}{more}"));
+        }
+    };
+    name_all(
+        "not converged, the energy could be a little higher with more reads or scratch",
+        &|module: &ModuleReport| !module.converged,
+    );
+    name_all(
+        "the format of the factors is too coarse, so that they keep less than the energy says; \
+         see verify, --dtype bf16 or f32",
+        &|module: &ModuleReport| module.rounding_loss > COARSE,
+    );
 }
 
 fn text(report: &Report, args: &ExtractArgs) -> String {

@@ -1,5 +1,6 @@
 //! How errors end the command: the message on stderr and the exit code.
 
+use crate::print::{plain, shorten};
 use phlora_checkpoint::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -10,6 +11,9 @@ pub const CHECK_FAILED: u8 = 1;
 pub const BAD_INPUT: u8 = 2;
 /// Exit code after Ctrl-C: 128 + SIGINT, as shells have it.
 pub const INTERRUPTED: u8 = 130;
+
+/// Longest message in characters; only names that are no real names make one longer.
+const LONGEST: usize = 4000;
 
 /// Why the command ends early.
 #[derive(Debug)]
@@ -46,9 +50,9 @@ impl Failure {
     }
 }
 
-/// Writes a message to stderr; where that is closed there is nobody to tell.
+/// Writes a message, which may hold names from files, to stderr; where that is closed there is nobody to tell.
 pub fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "phlora: {message}");
+    let _ = writeln!(io::stderr(), "phlora: {}", shorten(&plain(message), LONGEST));
 }
 
 impl From<Error> for Failure {

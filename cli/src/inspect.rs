@@ -2,7 +2,7 @@
 
 use crate::args::InspectArgs;
 use crate::failure::Failure;
-use crate::print::{bytes, count, percent, print, seconds};
+use crate::print::{bytes, count, percent, plain, print, seconds};
 use crate::summary;
 use crate::table::Table;
 use phlora_checkpoint::{AdapterFacts, Contents, Count, ModelFacts, Report, inspect};
@@ -19,7 +19,7 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
 }
 
 fn model(facts: &ModelFacts) -> String {
-    let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
+    let known = |text: &Option<String>| plain(text.as_deref().unwrap_or("unknown")).into_owned();
     let mut text = format!(
         "model, {} (type {})\n{} weights in {} tensors, {}, {}\n",
         known(&facts.config.architecture),
@@ -39,7 +39,7 @@ fn model(facts: &ModelFacts) -> String {
 fn adapter(facts: &AdapterFacts) -> String {
     let (least, most) = facts.scales;
     let scale = if least < most { format!("{least} to {most}") } else { most.to_string() };
-    let base = facts.base_name.as_ref().map_or(String::new(), |base| format!("base {base}\n"));
+    let base = facts.base_name.as_ref().map_or(String::new(), |base| format!("base {}\n", plain(base)));
     let text = format!(
         "LoRA adapter, rank {}, alpha {}, scale {scale}\n{} weights for {} modules, {}\n",
         facts.rank,
@@ -57,7 +57,7 @@ fn report(facts: &Report) -> String {
     format!(
         "report of phlora {} (version {})\n{} of ‖Δ‖² kept over {} modules: {} weights in, {} out\n\
          read {} in {}, wrote {}\n\n{}",
-        facts.phlora,
+        plain(&facts.phlora),
         facts.version,
         percent(total.energy),
         facts.modules.len(),

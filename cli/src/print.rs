@@ -1,5 +1,6 @@
 //! Numbers and text for people.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 /// Writes `text` to standard output.
@@ -7,6 +8,33 @@ pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// `text` from a file, made harmless for a terminal: whatever would move the cursor, start a line, change
+/// colours or turn the direction of writing is spelled out.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let harms = |c: char| c.is_control() || turns(c);
+    if !text.contains(harms) {
+        return text.into();
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if harms(c) { safe.extend(c.escape_default()) } else { safe.push(c) }
+    }
+    safe.into()
+}
+
+/// Cuts the middle out of `text` where it is longer than `width`.
+pub fn shorten(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    let keep = width.saturating_sub(1);
+    let head: String = text.chars().take(keep / 2).collect();
+    let tail: String = text.chars().skip(length - (keep - keep / 2)).collect();
+    format!("{head}…{tail}")
 }
 
 /// A share as per cent, e.g. `97.3 %`.
@@ -63,5 +91,12 @@ mod tests {
         assert_eq!(count(1_720_000), "1.7 M");
         assert_eq!(percent(0.9999), "99.990 %");
         assert_eq!(percent(0.999_999_9), "100.0 %");
+    }
+
+    #[test]
+    fn names_cannot_steer_the_terminal() {
+        assert_eq!(plain("h.0/ünï.日本"), "h.0/ünï.日本");
+        assert_eq!(plain("\x1b[2J\u{9b}1m\r\n\0"), r"\u{1b}[2J\u{9b}1m\r\n\u{0}");
+        assert_eq!(plain("a\u{202e}b"), r"a\u{202e}b");
     }
 }

@@ -1,5 +1,6 @@
 //! Plain text tables that fit the terminal: the first column gives way, in its middle.
 
+use crate::print::{plain, shorten};
 use terminal_size::{Width, terminal_size};
 
 /// Width where there is no terminal.
@@ -20,9 +21,9 @@ impl Table {
         Self { rows: vec![titles.iter().map(|&title| title.to_owned()).collect()] }
     }
 
-    /// Adds a row with as many cells as there are titles.
+    /// Adds a row with as many cells as there are titles. Cells may hold text from files.
     pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        self.rows.push(cells.into_iter().map(|cell| plain(&cell).into_owned()).collect());
     }
 
     /// Whether there is nothing below the titles.
@@ -52,18 +53,6 @@ impl Table {
         }
         text
     }
-}
-
-/// Cuts the middle out of `text` where it is longer than `width`.
-fn shorten(text: &str, width: usize) -> String {
-    let length = text.chars().count();
-    if length <= width {
-        return text.to_owned();
-    }
-    let keep = width.saturating_sub(1);
-    let head: String = text.chars().take(keep / 2).collect();
-    let tail: String = text.chars().skip(length - (keep - keep / 2)).collect();
-    format!("{head}…{tail}")
 }
 
 #[cfg(test)]

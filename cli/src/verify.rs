@@ -25,7 +25,8 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
         print(&text(&found, args.modules))?;
     }
     match args.min_energy {
-        Some(least) if found.energy < least => {
+        // Factors that overflow give an energy that is no number.
+        Some(least) if found.energy < least || found.energy.is_nan() => {
             complain(&format!("the adapter keeps {:.6} of ‖Δ‖², less than {least}", found.energy));
             Ok(ExitCode::from(CHECK_FAILED))
         }

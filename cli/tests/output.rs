@@ -45,8 +45,17 @@ fn what_exists_is_kept_unless_it_is_an_adapter_and_force_is_given() {
     assert!(!out.exists());
     let (code, _, stderr) = run(&["--report", &text(&out.join("report.json"))]);
     assert!(code == 2 && stderr.contains("may not be inside"), "{stderr}");
-    assert_eq!(run(&["--force", "--report", &text(&report)]).0, 0);
-    assert_eq!(json(&report)["version"], 1);
+    let (code, _, stderr) = run(&["--force", "--report", &text(&report)]);
+    assert!(code == 2 && stderr.contains("not a report of phlora"), "{stderr}");
+    // An option that is one slip away from destroying a model.
+    assert_eq!(run(&["--force", "--report", &b]).0, 2);
+    assert_eq!(fs::read_to_string(&report).unwrap(), "precious");
+    fs::remove_file(&report).unwrap();
+    for _ in 0..2 {
+        assert_eq!(run(&["--force", "--report", &text(&report)]).0, 0);
+        assert_eq!(json(&report)["version"], 1);
+    }
+    assert_eq!(names(root.path()), ["base.safetensors", "out", "report.json", "tuned.safetensors"]);
 }
 
 #[test]

@@ -97,7 +97,17 @@ fn the_report_has_its_schema() {
     let module = &report["modules"][0];
     assert_eq!(
         keys(module),
-        ["converged", "delta_norm", "energy", "name", "rank", "reads", "shape", "singular_values"]
+        [
+            "converged",
+            "delta_norm",
+            "energy",
+            "name",
+            "rank",
+            "reads",
+            "rounding_loss",
+            "shape",
+            "singular_values"
+        ]
     );
     assert_eq!(module["name"], "model.layers.0.mlp.down_proj");
     assert_eq!(module["shape"], serde_json::json!([192, 512]));
