@@ -22,7 +22,12 @@ pub(crate) struct Planned {
 /// Row ranges of a pass. The factors depend on it, so it must follow from the shape alone.
 fn parts(pair: &Pair<'_>) -> usize {
     let (rows, cols) = pair.stored_shape();
-    if rows >= 64 && rows.saturating_mul(cols) >= 1 << 20 { 4 } else { 1 }
+    match (rows, cols) {
+        _ if rows < 64 || rows.saturating_mul(cols) < 1 << 20 => 1,
+        // Each costs two panels of this width.
+        (_, 8193..) => 2,
+        _ => 4,
+    }
 }
 
 /// Why a pair cannot be planned.

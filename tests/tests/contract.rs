@@ -158,6 +158,15 @@ fn what_is_not_finite_is_named_with_its_row() {
 }
 
 #[test]
+fn scratch_follows_from_the_narrow_side_and_the_rank() {
+    // The largest layers of an 8B model, with the parts that the checkpoint layer asks for.
+    for (rows, cols, parts) in [(4096, 14336, 2), (14336, 4096, 4), (4096, 4096, 4)] {
+        let plan = Plan::new(Shape { rows, cols }, &Options { parts, ..Options::default() }).unwrap();
+        assert!(plan.scratch_len() * 4 < 16 << 20, "{rows}×{cols}: {} bytes", plan.scratch_len() * 4);
+    }
+}
+
+#[test]
 fn empty_matrices_need_no_read() {
     for mode in MODES {
         for (rows, cols) in [(0, 5), (5, 0), (0, 0)] {
