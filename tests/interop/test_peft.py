@@ -87,3 +87,23 @@ def test_perplexity_is_the_exact_svds(merged, rank, dtype, base_nll, tuned_nll):
 def test_perplexity_falls_as_the_rank_grows(merged, dtype, base_nll, tuned_nll):
     falling = [base_nll, *(pair.nll(merged(rank, dtype)) for rank in RANKS), tuned_nll]
     assert all(higher > lower for higher, lower in zip(falling, falling[1:])), falling
+
+
+def extract_and_merge(folder, rank, *options):
+    adapter = command.extract(pair.BASE, pair.TUNED, folder / "adapter", rank, None, None, *options)
+    return adapter, strict.merge(strict.load_adapter(pair.load(pair.BASE), adapter))
+
+
+def test_a_rank_above_some_modules_narrow_side_stays_uniform(tmp_path, tuned_nll):
+    """k_proj and v_proj have 96 rows: servers want one rank for all, so the rest of their factors is nothing."""
+    adapter, merged = extract_and_merge(tmp_path, 128)
+    assert {a.shape[0] for a, _ in adapter.factors.values()} == {128}
+    capped = {m["name"]: m["rank"] for m in adapter.report["modules"] if m["rank"] < 128}
+    assert capped == {name: 96 for name in pair.MODULES if name.endswith(("k_proj", "v_proj"))}
+    assert tuned_nll < pair.nll(merged) == pytest.approx(1.5069, rel=0.01)
+
+
+def test_the_output_head_comes_along_when_asked_for(adapters, merged, tmp_path, tuned_nll):
+    adapter, with_head = extract_and_merge(tmp_path, 64, "--include", "lm_head", "--include", "_proj")
+    assert sorted(adapter.factors) == sorted([*pair.MODULES, "lm_head"])
+    assert tuned_nll < pair.nll(with_head) < pair.nll(merged(64, "f32"))
