@@ -26,11 +26,14 @@ pub struct Sweeps {
     pub tolerance: f32,
     /// Sweeps at most.
     pub most: u32,
+    /// Only this many of the largest singular values, and their vectors, need to converge; the others come
+    /// out as they are. At least 1.
+    pub leading: usize,
 }
 
 impl Default for Sweeps {
     fn default() -> Self {
-        Self { tolerance: 0.0, most: 40 }
+        Self { tolerance: 0.0, most: 40, leading: usize::MAX }
     }
 }
 
@@ -91,7 +94,7 @@ pub fn jacobi_svd(
     let mut work = Columns { kernel, rows, a, cols, v, norms: sigma };
     work.measure();
     while !svd.converged && svd.sweeps < sweeps.most {
-        svd.largest_cosine = work.sweep(tolerance);
+        svd.largest_cosine = work.sweep(tolerance, sweeps.leading);
         svd.sweeps += 1;
         svd.converged = svd.largest_cosine <= tolerance;
         work.measure();
@@ -139,10 +142,11 @@ impl Columns<'_> {
         }
     }
 
-    /// Visits every pair once, the longest remaining column first; returns the largest cosine met.
-    fn sweep(&mut self, tolerance: f32) -> f32 {
+    /// Visits every pair with one of the `leading` columns once, the longest remaining column first; returns
+    /// the largest cosine met.
+    fn sweep(&mut self, tolerance: f32, leading: usize) -> f32 {
         let mut largest = 0.0_f32;
-        for p in 0..self.cols.saturating_sub(1) {
+        for p in 0..self.cols.saturating_sub(1).min(leading) {
             self.bring_longest_to(p);
             if self.norms[p] == 0.0 {
                 break;

@@ -24,7 +24,7 @@ pub fn ritz(
     sigma: &mut [f32],
     sweeps: Sweeps,
 ) -> Result<Svd, Error> {
-    let rank = pivoted_cholesky(gram, ld, size, vectors, sigma);
+    let rank = pivoted_cholesky(kernel, gram, ld, size, vectors, sigma);
     vectors[rank * size..size * size].fill(0.0);
     sigma[..size].fill(0.0);
     jacobi_svd(kernel, size, &mut vectors[..rank * size], &mut sigma[..rank], None, sweeps)
@@ -49,7 +49,14 @@ pub fn refine(
 
 /// Writes the columns of L, without permuting rows: G = Σ lₖ·lₖᵀ. `left` is the workspace for the
 /// remaining diagonal. Returns the numerical rank.
-fn pivoted_cholesky(gram: &[f32], ld: usize, size: usize, l: &mut [f32], left: &mut [f32]) -> usize {
+fn pivoted_cholesky(
+    kernel: Kernel,
+    gram: &[f32],
+    ld: usize,
+    size: usize,
+    l: &mut [f32],
+    left: &mut [f32],
+) -> usize {
     for i in 0..size {
         left[i] = gram[i * ld + i];
     }
@@ -70,7 +77,7 @@ fn pivoted_cholesky(gram: &[f32], ld: usize, size: usize, l: &mut [f32], left: &
         for earlier in done.chunks_exact(size) {
             let factor = earlier[pivot];
             if factor != 0.0 {
-                column.iter_mut().zip(earlier).for_each(|(x, e)| *x -= factor * e);
+                kernel.subtract_scaled(column, factor, earlier);
             }
         }
         let root = libm::sqrtf(largest);

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Delta, Error, Kernel, Rows, Shape,
-    jacobi::{Svd, Sweeps},
+    jacobi::Sweeps,
     orthonormal::orthonormalize,
     panels,
     random::uniform,
@@ -27,7 +27,10 @@ use crate::{
 const SAFE: core::ops::Range<f32> = 1e-6..4e3;
 
 /// Sweeps that estimate the captured energy: eigenvalues are good to the square of the tolerance.
-const ESTIMATE: Sweeps = Sweeps { tolerance: 1e-2, most: 6 };
+const ESTIMATE: Sweeps = Sweeps { tolerance: 1e-2, most: 6, leading: usize::MAX };
+
+/// Sweeps for the directions that are kept: their cosines enter the energy by their squares.
+const FINAL: Sweeps = Sweeps { tolerance: 1e-4, most: 40, leading: usize::MAX };
 
 /// A block of which less than this is new brings only rounding errors.
 const NOTHING_NEW: f32 = 2e-5;
@@ -88,6 +91,10 @@ pub struct Krylov<'s, const W: usize> {
     progress: [Progress; MAX_PARTS],
     /// Blocks of which Y is known.
     blocks: usize,
+    /// Blocks from one estimate of the energy to the next.
+    stride: usize,
+    /// The block that will probably be the last.
+    last: usize,
     work: Work,
     measured: bool,
     delta: Delta,
@@ -97,15 +104,13 @@ pub struct Krylov<'s, const W: usize> {
     gain: f64,
     /// Reads until a fresh block has shown what it gains.
     fresh: u32,
-    outcome: Option<Outcome>,
-    failed: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Outcome {
-    converged: bool,
-    sweeps: u32,
+    /// Blocks of which the eigenvectors are known, how many there are, and the sweeps they took.
+    decomposed: usize,
     found: usize,
+    sweeps: u32,
+    /// Known at the end.
+    converged: Option<bool>,
+    failed: bool,
 }
 
 impl<'s, const W: usize> Krylov<'s, W> {
@@ -130,6 +135,9 @@ impl<'s, const W: usize> Krylov<'s, W> {
             sigma: scratch.take(size),
             progress: [Progress::default(); MAX_PARTS],
             blocks: 0,
+            // A large basis costs as much to decompose as several reads.
+            stride: (plan.depth / 12).max(1),
+            last: plan.depth,
             work: if plan.depth == 1 || plan.max_reads == 1 { Work::Forward } else { Work::Both },
             measured: false,
             delta: Delta::default(),
@@ -138,7 +146,10 @@ impl<'s, const W: usize> Krylov<'s, W> {
             kept: 0.0,
             gain: 0.0,
             fresh: 1,
-            outcome: None,
+            decomposed: 0,
+            found: 0,
+            sweeps: 0,
+            converged: None,
             failed: false,
         };
         let start = &mut state.q[..cols * W];
@@ -146,13 +157,13 @@ impl<'s, const W: usize> Krylov<'s, W> {
         orthonormalize::<W>(state.kernel, cols, &[], start);
         state.prepare_pass();
         if rows == 0 || cols == 0 {
-            state.outcome = Some(Outcome { converged: true, sweeps: 0, found: 0 });
+            state.converged = Some(true);
         }
         state
     }
 
     pub fn wants_pass(&self) -> bool {
-        self.outcome.is_none() && !self.failed
+        self.converged.is_none() && !self.failed
     }
 
     pub fn reads(&self) -> u32 {
@@ -240,7 +251,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             return Err(Error::NonFinite { row });
         }
         if self.delta.max_abs == 0.0 {
-            self.outcome = Some(Outcome { converged: true, sweeps: 0, found: 0 });
+            self.converged = Some(true);
             return Ok(false);
         }
         if !SAFE.contains(&self.delta.max_abs) {
@@ -262,28 +273,28 @@ impl<'s, const W: usize> Krylov<'s, W> {
 
     /// Ends, or sets up the next pass.
     fn decide(&mut self) -> Result<(), Error> {
-        let (depth, reads_left) = (self.depth, self.max_reads.saturating_sub(self.reads));
-        if self.work == Work::Backward {
-            self.work = Work::Both;
-        } else {
-            let outlook = self.estimate()?;
-            let full = self.blocks == depth;
-            if outlook.remaining <= self.tolerance {
-                return self.conclude(true);
+        let reads_left = self.max_reads.saturating_sub(self.reads);
+        if self.work != Work::Backward {
+            let full = self.blocks == self.depth;
+            if full || self.blocks.is_multiple_of(self.stride) {
+                let outlook = self.estimate()?;
+                if outlook.remaining <= self.tolerance {
+                    return self.conclude(true);
+                }
+                let soon = outlook.after_next <= 2.0 * self.tolerance;
+                self.last = if soon { self.blocks + self.stride } else { self.depth };
             }
             if full || reads_left == 0 || (self.work == Work::Forward && reads_left < 2) {
                 return self.conclude(self.blocks * W >= self.shape.rows.min(self.shape.cols) + W);
             }
-            if self.work == Work::Forward {
-                self.work = Work::Backward;
-                self.prepare_pass();
-                return Ok(());
-            }
-            self.work = if outlook.after_next <= 2.0 * self.tolerance { Work::Forward } else { Work::Both };
         }
-        if self.blocks + 1 == depth || reads_left == 1 {
-            self.work = Work::Forward;
+        if self.work == Work::Forward {
+            self.work = Work::Backward;
+            self.prepare_pass();
+            return Ok(());
         }
+        let last = self.blocks + 1 == self.last.min(self.depth) || reads_left == 1;
+        self.work = if last { Work::Forward } else { Work::Both };
         let cols = self.shape.cols;
         let (basis, free) = self.q.split_at_mut(self.blocks * cols * W);
         let next = &mut free[..cols * W];
@@ -308,7 +319,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         if size < self.rank {
             return Ok(Outlook { remaining: f64::INFINITY, after_next: f64::INFINITY });
         }
-        self.decompose(ESTIMATE)?;
+        self.decompose()?;
         let kept =
             self.sigma[..self.rank.min(size)].iter().map(|&s| f64::from(s) * f64::from(s)).sum::<f64>();
         let (gain, before) = (kept - self.kept, self.gain);
@@ -324,23 +335,28 @@ impl<'s, const W: usize> Krylov<'s, W> {
         Ok(Outlook { remaining: remaining.min(bound), after_next: (remaining * ratio).min(bound) })
     }
 
-    fn decompose(&mut self, sweeps: Sweeps) -> Result<Svd, Error> {
-        let size = self.blocks * W;
-        ritz(self.kernel, self.gram, self.depth * W, size, self.vectors, self.sigma, sweeps)
+    /// Eigenvectors of the Gram matrix, roughly; nothing where they are known.
+    fn decompose(&mut self) -> Result<(), Error> {
+        let (size, ld) = (self.blocks * W, self.depth * W);
+        if self.decomposed != self.blocks {
+            let sweeps = Sweeps { leading: self.rank, ..ESTIMATE };
+            let svd = ritz(self.kernel, self.gram, ld, size, self.vectors, self.sigma, sweeps)?;
+            (self.decomposed, self.found, self.sweeps) = (self.blocks, svd.rank, svd.sweeps);
+        }
+        Ok(())
     }
 
     fn conclude(&mut self, converged: bool) -> Result<(), Error> {
-        let size = self.blocks * W;
-        let first = self.decompose(ESTIMATE)?;
-        let found = first.rank;
-        let svd = refine(self.kernel, size, found, self.vectors, self.sigma, Sweeps::default())?;
-        self.outcome =
-            Some(Outcome { converged: converged && svd.converged, sweeps: first.sweeps + svd.sweeps, found });
+        self.decompose()?;
+        let (size, found) = (self.blocks * W, self.found);
+        let svd = refine(self.kernel, size, found, self.vectors, self.sigma, FINAL)?;
+        self.sweeps += svd.sweeps;
+        self.converged = Some(converged && svd.converged);
         Ok(())
     }
 
     pub fn finish(self, outputs: &mut Outputs<'_>) -> Result<Report, Error> {
-        let outcome = self.outcome.ok_or(Error::OutOfOrder)?;
+        let converged = self.converged.ok_or(Error::OutOfOrder)?;
         outputs.check(self.shape, self.rank)?;
         let size = self.blocks * W;
         let space = Space {
@@ -348,10 +364,10 @@ impl<'s, const W: usize> Krylov<'s, W> {
             left: &self.y[..size * self.shape.rows],
             vectors: self.vectors,
             size,
-            found: outcome.found,
+            found: self.found,
             coefficients: self.gram,
         };
-        let kept = if outcome.found == 0 {
+        let kept = if self.found == 0 {
             outputs.fill_zero();
             0.0
         } else {
@@ -362,8 +378,8 @@ impl<'s, const W: usize> Krylov<'s, W> {
             delta: self.delta,
             kept,
             reads: self.reads,
-            converged: outcome.converged,
-            sweeps: outcome.sweeps,
+            converged,
+            sweeps: self.sweeps,
         })
     }
 }

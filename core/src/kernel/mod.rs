@@ -219,6 +219,11 @@ impl Kernel {
         with_features!(self, portable::dot(x, y))
     }
 
+    /// x −= f·y, elementwise.
+    pub fn subtract_scaled(self, x: &mut [f32], f: f32, y: &[f32]) {
+        with_features!(self, portable::subtract_scaled(x, f, y));
+    }
+
     /// (x, y) ← (c·x − s·y, s·x + c·y), elementwise.
     pub fn rotate(self, x: &mut [f32], y: &mut [f32], c: f32, s: f32) {
         with_features!(self, portable::rotate(x, y, c, s));

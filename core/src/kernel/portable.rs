@@ -96,6 +96,14 @@ pub fn dot(x: &[f32], y: &[f32]) -> f32 {
     lanes[0]
 }
 
+/// x −= f·y.
+#[inline(always)]
+pub fn subtract_scaled(x: &mut [f32], f: f32, y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x -= f * y;
+    }
+}
+
 /// (x, y) ← (c·x − s·y, s·x + c·y), as x and y plus small changes (Rutishauser): so thousands of rotations
 /// do not let the lengths drift.
 #[inline(always)]

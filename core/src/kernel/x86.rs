@@ -190,6 +190,10 @@ macro_rules! compiled_for {
                 portable::dot(x, y)
             }
             #[target_feature(enable = $features)]
+            pub fn subtract_scaled(x: &mut [f32], f: f32, y: &[f32]) {
+                portable::subtract_scaled(x, f, y);
+            }
+            #[target_feature(enable = $features)]
             pub fn rotate(x: &mut [f32], y: &mut [f32], c: f32, s: f32) {
                 portable::rotate(x, y, c, s);
             }
