@@ -24,9 +24,13 @@ pub enum Command {
     Inspect(InspectArgs),
 }
 
-/// A model is a .safetensors file, a directory that holds model.safetensors, or a directory of shards with
-/// model.safetensors.index.json.
+/// What clap would not show of the doc comment of a subcommand's arguments.
+const MODELS: &str = "A model is a .safetensors file, a directory that holds model.safetensors, or a directory \
+    of shards with model.safetensors.index.json. Its files are mapped and must not change during the run: \
+    where one gets shorter, the system ends phlora with a bus error, and nothing is written.";
+
 #[derive(Debug, Args)]
+#[command(after_help = MODELS)]
 pub struct ExtractArgs {
     /// The model before fine-tuning
     pub base: PathBuf,
@@ -77,6 +81,7 @@ pub struct ExtractArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = MODELS)]
 pub struct VerifyArgs {
     /// The model before fine-tuning
     pub base: PathBuf,

@@ -165,3 +165,11 @@ fn tensors_that_are_no_weights_do_not_matter() {
     assert_eq!(left_out(&report, "position_ids"), ("other: dtype I64 is not read", None));
     assert_eq!(left_out(&report, "table"), ("unchanged", Some(0.0)));
 }
+
+#[test]
+fn help_says_what_a_model_is() {
+    for command in ["extract", "verify"] {
+        let help = succeed(&[command, "--help"]);
+        assert!(help.contains("model.safetensors.index.json") && help.contains("must not change"), "{help}");
+    }
+}
