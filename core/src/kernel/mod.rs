@@ -185,7 +185,11 @@ impl Kernel {
             return;
         }
         match self.0 {
-            Isa::Portable => portable::product::<W>(a, rows, depth, x, c),
+            Isa::Portable => {
+                // It cannot ask for anything, but stays in step with those that can.
+                ahead.step();
+                portable::product::<W>(a, rows, depth, x, c);
+            }
             // SAFETY: the operands were checked above, and the variant is made only by `detect` and
             // `available`, where the processor has the features.
             #[cfg(target_arch = "x86_64")]
