@@ -1,0 +1,217 @@
+//! phlora_extract_files.
+
+use super::{ProgressCallback, failure, os_path, path, told, watched};
+use crate::dtype::{Dtype, dtype};
+use crate::guard::{Guard, In, Out, guarded};
+use crate::options::mode;
+use crate::sized::SizedStruct;
+use crate::status::Status;
+use core::ffi::{c_char, c_void};
+use core::mem::size_of;
+use core::ptr;
+use phlora_checkpoint::{ExtractOptions, Filter, Model, Output, available_threads, extract, save};
+use regex::Regex;
+use std::num::NonZeroUsize;
+
+/// Options of phlora_extract_files. Let phlora_file_options_init fill it, then change what differs.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct FileOptions {
+    /// sizeof(phlora_file_options), set by phlora_file_options_init.
+    pub struct_size: usize,
+    /// Rank of the adapter, at least 1; narrower modules are capped. Default 32.
+    pub rank: usize,
+    /// Most working memory per thread in bytes; 0, the default: no limit.
+    pub max_memory: usize,
+    /// Threads; 0, the default: one per processor. The adapter does not depend on it.
+    pub threads: usize,
+    /// Stop reading a weight when the next read is expected to add less than this share of the energy. The
+    /// default is that of the `phlora` command.
+    pub tolerance: f64,
+    /// A phlora_mode. Default PHLORA_MODE_AUTO.
+    pub mode: u32,
+    /// Most reads of a weight. Default 32.
+    pub max_reads: u32,
+    /// The phlora_dtype of the adapter. Default PHLORA_DTYPE_F16.
+    pub dtype: u32,
+    /// 1: replace an adapter and a report that are there already. Default 0.
+    pub force: u32,
+    /// Only modules whose path matches this regular expression; NULL, the default: all linear layers but the
+    /// output head.
+    pub include: *const c_char,
+    /// No module whose path matches this regular expression; NULL: none.
+    pub exclude: *const c_char,
+    /// Where to write a report in JSON; NULL: nowhere.
+    pub report_path: *const c_char,
+    /// Bytes of a weight read between two looks at a cancel. The adapter does not depend on it.
+    pub block_bytes: usize,
+}
+
+/// What phlora_extract_files did.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct FileReport {
+    /// Size of what was written.
+    pub struct_size: usize,
+    /// Rank of the adapter.
+    pub rank: usize,
+    /// Modules with factors.
+    pub modules: u64,
+    /// Tensors without factors.
+    pub left_out: u64,
+    /// Modules that did not meet the tolerance.
+    pub not_converged: u64,
+    /// Kept energy over all modules, before the factors are rounded to their format.
+    pub energy: f64,
+    /// ‖Δ‖_F over all modules.
+    pub delta_norm: f64,
+    /// Weights in the extracted modules.
+    pub parameters_in: u64,
+    /// Weights in the adapter.
+    pub parameters_out: u64,
+    /// Bytes read of both models, every read counted.
+    pub bytes_in: u64,
+    /// Bytes of the adapter's files.
+    pub bytes_out: u64,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+impl SizedStruct for FileOptions {
+    const FIRST_SIZE: usize = size_of::<Self>();
+    const DEFAULT: Self = Self {
+        struct_size: size_of::<Self>(),
+        rank: 0,
+        max_memory: 0,
+        threads: 0,
+        tolerance: 0.0,
+        mode: 0,
+        max_reads: 0,
+        dtype: Dtype::F16 as u32,
+        force: 0,
+        include: ptr::null(),
+        exclude: ptr::null(),
+        report_path: ptr::null(),
+        block_bytes: 0,
+    };
+}
+
+impl SizedStruct for FileReport {
+    const FIRST_SIZE: usize = size_of::<Self>();
+    const DEFAULT: Self = Self {
+        struct_size: size_of::<Self>(),
+        rank: 0,
+        modules: 0,
+        left_out: 0,
+        not_converged: 0,
+        energy: 0.0,
+        delta_norm: 0.0,
+        parameters_in: 0,
+        parameters_out: 0,
+        bytes_in: 0,
+        bytes_out: 0,
+        seconds: 0.0,
+    };
+}
+
+/// Fills `options` with the defaults.
+///
+/// - `options_size`: sizeof(phlora_file_options); tells this library the version of the caller's header.
+///
+/// Any thread. Returns OK, NULL_POINTER, MISALIGNED, STRUCT_SIZE.
+#[unsafe(no_mangle)]
+pub extern "C" fn phlora_file_options_init(options: Out<FileOptions>, options_size: usize) -> Status {
+    guarded(|guard| {
+        let default = ExtractOptions::default();
+        guard.sized_slot(options, options_size)?.write(FileOptions {
+            struct_size: options_size,
+            rank: default.rank,
+            tolerance: default.tolerance,
+            max_reads: default.max_reads,
+            block_bytes: default.block_bytes,
+            ..FileOptions::DEFAULT
+        });
+        Ok(())
+    })
+}
+
+/// The checkpoint's options.
+fn checked(guard: &mut Guard<'_>, options: &FileOptions) -> Result<ExtractOptions, Status> {
+    let mut patterns = |text| match guard.text(In::of_field(text))? {
+        None => Ok(Vec::new()),
+        Some(text) => {
+            let pattern = text.to_str().ok().and_then(|text| Regex::new(text).ok());
+            Ok::<_, Status>(vec![pattern.ok_or(Status::BadText)?])
+        }
+    };
+    Ok(ExtractOptions {
+        rank: options.rank,
+        mode: mode(options.mode)?,
+        dtype: dtype(options.dtype)?,
+        tolerance: options.tolerance,
+        max_reads: options.max_reads,
+        scratch: (options.max_memory > 0).then_some(options.max_memory),
+        threads: NonZeroUsize::new(options.threads).unwrap_or_else(available_threads),
+        block_bytes: options.block_bytes,
+        filter: Filter { include: patterns(options.include)?, exclude: patterns(options.exclude)? },
+    })
+}
+
+/// Extracts a PEFT adapter directory from two models: `phlora extract BASE TUNED -o ADAPTER`, with the same
+/// bits. Nothing is left behind unless it succeeds. Allocates and starts threads.
+///
+/// - `base`, `tuned`: a `.safetensors` file, a sharded or a Hugging Face directory.
+/// - `adapter`: the directory to create.
+/// - `options`: see phlora_file_options.
+/// - `progress`, `user`: see phlora_progress_callback; may be NULL.
+/// - `report`, `report_size`: written on success; sizeof(phlora_file_report).
+/// - `message`, `message_len`: receives the error's text, which names file and tensor, or an empty one; always
+///   ends with a zero byte, cut where it is too long. NULL and 0: no text.
+///
+/// Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, UNKNOWN_VALUE, BAD_TEXT, BAD_OPTION,
+/// IO, FORMAT, MISMATCH, EXISTS, NOTHING_TO_EXTRACT, CANCELLED, INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn phlora_extract_files(
+    base: In<c_char>,
+    tuned: In<c_char>,
+    adapter: In<c_char>,
+    options: In<FileOptions>,
+    progress: ProgressCallback,
+    user: *mut c_void,
+    report: Out<FileReport>,
+    report_size: usize,
+    message: Out<c_char>,
+    message_len: usize,
+) -> Status {
+    guarded(|guard| {
+        let (base, tuned) = (path(guard, base)?, path(guard, tuned)?);
+        let directory = path(guard, adapter)?;
+        let options = guard.sized(options)?;
+        let report_path = guard.text(In::of_field(options.report_path))?.map(os_path).transpose()?;
+        let checked = checked(guard, &options)?;
+        let slot = guard.sized_slot(report, report_size)?;
+        let message = guard.message(message, message_len)?;
+        let output = Output { directory, report: report_path, force: options.force != 0 };
+        let result = watched(progress, user, |monitor| {
+            output.check(monitor)?;
+            let (base, tuned) = (Model::open(&base)?, Model::open(&tuned)?);
+            save(&extract(&base, &tuned, &checked, monitor)?, &output, monitor)
+        });
+        let found = told(result.map_err(|error| failure(&error)), message)?;
+        slot.write(FileReport {
+            struct_size: report_size.min(size_of::<FileReport>()),
+            rank: found.modules.iter().map(|module| module.rank).max().unwrap_or(0),
+            modules: found.modules.len() as u64,
+            left_out: found.left_out.len() as u64,
+            not_converged: found.modules.iter().filter(|module| !module.converged).count() as u64,
+            energy: found.total.energy,
+            delta_norm: found.total.delta_norm,
+            parameters_in: found.total.parameters_in,
+            parameters_out: found.total.parameters_out,
+            bytes_in: found.bytes_in,
+            bytes_out: found.bytes_out,
+            seconds: found.seconds,
+        });
+        Ok(())
+    })
+}
