@@ -38,6 +38,8 @@ pub enum Error {
         /// The first row that holds one.
         row: usize,
     },
+    /// Products of entries that are finite themselves are not: they spread over more than f32 holds.
+    OutOfRange,
     /// The mode cannot work within the given number of reads.
     TooFewReads {
         /// Reads that it takes at least.
@@ -66,6 +68,7 @@ impl fmt::Display for Error {
             }
             Self::OutOfOrder => write!(f, "calls out of order"),
             Self::NonFinite { row } => write!(f, "NaN or infinity in row {row}"),
+            Self::OutOfRange => write!(f, "the difference spreads over more than the range of f32"),
             Self::TooFewReads { needed } => write!(f, "this mode needs at least {needed} reads"),
         }
     }

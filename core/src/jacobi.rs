@@ -192,11 +192,13 @@ impl Columns<'_> {
         if cosine.abs() <= tolerance {
             return cosine.abs();
         }
-        // tan of the angle that annihilates x·y, the smaller of the two roots.
-        let ratio = norm_y / norm_x;
+        // tan of the angle that annihilates x·y, the smaller of the two roots. x is the longer column, if only
+        // by rounding, so the sign of tau is that of −cosine, also where the norms are equal.
+        let cosine = cosine.clamp(-1.0, 1.0);
+        let ratio = (norm_y / norm_x).min(1.0);
         let tau = (ratio - 1.0 / ratio) / (2.0 * cosine);
         let root = if tau.abs() < 1e6 { libm::sqrtf(1.0 + tau * tau) } else { tau.abs() };
-        let t = libm::copysignf(1.0, tau) / (tau.abs() + root);
+        let t = libm::copysignf(1.0, -cosine) / (tau.abs() + root);
         let c = 1.0 / libm::sqrtf(1.0 + t * t);
         let s = t * c;
         if s == 0.0 {

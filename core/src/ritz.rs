@@ -27,7 +27,8 @@ pub fn ritz(
     let rank = pivoted_cholesky(kernel, gram, ld, size, vectors, sigma);
     vectors[rank * size..size * size].fill(0.0);
     sigma[..size].fill(0.0);
-    jacobi_svd(kernel, size, &mut vectors[..rank * size], &mut sigma[..rank], None, sweeps)
+    let svd = jacobi_svd(kernel, size, &mut vectors[..rank * size], &mut sigma[..rank], None, sweeps);
+    svd.map_err(|_| Error::OutOfRange)
 }
 
 /// Goes on rotating what [`ritz`] left, down to the tolerance of `sweeps`.
@@ -44,7 +45,8 @@ pub fn refine(
             *x *= sigma;
         }
     }
-    jacobi_svd(kernel, size, &mut vectors[..rank * size], &mut sigma[..rank], None, sweeps)
+    let svd = jacobi_svd(kernel, size, &mut vectors[..rank * size], &mut sigma[..rank], None, sweeps);
+    svd.map_err(|_| Error::OutOfRange)
 }
 
 /// Writes the columns of L, without permuting rows: G = Σ lₖ·lₖᵀ. `left` is the workspace for the

@@ -167,6 +167,41 @@ fn scale_of_the_difference_does_not_matter() {
 }
 
 #[test]
+fn rows_of_any_size_in_any_order_are_scaled_together() {
+    let normal = with_spectrum(64, 24, 20, |i| 0.8_f64.powi(i32::try_from(i).unwrap()));
+    for (first, rest) in [(1e-30, 1.0), (1e-38, 1e30), (1e30, 1e-10), (1.0, 1e30)] {
+        let delta = DMatrix::from_fn(64, 24, |i, j| normal[(i, j)] * if i < 20 { first } else { rest });
+        for (mode, max_reads) in
+            [(Mode::Exact, 1), (Mode::MultiRead, 32), (Mode::StreamOnce, 1), (Mode::StreamOnce, 2)]
+        {
+            let options = Options { rank: 4, mode, max_reads, ..Options::default() };
+            let report = Pair::of(&delta).extract(&options).unwrap().report;
+            let best = best_energy(&(&delta / delta.amax()), 4);
+            assert!(
+                report.energy() >= tolerance::STREAM_ONCE * best,
+                "{mode:?} {first:e} {rest:e}: {report:?}, {best}"
+            );
+        }
+    }
+}
+
+#[test]
+fn constant_and_repeated_rows_are_decomposed() {
+    for (name, delta) in [
+        ("constant", DMatrix::from_element(3, 3, 1.0)),
+        ("one row", DMatrix::from_fn(40, 30, |i, j| if i == 17 { j as f64 + 1.0 } else { 0.0 })),
+        ("repeated rows", DMatrix::from_fn(40, 30, |i, j| ((i % 4) * 7 + j % 5) as f64)),
+    ] {
+        for (mode, max_reads) in
+            [(Mode::Exact, 1), (Mode::MultiRead, 32), (Mode::StreamOnce, 1), (Mode::StreamOnce, 2)]
+        {
+            let options = Options { rank: 8, mode, max_reads, ..Options::default() };
+            check(&format!("{name} {mode:?}"), &delta, &options, 1.0 - 1e-5);
+        }
+    }
+}
+
+#[test]
 fn a_difference_of_zero_gives_zero_factors() {
     for mode in [Mode::Exact, Mode::MultiRead, Mode::StreamOnce] {
         let factors = Pair::of(&DMatrix::zeros(20, 30))

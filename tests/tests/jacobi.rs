@@ -80,6 +80,15 @@ fn edge_values() {
     check("zero", &DMatrix::zeros(9, 6));
     check("identity", &DMatrix::identity(20, 20));
     check("ones: rank 1, equal columns", &DMatrix::from_element(30, 12, 1.0));
+    check("ones, as many columns as rows", &DMatrix::from_element(3, 3, 1.0));
+    check(
+        "opposite columns",
+        &DMatrix::from_fn(9, 4, |i, j| if j % 2 == 0 { i as f64 } else { -(i as f64) }),
+    );
+    check(
+        "half of the columns are zero",
+        &DMatrix::from_fn(131, 129, |i, j| f64::from(u8::from(j % 2 == 0)) * normal_at(i, j)),
+    );
     check("one entry", &DMatrix::from_fn(10, 10, |i, j| f64::from(u8::from(i == 7 && j == 2))));
     let mut duplicates = normal.matrix(40, 10);
     for j in 5..10 {

@@ -121,7 +121,8 @@ pub struct Report {
     pub kept: f64,
     /// Reads of the matrix.
     pub reads: u32,
-    /// Whether the tolerance was met (exact mode: whether the sweeps converged).
+    /// Multi-read: whether the tolerance was met. Exact: whether the sweeps converged. Stream-once: true, as
+    /// one or two reads are all that it takes.
     pub converged: bool,
     /// Sweeps of the last one-sided Jacobi decomposition.
     pub sweeps: u32,

@@ -140,11 +140,13 @@ impl<'s> Stream<'s> {
         let row = &mut self.strip[..cols];
         pass::whole_row(self.kernel, base, tuned, i, row);
         self.kernel.measure(row, self.done, &mut self.delta);
+        self.adjust_scale();
+        let row = &self.strip[..cols];
         let column = self.depth * W + self.waiting;
         let panel = &mut self.right[column / W * cols * W..][..cols * W];
         let scale = self.scale.unwrap_or(1.0);
         let entries = panel[column % W..].iter_mut().step_by(W);
-        entries.zip(&*row).for_each(|(entry, &value)| *entry = value * scale);
+        entries.zip(row).for_each(|(entry, &value)| *entry = value * scale);
         self.waiting += 1;
         self.done += 1;
         if self.waiting == self.kept() { self.merge() } else { Ok(()) }
@@ -157,7 +159,6 @@ impl<'s> Stream<'s> {
             self.waiting = 0;
             return Ok(());
         }
-        self.choose_scale();
         let (kept, all, panel) = (self.kept(), 2 * self.kept(), self.shape.cols * W);
         for last in 0..2 * self.depth {
             panels::extend_gram::<W>(self.kernel, self.shape.cols, self.right, last, self.gram, all);
@@ -183,12 +184,14 @@ impl<'s> Stream<'s> {
         Ok(())
     }
 
-    /// Before the first merge of anything but zeros: scales what is too large or too small to square.
-    fn choose_scale(&mut self) {
-        let largest = self.delta.max_abs;
-        if self.found == 0 && self.scale.is_none() && largest > 0.0 && !SAFE.contains(&largest) {
+    /// Scales what is kept, and all that follows, where the largest entry so far is too large or too small to
+    /// be squared.
+    fn adjust_scale(&mut self) {
+        let (largest, before) = (self.delta.max_abs, self.scale.unwrap_or(1.0));
+        if largest > 0.0 && !SAFE.contains(&(largest * before)) {
             let scale = libm::ldexpf(1.0, (-libm::ilogbf(largest)).clamp(-126, 126));
-            self.right.iter_mut().for_each(|x| *x *= scale);
+            // In two steps, as the quotient may leave the range of f32 where the products do not.
+            self.right.iter_mut().for_each(|x| *x = *x / before * scale);
             self.scale = Some(scale);
         }
     }
