@@ -12,15 +12,25 @@ pub struct Spectrum {
     pub bulk: f32,
     /// Directions that follow the power law.
     pub directions: usize,
+    /// How much larger the first direction is than the power law says.
+    pub first: f32,
 }
 
 impl Spectrum {
     /// A few directions hold nearly everything.
-    pub const FAST: Self = Self { decay: 1.0, bulk: 0.02, directions: 64 };
+    pub const FAST: Self = Self { decay: 1.0, bulk: 0.02, directions: 64, first: 1.0 };
     /// What full fine-tuning looks like.
-    pub const MIDDLE: Self = Self { decay: 0.8, bulk: 0.06, directions: 64 };
+    pub const MIDDLE: Self = Self { decay: 0.8, bulk: 0.06, directions: 64, first: 1.0 };
     /// Slow decay into a high bulk.
-    pub const SLOW: Self = Self { decay: 0.6, bulk: 0.12, directions: 64 };
+    pub const SLOW: Self = Self { decay: 0.6, bulk: 0.12, directions: 64, first: 1.0 };
+    /// Nothing but a bulk.
+    pub const FLAT: Self = Self { decay: 0.0, bulk: 1.0, directions: 0, first: 1.0 };
+    /// Exactly twenty directions, as far as rounding to the storage format allows.
+    pub const LOW_RANK: Self = Self { decay: 0.5, bulk: 0.0, directions: 20, first: 1.0 };
+    /// More directions than the ranks asked for, and nothing beside them.
+    pub const DEFICIENT: Self = Self { decay: 0.3, bulk: 0.0, directions: 200, first: 1.0 };
+    /// One direction a hundred times larger than the next.
+    pub const HUGE: Self = Self { decay: 0.5, bulk: 0.06, directions: 64, first: 100.0 };
 }
 
 /// Length of the table of random numbers that noise is read from.
@@ -58,7 +68,9 @@ impl Weights {
         let norm = 1.0 / ((rows as f32).sqrt() * (cols as f32).sqrt());
         let right = (0..spectrum.directions * cols)
             .map(|i| {
-                deviate(hash(seed + 1) ^ i as u64) * norm * ((i / cols + 1) as f32).powf(-spectrum.decay)
+                let factor = if i < cols { spectrum.first } else { 1.0 };
+                let power = ((i / cols + 1) as f32).powf(-spectrum.decay);
+                deviate(hash(seed + 1) ^ i as u64) * norm * factor * power
             })
             .collect();
         Self { cols, seed, spectrum, table, right }

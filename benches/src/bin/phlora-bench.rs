@@ -61,6 +61,13 @@ enum Command {
         #[arg(long, default_value_t = 32000)]
         vocab: usize,
     },
+    /// Reads and kept energy per spectrum, shape, mode and width, as a Markdown table.
+    Spectra {
+        #[arg(long, default_value_t = 32)]
+        rank: usize,
+        #[arg(long, default_value_t = 1024)]
+        size: usize,
+    },
     /// Writes one generated matrix `w.weight` as a pair of safetensors files.
     Matrix { directory: PathBuf, rows: usize, cols: usize, spectrum: Decay },
     /// faer's whole decomposition of a square matrix of f32.
@@ -93,6 +100,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let parameters = Sizes { layers, hidden, ffn, kv, vocab }.write(&directory)?;
             println!("{}", json!({ "parameters": parameters }));
         }
+        Command::Spectra { rank, size } => spectra(rank, size)?,
         Command::Matrix { directory, rows, cols, spectrum } => {
             let spectrum = match spectrum {
                 Decay::Fast => Spectrum::FAST,
@@ -191,6 +199,57 @@ fn extract(
         let extraction = phlora_checkpoint::extract(&base, &tuned, options, &Monitor::default())?;
         let seconds = start.elapsed().as_secs_f64();
         println!("{}", json!({ "seconds": seconds, "energy": extraction.total().energy }));
+    }
+    Ok(())
+}
+
+/// One extraction in f32: the reads, and Σσ².
+fn keep(shape: Shape, sides: &[Vec<u8>; 2], options: &Options) -> Result<(u32, f64), phlora_core::Error> {
+    let plan = Plan::new(shape, options)?;
+    let mut scratch = vec![0.0; plan.scratch_len()];
+    let mut extractor = plan.start(&mut scratch)?;
+    let [base, tuned] = sides.each_ref().map(|bytes| Rows::new(Dtype::F32, bytes));
+    while extractor.wants_pass() {
+        extractor.push(base, tuned)?;
+        extractor.end_pass()?;
+    }
+    let (rank, mut sigma) = (plan.rank(), vec![0.0; plan.rank()]);
+    let (mut a, mut b) = (vec![0.0; rank * shape.cols], vec![0.0; shape.rows * rank]);
+    let report = extractor.finish(&mut a, &mut b, &mut sigma)?;
+    Ok((report.reads, report.kept))
+}
+
+fn spectra(rank: usize, size: usize) -> Result<(), phlora_core::Error> {
+    let multi = |width| Options { rank, width, mode: Mode::MultiRead, ..Options::default() };
+    let stream = |max_reads| Options { rank, max_reads, mode: Mode::StreamOnce, ..Options::default() };
+    println!("| spectrum | shape | width 8 | width 16 | stream once, 1 read | 2 reads |");
+    println!("|---|---|---|---|---|---|");
+    for (name, spectrum) in [
+        ("fast decay", Spectrum::FAST),
+        ("middle", Spectrum::MIDDLE),
+        ("slow decay", Spectrum::SLOW),
+        ("flat bulk", Spectrum::FLAT),
+        ("exactly rank 20", Spectrum::LOW_RANK),
+        ("rank 200", Spectrum::DEFICIENT),
+        ("one huge direction", Spectrum::HUGE),
+    ] {
+        for (rows, cols) in [(size, size), (4 * size, 64), (64, 4 * size), (size / 2, 3 * size / 2)] {
+            let shape = Shape { rows, cols };
+            let sides = Weights::new(rows, cols, 1, spectrum).pair(rows, Dtype::F32);
+            let exact = Options { rank, mode: Mode::Exact, ..Options::default() };
+            let (_, best) = keep(shape, &sides, &exact)?;
+            let mut line = format!("| {name} | {rows} × {cols} |");
+            for options in [multi(8), multi(16), stream(1), stream(2)] {
+                let (reads, kept) = keep(shape, &sides, &options)?;
+                let reads = if options.mode == Mode::MultiRead {
+                    format!(" in {reads} reads")
+                } else {
+                    String::new()
+                };
+                line = format!("{line} {:.4}{reads} |", kept / best);
+            }
+            println!("{line}");
+        }
     }
     Ok(())
 }
