@@ -429,8 +429,8 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * The library's version as `major << 16 | minor << 8 | patch`; compare with PHLORA_VERSION of the header. Within
- * one major version (before 1.0: one minor version) a program runs with any later library. Any thread.
+ * The library's version as `major << 16 | minor << 8 | patch`; compare with PHLORA_VERSION of the header. A
+ * program runs with its own and every later library of the same soname. Any thread.
  */
 uint32_t phlora_version(void);
 

@@ -47,7 +47,7 @@ fn plain_pointers(text: &str) -> String {
         let alias = alias.and_then(|rest| rest.rsplit_once('*'));
         match alias.filter(|(_, name)| ["In_", "Out_", "StatePointer_"].iter().any(|p| name.starts_with(p))) {
             Some((target, name)) => {
-                types.push((name.to_owned(), format!("{}*", target)));
+                types.push((name.to_owned(), format!("{target}*")));
                 while kept.last().is_some_and(|line: &&str| line.starts_with([' ', '/'])) {
                     kept.pop();
                 }
@@ -72,16 +72,16 @@ fn plain_pointers(text: &str) -> String {
 
 /// Writes comments of one line on one line.
 fn short_comments(text: &str) -> String {
-    let (mut short, mut rest) = (String::new(), text);
-    while let Some(line) = rest.lines().next() {
-        let [next, end] = [1, 2].map(|n| rest.lines().nth(n).unwrap_or_default());
-        if line.trim() == "/**" && end.trim() == "*/" {
-            short += &format!("{line} {} */\n", next.trim_start_matches([' ', '*']));
-            rest = &rest[line.len() + next.len() + end.len() + 3..];
+    let lines: Vec<_> = text.lines().collect();
+    let (mut short, mut at) = (Vec::new(), 0);
+    while let Some(line) = lines.get(at) {
+        if line.trim() == "/**" && lines.get(at + 2).is_some_and(|end| end.trim() == "*/") {
+            short.push(format!("{line} {} */", lines[at + 1].trim_start_matches([' ', '*'])));
+            at += 3;
         } else {
-            short += &format!("{line}\n");
-            rest = &rest[line.len() + 1..];
+            short.push((*line).to_owned());
+            at += 1;
         }
     }
-    short
+    short.join("\n") + "\n"
 }
