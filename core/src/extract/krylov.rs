@@ -281,7 +281,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
                 if outlook.remaining <= self.tolerance {
                     return self.conclude(true);
                 }
-                let soon = outlook.after_next <= 2.0 * self.tolerance;
+                let soon = outlook.after_next <= self.tolerance;
                 self.last = if soon { self.blocks + self.stride } else { self.depth };
             }
             if full || reads_left == 0 || (self.work == Work::Forward && reads_left < 2) {

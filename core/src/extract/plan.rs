@@ -6,8 +6,8 @@ use crate::{Error, Kernel, Mode, Options, Shape, scratch::Scratch};
 /// Row ranges at most.
 pub const MAX_PARTS: usize = 8;
 
-/// Up to this narrow side [`Mode::Auto`] decomposes exactly: there the whole spectrum costs less than a
-/// Krylov space.
+/// Up to this narrow side, and a wide side of eight times as much, [`Mode::Auto`] decomposes exactly: that
+/// takes milliseconds. Jacobi over longer vectors costs several times what a Krylov space does.
 const EXACT_SIDE: usize = 128;
 
 /// A checked extraction: what it will do, and in how much scratch.
@@ -76,9 +76,11 @@ impl Plan {
     /// What [`Mode::Auto`] tries: exact where it is cheap, else multi-read, or stream-once where the reads
     /// do not allow that; then what may do with less scratch.
     fn preferences(&self) -> (Mode, Mode) {
-        let narrow = self.shape.rows.min(self.shape.cols);
+        let Shape { rows, cols } = self.shape;
+        let (narrow, wide) = (rows.min(cols), rows.max(cols));
         let blocks = self.rank.div_ceil(self.width);
-        if narrow <= EXACT_SIDE || self.rank * 3 >= narrow && narrow <= 4 * EXACT_SIDE {
+        let small = narrow <= EXACT_SIDE || self.rank * 3 >= narrow && narrow <= 4 * EXACT_SIDE;
+        if small && wide <= 8 * EXACT_SIDE {
             (Mode::Exact, Mode::MultiRead)
         } else if (self.max_reads as usize) < blocks.max(3) {
             (Mode::StreamOnce, Mode::Exact)
