@@ -6,7 +6,6 @@
 # What is installed finds itself by its own place, so PREFIX may be moved afterwards.
 set -euo pipefail
 prefix=${1:?usage: ffi/install.sh PREFIX}
-# Debug info for abidiff and debuggers: PROFILE=dev or CARGO_PROFILE_RELEASE_DEBUG=2.
 mkdir -p "${DESTDIR:-}$prefix"
 to=$(cd "${DESTDIR:-}$prefix" && pwd)
 cd "$(dirname "$0")/.."

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Installs libphlora into an empty place and uses it from outside the repository, as a C or C++ author would:
+# through pkg-config and through CMake. Compares an adapter with the command's bit by bit, and guards the ABI:
+# soname, list of symbols, and the types of the committed dump.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+bash .ci/apt.sh gcc g++ libc6-dev pkg-config cmake make abigail-tools binutils
+
+pair=$PWD/tests/data/tiny-llama
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+bash ffi/install.sh "$work/built"
+# What is installed finds itself wherever it is moved.
+mv "$work/built" "$work/phlora"
+library=$work/phlora/lib/libphlora.so
+export PKG_CONFIG_PATH=$work/phlora/lib/pkgconfig LD_LIBRARY_PATH=$work/phlora/lib
+
+readelf -d "$library" | grep -q 'SONAME.*\[libphlora\.so\.0\]'
+nm -D --defined-only "$library" | awk '{ print $3 }' | LC_ALL=C sort | diff -u ffi/abi/symbols.txt - || {
+  echo "the exported symbols are not those of ffi/abi/symbols.txt" >&2
+  exit 1
+}
+bash .ci/abi-dump.sh "$work/phlora.abi"
+abidiff ffi/abi/phlora.abi "$work/phlora.abi" || {
+  echo "the ABI changed: if that is meant, write the new dump with .ci/abi-dump.sh ffi/abi/phlora.abi" >&2
+  exit 1
+}
+
+cp -r examples "$work/examples"
+cp tests/c/arguments.c "$work"
+cd "$work"
+strict="-Wall -Wextra -Wpedantic -Werror"
+gcc -std=c99 $strict examples/c/files.c -o files $(pkg-config --cflags --libs phlora)
+gcc -std=c11 $strict examples/c/static.c -o static $(pkg-config --cflags phlora) \
+  phlora/lib/libphlora.a $(pkg-config --libs --static phlora | sed 's/-lphlora//')
+g++ -std=c++17 $strict -Wconversion examples/cpp/runtime.cpp -o runtime $(pkg-config --cflags --libs phlora)
+gcc -std=c11 $strict -DPHLORA_TEST_FILES arguments.c -o arguments $(pkg-config --cflags --libs phlora)
+./static
+./runtime
+./files "$pair/base" "$pair/tuned" adapter 16
+mkdir scratch
+./arguments "$pair/base" "$pair/tuned" scratch
+
+cmake -S examples -B build -DCMAKE_PREFIX_PATH="$work/phlora" -DCMAKE_BUILD_TYPE=Release >cmake.log || { cat cmake.log; exit 1; }
+cmake --build build >>cmake.log || { cat cmake.log; exit 1; }
+./build/static
+./build/runtime
+./build/files "$pair/base" "$pair/tuned" adapter-cmake 16
+
+cd - >/dev/null
+cargo run --locked --release --quiet -p phlora-cli -- extract "$pair/base" "$pair/tuned" -o "$work/command" --rank 16 --quiet
+for adapter in adapter adapter-cmake; do
+  diff -r "$work/command" "$work/$adapter"
+done
+echo "C and the command write the same bytes"

@@ -1,0 +1,504 @@
+/*
+ * Every function of phlora.h with every kind of bad argument: a status, outputs untouched, no crash.
+ *
+ *   arguments [BASE TUNED DIRECTORY]
+ *
+ * One table: a name, the status expected, what prepares the call, the call. Before each row all buffers are filled
+ * with one pattern and set up afresh; after a call that fails they must hold what the preparation left. With three
+ * arguments the file functions take part: two models and an empty directory for what they write.
+ */
+#include "phlora.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { ROWS = 6, COLS = 4, RANK = 2, PATTERN = 0xa5, MEMORY = 64 * 1024 };
+
+#define FINISH_BUFFERS out.a, RANK * COLS, out.b, ROWS * RANK, out.s, RANK
+#define SIDE(x) (x), sizeof(x), PHLORA_DTYPE_F32
+#define SIDES SIDE(base), SIDE(tuned)
+#define OTHER_END (SIZE_MAX - 3)
+
+/* Everything that calls write. */
+struct outputs {
+    phlora_options options;
+    phlora_plan plan;
+    phlora_measurements measurements;
+    phlora_report report;
+    phlora_svd_info info;
+    float a[RANK * COLS + 2], b[ROWS * RANK], s[COLS], v[COLS * COLS], matrix[ROWS * COLS];
+    unsigned char bytes[64];
+    phlora_extractor *x;
+#ifdef PHLORA_TEST_FILES
+    phlora_file_options file_options;
+    phlora_file_report file_report;
+    phlora_verification verification;
+    phlora_contents contents;
+#endif
+};
+static struct outputs out, before;
+
+static phlora_options options;
+static phlora_plan plan;
+static float base[ROWS][COLS], tuned[ROWS][COLS];
+static union { unsigned char bytes[MEMORY + 128]; double align; } store, copy;
+static unsigned char *memory;
+static struct { phlora_options known; unsigned char later[64]; } newer;
+static unsigned char *aligned(unsigned char *p) {
+    return p + (PHLORA_ALIGNMENT - (uintptr_t)p % PHLORA_ALIGNMENT) % PHLORA_ALIGNMENT;
+}
+
+static phlora_status need(phlora_status status) {
+    if (status != PHLORA_STATUS_OK) printf("preparation: %s\n", phlora_status_name(status));
+    return status;
+}
+
+/* -- preparations ------------------------------------------------------------------------------------------- */
+static void fresh(void) {
+    memset(&out, PATTERN, sizeof out);
+    memset(store.bytes, PATTERN, sizeof store.bytes);
+    memory = aligned(store.bytes);
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < COLS; j++) {
+            base[i][j] = (float)(i - j);
+            tuned[i][j] = base[i][j] + (float)((i + 1) * (j + 2) % 5);
+            out.matrix[i * COLS + j] = (float)((3 * i + 5 * j) % 7);
+        }
+    need(phlora_options_init(&options, sizeof options));
+    options.rank = RANK;
+    need(phlora_plan_init(&options, ROWS, COLS, &plan, sizeof plan));
+    memset(&newer, 0, sizeof newer);
+    newer.known = options;
+    newer.known.struct_size = sizeof newer;
+}
+static void nothing(void) {}
+static void start(void) { need(phlora_start(&options, ROWS, COLS, memory, MEMORY, &out.x)); }
+static void pass(void) { start(); need(phlora_push(out.x, SIDES)); }
+static void ready(void) {
+    start();
+    while (phlora_wants_pass(out.x)) {
+        need(phlora_push(out.x, SIDES));
+        if (need(phlora_end_pass(out.x))) return;
+    }
+}
+static void finished(void) {
+    ready();
+    need(phlora_finish(out.x, FINISH_BUFFERS, &out.report, sizeof out.report));
+}
+static void nan_pushed(void) {
+    uint32_t bits = 0x7fc00000;
+    memcpy(&tuned[3][1], &bits, 4);
+    start();
+    need(phlora_push(out.x, SIDES));
+}
+static void failed(void) {
+    nan_pushed();
+    if (phlora_end_pass(out.x) != PHLORA_STATUS_NON_FINITE) printf("preparation: NaN accepted\n");
+}
+static void restarted(void) { failed(); fresh(); ready(); }
+static void moved(void) {
+    ready();
+    memcpy(aligned(copy.bytes), memory, MEMORY);
+    out.x = (phlora_extractor *)(void *)aligned(copy.bytes);
+}
+static void unstarted(void) { out.x = (phlora_extractor *)(void *)memory; }
+static void later_option(void) { newer.later[3] = 1; }
+static void size(size_t bytes) { options.struct_size = bytes; }
+static void size_0(void) { size(0); }
+static void size_older(void) { size(sizeof options - 1); }
+static void size_huge(void) { size(SIZE_MAX); }
+static void rank_0(void) { options.rank = 0; }
+static void rank_huge(void) { options.rank = SIZE_MAX; }
+static void mode_99(void) { options.mode = 99; }
+static void kernel_99(void) { options.kernel = 99; }
+static void no_reads(void) { options.max_reads = 0; }
+static void one_read(void) { options.mode = PHLORA_MODE_MULTI_READ; options.rank = 64; options.max_reads = 1; }
+static void small_memory(void) { options.max_memory = 64; }
+static void tiny(void) { options.max_memory = 1; }
+static void matrix_nan(void) { uint32_t bits = 0x7fc00000; memcpy(&out.matrix[5], &bits, 4); }
+
+#define AT(type, pointer, bytes) ((type *)(void *)((unsigned char *)(pointer) + (bytes)))
+#define X out.x
+#define START(o, m, n) phlora_start(o, ROWS, COLS, m, n, &out.x)
+#define SVD(rows, ...) phlora_svd(rows, 0, __VA_ARGS__)
+#define GOOD_SVD_INFO &out.info, sizeof out.info
+
+static int failures, rows;
+
+static void judge(phlora_status want, phlora_status got, const char *call, int line) {
+    rows++;
+    if (got != want) {
+        printf("line %d: %s instead of %s: %s\n", line, phlora_status_name(got), phlora_status_name(want), call);
+        failures++;
+    } else if (got != PHLORA_STATUS_OK && memcmp(&out, &before, sizeof out) != 0) {
+        printf("line %d: refused, but an output is written: %s\n", line, call);
+        failures++;
+    }
+}
+
+#define ROW(want, prepare, call) \
+    do { \
+        phlora_status got; \
+        fresh(); \
+        prepare(); \
+        before = out; \
+        got = (call); \
+        judge(PHLORA_STATUS_##want, got, #call, __LINE__); \
+    } while (0)
+
+/* -- the table: ROW(status, preparation, call) ---------------------------------------------------------------- */
+static void core_rows(void) {
+    ROW(NULL_POINTER, nothing, phlora_options_init(NULL, sizeof out.options));
+    ROW(MISALIGNED, nothing, phlora_options_init(AT(phlora_options, &out.options, 1), sizeof out.options));
+    ROW(STRUCT_SIZE, nothing, phlora_options_init(&out.options, 0));
+    ROW(STRUCT_SIZE, nothing, phlora_options_init(&out.options, sizeof out.options - 1));
+    ROW(STRUCT_SIZE, nothing, phlora_options_init(&out.options, SIZE_MAX));
+    ROW(OK, nothing, phlora_options_init(&newer.known, sizeof newer));
+
+    ROW(NULL_POINTER, nothing, phlora_plan_init(NULL, ROWS, COLS, &out.plan, sizeof plan));
+    ROW(NULL_POINTER, nothing, phlora_plan_init(&options, ROWS, COLS, NULL, sizeof plan));
+    ROW(MISALIGNED, nothing, phlora_plan_init(AT(const phlora_options, &options, 1), ROWS, COLS, &out.plan, sizeof plan));
+    ROW(MISALIGNED, nothing, phlora_plan_init(&options, ROWS, COLS, AT(phlora_plan, &out.plan, 2), sizeof plan));
+    ROW(OVERLAP, nothing, phlora_plan_init(&options, ROWS, COLS, AT(phlora_plan, &options, 0), sizeof plan));
+    ROW(OVERLAP, nothing, phlora_plan_init(&newer.known, ROWS, COLS, AT(phlora_plan, &newer, sizeof options), sizeof plan));
+    ROW(STRUCT_SIZE, nothing, phlora_plan_init(&options, ROWS, COLS, &out.plan, sizeof plan - 1));
+    ROW(STRUCT_SIZE, nothing, phlora_plan_init(&options, ROWS, COLS, &out.plan, SIZE_MAX));
+    ROW(STRUCT_SIZE, size_0, phlora_plan_init(&options, ROWS, COLS, &out.plan, sizeof plan));
+    ROW(STRUCT_SIZE, size_older, phlora_plan_init(&options, ROWS, COLS, &out.plan, sizeof plan));
+    ROW(STRUCT_SIZE, size_huge, phlora_plan_init(&options, ROWS, COLS, &out.plan, sizeof plan));
+    ROW(OK, nothing, phlora_plan_init(&newer.known, ROWS, COLS, &out.plan, sizeof plan));
+    ROW(STRUCT_SIZE, later_option, phlora_plan_init(&newer.known, ROWS, COLS, &out.plan, sizeof plan));
+    ROW(UNKNOWN_VALUE, mode_99, phlora_plan_init(&options, ROWS, COLS, &out.plan, sizeof plan));
+    ROW(UNKNOWN_VALUE, kernel_99, phlora_plan_init(&options, ROWS, COLS, &out.plan, sizeof plan));
+    ROW(RANK_ZERO, rank_0, phlora_plan_init(&options, ROWS, COLS, &out.plan, sizeof plan));
+    ROW(OK, rank_huge, phlora_plan_init(&options, ROWS, COLS, &out.plan, sizeof plan));
+    ROW(TOO_LARGE, rank_huge, phlora_plan_init(&options, SIZE_MAX / 8, SIZE_MAX / 8, &out.plan, sizeof plan));
+    ROW(TOO_LARGE, nothing, phlora_plan_init(&options, SIZE_MAX, SIZE_MAX, &out.plan, sizeof plan));
+    ROW(TOO_LARGE, nothing, phlora_plan_init(&options, SIZE_MAX / 4, 2, &out.plan, sizeof plan));
+    ROW(TOO_LARGE, nothing, phlora_plan_init(&options, 1, SIZE_MAX, &out.plan, sizeof plan));
+    ROW(OK, nothing, phlora_plan_init(&options, 0, SIZE_MAX / 1024, &out.plan, sizeof plan));
+    ROW(OK, nothing, phlora_plan_init(&options, 0, 0, &out.plan, sizeof plan));
+    ROW(TOO_FEW_READS, no_reads, phlora_plan_init(&options, ROWS, COLS, &out.plan, sizeof plan));
+    ROW(TOO_FEW_READS, one_read, phlora_plan_init(&options, 1000, 1000, &out.plan, sizeof plan));
+    ROW(MEMORY_TOO_SMALL, small_memory, phlora_plan_init(&options, 1000, 1000, &out.plan, sizeof plan));
+    ROW(MEMORY_TOO_SMALL, tiny, phlora_plan_init(&options, ROWS, COLS, &out.plan, sizeof plan));
+
+    ROW(OK, nothing, START(&options, memory, plan.memory_bytes));
+    ROW(OK, nothing, START(&newer.known, memory, plan.memory_bytes));
+    ROW(NULL_POINTER, nothing, START(NULL, memory, MEMORY));
+    ROW(NULL_POINTER, nothing, START(&options, NULL, MEMORY));
+    ROW(NULL_POINTER, nothing, START(&options, NULL, 0));
+    ROW(NULL_POINTER, nothing, phlora_start(&options, ROWS, COLS, memory, MEMORY, NULL));
+    ROW(MISALIGNED, nothing, START(&options, memory + 8, MEMORY));
+    ROW(MISALIGNED, nothing, START(AT(const phlora_options, &options, 4), memory, MEMORY));
+    ROW(MISALIGNED, nothing, phlora_start(&options, ROWS, COLS, memory, MEMORY, AT(phlora_extractor *, &out.x, 1)));
+    ROW(MEMORY_TOO_SMALL, nothing, START(&options, memory, plan.memory_bytes - 1));
+    ROW(MEMORY_TOO_SMALL, nothing, START(&options, memory, 0));
+    ROW(TOO_LARGE, nothing, START(&options, memory, SIZE_MAX));
+    ROW(OVERLAP, nothing, phlora_start(&options, ROWS, COLS, memory, MEMORY, AT(phlora_extractor *, memory, 0)));
+    ROW(OVERLAP, nothing, phlora_start(&options, ROWS, COLS, memory, MEMORY, AT(phlora_extractor *, memory, MEMORY - 8)));
+    ROW(OVERLAP, nothing, (memcpy(memory, &options, sizeof options), START(AT(const phlora_options, memory, 0), memory, MEMORY)));
+    ROW(TOO_LARGE, nothing, phlora_start(&options, SIZE_MAX, SIZE_MAX, memory, MEMORY, &out.x));
+    ROW(RANK_ZERO, rank_0, START(&options, memory, MEMORY));
+    ROW(STRUCT_SIZE, size_0, START(&options, memory, MEMORY));
+    ROW(STRUCT_SIZE, later_option, START(&newer.known, memory, MEMORY));
+
+    ROW(NULL_POINTER, start, phlora_push(NULL, SIDES));
+    ROW(NULL_POINTER, start, phlora_push(X, NULL, sizeof base, PHLORA_DTYPE_F32, SIDE(tuned)));
+    ROW(NULL_POINTER, start, phlora_push(X, SIDE(base), NULL, sizeof tuned, PHLORA_DTYPE_F32));
+    ROW(OK, start, phlora_push(X, NULL, 0, PHLORA_DTYPE_F32, NULL, 0, PHLORA_DTYPE_F32));
+    ROW(OK, start, phlora_push(X, SIDE(base), SIDE(base)));
+    ROW(MISALIGNED, start, phlora_push(AT(phlora_extractor, X, 8), SIDES));
+    ROW(OVERLAP, start, phlora_push(X, memory, COLS * 4, PHLORA_DTYPE_F32, tuned, COLS * 4, PHLORA_DTYPE_F32));
+    ROW(OVERLAP, start, phlora_push(X, base, COLS * 4, PHLORA_DTYPE_F32, memory + plan.memory_bytes - 1, COLS * 4, PHLORA_DTYPE_F32));
+    ROW(TOO_LARGE, start, phlora_push(X, base, SIZE_MAX, PHLORA_DTYPE_F32, SIDE(tuned)));
+    ROW(TOO_LARGE, start, phlora_push(X, AT(void, OTHER_END, 0), COLS * 4, PHLORA_DTYPE_F32, SIDE(tuned)));
+    ROW(UNKNOWN_VALUE, start, phlora_push(X, base, sizeof base, 0, SIDE(tuned)));
+    ROW(UNKNOWN_VALUE, start, phlora_push(X, SIDE(base), tuned, sizeof tuned, 4));
+    ROW(NOT_WHOLE_ROWS, start, phlora_push(X, base, sizeof base - 1, PHLORA_DTYPE_F32, SIDE(tuned)));
+    ROW(NOT_WHOLE_ROWS, start, phlora_push(X, base, COLS * 4, PHLORA_DTYPE_F32, SIDE(tuned)));
+    ROW(NOT_WHOLE_ROWS, start, phlora_push(X, base, sizeof base, PHLORA_DTYPE_F16, SIDE(tuned)));
+    ROW(TOO_MANY_ROWS, pass, phlora_push(X, base, COLS * 4, PHLORA_DTYPE_F32, tuned, COLS * 4, PHLORA_DTYPE_F32));
+    ROW(OUT_OF_ORDER, ready, phlora_push(X, SIDES));
+    ROW(OUT_OF_ORDER, finished, phlora_push(X, SIDES));
+    ROW(OUT_OF_ORDER, failed, phlora_push(X, SIDES));
+    ROW(NOT_STARTED, unstarted, phlora_push(X, SIDES));
+    ROW(NOT_STARTED, moved, phlora_push(X, SIDES));
+
+    ROW(NULL_POINTER, pass, phlora_end_pass(NULL));
+    ROW(MISALIGNED, pass, phlora_end_pass(AT(phlora_extractor, X, 1)));
+    ROW(MISSING_ROWS, start, phlora_end_pass(X));
+    ROW(OUT_OF_ORDER, ready, phlora_end_pass(X));
+    ROW(OUT_OF_ORDER, finished, phlora_end_pass(X));
+    ROW(OUT_OF_ORDER, failed, phlora_end_pass(X));
+    ROW(NON_FINITE, nan_pushed, phlora_end_pass(X));
+    ROW(NOT_STARTED, unstarted, phlora_end_pass(X));
+    ROW(NOT_STARTED, moved, phlora_end_pass(X));
+
+    ROW(OK, failed, phlora_measure(X, &out.measurements, sizeof out.measurements));
+    ROW(NULL_POINTER, pass, phlora_measure(NULL, &out.measurements, sizeof out.measurements));
+    ROW(NULL_POINTER, pass, phlora_measure(X, NULL, sizeof out.measurements));
+    ROW(MISALIGNED, pass, phlora_measure(X, AT(phlora_measurements, &out.measurements, 1), sizeof out.measurements));
+    ROW(MISALIGNED, pass, phlora_measure(AT(phlora_extractor, X, 4), &out.measurements, sizeof out.measurements));
+    ROW(OVERLAP, pass, phlora_measure(X, AT(phlora_measurements, memory, 64), sizeof out.measurements));
+    ROW(STRUCT_SIZE, pass, phlora_measure(X, &out.measurements, 8));
+    ROW(STRUCT_SIZE, pass, phlora_measure(X, &out.measurements, SIZE_MAX));
+    ROW(OUT_OF_ORDER, finished, phlora_measure(X, &out.measurements, sizeof out.measurements));
+    ROW(NOT_STARTED, unstarted, phlora_measure(X, &out.measurements, sizeof out.measurements));
+
+    ROW(OK, ready, phlora_finish(X, FINISH_BUFFERS, &out.report, sizeof out.report));
+    ROW(OK, restarted, phlora_finish(X, FINISH_BUFFERS, &out.report, sizeof out.report));
+    ROW(NULL_POINTER, ready, phlora_finish(NULL, FINISH_BUFFERS, &out.report, sizeof out.report));
+    ROW(NULL_POINTER, ready, phlora_finish(X, NULL, RANK * COLS, out.b, ROWS * RANK, out.s, RANK, &out.report, sizeof out.report));
+    ROW(NULL_POINTER, ready, phlora_finish(X, out.a, RANK * COLS, NULL, ROWS * RANK, out.s, RANK, &out.report, sizeof out.report));
+    ROW(NULL_POINTER, ready, phlora_finish(X, out.a, RANK * COLS, out.b, ROWS * RANK, NULL, RANK, &out.report, sizeof out.report));
+    ROW(NULL_POINTER, ready, phlora_finish(X, FINISH_BUFFERS, NULL, sizeof out.report));
+    ROW(MISALIGNED, ready, phlora_finish(X, AT(float, out.a, 1), RANK * COLS, out.b, ROWS * RANK, out.s, RANK, &out.report, sizeof out.report));
+    ROW(MISALIGNED, ready, phlora_finish(X, out.a, RANK * COLS, AT(float, out.b, 2), ROWS * RANK, out.s, RANK, &out.report, sizeof out.report));
+    ROW(MISALIGNED, ready, phlora_finish(X, out.a, RANK * COLS, out.b, ROWS * RANK, AT(float, out.s, 3), RANK, &out.report, sizeof out.report));
+    ROW(MISALIGNED, ready, phlora_finish(X, FINISH_BUFFERS, AT(phlora_report, &out.report, 4), sizeof out.report));
+    ROW(OVERLAP, ready, phlora_finish(X, out.a, RANK * COLS, out.a, ROWS * RANK, out.s, RANK, &out.report, sizeof out.report));
+    ROW(OVERLAP, ready, phlora_finish(X, out.a, RANK * COLS, out.b, ROWS * RANK, out.b + ROWS * RANK - 1, RANK, &out.report, sizeof out.report));
+    ROW(OVERLAP, ready, phlora_finish(X, AT(float, memory, 128), RANK * COLS, out.b, ROWS * RANK, out.s, RANK, &out.report, sizeof out.report));
+    ROW(OVERLAP, ready, phlora_finish(X, FINISH_BUFFERS, AT(phlora_report, memory, 0), sizeof out.report));
+    ROW(TOO_LARGE, ready, phlora_finish(X, out.a, SIZE_MAX, out.b, ROWS * RANK, out.s, RANK, &out.report, sizeof out.report));
+    ROW(OUTPUT_LENGTH, ready, phlora_finish(X, out.a, RANK * COLS - 1, out.b, ROWS * RANK, out.s, RANK, &out.report, sizeof out.report));
+    ROW(OUTPUT_LENGTH, ready, phlora_finish(X, out.a, RANK * COLS + 1, out.b, ROWS * RANK, out.s, RANK, &out.report, sizeof out.report));
+    ROW(OUTPUT_LENGTH, ready, phlora_finish(X, out.a, RANK * COLS, out.b, 0, out.s, RANK, &out.report, sizeof out.report));
+    ROW(OUTPUT_LENGTH, ready, phlora_finish(X, out.a, RANK * COLS, out.b, ROWS * RANK, out.s, RANK + 1, &out.report, sizeof out.report));
+    ROW(STRUCT_SIZE, ready, phlora_finish(X, FINISH_BUFFERS, &out.report, 1));
+    ROW(STRUCT_SIZE, ready, phlora_finish(X, FINISH_BUFFERS, &out.report, SIZE_MAX));
+    ROW(OUT_OF_ORDER, start, phlora_finish(X, FINISH_BUFFERS, &out.report, sizeof out.report));
+    ROW(OUT_OF_ORDER, pass, phlora_finish(X, FINISH_BUFFERS, &out.report, sizeof out.report));
+    ROW(OUT_OF_ORDER, failed, phlora_finish(X, FINISH_BUFFERS, &out.report, sizeof out.report));
+    ROW(OUT_OF_ORDER, finished, phlora_finish(X, FINISH_BUFFERS, &out.report, sizeof out.report));
+    ROW(NOT_STARTED, unstarted, phlora_finish(X, FINISH_BUFFERS, &out.report, sizeof out.report));
+    ROW(NOT_STARTED, moved, phlora_finish(X, FINISH_BUFFERS, &out.report, sizeof out.report));
+
+    ROW(OK, nothing, phlora_decode(base, sizeof base, PHLORA_DTYPE_BF16, out.matrix, 0) == PHLORA_STATUS_OUTPUT_LENGTH ? PHLORA_STATUS_OK : PHLORA_STATUS_INTERNAL);
+    ROW(OK, nothing, phlora_decode(base, sizeof base, PHLORA_DTYPE_F32, out.matrix, ROWS * COLS));
+    ROW(OK, nothing, phlora_decode(NULL, 0, PHLORA_DTYPE_F32, NULL, 0));
+    ROW(NULL_POINTER, nothing, phlora_decode(NULL, 16, PHLORA_DTYPE_F32, out.matrix, 4));
+    ROW(NULL_POINTER, nothing, phlora_decode(base, 16, PHLORA_DTYPE_F32, NULL, 4));
+    ROW(MISALIGNED, nothing, phlora_decode(base, 16, PHLORA_DTYPE_F32, AT(float, out.a, 1), 4));
+    ROW(OVERLAP, nothing, phlora_decode(out.matrix, 16, PHLORA_DTYPE_F16, out.matrix + 3, 8));
+    ROW(TOO_LARGE, nothing, phlora_decode(base, SIZE_MAX, PHLORA_DTYPE_F32, out.matrix, SIZE_MAX / 4));
+    ROW(TOO_LARGE, nothing, phlora_decode(base, 16, PHLORA_DTYPE_F32, out.matrix, SIZE_MAX));
+    ROW(UNKNOWN_VALUE, nothing, phlora_decode(base, 16, 77, out.matrix, 4));
+    ROW(OUTPUT_LENGTH, nothing, phlora_decode(base, 16, PHLORA_DTYPE_F32, out.matrix, 5));
+    ROW(OUTPUT_LENGTH, nothing, phlora_decode(base, 15, PHLORA_DTYPE_F32, out.matrix, 3));
+
+    ROW(OK, nothing, phlora_encode(base[0], 4, PHLORA_DTYPE_F16, out.bytes, 8));
+    ROW(OK, nothing, phlora_encode(base[0], 4, PHLORA_DTYPE_F32, out.bytes + 1, 16));
+    ROW(NULL_POINTER, nothing, phlora_encode(NULL, 4, PHLORA_DTYPE_F32, out.bytes, 16));
+    ROW(NULL_POINTER, nothing, phlora_encode(base[0], 4, PHLORA_DTYPE_F32, NULL, 16));
+    ROW(MISALIGNED, nothing, phlora_encode(AT(const float, base, 2), 4, PHLORA_DTYPE_F32, out.bytes, 16));
+    ROW(OVERLAP, nothing, phlora_encode(out.matrix, 4, PHLORA_DTYPE_F16, out.matrix, 8));
+    ROW(TOO_LARGE, nothing, phlora_encode(base[0], SIZE_MAX / 2, PHLORA_DTYPE_F32, out.bytes, 16));
+    ROW(UNKNOWN_VALUE, nothing, phlora_encode(base[0], 4, 0, out.bytes, 16));
+    ROW(OUTPUT_LENGTH, nothing, phlora_encode(base[0], 4, PHLORA_DTYPE_F32, out.bytes, 15));
+    ROW(OUTPUT_LENGTH, nothing, phlora_encode(base[0], 4, PHLORA_DTYPE_F16, out.bytes, 16));
+
+    ROW(OK, nothing, SVD(ROWS, out.matrix, ROWS * COLS, out.s, COLS, out.v, COLS * COLS, GOOD_SVD_INFO));
+    ROW(OK, nothing, SVD(ROWS, out.matrix, ROWS * COLS, out.s, COLS, NULL, 0, GOOD_SVD_INFO));
+    ROW(OK, nothing, SVD(0, NULL, 0, NULL, 0, NULL, 0, GOOD_SVD_INFO));
+    ROW(NULL_POINTER, nothing, SVD(ROWS, NULL, ROWS * COLS, out.s, COLS, out.v, COLS * COLS, GOOD_SVD_INFO));
+    ROW(NULL_POINTER, nothing, SVD(ROWS, out.matrix, ROWS * COLS, NULL, COLS, out.v, COLS * COLS, GOOD_SVD_INFO));
+    ROW(NULL_POINTER, nothing, SVD(ROWS, out.matrix, ROWS * COLS, out.s, COLS, NULL, COLS * COLS, GOOD_SVD_INFO));
+    ROW(NULL_POINTER, nothing, SVD(ROWS, out.matrix, ROWS * COLS, out.s, COLS, NULL, 0, NULL, sizeof out.info));
+    ROW(MISALIGNED, nothing, SVD(ROWS, AT(float, out.matrix, 1), ROWS * COLS - 1, out.s, COLS, NULL, 0, GOOD_SVD_INFO));
+    ROW(MISALIGNED, nothing, SVD(ROWS, out.matrix, ROWS * COLS, AT(float, out.s, 2), COLS - 1, NULL, 0, GOOD_SVD_INFO));
+    ROW(MISALIGNED, nothing, SVD(ROWS, out.matrix, ROWS * COLS, out.s, COLS, AT(float, out.v, 3), 12, GOOD_SVD_INFO));
+    ROW(MISALIGNED, nothing, SVD(ROWS, out.matrix, ROWS * COLS, out.s, COLS, NULL, 0, AT(phlora_svd_info, &out.info, 1), sizeof out.info));
+    ROW(OVERLAP, nothing, SVD(ROWS, out.matrix, ROWS * COLS, out.matrix, COLS, NULL, 0, GOOD_SVD_INFO));
+    ROW(OVERLAP, nothing, SVD(ROWS, out.matrix, ROWS * COLS, out.s, COLS, out.matrix + 8, COLS * COLS, GOOD_SVD_INFO));
+    ROW(OVERLAP, nothing, SVD(ROWS, out.matrix, ROWS * COLS, out.s, COLS, NULL, 0, AT(phlora_svd_info, out.matrix, 0), sizeof out.info));
+    ROW(TOO_LARGE, nothing, SVD(ROWS, out.matrix, SIZE_MAX, out.s, COLS, NULL, 0, GOOD_SVD_INFO));
+    ROW(OUTPUT_LENGTH, nothing, SVD(SIZE_MAX / 2, out.matrix, ROWS * COLS, out.s, 1, NULL, 0, GOOD_SVD_INFO));
+    ROW(TOO_LARGE, nothing, SVD(SIZE_MAX / 2, out.matrix, ROWS * COLS, out.s, COLS, NULL, 0, GOOD_SVD_INFO));
+    ROW(WIDE, nothing, SVD(COLS - 1, out.matrix, ROWS * COLS, out.s, COLS, NULL, 0, GOOD_SVD_INFO));
+    ROW(OUTPUT_LENGTH, nothing, SVD(ROWS, out.matrix, ROWS * COLS - 1, out.s, COLS, NULL, 0, GOOD_SVD_INFO));
+    ROW(OUTPUT_LENGTH, nothing, SVD(ROWS, out.matrix, ROWS * COLS, out.s, COLS, out.v, COLS * COLS - 1, GOOD_SVD_INFO));
+    ROW(STRUCT_SIZE, nothing, SVD(ROWS, out.matrix, ROWS * COLS, out.s, COLS, NULL, 0, &out.info, 0));
+    ROW(NON_FINITE, matrix_nan, SVD(ROWS, out.matrix, ROWS * COLS, out.s, COLS, out.v, COLS * COLS, GOOD_SVD_INFO));
+}
+
+#ifdef PHLORA_TEST_FILES
+static const char *arg_base, *arg_tuned, *arg_directory;
+static phlora_file_options file_options;
+static char target[512], message[256];
+
+static void files(void) {
+    need(phlora_file_options_init(&file_options, sizeof file_options));
+    file_options.rank = 2;
+    snprintf(target, sizeof target, "%s/adapter", arg_directory);
+}
+static void bad_regex(void) { files(); file_options.include = "("; }
+static void bad_utf8(void) { files(); file_options.exclude = "\xff\xfe"; }
+static void no_module(void) { files(); file_options.include = "no such module"; }
+static void file_rank_0(void) { files(); file_options.rank = 0; }
+static void file_mode_9(void) { files(); file_options.mode = 9; }
+static void file_dtype_0(void) { files(); file_options.dtype = 0; }
+static void file_size_0(void) { files(); file_options.struct_size = 0; }
+static void there(void) { files(); snprintf(target, sizeof target, "%s", arg_directory); }
+static void nowhere(void) { files(); snprintf(target, sizeof target, "%s/none/adapter", arg_directory); }
+static uint32_t stop(void *user, uint64_t done, uint64_t total) { (void)done; (void)total; ++*(int *)user; return 1; }
+static uint32_t count_calls(void *user, uint64_t done, uint64_t total) { (void)done; (void)total; ++*(int *)user; return 0; }
+static int calls;
+
+#define EXTRACT(b, t, a, o) phlora_extract_files(b, t, a, o, NULL, NULL, &out.file_report, sizeof out.file_report, message, sizeof message)
+#define VERIFY(b, t, a) phlora_verify_files(b, t, a, 0, NULL, NULL, &out.verification, sizeof out.verification, message, sizeof message)
+#define INSPECT(p) phlora_inspect_file(p, &out.contents, sizeof out.contents, message, sizeof message)
+static void file_rows(void) {
+    ROW(NULL_POINTER, files, phlora_file_options_init(NULL, sizeof file_options));
+    ROW(MISALIGNED, files, phlora_file_options_init(AT(phlora_file_options, &out.file_options, 1), sizeof file_options));
+    ROW(STRUCT_SIZE, files, phlora_file_options_init(&out.file_options, sizeof file_options - 1));
+    ROW(STRUCT_SIZE, files, phlora_file_options_init(&out.file_options, SIZE_MAX));
+    ROW(NULL_POINTER, files, EXTRACT(NULL, arg_tuned, target, &file_options));
+    ROW(NULL_POINTER, files, EXTRACT(arg_base, NULL, target, &file_options));
+    ROW(NULL_POINTER, files, EXTRACT(arg_base, arg_tuned, NULL, &file_options));
+    ROW(NULL_POINTER, files, EXTRACT(arg_base, arg_tuned, target, NULL));
+    ROW(NULL_POINTER, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, NULL, sizeof out.file_report, message, sizeof message));
+    ROW(NULL_POINTER, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, &out.file_report, sizeof out.file_report, NULL, 1));
+    ROW(TOO_LARGE, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, &out.file_report, sizeof out.file_report, message, SIZE_MAX));
+    ROW(OVERLAP, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, &out.file_report, sizeof out.file_report, target, 4));
+    ROW(OVERLAP, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, AT(phlora_file_report, &file_options, 0), sizeof file_options, message, sizeof message) == PHLORA_STATUS_STRUCT_SIZE ? PHLORA_STATUS_OVERLAP : PHLORA_STATUS_OK);
+    ROW(STRUCT_SIZE, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, &out.file_report, 8, message, sizeof message));
+    ROW(STRUCT_SIZE, file_size_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(UNKNOWN_VALUE, file_mode_9, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(UNKNOWN_VALUE, file_dtype_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(BAD_OPTION, file_rank_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(BAD_TEXT, bad_regex, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(BAD_TEXT, bad_utf8, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(BAD_OPTION, no_module, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(NOTHING_TO_EXTRACT, files, EXTRACT(arg_base, arg_base, target, &file_options));
+    ROW(EXISTS, there, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(IO, nowhere, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(IO, files, EXTRACT("/no/such/model", arg_tuned, target, &file_options));
+    ROW(CANCELLED, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, stop, &calls, &out.file_report, sizeof out.file_report, message, sizeof message));
+    ROW(OK, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, count_calls, &calls, &out.file_report, sizeof out.file_report, NULL, 0));
+    ROW(EXISTS, files, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(OK, files, VERIFY(arg_base, arg_tuned, target));
+    ROW(NULL_POINTER, files, VERIFY(NULL, arg_tuned, target));
+    ROW(NULL_POINTER, files, VERIFY(arg_base, NULL, target));
+    ROW(NULL_POINTER, files, VERIFY(arg_base, arg_tuned, NULL));
+    ROW(NULL_POINTER, files, phlora_verify_files(arg_base, arg_tuned, target, 0, NULL, NULL, NULL, sizeof out.verification, message, sizeof message));
+    ROW(STRUCT_SIZE, files, phlora_verify_files(arg_base, arg_tuned, target, 0, NULL, NULL, &out.verification, 7, message, sizeof message));
+    ROW(CANCELLED, files, phlora_verify_files(arg_base, arg_tuned, target, 0, stop, &calls, &out.verification, sizeof out.verification, message, sizeof message));
+    ROW(IO, files, VERIFY(arg_base, "/no/such/model", target));
+    ROW(OK, files, INSPECT(arg_base));
+    ROW(OK, files, INSPECT(target));
+    ROW(NULL_POINTER, files, INSPECT(NULL));
+    ROW(NULL_POINTER, files, phlora_inspect_file(target, NULL, sizeof out.contents, message, sizeof message));
+    ROW(MISALIGNED, files, phlora_inspect_file(target, AT(phlora_contents, &out.contents, 1), sizeof out.contents, message, sizeof message));
+    ROW(STRUCT_SIZE, files, phlora_inspect_file(target, &out.contents, 0, message, sizeof message));
+    ROW(IO, files, INSPECT("/no/such/file"));
+}
+#endif
+
+
+/* -- what the table cannot say ------------------------------------------------------------------------------- */
+static void expect(int holds, const char *what) {
+    rows++;
+    if (!holds) {
+        printf("not so: %s\n", what);
+        failures++;
+    }
+}
+
+/* Refused calls in between change nothing: the same bits come out as without them. */
+static void refused_calls_leave_the_state(void) {
+    static struct outputs clean;
+    fresh();
+    finished();
+    clean = out;
+    fresh();
+    start();
+    phlora_end_pass(out.x);
+    phlora_push(out.x, NULL, 8, PHLORA_DTYPE_F32, SIDE(tuned));
+    while (phlora_wants_pass(out.x)) {
+        for (int i = 0; i < ROWS; i++) {
+            phlora_finish(out.x, FINISH_BUFFERS, &out.report, sizeof out.report);
+            phlora_push(out.x, base[i], 3, PHLORA_DTYPE_F32, tuned[i], 3, PHLORA_DTYPE_F32);
+            need(phlora_push(out.x, SIDE(base[i]), SIDE(tuned[i])));
+            phlora_push(out.x, SIDES);
+        }
+        need(phlora_end_pass(out.x));
+    }
+    phlora_finish(out.x, out.a, 1, out.b, 1, out.s, 1, &out.report, sizeof out.report);
+    need(phlora_finish(out.x, FINISH_BUFFERS, &out.report, sizeof out.report));
+    expect(memcmp(&clean, &out, sizeof out) == 0, "refused calls leave the state as it was");
+}
+
+/* Exactly the bytes of the plan are used; elements beyond the factors stay untouched. */
+static void no_byte_more(void) {
+    int untouched = 1;
+    fresh();
+    need(phlora_start(&options, ROWS, COLS, memory, plan.memory_bytes, &out.x));
+    while (phlora_wants_pass(out.x)) {
+        need(phlora_push(out.x, SIDES));
+        if (need(phlora_end_pass(out.x))) break;
+    }
+    need(phlora_finish(out.x, FINISH_BUFFERS, &out.report, sizeof out.report));
+    for (size_t i = plan.memory_bytes; i < MEMORY; i++)
+        untouched &= memory[i] == PATTERN;
+    expect(untouched, "memory beyond the plan's stays untouched");
+    expect(memcmp(&out.a[RANK * COLS], &before.bytes, 8) == 0, "elements behind A stay untouched");
+    expect(out.report.struct_size == sizeof out.report && out.report.rank == RANK, "the report is complete");
+    expect(out.report.energy > 0.5 && out.report.energy <= 1.0, "the energy is a share");
+}
+
+/* A struct of a newer header is written as far as this version knows it, the rest with zeros. */
+static void newer_structs(void) {
+    struct { phlora_plan known; unsigned char later[24]; } wide;
+    unsigned char zeros[24] = {0};
+    fresh();
+    memset(&wide, PATTERN, sizeof wide);
+    need(phlora_plan_init(&options, ROWS, COLS, &wide.known, sizeof wide));
+    expect(memcmp(wide.later, zeros, sizeof zeros) == 0, "what only a newer header knows is 0");
+    expect(wide.known.struct_size == sizeof wide.known, "the size says how much was written");
+}
+
+static void what_the_state_says(void) {
+    fresh();
+    failed();
+    need(phlora_measure(out.x, &out.measurements, sizeof out.measurements));
+    expect(out.measurements.first_non_finite_row == 3 && out.measurements.non_finite == 1, "the row of the NaN");
+    expect(phlora_wants_pass(out.x) == 0 && phlora_wants_pass(NULL) == 0, "no pass after an error");
+    fresh();
+    unstarted();
+    expect(phlora_wants_pass(out.x) == 0, "no pass where nothing was started");
+    expect(phlora_version() == PHLORA_VERSION && !strcmp(phlora_version_string(), PHLORA_VERSION_STRING),
+           "header and library have one version");
+    expect(!strcmp(phlora_status_name(107), "PHLORA_STATUS_MEMORY_TOO_SMALL"), "a status has its name");
+    int texts = 1;
+    for (uint32_t status = 0; status < 1000; status++)
+        texts &= phlora_status_name(status) && phlora_status_message(status);
+    expect(texts, "every number has a text");
+}
+
+int main(int argc, char **argv) {
+    memset(before.bytes, PATTERN, sizeof before.bytes);
+    core_rows();
+    refused_calls_leave_the_state();
+    memset(&before, PATTERN, sizeof before);
+    no_byte_more();
+    newer_structs();
+    what_the_state_says();
+#ifdef PHLORA_TEST_FILES
+    if (argc == 4) {
+        arg_base = argv[1];
+        arg_tuned = argv[2];
+        arg_directory = argv[3];
+        file_rows();
+        expect(calls >= 4, "the callback was called");
+        message[0] = 'x';
+        expect(phlora_inspect_file("/no/such/file", &out.contents, sizeof out.contents, message, 12)
+                       == PHLORA_STATUS_IO && strlen(message) > 0 && strlen(message) < 12,
+               "a message is cut and ends with a zero byte");
+    }
+#else
+    (void)argc, (void)argv;
+#endif
+    printf("arguments: %d passed, %d failed\n", rows - failures, failures);
+    return failures != 0;
+}

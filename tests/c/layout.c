@@ -1,0 +1,35 @@
+/* Sizes and offsets of the structs as C sees them on 64-bit targets; ffi/src/sized.rs asserts the same in Rust. */
+#include "phlora.h"
+
+#define SIZE(type, bytes) typedef char size_of_##type[sizeof(type) == (bytes) ? 1 : -1]
+#define OFFSET(type, field, bytes) typedef char offset_of_##type##_##field[offsetof(type, field) == (bytes) ? 1 : -1]
+
+SIZE(phlora_options, 56);
+OFFSET(phlora_options, rank, 8);
+OFFSET(phlora_options, max_memory, 16);
+OFFSET(phlora_options, parts, 24);
+OFFSET(phlora_options, tolerance, 32);
+OFFSET(phlora_options, mode, 40);
+OFFSET(phlora_options, kernel, 52);
+SIZE(phlora_plan, 48);
+OFFSET(phlora_plan, memory_bytes, 8);
+OFFSET(phlora_plan, max_reads, 44);
+SIZE(phlora_measurements, 40);
+OFFSET(phlora_measurements, reads, 36);
+SIZE(phlora_report, 56);
+OFFSET(phlora_report, energy, 16);
+OFFSET(phlora_report, converged, 52);
+SIZE(phlora_svd_info, 32);
+OFFSET(phlora_svd_info, converged, 28);
+SIZE(phlora_file_options, 88);
+OFFSET(phlora_file_options, include, 56);
+OFFSET(phlora_file_options, block_bytes, 80);
+SIZE(phlora_file_report, 96);
+OFFSET(phlora_file_report, seconds, 88);
+SIZE(phlora_verification, 64);
+OFFSET(phlora_verification, outside_sum_squares, 56);
+SIZE(phlora_contents, 72);
+OFFSET(phlora_contents, files, 68);
+SIZE(phlora_status, 4);
+
+int main(void) { return 0; }
