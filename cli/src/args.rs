@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use phlora_checkpoint::{Dtype, Mode};
+use phlora_checkpoint::{Dtype, ExtractOptions, Mode};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -55,7 +55,7 @@ pub struct ExtractArgs {
     #[arg(long, value_name = "RE")]
     pub exclude: Vec<Regex>,
     /// Stop reading a weight when the next read is expected to add less than this share of the energy
-    #[arg(long, value_name = "T", default_value_t = 5e-4, value_parser = share)]
+    #[arg(long, value_name = "T", default_value_t = ExtractOptions::default().tolerance, value_parser = share)]
     pub tolerance: f64,
     /// Most reads of a weight
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
