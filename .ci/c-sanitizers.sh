@@ -36,6 +36,8 @@ run() {
 echo "AddressSanitizer and UBSan"
 RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo rustc --locked --quiet -p phlora-ffi --lib \
   --crate-type staticlib --target "$target" --target-dir "${CARGO_TARGET_DIR:-target}/asan"
+# The Rust code is instrumented, or the run would prove little.
+nm --quiet "${CARGO_TARGET_DIR:-target}/asan/$target/debug/libphlora.a" 2>/dev/null | grep -q 'U __asan_report_store'
 build sanitized "${CARGO_TARGET_DIR:-target}/asan/$target/debug/libphlora.a" \
   -fsanitize=address,undefined -fno-sanitize-recover=all
 run sanitized env ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1
@@ -43,4 +45,4 @@ run sanitized env ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=pri
 echo "Valgrind"
 cargo rustc --locked --quiet -p phlora-ffi --lib --crate-type staticlib --target-dir "${CARGO_TARGET_DIR:-target}/c"
 build plain "${CARGO_TARGET_DIR:-target}/c/debug/libphlora.a"
-run plain valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite
+run plain valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite
