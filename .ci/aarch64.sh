@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests of phlora-core as 64-bit Arm code under QEMU's user mode: the NEON kernels, and the bits that
 # must not depend on the machine. Debian's Rust builds the target's std from its packaged source (see
-# bare-metal.sh). The real pair is left to the native run: emulated it takes six minutes more.
+# ffi/small.sh). The real pair is left to the native run: emulated it takes six minutes more.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -16,7 +16,7 @@ mv "$work/built" "$work/phlora"
 library=$work/phlora/lib/libphlora.so
 export PKG_CONFIG_PATH=$work/phlora/lib/pkgconfig LD_LIBRARY_PATH=$work/phlora/lib
 
-readelf -d "$library" | grep -q 'SONAME.*\[libphlora\.so\.0\]'
+readelf -d "$library" | grep 'SONAME.*\[libphlora\.so\.0\]' >/dev/null
 nm -D --defined-only "$library" | awk '{ print $3 }' | LC_ALL=C sort | diff -u ffi/abi/symbols.txt - || {
   echo "the exported symbols are not those of ffi/abi/symbols.txt" >&2
   exit 1

@@ -37,7 +37,7 @@ echo "AddressSanitizer and UBSan"
 RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo rustc --locked --quiet -p phlora-ffi --lib \
   --crate-type staticlib --target "$target" --target-dir "${CARGO_TARGET_DIR:-target}/asan"
 # The Rust code is instrumented, or the run would prove little.
-nm --quiet "${CARGO_TARGET_DIR:-target}/asan/$target/debug/libphlora.a" 2>/dev/null | grep -q 'U __asan_report_store'
+nm --quiet "${CARGO_TARGET_DIR:-target}/asan/$target/debug/libphlora.a" 2>/dev/null | grep 'U __asan_report_store' >/dev/null
 build sanitized "${CARGO_TARGET_DIR:-target}/asan/$target/debug/libphlora.a" \
   -fsanitize=address,undefined -fno-sanitize-recover=all
 run sanitized env ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1

@@ -30,6 +30,9 @@
 #define PHLORA_VERSION ((uint32_t)PHLORA_VERSION_MAJOR << 16 | (uint32_t)PHLORA_VERSION_MINOR << 8 | (uint32_t)PHLORA_VERSION_PATCH)
 #define PHLORA_VERSION_STRING "0.1.0"
 
+/** The most parts of a pass. */
+#define PHLORA_MAX_PARTS 8
+
 /** Alignment of the memory of an extraction in bytes: a cache line. */
 #define PHLORA_ALIGNMENT 64
 
@@ -195,6 +198,9 @@ typedef uint32_t phlora_contents_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+/** One row range of a pass that phlora_split has split. */
+typedef struct phlora_part phlora_part;
+
 /** A running extraction, at the beginning of the memory that phlora_start was given. Do not move or copy it. */
 typedef struct phlora_extractor phlora_extractor;
 
@@ -209,7 +215,10 @@ typedef struct phlora_options {
    * no limit.
    */
   size_t max_memory;
-  /** Row ranges of a pass. The factors depend on it in their last bits. 1 to 8, default 1. */
+  /**
+   * Row ranges of a pass, for phlora_split. The factors depend on it in their last bits, so derive it from the
+   * shape, never from the number of threads. 1 to PHLORA_MAX_PARTS, default 1.
+   */
   size_t parts;
   /**
    * Multi-read: stop when another read is expected to add less than this share of the energy kept so far.
@@ -521,10 +530,10 @@ phlora_status phlora_push(struct phlora_extractor *extractor,
                           uint32_t tuned_dtype);
 
 /**
- * Ends the pass, after every row was pushed.
+ * Ends the pass, after every row was pushed, and its parts if it was split.
  *
  * The thread that uses the extraction.
- * Returns OK, NULL_POINTER, MISALIGNED, NOT_STARTED, OUT_OF_ORDER, MISSING_ROWS (go on pushing), and NON_FINITE
+ * Returns OK, NULL_POINTER, MISALIGNED, NOT_STARTED, OUT_OF_ORDER, MISSING_ROWS (go on pushing, or split again), and NON_FINITE
  * (after the first pass; the extraction cannot go on).
  */
 phlora_status phlora_end_pass(struct phlora_extractor *extractor);
@@ -564,6 +573,48 @@ phlora_status phlora_finish(struct phlora_extractor *extractor,
                             size_t singular_values_len,
                             struct phlora_report *report,
                             size_t report_size);
+
+/**
+ * Splits the pass that is wanted into row ranges, each of which a thread of its own may feed, in the place of
+ * phlora_push. phlora_end_pass, when all threads are done, ends the split as well; until then every other call on
+ * the extraction is refused. The factors do not depend on which thread does what, not in a single bit.
+ *
+ * - `parts`, `parts_len`: set to the parts, in the order of their rows; room for PHLORA_MAX_PARTS.
+ * - `count`: set to their number, at most the option `parts`; a mode that takes all rows in sequence has 1.
+ *
+ * The thread that uses the extraction.
+ * Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, NOT_STARTED, OUTPUT_LENGTH, OUT_OF_ORDER (no pass is wanted, or
+ * it is split already).
+ */
+phlora_status phlora_split(struct phlora_extractor *extractor,
+                           struct phlora_part **parts,
+                           size_t parts_len,
+                           size_t *count);
+
+/**
+ * The rows of the matrix that belong to a part.
+ *
+ * - `first_row`, `row_count`: set to the range.
+ *
+ * The thread that uses the part. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, NOT_STARTED.
+ */
+phlora_status phlora_part_rows(struct phlora_part *part,
+                               size_t *first_row,
+                               size_t *row_count);
+
+/**
+ * The next rows of a part: as phlora_push. One thread at a time may use a part; different parts may be used at the
+ * same time.
+ *
+ * Returns what phlora_push returns; NOT_STARTED also after phlora_end_pass, which ends all parts.
+ */
+phlora_status phlora_part_push(struct phlora_part *part,
+                               const void *base,
+                               size_t base_bytes,
+                               uint32_t base_dtype,
+                               const void *tuned,
+                               size_t tuned_bytes,
+                               uint32_t tuned_dtype);
 
 /**
  * Decodes weights to float.

@@ -108,9 +108,8 @@ pub extern "C" fn phlora_start(
         let slot = guard.slot(extractor)?;
         let plan = state::plan(&options, rows, cols)?;
         state::memory_bytes(&plan)?;
-        let placed = guard.place(memory, memory_bytes, plan.scratch_len(), |scratch| {
-            Ok(State { extractor: Some(plan.start(scratch)?), shape: plan.shape(), rank: plan.rank() })
-        })?;
+        let placed =
+            guard.place(memory, memory_bytes, plan.scratch_len(), |scratch| State::new(&plan, scratch))?;
         slot.write(placed);
         Ok(())
     })
@@ -159,14 +158,22 @@ pub extern "C" fn phlora_push(
     })
 }
 
-/// Ends the pass, after every row was pushed.
+/// Ends the pass, after every row was pushed, and its parts if it was split.
 ///
 /// The thread that uses the extraction.
-/// Returns OK, NULL_POINTER, MISALIGNED, NOT_STARTED, OUT_OF_ORDER, MISSING_ROWS (go on pushing), and NON_FINITE
+/// Returns OK, NULL_POINTER, MISALIGNED, NOT_STARTED, OUT_OF_ORDER, MISSING_ROWS (go on pushing, or split again), and NON_FINITE
 /// (after the first pass; the extraction cannot go on).
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_end_pass(extractor: Out<State>) -> Status {
-    guarded(|guard| Ok(running(guard, extractor)?.end_pass()?))
+    guarded(|guard| {
+        #[cfg(feature = "std")]
+        let state = guard.resume_joined(extractor)?;
+        #[cfg(not(feature = "std"))]
+        let state = guard.resume(extractor)?;
+        #[cfg(feature = "std")]
+        state.parts.iter_mut().for_each(crate::guard::Slot::clear);
+        Ok(state.extractor.as_mut().ok_or(Status::OutOfOrder)?.end_pass()?)
+    })
 }
 
 /// Measurements of the difference so far, also after NON_FINITE. Where `sum_squares` is 0 after the first pass,

@@ -4,7 +4,7 @@
 //! * Inputs first, outputs last, a buffer before its length; outputs are written only on success.
 //! * The caller owns all memory: [`plan`] says how much, [`extract`] starts in it; nothing is freed.
 //! * Structs that may grow begin with their size or are followed by it; see [`sized`].
-//! * Every pointer goes through [`guard`], the one file with unsafe code; it refuses NULL, misalignment and
+//! * Every pointer goes through [`guard`], where all unsafe code is; it refuses NULL, misalignment and
 //!   overlap before anything is touched.
 #![cfg_attr(not(feature = "std"), no_std)]
 
@@ -20,6 +20,9 @@ mod options;
 mod plan;
 
 mod extract;
+
+#[cfg(feature = "std")]
+mod parts;
 
 mod convert;
 

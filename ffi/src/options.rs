@@ -41,7 +41,8 @@ pub struct Options {
     /// Most memory of the extraction in bytes; less memory means less depth, so less energy. 0, the default:
     /// no limit.
     pub max_memory: usize,
-    /// Row ranges of a pass. The factors depend on it in their last bits. 1 to 8, default 1.
+    /// Row ranges of a pass, for phlora_split. The factors depend on it in their last bits, so derive it from the
+    /// shape, never from the number of threads. 1 to PHLORA_MAX_PARTS, default 1.
     pub parts: usize,
     /// Multi-read: stop when another read is expected to add less than this share of the energy kept so far.
     /// Smaller reads more often. Default: that of the `phlora` command.

@@ -1,7 +1,11 @@
 //! The extraction in the caller's memory: the core's extractor, then its scratch.
 
+#[cfg(feature = "std")]
+use crate::guard::Slot;
 use crate::guard::head_bytes;
 use crate::options::{Mode, Options};
+#[cfg(feature = "std")]
+use crate::parts::{MAX_PARTS, PartState};
 use crate::status::Status;
 use phlora_core::{Extractor, Plan, Shape};
 
@@ -12,6 +16,22 @@ pub struct State {
     pub extractor: Option<Extractor<'static>>,
     pub shape: Shape,
     pub rank: usize,
+    /// The parts of a pass that is split.
+    #[cfg(feature = "std")]
+    pub parts: [Slot<PartState>; MAX_PARTS],
+}
+
+impl State {
+    /// A running extraction.
+    pub fn new(plan: &Plan, scratch: &'static mut [f32]) -> Result<Self, Status> {
+        Ok(Self {
+            extractor: Some(plan.start(scratch)?),
+            shape: plan.shape(),
+            rank: plan.rank(),
+            #[cfg(feature = "std")]
+            parts: [const { Slot::EMPTY }; MAX_PARTS],
+        })
+    }
 }
 
 /// The core's plan.

@@ -10,6 +10,9 @@
 #include "phlora.h"
 #include <stdio.h>
 #include <string.h>
+#ifdef PHLORA_TEST_FILES
+#include <pthread.h>
+#endif
 
 enum { ROWS = 6, COLS = 4, RANK = 2, PATTERN = 0xa5, MEMORY = 64 * 1024 };
 
@@ -33,6 +36,8 @@ struct outputs {
     phlora_file_report file_report;
     phlora_verification verification;
     phlora_contents contents;
+    phlora_part *parts[PHLORA_MAX_PARTS];
+    size_t count, first;
 #endif
 };
 static struct outputs out, before;
@@ -131,6 +136,14 @@ static void judge(phlora_status want, phlora_status got, const char *call, int l
         failures++;
     } else if (got != PHLORA_STATUS_OK && memcmp(&out, &before, sizeof out) != 0) {
         printf("line %d: refused, but an output is written: %s\n", line, call);
+        failures++;
+    }
+}
+
+static void expect(int holds, const char *what) {
+    rows++;
+    if (!holds) {
+        printf("not so: %s\n", what);
         failures++;
     }
 }
@@ -325,6 +338,102 @@ static void core_rows(void) {
 #ifdef PHLORA_TEST_FILES
 static const char *arg_base, *arg_tuned, *arg_directory;
 static phlora_file_options file_options;
+
+static void several(void) {
+    options.mode = PHLORA_MODE_MULTI_READ;
+    options.parts = 2;
+    need(phlora_plan_init(&options, ROWS, COLS, &plan, sizeof plan));
+    start();
+}
+static void split(void) { several(); need(phlora_split(out.x, out.parts, PHLORA_MAX_PARTS, &out.count)); }
+static void joined(void) {
+    split();
+    if (phlora_end_pass(out.x) != PHLORA_STATUS_MISSING_ROWS) printf("preparation: rows appeared\n");
+}
+
+static void part_rows(void) {
+    ROW(OK, several, phlora_split(X, out.parts, PHLORA_MAX_PARTS, &out.count));
+    ROW(OK, joined, phlora_split(X, out.parts, PHLORA_MAX_PARTS, &out.count));
+    ROW(OK, joined, phlora_push(X, SIDES));
+    ROW(NULL_POINTER, several, phlora_split(NULL, out.parts, PHLORA_MAX_PARTS, &out.count));
+    ROW(NULL_POINTER, several, phlora_split(X, NULL, PHLORA_MAX_PARTS, &out.count));
+    ROW(NULL_POINTER, several, phlora_split(X, out.parts, PHLORA_MAX_PARTS, NULL));
+    ROW(MISALIGNED, several, phlora_split(X, AT(phlora_part *, out.parts, 4), PHLORA_MAX_PARTS, &out.count));
+    ROW(MISALIGNED, several, phlora_split(X, out.parts, PHLORA_MAX_PARTS, AT(size_t, &out.count, 1)));
+    ROW(OVERLAP, several, phlora_split(X, out.parts, PHLORA_MAX_PARTS, AT(size_t, out.parts, 8)));
+    ROW(OVERLAP, several, phlora_split(X, AT(phlora_part *, memory, 64), PHLORA_MAX_PARTS, &out.count));
+    ROW(TOO_LARGE, several, phlora_split(X, out.parts, SIZE_MAX, &out.count));
+    ROW(OUTPUT_LENGTH, several, phlora_split(X, out.parts, PHLORA_MAX_PARTS - 1, &out.count));
+    ROW(OUTPUT_LENGTH, several, phlora_split(X, NULL, 0, &out.count));
+    ROW(OUT_OF_ORDER, split, phlora_split(X, out.parts, PHLORA_MAX_PARTS, &out.count));
+    ROW(OUT_OF_ORDER, ready, phlora_split(X, out.parts, PHLORA_MAX_PARTS, &out.count));
+    ROW(OUT_OF_ORDER, finished, phlora_split(X, out.parts, PHLORA_MAX_PARTS, &out.count));
+    ROW(OUT_OF_ORDER, failed, phlora_split(X, out.parts, PHLORA_MAX_PARTS, &out.count));
+    ROW(NOT_STARTED, unstarted, phlora_split(X, out.parts, PHLORA_MAX_PARTS, &out.count));
+    ROW(OUT_OF_ORDER, split, phlora_push(X, SIDES));
+    ROW(OUT_OF_ORDER, split, phlora_measure(X, &out.measurements, sizeof out.measurements));
+    ROW(OUT_OF_ORDER, split, phlora_finish(X, FINISH_BUFFERS, &out.report, sizeof out.report));
+    ROW(MISSING_ROWS, split, phlora_end_pass(X));
+    ROW(OK, split, phlora_part_rows(out.parts[1], &out.first, &out.count));
+    ROW(NULL_POINTER, split, phlora_part_rows(NULL, &out.first, &out.count));
+    ROW(NULL_POINTER, split, phlora_part_rows(out.parts[0], NULL, &out.count));
+    ROW(NULL_POINTER, split, phlora_part_rows(out.parts[0], &out.first, NULL));
+    ROW(MISALIGNED, split, phlora_part_rows(out.parts[0], AT(size_t, &out.first, 1), &out.count));
+    ROW(OVERLAP, split, phlora_part_rows(out.parts[0], &out.first, &out.first));
+    ROW(OVERLAP, split, phlora_part_rows(out.parts[0], AT(size_t, memory, 64), &out.count));
+    ROW(NOT_STARTED, joined, phlora_part_rows(out.parts[0], &out.first, &out.count));
+    ROW(OK, split, phlora_part_push(out.parts[1], SIDE(base[3]), SIDE(tuned[3])));
+    ROW(NULL_POINTER, split, phlora_part_push(NULL, SIDE(base[3]), SIDE(tuned[3])));
+    ROW(NULL_POINTER, split, phlora_part_push(out.parts[1], NULL, 16, PHLORA_DTYPE_F32, SIDE(tuned[3])));
+    ROW(NULL_POINTER, split, phlora_part_push(out.parts[1], SIDE(base[3]), NULL, 16, PHLORA_DTYPE_F32));
+    ROW(MISALIGNED, split, phlora_part_push(AT(phlora_part, out.parts[1], 8), SIDE(base[3]), SIDE(tuned[3])));
+    ROW(OVERLAP, split, phlora_part_push(out.parts[1], memory + 4096, 16, PHLORA_DTYPE_F32, SIDE(tuned[3])));
+    ROW(TOO_LARGE, split, phlora_part_push(out.parts[1], base, SIZE_MAX, PHLORA_DTYPE_F32, SIDE(tuned[3])));
+    ROW(UNKNOWN_VALUE, split, phlora_part_push(out.parts[1], base[3], 16, 9, SIDE(tuned[3])));
+    ROW(NOT_WHOLE_ROWS, split, phlora_part_push(out.parts[1], base[3], 15, PHLORA_DTYPE_F32, SIDE(tuned[3])));
+    ROW(TOO_MANY_ROWS, split, phlora_part_push(out.parts[1], SIDES));
+    ROW(NOT_STARTED, joined, phlora_part_push(out.parts[1], SIDE(base[3]), SIDE(tuned[3])));
+}
+
+static void *feed(void *part) {
+    size_t first, count;
+    if (need(phlora_part_rows(part, &first, &count))) return part;
+    for (size_t i = first; i < first + count; i++)
+        if (need(phlora_part_push(part, SIDE(base[i]), SIDE(tuned[i])))) return part;
+    return NULL;
+}
+
+/* Parts fed from threads give the bits that phlora_push gives. */
+static void parts_in_threads(void) {
+    static float a[RANK * COLS], b[ROWS * RANK];
+    fresh();
+    several();
+    while (phlora_wants_pass(out.x)) {
+        need(phlora_push(out.x, SIDES));
+        if (need(phlora_end_pass(out.x))) break;
+    }
+    need(phlora_finish(out.x, FINISH_BUFFERS, &out.report, sizeof out.report));
+    memcpy(a, out.a, sizeof a);
+    memcpy(b, out.b, sizeof b);
+    fresh();
+    several();
+    while (phlora_wants_pass(out.x)) {
+        pthread_t threads[PHLORA_MAX_PARTS];
+        void *failed_part;
+        need(phlora_split(out.x, out.parts, PHLORA_MAX_PARTS, &out.count));
+        expect(out.count == 2, "two parts");
+        for (size_t i = 0; i < out.count; i++)
+            expect(pthread_create(&threads[i], NULL, feed, out.parts[i]) == 0, "a thread starts");
+        for (size_t i = 0; i < out.count; i++) {
+            pthread_join(threads[i], &failed_part);
+            expect(failed_part == NULL, "a part takes its rows");
+        }
+        if (need(phlora_end_pass(out.x))) break;
+    }
+    need(phlora_finish(out.x, FINISH_BUFFERS, &out.report, sizeof out.report));
+    expect(memcmp(a, out.a, sizeof a) == 0 && memcmp(b, out.b, sizeof b) == 0, "threads give the same bits");
+}
+
 static char target[512], message[256];
 
 static void files(void) {
@@ -397,14 +506,6 @@ static void file_rows(void) {
 
 
 /* -- what the table cannot say ------------------------------------------------------------------------------- */
-static void expect(int holds, const char *what) {
-    rows++;
-    if (!holds) {
-        printf("not so: %s\n", what);
-        failures++;
-    }
-}
-
 /* Refused calls in between change nothing: the same bits come out as without them. */
 static void refused_calls_leave_the_state(void) {
     static struct outputs clean;
@@ -485,6 +586,8 @@ int main(int argc, char **argv) {
     newer_structs();
     what_the_state_says();
 #ifdef PHLORA_TEST_FILES
+    part_rows();
+    parts_in_threads();
     if (argc == 4) {
         arg_base = argv[1];
         arg_tuned = argv[2];

@@ -1,5 +1,5 @@
-//! The pointer guard: the one file with unsafe code. It turns what came over the C boundary into slices,
-//! values and states, or into a status.
+//! The pointer guard: all unsafe code of this crate. It turns what came over the C boundary into slices and values
+//! (here) and states ([`placed`]), or into a status.
 //!
 //! [`In`] and [`Out`] have private fields: only a C caller can bring one, itself or in a struct, under the contract
 //! of the header (a pointer is NULL, or to as many bytes as the call says, which nobody else uses while the call
@@ -8,6 +8,8 @@
 
 #[cfg(feature = "std")]
 use crate::files;
+mod placed;
+
 use crate::sized::SizedStruct;
 use crate::status::Status;
 use crate::{extract, options, plan, svd};
@@ -17,6 +19,9 @@ use core::ffi::{CStr, c_char};
 use core::marker::PhantomData;
 use core::mem::{MaybeUninit, align_of, size_of};
 use core::ptr;
+#[cfg(feature = "std")]
+pub use placed::Slot;
+pub use placed::{StatePointer, head_bytes};
 
 /// A pointer that the callee reads through.
 #[repr(transparent)]
@@ -84,33 +89,6 @@ unsafe impl Plain for files::Verification {}
 #[cfg(feature = "std")]
 unsafe impl Plain for files::Contents {}
 
-/// Alignment of the memory of an extraction in bytes: a cache line.
-pub const ALIGNMENT: usize = 64;
-
-/// What stands at the beginning of a state's memory.
-#[repr(C)]
-struct Head {
-    /// [`MARK`] xor the address while the state may be used; 0 while a call is working on it.
-    mark: usize,
-    /// Bytes of the whole memory.
-    bytes: usize,
-}
-
-/// A state at the beginning of its memory.
-#[repr(C)]
-struct Placed<T> {
-    head: Head,
-    value: T,
-}
-
-/// A number that memory holds by chance once in 2³² or 2⁶⁴ times.
-const MARK: usize = 0x70_68_6c_6f_72_61_31_a5_u64 as usize;
-
-/// Bytes in front of the scratch of a state `T`.
-pub const fn head_bytes<T>() -> usize {
-    size_of::<Placed<T>>().next_multiple_of(ALIGNMENT)
-}
-
 /// Ranges that a call touches at most.
 const MOST: usize = 12;
 
@@ -120,20 +98,21 @@ pub struct Guard<'c> {
     claims: [(usize, usize, bool); MOST],
     claimed: usize,
     /// The state in work.
-    resumed: *mut Head,
+    resumed: placed::Resumed,
     call: PhantomData<fn(&'c ()) -> &'c ()>,
 }
 
 /// Runs a call: no panic leaves it, and a state that it worked on stays unusable when one tried to.
 pub fn guarded(call: impl for<'c> FnOnce(&mut Guard<'c>) -> Result<(), Status>) -> Status {
     let run = move || {
-        let mut guard =
-            Guard { claims: [(0, 0, false); MOST], claimed: 0, resumed: ptr::null_mut(), call: PhantomData };
+        let mut guard = Guard {
+            claims: [(0, 0, false); MOST],
+            claimed: 0,
+            resumed: placed::Resumed::NONE,
+            call: PhantomData,
+        };
         let result = call(&mut guard);
-        if !guard.resumed.is_null() {
-            // SAFETY: `resume` has checked this pointer, and the call's references end with it.
-            unsafe { (*guard.resumed).mark = MARK ^ guard.resumed.addr() };
-        }
+        guard.give_back();
         result.err().unwrap_or(Status::Ok)
     };
     #[cfg(feature = "std")]
@@ -252,84 +231,7 @@ impl<'c> Guard<'c> {
         }
         Ok(SizedSlot { bytes, holds: PhantomData })
     }
-
-    /// Puts a state at the beginning of `memory`; `build` makes it from the rest, which it may keep.
-    ///
-    /// # Errors
-    /// [`Status::MemoryTooSmall`] below [`head_bytes`] plus 4 bytes for each of `scratch` elements.
-    pub fn place<T>(
-        &mut self,
-        memory: Out<c_void>,
-        bytes: usize,
-        scratch: usize,
-        build: impl FnOnce(&'static mut [f32]) -> Result<T, Status>,
-    ) -> Result<StatePointer<T>, Status> {
-        let needed = scratch.checked_mul(4).and_then(|len| len.checked_add(head_bytes::<T>()));
-        let needed = needed.ok_or(Status::TooLarge)?;
-        if memory.0.is_null() {
-            return Err(Status::NullPointer);
-        }
-        if bytes < needed {
-            return Err(Status::MemoryTooSmall);
-        }
-        self.claim(memory.0.cast::<u8>(), bytes, ALIGNMENT, true)?;
-        const { assert!(align_of::<Placed<T>>() <= ALIGNMENT) };
-        let placed = memory.0.cast::<Placed<T>>();
-        // SAFETY: the claim covers `needed` bytes: the head, then `scratch` elements, aligned to 64 bytes both.
-        // The state keeps the slice for as long as it is used, which the contract makes the caller's promise;
-        // the two ranges do not overlap. `f32` holds any bytes.
-        unsafe {
-            let scratch =
-                core::slice::from_raw_parts_mut(memory.0.byte_add(head_bytes::<T>()).cast::<f32>(), scratch);
-            let value = build(scratch)?;
-            let head = Head { mark: MARK ^ placed.addr(), bytes: needed };
-            placed.write(Placed { head, value });
-        }
-        Ok(StatePointer(placed.cast()))
-    }
-
-    /// A state that [`place`](Self::place) has put there, for this call alone.
-    pub fn resume<T>(&mut self, state: Out<T>) -> Result<&'c mut T, Status> {
-        let head = check_state(state.0)?;
-        // SAFETY: `check_state` has found the head of a state there.
-        let bytes = unsafe { (*head).bytes };
-        self.claim(head.cast::<u8>(), bytes, ALIGNMENT, true)?;
-        self.resumed = head;
-        // SAFETY: the mark says that a `T` was placed here and has not moved; nobody else holds a reference:
-        // the mark is taken away until `guarded` gives it back.
-        unsafe {
-            (*head).mark = 0;
-            Ok(&mut (*head.cast::<Placed<T>>()).value)
-        }
-    }
-
-    /// The same, to look at.
-    pub fn look<T>(&mut self, state: In<T>) -> Result<&'c T, Status> {
-        let head = check_state(state.0.cast_mut())?;
-        self.claim(head, 1, ALIGNMENT, false)?;
-        // SAFETY: as in `resume`; only shared references are made.
-        unsafe { Ok(&(*head.cast::<Placed<T>>()).value) }
-    }
 }
-
-/// Whether a state was placed at `state` and no call is working on it.
-fn check_state<T>(state: *mut T) -> Result<*mut Head, Status> {
-    if state.is_null() {
-        return Err(Status::NullPointer);
-    }
-    if !state.addr().is_multiple_of(ALIGNMENT) {
-        return Err(Status::Misaligned);
-    }
-    let head = state.cast::<Head>();
-    // SAFETY: aligned, not NULL; that memory is there is the caller's side of the contract.
-    let mark = unsafe { (*head).mark };
-    if mark == MARK ^ head.addr() { Ok(head) } else { Err(Status::NotStarted) }
-}
-
-/// The address of a placed state, for the caller to keep.
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-pub struct StatePointer<T>(*mut T);
 
 /// Where a struct of some version is written.
 pub struct SizedSlot<'c, T> {
