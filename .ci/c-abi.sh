@@ -29,6 +29,10 @@ abidiff ffi/abi/phlora.abi "$work/phlora.abi" || {
 
 cp -r examples "$work/examples"
 cp tests/c/arguments.c "$work"
+# The program that ffi/README.md shows, and what it says that it prints.
+block() { awk -v kind="$1" '/^```/ { inside = ($0 == "```" kind); next } inside' ffi/README.md; }
+block c >"$work/extract.c"
+block text >"$work/expected"
 cd "$work"
 strict="-Wall -Wextra -Wpedantic -Werror"
 gcc -std=c99 $strict examples/c/files.c -o files $(pkg-config --cflags --libs phlora)
@@ -36,6 +40,8 @@ gcc -std=c11 $strict examples/c/static.c -o static $(pkg-config --cflags phlora)
   phlora/lib/libphlora.a $(pkg-config --libs --static phlora | sed 's/-lphlora//')
 g++ -std=c++17 $strict -Wconversion examples/cpp/runtime.cpp -o runtime $(pkg-config --cflags --libs phlora)
 gcc -std=c11 $strict -DPHLORA_TEST_FILES arguments.c -o arguments $(pkg-config --cflags --libs phlora)
+gcc -std=c99 $strict extract.c -o extract $(pkg-config --cflags --libs phlora)
+./extract "$pair/base" "$pair/tuned" adapter-readme | diff expected -
 ./static
 ./runtime
 ./files "$pair/base" "$pair/tuned" adapter 16
@@ -50,7 +56,7 @@ cmake --build build >>cmake.log || { cat cmake.log; exit 1; }
 
 cd - >/dev/null
 cargo run --locked --release --quiet -p phlora-cli -- extract "$pair/base" "$pair/tuned" -o "$work/command" --rank 16 --quiet
-for adapter in adapter adapter-cmake; do
+for adapter in adapter adapter-cmake adapter-readme; do
   diff -r "$work/command" "$work/$adapter"
 done
 echo "C and the command write the same bytes"
