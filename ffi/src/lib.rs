@@ -2,9 +2,9 @@
 //! beside it is the short way in.
 //!
 //! * Inputs first, outputs last, a buffer before its length; outputs are written only on success.
-//! * The caller owns all memory: [`plan`] says how much, [`extract`] starts in it; nothing is freed.
-//! * Structs that may grow begin with their size or are followed by it; see [`sized`].
-//! * Every pointer goes through [`guard`], where all unsafe code is; it refuses NULL, misalignment and
+//! * The caller owns all memory: `plan` says how much, `extract` starts in it; nothing is freed.
+//! * Structs that may grow begin with their size or are followed by it; see `sized`.
+//! * Every pointer goes through `guard`, where all unsafe code is; it refuses NULL, misalignment and
 //!   overlap before anything is touched.
 #![cfg_attr(not(feature = "std"), no_std)]
 
