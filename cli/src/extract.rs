@@ -14,7 +14,7 @@ use std::process::ExitCode;
 /// Names at most this many modules that did not converge.
 const NAMED: usize = 5;
 
-/// Share of ‖Δ‖² that rounding may take in silence: as much as the default tolerance leaves.
+/// Share of ‖Δ‖² that rounding may take in silence: half of what the default tolerance leaves.
 const COARSE: f64 = 5e-4;
 
 pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
