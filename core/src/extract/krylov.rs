@@ -10,6 +10,7 @@
 use super::{
     Report,
     factors::{Outputs, Space},
+    outlook::{History, Outlook},
     pass::{BlockPart, Progress, Strip, Work, deal, strip_len},
     plan::{MAX_PARTS, Plan, strip_scratch},
 };
@@ -57,15 +58,6 @@ pub fn scratch(plan: &Plan) -> Scratch {
         .and(size.count().map_or(Scratch::OVERFLOW, |size| Scratch::matrix(size, size)).times(2))
 }
 
-/// What the captured energy says about going on.
-#[derive(Debug, Clone, Copy)]
-struct Outlook {
-    /// Share of the captured energy that further blocks are expected to add.
-    remaining: f64,
-    /// The same after one more block.
-    after_next: f64,
-}
-
 /// The state of a multi-read extraction.
 #[derive(Debug)]
 pub struct Krylov<'s, const W: usize> {
@@ -100,10 +92,7 @@ pub struct Krylov<'s, const W: usize> {
     delta: Delta,
     scale: Option<f32>,
     reads: u32,
-    kept: f64,
-    gain: f64,
-    /// Reads until a fresh block has shown what it gains.
-    fresh: u32,
+    history: History,
     /// Blocks of which the eigenvectors are known, how many there are, and the sweeps they took.
     decomposed: usize,
     found: usize,
@@ -143,9 +132,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             delta: Delta::default(),
             scale: None,
             reads: 0,
-            kept: 0.0,
-            gain: 0.0,
-            fresh: 1,
+            history: History::new(),
             decomposed: 0,
             found: 0,
             sweeps: 0,
@@ -307,7 +294,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             if orthonormalize::<W>(self.kernel, cols, basis, next) < NOTHING_NEW {
                 return self.conclude(true);
             }
-            self.fresh = 2;
+            self.history.suspend();
         }
         self.prepare_pass();
         Ok(())
@@ -317,22 +304,13 @@ impl<'s, const W: usize> Krylov<'s, W> {
     fn estimate(&mut self) -> Result<Outlook, Error> {
         let size = self.blocks * W;
         if size < self.rank {
-            return Ok(Outlook { remaining: f64::INFINITY, after_next: f64::INFINITY });
+            return Ok(Outlook::UNKNOWN);
         }
         self.decompose()?;
         let kept =
             self.sigma[..self.rank.min(size)].iter().map(|&s| f64::from(s) * f64::from(s)).sum::<f64>();
-        let (gain, before) = (kept - self.kept, self.gain);
-        let fresh = self.fresh > 0;
-        self.fresh = self.fresh.saturating_sub(1);
-        (self.kept, self.gain) = (kept, if fresh { 0.0 } else { gain });
         let scale = f64::from(self.scale.unwrap_or(1.0));
-        let total = self.delta.sum_squares * scale * scale;
-        // No rank keeps more than everything.
-        let bound = (total - kept).max(0.0) / kept;
-        let ratio = if before > 0.0 { (gain / before).clamp(0.15, 0.95) } else { 0.5 };
-        let remaining = if fresh { f64::INFINITY } else { gain.max(0.0) * ratio / (1.0 - ratio) / kept };
-        Ok(Outlook { remaining: remaining.min(bound), after_next: (remaining * ratio).min(bound) })
+        Ok(self.history.look(kept, self.delta.sum_squares * scale * scale))
     }
 
     /// Eigenvectors of the Gram matrix, roughly; nothing where they are known.

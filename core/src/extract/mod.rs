@@ -10,6 +10,7 @@
 mod exact;
 mod factors;
 mod krylov;
+mod outlook;
 mod pass;
 mod plan;
 mod stream;

@@ -1,0 +1,55 @@
+//! When to stop reading: what the gains of captured energy so far say about the gains to come.
+
+/// The ratio of two gains lies between these: early gains shrink faster than later ones, and one that hardly
+/// shrinks at all says nothing about the end.
+const RATIO: (f64, f64) = (0.15, 0.95);
+
+/// The ratio before two gains are known.
+const FIRST_RATIO: f64 = 0.5;
+
+/// What further reads are expected to bring, as shares of the energy captured so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Outlook {
+    /// What all further reads would add.
+    pub remaining: f64,
+    /// What would be left after the next one.
+    pub after_next: f64,
+}
+
+impl Outlook {
+    /// Before anything is known.
+    pub const UNKNOWN: Self = Self { remaining: f64::INFINITY, after_next: f64::INFINITY };
+}
+
+/// The captured energy from estimate to estimate.
+#[derive(Debug, Clone, Copy)]
+pub struct History {
+    kept: f64,
+    gain: f64,
+    /// Estimates whose gain says nothing yet.
+    suspended: u32,
+}
+
+impl History {
+    /// Nothing captured. The first estimate has no gain.
+    pub const fn new() -> Self {
+        Self { kept: 0.0, gain: 0.0, suspended: 1 }
+    }
+
+    /// A block of random directions follows: it gains little itself, the next one shows what it found.
+    pub fn suspend(&mut self) {
+        self.suspended = 2;
+    }
+
+    /// Takes the energy `kept` out of `total`. Gains shrink like a geometric series: after a gain g that is ρ
+    /// times the one before, g·ρ/(1 − ρ) is left. No rank keeps more than everything.
+    pub fn look(&mut self, kept: f64, total: f64) -> Outlook {
+        let (gain, before, silent) = (kept - self.kept, self.gain, self.suspended > 0);
+        self.suspended = self.suspended.saturating_sub(1);
+        (self.kept, self.gain) = (kept, if silent { 0.0 } else { gain });
+        let bound = (total - kept).max(0.0) / kept;
+        let ratio = if before > 0.0 { (gain / before).clamp(RATIO.0, RATIO.1) } else { FIRST_RATIO };
+        let remaining = if silent { f64::INFINITY } else { gain.max(0.0) * ratio / (1.0 - ratio) / kept };
+        Outlook { remaining: remaining.min(bound), after_next: (remaining * ratio).min(bound) }
+    }
+}
