@@ -29,10 +29,10 @@ abidiff ffi/abi/phlora.abi "$work/phlora.abi" || {
 
 cp -r examples "$work/examples"
 cp tests/c/arguments.c "$work"
-# The program that ffi/README.md shows, and what it says that it prints.
-block() { awk -v kind="$1" '/^```/ { inside = ($0 == "```" kind); next } inside' ffi/README.md; }
+# The program that README.md shows, and what it says that it prints.
+block() { awk -v kind="$1" '/^```/ { inside = ($0 == "```" kind); next } inside' README.md; }
 block c >"$work/extract.c"
-block text >"$work/expected"
+block "text c" >"$work/expected"
 cd "$work"
 strict="-Wall -Wextra -Wpedantic -Werror"
 gcc -std=c99 $strict examples/c/files.c -o files $(pkg-config --cflags --libs phlora)
