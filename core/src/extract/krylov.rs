@@ -11,7 +11,7 @@ use super::{
     Report,
     factors::{Outputs, Space},
     outlook::{History, Outlook},
-    pass::{BlockPart, Progress, Strip, Work, deal, strip_len},
+    pass::{BlockPart, Progress, Strip, Work, deal, strip_len, unit_scale},
     plan::{MAX_PARTS, Plan, strip_scratch},
 };
 use crate::{
@@ -242,9 +242,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             return Ok(false);
         }
         if !SAFE.contains(&self.delta.max_abs) {
-            // Within f32 even for subnormal entries: the largest comes near 2⁻²⁰ at least.
-            let power = (-libm::ilogbf(self.delta.max_abs)).clamp(-126, 126);
-            self.scale = Some(libm::ldexpf(1.0, power));
+            self.scale = Some(unit_scale(self.delta.max_abs));
             self.prepare_pass();
             return Ok(false);
         }

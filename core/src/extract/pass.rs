@@ -26,6 +26,12 @@ pub const fn strip_len(cols: usize) -> Option<usize> {
     }
 }
 
+/// The power of two that brings `largest`, which is above 0, near to 1; for a subnormal one as near as the
+/// range of f32 allows, to 2⁻²³ at least.
+pub fn unit_scale(largest: f32) -> f32 {
+    libm::ldexpf(1.0, (-libm::ilogbf(largest)).clamp(-126, 126))
+}
+
 /// Which products a read computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {

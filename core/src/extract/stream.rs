@@ -189,7 +189,7 @@ impl<'s> Stream<'s> {
     fn adjust_scale(&mut self) {
         let (largest, before) = (self.delta.max_abs, self.scale.unwrap_or(1.0));
         if largest > 0.0 && !SAFE.contains(&(largest * before)) {
-            let scale = libm::ldexpf(1.0, (-libm::ilogbf(largest)).clamp(-126, 126));
+            let scale = pass::unit_scale(largest);
             // In two steps, as the quotient may leave the range of f32 where the products do not.
             self.right.iter_mut().for_each(|x| *x = *x / before * scale);
             self.scale = Some(scale);
@@ -225,7 +225,6 @@ impl<'s> Stream<'s> {
 
     fn close_pass(&mut self) -> Result<(), Error> {
         self.reads += 1;
-        self.done = 0;
         if self.reads == 2 {
             self.finished = true;
             return self.decompose_products();
@@ -233,7 +232,7 @@ impl<'s> Stream<'s> {
         if let Some(row) = self.delta.first_non_finite_row {
             return Err(Error::NonFinite { row });
         }
-        self.done = self.shape.rows;
+        // What still waits; the rows that it belongs to are counted back from the last one.
         self.merge()?;
         self.done = 0;
         if self.delta.max_abs == 0.0 || self.reads_allowed == 1 {
