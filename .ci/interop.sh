@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
-# Extracts adapters with the release binary and hands them to the real PEFT (tests/interop).
+# Extracts adapters with the release binary and hands them to the real PEFT and the real llama.cpp (tests/interop).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cargo build --locked --release -p phlora-cli
 # A new machine may have Python without the means to make an environment.
 python3 -c 'import ensurepip, venv' 2>/dev/null || bash .ci/apt.sh python3 python3-venv
+command -v npm >/dev/null || bash .ci/apt.sh nodejs npm
+command -v git >/dev/null || bash .ci/apt.sh git
+command -v cc >/dev/null || bash .ci/apt.sh gcc libc6-dev
 python=$(bash tests/interop/setup.sh)
+PHLORA_LLAMA=$(bash tests/interop/llama_setup.sh)
+export PHLORA_LLAMA
 PHLORA_BIN="${CARGO_TARGET_DIR:-$PWD/target}/release/phlora" "$python" -m pytest -q tests/interop
