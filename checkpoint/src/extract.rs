@@ -1,6 +1,7 @@
 //! The extraction of a whole pair: plans first, then modules over threads, largest first.
 
 use crate::error::{Error, Result};
+use crate::lora::{Lora, LoraModule, Naming};
 use crate::model::Model;
 use crate::monitor::Monitor;
 use crate::options::ExtractOptions;
@@ -9,7 +10,6 @@ use crate::pairs::{Task, decide, targets};
 use crate::plans::{plans, read_bytes};
 use crate::pool::{Ticket, run};
 use crate::report::{LeftOut, Total};
-use phlora_core::Dtype;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
@@ -18,9 +18,10 @@ use std::time::Instant;
 pub struct Extraction {
     pub(crate) modules: Vec<Module>,
     pub(crate) left_out: Vec<LeftOut>,
-    pub(crate) dtype: Dtype,
     pub(crate) targets: Vec<String>,
     pub(crate) base_name: String,
+    /// `model_type` of the base.
+    pub(crate) architecture: Option<String>,
     pub(crate) causal: bool,
     pub(crate) started: Instant,
     pub(crate) bytes_in: u64,
@@ -85,7 +86,7 @@ pub fn extract(
     let (mut modules, mut left_out) = (Vec::new(), pairing.one_sided);
     for outcome in outcomes {
         match outcome {
-            Outcome::Module(module) => modules.push(module),
+            Outcome::Module(module) => modules.push(*module),
             Outcome::LeftOut(tensor) => left_out.push(tensor),
         }
     }
@@ -100,9 +101,9 @@ pub fn extract(
     Ok(Extraction {
         modules,
         left_out,
-        dtype: options.dtype,
         targets,
         base_name: config.name_or_path.clone().unwrap_or_else(|| base.path().display().to_string()),
+        architecture: config.model_type.clone(),
         causal: config.is_causal(),
         started,
         bytes_in: monitor.done(),
@@ -112,7 +113,28 @@ pub fn extract(
 impl Extraction {
     /// The adapter's rank: the largest of its modules' ranks, to which the others are padded with zeros.
     pub fn rank(&self) -> usize {
-        self.modules.iter().map(|module| module.factors.rank).max().unwrap_or(0)
+        self.modules.iter().map(|module| module.factors.rank()).max().unwrap_or(0)
+    }
+
+    /// The adapter, each module at its own rank.
+    pub fn lora(&self) -> Lora<'_> {
+        let modules = self.modules.iter().map(|module| LoraModule {
+            name: module.report.name.as_str().into(),
+            a: module.factors.a.view(),
+            b: module.factors.b.view(),
+            scale: 1.0,
+            experts: None,
+            embedding: false,
+        });
+        Lora {
+            modules: modules.collect(),
+            naming: Naming::HuggingFace,
+            base_name: Some(self.base_name.clone()),
+            architecture: self.architecture.clone(),
+            task: self.causal.then(|| "CAUSAL_LM".to_owned()),
+            targets: Some(self.targets.clone()),
+            fan_in_fan_out: self.modules.iter().any(|module| module.transposed),
+        }
     }
 
     /// Sums over the modules.

@@ -2,9 +2,9 @@
 
 use crate::config::{Config, read_json};
 use crate::error::{Error, Result};
+use crate::lora::Adapter;
 use crate::model::{Model, Tensor};
 use crate::names::{Kind, kind_of, suffix_of};
-use crate::peft::Adapter;
 use crate::report::Report;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -51,9 +51,9 @@ pub struct ModelFacts {
 pub struct AdapterFacts {
     /// What its configuration names as base.
     pub base_name: Option<String>,
-    /// `r` of the configuration.
+    /// Largest rank of a module.
     pub rank: usize,
-    /// `lora_alpha` of the configuration.
+    /// The alpha that it states for all modules.
     pub alpha: f64,
     /// Smallest and largest scale over the modules.
     pub scales: (f64, f64),
@@ -98,41 +98,51 @@ fn model_facts(model: &Model) -> ModelFacts {
         kinds: BTreeMap::new(),
     };
     for (name, tensor) in model.tensors() {
-        facts.total.add(tensor);
-        facts.dtypes.entry(tensor.dtype_name().to_owned()).or_default().add(tensor);
-        facts.kinds.entry(kind_of(name, tensor.shape())).or_default().add(tensor);
+        let count = Count::of(tensor);
+        facts.total.add(count);
+        facts.dtypes.entry(tensor.dtype_name().to_owned()).or_default().add(count);
+        facts.kinds.entry(kind_of(name, tensor.shape())).or_default().add(count);
     }
     facts
 }
 
 fn adapter_facts(adapter: &Adapter) -> Result<AdapterFacts> {
-    let modules = adapter.modules()?;
+    let lora = adapter.lora()?;
     let mut facts = AdapterFacts {
-        base_name: adapter.config.base_name.clone(),
-        rank: adapter.config.rank,
-        alpha: adapter.config.alpha,
+        base_name: lora.base_name.clone(),
+        rank: lora.rank(),
+        alpha: adapter.alpha(),
         scales: (f64::INFINITY, f64::NEG_INFINITY),
-        modules: modules.len(),
+        modules: lora.modules.len(),
         total: Count::default(),
         dtypes: BTreeMap::new(),
         suffixes: BTreeMap::new(),
     };
-    for module in &modules {
+    for module in &lora.modules {
         facts.scales = (facts.scales.0.min(module.scale), facts.scales.1.max(module.scale));
-        for factor in [module.a, module.b] {
-            facts.total.add(factor);
-            facts.dtypes.entry(factor.dtype_name().to_owned()).or_default().add(factor);
-            facts.suffixes.entry(suffix_of(module.name).to_owned()).or_default().add(factor);
+        for factor in [&module.a, &module.b] {
+            let count = Count {
+                tensors: 1,
+                parameters: factor.entries() as u64,
+                bytes: factor.encoded_len().unwrap_or(0) as u64,
+            };
+            facts.total.add(count);
+            facts.dtypes.entry(factor.dtype().name().to_owned()).or_default().add(count);
+            facts.suffixes.entry(suffix_of(&module.name).to_owned()).or_default().add(count);
         }
     }
     Ok(facts)
 }
 
 impl Count {
-    fn add(&mut self, tensor: Tensor<'_>) {
-        self.tensors += 1;
+    fn of(tensor: Tensor<'_>) -> Self {
+        Self { tensors: 1, parameters: tensor.len() as u64, bytes: tensor.bytes().len() as u64 }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.tensors += other.tensors;
         // A dtype that nobody knows may come with any shape.
-        self.parameters = self.parameters.saturating_add(tensor.len() as u64);
-        self.bytes += tensor.bytes().len() as u64;
+        self.parameters = self.parameters.saturating_add(other.parameters);
+        self.bytes += other.bytes;
     }
 }

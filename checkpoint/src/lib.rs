@@ -18,15 +18,14 @@
 //! ```
 #![deny(unsafe_code)]
 
-mod adapter;
-mod adapter_config;
+mod arch;
 mod config;
 mod error;
 mod extract;
-mod factors;
 mod header;
 mod inspect;
 mod locate;
+mod lora;
 mod mapped;
 mod measure;
 mod model;
@@ -37,7 +36,6 @@ mod outcome;
 mod output;
 mod pairs;
 mod pass;
-mod peft;
 mod plans;
 mod pool;
 mod report;
@@ -45,16 +43,17 @@ mod residual;
 mod staging;
 mod verify;
 
+pub use arch::RowPermutation;
 pub use config::Config;
 pub use error::{Error, Result};
 pub use extract::{Extraction, extract};
 pub use inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
+pub use lora::{Adapter, Factor, Lora, LoraModule, Naming};
 pub use model::{Model, Tensor};
 pub use monitor::Monitor;
 pub use names::{Kind, kind_of, module_of, suffix_of};
 pub use options::{ExtractOptions, Filter, available_threads};
 pub use output::{Output, save};
-pub use peft::Adapter;
 pub use phlora_core::{Dtype, Mode};
 pub use report::{LeftOut, ModuleReport, REPORT_VERSION, Report, Total};
 pub use verify::{Verification, VerifiedModule, verify};

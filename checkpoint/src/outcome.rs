@@ -1,7 +1,7 @@
 //! What becomes of one pair: factors, or a place among what is left out.
 
 use crate::error::{Error, Result};
-use crate::factors::Factors;
+use crate::lora::Factors;
 use crate::measure::{difference, non_finite_error, same_bytes};
 use crate::options::ExtractOptions;
 use crate::pairs::Pair;
@@ -20,7 +20,7 @@ pub(crate) struct Module {
 
 /// What became of one pair.
 pub(crate) enum Outcome {
-    Module(Module),
+    Module(Box<Module>),
     LeftOut(LeftOut),
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn extract_pair(
         other => other,
     })?;
     let (rows, cols) = (sides.rows, sides.cols);
-    Ok(Outcome::Module(Module {
+    Ok(Outcome::Module(Box::new(Module {
         report: ModuleReport {
             name: pair.module().to_owned(),
             shape: if pair.transposed { [cols, rows] } else { [rows, cols] },
@@ -88,7 +88,7 @@ pub(crate) fn extract_pair(
         },
         transposed: pair.transposed,
         factors,
-    }))
+    })))
 }
 
 /// Measures a pair that is left out.

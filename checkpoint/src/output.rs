@@ -1,13 +1,11 @@
 //! Saves an extraction: the PEFT directory and, if wanted, the report, both complete before either appears.
 
-use crate::adapter;
-use crate::adapter_config;
 use crate::error::{Error, Result};
 use crate::extract::Extraction;
+use crate::lora::peft;
 use crate::monitor::Monitor;
 use crate::report::{REPORT_VERSION, Report};
-use crate::staging::{StagedDir, StagedFile, is_within, write_synced};
-use std::fs;
+use crate::staging::{StagedDir, StagedFile, is_within};
 use std::path::PathBuf;
 
 /// Where an extraction is saved.
@@ -49,21 +47,10 @@ impl Output {
 pub fn save(extraction: &Extraction, output: &Output, monitor: &Monitor) -> Result<Report> {
     monitor.begin_writing()?;
     let staged = StagedDir::create(&output.directory, output.force)?;
-    let (config, weights) =
-        (staged.path().join("adapter_config.json"), staged.path().join("adapter_model.safetensors"));
-    write_synced(&config, adapter_config::written(extraction).as_bytes())
-        .map_err(|e| Error::io(&config, "write", e))?;
-    monitor.check()?;
-    adapter::write(extraction, &weights)?;
-    // The safetensors crate makes a file that only its owner may read.
-    let permissions = fs::metadata(&config).map(|metadata| metadata.permissions());
-    permissions
-        .and_then(|permissions| fs::set_permissions(&weights, permissions))
-        .map_err(|e| Error::io(&weights, "write", e))?;
+    let bytes_out = peft::write(&extraction.lora().padded(), staged.path())?;
     monitor.check()?;
 
-    let length = |path: &PathBuf| fs::metadata(path).map_or(0, |m| m.len());
-    let report = report(extraction, length(&config) + length(&weights));
+    let report = report(extraction, bytes_out);
     let file = match &output.report {
         Some(path) => {
             let mut json = serde_json::to_vec_pretty(&report).unwrap_or_default();

@@ -3,7 +3,6 @@
 use crate::error::Result;
 use crate::measure::decode;
 use crate::model::Tensor;
-use crate::peft::AdapterModule;
 use crate::pool::Ticket;
 
 /// Rows that share one pass over the right factor.
@@ -36,19 +35,19 @@ pub(crate) struct Residual {
 }
 
 impl Product {
-    /// Takes the decoded factors `a` [rank, in] and `b` [out, rank] of `module`.
+    /// Takes the decoded factors `a` [rank, in] and `b` [out, rank] of a module, and its rank
+    /// and scale.
     pub(crate) fn new(
         a: Vec<f32>,
         b: Vec<f32>,
         rows: usize,
         cols: usize,
-        module: &AdapterModule<'_>,
+        (rank, scale): (usize, f64),
         transposed: bool,
     ) -> Self {
-        let rank = module.rank;
         let (mut left, right) = if transposed { (transpose(&a, rows), transpose(&b, rank)) } else { (b, a) };
         for value in &mut left {
-            *value = (f64::from(*value) * module.scale) as f32;
+            *value = (f64::from(*value) * scale) as f32;
         }
         Self { left, right, rank, rows, cols }
     }

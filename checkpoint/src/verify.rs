@@ -1,11 +1,11 @@
 //! Measures what a written adapter really keeps of a difference, after rounding, from the files alone.
 
 use crate::error::Result;
-use crate::measure::{decode, difference, non_finite_error, same_bytes};
-use crate::model::{Model, Tensor};
+use crate::lora::{Adapter, LoraModule};
+use crate::measure::{difference, non_finite_error, same_bytes};
+use crate::model::Model;
 use crate::monitor::Monitor;
 use crate::pairs::{Pair, pairs};
-use crate::peft::{Adapter, AdapterModule};
 use crate::pool::{Ticket, run};
 use crate::residual::{Product, residual};
 use serde::Serialize;
@@ -67,7 +67,8 @@ pub fn verify(
 ) -> Result<Verification> {
     let (mut pairs, _) = pairs(base, tuned)?;
     let mut factors = BTreeMap::new();
-    for module in adapter.modules()? {
+    let lora = adapter.lora()?;
+    for module in &lora.modules {
         let weight = format!("{}.weight", module.name);
         // Pairs come sorted by name.
         let Ok(found) = pairs.binary_search_by(|pair| pair.name.cmp(&weight)) else {
@@ -75,7 +76,7 @@ pub fn verify(
             let problem = format!("the model {} has no tensor {weight}", side.path().display());
             return Err(module.a.error(problem));
         };
-        check_shapes(&pairs[found], &module)?;
+        check_shapes(&pairs[found], module)?;
         factors.insert(weight, module);
     }
     pairs.sort_by_key(|pair| (Reverse(pair.bytes()), pair.name));
@@ -107,9 +108,9 @@ pub fn verify(
         rest += found.rest;
         result.sum_squares += found.delta;
         result.modules.push(VerifiedModule {
-            name: module.name.to_owned(),
-            shape: [module.b.shape()[0], module.a.shape()[1]],
-            rank: module.rank,
+            name: module.name.clone().into_owned(),
+            shape: module.shape(),
+            rank: module.rank(),
             energy: energy(&found),
             delta_norm: found.delta.sqrt(),
             residual_norm: found.rest.sqrt(),
@@ -130,8 +131,11 @@ fn energy(measured: &Measured) -> f64 {
 }
 
 /// Both sides must be matrices of the shape that the factors have.
-fn check_shapes(pair: &Pair<'_>, module: &AdapterModule<'_>) -> Result<()> {
-    let (out, input) = (module.b.shape()[0], module.a.shape()[1]);
+fn check_shapes(pair: &Pair<'_>, module: &LoraModule<'_>) -> Result<()> {
+    if module.experts.is_some() {
+        return Err(module.a.error("stacked experts, which are not verified"));
+    }
+    let [out, input] = module.shape();
     let expected = if pair.transposed { [input, out] } else { [out, input] };
     for side in [pair.base, pair.tuned] {
         if side.shape() != expected {
@@ -148,10 +152,10 @@ fn check_shapes(pair: &Pair<'_>, module: &AdapterModule<'_>) -> Result<()> {
 }
 
 /// The difference and what the factors leave of it.
-fn measure(pair: &Pair<'_>, module: &AdapterModule<'_>, ticket: Ticket<'_>) -> Result<Measured> {
-    let (a, b) = (finite(module.a)?, finite(module.b)?);
+fn measure(pair: &Pair<'_>, module: &LoraModule<'_>, ticket: Ticket<'_>) -> Result<Measured> {
+    let (a, b) = (module.a.decoded()?, module.b.decoded()?);
     let (rows, cols) = pair.stored_shape();
-    let product = Product::new(a, b, rows, cols, module, pair.transposed);
+    let product = Product::new(a, b, rows, cols, (module.rank(), module.scale), pair.transposed);
     let found = residual(pair.base, pair.tuned, &product, ticket)?;
     if let Some(row) = found.non_finite_row {
         return Err(non_finite_error(pair.base, pair.tuned, row, cols));
@@ -174,20 +178,4 @@ fn outside(pair: &Pair<'_>, ticket: Ticket<'_>) -> Result<Measured> {
     let found = difference((pair.base, base), (pair.tuned, tuned), entries, ticket)?;
     let delta = if found.non_finite.is_none() { found.sum_squares } else { 0.0 };
     Ok(Measured { delta, rest: delta })
-}
-
-/// Decodes a factor, which must be finite.
-fn finite(tensor: Tensor<'_>) -> Result<Vec<f32>> {
-    let dtype = tensor.dtype().ok_or_else(|| tensor.error("its dtype is not read"))?;
-    let mut values = Vec::new();
-    values.try_reserve_exact(tensor.len()).map_err(|_| tensor.error("too large for the memory"))?;
-    values.resize(tensor.len(), 0.0);
-    decode(tensor, dtype, 0..tensor.len(), &mut values)?;
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(at) => {
-            let cols = tensor.shape().get(1).copied().unwrap_or(1).max(1);
-            Err(tensor.error(format!("NaN or infinity in row {}, column {}", at / cols, at % cols)))
-        }
-        None => Ok(values),
-    }
 }

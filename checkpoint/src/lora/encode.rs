@@ -1,0 +1,183 @@
+//! What an extraction found for one module, in the adapter's storage format.
+
+use super::factor::Factor;
+use crate::error::{Error, Result};
+use phlora_core::{Dtype, Rows};
+
+/// Entries encoded at once: a multiple of every block size.
+const CHUNK: usize = 1024;
+
+/// `lora_a` [rank, in] and `lora_b` [out, rank] of one module, encoded.
+#[derive(Debug, Clone)]
+pub(crate) struct Factors {
+    pub(crate) a: Factor<'static>,
+    pub(crate) b: Factor<'static>,
+    /// ‖B·A − B̂·Â‖² of the factors before and after they were encoded.
+    pub(crate) lost_squares: f64,
+}
+
+/// An f32 matrix [rows, cols] with any strides.
+#[derive(Debug, Clone, Copy)]
+struct Matrix<'v> {
+    values: &'v [f32],
+    shape: [usize; 2],
+    strides: [usize; 2],
+}
+
+/// Sums over one column of B or one row of A.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rounding {
+    /// Σx².
+    exact: f64,
+    /// Σx̂², x̂ being what is stored.
+    stored: f64,
+    /// Σ(x̂ − x)².
+    error: f64,
+    /// Σx(x̂ − x).
+    bias: f64,
+}
+
+impl Factors {
+    /// Encodes the factors `a` [rank, cols] and `b` [rows, rank] of a stored weight [rows, cols]. Where that
+    /// is [in, out], W = b·a is transposed: `lora_a` = bᵀ, `lora_b` = aᵀ.
+    pub(crate) fn encode(a: &[f32], b: &[f32], rank: usize, transposed: bool, dtype: Dtype) -> Result<Self> {
+        // max() passes over NaN, which no adapter may hold either.
+        if let Some(bad) = a.iter().chain(b).find(|v| !v.is_finite()) {
+            return Err(Error::Usage(format!("a factor came out as {bad}; please report this matrix")));
+        }
+        let (cols, rows) = (a.len() / rank.max(1), b.len() / rank.max(1));
+        let right = Matrix { values: a, shape: [rank, cols], strides: [cols, 1] };
+        let left = Matrix { values: b, shape: [rows, rank], strides: [rank, 1] };
+        let (a, b) = if transposed { (left.transposed(), right.transposed()) } else { (right, left) };
+        let (mut sums_a, mut sums_b) = (vec![Rounding::default(); rank], vec![Rounding::default(); rank]);
+        let a = a.encode(dtype, |row, _| row, &mut sums_a)?;
+        let b = b.encode(dtype, |_, col| col, &mut sums_b)?;
+        let lost_squares = sums_a.iter().zip(&sums_b).map(|(a, b)| lost_squares(a, b)).sum();
+        Ok(Self { a, b, lost_squares })
+    }
+
+    pub(crate) fn rank(&self) -> usize {
+        self.a.shape()[0]
+    }
+}
+
+impl Matrix<'_> {
+    fn transposed(self) -> Self {
+        let ([rows, cols], [down, right]) = (self.shape, self.strides);
+        Self { shape: [cols, rows], strides: [right, down], ..self }
+    }
+
+    /// Encodes it, and compares it with what is stored in sums over the entries that `group` numbers alike.
+    fn encode(
+        &self,
+        dtype: Dtype,
+        group: impl Fn(usize, usize) -> usize,
+        sums: &mut [Rounding],
+    ) -> Result<Factor<'static>> {
+        let [rows, cols] = self.shape;
+        let internal = |e: phlora_core::Error| Error::Usage(e.to_string());
+        let row_bytes = dtype.row_bytes(cols).ok_or_else(|| {
+            Error::Usage(format!("rows of {cols} entries do not fit into {}", dtype.name()))
+        })?;
+        let mut bytes = vec![0; rows * row_bytes];
+        let (mut values, mut stored) = ([0.0_f32; CHUNK], [0.0_f32; CHUNK]);
+        for (row, bytes) in bytes.chunks_exact_mut(row_bytes.max(1)).enumerate() {
+            let mut rest = bytes;
+            for start in (0..cols).step_by(CHUNK) {
+                let width = CHUNK.min(cols - start);
+                let (values, stored) = (&mut values[..width], &mut stored[..width]);
+                for (at, value) in values.iter_mut().enumerate() {
+                    *value = self.values[row * self.strides[0] + (start + at) * self.strides[1]];
+                }
+                let (chunk, after) = rest.split_at_mut(dtype.row_bytes(width).unwrap_or(rest.len()));
+                rest = after;
+                phlora_core::encode(values, dtype, chunk).map_err(internal)?;
+                phlora_core::decode(Rows::new(dtype, chunk), stored).map_err(internal)?;
+                for (at, (value, stored)) in values.iter().zip(&*stored).enumerate() {
+                    if !stored.is_finite() {
+                        let name = dtype.name().to_ascii_lowercase();
+                        let problem = format!(
+                            "a factor of {value:e} does not fit into {name}; use --dtype bf16 or f32"
+                        );
+                        return Err(Error::Usage(problem));
+                    }
+                    sums[group(row, start + at)].add(f64::from(*value), f64::from(*stored));
+                }
+            }
+        }
+        Factor::new(dtype, 1, self.shape, bytes)
+    }
+}
+
+impl Rounding {
+    fn add(&mut self, value: f64, stored: f64) {
+        let error = stored - value;
+        self.exact += value * value;
+        self.stored += stored * stored;
+        self.error += error * error;
+        self.bias += value * error;
+    }
+}
+
+/// ‖b·aᵀ − b̂·âᵀ‖² of one pair. Those of several pairs add up, since the pairs are orthogonal.
+fn lost_squares(a: &Rounding, b: &Rounding) -> f64 {
+    b.error * a.stored + b.exact * a.error + 2.0 * b.bias * (a.bias + a.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn floats(factor: &Factor<'_>) -> Vec<f32> {
+        factor.decoded().unwrap()
+    }
+
+    #[test]
+    fn transposes_a_conv1d() {
+        let (a, b) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [7.0, 8.0]); // rank 2, 1 row, 3 columns
+        let factors = Factors::encode(&a, &b, 2, true, Dtype::F32).unwrap();
+        assert_eq!((floats(&factors.a), factors.a.shape()), (vec![7.0, 8.0], [2, 1]));
+        assert_eq!((floats(&factors.b), factors.b.shape()), (vec![1.0, 4.0, 2.0, 5.0, 3.0, 6.0], [3, 2]));
+    }
+
+    #[test]
+    fn refuses_what_f16_cannot_hold() {
+        let large = [7e4];
+        assert!(Factors::encode(&large, &[1.0], 1, false, Dtype::F16).is_err());
+        assert!(Factors::encode(&large, &[1.0], 1, false, Dtype::Bf16).is_ok());
+    }
+
+    #[test]
+    fn refuses_factors_that_are_no_numbers() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            assert!(Factors::encode(&[1.0, bad], &[1.0], 1, false, Dtype::F32).is_err());
+            assert!(Factors::encode(&[1.0, 2.0], &[bad], 1, false, Dtype::F32).is_err());
+        }
+    }
+
+    #[test]
+    fn knows_what_rounding_loses() {
+        // One pair: ‖b·aᵀ − b̂·âᵀ‖² is exact. Halfway, tiny (all is lost in f16) and exact values.
+        for (scale, dtype) in [(1.0, Dtype::F16), (1e-9, Dtype::F16), (0.1, Dtype::Bf16), (1e-9, Dtype::F32)]
+        {
+            let a = [1.0003_f32, -0.7, 0.33].map(|v| v * scale);
+            let b = [0.9_f32, 0.123].map(|v| v * scale);
+            let factors = Factors::encode(&a, &b, 1, false, dtype).unwrap();
+            let (sa, sb) = (floats(&factors.a), floats(&factors.b));
+            let mut expected = 0.0;
+            for (b, sb) in b.iter().zip(&sb) {
+                for (a, sa) in a.iter().zip(&sa) {
+                    expected += (f64::from(*b) * f64::from(*a) - f64::from(*sb) * f64::from(*sa)).powi(2);
+                }
+            }
+            let found = factors.lost_squares;
+            assert!(
+                (found - expected).abs() <= 1e-6 * expected,
+                "{dtype:?} {scale:e}: {found:e} {expected:e}"
+            );
+            let flipped = Factors::encode(&a, &b, 1, true, dtype).unwrap();
+            assert_eq!(flipped.a.encoded().unwrap(), factors.b.encoded().unwrap());
+            assert_eq!(flipped.b.encoded().unwrap(), factors.a.encoded().unwrap());
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! A LoRA adapter in memory, whatever file it came from or goes to.
+//!
+//! A module's weight W [out, in] becomes W + scale·B·A, with `lora_a` A [rank, in] and `lora_b` B [out, rank], for
+//! every kind of module: what a format flips, transposes or stacks otherwise is turned where that format is read
+//! or written.
+
+mod adapter;
+mod encode;
+mod factor;
+pub(crate) mod peft;
+
+pub use adapter::Adapter;
+pub(crate) use encode::Factors;
+pub use factor::Factor;
+
+use crate::error::{Error, Result};
+use std::borrow::Cow;
+
+/// Whose names an adapter's modules have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Naming {
+    /// As in `model.layers.0.self_attn.q_proj`.
+    HuggingFace,
+    /// As in `blk.0.attn_q`, with the rows of some weights in another order.
+    Gguf,
+}
+
+/// A LoRA adapter: factors by module, and what its base is.
+#[derive(Debug, Clone)]
+pub struct Lora<'a> {
+    /// Its modules.
+    pub modules: Vec<LoraModule<'a>>,
+    /// Whose names they have.
+    pub naming: Naming,
+    /// Name or path of the base model.
+    pub base_name: Option<String>,
+    /// `model_type` of the base, or `general.architecture` where the naming is GGUF's.
+    pub architecture: Option<String>,
+    /// PEFT's `task_type`, e.g. `CAUSAL_LM`.
+    pub task: Option<String>,
+    /// PEFT's `target_modules`; `None`: the full path of each module.
+    pub targets: Option<Vec<String>>,
+    /// Whether the base stores the weights of its linear modules [in, out], PEFT's `fan_in_fan_out`.
+    pub fan_in_fan_out: bool,
+}
+
+/// The factors of one module.
+#[derive(Debug, Clone)]
+pub struct LoraModule<'a> {
+    /// Path of the module: the name of its weight without `.weight`.
+    pub name: Cow<'a, str>,
+    /// `lora_a` [rank, in], one after another where experts are stacked.
+    pub a: Factor<'a>,
+    /// `lora_b` [out, rank], likewise.
+    pub b: Factor<'a>,
+    /// What B·A is multiplied by.
+    pub scale: f64,
+    /// Number of experts whose weights the base stacks in one tensor.
+    pub experts: Option<usize>,
+    /// Whether the weight is a lookup table [vocabulary, dim], which formats keep apart from linear modules.
+    pub embedding: bool,
+}
+
+impl LoraModule<'_> {
+    /// Columns of B and rows of A.
+    pub fn rank(&self) -> usize {
+        self.a.shape()[0]
+    }
+
+    /// [out, in] of the weight, or of each expert's.
+    pub fn shape(&self) -> [usize; 2] {
+        [self.b.shape()[0], self.a.shape()[1]]
+    }
+
+    /// Checks that A and B belong together.
+    pub(crate) fn check(&self) -> Result<()> {
+        let experts = self.experts.unwrap_or(1);
+        for factor in [&self.a, &self.b] {
+            if factor.matrices() != experts {
+                let problem = format!("it holds {} matrices, expected {experts}", factor.matrices());
+                return Err(factor.error(problem));
+            }
+        }
+        if self.rank() != self.b.shape()[1] {
+            let problem =
+                format!("its rank is {}, but that of its lora_a is {}", self.b.shape()[1], self.rank());
+            return Err(self.b.error(problem));
+        }
+        if self.rank() == 0 || !self.scale.is_finite() {
+            let problem = format!("rank {} and scale {} make no adapter", self.rank(), self.scale);
+            return Err(self.a.error(problem));
+        }
+        Ok(())
+    }
+}
+
+impl Lora<'_> {
+    /// The largest rank of its modules.
+    pub fn rank(&self) -> usize {
+        self.modules.iter().map(LoraModule::rank).max().unwrap_or(0)
+    }
+
+    /// The same adapter with every module of rank [`rank`](Self::rank), by zeros: what servers want that know one
+    /// rank only.
+    #[must_use]
+    pub fn padded(mut self) -> Self {
+        let rank = self.rank();
+        for module in &mut self.modules {
+            let [out, input] = module.shape();
+            module.a.resize([rank, input]);
+            module.b.resize([out, rank]);
+        }
+        self
+    }
+
+    /// Checks that every pair belongs together and that no module is named twice.
+    pub(crate) fn check(&self) -> Result<()> {
+        let mut names = std::collections::BTreeSet::new();
+        for module in &self.modules {
+            module.check()?;
+            if !names.insert(module.name.as_ref()) {
+                return Err(Error::Usage(format!("module {} is named twice", module.name)));
+            }
+        }
+        Ok(())
+    }
+}
