@@ -8,6 +8,11 @@ use core::fmt;
 pub enum Error {
     /// The rank asked for is 0.
     RankZero,
+    /// A rank above the one that was planned.
+    RankTooLarge {
+        /// The plan's rank.
+        most: usize,
+    },
     /// Rows × columns, or a buffer length that follows from them, does not fit into `usize`.
     TooLarge,
     /// The scratch buffer has fewer elements than the plan needs, or the limit is below the least possible.
@@ -51,6 +56,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RankZero => write!(f, "rank is 0, expected at least 1"),
+            Self::RankTooLarge { most } => write!(f, "the rank is above the planned one of {most}"),
             Self::TooLarge => write!(f, "the matrix is too large for this machine's address range"),
             Self::ScratchTooSmall { needed } => {
                 write!(f, "scratch is too small: {needed} f32 elements are needed")

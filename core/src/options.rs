@@ -1,5 +1,7 @@
 //! What the caller asks of an extraction.
 
+use crate::policy::Goal;
+
 /// Shape of a weight matrix, stored row after row (a linear layer has `rows` = out, `cols` = in).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
@@ -26,8 +28,11 @@ pub enum Mode {
 /// Options of an extraction; start from [`Options::default`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
-    /// Rank of the factors; at least 1, capped to min(rows, cols). Default 32.
+    /// Rank of the factors, or the largest that `goal` may choose; at least 1, capped to min(rows, cols).
+    /// Default 32.
     pub rank: usize,
+    /// How the rank follows from the singular values. Default [`Goal::Fixed`].
+    pub goal: Goal,
     /// How the factors are found. Default [`Mode::Auto`].
     pub mode: Mode,
     /// Multi-read: stop when another read is expected to add less than this share of the energy kept so
@@ -49,6 +54,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             rank: 32,
+            goal: Goal::Fixed,
             mode: Mode::Auto,
             tolerance: 1e-3,
             max_reads: 32,

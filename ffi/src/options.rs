@@ -88,6 +88,7 @@ impl Options {
     pub fn core(&self, head: usize) -> Result<phlora_core::Options, Status> {
         Ok(phlora_core::Options {
             rank: self.rank,
+            goal: phlora_core::Goal::Fixed,
             mode: mode(self.mode)?,
             tolerance: self.tolerance,
             max_reads: self.max_reads,

@@ -80,7 +80,7 @@ impl Pair {
             }
             extractor.end_pass()?;
         }
-        let rank = plan.rank();
+        let rank = extractor.rank();
         let mut a = vec![f32::NAN; rank * self.shape.cols];
         let mut b = vec![f32::NAN; self.shape.rows * rank];
         let mut singular_values = vec![f32::NAN; rank];

@@ -7,7 +7,7 @@ use super::{
     plan::Plan,
 };
 use crate::{
-    Delta, Error, Kernel, Rows, Shape,
+    Delta, Error, Goal, Kernel, Rows, Shape, Spectrum,
     jacobi::{Svd, Sweeps, jacobi_svd},
     scratch::{Buffer, Scratch},
 };
@@ -17,7 +17,9 @@ use crate::{
 pub struct Exact<'s> {
     kernel: Kernel,
     shape: Shape,
+    /// The largest rank, then the one chosen.
     rank: usize,
+    goal: Goal,
     /// Δ, or Δᵀ where that is the taller one, by columns; U after the decomposition.
     matrix: &'s mut [f32],
     /// V by columns.
@@ -49,6 +51,7 @@ impl<'s> Exact<'s> {
             kernel: plan.kernel,
             shape: plan.shape,
             rank: plan.rank,
+            goal: plan.goal,
             matrix: scratch.take(rows * cols),
             v: scratch.take(narrow * narrow),
             sigma: scratch.take(narrow),
@@ -83,6 +86,10 @@ impl<'s> Exact<'s> {
         self.delta
     }
 
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
     pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
         if !self.wants_pass() {
             return Err(Error::OutOfOrder);
@@ -115,37 +122,39 @@ impl<'s> Exact<'s> {
         }
         let tall = self.shape.rows.max(self.shape.cols);
         let v = Some(&mut *self.v);
-        self.svd = Some(jacobi_svd(self.kernel, tall, self.matrix, self.sigma, v, Sweeps::default())?);
+        let svd = jacobi_svd(self.kernel, tall, self.matrix, self.sigma, v, Sweeps::default())?;
+        let scale = f64::from(svd.scale);
+        let spectrum = Spectrum {
+            singular_values: self.sigma,
+            sum_squares: self.delta.sum_squares / (scale * scale),
+            shape: self.shape,
+        };
+        self.rank = self.goal.rank(&spectrum, self.rank);
+        self.svd = Some(svd);
         Ok(())
     }
 
     pub fn finish(self, outputs: &mut Outputs<'_>) -> Result<Report, Error> {
         let svd = self.svd.ok_or(Error::OutOfOrder)?;
-        outputs.check(self.shape, self.rank)?;
-        let Shape { rows, cols } = self.shape;
+        outputs.check(self.shape)?;
+        let (Shape { rows, cols }, rank) = (self.shape, outputs.rank);
         let (b, a) = if self.upright() { (&*self.matrix, &*self.v) } else { (&*self.v, &*self.matrix) };
         // Both hold one vector after another: `rows` elements each on the left, `cols` on the right.
         let mut kept = 0.0;
-        for j in 0..self.rank {
+        for j in 0..rank {
             let sigma = f64::from(self.sigma[j]) * f64::from(svd.scale);
             let root = libm::sqrt(sigma) as f32;
             outputs.singular_values[j] = sigma as f32;
             kept += sigma * sigma;
             for (i, &u) in b[j * rows..][..rows].iter().enumerate() {
-                outputs.b[i * self.rank + j] = u * root;
+                outputs.b[i * rank + j] = u * root;
             }
             for (a, &v) in outputs.a[j * cols..][..cols].iter_mut().zip(&a[j * cols..][..cols]) {
                 *a = v * root;
             }
         }
-        Ok(Report {
-            rank: self.rank,
-            delta: self.delta,
-            kept,
-            reads: 1,
-            converged: svd.converged,
-            sweeps: svd.sweeps,
-        })
+        outputs.fill_rest(self.sigma, f64::from(svd.scale));
+        Ok(Report { rank, delta: self.delta, kept, reads: 1, converged: svd.converged, sweeps: svd.sweeps })
     }
 }
 

@@ -8,22 +8,36 @@ pub struct Outputs<'o> {
     pub a: &'o mut [f32],
     /// lora_b, rows × rank.
     pub b: &'o mut [f32],
-    /// rank elements.
+    /// At least rank elements.
     pub singular_values: &'o mut [f32],
+    /// Rank of the factors.
+    pub rank: usize,
 }
 
 impl Outputs<'_> {
-    /// Checks the lengths for factors of `shape` and `rank`.
-    pub fn check(&self, shape: Shape, rank: usize) -> Result<(), Error> {
-        for (len, rows) in
-            [(self.a.len(), shape.cols), (self.b.len(), shape.rows), (self.singular_values.len(), 1)]
-        {
-            let expected = rows.checked_mul(rank).ok_or(Error::TooLarge)?;
+    /// Checks the lengths for factors of `shape`.
+    pub fn check(&self, shape: Shape) -> Result<(), Error> {
+        for (len, rows) in [(self.a.len(), shape.cols), (self.b.len(), shape.rows)] {
+            let expected = rows.checked_mul(self.rank).ok_or(Error::TooLarge)?;
             if len != expected {
                 return Err(Error::OutputLength { expected });
             }
         }
+        if self.singular_values.len() < self.rank {
+            return Err(Error::OutputLength { expected: self.rank });
+        }
         Ok(())
+    }
+
+    /// Fills the singular values beyond the rank with those `known` ones times `unscale`, as far as there are
+    /// any, then with zeros. They stay in descending order.
+    pub fn fill_rest(&mut self, known: &[f32], unscale: f64) {
+        let mut largest = self.rank.checked_sub(1).map_or(f32::INFINITY, |last| self.singular_values[last]);
+        for (i, value) in self.singular_values.iter_mut().enumerate().skip(self.rank) {
+            let known = known.get(i).map_or(0.0, |&sigma| (f64::from(sigma) * unscale) as f32);
+            largest = largest.min(known);
+            *value = largest;
+        }
     }
 
     /// Factors of the zero matrix.
@@ -45,7 +59,7 @@ impl Outputs<'_> {
         space: Space<'_>,
         unscale: f32,
     ) -> f64 {
-        let rank = self.singular_values.len();
+        let rank = self.rank;
         let Space { right, left, vectors, size, found, coefficients } = space;
         let mut kept = 0.0;
         for first in (0..rank).step_by(W) {
@@ -99,7 +113,7 @@ impl Outputs<'_> {
     ///
     /// Returns Σσ².
     pub fn write_pair<const W: usize>(&mut self, shape: Shape, u: &[f32], v: &[f32], unscale: f32) -> f64 {
-        let rank = self.singular_values.len();
+        let rank = self.rank;
         let column = |panels: &[f32], rows: usize, j: usize, i: usize| panels[(j / W * rows + i) * W + j % W];
         let mut kept = 0.0;
         for j in 0..rank {
@@ -125,7 +139,7 @@ impl Outputs<'_> {
     /// Brings the singular values, as measured, into descending order. Only values at rounding level, or
     /// as good as equal ones, are ever out of it.
     fn sort(&mut self, shape: Shape) {
-        let rank = self.singular_values.len();
+        let rank = self.rank;
         for first in 0..rank {
             let mut largest = first;
             for j in first + 1..rank {

@@ -10,12 +10,13 @@
 use super::{
     Report,
     factors::{Outputs, Space},
-    outlook::{History, Outlook},
+    outlook::History,
     pass::{BlockPart, Progress, Strip, Work, deal, strip_len, unit_scale},
     plan::{MAX_PARTS, Plan, strip_scratch},
+    watch::{Verdict, Watch},
 };
 use crate::{
-    Delta, Error, Kernel, Rows, Shape,
+    Delta, Error, Goal, Kernel, Rows, Shape, Spectrum,
     jacobi::Sweeps,
     orthonormal::orthonormalize,
     panels,
@@ -54,7 +55,7 @@ pub fn scratch(plan: &Plan) -> Scratch {
         .and(panel(cols))
         .times(plan.depth)
         .and(panel(cols).and(strip_scratch(cols)).times(plan.parts))
-        .and(size)
+        .and(size.times(2))
         .and(size.count().map_or(Scratch::OVERFLOW, |size| Scratch::matrix(size, size)).times(2))
 }
 
@@ -63,7 +64,9 @@ pub fn scratch(plan: &Plan) -> Scratch {
 pub struct Krylov<'s, const W: usize> {
     kernel: Kernel,
     shape: Shape,
+    /// The largest rank, then the one chosen.
     rank: usize,
+    goal: Goal,
     tolerance: f64,
     max_reads: u32,
     depth: usize,
@@ -80,6 +83,8 @@ pub struct Krylov<'s, const W: usize> {
     /// Eigenvectors of the Gram matrix, by columns.
     vectors: &'s mut [f32],
     sigma: &'s mut [f32],
+    /// The singular values of the estimate before.
+    earlier: &'s mut [f32],
     progress: [Progress; MAX_PARTS],
     /// Blocks of which Y is known.
     blocks: usize,
@@ -111,6 +116,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             kernel: plan.kernel,
             shape: plan.shape,
             rank: plan.rank,
+            goal: plan.goal,
             tolerance: plan.tolerance,
             max_reads: plan.max_reads,
             depth: plan.depth,
@@ -122,6 +128,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             gram: scratch.take(size * size),
             vectors: scratch.take(size * size),
             sigma: scratch.take(size),
+            earlier: scratch.take(size),
             progress: [Progress::default(); MAX_PARTS],
             blocks: 0,
             // A large basis costs as much to decompose as several reads.
@@ -139,6 +146,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             converged: None,
             failed: false,
         };
+        state.earlier.fill(0.0);
         let start = &mut state.q[..cols * W];
         start.iter_mut().enumerate().for_each(|(i, x)| *x = uniform(i as u64));
         orthonormalize::<W>(state.kernel, cols, &[], start);
@@ -155,6 +163,10 @@ impl<'s, const W: usize> Krylov<'s, W> {
 
     pub fn reads(&self) -> u32 {
         self.reads
+    }
+
+    pub fn rank(&self) -> usize {
+        self.rank
     }
 
     pub fn delta(&self) -> Delta {
@@ -262,12 +274,11 @@ impl<'s, const W: usize> Krylov<'s, W> {
         if self.work != Work::Backward {
             let full = self.blocks == self.depth;
             if full || self.blocks.is_multiple_of(self.stride) {
-                let outlook = self.estimate()?;
-                if outlook.remaining <= self.tolerance {
+                let verdict = self.estimate()?;
+                if verdict.enough {
                     return self.conclude(true);
                 }
-                let soon = outlook.after_next <= self.tolerance;
-                self.last = if soon { self.blocks + self.stride } else { self.depth };
+                self.last = if verdict.soon { self.blocks + self.stride } else { self.depth };
             }
             if full || reads_left == 0 || (self.work == Work::Forward && reads_left < 2) {
                 return self.conclude(self.blocks * W >= self.shape.rows.min(self.shape.cols) + W);
@@ -299,16 +310,32 @@ impl<'s, const W: usize> Krylov<'s, W> {
     }
 
     /// The energy captured so far, and how its gains shrink from block to block.
-    fn estimate(&mut self) -> Result<Outlook, Error> {
+    fn estimate(&mut self) -> Result<Verdict, Error> {
         let size = self.blocks * W;
-        if size < self.rank {
-            return Ok(Outlook::UNKNOWN);
+        if self.goal.is_fixed() && size < self.rank {
+            return Ok(Verdict { enough: false, soon: false });
         }
         self.decompose()?;
-        let kept =
-            self.sigma[..self.rank.min(size)].iter().map(|&s| f64::from(s) * f64::from(s)).sum::<f64>();
+        let all = self.spectrum(size);
+        let leading = self.spectrum(self.rank.min(size));
+        let watch = Watch::new(self.goal, &leading, all.kept(size), self.rank, self.tolerance);
+        let earlier = Spectrum { singular_values: self.earlier, ..leading };
+        let mut history = self.history;
+        let verdict =
+            watch.verdict(|rank| history.look(leading.kept(rank), earlier.kept(rank), leading.sum_squares));
+        self.history = history;
+        self.earlier[..size].copy_from_slice(&self.sigma[..size]);
+        Ok(verdict)
+    }
+
+    /// The leading `count` singular values of the space, as scaled, and the norm of all.
+    fn spectrum(&self, count: usize) -> Spectrum<'_> {
         let scale = f64::from(self.scale.unwrap_or(1.0));
-        Ok(self.history.look(kept, self.delta.sum_squares * scale * scale))
+        Spectrum {
+            singular_values: &self.sigma[..count],
+            sum_squares: self.delta.sum_squares * scale * scale,
+            shape: self.shape,
+        }
     }
 
     /// Eigenvectors of the Gram matrix, roughly; nothing where they are known.
@@ -327,13 +354,14 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let (size, found) = (self.blocks * W, self.found);
         let svd = refine(self.kernel, size, found, self.vectors, self.sigma, FINAL)?;
         self.sweeps += svd.sweeps;
+        self.rank = self.goal.rank(&self.spectrum(self.rank.min(size)), self.rank);
         self.converged = Some(converged && svd.converged);
         Ok(())
     }
 
     pub fn finish(self, outputs: &mut Outputs<'_>) -> Result<Report, Error> {
         let converged = self.converged.ok_or(Error::OutOfOrder)?;
-        outputs.check(self.shape, self.rank)?;
+        outputs.check(self.shape)?;
         let size = self.blocks * W;
         let space = Space {
             right: &self.q[..size * self.shape.cols],
@@ -343,14 +371,16 @@ impl<'s, const W: usize> Krylov<'s, W> {
             found: self.found,
             coefficients: self.gram,
         };
+        let unscale = 1.0 / self.scale.unwrap_or(1.0);
         let kept = if self.found == 0 {
             outputs.fill_zero();
             0.0
         } else {
-            outputs.write::<W>(self.kernel, self.shape, space, 1.0 / self.scale.unwrap_or(1.0))
+            outputs.write::<W>(self.kernel, self.shape, space, unscale)
         };
+        outputs.fill_rest(&self.sigma[..self.found], f64::from(unscale));
         Ok(Report {
-            rank: self.rank,
+            rank: outputs.rank,
             delta: self.delta,
             kept,
             reads: self.reads,

@@ -14,6 +14,7 @@ mod outlook;
 mod pass;
 mod plan;
 mod stream;
+mod watch;
 
 use crate::{Delta, Error, Rows};
 use exact::Exact;
@@ -27,7 +28,10 @@ use stream::Stream;
 /// After an error of `push` or `end_pass` other than [`Error::OutOfOrder`], [`Error::BlockNotWholeRows`],
 /// [`Error::TooManyRows`] and [`Error::MissingRows`], the extraction cannot go on.
 #[derive(Debug)]
-pub struct Extractor<'s>(State<'s>);
+pub struct Extractor<'s> {
+    state: State<'s>,
+    max_rank: usize,
+}
 
 #[derive(Debug)]
 enum State<'s> {
@@ -52,17 +56,23 @@ macro_rules! each {
 impl Extractor<'_> {
     /// Whether another read of all rows is wanted.
     pub fn wants_pass(&self) -> bool {
-        each!(&self.0, state => state.wants_pass())
+        each!(&self.state, state => state.wants_pass())
     }
 
     /// Reads finished so far.
     pub fn reads(&self) -> u32 {
-        each!(&self.0, state => state.reads())
+        each!(&self.state, state => state.reads())
+    }
+
+    /// Rank of the factors: the plan's while reads are wanted, then what the goal made of it. It may be 0: the
+    /// difference is zero, or has no direction above its noise.
+    pub fn rank(&self) -> usize {
+        each!(&self.state, state => state.rank())
     }
 
     /// Measurements of the difference, complete after the first pass.
     pub fn delta(&self) -> Delta {
-        each!(&self.0, state => state.delta())
+        each!(&self.state, state => state.delta())
     }
 
     /// The next rows of this pass: the same run of whole rows of both sides, in any number. The result
@@ -72,14 +82,14 @@ impl Extractor<'_> {
     /// [`Error::OutOfOrder`] when no pass is wanted, [`Error::BlockNotWholeRows`], [`Error::TooManyRows`].
     /// Nothing of a refused block is used.
     pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
-        each!(&mut self.0, state => state.push(base, tuned))
+        each!(&mut self.state, state => state.push(base, tuned))
     }
 
     /// The row ranges of this pass, disjoint and in order; each may be fed from another thread. Use it in
     /// the place of [`push`](Self::push): both see the same progress. Empty when no pass is wanted.
     pub fn parts(&mut self) -> impl Iterator<Item = Part<'_>> {
         let (mut krylov8, mut krylov16, mut whole) = (None, None, None);
-        match &mut self.0 {
+        match &mut self.state {
             State::Krylov8(state) => krylov8 = Some(state.parts().map(Part::from)),
             State::Krylov16(state) => krylov16 = Some(state.parts().map(Part::from)),
             State::Exact(state) => whole = state.wants_pass().then(|| Part::from(state)),
@@ -93,21 +103,41 @@ impl Extractor<'_> {
     /// # Errors
     /// [`Error::OutOfOrder`], [`Error::MissingRows`], and after the first pass [`Error::NonFinite`].
     pub fn end_pass(&mut self) -> Result<(), Error> {
-        each!(&mut self.0, state => state.end_pass())
+        each!(&mut self.state, state => state.end_pass())
     }
 
     /// Writes the factors, with √Σ in each: Δ ≈ B·A.
     ///
-    /// * `a`: lora_a, rank × cols, row-major;
+    /// * `a`: lora_a, rank × cols, row-major, [`rank`](Self::rank) being what it is now;
     /// * `b`: lora_b, rows × rank, row-major;
-    /// * `singular_values`: rank elements, descending.
+    /// * `singular_values`: at least rank elements, descending. Those beyond the rank are estimates from below,
+    ///   as far as the extraction came to know them ([`Plan::most_singular_values`]), then zeros.
     ///
     /// # Errors
     /// [`Error::OutOfOrder`] while a pass is wanted or after an error, [`Error::OutputLength`]. Nothing is
     /// written in either case.
     pub fn finish(self, a: &mut [f32], b: &mut [f32], singular_values: &mut [f32]) -> Result<Report, Error> {
-        let mut outputs = factors::Outputs { a, b, singular_values };
-        each!(self.0, state => state.finish(&mut outputs))
+        let rank = self.rank();
+        self.finish_at(rank, a, b, singular_values)
+    }
+
+    /// As [`finish`](Self::finish), at another `rank`. Directions beyond the one that the goal chose are as good
+    /// as the space that was read for it; where it holds no more, they are zeros.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish); [`Error::RankTooLarge`] beyond the plan's rank.
+    pub fn finish_at(
+        self,
+        rank: usize,
+        a: &mut [f32],
+        b: &mut [f32],
+        singular_values: &mut [f32],
+    ) -> Result<Report, Error> {
+        if rank > self.max_rank {
+            return Err(Error::RankTooLarge { most: self.max_rank });
+        }
+        let mut outputs = factors::Outputs { a, b, singular_values, rank };
+        each!(self.state, state => state.finish(&mut outputs))
     }
 }
 

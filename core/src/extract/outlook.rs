@@ -16,15 +16,9 @@ pub struct Outlook {
     pub after_next: f64,
 }
 
-impl Outlook {
-    /// Before anything is known.
-    pub const UNKNOWN: Self = Self { remaining: f64::INFINITY, after_next: f64::INFINITY };
-}
-
 /// The captured energy from estimate to estimate.
 #[derive(Debug, Clone, Copy)]
 pub struct History {
-    kept: f64,
     gain: f64,
     /// Estimates whose gain says nothing yet.
     suspended: u32,
@@ -33,7 +27,7 @@ pub struct History {
 impl History {
     /// Nothing captured. The first estimate has no gain.
     pub const fn new() -> Self {
-        Self { kept: 0.0, gain: 0.0, suspended: 1 }
+        Self { gain: 0.0, suspended: 1 }
     }
 
     /// A block of random directions follows: it gains little itself, the next one shows what it found.
@@ -41,12 +35,12 @@ impl History {
         self.suspended = 2;
     }
 
-    /// Takes the energy `kept` out of `total`. Gains shrink like a geometric series: after a gain g that is ρ
+    /// Takes the energy `kept` out of `total`, after the `earlier` one of the same rank. Gains shrink like a geometric series: after a gain g that is ρ
     /// times the one before, g·ρ/(1 − ρ) is left. No rank keeps more than everything.
-    pub fn look(&mut self, kept: f64, total: f64) -> Outlook {
-        let (gain, before, silent) = (kept - self.kept, self.gain, self.suspended > 0);
+    pub fn look(&mut self, kept: f64, earlier: f64, total: f64) -> Outlook {
+        let (gain, before, silent) = (kept - earlier, self.gain, self.suspended > 0);
         self.suspended = self.suspended.saturating_sub(1);
-        (self.kept, self.gain) = (kept, if silent { 0.0 } else { gain });
+        self.gain = if silent { 0.0 } else { gain };
         let bound = (total - kept).max(0.0) / kept;
         let ratio = if before > 0.0 { (gain / before).clamp(RATIO.0, RATIO.1) } else { FIRST_RATIO };
         let remaining = if silent { f64::INFINITY } else { gain.max(0.0) * ratio / (1.0 - ratio) / kept };

@@ -1,7 +1,7 @@
 //! Checks a shape and its options; decides the mode, the depth, the scratch and the reads.
 
 use super::{Extractor, State, exact::Exact, krylov, krylov::Krylov, pass, stream::Stream};
-use crate::{Error, Kernel, Mode, Options, Shape, scratch::Scratch};
+use crate::{Error, Goal, Kernel, Mode, Options, Shape, scratch::Scratch};
 
 /// Row ranges at most.
 pub const MAX_PARTS: usize = 8;
@@ -14,7 +14,9 @@ const EXACT_SIDE: usize = 128;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
     pub(super) shape: Shape,
+    /// The largest rank.
     pub(super) rank: usize,
+    pub(super) goal: Goal,
     pub(super) mode: Mode,
     pub(super) tolerance: f64,
     pub(super) max_reads: u32,
@@ -46,6 +48,7 @@ impl Plan {
         let plan = Self {
             shape,
             rank: options.rank.min(narrow),
+            goal: options.goal,
             mode: options.mode,
             tolerance: options.tolerance,
             max_reads: options.max_reads,
@@ -111,8 +114,9 @@ impl Plan {
                 if (self.max_reads as usize) < least {
                     return Err(Error::TooFewReads { needed: least as u32 });
                 }
-                // The whole space, and one block for what a random start wastes.
-                let whole = narrow.div_ceil(self.width) + 1;
+                // The whole space, and one block for what a random start wastes; a goal that may ask for all of
+                // it gets another one for what rounding does.
+                let whole = narrow.div_ceil(self.width) + if self.goal.is_fixed() { 1 } else { 2 };
                 let most = krylov::depth(self.rank, self.width).min(whole).max(least);
                 self.fit(least, most.min(self.max_reads as usize), limit)?;
             }
@@ -149,9 +153,18 @@ impl Plan {
         self.shape
     }
 
-    /// Rank of the factors: the one asked for, at most min(rows, cols).
+    /// Largest rank of the factors: the one asked for, at most min(rows, cols).
     pub const fn rank(&self) -> usize {
         self.rank
+    }
+
+    /// Most singular values that an extraction comes to know, the ones beyond its rank from below.
+    pub fn most_singular_values(&self) -> usize {
+        let found = match self.mode {
+            Mode::Exact => usize::MAX,
+            _ => self.depth * self.width,
+        };
+        found.min(self.shape.rows).min(self.shape.cols)
     }
 
     /// The mode chosen, never [`Mode::Auto`].
@@ -185,12 +198,13 @@ impl Plan {
     pub fn start<'s>(&self, scratch: &'s mut [f32]) -> Result<Extractor<'s>, Error> {
         let scratch =
             scratch.get_mut(..self.scratch).ok_or(Error::ScratchTooSmall { needed: self.scratch })?;
-        Ok(Extractor(match (self.mode, self.width) {
+        let state = match (self.mode, self.width) {
             (Mode::Exact, _) => State::Exact(Exact::new(self, scratch)),
             (Mode::StreamOnce, _) => State::Stream(Stream::new(self, scratch)),
             (_, 16) => State::Krylov16(Krylov::new(self, scratch)),
             _ => State::Krylov8(Krylov::new(self, scratch)),
-        }))
+        };
+        Ok(Extractor { state, max_rank: self.rank })
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     plan::{Plan, strip_scratch},
 };
 use crate::{
-    Delta, Error, Kernel, Rows, Shape,
+    Delta, Error, Goal, Kernel, Rows, Shape, Spectrum,
     jacobi::Sweeps,
     orthonormal::orthonormalize,
     panels::{self, STRIP},
@@ -31,7 +31,9 @@ const SAFE: core::ops::Range<f32> = 1e-12..1e12;
 pub struct Stream<'s> {
     kernel: Kernel,
     shape: Shape,
+    /// The largest rank, then the one chosen.
     rank: usize,
+    goal: Goal,
     reads_allowed: u32,
     /// Panels that are kept; as many again take new rows.
     depth: usize,
@@ -78,6 +80,7 @@ impl<'s> Stream<'s> {
             kernel: plan.kernel,
             shape: plan.shape,
             rank: plan.rank,
+            goal: plan.goal,
             reads_allowed: plan.max_reads,
             depth: plan.depth,
             right: scratch.take(2 * kept * cols),
@@ -108,6 +111,10 @@ impl<'s> Stream<'s> {
 
     pub fn reads(&self) -> u32 {
         self.reads
+    }
+
+    pub fn rank(&self) -> usize {
+        self.rank
     }
 
     pub fn delta(&self) -> Delta {
@@ -226,8 +233,9 @@ impl<'s> Stream<'s> {
     fn close_pass(&mut self) -> Result<(), Error> {
         self.reads += 1;
         if self.reads == 2 {
-            self.finished = true;
-            return self.decompose_products();
+            self.decompose_products()?;
+            self.conclude();
+            return Ok(());
         }
         if let Some(row) = self.delta.first_non_finite_row {
             return Err(Error::NonFinite { row });
@@ -236,7 +244,7 @@ impl<'s> Stream<'s> {
         self.merge()?;
         self.done = 0;
         if self.delta.max_abs == 0.0 || self.reads_allowed == 1 {
-            self.finished = true;
+            self.conclude();
             return Ok(());
         }
         let panel = self.shape.cols * W;
@@ -246,6 +254,18 @@ impl<'s> Stream<'s> {
         }
         self.left.fill(0.0);
         Ok(())
+    }
+
+    /// Chooses the rank from what the last rotation left.
+    fn conclude(&mut self) {
+        let scale = f64::from(self.scale.unwrap_or(1.0));
+        let spectrum = Spectrum {
+            singular_values: &self.sigma[..self.found],
+            sum_squares: self.delta.sum_squares * scale * scale,
+            shape: self.shape,
+        };
+        self.rank = self.goal.rank(&spectrum, self.rank);
+        self.finished = true;
     }
 
     /// The rotation that makes the columns of Y orthogonal.
@@ -263,8 +283,9 @@ impl<'s> Stream<'s> {
         if !self.finished {
             return Err(Error::OutOfOrder);
         }
-        outputs.check(self.shape, self.rank)?;
+        outputs.check(self.shape)?;
         let cols = self.shape.cols;
+        let unscale = 1.0 / self.scale.unwrap_or(1.0);
         let kept = if self.delta.max_abs == 0.0 {
             outputs.fill_zero();
             0.0
@@ -277,12 +298,13 @@ impl<'s> Stream<'s> {
                 found: self.found,
                 coefficients: self.gram,
             };
-            outputs.write::<W>(self.kernel, self.shape, space, 1.0 / self.scale.unwrap_or(1.0))
+            outputs.write::<W>(self.kernel, self.shape, space, unscale)
         } else {
-            outputs.write_pair::<W>(self.shape, self.left, self.right, 1.0 / self.scale.unwrap_or(1.0))
+            outputs.write_pair::<W>(self.shape, self.left, self.right, unscale)
         };
+        outputs.fill_rest(&self.sigma[..self.found], f64::from(unscale));
         let (reads, sweeps) = (self.reads, self.sweeps);
-        Ok(Report { rank: self.rank, delta: self.delta, kept, reads, converged: true, sweeps })
+        Ok(Report { rank: outputs.rank, delta: self.delta, kept, reads, converged: true, sweeps })
     }
 }
 

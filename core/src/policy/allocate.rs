@@ -1,0 +1,120 @@
+//! Bytes shared out over matrices: each step goes where it keeps the most energy per byte.
+
+use crate::{Dtype, Shape};
+
+/// One matrix that asks for a rank.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate<'s> {
+    /// Its leading singular values, descending; it gets no rank beyond them.
+    pub singular_values: &'s [f32],
+    /// Its shape: rows = out, cols = in.
+    pub shape: Shape,
+    /// Format that its factors are stored in; see [`factor_dtype`].
+    pub dtype: Dtype,
+}
+
+/// What a matrix gets, and the workspace of [`allocate`].
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Share {
+    /// The rank; 0 where the bytes are better spent elsewhere.
+    pub rank: usize,
+    next: Option<Step>,
+}
+
+/// From a rank to a higher one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Step {
+    rank: usize,
+    bytes: i64,
+    gain_per_byte: f64,
+}
+
+/// The format of a factor whose rows have `len` entries: `dtype`, or f16 where its blocks do not fit.
+pub fn factor_dtype(dtype: Dtype, len: usize) -> Dtype {
+    if dtype.row_bytes(len).is_some() { dtype } else { Dtype::F16 }
+}
+
+/// Bytes of both factors of a matrix at `rank`: rank rows of lora_a, `rows` rows of lora_b.
+pub fn factor_bytes(shape: Shape, rank: usize, dtype: Dtype) -> u64 {
+    if rank == 0 {
+        return 0;
+    }
+    let row = |len: usize| factor_dtype(dtype, len).row_bytes(len).map_or(u64::MAX, |bytes| bytes as u64);
+    let (a, b) = (row(shape.cols).saturating_mul(rank as u64), row(rank).saturating_mul(shape.rows as u64));
+    a.saturating_add(b)
+}
+
+/// Gives each of `candidates` a rank, a multiple of `multiple`, so that their factors take at most `budget`
+/// bytes and keep as much energy as possible: the step with the largest Σσ² per byte comes first, whichever
+/// matrix it belongs to. Where bytes grow with the rank alone, steps are single components and nothing better
+/// exists except in the use of the last bytes; where a format's blocks make some ranks cheap, a step leads
+/// to the rank that pays best. `shares` has an element per candidate.
+///
+/// Returns the bytes used. Steps of 0 rank cost nothing; a cheaper step fills what a dearer one leaves.
+pub fn allocate(candidates: &[Candidate<'_>], multiple: usize, budget: u64, shares: &mut [Share]) -> u64 {
+    let mut left = i64::try_from(budget).unwrap_or(i64::MAX);
+    let whole = left;
+    for (share, candidate) in shares.iter_mut().zip(candidates) {
+        *share = Share { rank: 0, next: candidate.step(0, multiple, left) };
+    }
+    loop {
+        let mut best = None::<(usize, f64)>;
+        for (i, share) in shares.iter().enumerate().take(candidates.len()) {
+            if let Some(step) = share.next
+                && best.is_none_or(|(_, gain)| step.gain_per_byte > gain)
+            {
+                best = Some((i, step.gain_per_byte));
+            }
+        }
+        let Some((i, _)) = best else { break };
+        let Some(step) = shares[i].next else { break };
+        if step.bytes <= left {
+            left -= step.bytes;
+            shares[i].rank = step.rank;
+        }
+        // Where the best step is too dear by now, a smaller one may do.
+        shares[i].next = candidates[i].step(shares[i].rank, multiple, left);
+    }
+    whole.saturating_sub(left).unsigned_abs()
+}
+
+/// The largest multiple of `multiple` that all of `candidates` can have within `budget` bytes; narrower
+/// matrices are filled up with zeros. 0 where not even the first fits.
+pub fn uniform_rank(candidates: &[Candidate<'_>], multiple: usize, max_rank: usize, budget: u64) -> usize {
+    let multiple = multiple.max(1);
+    let mut best = 0;
+    for rank in (multiple..=max_rank).step_by(multiple) {
+        // Not monotone where a format has blocks: all are tried.
+        let bytes = candidates
+            .iter()
+            .fold(0_u64, |sum, one| sum.saturating_add(factor_bytes(one.shape, rank, one.dtype)));
+        if bytes <= budget {
+            best = rank;
+        }
+    }
+    best
+}
+
+impl Candidate<'_> {
+    /// The step upwards from `rank` that keeps the most per byte within `left` bytes.
+    fn step(&self, rank: usize, multiple: usize, left: i64) -> Option<Step> {
+        let multiple = multiple.max(1);
+        let most = self.singular_values.len().min(self.shape.rows).min(self.shape.cols);
+        let bytes_at = |rank| i64::try_from(factor_bytes(self.shape, rank, self.dtype)).unwrap_or(i64::MAX);
+        let before = bytes_at(rank);
+        let (mut best, mut gain) = (None::<Step>, 0.0);
+        for (i, &sigma) in self.singular_values.iter().enumerate().take(most).skip(rank) {
+            gain += f64::from(sigma) * f64::from(sigma);
+            let to = i + 1;
+            if gain <= 0.0 || to % multiple != 0 {
+                continue;
+            }
+            let bytes = bytes_at(to).saturating_sub(before);
+            let gain_per_byte = if bytes > 0 { gain / bytes as f64 } else { f64::INFINITY };
+            if bytes <= left && best.is_none_or(|best| gain_per_byte > best.gain_per_byte) {
+                best = Some(Step { rank: to, bytes, gain_per_byte });
+            }
+        }
+        best
+    }
+}

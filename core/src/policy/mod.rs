@@ -1,0 +1,68 @@
+//! Which rank a matrix gets: policies over singular values alone, without any data.
+//!
+//! [`Goal`] says what is asked for, [`Policy`] what the ranks must look like besides. A [`Spectrum`] answers
+//! for one matrix; [`allocate`] and [`uniform_rank`] share a number of bytes out over many.
+
+mod allocate;
+mod spectrum;
+
+pub use allocate::{Candidate, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
+pub use spectrum::{Noise, Spectrum};
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Goal {
+    /// The rank that is given.
+    #[default]
+    Fixed,
+    /// Per matrix the smallest rank that keeps this share of ‖Δ‖²_F, from 0 to 1.
+    Energy(f64),
+    /// Per matrix the directions that stand out of its noise; see [`Spectrum::noise`].
+    NoiseFloor,
+    /// The most energy over all matrices in so many bytes. A matrix alone gets the rank that is given.
+    Budget(u64),
+}
+
+/// A goal and the form that ranks must have.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Policy {
+    /// What is asked for.
+    pub goal: Goal,
+    /// No rank is above this; the rank itself where the goal is [`Goal::Fixed`].
+    pub max_rank: usize,
+    /// Ranks are multiples of this; at least 1.
+    pub multiple: usize,
+    /// Every matrix has the same rank.
+    pub uniform: bool,
+}
+
+impl Policy {
+    /// One rank for all.
+    pub const fn fixed(rank: usize) -> Self {
+        Self { goal: Goal::Fixed, max_rank: rank, multiple: 1, uniform: true }
+    }
+
+    /// `rank` as this policy lets it be: a multiple, the next one above unless that is above the largest.
+    pub fn round(&self, rank: usize) -> usize {
+        let multiple = self.multiple.max(1);
+        let up = rank.div_ceil(multiple).saturating_mul(multiple);
+        if up <= self.max_rank { up } else { self.max_rank / multiple * multiple }
+    }
+}
+
+impl Goal {
+    /// The rank, at most `max_rank`, that this goal gives a matrix with `spectrum`; 0 where it has no
+    /// direction that is worth one.
+    pub fn rank(self, spectrum: &Spectrum<'_>, max_rank: usize) -> usize {
+        match self {
+            Self::Fixed | Self::Budget(_) => max_rank,
+            Self::Energy(share) => spectrum.rank_for(share).unwrap_or(max_rank).min(max_rank),
+            Self::NoiseFloor => spectrum.noise().rank.min(max_rank),
+        }
+    }
+
+    /// Whether the rank does not depend on the spectrum.
+    pub(crate) const fn is_fixed(self) -> bool {
+        matches!(self, Self::Fixed | Self::Budget(_))
+    }
+}
