@@ -1,5 +1,6 @@
 //! The few facts of a model's `config.json` that matter here.
 
+use crate::arch::Heads;
 use crate::error::{Error, Result};
 use crate::mapped::open_regular;
 use serde_json::Value;
@@ -20,6 +21,8 @@ pub struct Config {
     pub name_or_path: Option<String>,
     /// `tie_word_embeddings` where it is stated.
     pub tied: Option<bool>,
+    /// `num_attention_heads` and `num_key_value_heads`.
+    pub heads: Option<Heads>,
 }
 
 /// Modules under which the causal model of a type keeps its base model, in `PreTrainedModel.base_model_prefix`.
@@ -40,7 +43,15 @@ impl Config {
         }
         let json = read_json(&path)?;
         let text = |value: &Value| value.as_str().filter(|s| !s.is_empty()).map(str::to_owned);
+        // Models of several kinds of input keep those of their language model apart.
+        let number = |key: &str| {
+            let value = [&json[key], &json["text_config"][key]].into_iter().find_map(Value::as_u64)?;
+            usize::try_from(value).ok().filter(|number| *number > 0)
+        };
+        let heads = number("num_attention_heads")
+            .map(|queries| Heads { queries, keys: number("num_key_value_heads").unwrap_or(queries) });
         Ok(Self {
+            heads,
             model_type: text(&json["model_type"]),
             architecture: text(&json["architectures"][0]),
             name_or_path: text(&json["_name_or_path"]),

@@ -43,7 +43,7 @@ mod residual;
 mod staging;
 mod verify;
 
-pub use arch::RowPermutation;
+pub use arch::{Heads, Mapped, NameMap, RowPermutation};
 pub use config::Config;
 pub use error::{Error, Result};
 pub use extract::{Extraction, extract};
