@@ -50,6 +50,25 @@ pub enum Error {
         /// Reads that it takes at least.
         needed: u32,
     },
+    /// There is nothing to work on: no adapter, or no token.
+    Empty,
+    /// A factor does not have the bytes of its shape in its format, or rows of that length do not exist in it.
+    FactorLength {
+        /// 0 for A, 1 for B.
+        index: usize,
+    },
+    /// A scale or a weight is NaN or infinite.
+    NonFiniteScale,
+    /// A factor holds a NaN or an infinity.
+    NonFiniteFactor {
+        /// Of several adapters, which; of one, 0 for A and 1 for B.
+        index: usize,
+    },
+    /// An adapter does not have the shape of the layer.
+    AdapterShape {
+        /// Which of the adapters.
+        index: usize,
+    },
 }
 
 impl fmt::Display for Error {
@@ -76,6 +95,17 @@ impl fmt::Display for Error {
             Self::NonFinite { row } => write!(f, "NaN or infinity in row {row}"),
             Self::OutOfRange => write!(f, "the difference spreads over more than the range of f32"),
             Self::TooFewReads { needed } => write!(f, "this mode needs at least {needed} reads"),
+            Self::Empty => write!(f, "nothing to work on: no adapter, or no token"),
+            Self::FactorLength { index } => {
+                write!(
+                    f,
+                    "lora_{} does not have the bytes of its shape and format",
+                    if *index == 0 { "a" } else { "b" }
+                )
+            }
+            Self::NonFiniteScale => write!(f, "a scale or a weight is NaN or infinite"),
+            Self::NonFiniteFactor { index } => write!(f, "NaN or infinity in factor or adapter {index}"),
+            Self::AdapterShape { index } => write!(f, "adapter {index} does not have the shape of the layer"),
         }
     }
 }

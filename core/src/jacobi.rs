@@ -192,6 +192,10 @@ impl Columns<'_> {
         if cosine.abs() <= tolerance {
             return cosine.abs();
         }
+        if cosine.abs() * norm_x.min(norm_y) <= self.rows as f32 * SMALLEST {
+            // Below the normal numbers the entries say no more about the angle.
+            return 0.0;
+        }
         // tan of the angle that annihilates x·y, the smaller of the two roots. x is the longer column, if only
         // by rounding, so the sign of tau is that of −cosine, also where the norms are equal.
         let cosine = cosine.clamp(-1.0, 1.0);
@@ -232,6 +236,9 @@ impl Columns<'_> {
         rank
     }
 }
+
+/// The distance of subnormal numbers.
+const SMALLEST: f32 = f32::from_bits(1);
 
 /// Sums of squares between these have lost nothing to underflow or overflow.
 const TRUSTED: core::ops::Range<f32> = 1e-24..1e36;

@@ -27,6 +27,8 @@
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod adapter;
+mod combine;
 mod convert;
 mod delta;
 mod dtype;
@@ -42,6 +44,8 @@ mod random;
 mod ritz;
 mod scratch;
 
+pub use adapter::Adapter;
+pub use combine::{Combined, combine, combine_scratch};
 pub use convert::{decode, encode};
 pub use delta::Delta;
 pub use dtype::{Dtype, Rows};

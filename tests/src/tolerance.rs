@@ -21,3 +21,10 @@ pub const HONEST_ENERGY: f64 = 2e-5;
 
 /// Terms of the bound on a product of depth d: |error| ≤ this · d · u · Σ|a·x|, u = 2⁻²⁴.
 pub const PRODUCT_TERMS: f64 = 2.0;
+
+/// ‖Σ wᵢsᵢBᵢAᵢ − B·A‖_F of a combination that drops nothing, over ε·Σ|wᵢsᵢ|·Σₖ‖bₖ‖·‖aₖ‖: every column of a stack is
+/// factored within its own rounding, in sums that run over 256 rows at a time.
+pub const COMBINE_RESIDUAL: f64 = 100.0;
+
+/// Kept energy of a combination over the optimum, less than 1 by rounding alone.
+pub const COMBINE_ENERGY: f64 = 1.0 - 1e-5;

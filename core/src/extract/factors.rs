@@ -108,19 +108,29 @@ impl Outputs<'_> {
         kept
     }
 
-    /// Writes B = U·Σ^½ and A = (V·Σ^½)ᵀ from panels of U (rows × …) and of V·Σ (cols × …), at least rank
-    /// columns of each. True singular values are `unscale` times those of V·Σ.
+    /// Writes B = U·Σ^½ and A = (V·Σ^½)ᵀ from the first `found` columns of panels of U (rows × …) and of V·Σ
+    /// (cols × …); directions beyond get zeros. True singular values are `unscale` times those of V·Σ.
     ///
     /// Returns Σσ².
-    pub fn write_pair<const W: usize>(&mut self, shape: Shape, u: &[f32], v: &[f32], unscale: f32) -> f64 {
+    pub fn write_pair<const W: usize>(
+        &mut self,
+        shape: Shape,
+        found: usize,
+        u: &[f32],
+        v: &[f32],
+        unscale: f64,
+    ) -> f64 {
         let rank = self.rank;
         let column = |panels: &[f32], rows: usize, j: usize, i: usize| panels[(j / W * rows + i) * W + j % W];
         let mut kept = 0.0;
-        for j in 0..rank {
+        if found < rank {
+            self.fill_zero();
+        }
+        for j in 0..rank.min(found) {
             let squares: f64 =
                 (0..shape.cols).map(|i| f64::from(column(v, shape.cols, j, i))).map(|x| x * x).sum();
             let sigma = libm::sqrt(squares);
-            let scaled = sigma * f64::from(unscale);
+            let scaled = sigma * unscale;
             let root = libm::sqrt(scaled) as f32;
             let inverse = if sigma > 0.0 { (libm::sqrt(scaled) / sigma) as f32 } else { 0.0 };
             self.singular_values[j] = scaled as f32;

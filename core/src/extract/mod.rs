@@ -18,8 +18,10 @@ mod watch;
 
 use crate::{Delta, Error, Rows};
 use exact::Exact;
+pub(crate) use factors::Outputs;
 use krylov::Krylov;
 pub use pass::Part;
+pub(crate) use pass::unit_scale;
 pub use plan::Plan;
 use stream::Stream;
 

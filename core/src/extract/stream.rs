@@ -300,7 +300,7 @@ impl<'s> Stream<'s> {
             };
             outputs.write::<W>(self.kernel, self.shape, space, unscale)
         } else {
-            outputs.write_pair::<W>(self.shape, self.left, self.right, unscale)
+            outputs.write_pair::<W>(self.shape, outputs.rank, self.left, self.right, f64::from(unscale))
         };
         outputs.fill_rest(&self.sigma[..self.found], f64::from(unscale));
         let (reads, sweeps) = (self.reads, self.sweeps);

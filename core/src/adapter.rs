@@ -1,0 +1,139 @@
+//! A LoRA adapter of one layer: a view over its two factors where they lie.
+
+use crate::{Dtype, Error, Kernel, Rows, Shape};
+
+/// Elements that are decoded at a time: whole blocks of every format.
+pub const PIECE: usize = 256;
+
+/// scale · B·A for one weight matrix, its factors in the caller's memory: a buffer, a mapped PEFT or GGUF
+/// file, flash. Any two storage formats will do, at any address.
+///
+/// Made once, with its lengths checked; using it checks nothing any more. A copy is a copy of the view.
+#[derive(Debug, Clone, Copy)]
+pub struct Adapter<'a> {
+    shape: Shape,
+    rank: usize,
+    scale: f32,
+    a: Factor<'a>,
+    b: Factor<'a>,
+}
+
+/// A row-major factor.
+#[derive(Debug, Clone, Copy)]
+pub struct Factor<'a> {
+    pub dtype: Dtype,
+    pub bytes: &'a [u8],
+    /// Bytes from one row to the next.
+    pub row_bytes: usize,
+    /// Elements of a row.
+    pub cols: usize,
+}
+
+impl<'a> Factor<'a> {
+    fn new(index: usize, rows: usize, cols: usize, data: Rows<'a>) -> Result<Self, Error> {
+        let row_bytes = data.dtype.row_bytes(cols).ok_or(Error::FactorLength { index })?;
+        let bytes = row_bytes.checked_mul(rows).ok_or(Error::TooLarge)?;
+        if data.bytes.len() != bytes {
+            return Err(Error::FactorLength { index });
+        }
+        Ok(Self { dtype: data.dtype, bytes: data.bytes, row_bytes, cols })
+    }
+
+    /// Rows `first`…, `count` of them.
+    pub fn rows(&self, first: usize, count: usize) -> &'a [u8] {
+        self.bytes.get(first * self.row_bytes..(first + count) * self.row_bytes).unwrap_or_default()
+    }
+
+    /// Entries `from`… of row `row`, at most `len` of them; `from` is a multiple of [`PIECE`].
+    pub fn piece(&self, row: usize, from: usize, len: usize) -> Rows<'a> {
+        let at = |entry: usize| self.dtype.row_bytes(entry).unwrap_or(usize::MAX);
+        let row = self.rows(row, 1);
+        Rows::new(self.dtype, row.get(at(from)..at(from + len)).unwrap_or_default())
+    }
+
+    /// Whether every entry is a number.
+    fn is_finite(&self, kernel: Kernel) -> bool {
+        let mut piece = [0.0; PIECE];
+        let rows = self.bytes.len().checked_div(self.row_bytes).unwrap_or(0);
+        (0..rows).all(|row| {
+            (0..self.cols).step_by(PIECE).all(|from| {
+                let piece = &mut piece[..PIECE.min(self.cols - from)];
+                kernel.decode(self.piece(row, from, piece.len()), piece);
+                // Anything times zero is zero, unless it is not finite.
+                piece.iter().fold(0.0, |sum, x| sum + x * 0.0) == 0.0
+            })
+        })
+    }
+}
+
+impl<'a> Adapter<'a> {
+    /// Views `a` (`rank` × `shape.cols`) and `b` (`shape.rows` × `rank`), both row-major, as PEFT and GGUF
+    /// store them. `scale` is what multiplies B·A: alpha/rank in PEFT.
+    ///
+    /// # Errors
+    /// [`Error::RankZero`]; [`Error::FactorLength`] with index 0 for `a` and 1 for `b`, also where rows of
+    /// that length do not exist in the format; [`Error::NonFiniteScale`]; [`Error::TooLarge`].
+    pub fn new(shape: Shape, rank: usize, a: Rows<'a>, b: Rows<'a>, scale: f32) -> Result<Self, Error> {
+        if rank == 0 {
+            return Err(Error::RankZero);
+        }
+        if !scale.is_finite() {
+            return Err(Error::NonFiniteScale);
+        }
+        let a = Factor::new(0, rank, shape.cols, a)?;
+        let b = Factor::new(1, shape.rows, rank, b)?;
+        Ok(Self { shape, rank, scale, a, b })
+    }
+
+    /// Reads every entry once.
+    ///
+    /// # Errors
+    /// [`Error::NonFiniteFactor`], index 0 for A and 1 for B.
+    pub fn check_finite(&self, kernel: Kernel) -> Result<(), Error> {
+        for (index, factor) in [self.a, self.b].iter().enumerate() {
+            if !factor.is_finite(kernel) {
+                return Err(Error::NonFiniteFactor { index });
+            }
+        }
+        Ok(())
+    }
+
+    /// The same adapter, `weight` times as strong.
+    ///
+    /// # Errors
+    /// [`Error::NonFiniteScale`] when the product is no number.
+    pub fn scaled(self, weight: f32) -> Result<Self, Error> {
+        let scale = self.scale * weight;
+        if scale.is_finite() { Ok(Self { scale, ..self }) } else { Err(Error::NonFiniteScale) }
+    }
+
+    /// Shape of the weight matrix.
+    pub const fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Rows of A, columns of B.
+    pub const fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// What multiplies B·A.
+    pub const fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    /// Bytes of both factors.
+    pub const fn bytes(&self) -> usize {
+        self.a.bytes.len() + self.b.bytes.len()
+    }
+
+    /// A: rank × cols.
+    pub(crate) const fn a(&self) -> Factor<'a> {
+        self.a
+    }
+
+    /// B: rows × rank.
+    pub(crate) const fn b(&self) -> Factor<'a> {
+        self.b
+    }
+}
