@@ -73,6 +73,10 @@ enum phlora_status
   PHLORA_STATUS_BAD_TEXT = 111,
   /** An option that the file functions refuse; the message says which. */
   PHLORA_STATUS_BAD_OPTION = 112,
+  /** A row, or a run of weights, is not a whole number of blocks of its phlora_dtype; see phlora_block_len. */
+  PHLORA_STATUS_NOT_WHOLE_BLOCKS = 113,
+  /** The phlora_dtype is read, but weights are not written in it. */
+  PHLORA_STATUS_NOT_ENCODED = 114,
   /**
    * Calls out of order: rows while no pass is wanted, a result while one is, anything after an error that
    * ended the extraction or after its finish.
@@ -91,6 +95,11 @@ enum phlora_status
   PHLORA_STATUS_MISSING_ROWS = 204,
   /** The difference holds a NaN or an infinity; phlora_measure tells the row. */
   PHLORA_STATUS_NON_FINITE = 300,
+  /**
+   * Products of finite entries of the difference are not finite: it spreads over more than the range of
+   * float.
+   */
+  PHLORA_STATUS_OUT_OF_RANGE = 301,
   /** The operating system refused an operation on a file. */
   PHLORA_STATUS_IO = 400,
   /** A file is not what it should be. */
@@ -114,7 +123,13 @@ typedef uint32_t phlora_status;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-/** Storage format of weights, little-endian. */
+/**
+ * Storage format of weights, little-endian.
+ *
+ * The formats from 100 on are ggml's, each 100 + its ggml_type: rows are cut into blocks, so that a row holds
+ * a multiple of phlora_block_len weights, and are decoded to the same bits as by ggml. phlora_encode says
+ * which of them are written.
+ */
 enum phlora_dtype
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : uint32_t
@@ -126,6 +141,38 @@ enum phlora_dtype
   PHLORA_DTYPE_F16 = 2,
   /** The upper half of a binary32, 2 bytes. */
   PHLORA_DTYPE_BF16 = 3,
+  /** IEEE binary64, 8 bytes; decoded by rounding to the nearest float. */
+  PHLORA_DTYPE_F64 = 4,
+  /** 4 bits and a scale. */
+  PHLORA_DTYPE_Q4_0 = 102,
+  /** 4 bits, a scale and a minimum. */
+  PHLORA_DTYPE_Q4_1 = 103,
+  /** 5 bits and a scale. */
+  PHLORA_DTYPE_Q5_0 = 106,
+  /** 5 bits, a scale and a minimum. */
+  PHLORA_DTYPE_Q5_1 = 107,
+  /** 8 bits and a scale. */
+  PHLORA_DTYPE_Q8_0 = 108,
+  /** 2 bits, in groups of 16. */
+  PHLORA_DTYPE_Q2_K = 110,
+  /** 3 bits, in groups of 16. */
+  PHLORA_DTYPE_Q3_K = 111,
+  /** 4 bits, in groups of 32. */
+  PHLORA_DTYPE_Q4_K = 112,
+  /** 5 bits, in groups of 32. */
+  PHLORA_DTYPE_Q5_K = 113,
+  /** 6 bits, in groups of 16. */
+  PHLORA_DTYPE_Q6_K = 114,
+  /** 4 bits that choose from 16 values. */
+  PHLORA_DTYPE_IQ4_NL = 120,
+  /** As IQ4_NL, in groups of 32. */
+  PHLORA_DTYPE_IQ4_XS = 123,
+  /** Ternary, five weights per byte. */
+  PHLORA_DTYPE_TQ1_0 = 134,
+  /** Ternary, four weights per byte. */
+  PHLORA_DTYPE_TQ2_0 = 135,
+  /** OCP microscaling: E2M1 and a power of two. */
+  PHLORA_DTYPE_MXFP4 = 139,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -456,6 +503,25 @@ const char *phlora_status_name(uint32_t status);
 const char *phlora_status_message(uint32_t status);
 
 /**
+ * Weights per block of a phlora_dtype: 1 where every weight is stored for itself, 0 for unknown values. Any
+ * thread.
+ */
+size_t phlora_block_len(uint32_t weights_dtype);
+
+/**
+ * Bytes that a row of weights takes, without padding.
+ *
+ * - `weights_dtype`: the phlora_dtype.
+ * - `cols`: weights in the row, a multiple of phlora_block_len.
+ * - `bytes`: written on success.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, UNKNOWN_VALUE, TOO_LARGE, NOT_WHOLE_BLOCKS.
+ */
+phlora_status phlora_row_bytes(uint32_t weights_dtype,
+                               size_t cols,
+                               size_t *bytes);
+
+/**
  * Fills `options` with the defaults.
  *
  * - `options_size`: sizeof(phlora_options); tells this library the version of the caller's header.
@@ -519,7 +585,7 @@ uint32_t phlora_wants_pass(const struct phlora_extractor *extractor);
  *
  * The thread that uses the extraction.
  * Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, NOT_STARTED, UNKNOWN_VALUE, OUT_OF_ORDER, NOT_WHOLE_ROWS,
- * TOO_MANY_ROWS.
+ * NOT_WHOLE_BLOCKS, TOO_MANY_ROWS.
  */
 phlora_status phlora_push(struct phlora_extractor *extractor,
                           const void *base,
@@ -533,8 +599,8 @@ phlora_status phlora_push(struct phlora_extractor *extractor,
  * Ends the pass, after every row was pushed, and its parts if it was split.
  *
  * The thread that uses the extraction.
- * Returns OK, NULL_POINTER, MISALIGNED, NOT_STARTED, OUT_OF_ORDER, MISSING_ROWS (go on pushing, or split again), and NON_FINITE
- * (after the first pass; the extraction cannot go on).
+ * Returns OK, NULL_POINTER, MISALIGNED, NOT_STARTED, OUT_OF_ORDER, MISSING_ROWS (go on pushing, or split again), and
+ * NON_FINITE (after the first pass) or OUT_OF_RANGE, after which the extraction cannot go on.
  */
 phlora_status phlora_end_pass(struct phlora_extractor *extractor);
 
@@ -562,7 +628,7 @@ phlora_status phlora_measure(struct phlora_extractor *extractor,
  * The thread that uses the extraction.
  * Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, NOT_STARTED, OUTPUT_LENGTH, OUT_OF_ORDER (a pass
  * is wanted, or an error has ended the extraction, or it has finished). After a refused call it may be called
- * again with better arguments.
+ * again with better arguments; after OUT_OF_RANGE, which ends the extraction, it may not.
  */
 phlora_status phlora_finish(struct phlora_extractor *extractor,
                             float *a,
@@ -632,13 +698,14 @@ phlora_status phlora_decode(const void *weights,
 
 /**
  * Encodes floats as weights: rounds to nearest, ties to even; what is beyond the range of the format becomes
- * infinite.
+ * infinite. Formats from 100 on are only read.
  *
  * - `values`, `values_len`: the floats.
  * - `weights_dtype`: the phlora_dtype to write.
  * - `weights`, `weights_bytes`: exactly the bytes of as many elements; may not overlap the floats.
  *
- * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, UNKNOWN_VALUE, OUTPUT_LENGTH.
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, UNKNOWN_VALUE, NOT_ENCODED,
+ * NOT_WHOLE_BLOCKS, OUTPUT_LENGTH.
  */
 phlora_status phlora_encode(const float *values,
                             size_t values_len,

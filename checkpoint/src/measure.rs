@@ -5,8 +5,9 @@ use crate::model::Tensor;
 use crate::pool::Ticket;
 use phlora_core::Dtype;
 
-/// Entries decoded at once, small enough for the stack and the first cache.
+/// Entries decoded at once, small enough for the stack and the first cache; whole blocks of every format.
 const CHUNK: usize = 2048;
+const _: () = assert!(CHUNK.is_multiple_of(Dtype::MAX_BLOCK_LEN));
 
 /// Bytes compared between two looks at the cancel flag.
 const COMPARED: usize = 1 << 20;
@@ -77,11 +78,16 @@ pub(crate) fn difference(
 pub(crate) fn non_finite_error(base: Tensor<'_>, tuned: Tensor<'_>, row: usize, cols: usize) -> Error {
     for (side, tensor) in [("base", base), ("tuned", tuned)] {
         let Some(dtype) = tensor.dtype() else { continue };
-        for col in 0..cols {
-            let mut value = [0.0];
-            let at = row * cols + col;
-            if decode(tensor, dtype, at..at + 1, &mut value).is_ok() && !value[0].is_finite() {
-                let what = if value[0].is_nan() { "NaN" } else { "an infinity" };
+        let mut values = [0.0; CHUNK];
+        for first in (0..cols).step_by(CHUNK) {
+            let values = &mut values[..CHUNK.min(cols - first)];
+            let at = row * cols + first;
+            if decode(tensor, dtype, at..at + values.len(), values).is_err() {
+                break;
+            }
+            if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+                let what = if values[at].is_nan() { "NaN" } else { "an infinity" };
+                let col = first + at;
                 return tensor.error(format!(
                     "{what} in row {row}, column {col} of the {side} model, expected finite weights"
                 ));
@@ -102,5 +108,5 @@ pub(crate) fn decode(
 }
 
 fn bytes(entries: usize, dtype: Dtype) -> usize {
-    entries * dtype.row_bytes(1).unwrap_or(0)
+    dtype.row_bytes(entries).unwrap_or(0)
 }

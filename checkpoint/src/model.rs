@@ -128,7 +128,8 @@ impl<'m> Tensor<'m> {
 
     /// Its dtype if that is one of those read here.
     pub fn dtype(&self) -> Option<Dtype> {
-        [Dtype::F32, Dtype::F16, Dtype::Bf16].into_iter().find(|d| d.name() == self.stored.dtype)
+        let read = Dtype::ALL.iter().filter(|dtype| !dtype.is_block());
+        read.copied().find(|dtype| dtype.name() == self.stored.dtype)
     }
 
     /// Its shape, slowest axis first.
@@ -156,10 +157,11 @@ impl<'m> Tensor<'m> {
         self.source.will_need(self.stored.range.clone());
     }
 
-    /// The entries `range` (row-major) in their storage format.
+    /// The entries `range` (row-major) in their storage format; none where the range does not begin and end
+    /// at whole blocks of the format, or leaves the tensor.
     pub(crate) fn entries(&self, dtype: Dtype, range: Range<usize>) -> Rows<'m> {
-        let size = dtype.row_bytes(1).unwrap_or(1);
-        Rows::new(dtype, &self.bytes[range.start * size..range.end * size])
+        let bytes = dtype.row_bytes(range.start).zip(dtype.row_bytes(range.end));
+        Rows::new(dtype, bytes.and_then(|(start, end)| self.bytes.get(start..end)).unwrap_or_default())
     }
 
     pub(crate) fn error(&self, problem: impl Into<String>) -> Error {

@@ -196,7 +196,7 @@ fn grown(pair: &Pair<'_>) -> Result<Task> {
 fn unread_dtype(pair: &Pair<'_>) -> Error {
     let tensor = if pair.base.dtype().is_none() { pair.base } else { pair.tuned };
     tensor.error(format!(
-        "its dtype {} is not read, expected F32, F16 or BF16; --exclude leaves it out",
+        "its dtype {} is not read, expected F32, F16, BF16 or F64; --exclude leaves it out",
         tensor.dtype_name()
     ))
 }

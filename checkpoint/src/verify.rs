@@ -144,7 +144,8 @@ fn check_shapes(pair: &Pair<'_>, module: &LoraModule<'_>) -> Result<()> {
             return Err(side.error(problem));
         }
         if side.dtype().is_none() {
-            let problem = format!("its dtype {} is not read, expected F32, F16 or BF16", side.dtype_name());
+            let problem =
+                format!("its dtype {} is not read, expected F32, F16, BF16 or F64", side.dtype_name());
             return Err(side.error(problem));
         }
     }

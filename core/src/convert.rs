@@ -7,9 +7,8 @@ use crate::{Dtype, Error, Kernel, Rows};
 /// # Errors
 /// [`Error::OutputLength`]; nothing is written.
 pub fn decode(rows: Rows<'_>, out: &mut [f32]) -> Result<(), Error> {
-    let bytes = rows.dtype.row_bytes(1).unwrap_or(1);
-    let expected = rows.bytes.len() / bytes;
-    if out.len() != expected || !rows.bytes.len().is_multiple_of(bytes) {
+    let expected = rows.weights();
+    if out.len() != expected || !rows.bytes.len().is_multiple_of(rows.dtype.block_bytes()) {
         return Err(Error::OutputLength { expected });
     }
     Kernel::detect().decode(rows, out);
@@ -20,8 +19,12 @@ pub fn decode(rows: Rows<'_>, out: &mut [f32]) -> Result<(), Error> {
 /// the format becomes infinite. `out` has exactly the bytes of as many elements.
 ///
 /// # Errors
-/// [`Error::OutputLength`], in bytes; nothing is written.
+/// [`Error::OutputLength`], in bytes; [`Error::NotEncoded`] for block formats. Nothing is written.
 pub fn encode(values: &[f32], dtype: Dtype, out: &mut [u8]) -> Result<(), Error> {
+    let block_len = dtype.block_len();
+    if !values.len().is_multiple_of(block_len) {
+        return Err(Error::NotWholeBlocks { block_len });
+    }
     let expected = dtype.row_bytes(values.len()).ok_or(Error::TooLarge)?;
     if out.len() != expected {
         return Err(Error::OutputLength { expected });
@@ -30,6 +33,8 @@ pub fn encode(values: &[f32], dtype: Dtype, out: &mut [u8]) -> Result<(), Error>
         Dtype::F32 => write(values, out, f32::to_le_bytes),
         Dtype::F16 => write(values, out, |x| half::f16::from_f32(x).to_le_bytes()),
         Dtype::Bf16 => write(values, out, |x| half::bf16::from_f32(x).to_le_bytes()),
+        Dtype::F64 => write(values, out, |x| f64::from(x).to_le_bytes()),
+        _ => return Err(Error::NotEncoded),
     }
     Ok(())
 }

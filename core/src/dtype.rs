@@ -1,32 +1,108 @@
 //! Storage formats of weights, and a view over whole rows in one of them.
 
-/// How one weight is stored. All formats are little-endian.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Dtype {
+/// Defines [`Dtype`] from one table: the variant, its name, ggml's number, weights and bytes per block.
+macro_rules! formats {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $ggml:literal, $len:literal, $bytes:literal;)*) => {
+        /// How weights are stored. All formats are little-endian.
+        ///
+        /// F32, F16, BF16 and F64 store every weight for itself; all others are ggml's block formats, where a
+        /// row is cut into blocks of [`Dtype::block_len`] weights that share a scale, and are decoded to the
+        /// bits that ggml's own dequantisation gives.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Dtype {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Dtype {
+            /// Every format.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The name used in messages, in safetensors headers, and by ggml in capitals: `BF16`, `Q4_K`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The number of this format in a GGUF file (`ggml_type`).
+            pub const fn ggml_type(self) -> u32 {
+                match self { $(Self::$variant => $ggml,)* }
+            }
+
+            /// Weights per block; 1 where every weight stands for itself.
+            pub const fn block_len(self) -> usize {
+                match self { $(Self::$variant => $len,)* }
+            }
+
+            /// Bytes per block.
+            pub const fn block_bytes(self) -> usize {
+                match self { $(Self::$variant => $bytes,)* }
+            }
+        }
+    };
+}
+
+formats! {
     /// IEEE binary32.
-    F32,
+    F32 = "F32", 0, 1, 4;
     /// IEEE binary16.
-    F16,
+    F16 = "F16", 1, 1, 2;
     /// The upper half of a binary32.
-    Bf16,
+    Bf16 = "BF16", 30, 1, 2;
+    /// IEEE binary64; decoded by rounding to the nearest f32.
+    F64 = "F64", 28, 1, 8;
+    /// 4 bits and a scale.
+    Q4_0 = "Q4_0", 2, 32, 18;
+    /// 4 bits, a scale and a minimum.
+    Q4_1 = "Q4_1", 3, 32, 20;
+    /// 5 bits and a scale.
+    Q5_0 = "Q5_0", 6, 32, 22;
+    /// 5 bits, a scale and a minimum.
+    Q5_1 = "Q5_1", 7, 32, 24;
+    /// 8 bits and a scale.
+    Q8_0 = "Q8_0", 8, 32, 34;
+    /// 2 bits; scales and minima of 16 weights in 4 bits.
+    Q2K = "Q2_K", 10, 256, 84;
+    /// 3 bits; scales of 16 weights in 6 bits.
+    Q3K = "Q3_K", 11, 256, 110;
+    /// 4 bits; scales and minima of 32 weights in 6 bits.
+    Q4K = "Q4_K", 12, 256, 144;
+    /// 5 bits; scales and minima of 32 weights in 6 bits.
+    Q5K = "Q5_K", 13, 256, 176;
+    /// 6 bits; scales of 16 weights in 8 bits.
+    Q6K = "Q6_K", 14, 256, 210;
+    /// 4 bits that choose from 16 values, and a scale.
+    Iq4Nl = "IQ4_NL", 20, 32, 18;
+    /// As IQ4_NL; scales of 32 weights in 6 bits.
+    Iq4Xs = "IQ4_XS", 23, 256, 136;
+    /// OCP microscaling: E2M1 and a power of two as the scale.
+    Mxfp4 = "MXFP4", 39, 32, 17;
+    /// Ternary, five weights per byte, and a scale.
+    Tq1_0 = "TQ1_0", 34, 256, 54;
+    /// Ternary in 2 bits, and a scale.
+    Tq2_0 = "TQ2_0", 35, 256, 66;
 }
 
 impl Dtype {
-    /// Bytes that `cols` consecutive weights of a row take, or `None` when that overflows.
-    pub const fn row_bytes(self, cols: usize) -> Option<usize> {
-        match self {
-            Self::F32 => cols.checked_mul(4),
-            Self::F16 | Self::Bf16 => cols.checked_mul(2),
-        }
+    /// Most weights per block of any format; a power of two, and so is every other block length.
+    pub const MAX_BLOCK_LEN: usize = 256;
+
+    /// The format with this number in a GGUF file, where it is one of those read here.
+    pub fn from_ggml_type(number: u32) -> Option<Self> {
+        Self::ALL.iter().copied().find(|dtype| dtype.ggml_type() == number)
     }
 
-    /// The name used in messages and in safetensors headers.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "F32",
-            Self::F16 => "F16",
-            Self::Bf16 => "BF16",
+    /// Whether weights share blocks, so that a row can be cut at whole blocks only.
+    pub const fn is_block(self) -> bool {
+        self.block_len() > 1
+    }
+
+    /// Bytes that `cols` consecutive weights of a row take, or `None` when that overflows or `cols` is not a
+    /// multiple of [`Dtype::block_len`].
+    pub const fn row_bytes(self, cols: usize) -> Option<usize> {
+        if !cols.is_multiple_of(self.block_len()) {
+            return None;
         }
+        (cols / self.block_len()).checked_mul(self.block_bytes())
     }
 }
 
@@ -43,5 +119,29 @@ impl<'a> Rows<'a> {
     /// Views `bytes` as rows of `dtype`.
     pub const fn new(dtype: Dtype, bytes: &'a [u8]) -> Self {
         Self { dtype, bytes }
+    }
+
+    /// Weights in the whole blocks among the bytes.
+    pub const fn weights(self) -> usize {
+        (self.bytes.len() / self.dtype.block_bytes()).saturating_mul(self.dtype.block_len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sound() {
+        for &dtype in Dtype::ALL {
+            assert_eq!(Dtype::from_ggml_type(dtype.ggml_type()), Some(dtype));
+            let len = dtype.block_len();
+            assert!(len.is_power_of_two() && len <= Dtype::MAX_BLOCK_LEN);
+            assert_eq!(dtype.row_bytes(3 * len), Some(3 * dtype.block_bytes()));
+            assert_eq!(dtype.row_bytes(0), Some(0));
+            assert_eq!(dtype.row_bytes(len + 1).is_none(), dtype.is_block());
+            assert_eq!(dtype.row_bytes(usize::MAX - len + 1).is_none(), dtype.block_bytes() > len);
+        }
+        assert_eq!(Dtype::from_ggml_type(4), None);
     }
 }

@@ -29,6 +29,13 @@ pub enum Error {
     Wide,
     /// A block is not a whole number of rows, or both sides do not hold the same number of rows.
     BlockNotWholeRows,
+    /// A row, or a run of weights, is not a whole number of blocks of its format.
+    NotWholeBlocks {
+        /// Weights per block.
+        block_len: usize,
+    },
+    /// The format is decoded but not encoded.
+    NotEncoded,
     /// More rows were pushed than the matrix has.
     TooManyRows,
     /// A pass was ended before all rows were pushed.
@@ -87,6 +94,10 @@ impl fmt::Display for Error {
             Self::BlockNotWholeRows => {
                 write!(f, "a block must hold whole rows, the same number of both sides")
             }
+            Self::NotWholeBlocks { block_len } => {
+                write!(f, "a row must be a whole number of blocks of {block_len} weights")
+            }
+            Self::NotEncoded => write!(f, "weights are read from this format, but not written in it"),
             Self::TooManyRows => write!(f, "more rows were pushed than the matrix has"),
             Self::MissingRows { pushed } => {
                 write!(f, "the pass ended after {pushed} rows, before the last row")

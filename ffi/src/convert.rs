@@ -29,13 +29,14 @@ pub extern "C" fn phlora_decode(
 }
 
 /// Encodes floats as weights: rounds to nearest, ties to even; what is beyond the range of the format becomes
-/// infinite.
+/// infinite. Formats from 100 on are only read.
 ///
 /// - `values`, `values_len`: the floats.
 /// - `weights_dtype`: the phlora_dtype to write.
 /// - `weights`, `weights_bytes`: exactly the bytes of as many elements; may not overlap the floats.
 ///
-/// Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, UNKNOWN_VALUE, OUTPUT_LENGTH.
+/// Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, UNKNOWN_VALUE, NOT_ENCODED,
+/// NOT_WHOLE_BLOCKS, OUTPUT_LENGTH.
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_encode(
     values: In<f32>,

@@ -1,10 +1,16 @@
 //! Storage formats, by the number that C passes.
 
+use crate::guard::{Out, guarded};
 use crate::status::Status;
 
 /// Storage format of weights, little-endian.
+///
+/// The formats from 100 on are ggml's, each 100 + its ggml_type: rows are cut into blocks, so that a row holds
+/// a multiple of phlora_block_len weights, and are decoded to the same bits as by ggml. phlora_encode says
+/// which of them are written.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(non_camel_case_types, reason = "the names of ggml")]
 pub enum Dtype {
     /// IEEE binary32, 4 bytes.
     F32 = 1,
@@ -12,14 +18,107 @@ pub enum Dtype {
     F16 = 2,
     /// The upper half of a binary32, 2 bytes.
     Bf16 = 3,
+    /// IEEE binary64, 8 bytes; decoded by rounding to the nearest float.
+    F64 = 4,
+    /// 4 bits and a scale.
+    Q4_0 = 102,
+    /// 4 bits, a scale and a minimum.
+    Q4_1 = 103,
+    /// 5 bits and a scale.
+    Q5_0 = 106,
+    /// 5 bits, a scale and a minimum.
+    Q5_1 = 107,
+    /// 8 bits and a scale.
+    Q8_0 = 108,
+    /// 2 bits, in groups of 16.
+    Q2_K = 110,
+    /// 3 bits, in groups of 16.
+    Q3_K = 111,
+    /// 4 bits, in groups of 32.
+    Q4_K = 112,
+    /// 5 bits, in groups of 32.
+    Q5_K = 113,
+    /// 6 bits, in groups of 16.
+    Q6_K = 114,
+    /// 4 bits that choose from 16 values.
+    Iq4Nl = 120,
+    /// As IQ4_NL, in groups of 32.
+    Iq4Xs = 123,
+    /// Ternary, five weights per byte.
+    Tq1_0 = 134,
+    /// Ternary, four weights per byte.
+    Tq2_0 = 135,
+    /// OCP microscaling: E2M1 and a power of two.
+    Mxfp4 = 139,
 }
+
+const FORMATS: [(Dtype, phlora_core::Dtype); 19] = {
+    use phlora_core::Dtype as Core;
+    [
+        (Dtype::F32, Core::F32),
+        (Dtype::F16, Core::F16),
+        (Dtype::Bf16, Core::Bf16),
+        (Dtype::F64, Core::F64),
+        (Dtype::Q4_0, Core::Q4_0),
+        (Dtype::Q4_1, Core::Q4_1),
+        (Dtype::Q5_0, Core::Q5_0),
+        (Dtype::Q5_1, Core::Q5_1),
+        (Dtype::Q8_0, Core::Q8_0),
+        (Dtype::Q2_K, Core::Q2K),
+        (Dtype::Q3_K, Core::Q3K),
+        (Dtype::Q4_K, Core::Q4K),
+        (Dtype::Q5_K, Core::Q5K),
+        (Dtype::Q6_K, Core::Q6K),
+        (Dtype::Iq4Nl, Core::Iq4Nl),
+        (Dtype::Iq4Xs, Core::Iq4Xs),
+        (Dtype::Tq1_0, Core::Tq1_0),
+        (Dtype::Tq2_0, Core::Tq2_0),
+        (Dtype::Mxfp4, Core::Mxfp4),
+    ]
+};
 
 /// The format that `value` stands for.
 pub fn dtype(value: u32) -> Result<phlora_core::Dtype, Status> {
-    Ok(match value {
-        x if x == Dtype::F32 as u32 => phlora_core::Dtype::F32,
-        x if x == Dtype::F16 as u32 => phlora_core::Dtype::F16,
-        x if x == Dtype::Bf16 as u32 => phlora_core::Dtype::Bf16,
-        _ => return Err(Status::UnknownValue),
+    let found = FORMATS.iter().find(|(number, _)| *number as u32 == value);
+    found.map(|&(_, format)| format).ok_or(Status::UnknownValue)
+}
+
+/// Weights per block of a phlora_dtype: 1 where every weight is stored for itself, 0 for unknown values. Any
+/// thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn phlora_block_len(weights_dtype: u32) -> usize {
+    dtype(weights_dtype).map_or(0, phlora_core::Dtype::block_len)
+}
+
+/// Bytes that a row of weights takes, without padding.
+///
+/// - `weights_dtype`: the phlora_dtype.
+/// - `cols`: weights in the row, a multiple of phlora_block_len.
+/// - `bytes`: written on success.
+///
+/// Any thread. Returns OK, NULL_POINTER, MISALIGNED, UNKNOWN_VALUE, TOO_LARGE, NOT_WHOLE_BLOCKS.
+#[unsafe(no_mangle)]
+pub extern "C" fn phlora_row_bytes(weights_dtype: u32, cols: usize, bytes: Out<usize>) -> Status {
+    guarded(|guard| {
+        let slot = guard.slot(bytes)?;
+        let dtype = dtype(weights_dtype)?;
+        let whole = cols.is_multiple_of(dtype.block_len());
+        let refused = if whole { Status::TooLarge } else { Status::NotWholeBlocks };
+        slot.write(dtype.row_bytes(cols).ok_or(refused)?);
+        Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_of_the_core_has_its_number() {
+        for &format in phlora_core::Dtype::ALL {
+            let (number, _) = FORMATS.iter().find(|(_, core)| *core == format).expect("listed");
+            assert_eq!(dtype(*number as u32), Ok(format));
+            assert!(!format.is_block() || *number as u32 == 100 + format.ggml_type());
+        }
+    }
 }

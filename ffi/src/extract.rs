@@ -139,7 +139,7 @@ pub extern "C" fn phlora_wants_pass(extractor: In<State>) -> u32 {
 ///
 /// The thread that uses the extraction.
 /// Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, NOT_STARTED, UNKNOWN_VALUE, OUT_OF_ORDER, NOT_WHOLE_ROWS,
-/// TOO_MANY_ROWS.
+/// NOT_WHOLE_BLOCKS, TOO_MANY_ROWS.
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_push(
     extractor: Out<State>,
@@ -161,8 +161,8 @@ pub extern "C" fn phlora_push(
 /// Ends the pass, after every row was pushed, and its parts if it was split.
 ///
 /// The thread that uses the extraction.
-/// Returns OK, NULL_POINTER, MISALIGNED, NOT_STARTED, OUT_OF_ORDER, MISSING_ROWS (go on pushing, or split again), and NON_FINITE
-/// (after the first pass; the extraction cannot go on).
+/// Returns OK, NULL_POINTER, MISALIGNED, NOT_STARTED, OUT_OF_ORDER, MISSING_ROWS (go on pushing, or split again), and
+/// NON_FINITE (after the first pass) or OUT_OF_RANGE, after which the extraction cannot go on.
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_end_pass(extractor: Out<State>) -> Status {
     guarded(|guard| {
@@ -215,7 +215,7 @@ pub extern "C" fn phlora_measure(
 /// The thread that uses the extraction.
 /// Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, NOT_STARTED, OUTPUT_LENGTH, OUT_OF_ORDER (a pass
 /// is wanted, or an error has ended the extraction, or it has finished). After a refused call it may be called
-/// again with better arguments.
+/// again with better arguments; after OUT_OF_RANGE, which ends the extraction, it may not.
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_finish(
     extractor: Out<State>,

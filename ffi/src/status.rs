@@ -35,6 +35,10 @@ pub enum Status {
     BadText = 111,
     /// An option that the file functions refuse; the message says which.
     BadOption = 112,
+    /// A row, or a run of weights, is not a whole number of blocks of its phlora_dtype; see phlora_block_len.
+    NotWholeBlocks = 113,
+    /// The phlora_dtype is read, but weights are not written in it.
+    NotEncoded = 114,
     /// Calls out of order: rows while no pass is wanted, a result while one is, anything after an error that
     /// ended the extraction or after its finish.
     OutOfOrder = 200,
@@ -49,6 +53,9 @@ pub enum Status {
     MissingRows = 204,
     /// The difference holds a NaN or an infinity; phlora_measure tells the row.
     NonFinite = 300,
+    /// Products of finite entries of the difference are not finite: it spreads over more than the range of
+    /// float.
+    OutOfRange = 301,
     /// The operating system refused an operation on a file.
     Io = 400,
     /// A file is not what it should be.
@@ -66,7 +73,7 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Self; 27] = [
+    const ALL: [Self; 30] = [
         Self::Ok,
         Self::NullPointer,
         Self::Misaligned,
@@ -81,12 +88,15 @@ impl Status {
         Self::Wide,
         Self::BadText,
         Self::BadOption,
+        Self::NotWholeBlocks,
+        Self::NotEncoded,
         Self::OutOfOrder,
         Self::NotStarted,
         Self::NotWholeRows,
         Self::TooManyRows,
         Self::MissingRows,
         Self::NonFinite,
+        Self::OutOfRange,
         Self::Io,
         Self::Format,
         Self::Mismatch,
@@ -123,6 +133,12 @@ impl Status {
             }
             Self::BadText => (c"PHLORA_STATUS_BAD_TEXT", c"a text is not UTF-8 or not a regular expression"),
             Self::BadOption => (c"PHLORA_STATUS_BAD_OPTION", c"an option cannot be met"),
+            Self::NotWholeBlocks => {
+                (c"PHLORA_STATUS_NOT_WHOLE_BLOCKS", c"a row is not a whole number of blocks of its format")
+            }
+            Self::NotEncoded => {
+                (c"PHLORA_STATUS_NOT_ENCODED", c"weights are read from this format, but not written in it")
+            }
             Self::OutOfOrder => (c"PHLORA_STATUS_OUT_OF_ORDER", c"calls out of order"),
             Self::NotStarted => (c"PHLORA_STATUS_NOT_STARTED", c"no extraction was started in this memory"),
             Self::NotWholeRows => {
@@ -133,6 +149,9 @@ impl Status {
             }
             Self::MissingRows => (c"PHLORA_STATUS_MISSING_ROWS", c"the pass ended before the last row"),
             Self::NonFinite => (c"PHLORA_STATUS_NON_FINITE", c"the difference holds a NaN or an infinity"),
+            Self::OutOfRange => {
+                (c"PHLORA_STATUS_OUT_OF_RANGE", c"the difference spreads over more than the range of float")
+            }
             Self::Io => (c"PHLORA_STATUS_IO", c"a file cannot be read or written"),
             Self::Format => (c"PHLORA_STATUS_FORMAT", c"a file is not what it should be"),
             Self::Mismatch => (c"PHLORA_STATUS_MISMATCH", c"the two models do not belong together"),
@@ -158,10 +177,13 @@ impl From<phlora_core::Error> for Status {
             Error::OutputLength { .. } => Self::OutputLength,
             Error::Wide => Self::Wide,
             Error::BlockNotWholeRows => Self::NotWholeRows,
+            Error::NotWholeBlocks { .. } => Self::NotWholeBlocks,
+            Error::NotEncoded => Self::NotEncoded,
             Error::TooManyRows => Self::TooManyRows,
             Error::MissingRows { .. } => Self::MissingRows,
             Error::OutOfOrder => Self::OutOfOrder,
             Error::NonFinite { .. } => Self::NonFinite,
+            Error::OutOfRange => Self::OutOfRange,
             Error::TooFewReads { .. } => Self::TooFewReads,
             _ => Self::Internal,
         }

@@ -30,6 +30,7 @@ struct outputs {
     phlora_svd_info info;
     float a[RANK * COLS + 2], b[ROWS * RANK], s[COLS], v[COLS * COLS], matrix[ROWS * COLS];
     unsigned char bytes[64];
+    size_t len;
     phlora_extractor *x;
 #ifdef PHLORA_TEST_FILES
     phlora_file_options file_options;
@@ -226,7 +227,7 @@ static void core_rows(void) {
     ROW(TOO_LARGE, start, phlora_push(X, base, SIZE_MAX, PHLORA_DTYPE_F32, SIDE(tuned)));
     ROW(TOO_LARGE, start, phlora_push(X, AT(void, OTHER_END, 0), COLS * 4, PHLORA_DTYPE_F32, SIDE(tuned)));
     ROW(UNKNOWN_VALUE, start, phlora_push(X, base, sizeof base, 0, SIDE(tuned)));
-    ROW(UNKNOWN_VALUE, start, phlora_push(X, SIDE(base), tuned, sizeof tuned, 4));
+    ROW(UNKNOWN_VALUE, start, phlora_push(X, SIDE(base), tuned, sizeof tuned, 5));
     ROW(NOT_WHOLE_ROWS, start, phlora_push(X, base, sizeof base - 1, PHLORA_DTYPE_F32, SIDE(tuned)));
     ROW(NOT_WHOLE_ROWS, start, phlora_push(X, base, COLS * 4, PHLORA_DTYPE_F32, SIDE(tuned)));
     ROW(NOT_WHOLE_ROWS, start, phlora_push(X, base, sizeof base, PHLORA_DTYPE_F16, SIDE(tuned)));
@@ -296,6 +297,8 @@ static void core_rows(void) {
     ROW(OVERLAP, nothing, phlora_decode(out.matrix, 16, PHLORA_DTYPE_F16, out.matrix + 3, 8));
     ROW(TOO_LARGE, nothing, phlora_decode(base, SIZE_MAX, PHLORA_DTYPE_F32, out.matrix, SIZE_MAX / 4));
     ROW(TOO_LARGE, nothing, phlora_decode(base, 16, PHLORA_DTYPE_F32, out.matrix, SIZE_MAX));
+    ROW(OK, nothing, phlora_decode(base, 36, PHLORA_DTYPE_Q4_0, out.matrix, 64));
+    ROW(OUTPUT_LENGTH, nothing, phlora_decode(base, 35, PHLORA_DTYPE_Q4_0, out.matrix, 32));
     ROW(UNKNOWN_VALUE, nothing, phlora_decode(base, 16, 77, out.matrix, 4));
     ROW(OUTPUT_LENGTH, nothing, phlora_decode(base, 16, PHLORA_DTYPE_F32, out.matrix, 5));
     ROW(OUTPUT_LENGTH, nothing, phlora_decode(base, 15, PHLORA_DTYPE_F32, out.matrix, 3));
@@ -310,6 +313,14 @@ static void core_rows(void) {
     ROW(UNKNOWN_VALUE, nothing, phlora_encode(base[0], 4, 0, out.bytes, 16));
     ROW(OUTPUT_LENGTH, nothing, phlora_encode(base[0], 4, PHLORA_DTYPE_F32, out.bytes, 15));
     ROW(OUTPUT_LENGTH, nothing, phlora_encode(base[0], 4, PHLORA_DTYPE_F16, out.bytes, 16));
+
+    ROW(OK, nothing, phlora_row_bytes(PHLORA_DTYPE_Q4_K, 512, &out.len) == PHLORA_STATUS_OK && out.len == 288 ? PHLORA_STATUS_OK : PHLORA_STATUS_INTERNAL);
+    ROW(OK, nothing, phlora_block_len(PHLORA_DTYPE_F16) == 1 && phlora_block_len(PHLORA_DTYPE_Q8_0) == 32 && phlora_block_len(77) == 0 ? PHLORA_STATUS_OK : PHLORA_STATUS_INTERNAL);
+    ROW(NULL_POINTER, nothing, phlora_row_bytes(PHLORA_DTYPE_F32, 4, NULL));
+    ROW(MISALIGNED, nothing, phlora_row_bytes(PHLORA_DTYPE_F32, 4, AT(size_t, &out.len, 1)));
+    ROW(TOO_LARGE, nothing, phlora_row_bytes(PHLORA_DTYPE_F32, SIZE_MAX, &out.len));
+    ROW(UNKNOWN_VALUE, nothing, phlora_row_bytes(101, 4, &out.len));
+    ROW(NOT_WHOLE_BLOCKS, nothing, phlora_row_bytes(PHLORA_DTYPE_Q4_0, 48, &out.len));
 
     ROW(OK, nothing, SVD(ROWS, out.matrix, ROWS * COLS, out.s, COLS, out.v, COLS * COLS, GOOD_SVD_INFO));
     ROW(OK, nothing, SVD(ROWS, out.matrix, ROWS * COLS, out.s, COLS, NULL, 0, GOOD_SVD_INFO));

@@ -81,8 +81,8 @@ impl Extractor<'_> {
     /// does not depend on how the rows are cut into blocks.
     ///
     /// # Errors
-    /// [`Error::OutOfOrder`] when no pass is wanted, [`Error::BlockNotWholeRows`], [`Error::TooManyRows`].
-    /// Nothing of a refused block is used.
+    /// [`Error::OutOfOrder`] when no pass is wanted, [`Error::BlockNotWholeRows`], [`Error::NotWholeBlocks`],
+    /// [`Error::TooManyRows`]. Nothing of a refused block is used.
     pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
         each!(&mut self.state, state => state.push(base, tuned))
     }

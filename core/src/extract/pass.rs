@@ -4,13 +4,15 @@ use core::ops::Range;
 
 use super::plan::MAX_PARTS;
 use crate::{
-    Delta, Error, Kernel, Rows,
+    Delta, Dtype, Error, Kernel, Rows,
     kernel::{Ahead, Strided},
 };
 
 /// Columns per tile. A tile of decoded rows and its piece of the block should stay in the first-level cache,
-/// and a call should have enough to do: 256 measured better than 128, 192 and 512.
+/// and a call should have enough to do: 256 measured better than 128, 192 and 512. A whole number of blocks of
+/// every format, so that tiles can be cut out of rows.
 pub const TILE: usize = 256;
+const _: () = assert!(TILE.is_multiple_of(Dtype::MAX_BLOCK_LEN));
 
 /// Rows that are decoded together. More of them spread the traffic of Z over more work; fewer keep the
 /// strip, the next one and both panels in the second-level cache: 16 measured better than 12, 24 and 32.
@@ -115,6 +117,9 @@ impl<'p> From<&'p mut (dyn Whole + 'p)> for Part<'p> {
 /// How many rows of `cols` entries both sides of a block hold, at most `left`.
 pub fn count_rows(base: Rows<'_>, tuned: Rows<'_>, cols: usize, left: usize) -> Result<usize, Error> {
     let count = |rows: Rows<'_>| match rows.dtype.row_bytes(cols) {
+        None if !cols.is_multiple_of(rows.dtype.block_len()) => {
+            Err(Error::NotWholeBlocks { block_len: rows.dtype.block_len() })
+        }
         Some(0) if rows.bytes.is_empty() => Ok(0),
         Some(bytes) if bytes > 0 && rows.bytes.len().is_multiple_of(bytes) => Ok(rows.bytes.len() / bytes),
         _ => Err(Error::BlockNotWholeRows),
@@ -126,7 +131,7 @@ pub fn count_rows(base: Rows<'_>, tuned: Rows<'_>, cols: usize, left: usize) -> 
     if rows > left { Err(Error::TooManyRows) } else { Ok(rows) }
 }
 
-/// Entries `start`… of a run of rows, `len` of them.
+/// Entries `start`… of a run of rows, `len` of them: both at whole rows or tiles, so at whole blocks.
 fn entries(rows: Rows<'_>, start: usize, len: usize) -> Rows<'_> {
     let at = |entry: usize| rows.dtype.row_bytes(entry).unwrap_or(usize::MAX);
     Rows { bytes: rows.bytes.get(at(start)..at(start + len)).unwrap_or_default(), ..rows }

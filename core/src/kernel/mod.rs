@@ -10,6 +10,7 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+mod blocks;
 mod portable;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod simd;
@@ -17,7 +18,10 @@ mod storage;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use crate::{Delta, Rows};
+use crate::{Delta, Dtype, Rows};
+
+/// Weights of a side in blocks that are decoded at once beside the other side: whole blocks of every format.
+const PIECE: usize = Dtype::MAX_BLOCK_LEN;
 
 /// Runs an always-inlined portable routine, compiled for the features of the kernel.
 macro_rules! with_features {
@@ -205,7 +209,28 @@ impl Kernel {
 
     /// `out` = tuned − base, both decoded to f32 first. Works on min(out, tuned, base) elements.
     pub fn difference(self, base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
-        with_features!(self, storage::difference::<storage::ByInteger>(base, tuned, out));
+        if base.dtype.is_block() || tuned.dtype.is_block() {
+            self.difference_of_blocks(base, tuned, out);
+        } else {
+            with_features!(self, storage::difference::<storage::ByInteger>(base, tuned, out));
+        }
+    }
+
+    /// [`Kernel::difference`] where a side is in blocks: one side after the other, so that the decoders exist
+    /// once. Apart, or every caller would pay for the piece on its stack.
+    #[inline(never)]
+    fn difference_of_blocks(self, base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
+        let len = out.len().min(base.weights()).min(tuned.weights());
+        let out = &mut out[..len];
+        self.decode(tuned, out);
+        let mut piece = [0.0; PIECE];
+        let bytes = base.bytes.chunks(base.dtype.row_bytes(PIECE).unwrap_or(PIECE));
+        for (out, bytes) in out.chunks_mut(PIECE).zip(bytes) {
+            let piece = &mut piece[..out.len()];
+            self.decode(Rows::new(base.dtype, bytes), piece);
+            // A factor of 1 changes no bit.
+            self.subtract_scaled(out, 1.0, piece);
+        }
     }
 
     /// Decodes `rows` to f32, min(rows, out) elements.

@@ -4,6 +4,7 @@
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
+use super::blocks;
 use crate::{Dtype, Rows};
 
 /// A format of one element per `N` bytes.
@@ -15,6 +16,7 @@ trait Format<const N: usize> {
 struct F32;
 struct F16;
 struct Bf16;
+struct F64;
 
 impl Format<4> for F32 {
     #[inline(always)]
@@ -30,6 +32,13 @@ impl Format<2> for Bf16 {
     }
 }
 
+impl Format<8> for F64 {
+    #[inline(always)]
+    fn value(bytes: [u8; 8]) -> f32 {
+        f64::from_le_bytes(bytes) as f32
+    }
+}
+
 impl Format<2> for F16 {
     /// Without branches, so that it vectorises: exponent and fraction moved into place and multiplied by
     /// 2¹¹² come out right for normal and subnormal numbers; infinity and NaN get their exponent set.
@@ -42,6 +51,12 @@ impl Format<2> for F16 {
         let special = if bits & 0x7c00 == 0x7c00 { EXPONENT } else { 0 };
         f32::from_bits(magnitude | special | (bits & 0x8000) << 16)
     }
+}
+
+/// The value of one f16.
+#[inline(always)]
+pub fn half(bytes: [u8; 2]) -> f32 {
+    F16::value(bytes)
 }
 
 /// A way to convert eight f16 at a time: by integers, or by an instruction where there is one.
@@ -99,22 +114,29 @@ fn fused<const N: usize, F: Format<N>>(base: &[u8], tuned: &[u8], out: &mut [f32
     }
 }
 
+/// [`each`] for the formats that store every weight for itself; nothing for the others.
 #[inline(always)]
 fn apply<H: Widen>(rows: Rows<'_>, out: &mut [f32], f: impl Fn(f32, f32) -> f32) {
     match rows.dtype {
         Dtype::F32 => each::<4, F32>(rows.bytes, out, f),
         Dtype::F16 => each_half::<H>(rows.bytes, out, f),
         Dtype::Bf16 => each::<2, Bf16>(rows.bytes, out, f),
+        Dtype::F64 => each::<8, F64>(rows.bytes, out, f),
+        _ => {}
     }
 }
 
 /// Decodes min(rows, out) elements.
 #[inline(always)]
 pub fn decode<H: Widen>(rows: Rows<'_>, out: &mut [f32]) {
-    apply::<H>(rows, out, |_, value| value);
+    if rows.dtype.is_block() {
+        blocks::decode(rows, out);
+    } else {
+        apply::<H>(rows, out, |_, value| value);
+    }
 }
 
-/// `out` = tuned − base over min(base, tuned, out) elements.
+/// `out` = tuned − base over min(base, tuned, out) elements, for formats that store every weight for itself.
 ///
 /// Two equal formats without a conversion of their own, the common case, are decoded in one loop: in two
 /// loops the product at width 8 loses several percent. All others decode one side after the other, so
@@ -125,7 +147,7 @@ pub fn difference<H: Widen>(base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
         (Dtype::F32, Dtype::F32) => fused::<4, F32>(base.bytes, tuned.bytes, out),
         (Dtype::Bf16, Dtype::Bf16) => fused::<2, Bf16>(base.bytes, tuned.bytes, out),
         _ => {
-            decode::<H>(tuned, out);
+            apply::<H>(tuned, out, |_, value| value);
             apply::<H>(base, out, |tuned, value| tuned - value);
         }
     }

@@ -103,7 +103,7 @@ impl Directory {
             };
             let dtype = tensor.dtype().ok_or_else(|| {
                 tensor.error(format!(
-                    "its dtype {} is not read, expected F32, F16 or BF16",
+                    "its dtype {} is not read, expected F32, F16, BF16 or F64",
                     tensor.dtype_name()
                 ))
             })?;

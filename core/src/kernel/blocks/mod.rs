@@ -1,0 +1,71 @@
+//! ggml's block formats, decoded to the bits that ggml's own `to_float` gives.
+//!
+//! A decoder turns the bytes of one block into its weights by loops of fixed length over fixed arrays, which
+//! compilers vectorise. What decides the bits is the order of the float operations, written out as ggml has it:
+//! products from the left, no fused multiply-add. Any bytes are a block; none can make a decoder fail.
+
+#![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
+
+mod k_quants;
+mod simple;
+mod tables;
+mod ternary;
+
+use super::storage::half;
+use crate::{Dtype, Rows};
+
+/// Decodes min(rows, out) weights of a block format; nothing for the others.
+#[inline(always)]
+pub fn decode(rows: Rows<'_>, out: &mut [f32]) {
+    let bytes = rows.bytes;
+    match rows.dtype {
+        Dtype::Q4_0 => each(bytes, out, simple::q4_0),
+        Dtype::Q4_1 => each(bytes, out, simple::q4_1),
+        Dtype::Q5_0 => each(bytes, out, simple::q5_0),
+        Dtype::Q5_1 => each(bytes, out, simple::q5_1),
+        Dtype::Q8_0 => each(bytes, out, simple::q8_0),
+        Dtype::Q2K => each(bytes, out, k_quants::q2_k),
+        Dtype::Q3K => each(bytes, out, k_quants::q3_k),
+        Dtype::Q4K => each(bytes, out, k_quants::q4_k),
+        Dtype::Q5K => each(bytes, out, k_quants::q5_k),
+        Dtype::Q6K => each(bytes, out, k_quants::q6_k),
+        Dtype::Iq4Nl => each(bytes, out, tables::iq4_nl),
+        Dtype::Iq4Xs => each(bytes, out, tables::iq4_xs),
+        Dtype::Mxfp4 => each(bytes, out, tables::mxfp4),
+        Dtype::Tq1_0 => each(bytes, out, ternary::tq1_0),
+        Dtype::Tq2_0 => each(bytes, out, ternary::tq2_0),
+        Dtype::F32 | Dtype::F16 | Dtype::Bf16 | Dtype::F64 => {}
+    }
+}
+
+/// Runs `block` over the blocks of `bytes`; `out` may end within one.
+#[inline(always)]
+fn each<const BYTES: usize, const LEN: usize>(
+    bytes: &[u8],
+    out: &mut [f32],
+    block: impl Fn(&[u8; BYTES], &mut [f32; LEN]),
+) {
+    let blocks = bytes.as_chunks::<BYTES>().0;
+    let (outs, rest) = out.as_chunks_mut::<LEN>();
+    for (out, bytes) in outs.iter_mut().zip(blocks) {
+        block(bytes, out);
+    }
+    if let (false, Some(bytes)) = (rest.is_empty(), blocks.get(outs.len())) {
+        let mut last = [0.0; LEN];
+        block(bytes, &mut last);
+        rest.copy_from_slice(&last[..rest.len()]);
+    }
+}
+
+/// The `N` bytes of a block from `at` on.
+#[inline(always)]
+fn field<const N: usize>(block: &[u8], at: usize) -> &[u8; N] {
+    // Both numbers are constants within the block, so the other case is never compiled in.
+    block.get(at..).and_then(<[u8]>::first_chunk).unwrap_or(const { &[0; N] })
+}
+
+/// The f16 of a block at `at`.
+#[inline(always)]
+fn scale(block: &[u8], at: usize) -> f32 {
+    half(*field(block, at))
+}

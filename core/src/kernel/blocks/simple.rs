@@ -1,0 +1,61 @@
+//! Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0: 32 weights with one scale, and a minimum in the `_1` formats.
+//!
+//! Halves of a byte belong to weights that lie 16 apart.
+
+#![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
+
+use super::{field, scale};
+
+#[inline(always)]
+pub fn q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
+    let (d, quants) = (scale(block, 0), field::<16>(block, 2));
+    for i in 0..16 {
+        out[i] = f32::from(i16::from(quants[i] & 15) - 8) * d;
+        out[i + 16] = f32::from(i16::from(quants[i] >> 4) - 8) * d;
+    }
+}
+
+#[inline(always)]
+pub fn q4_1(block: &[u8; 20], out: &mut [f32; 32]) {
+    let (d, min, quants) = (scale(block, 0), scale(block, 2), field::<16>(block, 4));
+    for i in 0..16 {
+        out[i] = f32::from(quants[i] & 15) * d + min;
+        out[i + 16] = f32::from(quants[i] >> 4) * d + min;
+    }
+}
+
+#[inline(always)]
+pub fn q5_0(block: &[u8; 22], out: &mut [f32; 32]) {
+    let (d, quants) = (scale(block, 0), fives(field(block, 2), field(block, 6)));
+    for i in 0..32 {
+        out[i] = f32::from(i16::from(quants[i]) - 16) * d;
+    }
+}
+
+#[inline(always)]
+pub fn q5_1(block: &[u8; 24], out: &mut [f32; 32]) {
+    let (d, min, quants) = (scale(block, 0), scale(block, 2), fives(field(block, 4), field(block, 8)));
+    for i in 0..32 {
+        out[i] = f32::from(quants[i]) * d + min;
+    }
+}
+
+/// Five-bit numbers from their highest bits and the rest.
+#[inline(always)]
+fn fives(high: &[u8; 4], low: &[u8; 16]) -> [u8; 32] {
+    let high = u32::from_le_bytes(*high);
+    let mut out = [0; 32];
+    for i in 0..16 {
+        out[i] = (low[i] & 15) + 16 * (high >> i & 1) as u8;
+        out[i + 16] = (low[i] >> 4) + 16 * (high >> (i + 16) & 1) as u8;
+    }
+    out
+}
+
+#[inline(always)]
+pub fn q8_0(block: &[u8; 34], out: &mut [f32; 32]) {
+    let (d, quants) = (scale(block, 0), field::<32>(block, 2));
+    for i in 0..32 {
+        out[i] = f32::from(quants[i].cast_signed()) * d;
+    }
+}
