@@ -4,6 +4,9 @@
 //! with one tensor of a dtype unknown to that crate is still good for its other tensors.
 
 use crate::error::{Error, Result};
+use crate::gguf::is_gguf;
+use crate::stored::Stored;
+use phlora_core::Dtype;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -14,19 +17,8 @@ use std::path::Path;
 /// Longest header accepted, the limit of the reference implementation.
 const MAX_HEADER: usize = 100_000_000;
 
-/// One tensor as its header states it, checked against the file.
-#[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) name: String,
-    /// The dtype as written, e.g. `BF16`.
-    pub(crate) dtype: String,
-    pub(crate) shape: Vec<usize>,
-    /// Where its bytes are in the file.
-    pub(crate) range: Range<usize>,
-}
-
 /// Reads and checks the header of `file`, whose whole content is `bytes`; entries come in file order.
-pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>> {
+pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Stored>> {
     refuse_other_formats(path, bytes)?;
     let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
         return Err(Error::format(
@@ -68,7 +60,7 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>> {
 }
 
 /// Checks one tensor's entry; `data` is the part of the file after the header.
-fn entry(path: &Path, name: &str, value: &Value, data: Range<usize>) -> Result<Entry> {
+fn entry(path: &Path, name: &str, value: &Value, data: Range<usize>) -> Result<Stored> {
     let bad = |problem: String| Error::tensor(path, name, problem);
     let dtype = value["dtype"].as_str().ok_or_else(|| bad("its header entry has no dtype".into()))?;
     let shape = numbers(&value["shape"]).ok_or_else(|| bad("its shape is not a list of sizes".into()))?;
@@ -88,16 +80,19 @@ fn entry(path: &Path, name: &str, value: &Value, data: Range<usize>) -> Result<E
     if bits.is_none() || known.is_some() && bits != (end - begin).checked_mul(8) {
         return Err(bad(format!("{dtype} of shape {shape:?} does not take its {} bytes", end - begin)));
     }
-    Ok(Entry {
+    // A name that only means something in GGUF has no size here that could be relied on.
+    let read = Dtype::ALL.iter().copied().filter(|read| !read.is_block());
+    Ok(Stored {
         name: name.to_owned(),
-        dtype: dtype.to_owned(),
+        dtype: known.and_then(|_| read.into_iter().find(|read| read.name() == dtype)),
+        dtype_name: dtype.to_owned(),
         shape,
         range: data.start + begin..data.start + end,
     })
 }
 
 /// Checks that the tensors follow one another without overlap or gap up to the end of the file.
-fn check_cover(path: &Path, entries: &[Entry], data: Range<usize>) -> Result<()> {
+fn check_cover(path: &Path, entries: &[Stored], data: Range<usize>) -> Result<()> {
     let mut at = data.start;
     let mut before = "the header";
     for entry in entries {
@@ -122,8 +117,8 @@ fn refuse_other_formats(path: &Path, bytes: &[u8]) -> Result<()> {
         || matches!(bytes, [0x80, 2..=5, ..]);
     // A header length may begin with any bytes; the JSON object after it decides.
     let pickle = pickle && bytes.get(8) != Some(&b'{');
-    if bytes.starts_with(b"GGUF") {
-        return Err(Error::format(path, "a GGUF file; only safetensors files are read"));
+    if is_gguf(bytes) {
+        return Err(Error::format(path, "a GGUF file, expected safetensors; name it to open it"));
     }
     if pickle {
         return Err(Error::format(path, pickle_advice()));
@@ -199,7 +194,7 @@ mod tests {
         let bytes = safetensors::serialize(tensors, None).unwrap();
         let entries = parse(Path::new("f"), &bytes).unwrap();
         let names: Vec<_> =
-            entries.iter().map(|e| (e.name.as_str(), e.dtype.as_str(), e.range.len())).collect();
+            entries.iter().map(|e| (e.name.as_str(), e.dtype_name.as_str(), e.range.len())).collect();
         assert_eq!(names, [("a", "F32", 12), ("empty", "F32", 0), ("b", "BF16", 12)]);
     }
 
@@ -246,6 +241,6 @@ mod tests {
         let header =
             r#"{"__metadata__":{"format":"pt"},"q":{"dtype":"Q9","shape":[7],"data_offsets":[0,5]}}"#;
         let entries = parse(Path::new("f"), &file(header, 5)).unwrap();
-        assert_eq!(entries[0].dtype, "Q9");
+        assert_eq!(entries[0].dtype_name, "Q9");
     }
 }

@@ -3,7 +3,7 @@
 use crate::config::{Config, read_json};
 use crate::error::{Error, Result};
 use crate::lora::Adapter;
-use crate::model::{Model, Tensor};
+use crate::model::{Container, Model, Tensor};
 use crate::names::{Kind, kind_of, suffix_of};
 use crate::report::Report;
 use std::collections::BTreeMap;
@@ -34,9 +34,11 @@ pub struct Count {
 /// Facts of a model.
 #[derive(Debug)]
 pub struct ModelFacts {
-    /// What `config.json` says.
+    /// The format of its files.
+    pub container: Container,
+    /// What `config.json` says; of a GGUF model, whether its output head is tied.
     pub config: Config,
-    /// Its safetensors files.
+    /// Its files.
     pub files: Vec<PathBuf>,
     /// Over all tensors.
     pub total: Count,
@@ -91,6 +93,7 @@ pub fn inspect(path: &Path) -> Result<Contents> {
 
 fn model_facts(model: &Model) -> ModelFacts {
     let mut facts = ModelFacts {
+        container: model.container().clone(),
         config: model.config().clone(),
         files: model.files().map(Path::to_owned).collect(),
         total: Count::default(),
@@ -136,7 +139,13 @@ fn adapter_facts(adapter: &Adapter) -> Result<AdapterFacts> {
 
 impl Count {
     fn of(tensor: Tensor<'_>) -> Self {
-        Self { tensors: 1, parameters: tensor.len() as u64, bytes: tensor.bytes().len() as u64 }
+        // All experts are one tensor in the file.
+        let first = tensor.expert().is_none_or(|expert| expert.index == 0);
+        Self {
+            tensors: usize::from(first),
+            parameters: tensor.len() as u64,
+            bytes: tensor.bytes().len() as u64,
+        }
     }
 
     fn add(&mut self, other: Self) {

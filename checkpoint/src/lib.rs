@@ -1,6 +1,6 @@
 //! LoRA extraction from whole checkpoints: everything of phlora that needs an operating system.
 //!
-//! [`Model::open`] maps a model's safetensors files, [`extract`] streams the difference of two models through
+//! [`Model::open`] maps a model's safetensors or GGUF files, [`extract`] streams the difference of two models through
 //! `phlora-core` over threads, and [`save`] writes the PEFT adapter directory in one step. [`verify`] reads
 //! such a directory back and measures what it really keeps; [`inspect`] says what a file holds.
 //!
@@ -22,6 +22,7 @@ mod arch;
 mod config;
 mod error;
 mod extract;
+mod gguf;
 mod header;
 mod inspect;
 mod locate;
@@ -41,6 +42,7 @@ mod pool;
 mod report;
 mod residual;
 mod staging;
+mod stored;
 mod verify;
 
 pub use arch::{Heads, Mapped, NameMap, RowPermutation};
@@ -49,7 +51,7 @@ pub use error::{Error, Result};
 pub use extract::{Extraction, extract};
 pub use inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
 pub use lora::{Adapter, Factor, Lora, LoraModule, Naming};
-pub use model::{Model, Tensor};
+pub use model::{Container, Expert, Model, Tensor};
 pub use monitor::Monitor;
 pub use names::{Kind, kind_of, module_of, suffix_of};
 pub use options::{ExtractOptions, Filter, available_threads};

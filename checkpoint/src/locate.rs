@@ -1,7 +1,8 @@
-//! Which safetensors files a path means: one file, an indexed directory, or a plain directory.
+//! Which files a path means: one file, an indexed directory, or a plain directory.
 
 use crate::config::read_json;
 use crate::error::{Error, Result};
+use crate::gguf::is_later_part;
 use crate::header::pickle_advice;
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,12 +11,15 @@ use std::path::{Component, Path, PathBuf};
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
 
+/// Names at most this many GGUF files of a directory.
+const NAMED: usize = 5;
+
 /// The files of a model.
 #[derive(Debug)]
 pub(crate) struct Files {
     /// Where `config.json` would be.
     pub(crate) directory: PathBuf,
-    /// Safetensors files, sorted by path.
+    /// Safetensors files, sorted by path; or one file that may as well be GGUF.
     pub(crate) shards: Vec<PathBuf>,
     /// Tensor name → shard, where there is an index.
     pub(crate) index: Option<Index>,
@@ -47,23 +51,38 @@ pub(crate) fn locate(path: &Path) -> Result<Files> {
     if single.exists() {
         return Ok(Files { directory, shards: vec![single], index: None });
     }
-    let (mut shards, mut pickles) = (Vec::new(), Vec::new());
+    let (mut shards, mut ggufs, mut pickles) = (Vec::new(), Vec::new(), Vec::new());
     let entries = fs::read_dir(path).map_err(|e| Error::io(path, "read", e))?;
     for entry in entries {
         let file = entry.map_err(|e| Error::io(path, "read", e))?.path();
         match file.extension().and_then(|e| e.to_str()) {
             Some("safetensors") => shards.push(file),
+            // The first part stands for a split model.
+            Some("gguf") if !is_later_part(&file) => ggufs.push(file),
             Some("bin" | "pt" | "pth" | "ckpt") => pickles.push(file),
             _ => {}
         }
     }
     shards.sort();
     pickles.sort();
-    match (shards.is_empty(), pickles.first()) {
-        (false, _) => Ok(Files { directory, shards, index: None }),
-        (true, Some(pickle)) => Err(Error::format(pickle, pickle_advice())),
-        (true, None) => Err(Error::format(path, "no safetensors file in this directory")),
+    if !shards.is_empty() {
+        return Ok(Files { directory, shards, index: None });
     }
+    match (ggufs.as_slice(), pickles.first()) {
+        ([_], _) => Ok(Files { directory, shards: ggufs, index: None }),
+        ([], Some(pickle)) => Err(Error::format(pickle, pickle_advice())),
+        ([], None) => Err(Error::format(path, "no safetensors or GGUF file in this directory")),
+        _ => Err(Error::format(path, several(ggufs))),
+    }
+}
+
+/// Why a directory of several GGUF models does not do.
+fn several(mut models: Vec<PathBuf>) -> String {
+    models.sort();
+    let names: Vec<_> =
+        models.iter().take(NAMED).filter_map(|model| model.file_name()?.to_str()).collect();
+    let more = if models.len() > NAMED { ", …" } else { "" };
+    format!("{} GGUF models in this directory; name one of them: {}{more}", models.len(), names.join(", "))
 }
 
 /// Reads the index and checks that every shard it names is there.

@@ -1,10 +1,12 @@
-//! A model: the tensors of one or more mapped safetensors files under their names.
+//! A model: the tensors of one or more mapped files under their names.
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::gguf;
 use crate::header;
 use crate::locate::{Files, locate};
 use crate::mapped::Mapped;
+use crate::stored::Stored;
 use phlora_core::{Dtype, Rows};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,65 +17,170 @@ use std::path::{Path, PathBuf};
 pub struct Model {
     path: PathBuf,
     config: Config,
-    shards: Vec<Mapped>,
-    tensors: BTreeMap<String, Entry>,
+    container: Container,
+    files: Vec<Mapped>,
+    /// What the files hold: number of the file, tensor.
+    stored: Vec<(usize, Stored)>,
+    tensors: BTreeMap<String, Place>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    shard: usize,
-    stored: header::Entry,
+/// The file format of a model. Names and the order of rows depend on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Container {
+    /// Safetensors, with the names of the model's own framework.
+    Safetensors,
+    /// GGUF, with the names of llama.cpp.
+    Gguf {
+        /// Version of the format.
+        version: u32,
+        /// `general.architecture`, e.g. `llama`.
+        architecture: Option<String>,
+    },
+}
+
+/// One of the matrices in a tensor [experts, out, in].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expert {
+    /// Its position along the first axis.
+    pub index: usize,
+    /// Length of that axis.
+    pub count: usize,
+}
+
+/// Where the tensor with a full name is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// Index into `Model::stored`.
+    stored: usize,
+    expert: Option<Expert>,
 }
 
 /// A tensor of a [`Model`].
 #[derive(Debug, Clone, Copy)]
 pub struct Tensor<'m> {
     source: &'m Mapped,
-    stored: &'m header::Entry,
+    stored: &'m Stored,
+    expert: Option<Expert>,
+    shape: &'m [usize],
+    /// Where `bytes` begin in the file.
+    start: usize,
     bytes: &'m [u8],
 }
 
+/// Most experts of all tensors of a model, so that a small file cannot fill the memory with their names.
+const MAX_EXPERTS: usize = 1 << 18;
+
 impl Model {
-    /// Opens a `.safetensors` file, a directory with `model.safetensors` or with shards and their
-    /// `model.safetensors.index.json`, or that index itself. Every header is checked; no weight is read.
+    /// Opens a model: a `.safetensors` file, a directory with `model.safetensors` or with shards and their
+    /// `model.safetensors.index.json`, that index itself; a GGUF file, any part of a split GGUF model, or a
+    /// directory with one GGUF model. Every header is checked; no weight is read.
+    ///
+    /// Each expert of a GGUF tensor of experts, `blk.0.ffn_up_exps.weight` [experts, out, in], is a tensor
+    /// of its own here: `blk.0.ffn_up_exps.3.weight` [out, in].
     ///
     /// The files stay mapped and must not change meanwhile: other bytes change the result, and where a file
     /// gets shorter the system ends this process (SIGBUS).
     ///
     /// # Errors
-    /// When a file is missing, cannot be mapped, or is not sound safetensors; file and tensor are named.
+    /// When a file is missing, cannot be mapped, or is not sound; file and tensor or key are named.
     pub fn open(path: &Path) -> Result<Self> {
         let files = locate(path)?;
+        if let ([file], None) = (files.shards.as_slice(), &files.index) {
+            let mapped = Mapped::open(file)?;
+            if gguf::is_gguf(mapped.bytes()) {
+                return Self::open_gguf(path, mapped);
+            }
+        }
+        Self::open_safetensors(path, &files)
+    }
+
+    fn open_safetensors(path: &Path, files: &Files) -> Result<Self> {
         let config = Config::read(&files.directory)?;
-        let mut shards = Vec::with_capacity(files.shards.len());
-        let mut tensors = BTreeMap::<String, Entry>::new();
+        let mut model = Self::empty(path, config, Container::Safetensors);
         for file in &files.shards {
             let mapped = Mapped::open(file)?;
-            for stored in header::parse(file, mapped.bytes())? {
-                if belongs_elsewhere(&files, &stored.name, file) {
-                    continue;
-                }
-                let entry = Entry { shard: shards.len(), stored };
-                if let Some(other) = tensors.insert(entry.stored.name.clone(), entry) {
-                    let first: &Mapped = &shards[other.shard];
-                    let problem = format!("also in {}", first.path().display());
-                    return Err(Error::tensor(file, &other.stored.name, problem));
-                }
-            }
-            shards.push(mapped);
+            let stored = header::parse(file, mapped.bytes())?;
+            model.add(mapped, stored.into_iter().filter(|s| !belongs_elsewhere(files, &s.name, file)))?;
         }
         let missing = files.index.as_ref().and_then(|index| {
-            let found = index.shard_of.iter().find(|(name, _)| !tensors.contains_key(*name));
+            let found = index.shard_of.iter().find(|(name, _)| !model.tensors.contains_key(*name));
             found.map(|(name, shard)| (index, name, shard))
         });
         if let Some((index, name, shard)) = missing {
             let problem = format!("the index says it is in {}, which does not hold it", shard.display());
             return Err(Error::tensor(&index.path, name, problem));
         }
-        if let Some(prefix) = config.missing_prefix(tensors.keys().map(String::as_str)) {
-            tensors = tensors.into_iter().map(|(name, entry)| (full_name(prefix, name), entry)).collect();
+        if let Some(prefix) = model.config.missing_prefix(model.tensors.keys().map(String::as_str)) {
+            let tensors = std::mem::take(&mut model.tensors);
+            model.tensors = tensors.into_iter().map(|(name, place)| (full_name(prefix, name), place)).collect();
         }
-        Ok(Self { path: path.to_owned(), config, shards, tensors })
+        Ok(model)
+    }
+
+    /// `first` is the file that was named.
+    fn open_gguf(path: &Path, first: Mapped) -> Result<Self> {
+        let parts = gguf::read_parts(first)?;
+        // The keys of a split model are in its first part.
+        let (version, architecture) =
+            parts.first().map(|part| (part.version, part.architecture.clone())).unwrap_or_default();
+        let mut model = Self::empty(path, Config::default(), Container::Gguf { version, architecture });
+        for part in parts {
+            model.add(part.mapped, part.tensors)?;
+        }
+        let tied = model.tensors.contains_key("token_embd.weight") && !model.tensors.contains_key("output.weight");
+        model.config.tied = Some(tied);
+        model.expand_experts()?;
+        Ok(model)
+    }
+
+    fn empty(path: &Path, config: Config, container: Container) -> Self {
+        let (files, stored, tensors) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { path: path.to_owned(), config, container, files, stored, tensors }
+    }
+
+    /// Takes in what `mapped` holds.
+    fn add(&mut self, mapped: Mapped, tensors: impl IntoIterator<Item = Stored>) -> Result<()> {
+        for stored in tensors {
+            let place = Place { stored: self.stored.len(), expert: None };
+            if let Some(other) = self.tensors.insert(stored.name.clone(), place) {
+                let first = &self.files[self.stored[other.stored].0];
+                let problem = format!("also in {}", first.path().display());
+                return Err(Error::tensor(mapped.path(), &stored.name, problem));
+            }
+            self.stored.push((self.files.len(), stored));
+        }
+        self.files.push(mapped);
+        Ok(())
+    }
+
+    /// Names every expert for itself.
+    fn expand_experts(&mut self) -> Result<()> {
+        let mut total = 0_usize;
+        for (at, (file, stored)) in self.stored.iter().enumerate() {
+            let (Some(module), [count, _, _]) = (experts_module(&stored.name), stored.shape.as_slice()) else {
+                continue;
+            };
+            let count = *count;
+            // Else it is of a type that nobody knows, which is not read anyway.
+            if !stored.range.len().is_multiple_of(count) {
+                continue;
+            }
+            total = total.saturating_add(count);
+            if total > MAX_EXPERTS {
+                let problem = format!("its {count} experts are more than {MAX_EXPERTS} in the whole model");
+                return Err(Error::tensor(self.files[*file].path(), &stored.name, problem));
+            }
+            self.tensors.remove(&stored.name);
+            for index in 0..count {
+                let place = Place { stored: at, expert: Some(Expert { index, count }) };
+                if self.tensors.insert(format!("{module}.{index}.weight"), place).is_some() {
+                    let problem = format!("its expert {index} has the name of another tensor");
+                    return Err(Error::tensor(self.files[*file].path(), &stored.name, problem));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The path it was opened by.
@@ -81,32 +188,58 @@ impl Model {
         &self.path
     }
 
-    /// What its `config.json` says.
+    /// What its `config.json` says; of a GGUF model, whether its output head is tied.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Its safetensors files.
+    /// The format of its files.
+    pub fn container(&self) -> &Container {
+        &self.container
+    }
+
+    /// Its files.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.shards.iter().map(Mapped::path)
+        self.files.iter().map(Mapped::path)
+    }
+
+    /// The parsed files of a GGUF model, the one with the model's keys first; nothing for other models.
+    #[allow(dead_code)] // until adapters for GGUF models are written
+    pub(crate) fn gguf_files(&self) -> Result<Vec<(gguf::File<'_>, &[u8])>> {
+        if self.container == Container::Safetensors {
+            return Ok(Vec::new());
+        }
+        let parse = |file: &'_ Mapped| Ok((gguf::File::parse(file.path(), file.bytes())?, file.bytes()));
+        self.files.iter().map(parse).collect()
     }
 
     /// Its tensors by full name, sorted. The full name is the path in the model that `config.json` names; it
-    /// differs from the name in the file where that was saved without the base model's prefix.
+    /// differs from the name in the file where that was saved without the base model's prefix, and for the
+    /// experts of a GGUF model.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, Tensor<'_>)> {
-        self.tensors.iter().map(|(name, entry)| (name.as_str(), self.view(entry)))
+        self.tensors.iter().map(|(name, place)| (name.as_str(), self.view(*place)))
     }
 
     /// The tensor with this full name.
     pub fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
-        self.tensors.get(name).map(|entry| self.view(entry))
+        self.tensors.get(name).map(|place| self.view(*place))
     }
 
-    fn view<'m>(&'m self, entry: &'m Entry) -> Tensor<'m> {
-        let shard = &self.shards[entry.shard];
+    fn view(&self, place: Place) -> Tensor<'_> {
+        let (file, stored) = &self.stored[place.stored];
+        let source = &self.files[*file];
         // In bounds: the header was checked against these very bytes.
-        let bytes = &shard.bytes()[entry.stored.range.clone()];
-        Tensor { source: shard, stored: &entry.stored, bytes }
+        let whole = &source.bytes()[stored.range.clone()];
+        let (shape, offset, length) = match place.expert {
+            None => (stored.shape.as_slice(), 0, whole.len()),
+            // Rows are whole blocks, and so are experts.
+            Some(Expert { index, count }) => {
+                let length = whole.len() / count.max(1);
+                (&stored.shape[1..], index * length, length)
+            }
+        };
+        let bytes = &whole[offset..offset + length];
+        Tensor { source, stored, expert: place.expert, shape, start: stored.range.start + offset, bytes }
     }
 }
 
@@ -116,25 +249,29 @@ impl<'m> Tensor<'m> {
         self.source.path()
     }
 
-    /// Its name in that file.
+    /// Its name in that file; of an expert, that of all of them.
     pub fn stored_name(&self) -> &'m str {
         &self.stored.name
     }
 
-    /// Its dtype as the file writes it, e.g. `BF16`.
+    /// Which expert of the tensor in the file it is, where it is one.
+    pub fn expert(&self) -> Option<Expert> {
+        self.expert
+    }
+
+    /// Its dtype as the file calls it, e.g. `BF16` or `Q4_K`.
     pub fn dtype_name(&self) -> &'m str {
-        &self.stored.dtype
+        &self.stored.dtype_name
     }
 
     /// Its dtype if that is one of those read here.
     pub fn dtype(&self) -> Option<Dtype> {
-        let read = Dtype::ALL.iter().filter(|dtype| !dtype.is_block());
-        read.copied().find(|dtype| dtype.name() == self.stored.dtype)
+        self.stored.dtype
     }
 
     /// Its shape, slowest axis first.
     pub fn shape(&self) -> &'m [usize] {
-        &self.stored.shape
+        self.shape
     }
 
     /// Its bytes, mapped.
@@ -144,17 +281,17 @@ impl<'m> Tensor<'m> {
 
     /// Number of entries.
     pub fn len(&self) -> usize {
-        self.stored.shape.iter().product()
+        self.shape.iter().product()
     }
 
     /// Whether it has no entries.
     pub fn is_empty(&self) -> bool {
-        self.stored.shape.contains(&0)
+        self.shape.contains(&0)
     }
 
     /// Asks the system to read it ahead; only the time depends on it.
     pub(crate) fn will_need(&self) {
-        self.source.will_need(self.stored.range.clone());
+        self.source.will_need(self.start..self.start + self.bytes.len());
     }
 
     /// The entries `range` (row-major) in their storage format; none where the range does not begin and end
@@ -165,8 +302,17 @@ impl<'m> Tensor<'m> {
     }
 
     pub(crate) fn error(&self, problem: impl Into<String>) -> Error {
-        Error::tensor(self.file(), self.stored_name(), problem)
+        let name = match self.expert {
+            Some(Expert { index, .. }) => &format!("{} (expert {index})", self.stored_name()),
+            None => self.stored_name(),
+        };
+        Error::tensor(self.file(), name, problem)
     }
+}
+
+/// The module of a GGUF tensor that stacks the matrices of experts, told by its name.
+fn experts_module(name: &str) -> Option<&str> {
+    name.strip_suffix(".weight").filter(|module| module.ends_with("_exps"))
 }
 
 /// Whether the index assigns `tensor` to another file than `file`.

@@ -15,7 +15,7 @@ pub enum Kind {
     Norm,
     /// A bias.
     Bias,
-    /// The weight of a convolution, or of stacked layers: more than two axes.
+    /// The weight of a convolution, or of stacked layers that are not told apart: more than two axes.
     Conv,
     /// Anything else: buffers, masks, quantisation tables.
     Other,
@@ -37,7 +37,7 @@ impl Kind {
 }
 
 /// Lookup tables, by the last part of the module's path.
-const EMBEDDINGS: [&str; 20] = [
+const EMBEDDINGS: [&str; 25] = [
     "embed_tokens",
     "embed_tokens_per_layer",
     "embed_in",
@@ -58,12 +58,22 @@ const EMBEDDINGS: [&str; 20] = [
     "wpe",
     "shared",
     "relative_attention_bias",
+    // GGUF
+    "token_embd",
+    "position_embd",
+    "token_types",
+    "per_layer_token_embd",
+    "attn_rel_b",
 ];
+
+/// Modules of GGUF models that are neither linear layers nor norms, whatever the shape of their weight.
+const NEITHER: [&str; 6] =
+    ["rope_freqs", "rope_factors_long", "rope_factors_short", "ssm_conv1d", "conv1d", "shortconv.conv"];
 
 /// Output heads, by the last part of the module's path; the second list only at the top of the model.
 const HEADS: [&str; 2] = ["lm_head", "embed_out"];
-const TOP_HEADS: [&str; 6] =
-    ["output", "head", "score", "classifier", "qa_outputs", "cls.predictions.decoder"];
+const TOP_HEADS: [&str; 8] =
+    ["output", "head", "score", "classifier", "qa_outputs", "cls.predictions.decoder", "cls", "cls.output"];
 
 /// The module a tensor belongs to: its name without the last part.
 pub fn module_of(name: &str) -> &str {
@@ -75,14 +85,21 @@ pub fn suffix_of(module: &str) -> &str {
     module.rsplit_once('.').map_or(module, |(_, last)| last)
 }
 
+/// Whether `module` is `path`, or lies at `path` below another module.
+fn ends_in(module: &str, path: &str) -> bool {
+    module.strip_suffix(path).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+}
+
 /// Tells the kind of the tensor `name` of `shape`.
 pub fn kind_of(name: &str, shape: &[usize]) -> Kind {
     let module = module_of(name);
     let (last, parameter) = (suffix_of(module), suffix_of(name));
     let head = HEADS.contains(&last) || TOP_HEADS.contains(&module);
+    let neither = NEITHER.iter().any(|name| ends_in(module, name));
     let norm = last.to_ascii_lowercase().contains("norm") || last.starts_with("ln_") || last == "ln";
     match (parameter, shape.len()) {
         ("weight" | "bias", 1 | 2) if head => Kind::Head,
+        ("weight", 1 | 2) if neither => Kind::Other,
         ("weight", 2) if EMBEDDINGS.contains(&last) => Kind::Embedding,
         // A weight without a module has no name in an adapter.
         ("weight", 2) if !norm && !module.is_empty() => Kind::Linear,
@@ -146,6 +163,19 @@ mod tests {
             ("bert.embeddings.LayerNorm.beta", &[8], Kind::Norm),
             ("cls.predictions.decoder.weight", &[9, 8], Kind::Head),
             ("model.language_model.embed_tokens_per_layer.weight", &[9, 8], Kind::Embedding),
+            ("token_embd.weight", &[9, 8], Kind::Embedding),
+            ("blk.0.attn_q.weight", &[8, 8], Kind::Linear),
+            ("blk.0.attn_q.bias", &[8], Kind::Bias),
+            ("blk.0.attn_norm.weight", &[8], Kind::Norm),
+            ("output_norm.weight", &[8], Kind::Norm),
+            ("token_embd_norm.weight", &[8], Kind::Norm),
+            ("blk.0.ffn_gate_inp.weight", &[4, 8], Kind::Linear),
+            ("blk.0.ffn_gate_exps.3.weight", &[9, 8], Kind::Linear),
+            ("rope_freqs.weight", &[8], Kind::Other),
+            ("blk.0.ssm_conv1d.weight", &[8, 4], Kind::Other),
+            ("blk.0.shortconv.conv.weight", &[8, 4], Kind::Other),
+            ("blk.0.ssm_in.weight", &[8, 4], Kind::Linear),
+            ("blk.0.ssm_a", &[8, 4], Kind::Other),
         ] {
             assert_eq!(kind_of(name, shape), kind, "{name}");
         }

@@ -5,36 +5,14 @@
 
 mod common;
 
+use common::counting::{Counting, peak_of};
 use common::write_model;
 use phlora_checkpoint::{ExtractOptions, Mode, Model, Monitor, Output, extract, save};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The write buffer of a file, 1 MiB, then headers, names and bookkeeping.
 const CONSTANT: usize = (1 << 20) + (256 << 10);
-
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator unchanged; only sizes are counted beside.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(live, Ordering::Relaxed);
-        // SAFETY: the caller's promise about `layout` is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise about `pointer` and `layout` is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -54,14 +32,14 @@ fn peak(root: &Path, layers: usize, side: usize, threads: usize, scratch: usize)
     };
     let monitor = Monitor::default();
     let output = Output { directory: root.join(format!("out-{layers}")), report: None, force: false };
-    let before = LIVE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let (base, tuned) = (Model::open(&paths[0]).unwrap(), Model::open(&paths[1]).unwrap());
-    let extraction = extract(&base, &tuned, &options, &monitor).unwrap();
-    let report = save(&extraction, &output, &monitor).unwrap();
-    assert_eq!(report.modules.len(), layers);
-    let adapter = usize::try_from(report.bytes_out).unwrap();
-    (PEAK.load(Ordering::Relaxed) - before, threads * scratch + adapter + CONSTANT)
+    let (peak, adapter) = peak_of(|| {
+        let (base, tuned) = (Model::open(&paths[0]).unwrap(), Model::open(&paths[1]).unwrap());
+        let extraction = extract(&base, &tuned, &options, &monitor).unwrap();
+        let report = save(&extraction, &output, &monitor).unwrap();
+        assert_eq!(report.modules.len(), layers);
+        usize::try_from(report.bytes_out).unwrap()
+    });
+    (peak, threads * scratch + adapter + CONSTANT)
 }
 
 #[test]

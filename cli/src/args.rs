@@ -26,8 +26,9 @@ pub enum Command {
 
 /// What clap would not show of the doc comment of a subcommand's arguments.
 const MODELS: &str = "A model is a .safetensors file, a directory that holds model.safetensors, or a directory \
-    of shards with model.safetensors.index.json. Its files are mapped and must not change during the run: \
-    where one gets shorter, the system ends phlora with a bus error, and nothing is written.";
+    of shards with model.safetensors.index.json; or a GGUF file, any part of a split one, or a directory with \
+    one GGUF model. Its files are mapped and must not change during the run: where one gets shorter, the \
+    system ends phlora with a bus error, and nothing is written.";
 
 #[derive(Debug, Args)]
 #[command(after_help = MODELS)]

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::print::{bytes, count, percent, plain, print, seconds};
 use crate::summary;
 use crate::table::Table;
-use phlora_checkpoint::{AdapterFacts, Contents, Count, ModelFacts, Report, inspect};
+use phlora_checkpoint::{AdapterFacts, Container, Contents, Count, ModelFacts, Report, inspect};
 use std::process::ExitCode;
 
 pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
@@ -20,10 +20,16 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
 
 fn model(facts: &ModelFacts) -> String {
     let known = |text: &Option<String>| plain(text.as_deref().unwrap_or("unknown")).into_owned();
+    let what = match &facts.container {
+        Container::Gguf { version, architecture } => {
+            format!("GGUF model (version {version}), architecture {}", known(architecture))
+        }
+        _ => {
+            format!("model, {} (type {})", known(&facts.config.architecture), known(&facts.config.model_type))
+        }
+    };
     let mut text = format!(
-        "model, {} (type {})\n{} weights in {} tensors, {}, {}\n",
-        known(&facts.config.architecture),
-        known(&facts.config.model_type),
+        "{what}\n{} weights in {} tensors, {}, {}\n",
         count(facts.total.parameters),
         facts.total.tensors,
         bytes(facts.total.bytes),
