@@ -204,12 +204,12 @@ impl Model {
     }
 
     /// The parsed files of a GGUF model, the one with the model's keys first; nothing for other models.
-    #[allow(dead_code)] // until adapters for GGUF models are written
+    #[allow(dead_code)] // see gguf/mod.rs
     pub(crate) fn gguf_files(&self) -> Result<Vec<(gguf::File<'_>, &[u8])>> {
         if self.container == Container::Safetensors {
             return Ok(Vec::new());
         }
-        let parse = |file: &'_ Mapped| Ok((gguf::File::parse(file.path(), file.bytes())?, file.bytes()));
+        let parse = |file| Ok((gguf::File::parse(Mapped::path(file), file.bytes())?, file.bytes()));
         self.files.iter().map(parse).collect()
     }
 
