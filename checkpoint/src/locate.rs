@@ -79,8 +79,7 @@ pub(crate) fn locate(path: &Path) -> Result<Files> {
 /// Why a directory of several GGUF models does not do.
 fn several(mut models: Vec<PathBuf>) -> String {
     models.sort();
-    let names: Vec<_> =
-        models.iter().take(NAMED).filter_map(|model| model.file_name()?.to_str()).collect();
+    let names: Vec<_> = models.iter().take(NAMED).filter_map(|model| model.file_name()?.to_str()).collect();
     let more = if models.len() > NAMED { ", …" } else { "" };
     format!("{} GGUF models in this directory; name one of them: {}{more}", models.len(), names.join(", "))
 }

@@ -113,7 +113,8 @@ impl Model {
         }
         if let Some(prefix) = model.config.missing_prefix(model.tensors.keys().map(String::as_str)) {
             let tensors = std::mem::take(&mut model.tensors);
-            model.tensors = tensors.into_iter().map(|(name, place)| (full_name(prefix, name), place)).collect();
+            model.tensors =
+                tensors.into_iter().map(|(name, place)| (full_name(prefix, name), place)).collect();
         }
         Ok(model)
     }
@@ -121,14 +122,18 @@ impl Model {
     /// `first` is the file that was named.
     fn open_gguf(path: &Path, first: Mapped) -> Result<Self> {
         let parts = gguf::read_parts(first)?;
+        let mut model = Self::empty(path, Config::default(), Container::Safetensors);
         // The keys of a split model are in its first part.
-        let (version, architecture) =
-            parts.first().map(|part| (part.version, part.architecture.clone())).unwrap_or_default();
-        let mut model = Self::empty(path, Config::default(), Container::Gguf { version, architecture });
+        if let Some(first) = parts.first() {
+            let (version, architecture) = (first.version, first.architecture.clone());
+            model.container = Container::Gguf { version, architecture };
+            model.config.heads = first.heads;
+        }
         for part in parts {
             model.add(part.mapped, part.tensors)?;
         }
-        let tied = model.tensors.contains_key("token_embd.weight") && !model.tensors.contains_key("output.weight");
+        let tied =
+            model.tensors.contains_key("token_embd.weight") && !model.tensors.contains_key("output.weight");
         model.config.tied = Some(tied);
         model.expand_experts()?;
         Ok(model)
@@ -158,7 +163,8 @@ impl Model {
     fn expand_experts(&mut self) -> Result<()> {
         let mut total = 0_usize;
         for (at, (file, stored)) in self.stored.iter().enumerate() {
-            let (Some(module), [count, _, _]) = (experts_module(&stored.name), stored.shape.as_slice()) else {
+            let (Some(module), [count, _, _]) = (experts_module(&stored.name), stored.shape.as_slice())
+            else {
                 continue;
             };
             let count = *count;
@@ -188,7 +194,7 @@ impl Model {
         &self.path
     }
 
-    /// What its `config.json` says; of a GGUF model, whether its output head is tied.
+    /// What its `config.json` says; of a GGUF model, its heads and whether its output head is tied.
     pub fn config(&self) -> &Config {
         &self.config
     }

@@ -89,7 +89,10 @@ fn any_part_of_a_split_opens_the_model() {
     assert!(refused(root.path()).contains("2 GGUF models in this directory; name one of them: m-00001"));
     for (file, expected) in [
         (part(1).split(9, 9, 9), "named twice"),
-        (Gguf::default().add("x", &[1], Dtype::F32, &[1.0]), "it is not part of a split model, expected part 2 of 3"),
+        (
+            Gguf::default().add("x", &[1], Dtype::F32, &[1.0]),
+            "it is not part of a split model, expected part 2 of 3",
+        ),
         (Gguf::default().split(2, 3, 3), "it is part 3 of 3 of a model of 3 tensors, expected part 2 of 3"),
         (Gguf::default().split(1, 3, 4), "it is part 2 of 3 of a model of 4 tensors"),
         (Gguf::default().split(1, 3, 3), "key split.tensors.count: it is 3, but the parts hold 2"),
@@ -131,9 +134,12 @@ fn every_block_format_has_its_size() {
 fn each_expert_is_a_matrix() {
     let root = tempfile::tempdir().unwrap();
     let all = values(3 * 2 * 32);
-    let file = Gguf::model("llama")
-        .add("blk.0.ffn_up_exps.weight", &[3, 2, 32], Dtype::Q8_0, &all)
-        .add("blk.0.ffn_gate_inp.weight", &[3, 4], Dtype::F32, &values(12));
+    let file = Gguf::model("llama").add("blk.0.ffn_up_exps.weight", &[3, 2, 32], Dtype::Q8_0, &all).add(
+        "blk.0.ffn_gate_inp.weight",
+        &[3, 4],
+        Dtype::F32,
+        &values(12),
+    );
     let model = opened(root.path(), &file);
     assert!(model.tensor("blk.0.ffn_up_exps.weight").is_none());
     for index in 0..3 {
@@ -156,7 +162,10 @@ fn a_directory_needs_one_model() {
     assert_eq!(Model::open(root.path()).unwrap().config().tied, Some(false));
     one.write(&root.path().join("b.gguf"));
     let message = Model::open(root.path()).unwrap_err().to_string();
-    assert!(message.ends_with("2 GGUF models in this directory; name one of them: a.gguf, b.gguf"), "{message}");
+    assert!(
+        message.ends_with("2 GGUF models in this directory; name one of them: a.gguf, b.gguf"),
+        "{message}"
+    );
     let tied = one.add("token_embd.weight", &[2, 1], Dtype::F32, &[1.0; 2]);
     assert_eq!(opened(root.path(), &tied).config().tied, Some(true));
 }

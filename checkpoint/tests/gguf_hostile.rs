@@ -50,12 +50,14 @@ type Case = (&'static str, fn(&mut Gguf));
 fn the_field_that_is_wrong_is_named() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let root = tempfile::tempdir().unwrap();
-    assert!(Model::open(&{
-        let path = root.path().join("sound.gguf");
-        sound().write(&path);
-        path
-    })
-    .is_ok());
+    assert!(
+        Model::open(&{
+            let path = root.path().join("sound.gguf");
+            sound().write(&path);
+            path
+        })
+        .is_ok()
+    );
     let huge = u64::MAX.to_le_bytes();
     let cases: &[Case] = &[
         ("GGUF version 1, which is no longer read", |f| f.version = 1),
@@ -116,9 +118,12 @@ fn the_field_that_is_wrong_is_named() {
             f.tensors[1].offset = Some(32);
         }),
         ("its bytes overlap with", |f| f.tensors[2].offset = Some(0)),
-        ("tensor blk.0.ffn_up_exps.weight: its rows have 16 entries, which Q8_0 cannot store: expected a multiple of 32", |f| {
-            f.tensors[1].ne = vec![16, 2, 2];
-        }),
+        (
+            "tensor blk.0.ffn_up_exps.weight: its rows have 16 entries, which Q8_0 cannot store: expected a multiple of 32",
+            |f| {
+                f.tensors[1].ne = vec![16, 2, 2];
+            },
+        ),
         ("tensor output_norm.weight: its offset 608 leave", |f| {
             f.tensors[2].ggml_type = 77;
             f.tensors[2].offset = Some(608);

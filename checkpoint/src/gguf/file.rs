@@ -3,6 +3,7 @@
 use super::cursor::Cursor;
 use super::tensors::{LEAST_INFO, TensorInfo, place, read};
 use super::value::Value;
+use crate::arch::Heads;
 use crate::error::{Error, Result};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -68,7 +69,8 @@ impl<'a> File<'a> {
             Some(start) if start <= bytes.len() => start,
             _ if stated.is_empty() => bytes.len(),
             _ => {
-                let problem = format!("cut short: it ends before the alignment of {alignment} bytes is reached");
+                let problem =
+                    format!("cut short: it ends before the alignment of {alignment} bytes is reached");
                 return Err(bad(problem));
             }
         };
@@ -89,6 +91,26 @@ impl<'a> File<'a> {
     /// The value of `key` where it is a whole number that is not negative, of whatever type.
     pub(crate) fn u64(&self, key: &str) -> Option<u64> {
         self.get(key)?.to_u64()
+    }
+
+    /// The attention heads that the keys state for all layers alike.
+    pub(crate) fn heads(&self) -> Option<Heads> {
+        let count = |name: &str| self.same(&format!("{}.attention.{name}", self.architecture()?));
+        let queries = count("head_count")?;
+        Some(Heads { queries, keys: count("head_count_kv").unwrap_or(queries) })
+    }
+
+    /// A count that is stated once, or for each layer and the same for all; not 0.
+    fn same(&self, key: &str) -> Option<usize> {
+        let value = match self.get(key)? {
+            Value::Array(array) => {
+                let mut values = array.iter().map(Value::to_u64);
+                let first = values.next()?;
+                values.all(|value| value == first).then_some(first)?
+            }
+            value => value.to_u64(),
+        };
+        value.and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0)
     }
 
     /// `general.architecture`.

@@ -2,6 +2,7 @@
 
 use super::file::File;
 use super::split::{Split, paths};
+use crate::arch::Heads;
 use crate::error::{Error, Result};
 use crate::mapped::Mapped;
 use crate::stored::Stored;
@@ -12,6 +13,7 @@ pub(crate) struct Part {
     pub(crate) mapped: Mapped,
     pub(crate) version: u32,
     pub(crate) architecture: Option<String>,
+    pub(crate) heads: Option<Heads>,
     /// In the order of the file's table.
     pub(crate) tensors: Vec<Stored>,
     split: Option<Split>,
@@ -22,7 +24,7 @@ impl Part {
         let file = File::parse(mapped.path(), mapped.bytes())?;
         let split = Split::of(mapped.path(), &file)?;
         let architecture = file.architecture().map(str::to_owned);
-        let version = file.version;
+        let (version, heads) = (file.version, file.heads());
         let tensors = file.tensors.into_iter().map(|tensor| Stored {
             name: tensor.name.to_owned(),
             dtype_name: tensor.type_name().into_owned(),
@@ -31,7 +33,7 @@ impl Part {
             range: tensor.range,
         });
         let tensors = tensors.collect();
-        Ok(Self { mapped, version, architecture, tensors, split })
+        Ok(Self { mapped, version, architecture, heads, tensors, split })
     }
 }
 
@@ -48,7 +50,8 @@ pub(crate) fn read_parts(named: Mapped) -> Result<Vec<Part>> {
             Some(part) => part,
             None if file.exists() => Part::read(Mapped::open(&file)?)?,
             None => {
-                let problem = format!("part {} of {}, {}, is missing", number + 1, split.count, file.display());
+                let problem =
+                    format!("part {} of {}, {}, is missing", number + 1, split.count, file.display());
                 return Err(Error::format(&path, problem));
             }
         };

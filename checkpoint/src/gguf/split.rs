@@ -22,7 +22,10 @@ impl Split {
         let number = |key: &str| match file.get(key) {
             None => Err(Error::format(path, format!("it is part of a split model but lacks the key {key}"))),
             Some(value) => value.to_u64().ok_or_else(|| {
-                Error::format(path, format!("key {key}: it is of type {}, expected a count", value.type_name()))
+                Error::format(
+                    path,
+                    format!("key {key}: it is of type {}, expected a count", value.type_name()),
+                )
             }),
         };
         if file.get("split.count").is_none() || number("split.count")? <= 1 {
@@ -90,8 +93,13 @@ mod tests {
         let found: Vec<_> = paths(Path::new("d/m-00002-of-00003.gguf"), split).unwrap().collect();
         assert_eq!(found.len(), 3);
         assert_eq!(found[2], Path::new("d/m-00003-of-00003.gguf"));
-        for name in ["m.gguf", "m-2-of-3.gguf", "m-00004-of-00003.gguf", "m-00000-of-00003.gguf", "m-00002-of-00003"] {
-            assert!(paths(Path::new(name), split).err().unwrap().to_string().contains("part 2 of 3"), "{name}");
+        for name in
+            ["m.gguf", "m-2-of-3.gguf", "m-00004-of-00003.gguf", "m-00000-of-00003.gguf", "m-00002-of-00003"]
+        {
+            assert!(
+                paths(Path::new(name), split).err().unwrap().to_string().contains("part 2 of 3"),
+                "{name}"
+            );
         }
         let other = |name| paths(Path::new(name), split).err().unwrap().to_string();
         assert!(other("m-00003-of-00003.gguf").contains("split.no"));

@@ -46,9 +46,9 @@ impl TensorInfo<'_> {
 pub(super) fn read<'a>(path: &Path, cursor: &mut Cursor<'a>, count: usize) -> Result<Vec<Stated<'a>>> {
     let (mut stated, mut seen) = (Vec::new(), HashSet::new());
     for number in 1..=count {
-        let name = cursor.string("name").and_then(|bytes| {
-            std::str::from_utf8(bytes).map_err(|_| "its name is not UTF-8".to_owned())
-        });
+        let name = cursor
+            .string("name")
+            .and_then(|bytes| std::str::from_utf8(bytes).map_err(|_| "its name is not UTF-8".to_owned()));
         let name =
             name.map_err(|problem| Error::format(path, format!("tensor {number} of {count}: {problem}")))?;
         if !seen.insert(name) {
@@ -128,7 +128,8 @@ pub(super) fn place<'a>(
         match (start, end) {
             (Some(start), Some(end)) if end <= data.end => starts.push(start),
             _ => {
-                let length = tensor.bytes.map_or(String::new(), |bytes| format!(" and length of {bytes} bytes"));
+                let length =
+                    tensor.bytes.map_or(String::new(), |bytes| format!(" and length of {bytes} bytes"));
                 return Err(bad(format!(
                     "its offset {offset}{length} leave the file, which holds {} bytes of tensors",
                     data.len()

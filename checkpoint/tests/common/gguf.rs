@@ -40,7 +40,14 @@ pub struct GgufTensor {
 
 impl Default for Gguf {
     fn default() -> Self {
-        Self { version: 3, alignment: 32, keys: Vec::new(), tensors: Vec::new(), tensor_count: None, key_count: None }
+        Self {
+            version: 3,
+            alignment: 32,
+            keys: Vec::new(),
+            tensors: Vec::new(),
+            tensor_count: None,
+            key_count: None,
+        }
     }
 }
 
@@ -79,9 +86,11 @@ impl Gguf {
 
     /// The keys of part `number` (from 0) of a split model.
     pub fn split(self, number: u16, count: u16, tensors: i32) -> Self {
-        self.key("split.no", U16, &number.to_le_bytes())
-            .key("split.count", U16, &count.to_le_bytes())
-            .key("split.tensors.count", I32, &tensors.to_le_bytes())
+        self.key("split.no", U16, &number.to_le_bytes()).key("split.count", U16, &count.to_le_bytes()).key(
+            "split.tensors.count",
+            I32,
+            &tensors.to_le_bytes(),
+        )
     }
 
     /// A tensor of `shape`, slowest axis first.
