@@ -124,7 +124,7 @@ fn check_version(version: u32) -> std::result::Result<(), String> {
         2 | 3 => Ok(()),
         1 => Err("GGUF version 1, which is no longer read, expected 2 or 3; convert the model again".into()),
         // Of a big-endian file the low half of the version is zero.
-        _ if version & 0xffff == 0 && version != 0 => Err(format!(
+        _ if version != 0 && version.trailing_zeros() >= 16 => Err(format!(
             "a big-endian GGUF file (version {}), expected a little-endian one",
             version.swap_bytes()
         )),
