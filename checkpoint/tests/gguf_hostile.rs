@@ -38,7 +38,7 @@ fn refused(root: &Path, bytes: &[u8]) -> String {
     fs::write(&path, bytes).unwrap();
     let (peak, result) = peak_of(|| Model::open(&path).map_err(|e| e.to_string()));
     assert!(peak < BOUND, "{peak} bytes of heap");
-    let message = result.err().expect("refused");
+    let message = result.expect_err("refused");
     assert!(message.starts_with(path.to_str().unwrap()), "{message}");
     message
 }

@@ -53,15 +53,16 @@ impl<'a> File<'a> {
     /// proportional to what was read, never to a number in the file.
     pub(crate) fn parse(path: &Path, bytes: &'a [u8]) -> Result<Self> {
         let bad = |problem: String| Error::format(path, problem);
+        let header = |problem: String| bad(format!("GGUF header: {problem}"));
         let mut cursor = Cursor::new(bytes);
         if !is_gguf(bytes) {
             return Err(bad("not a GGUF file: it does not begin with the letters GGUF".into()));
         }
-        cursor.take(MAGIC.len(), "magic").map_err(bad)?;
-        let version = cursor.u32("version").map_err(bad)?;
+        cursor.take(MAGIC.len(), "magic").map_err(header)?;
+        let version = cursor.u32("version").map_err(header)?;
         check_version(version).map_err(bad)?;
-        let tensors = cursor.count(LEAST_INFO, "tensor_count").map_err(bad)?;
-        let keys = cursor.count(LEAST_KEY_VALUE, "metadata_kv_count").map_err(bad)?;
+        let tensors = cursor.count(LEAST_INFO, "tensor_count").map_err(header)?;
+        let keys = cursor.count(LEAST_KEY_VALUE, "metadata_kv_count").map_err(header)?;
         let metadata = metadata(path, &mut cursor, keys)?;
         let alignment = alignment(&metadata).map_err(bad)?;
         let stated = read(path, &mut cursor, tensors)?;
