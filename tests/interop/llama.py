@@ -1,9 +1,14 @@
-"""Where the real llama.cpp is: its libraries, and the same release's headers and converters."""
+"""The real llama.cpp: where it is, and what it makes of a model and its adapters (`llama_run.c`, run as a child)."""
 
 import functools
 import os
 import subprocess
+import tempfile
 from pathlib import Path
+
+import numpy as np
+
+FTYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 7, "q4_k": 14}  # enum llama_ftype
 
 
 @functools.cache
@@ -20,3 +25,66 @@ def libraries():
 def source():
     """The directory of include/, ggml/include/ and convert_lora_to_gguf.py."""
     return libraries().parent / "source"
+
+
+@functools.cache
+def _scratch():
+    return tempfile.TemporaryDirectory(prefix="phlora-llama-")  # lives as long as the cache: until the end
+
+
+@functools.cache
+def _program():
+    out, lib = Path(_scratch().name) / "llama_run", libraries()
+    includes = [f"-I{source() / 'include'}", f"-I{source() / 'ggml/include'}"]
+    links = [f"-L{lib}", f"-Wl,-rpath,{lib}", "-lllama", "-lggml", "-lggml-base"]
+    code = Path(__file__).with_name("llama_run.c")
+    subprocess.run(["cc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", *includes, code, "-o", out, *links], check=True)
+    return out
+
+
+class Failed(Exception):
+    """How a run ended: `outcome` is "model refused", "adapter refused", "refused" or "crashed"; then what was said."""
+
+    def __init__(self, outcome, said):
+        super().__init__(f"{outcome}: {said}")
+        self.outcome, self.said = outcome, said
+
+
+def _run(*words):
+    command = [_program(), libraries(), *map(str, words)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    if done.returncode == 0:
+        return
+    assert done.returncode != 1, f"bad use of llama_run: {done.stderr}"
+    refusals = {3: "model refused", 4: "adapter refused"}
+    raise Failed("crashed" if done.returncode < 0 else refusals.get(done.returncode, "refused"), done.stderr.strip())
+
+
+def logits(model, ids, *adapters):
+    """Float32 [rows, length, vocabulary] for ids [rows, length], each row by itself. An adapter is a path, or
+    (path, scale), or (path, scale, how): "path", "buffer" or "inside" (see llama_run.c)."""
+    ids = np.ascontiguousarray(ids, dtype="<i4")
+    words = []
+    for adapter in adapters:
+        path, scale, how = (*(adapter if isinstance(adapter, tuple) else (adapter,)), 1.0, "path")[:3] \
+            if not isinstance(adapter, tuple) or len(adapter) < 3 else adapter
+        words += [how, path, scale]
+    with tempfile.TemporaryDirectory(dir=_scratch().name) as folder:
+        given, out = Path(folder) / "ids", Path(folder) / "logits"
+        ids.tofile(given)
+        _run("logits", model, given, ids.shape[1], out, *words)
+        return np.fromfile(out, dtype="<f4").reshape(*ids.shape, -1)
+
+
+def quantize(model, out, kind):
+    """llama.cpp's own quantisation of every matrix; what does not fit the block size becomes something wider."""
+    _run("quantize", model, out, FTYPES[kind])
+    return out
+
+
+def nll(model, ids, *adapters):
+    """Mean negative log-likelihood, nats per token, of each row's ids but the first, given those before."""
+    rows = logits(model, ids, *adapters)[:, :-1].astype(np.float64)
+    rows -= rows.max(-1, keepdims=True)
+    rows -= np.log(np.exp(rows).sum(-1, keepdims=True))
+    return float(-np.take_along_axis(rows, np.asarray(ids)[:, 1:, None].astype(np.int64), -1).mean())
