@@ -1,0 +1,56 @@
+"""What llama.cpp makes of adapters that are wrong in one way each, and that `phlora check` says so before it does."""
+
+import numpy as np
+import pytest
+
+import llama
+import made
+import malformed
+import pair
+
+SHAPES = {
+    "llama": {malformed.UP: (512, 192), "blk.1.attn_q.weight": (192, 192)},
+    "tied": {malformed.UP: (160, 64)},
+    "experts": {malformed.EXPERTS: (4, 96, 64), "blk.0.attn_q.weight": (64, 64)},
+}
+IDS = np.arange(3, 67).reshape(4, 16)
+CASES = pytest.mark.parametrize("case", malformed.CASES, ids=lambda case: case.name)
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory):
+    """{kind: (GGUF, its logits)}."""
+    folder = tmp_path_factory.mktemp("bases")
+    paths = {
+        "llama": made.as_gguf(pair.load(pair.BASE), folder / "llama.gguf"),
+        "tied": made.as_gguf(made.tied(), folder / "tied.gguf"),
+        "experts": made.gguf_model.write(folder / "experts.gguf", made.experts(), made.EXPERTS),
+    }
+    return {kind: (path, llama.logits(path, IDS)) for kind, path in paths.items()}
+
+
+def build(case, path):
+    parts = malformed.Parts(SHAPES[case.base])
+    if case.base == "tied":
+        parts.architecture = "qwen2"
+    case.change(parts)
+    parts.write(path)
+    path.write_bytes(case.patch(path.read_bytes()))
+    return path
+
+
+@CASES
+def test_what_llama_makes_of_it(case, bases, tmp_path):
+    adapter = build(case, tmp_path / "adapter.gguf")
+    base, without = bases[case.base]
+    said = ""
+    try:
+        found = llama.logits(base, IDS, adapter)
+        if not np.isfinite(found).all():
+            outcome = "not a number"
+        else:
+            outcome = "effect" if np.abs(found - without).max() > 1e-3 else "no effect"
+    except llama.Failed as failed:
+        outcome, said = failed.outcome, failed.said
+    assert outcome == case.outcome, said
+    assert case.said in said
