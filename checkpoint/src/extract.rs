@@ -1,5 +1,6 @@
 //! The extraction of a whole pair: plans first, then modules over threads, largest first.
 
+use crate::aligned::Aligned;
 use crate::error::{Error, Result};
 use crate::lora::{Lora, LoraModule, Naming};
 use crate::model::Model;
@@ -20,8 +21,9 @@ pub struct Extraction {
     pub(crate) left_out: Vec<LeftOut>,
     pub(crate) targets: Vec<String>,
     pub(crate) base_name: String,
-    /// `model_type` of the base.
+    /// `model_type` of the base, or `general.architecture`.
     pub(crate) architecture: Option<String>,
+    pub(crate) naming: Naming,
     pub(crate) causal: bool,
     pub(crate) started: Instant,
     pub(crate) bytes_in: u64,
@@ -30,7 +32,8 @@ pub struct Extraction {
 /// Finds the factors of every module in `options.filter` that differs between `base` and `tuned`.
 ///
 /// The result does not depend on `threads` or `block_bytes`, not in a single bit. Peak heap is at most
-/// threads × scratch (the largest need of a module, at most `options.scratch`) plus the encoded factors.
+/// threads × scratch (the largest need of a module, at most `options.scratch`) plus the encoded factors,
+/// and 1 MiB per thread and side whose rows are in another order than those of the other.
 ///
 /// # Errors
 /// [`Error::NothingToExtract`] when no selected module differs; else what the two models or the options
@@ -41,11 +44,31 @@ pub fn extract(
     options: &ExtractOptions,
     monitor: &Monitor,
 ) -> Result<Extraction> {
+    extract_from(&Aligned::new(base, tuned, None)?, options, monitor)
+}
+
+/// As [`extract`], but for a device that runs `deployed`, mostly a quantised `base`: the factors are those of
+/// `tuned` − `deployed`, so that they repair the quantisation as well. `base` is only measured: the report says
+/// how much of the difference is fine-tuning and how much is repair.
+///
+/// # Errors
+/// As [`extract`].
+pub fn extract_deployed(
+    base: &Model,
+    tuned: &Model,
+    deployed: &Model,
+    options: &ExtractOptions,
+    monitor: &Monitor,
+) -> Result<Extraction> {
+    extract_from(&Aligned::new(deployed, tuned, Some(base))?, options, monitor)
+}
+
+fn extract_from(models: &Aligned<'_>, options: &ExtractOptions, monitor: &Monitor) -> Result<Extraction> {
     let started = Instant::now();
     if options.rank == 0 {
         return Err(Error::Usage("the rank is 0, expected at least 1".into()));
     }
-    let pairing = decide(base, tuned, &options.filter)?;
+    let pairing = decide(models, &options.filter)?;
     let mut jobs = pairing.jobs;
     // Largest first, so that no large one is left to a single thread at the end.
     jobs.sort_by_key(|(pair, _)| (std::cmp::Reverse(pair.bytes()), pair.name));
@@ -96,14 +119,16 @@ pub fn extract(
         return Err(nothing(&left_out));
     }
     let names: BTreeSet<_> = modules.iter().map(|module| module.report.name.as_str()).collect();
-    let targets = targets(&names, base, tuned);
+    let targets = targets(&names, models);
+    let base = models.origin.as_ref().unwrap_or(&models.base).model;
     let config = base.config();
     Ok(Extraction {
         modules,
         left_out,
         targets,
         base_name: config.name_or_path.clone().unwrap_or_else(|| base.path().display().to_string()),
-        architecture: config.model_type.clone(),
+        architecture: base.architecture().map(str::to_owned),
+        naming: models.naming(),
         causal: config.is_causal(),
         started,
         bytes_in: monitor.done(),
@@ -128,7 +153,7 @@ impl Extraction {
         });
         Lora {
             modules: modules.collect(),
-            naming: Naming::HuggingFace,
+            naming: self.naming,
             base_name: Some(self.base_name.clone()),
             architecture: self.architecture.clone(),
             task: self.causal.then(|| "CAUSAL_LM".to_owned()),

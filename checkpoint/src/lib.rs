@@ -18,6 +18,7 @@
 //! ```
 #![deny(unsafe_code)]
 
+mod aligned;
 mod arch;
 mod config;
 mod error;
@@ -48,7 +49,7 @@ mod verify;
 pub use arch::{Heads, Mapped, NameMap, RowPermutation};
 pub use config::Config;
 pub use error::{Error, Result};
-pub use extract::{Extraction, extract};
+pub use extract::{Extraction, extract, extract_deployed};
 pub use inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
 pub use lora::{Adapter, Factor, Lora, LoraModule, Naming};
 pub use model::{Container, Expert, Model, Tensor};

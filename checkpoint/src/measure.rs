@@ -23,7 +23,8 @@ pub(crate) struct Difference {
 
 /// Whether both sides hold the same bytes in the same format; stops at the first difference.
 pub(crate) fn same_bytes(base: Tensor<'_>, tuned: Tensor<'_>, ticket: Ticket<'_>) -> Result<bool> {
-    if base.dtype_name() != tuned.dtype_name() || base.shape() != tuned.shape() {
+    let other_order = base.is_reordered() || tuned.is_reordered();
+    if other_order || base.dtype_name() != tuned.dtype_name() || base.shape() != tuned.shape() {
         return Ok(false);
     }
     let mut read = 0;
@@ -89,7 +90,8 @@ pub(crate) fn non_finite_error(base: Tensor<'_>, tuned: Tensor<'_>, row: usize, 
                 let what = if values[at].is_nan() { "NaN" } else { "an infinity" };
                 let col = first + at;
                 return tensor.error(format!(
-                    "{what} in row {row}, column {col} of the {side} model, expected finite weights"
+                    "{what} in row {}, column {col} of the {side} model, expected finite weights",
+                    tensor.stored_row(row)
                 ));
             }
         }
@@ -97,14 +99,31 @@ pub(crate) fn non_finite_error(base: Tensor<'_>, tuned: Tensor<'_>, row: usize, 
     tuned.error(format!("the difference to the base overflows f32 in row {row}"))
 }
 
-/// Decodes the entries `range` to f32.
+/// Decodes the entries `range` (row-major, in the order that the tensor is seen in) to f32.
 pub(crate) fn decode(
     tensor: Tensor<'_>,
     dtype: Dtype,
     range: std::ops::Range<usize>,
     out: &mut [f32],
 ) -> Result<()> {
-    phlora_core::decode(tensor.entries(dtype, range), out).map_err(|e| tensor.error(e.to_string()))
+    let decode = |range, out: &mut [f32]| {
+        phlora_core::decode(tensor.entries(dtype, range), out).map_err(|e| tensor.error(e.to_string()))
+    };
+    if !tensor.is_reordered() {
+        return decode(range, out);
+    }
+    // Row by row; the first and the last may be parts of one.
+    let cols = tensor.row_len();
+    let (mut at, mut rest) = (range.start, out);
+    while !rest.is_empty() {
+        let (row, col) = (at / cols, at % cols);
+        let (piece, after) = rest.split_at_mut(rest.len().min(cols - col));
+        let stored = tensor.stored_row(row) * cols + col;
+        decode(stored..stored + piece.len(), piece)?;
+        at += piece.len();
+        rest = after;
+    }
+    Ok(())
 }
 
 fn bytes(entries: usize, dtype: Dtype) -> usize {

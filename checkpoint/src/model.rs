@@ -1,5 +1,6 @@
 //! A model: the tensors of one or more mapped files under their names.
 
+use crate::arch::RowPermutation;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::gguf;
@@ -8,6 +9,7 @@ use crate::locate::{Files, locate};
 use crate::mapped::Mapped;
 use crate::stored::Stored;
 use phlora_core::{Dtype, Rows};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -40,7 +42,7 @@ pub enum Container {
 }
 
 /// One of the matrices in a tensor [experts, out, in].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expert {
     /// Its position along the first axis.
     pub index: usize,
@@ -66,6 +68,8 @@ pub struct Tensor<'m> {
     /// Where `bytes` begin in the file.
     start: usize,
     bytes: &'m [u8],
+    /// Row `i` is row `order.source(i)` of the bytes.
+    order: Option<RowPermutation>,
 }
 
 /// Most experts of all tensors of a model, so that a small file cannot fill the memory with their names.
@@ -204,6 +208,18 @@ impl Model {
         &self.container
     }
 
+    /// `general.architecture` of a GGUF model, else the `model_type` in its `config.json`.
+    pub fn architecture(&self) -> Option<&str> {
+        match &self.container {
+            Container::Gguf { architecture, .. } => architecture.as_deref(),
+            Container::Safetensors => self.config.model_type.as_deref(),
+        }
+    }
+
+    pub(crate) fn is_gguf(&self) -> bool {
+        matches!(self.container, Container::Gguf { .. })
+    }
+
     /// Its files.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(Mapped::path)
@@ -245,7 +261,15 @@ impl Model {
             }
         };
         let bytes = &whole[offset..offset + length];
-        Tensor { source, stored, expert: place.expert, shape, start: stored.range.start + offset, bytes }
+        Tensor {
+            source,
+            stored,
+            expert: place.expert,
+            shape,
+            start: stored.range.start + offset,
+            bytes,
+            order: None,
+        }
     }
 }
 
@@ -280,7 +304,7 @@ impl<'m> Tensor<'m> {
         self.shape
     }
 
-    /// Its bytes, mapped.
+    /// Its bytes, mapped, in the order of the file.
     pub fn bytes(&self) -> &'m [u8] {
         self.bytes
     }
@@ -300,8 +324,28 @@ impl<'m> Tensor<'m> {
         self.source.will_need(self.start..self.start + self.bytes.len());
     }
 
-    /// The entries `range` (row-major) in their storage format; none where the range does not begin and end
-    /// at whole blocks of the format, or leaves the tensor.
+    /// The same with the rows in another order: row `i` is row `order.source(i)` of the file.
+    pub(crate) fn in_order(self, order: RowPermutation) -> Self {
+        Self { order: Some(order), ..self }
+    }
+
+    /// Whether the rows are in another order than in the file.
+    pub(crate) fn is_reordered(&self) -> bool {
+        self.order.is_some()
+    }
+
+    /// Where row `row` is in the file.
+    pub(crate) fn stored_row(&self, row: usize) -> usize {
+        self.order.map_or(row, |order| order.source(row))
+    }
+
+    /// Entries of a row.
+    pub(crate) fn row_len(&self) -> usize {
+        self.shape.get(1..).map_or(1, |rest| rest.iter().product())
+    }
+
+    /// The entries `range` (row-major, in the order of the file) in their storage format; none where the range
+    /// does not begin and end at whole blocks of the format, or leaves the tensor.
     pub(crate) fn entries(&self, dtype: Dtype, range: Range<usize>) -> Rows<'m> {
         let bytes = dtype.row_bytes(range.start).zip(dtype.row_bytes(range.end));
         Rows::new(dtype, bytes.and_then(|(start, end)| self.bytes.get(start..end)).unwrap_or_default())

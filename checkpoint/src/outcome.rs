@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::lora::Factors;
 use crate::measure::{difference, non_finite_error, same_bytes};
+use crate::model::Tensor;
 use crate::options::ExtractOptions;
 use crate::pairs::Pair;
 use crate::pass::{Sides, Stop, feed};
@@ -74,6 +75,7 @@ pub(crate) fn extract_pair(
         other => other,
     })?;
     let (rows, cols) = (sides.rows, sides.cols);
+    let (tuning_norm, repair_norm) = tuning_and_repair(pair, ticket)?.unzip();
     Ok(Outcome::Module(Box::new(Module {
         report: ModuleReport {
             name: pair.module().to_owned(),
@@ -85,10 +87,34 @@ pub(crate) fn extract_pair(
             reads: report.reads,
             converged: report.converged,
             rounding_loss: factors.lost_squares / report.delta.sum_squares,
+            expert: pair.expert,
+            tuning_norm,
+            repair_norm,
         },
         transposed: pair.transposed,
         factors,
     })))
+}
+
+/// ‖tuned − origin‖ and ‖origin − base‖, where the origin is another model than the base.
+fn tuning_and_repair(pair: &Pair<'_>, ticket: Ticket<'_>) -> Result<Option<(f64, f64)>> {
+    let Some(origin) = pair.origin else { return Ok(None) };
+    let norm = |from: Tensor<'_>, to: Tensor<'_>| {
+        let (Some(from_dtype), Some(to_dtype)) = (from.dtype(), to.dtype()) else {
+            return Err(origin.error(format!("its dtype {} is not read", origin.dtype_name())));
+        };
+        ticket.monitor().correct_total(0, (from.bytes().len() + to.bytes().len()) as u64);
+        let found = difference((from, from_dtype), (to, to_dtype), origin.len(), ticket)?;
+        match found.non_finite {
+            None => Ok(found.sum_squares.sqrt()),
+            // The others were read before.
+            Some(at) => {
+                let row = origin.stored_row(at / origin.row_len());
+                Err(origin.error(format!("NaN or infinity in row {row}, expected finite weights")))
+            }
+        }
+    };
+    Ok(Some((norm(origin, pair.tuned)?, norm(pair.base, origin)?)))
 }
 
 /// Measures a pair that is left out.

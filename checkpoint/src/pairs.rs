@@ -1,7 +1,9 @@
 //! Pairs the tensors of two models by name and decides what becomes of each: extracted, measured, or refused.
 
+use crate::aligned::{Aligned, Side};
 use crate::error::{Error, Result};
-use crate::model::{Model, Tensor};
+use crate::lora::Naming;
+use crate::model::{Expert, Tensor};
 use crate::names::{Kind, is_conv1d, is_conv1d_model, kind_of, module_of, suffix_of};
 use crate::options::Filter;
 use crate::report::LeftOut;
@@ -15,6 +17,10 @@ pub(crate) struct Pair<'m> {
     pub(crate) kind: Kind,
     pub(crate) base: Tensor<'m>,
     pub(crate) tuned: Tensor<'m>,
+    /// The weight before fine-tuning, where `base` is what a device runs in its place.
+    pub(crate) origin: Option<Tensor<'m>>,
+    /// Which expert of a stack it is, where the stack is what has a name.
+    pub(crate) expert: Option<Expert>,
     /// Stored [in, out] instead of [out, in].
     pub(crate) transposed: bool,
 }
@@ -63,19 +69,22 @@ impl<'m> Pair<'m> {
 }
 
 /// Every tensor that both models hold, sorted by name, and the names that only one of them holds, with the reason.
-pub(crate) fn pairs<'m>(base: &'m Model, tuned: &'m Model) -> Result<(Vec<Pair<'m>>, Vec<LeftOut>)> {
-    let config = if base.config().model_type.is_some() { base.config() } else { tuned.config() };
+pub(crate) fn pairs<'m>(models: &'m Aligned<'_>) -> Result<(Vec<Pair<'m>>, Vec<LeftOut>)> {
+    let Aligned { base, tuned, origin, .. } = models;
+    let mut configs = models.sides().map(|side| side.model.config());
+    let config = configs.find(|config| config.model_type.is_some()).unwrap_or(base.model.config());
     let conv1d = is_conv1d_model(config, base.tensors().map(|(name, tensor)| (name, tensor.shape())));
-    let tied = is_tied(base, tuned);
+    let tied = is_tied(models);
 
     let (mut pairs, mut one_sided) = (Vec::new(), Vec::new());
     let mut only = |name: &str, side: &str, shape: &[usize]| {
         let why = if tied && kind_of(name, shape) == Kind::Head { ": tied to the embedding" } else { "" };
-        one_sided.push(LeftOut {
-            name: name.to_owned(),
-            reason: format!("only in {side}{why}"),
-            delta_norm: None,
-        });
+        let reason = if models.is_incomparable(name) {
+            "not compared: GGUF may hold something else under its name".to_owned()
+        } else {
+            format!("only in {side}{why}")
+        };
+        one_sided.push(LeftOut { name: name.to_owned(), reason, delta_norm: None });
     };
     for (name, base) in base.tensors() {
         let Some(tuned) = tuned.tensor(name) else {
@@ -84,29 +93,32 @@ pub(crate) fn pairs<'m>(base: &'m Model, tuned: &'m Model) -> Result<(Vec<Pair<'
         };
         let kind = kind_of(name, base.shape());
         let transposed = conv1d && kind == Kind::Linear && is_conv1d(module_of(name));
-        pairs.push(Pair { name, kind, base, tuned, transposed });
+        let origin = origin.as_ref().and_then(|origin| origin.tensor(name));
+        let origin = origin.filter(|origin| origin.shape() == base.shape());
+        let expert = base.expert().filter(|_| models.naming() == Naming::Gguf);
+        pairs.push(Pair { name, kind, base, tuned, origin, expert, transposed });
     }
     for (name, tuned) in tuned.tensors().filter(|(name, _)| base.tensor(name).is_none()) {
         only(name, "tuned", tuned.shape());
     }
     if pairs.is_empty() {
-        let example = |model: &Model| model.tensors().next().map_or("nothing".into(), |(n, _)| n.to_owned());
+        let example = |side: &Side<'_>| side.tensors().next().map_or("nothing".into(), |(n, _)| n.to_owned());
         let problem = format!(
             "has no tensor name in common with the base {} (there e.g. {}, here e.g. {})",
-            base.path().display(),
+            base.model.path().display(),
             example(base),
             example(tuned)
         );
-        return Err(Error::format(tuned.path(), problem));
+        return Err(Error::format(tuned.model.path(), problem));
     }
     Ok((pairs, one_sided))
 }
 
 /// Pairs two models and decides about each pair.
-pub(crate) fn decide<'m>(base: &'m Model, tuned: &'m Model, filter: &Filter) -> Result<Pairing<'m>> {
-    let (pairs, one_sided) = pairs(base, tuned)?;
+pub(crate) fn decide<'m>(models: &'m Aligned<'_>, filter: &Filter) -> Result<Pairing<'m>> {
+    let (pairs, one_sided) = pairs(models)?;
     check_includes(&pairs, filter)?;
-    let tied = is_tied(base, tuned);
+    let tied = is_tied(models);
     let jobs: Vec<_> =
         pairs.into_iter().map(|pair| Ok((pair, task(&pair, tied, filter)?))).collect::<Result<_>>()?;
     if !filter.include.is_empty() && !jobs.iter().any(|(_, task)| matches!(task, Task::Extract)) {
@@ -124,9 +136,9 @@ pub(crate) fn decide<'m>(base: &'m Model, tuned: &'m Model, filter: &Filter) -> 
 
 /// The targets of a PEFT configuration: the last parts of the extracted modules' paths, or their full paths
 /// where such a suffix would also name a module without factors.
-pub(crate) fn targets(extracted: &BTreeSet<&str>, base: &Model, tuned: &Model) -> Vec<String> {
+pub(crate) fn targets(extracted: &BTreeSet<&str>, models: &Aligned<'_>) -> Vec<String> {
     let suffixes: BTreeSet<_> = extracted.iter().map(|module| suffix_of(module)).collect();
-    let mut names = base.tensors().chain(tuned.tensors()).map(|(name, _)| name);
+    let mut names = models.sides().flat_map(Side::tensors).map(|(name, _)| name);
     let ambiguous = names.any(|name| {
         let module = module_of(name);
         suffix_of(name) == "weight" && suffixes.contains(suffix_of(module)) && !extracted.contains(module)
@@ -217,6 +229,6 @@ fn check_includes(pairs: &[Pair<'_>], filter: &Filter) -> Result<()> {
 }
 
 /// Whether a side says that its output head is its embedding.
-fn is_tied(base: &Model, tuned: &Model) -> bool {
-    base.config().tied == Some(true) || tuned.config().tied == Some(true)
+fn is_tied(models: &Aligned<'_>) -> bool {
+    models.sides().any(|side| side.model.config().tied == Some(true))
 }

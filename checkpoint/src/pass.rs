@@ -9,6 +9,9 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::thread;
 
+/// Bytes of rows of one side that are gathered at once where the file has them in another order.
+const GATHERED: usize = 1 << 20;
+
 /// Both sides of a matrix as stored.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sides<'m> {
@@ -35,11 +38,23 @@ impl<'m> Sides<'m> {
         Some(Self { base, tuned, rows, cols })
     }
 
-    fn rows(&self, range: &Range<usize>) -> (Rows<'m>, Rows<'m>) {
-        let view = |(tensor, dtype): (Tensor<'m>, Dtype)| {
-            tensor.entries(dtype, range.start * self.cols..range.end * self.cols)
-        };
-        (view(self.base), view(self.tuned))
+    /// Views rows of one side; those in another order than in the file are gathered in `gathered`.
+    fn rows<'b>(
+        &self,
+        (tensor, dtype): (Tensor<'b>, Dtype),
+        range: &Range<usize>,
+        gathered: &'b mut Vec<u8>,
+    ) -> Rows<'b> {
+        let view =
+            |range: Range<usize>| tensor.entries(dtype, range.start * self.cols..range.end * self.cols);
+        if !tensor.is_reordered() {
+            return view(range.clone());
+        }
+        gathered.clear();
+        for row in range.clone().map(|row| tensor.stored_row(row)) {
+            gathered.extend_from_slice(view(row..row + 1).bytes);
+        }
+        Rows::new(dtype, gathered)
     }
 
     /// Rows whose wider side takes about `bytes`; at least one.
@@ -54,11 +69,15 @@ impl<'m> Sides<'m> {
         range: Range<usize>,
         block_bytes: usize,
         ticket: Ticket<'_>,
-        mut push: impl FnMut(Rows<'m>, Rows<'m>) -> Result<(), phlora_core::Error>,
+        mut push: impl FnMut(Rows<'_>, Rows<'_>) -> Result<(), phlora_core::Error>,
     ) -> Result<(), Stop> {
-        let step = self.rows_in(block_bytes);
+        let reordered = self.base.0.is_reordered() || self.tuned.0.is_reordered();
+        let step = self.rows_in(if reordered { block_bytes.min(GATHERED) } else { block_bytes });
+        let (mut base_rows, mut tuned_rows) = (Vec::new(), Vec::new());
         for start in range.clone().step_by(step) {
-            let (base, tuned) = self.rows(&(start..range.end.min(start + step)));
+            let rows = start..range.end.min(start + step);
+            let base = self.rows(self.base, &rows, &mut base_rows);
+            let tuned = self.rows(self.tuned, &rows, &mut tuned_rows);
             ticket.tick(base.bytes.len() + tuned.bytes.len()).map_err(Stop::Other)?;
             push(base, tuned).map_err(Stop::Core)?;
         }

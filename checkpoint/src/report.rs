@@ -1,5 +1,6 @@
 //! The report of an extraction; `REPORT.md` beside this crate documents its JSON form.
 
+use crate::model::Expert;
 use serde::{Deserialize, Serialize};
 
 /// Version of the JSON form; it grows when a field changes its meaning or goes away.
@@ -48,6 +49,15 @@ pub struct ModuleReport {
     /// Share of ‖Δ‖²_F that rounding the factors to their format takes from `energy`.
     #[serde(default)]
     pub rounding_loss: f64,
+    /// Which expert of the module's stack it is, where the model stacks them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expert: Option<Expert>,
+    /// With a deployed base: ‖tuned − base‖_F, what fine-tuning changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuning_norm: Option<f64>,
+    /// With a deployed base: ‖base − deployed‖_F, what there is to repair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair_norm: Option<f64>,
 }
 
 /// Sums over the extracted modules.
@@ -61,6 +71,12 @@ pub struct Total {
     pub parameters_in: u64,
     /// Weights in the adapter.
     pub parameters_out: u64,
+    /// With a deployed base: √Σ‖tuned − base‖²_F.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuning_norm: Option<f64>,
+    /// With a deployed base: √Σ‖base − deployed‖²_F.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair_norm: Option<f64>,
 }
 
 /// A tensor without factors.
@@ -94,13 +110,18 @@ impl LeftOut {
 impl Total {
     pub(crate) fn of<'m>(modules: impl Iterator<Item = &'m ModuleReport>, parameters_out: u64) -> Self {
         let (mut all, mut kept, mut parameters_in) = (0.0, 0.0, 0);
+        let (mut tuning, mut repair) = (None, None);
         for module in modules {
             let squares = module.delta_norm * module.delta_norm;
             all += squares;
             kept += module.energy * squares;
+            for (sum, norm) in [(&mut tuning, module.tuning_norm), (&mut repair, module.repair_norm)] {
+                *sum = norm.map_or(*sum, |norm| Some(sum.unwrap_or(0.0) + norm * norm));
+            }
             parameters_in += module.shape[0] as u64 * module.shape[1] as u64;
         }
         let energy = if all > 0.0 { kept / all } else { 1.0 };
-        Self { energy, delta_norm: all.sqrt(), parameters_in, parameters_out }
+        let (tuning_norm, repair_norm) = (tuning.map(f64::sqrt), repair.map(f64::sqrt));
+        Self { energy, delta_norm: all.sqrt(), parameters_in, parameters_out, tuning_norm, repair_norm }
     }
 }

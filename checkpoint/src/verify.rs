@@ -1,5 +1,6 @@
 //! Measures what a written adapter really keeps of a difference, after rounding, from the files alone.
 
+use crate::aligned::Aligned;
 use crate::error::Result;
 use crate::lora::{Adapter, LoraModule};
 use crate::measure::{difference, non_finite_error, same_bytes};
@@ -65,14 +66,15 @@ pub fn verify(
     threads: NonZeroUsize,
     monitor: &Monitor,
 ) -> Result<Verification> {
-    let (mut pairs, _) = pairs(base, tuned)?;
+    let models = Aligned::new(base, tuned, None)?;
+    let (mut pairs, _) = pairs(&models)?;
     let mut factors = BTreeMap::new();
     let lora = adapter.lora()?;
     for module in &lora.modules {
         let weight = format!("{}.weight", module.name);
         // Pairs come sorted by name.
         let Ok(found) = pairs.binary_search_by(|pair| pair.name.cmp(&weight)) else {
-            let side = if base.tensor(&weight).is_none() { base } else { tuned };
+            let side = if models.base.tensor(&weight).is_none() { base } else { tuned };
             let problem = format!("the model {} has no tensor {weight}", side.path().display());
             return Err(module.a.error(problem));
         };

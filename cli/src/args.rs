@@ -37,6 +37,10 @@ pub struct ExtractArgs {
     pub base: PathBuf,
     /// The model after full fine-tuning
     pub tuned: PathBuf,
+    /// What the device runs in place of BASE, mostly a quantised GGUF file of it: the adapter then goes with
+    /// this model and repairs its quantisation as well, and the report says how much of it is repair
+    #[arg(long, value_name = "MODEL")]
+    pub deployed_base: Option<PathBuf>,
     /// Adapter directory to create
     #[arg(short, long)]
     pub output: PathBuf,

@@ -7,7 +7,8 @@ use crate::print::{bytes, count, percent, print, seconds};
 use crate::progress::with_bar;
 use crate::summary::{self, Line};
 use phlora_checkpoint::{
-    ExtractOptions, Filter, Model, ModuleReport, Output, Report, available_threads, extract, save,
+    ExtractOptions, Filter, Model, ModuleReport, Output, Report, available_threads, extract,
+    extract_deployed, save,
 };
 use std::process::ExitCode;
 
@@ -33,8 +34,11 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
     let monitor = interrupt::monitor();
     output.check(&monitor)?;
     let (base, tuned) = (Model::open(&args.base)?, Model::open(&args.tuned)?);
-    let extraction =
-        with_bar(&monitor, "extracting", args.quiet, || extract(&base, &tuned, &options, &monitor))?;
+    let deployed = args.deployed_base.as_deref().map(Model::open).transpose()?;
+    let extraction = with_bar(&monitor, "extracting", args.quiet, || match &deployed {
+        None => extract(&base, &tuned, &options, &monitor),
+        Some(deployed) => extract_deployed(&base, &tuned, deployed, &options, &monitor),
+    })?;
     let report = save(&extraction, &output, &monitor)?;
     warn(&report);
     if !args.quiet {
@@ -89,6 +93,13 @@ fn text(report: &Report, args: &ExtractArgs) -> String {
         count(total.parameters_in),
         count(total.parameters_out)
     );
+    let parts = match (total.tuning_norm, total.repair_norm) {
+        (Some(tuning), Some(repair)) => {
+            let share = |norm: f64| percent(norm * norm / (tuning * tuning + repair * repair));
+            format!("{} of it fine-tuning, {} repair of the deployed base\n", share(tuning), share(repair))
+        }
+        _ => String::new(),
+    };
     let capped = lines.iter().filter(|line| line.rank < args.rank).count();
     let rank = lines.iter().map(|line| line.rank).max().unwrap_or(0);
     let capped = match capped {
@@ -109,5 +120,5 @@ fn text(report: &Report, args: &ExtractArgs) -> String {
     let modules = summary::modules(&lines, args.modules, args.rank);
     let left_out = summary::left_out(&report.left_out, total.delta_norm.powi(2));
     let gap = if left_out.is_empty() { "" } else { "\n" };
-    [modules.as_str(), &kept, &capped, gap, &left_out, &cost].concat()
+    [modules.as_str(), &kept, &parts, &capped, gap, &left_out, &cost].concat()
 }

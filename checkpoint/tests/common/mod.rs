@@ -3,6 +3,7 @@
 
 pub mod counting;
 pub mod gguf;
+pub mod llama;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};

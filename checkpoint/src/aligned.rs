@@ -1,0 +1,152 @@
+//! The models of a job under common names, and with the rows of every weight in one order.
+//!
+//! Two checkpoints have the same names, and so have two GGUF files. Where a checkpoint meets a GGUF file, the
+//! GGUF file is seen through the checkpoint's names, which its architecture maps, and in its order of rows.
+
+use crate::arch::NameMap;
+use crate::error::{Error, Result};
+use crate::lora::Naming;
+use crate::model::{Model, Tensor};
+use crate::names::is_conv1d_model;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// One model, seen through the common names.
+#[derive(Debug)]
+pub(crate) struct Side<'m> {
+    pub(crate) model: &'m Model,
+    tensors: BTreeMap<Cow<'m, str>, Tensor<'m>>,
+}
+
+/// The models of a job.
+#[derive(Debug)]
+pub(crate) struct Aligned<'m> {
+    /// What the difference starts from.
+    pub(crate) base: Side<'m>,
+    pub(crate) tuned: Side<'m>,
+    /// The model before fine-tuning, where `base` is what a device runs in its place.
+    pub(crate) origin: Option<Side<'m>>,
+    /// The map between the names, where both kinds of file take part.
+    map: Option<NameMap>,
+}
+
+impl<'m> Aligned<'m> {
+    /// # Errors
+    /// When a checkpoint meets a GGUF file of another architecture, or of one whose conversion is not known.
+    pub(crate) fn new(base: &'m Model, tuned: &'m Model, origin: Option<&'m Model>) -> Result<Self> {
+        let models: Vec<_> = [Some(base), Some(tuned), origin].into_iter().flatten().collect();
+        let (ggufs, checkpoints): (Vec<_>, Vec<_>) = models.iter().partition(|model| model.is_gguf());
+        same_architecture(&ggufs)?;
+        let map = if let (Some(gguf), Some(_)) = (ggufs.first(), checkpoints.first()) {
+            Some(name_map(gguf, &checkpoints)?)
+        } else {
+            None
+        };
+        let side = |model| Side::new(model, map.as_ref());
+        Ok(Self { base: side(base)?, tuned: side(tuned)?, origin: origin.map(side).transpose()?, map })
+    }
+
+    /// Whose names they are.
+    pub(crate) fn naming(&self) -> Naming {
+        if self.map.is_none() && self.base.model.is_gguf() { Naming::Gguf } else { Naming::HuggingFace }
+    }
+
+    /// Whether tensors of this name are something else in a GGUF file, or not known to be the same.
+    pub(crate) fn is_incomparable(&self, name: &str) -> bool {
+        self.map.as_ref().is_some_and(|map| map.to_gguf(name).is_none())
+    }
+
+    /// All sides.
+    pub(crate) fn sides(&self) -> impl Iterator<Item = &Side<'m>> {
+        [Some(&self.base), Some(&self.tuned), self.origin.as_ref()].into_iter().flatten()
+    }
+}
+
+impl<'m> Side<'m> {
+    fn new(model: &'m Model, map: Option<&NameMap>) -> Result<Self> {
+        let Some(map) = map.filter(|_| model.is_gguf()) else {
+            let tensors = model.tensors().map(|(name, tensor)| (name.into(), tensor)).collect();
+            return Ok(Self { model, tensors });
+        };
+        let mut tensors = BTreeMap::new();
+        for (name, tensor) in model.tensors() {
+            let expert = tensor.expert().map_or(0, |expert| expert.index);
+            let Some(mapped) = map.to_hugging_face(tensor.stored_name(), expert) else {
+                tensors.insert(Cow::from(name), tensor);
+                continue;
+            };
+            let order = mapped.to_gguf_rows(tensor.shape().first().copied().unwrap_or(1))?;
+            let tensor = order.map_or(tensor, |order| tensor.in_order(order.inverse()));
+            tensors.insert(mapped.name.into(), tensor);
+        }
+        Ok(Self { model, tensors })
+    }
+
+    /// Its tensors by common name, sorted.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = (&str, Tensor<'m>)> {
+        self.tensors.iter().map(|(name, tensor)| (name.as_ref(), *tensor))
+    }
+
+    /// The tensor of this common name.
+    pub(crate) fn tensor(&self, name: &str) -> Option<Tensor<'m>> {
+        self.tensors.get(name).copied()
+    }
+}
+
+/// GGUF files have the same names for different things, so their architectures must be the same where stated.
+fn same_architecture(ggufs: &[&Model]) -> Result<()> {
+    for pair in ggufs.windows(2) {
+        if let (Some(one), Some(other)) = (pair[0].architecture(), pair[1].architecture())
+            && one != other
+        {
+            let problem =
+                format!("its architecture is {other}, but that of {} is {one}", pair[0].path().display());
+            return Err(Error::format(pair[1].path(), problem));
+        }
+    }
+    Ok(())
+}
+
+/// The map between the names of `gguf` and of `checkpoints`, of which there is at least one.
+fn name_map(gguf: &Model, checkpoints: &[&Model]) -> Result<NameMap> {
+    let stated = gguf.architecture().ok_or_else(|| {
+        let problem =
+            "it lacks the key general.architecture, by which it could be compared with a checkpoint";
+        Error::format(gguf.path(), problem)
+    })?;
+    let heads = gguf.config().heads;
+    for checkpoint in checkpoints {
+        let config = checkpoint.config();
+        if is_conv1d_model(config, checkpoint.tensors().map(|(name, tensor)| (name, tensor.shape()))) {
+            let problem = "its linear weights are stored [in, out], but [out, in] in GGUF; \
+                           compare it with another checkpoint";
+            return Err(Error::format(checkpoint.path(), problem));
+        }
+        if let (Some(own), Some(other)) = (config.heads, heads)
+            && own != other
+        {
+            let problem = format!(
+                "its attention has {} and {} heads, but that of {} has {} and {}",
+                own.queries,
+                own.keys,
+                gguf.path().display(),
+                other.queries,
+                other.keys
+            );
+            return Err(Error::format(checkpoint.path(), problem));
+        }
+        let Some(model_type) = &config.model_type else { continue };
+        let own = NameMap::new(model_type, config.heads.or(heads))?;
+        if own.architecture() != stated {
+            let problem = format!(
+                "its type is {model_type}, {} in GGUF, but the architecture of {} is {stated}",
+                own.architecture(),
+                gguf.path().display()
+            );
+            return Err(Error::format(checkpoint.path(), problem));
+        }
+    }
+    let heads = heads.or_else(|| checkpoints.iter().find_map(|checkpoint| checkpoint.config().heads));
+    let names = checkpoints.iter().flat_map(|checkpoint| checkpoint.tensors()).map(|(name, _)| name);
+    Ok(NameMap::new(stated, heads)?.with_names(names))
+}
