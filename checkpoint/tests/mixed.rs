@@ -33,6 +33,10 @@ fn refused(base: &Model, tuned: &Model) -> String {
     extract(base, tuned, &options(), &Monitor::default()).unwrap_err().to_string()
 }
 
+fn only(pattern: &str) -> Filter {
+    Filter { include: vec![regex::Regex::new(pattern).unwrap()], ..Filter::default() }
+}
+
 fn left_out<'r>(report: &'r Report, name: &str) -> &'r LeftOut {
     report.left_out.iter().find(|tensor| tensor.name == name).expect(name)
 }
@@ -77,12 +81,12 @@ fn threads_and_blocks_do_not_change_a_bit_of_gathered_rows() {
     let tuned = base.plus(&Llama::new(1024, 2));
     let base = Model::open(&base.write_checkpoint(&root.path().join("base"), "llama")).unwrap();
     let tuned = Model::open(&tuned.write_gguf(&root.path().join("t.gguf"), Dtype::Q8_0)).unwrap();
-    let mut first = None;
+    let (filter, mut first) = (only("q_proj"), None);
     for (threads, block_bytes) in [(1, 1 << 20), (4, 1 << 30), (2, 1)] {
         let options = ExtractOptions {
             threads: NonZeroUsize::new(threads).unwrap(),
             block_bytes,
-            filter: Filter { include: vec![regex::Regex::new("q_proj").unwrap()], ..Filter::default() },
+            filter: filter.clone(),
             ..options()
         };
         let extraction = extract(&base, &tuned, &options, &Monitor::default()).unwrap();
