@@ -2,12 +2,16 @@
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
-use core::arch::aarch64::{float32x4_t, vfmaq_f32, vld1q_dup_f32, vld1q_f32, vst1q_f32};
+use core::arch::aarch64::{
+    float32x4_t, uint16x4_t, vaddq_f32, vcvtq_f32_s32, vfmaq_f32, vget_high_s16, vget_low_s16, vld1_s8, vld1_u16, vld1q_dup_f32,
+    vld1q_f32, vmovl_s8, vmovl_s16, vmulq_n_f32, vpaddq_f32, vreinterpretq_f32_u32, vshll_n_u16, vst1q_f32,
+};
 
 use super::{
     Ahead, Strided,
-    simd::{self, Vector},
+    simd::{self, Blocks8, Brain, Half, Reduce, Single, Source, Vector},
 };
+use crate::Dtype;
 
 impl Vector for float32x4_t {
     const LANES: usize = 4;
@@ -30,6 +34,11 @@ impl Vector for float32x4_t {
     unsafe fn fused(self, a: Self, b: Self) -> Self {
         // SAFETY: the caller's promise.
         unsafe { vfmaq_f32(self, a, b) }
+    }
+    #[inline(always)]
+    unsafe fn add(self, a: Self) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { vaddq_f32(self, a) }
     }
     #[inline(always)]
     fn prefetch(line: *const u8) {
@@ -64,4 +73,93 @@ pub(super) unsafe fn product<const W: usize>(
             _ => super::portable::product::<W>(a, rows, depth, x, c),
         }
     }
+}
+
+impl Reduce for float32x4_t {
+    #[inline(always)]
+    unsafe fn sums(rows: *const Self) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            vpaddq_f32(vpaddq_f32(*rows, *rows.add(1)), vpaddq_f32(*rows.add(2), *rows.add(3)))
+        }
+    }
+}
+
+/// Four f16 widened. Every processor with NEON has the instruction; the intrinsic is not stable yet.
+#[inline(always)]
+fn widen(halves: uint16x4_t) -> float32x4_t {
+    let wide: float32x4_t;
+    // SAFETY: registers alone.
+    unsafe {
+        core::arch::asm!(
+            "fcvtl {0:v}.4s, {1:v}.4h",
+            out(vreg) wide,
+            in(vreg) halves,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    wide
+}
+
+impl Source<float32x4_t> for Single {
+    #[inline(always)]
+    unsafe fn load(row: *const u8, j: usize) -> float32x4_t {
+        // SAFETY: the caller's promise; no alignment is needed.
+        unsafe { vld1q_f32(row.cast::<f32>().add(j)) }
+    }
+}
+
+impl Source<float32x4_t> for Half {
+    #[inline(always)]
+    unsafe fn load(row: *const u8, j: usize) -> float32x4_t {
+        // SAFETY: as above.
+        widen(unsafe { vld1_u16(row.cast::<u16>().add(j)) })
+    }
+}
+
+impl Source<float32x4_t> for Brain {
+    #[inline(always)]
+    unsafe fn load(row: *const u8, j: usize) -> float32x4_t {
+        // SAFETY: as above.
+        unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(row.cast::<u16>().add(j)))) }
+    }
+}
+
+impl Source<float32x4_t> for Blocks8 {
+    #[inline(always)]
+    unsafe fn load(row: *const u8, j: usize) -> float32x4_t {
+        // SAFETY: as above; eight bytes are read where four are wanted, all of them in the block.
+        unsafe {
+            let block = row.add(j / 32 * 34);
+            let scale = f32::from(half::f16::from_bits(block.cast::<u16>().read_unaligned()));
+            let (eight, upper) = (j % 32 / 8 * 8, j % 8 != 0);
+            let wide = vmovl_s8(vld1_s8(block.add(2 + eight).cast()));
+            let four = if upper { vget_high_s16(wide) } else { vget_low_s16(wide) };
+            vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(four)), scale)
+        }
+    }
+}
+
+/// out[i] = (row i)·x; false, and nothing done, for a format without loads of its own.
+///
+/// # Safety
+/// `bytes` holds `out.len()` rows of `x.len()` elements, `row_bytes` apart.
+pub(super) unsafe fn dots(
+    dtype: Dtype,
+    bytes: &[u8],
+    row_bytes: usize,
+    x: &[f32],
+    out: &mut [f32],
+) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match dtype {
+            Dtype::F32 => simd::dots::<float32x4_t, Single>(bytes, row_bytes, x, out),
+            Dtype::F16 => simd::dots::<float32x4_t, Half>(bytes, row_bytes, x, out),
+            Dtype::Bf16 => simd::dots::<float32x4_t, Brain>(bytes, row_bytes, x, out),
+            Dtype::Q8_0 => simd::dots::<float32x4_t, Blocks8>(bytes, row_bytes, x, out),
+            _ => return false,
+        }
+    }
+    true
 }

@@ -19,9 +19,7 @@ mod storage;
 mod x86;
 
 use crate::{Delta, Dtype, Rows};
-
-/// Weights of a side in blocks that are decoded at once beside the other side: whole blocks of every format.
-const PIECE: usize = Dtype::MAX_BLOCK_LEN;
+use crate::{Delta, Dtype, Rows};
 
 /// Runs an always-inlined portable routine, compiled for the features of the kernel.
 macro_rules! with_features {
@@ -205,6 +203,50 @@ impl Kernel {
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => unsafe { aarch64::product::<W>(a, rows, depth, x, c, ahead) },
         }
+    }
+
+    /// out[i] = (row i of `rows`)·x, for out.len() rows of x.len() elements: each read once, decoded in registers
+    /// where the format allows it. A row's bits do not depend on the rows beside it. Does nothing when the rows are
+    /// too few, or rows of that length do not exist in the format.
+    pub fn dots(self, rows: Rows<'_>, x: &[f32], out: &mut [f32]) {
+        let fits = |row_bytes: usize| {
+            row_bytes.checked_mul(out.len()).is_some_and(|need| need <= rows.bytes.len())
+        };
+        let Some(row_bytes) = rows.dtype.row_bytes(x.len()).filter(|&row_bytes| fits(row_bytes)) else {
+            debug_assert!(false, "operands of a product are too short");
+            return;
+        };
+        let done = match self.0 {
+            Isa::Portable => false,
+            // SAFETY: the rows were checked above; the variant is made only where the processor has the features.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::dots_avx2(rows.dtype, rows.bytes, row_bytes, x, out) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::dots_avx512(rows.dtype, rows.bytes, row_bytes, x, out) },
+            // SAFETY: the rows were checked above; NEON is part of the target.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { aarch64::dots(rows.dtype, rows.bytes, row_bytes, x, out) },
+        };
+        if !done {
+            for (i, out) in out.iter_mut().enumerate() {
+                let row = Rows::new(rows.dtype, &rows.bytes[i * row_bytes..][..row_bytes]);
+                *out = self.decoded_dot(row, x);
+            }
+        }
+    }
+
+    /// A row's product with x, decoded piece by piece.
+    fn decoded_dot(self, row: Rows<'_>, x: &[f32]) -> f32 {
+        let mut piece = [0.0; Dtype::MAX_BLOCK_LEN];
+        let piece_bytes = row.dtype.row_bytes(piece.len()).unwrap_or(1);
+        let mut sum = 0.0;
+        for (bytes, x) in row.bytes.chunks(piece_bytes).zip(x.chunks(piece.len())) {
+            let piece = &mut piece[..x.len()];
+            self.decode(Rows::new(row.dtype, bytes), piece);
+            sum += self.dot(piece, x);
+        }
+        sum
     }
 
     /// `out` = tuned − base, both decoded to f32 first. Works on min(out, tuned, base) elements.

@@ -1,4 +1,5 @@
-//! The thin product over explicit vectors: C += A·X with a register tile of C.
+//! The thin product over explicit vectors, C += A·X with a register tile of C, and the product of stored rows with
+//! one vector.
 //!
 //! A tile of `MR` rows × `NV` vectors of C stays in registers while the depth runs by: per step `NV` loads
 //! of X, `MR` broadcasts of A, `MR`·`NV` fused multiply-adds. A is read through two strides, so the same
@@ -32,6 +33,11 @@ pub trait Vector: Copy {
     /// # Safety
     /// The processor has the type's features.
     unsafe fn fused(self, a: Self, b: Self) -> Self;
+    /// self + a.
+    ///
+    /// # Safety
+    /// The processor has the type's features.
+    unsafe fn add(self, a: Self) -> Self;
     /// Asks for the cache line at `line` in the second-level cache. Any address will do.
     fn prefetch(line: *const u8);
 }
@@ -131,3 +137,109 @@ pub unsafe fn product<V: Vector, const MR: usize, const NV: usize>(
         }
     }
 }
+
+/// How the elements of a stored row become a vector.
+pub trait Source<V> {
+    /// Elements from `j`, a multiple of the vector's lanes, on.
+    ///
+    /// # Safety
+    /// The row at `row` has that many elements from there on; the processor has the vector's features.
+    unsafe fn load(row: *const u8, j: usize) -> V;
+}
+
+/// Elements of 4 bytes.
+pub struct Single;
+/// Elements of 2 bytes, IEEE binary16.
+pub struct Half;
+/// Elements of 2 bytes, the upper half of a binary32.
+pub struct Brain;
+/// ggml's blocks of 32 bytes and a scale. Rows hold whole blocks, so they have no tail.
+pub struct Blocks8;
+
+/// A vector that a row of every format can be multiplied with.
+pub trait Reduce: Vector {
+    /// Element i is the sum of the lanes of `rows[i]`, of which there are as many as lanes; the order of the
+    /// additions is the same for each.
+    ///
+    /// # Safety
+    /// `rows` is valid for that many reads; the processor has the type's features.
+    unsafe fn sums(rows: *const Self) -> Self;
+}
+
+/// Most lanes of a vector.
+const MOST: usize = 16;
+
+/// Rows that share the loads of x.
+const GROUP: usize = 4;
+
+/// out[i] = (row i)·x: each row in two running sums of vectors, then a tail, then the lanes.
+///
+/// # Safety
+/// `bytes` holds `out.len()` rows of `x.len()` elements, `row_bytes` apart; the processor has the vector's
+/// features.
+#[inline(always)]
+pub unsafe fn dots<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &[f32], out: &mut [f32]) {
+    let (len, size) = (x.len(), row_bytes.checked_div(x.len()).unwrap_or(0));
+    let (pairs, whole) = (len / (2 * V::LANES) * 2 * V::LANES, len / V::LANES * V::LANES);
+    // What is left of x, and of each row below, in front of zeros: zero bytes are zero in every format.
+    let mut rest = [0.0_f32; MOST];
+    for (rest, &x) in rest.iter_mut().zip(x.get(whole..).unwrap_or_default()) {
+        *rest = x;
+    }
+    let tail = (len - whole) * size;
+    // Far enough that lines arrive before they are used, and, over long rows, onto the rows that come next.
+    let ahead = (GROUP * row_bytes).clamp(1024, 65536);
+    let x = x.as_ptr();
+    // SAFETY: row i starts at i * row_bytes, and within it elements up to `whole` are loaded from memory; `sums`
+    // has a vector per lane; all other pointers are to local arrays of the right size.
+    unsafe {
+        let zero = V::splat(&raw const ZERO);
+        let last = V::load(rest.as_ptr());
+        for (block, out) in out.chunks_mut(V::LANES).enumerate() {
+            let mut sums = [zero; MOST];
+            for first in (0..out.len()).step_by(GROUP) {
+                let count = GROUP.min(out.len() - first);
+                let start = bytes.as_ptr().add((block * V::LANES + first) * row_bytes);
+                // A row that does not exist repeats the last one that does; its sum is not used.
+                let mut row = [start; GROUP];
+                for (i, row) in row.iter_mut().enumerate() {
+                    *row = start.add(i.min(count - 1) * row_bytes);
+                }
+                let mut even = [zero; GROUP];
+                let mut odd = [zero; GROUP];
+                let mut j = 0;
+                while j < pairs {
+                    let (x0, x1) = (V::load(x.add(j)), V::load(x.add(j + V::LANES)));
+                    for i in 0..GROUP {
+                        V::prefetch(row[i].wrapping_add(j * size + ahead));
+                        even[i] = even[i].fused(S::load(row[i], j), x0);
+                        odd[i] = odd[i].fused(S::load(row[i], j + V::LANES), x1);
+                    }
+                    j += 2 * V::LANES;
+                }
+                if j < whole {
+                    let x0 = V::load(x.add(j));
+                    for i in 0..GROUP {
+                        even[i] = even[i].fused(S::load(row[i], j), x0);
+                    }
+                }
+                if tail > 0 {
+                    for i in 0..GROUP {
+                        let mut copy = [0_u8; 4 * MOST];
+                        core::ptr::copy_nonoverlapping(row[i].add(whole * size), copy.as_mut_ptr(), tail);
+                        odd[i] = odd[i].fused(S::load(copy.as_ptr(), 0), last);
+                    }
+                }
+                for i in 0..GROUP {
+                    sums[first + i] = even[i].add(odd[i]);
+                }
+            }
+            let mut lanes = [0.0_f32; MOST];
+            V::sums(sums.as_ptr()).store(lanes.as_mut_ptr());
+            out.copy_from_slice(&lanes[..out.len()]);
+        }
+    }
+}
+
+/// What sums start from.
+static ZERO: f32 = 0.0;

@@ -3,17 +3,22 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use core::arch::x86_64::{
-    __cpuid, __m256, __m512, _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch, _mm256_broadcast_ss,
-    _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_set1_ps, _mm512_storeu_ps,
+    __cpuid, __m256, __m512, _MM_HINT_T1, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32, _mm_loadl_epi64,
+    _mm_loadu_si128, _mm_prefetch, _mm256_add_ps, _mm256_broadcast_ss, _mm256_castsi256_ps, _mm256_cvtepi8_epi32,
+    _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_mul_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_slli_epi32,
+    _mm256_storeu_ps, _mm512_add_ps, _mm512_castsi512_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps,
+    _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps,
+    _mm512_shuffle_f32x4, _mm512_shuffle_ps, _mm512_slli_epi32, _mm512_storeu_ps,
 };
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use super::{
     Ahead, Isa, Strided,
-    simd::{self, Vector},
+    simd::{self, Blocks8, Brain, Half, Reduce, Single, Source, Vector},
     storage::Widen,
 };
+use crate::Dtype;
 
 cpufeatures::new!(has_avx2, "avx2", "fma");
 cpufeatures::new!(has_avx512, "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl");
@@ -84,6 +89,11 @@ impl Vector for __m256 {
         unsafe { _mm256_fmadd_ps(a, b, self) }
     }
     #[inline(always)]
+    unsafe fn add(self, a: Self) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_add_ps(self, a) }
+    }
+    #[inline(always)]
     fn prefetch(line: *const u8) {
         // SAFETY: a prefetch reads nothing that the program could see, at any address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
@@ -113,10 +123,173 @@ impl Vector for __m512 {
         unsafe { _mm512_fmadd_ps(a, b, self) }
     }
     #[inline(always)]
+    unsafe fn add(self, a: Self) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_add_ps(self, a) }
+    }
+    #[inline(always)]
     fn prefetch(line: *const u8) {
         __m256::prefetch(line);
     }
 }
+
+impl Reduce for __m256 {
+    #[inline(always)]
+    unsafe fn sums(rows: *const Self) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            // Rows i and i + 4 side by side; then the lanes of four such, by pairs.
+            let half = |i: usize| {
+                let (low, high) = (*rows.add(i), *rows.add(i + 4));
+                _mm256_add_ps(
+                    _mm256_permute2f128_ps::<0x20>(low, high),
+                    _mm256_permute2f128_ps::<0x31>(low, high),
+                )
+            };
+            _mm256_hadd_ps(_mm256_hadd_ps(half(0), half(1)), _mm256_hadd_ps(half(2), half(3)))
+        }
+    }
+}
+
+impl Reduce for __m512 {
+    #[inline(always)]
+    unsafe fn sums(rows: *const Self) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            // Halves onto halves, two rows of a result in one vector: rows i and i + 4, then + 8, then the quarters
+            // by + 1 and + 2.
+            let half = |i: usize| {
+                let (low, high) = (*rows.add(i), *rows.add(i + 4));
+                _mm512_add_ps(
+                    _mm512_shuffle_f32x4::<0x44>(low, high),
+                    _mm512_shuffle_f32x4::<0xee>(low, high),
+                )
+            };
+            let quarter = |i: usize| {
+                let (low, high) = (half(i), half(i + 8));
+                _mm512_add_ps(
+                    _mm512_shuffle_f32x4::<0x88>(low, high),
+                    _mm512_shuffle_f32x4::<0xdd>(low, high),
+                )
+            };
+            let eighth = |i: usize| {
+                let (low, high) = (quarter(i), quarter(i + 1));
+                _mm512_add_ps(_mm512_shuffle_ps::<0x44>(low, high), _mm512_shuffle_ps::<0xee>(low, high))
+            };
+            let (low, high) = (eighth(0), eighth(2));
+            _mm512_add_ps(_mm512_shuffle_ps::<0x88>(low, high), _mm512_shuffle_ps::<0xdd>(low, high))
+        }
+    }
+}
+
+/// Weights of a block of Q8_0, and its bytes: a scale, then the weights.
+const BLOCK: usize = 32;
+const BLOCK_BYTES: usize = BLOCK + 2;
+
+/// The scale of the block at `block`.
+///
+/// # Safety
+/// A block is there; the processor has F16C.
+#[inline(always)]
+unsafe fn block_scale(block: *const u8) -> f32 {
+    // SAFETY: the caller's promise; no alignment is needed.
+    unsafe {
+        let bits = block.cast::<u16>().read_unaligned();
+        _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits))))
+    }
+}
+
+/// The loads of one vector type, by format.
+macro_rules! sources {
+    ($vector:ty, $half:expr, $brain:expr, $bytes:expr) => {
+        impl Source<$vector> for Single {
+            #[inline(always)]
+            unsafe fn load(row: *const u8, j: usize) -> $vector {
+                // SAFETY: the caller's promise; no alignment is needed.
+                unsafe { <$vector>::load(row.cast::<f32>().add(j)) }
+            }
+        }
+        impl Source<$vector> for Half {
+            #[inline(always)]
+            unsafe fn load(row: *const u8, j: usize) -> $vector {
+                // SAFETY: as above.
+                unsafe { $half(row.add(2 * j)) }
+            }
+        }
+        impl Source<$vector> for Brain {
+            #[inline(always)]
+            unsafe fn load(row: *const u8, j: usize) -> $vector {
+                // SAFETY: as above.
+                unsafe { $brain(row.add(2 * j)) }
+            }
+        }
+        impl Source<$vector> for Blocks8 {
+            #[inline(always)]
+            unsafe fn load(row: *const u8, j: usize) -> $vector {
+                // SAFETY: as above; lanes divide the block.
+                unsafe {
+                    let block = row.add(j / BLOCK * BLOCK_BYTES);
+                    $bytes(block.add(2 + j % BLOCK), block_scale(block))
+                }
+            }
+        }
+    };
+}
+sources!(
+    __m256,
+    |at: *const u8| _mm256_cvtph_ps(_mm_loadu_si128(at.cast())),
+    |at: *const u8| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(
+        at.cast()
+    )))),
+    |at: *const u8, scale: f32| _mm256_mul_ps(
+        _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(at.cast()))),
+        _mm256_set1_ps(scale)
+    )
+);
+sources!(
+    __m512,
+    |at: *const u8| _mm512_cvtph_ps(_mm256_loadu_si256(at.cast())),
+    |at: *const u8| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(
+        at.cast()
+    )))),
+    |at: *const u8, scale: f32| _mm512_mul_ps(
+        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at.cast()))),
+        _mm512_set1_ps(scale)
+    )
+);
+
+/// Rows times a vector; false for formats that have no loads here.
+macro_rules! dots_for {
+    ($name:ident, $vector:ty, $features:literal) => {
+        /// out[i] = (row i)·x; false, and nothing done, for a format without loads of its own.
+        ///
+        /// # Safety
+        /// `bytes` holds `out.len()` rows of `x.len()` elements, `row_bytes` apart; the processor has the features
+        /// below.
+        #[target_feature(enable = $features)]
+        pub(super) unsafe fn $name(
+            dtype: Dtype,
+            bytes: &[u8],
+            row_bytes: usize,
+            x: &[f32],
+            out: &mut [f32],
+        ) -> bool {
+            // SAFETY: the caller's promise.
+            unsafe {
+                match dtype {
+                    Dtype::F32 => simd::dots::<$vector, Single>(bytes, row_bytes, x, out),
+                    Dtype::F16 => simd::dots::<$vector, Half>(bytes, row_bytes, x, out),
+                    Dtype::Bf16 => simd::dots::<$vector, Brain>(bytes, row_bytes, x, out),
+                    Dtype::Q8_0 => simd::dots::<$vector, Blocks8>(bytes, row_bytes, x, out),
+                    _ => return false,
+                }
+            }
+            true
+        }
+    };
+}
+dots_for!(dots_avx2, __m256, "avx2,fma,f16c");
+dots_for!(dots_avx512, __m512, "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq");
 
 /// C += A·X with AVX2.
 ///
