@@ -3,7 +3,7 @@
 use crate::{Dtype, Error, Kernel, Rows, Shape};
 
 /// Elements that are decoded at a time: whole blocks of every format.
-pub const PIECE: usize = 256;
+pub const PIECE: usize = Dtype::MAX_BLOCK_LEN;
 
 /// scale · B·A for one weight matrix, its factors in the caller's memory: a buffer, a mapped PEFT or GGUF
 /// file, flash. Any two storage formats will do, at any address.

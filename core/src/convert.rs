@@ -29,18 +29,8 @@ pub fn encode(values: &[f32], dtype: Dtype, out: &mut [u8]) -> Result<(), Error>
     if out.len() != expected {
         return Err(Error::OutputLength { expected });
     }
-    match dtype {
-        Dtype::F32 => write(values, out, f32::to_le_bytes),
-        Dtype::F16 => write(values, out, |x| half::f16::from_f32(x).to_le_bytes()),
-        Dtype::Bf16 => write(values, out, |x| half::bf16::from_f32(x).to_le_bytes()),
-        Dtype::F64 => write(values, out, |x| f64::from(x).to_le_bytes()),
-        _ => return Err(Error::NotEncoded),
+    if !Kernel::detect().encode(values, dtype, out) {
+        return Err(Error::NotEncoded);
     }
     Ok(())
-}
-
-fn write<const N: usize>(values: &[f32], out: &mut [u8], encode: impl Fn(f32) -> [u8; N]) {
-    for (bytes, &value) in out.as_chunks_mut::<N>().0.iter_mut().zip(values) {
-        *bytes = encode(value);
-    }
 }

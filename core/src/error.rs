@@ -76,6 +76,22 @@ pub enum Error {
         /// Which of the adapters.
         index: usize,
     },
+    /// A buffer of activations holds less than the batch, or its stride is below the width.
+    VectorLength,
+    /// A slice's index is not below the number of slices.
+    SliceBounds,
+    /// An assignment names a token that the batch does not have.
+    UnknownToken {
+        /// Which assignment.
+        index: usize,
+    },
+    /// An assignment names an adapter that does not exist.
+    UnknownAdapter {
+        /// Which assignment.
+        index: usize,
+    },
+    /// Assignments are not ordered by adapter.
+    NotGrouped,
 }
 
 impl fmt::Display for Error {
@@ -116,6 +132,11 @@ impl fmt::Display for Error {
             }
             Self::NonFiniteScale => write!(f, "a scale or a weight is NaN or infinite"),
             Self::NonFiniteFactor { index } => write!(f, "NaN or infinity in factor or adapter {index}"),
+            Self::VectorLength => write!(f, "a buffer of activations holds less than the batch needs"),
+            Self::SliceBounds => write!(f, "a slice's index must be below the number of slices"),
+            Self::UnknownToken { index } => write!(f, "assignment {index} names a token beyond the batch"),
+            Self::UnknownAdapter { index } => write!(f, "assignment {index} names an unknown adapter"),
+            Self::NotGrouped => write!(f, "assignments are not ordered by adapter"),
             Self::AdapterShape { index } => write!(f, "adapter {index} does not have the shape of the layer"),
         }
     }

@@ -28,6 +28,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod adapter;
+mod apply;
 mod combine;
 mod convert;
 mod delta;
@@ -45,6 +46,10 @@ mod ritz;
 mod scratch;
 
 pub use adapter::Adapter;
+pub use apply::{
+    Apply, Assignment, Inputs, Outputs, OutputsF16, OutputsF32, Slice, Values, add_f16, add_f32,
+    apply_scratch,
+};
 pub use combine::{Combined, combine, combine_scratch};
 pub use convert::{decode, encode};
 pub use delta::Delta;

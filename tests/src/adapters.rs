@@ -6,7 +6,7 @@ use phlora_core::{Adapter, Dtype, Rows, Shape, decode, encode};
 use crate::matrix::{Normal, from_rows};
 
 /// Every format that a factor may have.
-pub const FORMATS: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::Bf16];
+pub const FORMATS: [Dtype; 4] = [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::Q8_0];
 
 /// Values in a storage format, and what the format made of them.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ impl Stored {
         let row_bytes = dtype.row_bytes(cols).expect("whole blocks");
         let mut bytes = vec![0; rows * row_bytes];
         let mut back = vec![0.0; rows * cols];
-        encode(&values, dtype, &mut bytes).expect("the length fits");
+        store(&values, dtype, &mut bytes);
         decode(Rows::new(dtype, &bytes), &mut back).expect("the length fits");
         Self { dtype, bytes, matrix: from_rows(rows, cols, &back) }
     }
@@ -38,6 +38,26 @@ impl Stored {
     /// The rows.
     pub fn rows(&self) -> Rows<'_> {
         Rows::new(self.dtype, &self.bytes)
+    }
+}
+
+/// Whether rows of that length exist in a format.
+pub fn exists(dtype: Dtype, cols: usize) -> bool {
+    dtype.row_bytes(cols).is_some()
+}
+
+fn store(values: &[f32], dtype: Dtype, bytes: &mut [u8]) {
+    if dtype != Dtype::Q8_0 {
+        return encode(values, dtype, bytes).expect("the length fits");
+    }
+    // Any blocks will do: what they decode to is the reference.
+    for (values, block) in values.as_chunks::<32>().0.iter().zip(bytes.as_chunks_mut::<34>().0) {
+        let largest = values.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+        let scale = half::f16::from_f32(largest / 127.0);
+        block[..2].copy_from_slice(&scale.to_le_bytes());
+        for (byte, x) in block[2..].iter_mut().zip(values) {
+            *byte = ((x / scale.to_f32().max(1e-6)).round().clamp(-128.0, 127.0) as i8).cast_unsigned();
+        }
     }
 }
 

@@ -28,3 +28,6 @@ pub const COMBINE_RESIDUAL: f64 = 100.0;
 
 /// Kept energy of a combination over the optimum, less than 1 by rounding alone.
 pub const COMBINE_ENERGY: f64 = 1.0 - 1e-5;
+
+/// Terms of the bound on y += s·B·(A·x) beyond columns + rank: scaling, weighting and adding, for each adapter.
+pub const APPLY_TERMS: f64 = 6.0;

@@ -3,6 +3,8 @@
 use phlora_core::{Dtype, Kernel, Rows, decode, encode, kernel::Strided};
 use phlora_tests::{matrix::Normal, tolerance};
 
+const UNIT: f64 = f32::EPSILON as f64 / 2.0;
+
 fn deviates(seed: u64, len: usize) -> Vec<f32> {
     let mut normal = Normal::new(seed);
     (0..len).map(|_| normal.draw() as f32).collect()
@@ -160,6 +162,59 @@ fn vector_routines_give_the_same_bits_everywhere() {
             let mut turned = (x.clone(), y.clone());
             kernel.rotate(&mut turned.0, &mut turned.1, 0.8, 0.6);
             assert_eq!(turned, reference);
+        }
+    }
+}
+
+#[test]
+fn stored_rows_times_a_vector_stay_within_the_bound_and_do_not_depend_on_their_neighbours() {
+    let (mut x, mut matrix) = (Vec::new(), Vec::new());
+    for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::F64, Dtype::Q8_0, Dtype::Q4_0] {
+        for cols in [1, 3, 4, 8, 15, 16, 17, 31, 32, 33, 48, 64, 96, 100, 256, 320, 1000, 1056] {
+            let Some(row_bytes) = dtype.row_bytes(cols) else { continue };
+            for rows in [1, 2, 4, 5, 8, 15, 16, 17, 40] {
+                x.clone_from(&deviates(10, cols));
+                // Any bytes are rows; those of floats must not be NaN.
+                let mut bytes = vec![0; rows * row_bytes];
+                if dtype.is_block() {
+                    for (i, byte) in bytes.iter_mut().enumerate() {
+                        *byte =
+                            (i * 37 + i / 7) as u8 & if i % dtype.block_bytes() < 2 { 0x3b } else { 0xff };
+                    }
+                } else {
+                    encode(&deviates(11, rows * cols), dtype, &mut bytes).unwrap();
+                }
+                matrix.resize(rows * cols, 0.0);
+                decode(Rows::new(dtype, &bytes), &mut matrix).unwrap();
+                // One byte off, so that nothing is aligned, and guard bytes behind.
+                let moved = [&[0xff], bytes.as_slice(), &[0xff; 8]].concat();
+                for kernel in Kernel::available() {
+                    let mut out = vec![f32::NAN; rows];
+                    kernel.dots(Rows::new(dtype, &moved[1..]), &x, &mut out);
+                    for (i, &got) in out.iter().enumerate() {
+                        let terms = || {
+                            matrix[i * cols..][..cols]
+                                .iter()
+                                .zip(&x)
+                                .map(|(&a, &x)| f64::from(a) * f64::from(x))
+                        };
+                        let bound = tolerance::PRODUCT_TERMS
+                            * cols as f64
+                            * UNIT
+                            * terms().map(f64::abs).sum::<f64>();
+                        let error = (f64::from(got) - terms().sum::<f64>()).abs();
+                        assert!(error <= bound, "{} {dtype:?} {rows}×{cols}: {error:e}", kernel.name());
+                        let mut alone = [0.0];
+                        kernel.dots(Rows::new(dtype, &moved[1 + i * row_bytes..]), &x, &mut alone);
+                        assert_eq!(
+                            alone[0].to_bits(),
+                            got.to_bits(),
+                            "{} {dtype:?} {rows}×{cols}",
+                            kernel.name()
+                        );
+                    }
+                }
+            }
         }
     }
 }

@@ -3,8 +3,9 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use core::arch::aarch64::{
-    float32x4_t, uint16x4_t, vaddq_f32, vcvtq_f32_s32, vfmaq_f32, vget_high_s16, vget_low_s16, vld1_s8, vld1_u16, vld1q_dup_f32,
-    vld1q_f32, vmovl_s8, vmovl_s16, vmulq_n_f32, vpaddq_f32, vreinterpretq_f32_u32, vshll_n_u16, vst1q_f32,
+    float32x4_t, uint16x4_t, vaddq_f32, vcvtq_f32_s32, vfmaq_f32, vget_high_s16, vget_low_s16, vld1_s8,
+    vld1_u16, vld1q_dup_f32, vld1q_f32, vmovl_s8, vmovl_s16, vmulq_n_f32, vpaddq_f32, vreinterpretq_f32_u32,
+    vshll_n_u16, vst1q_f32,
 };
 
 use super::{
@@ -79,9 +80,7 @@ impl Reduce for float32x4_t {
     #[inline(always)]
     unsafe fn sums(rows: *const Self) -> Self {
         // SAFETY: the caller's promise.
-        unsafe {
-            vpaddq_f32(vpaddq_f32(*rows, *rows.add(1)), vpaddq_f32(*rows.add(2), *rows.add(3)))
-        }
+        unsafe { vpaddq_f32(vpaddq_f32(*rows, *rows.add(1)), vpaddq_f32(*rows.add(2), *rows.add(3))) }
     }
 }
 
@@ -103,6 +102,7 @@ fn widen(halves: uint16x4_t) -> float32x4_t {
 
 impl Source<float32x4_t> for Single {
     #[inline(always)]
+    #[expect(clippy::cast_ptr_alignment, reason = "unaligned loads")]
     unsafe fn load(row: *const u8, j: usize) -> float32x4_t {
         // SAFETY: the caller's promise; no alignment is needed.
         unsafe { vld1q_f32(row.cast::<f32>().add(j)) }
@@ -111,6 +111,7 @@ impl Source<float32x4_t> for Single {
 
 impl Source<float32x4_t> for Half {
     #[inline(always)]
+    #[expect(clippy::cast_ptr_alignment, reason = "unaligned loads")]
     unsafe fn load(row: *const u8, j: usize) -> float32x4_t {
         // SAFETY: as above.
         widen(unsafe { vld1_u16(row.cast::<u16>().add(j)) })
@@ -119,6 +120,7 @@ impl Source<float32x4_t> for Half {
 
 impl Source<float32x4_t> for Brain {
     #[inline(always)]
+    #[expect(clippy::cast_ptr_alignment, reason = "unaligned loads")]
     unsafe fn load(row: *const u8, j: usize) -> float32x4_t {
         // SAFETY: as above.
         unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(row.cast::<u16>().add(j)))) }
@@ -144,13 +146,7 @@ impl Source<float32x4_t> for Blocks8 {
 ///
 /// # Safety
 /// `bytes` holds `out.len()` rows of `x.len()` elements, `row_bytes` apart.
-pub(super) unsafe fn dots(
-    dtype: Dtype,
-    bytes: &[u8],
-    row_bytes: usize,
-    x: &[f32],
-    out: &mut [f32],
-) -> bool {
+pub(super) unsafe fn dots(dtype: Dtype, bytes: &[u8], row_bytes: usize, x: &[f32], out: &mut [f32]) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
         match dtype {

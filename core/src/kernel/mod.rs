@@ -19,7 +19,9 @@ mod storage;
 mod x86;
 
 use crate::{Delta, Dtype, Rows};
-use crate::{Delta, Dtype, Rows};
+
+/// Weights of a side in blocks that are decoded at once beside the other side: whole blocks of every format.
+const PIECE: usize = Dtype::MAX_BLOCK_LEN;
 
 /// Runs an always-inlined portable routine, compiled for the features of the kernel.
 macro_rules! with_features {
@@ -209,9 +211,8 @@ impl Kernel {
     /// where the format allows it. A row's bits do not depend on the rows beside it. Does nothing when the rows are
     /// too few, or rows of that length do not exist in the format.
     pub fn dots(self, rows: Rows<'_>, x: &[f32], out: &mut [f32]) {
-        let fits = |row_bytes: usize| {
-            row_bytes.checked_mul(out.len()).is_some_and(|need| need <= rows.bytes.len())
-        };
+        let fits =
+            |row_bytes: usize| row_bytes.checked_mul(out.len()).is_some_and(|need| need <= rows.bytes.len());
         let Some(row_bytes) = rows.dtype.row_bytes(x.len()).filter(|&row_bytes| fits(row_bytes)) else {
             debug_assert!(false, "operands of a product are too short");
             return;
@@ -238,7 +239,7 @@ impl Kernel {
 
     /// A row's product with x, decoded piece by piece.
     fn decoded_dot(self, row: Rows<'_>, x: &[f32]) -> f32 {
-        let mut piece = [0.0; Dtype::MAX_BLOCK_LEN];
+        let mut piece = [0.0; PIECE];
         let piece_bytes = row.dtype.row_bytes(piece.len()).unwrap_or(1);
         let mut sum = 0.0;
         for (bytes, x) in row.bytes.chunks(piece_bytes).zip(x.chunks(piece.len())) {
@@ -278,6 +279,17 @@ impl Kernel {
     /// Decodes `rows` to f32, min(rows, out) elements.
     pub fn decode(self, rows: Rows<'_>, out: &mut [f32]) {
         with_features!(self, storage::decode::<storage::ByInteger>(rows, out));
+    }
+
+    /// Encodes min(values, out) elements, rounding to nearest, ties to even; false, and nothing done, for a format
+    /// that cannot be written.
+    pub(crate) fn encode(self, values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
+        with_features!(self, storage::encode::<storage::ByInteger>(values, dtype, out))
+    }
+
+    /// out[j, i] = matrix[i, j] for a row-major `matrix` of `cols` columns; as many elements on both sides.
+    pub(crate) fn transpose(self, matrix: &[f32], cols: usize, out: &mut [f32]) {
+        with_features!(self, portable::transpose(matrix, cols, out));
     }
 
     /// Adds the entries of `values`, which lie in row `row` of the difference, to `delta`.

@@ -63,6 +63,8 @@ pub fn half(bytes: [u8; 2]) -> f32 {
 pub trait Widen {
     /// The values of eight f16.
     fn widen(bytes: &[u8; 16]) -> [f32; 8];
+    /// Eight values rounded to f16, to nearest, ties to even.
+    fn narrow(values: &[f32; 8]) -> [u8; 16];
 }
 
 /// The conversion that every processor can do.
@@ -74,6 +76,14 @@ impl Widen for ByInteger {
         let mut out = [0.0; 8];
         for (out, &bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
             *out = F16::value(bytes);
+        }
+        out
+    }
+    #[inline(always)]
+    fn narrow(values: &[f32; 8]) -> [u8; 16] {
+        let mut out = [0; 16];
+        for (out, &value) in out.as_chunks_mut().0.iter_mut().zip(values) {
+            *out = half::f16::from_f32(value).to_le_bytes();
         }
         out
     }
@@ -150,5 +160,42 @@ pub fn difference<H: Widen>(base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
             apply::<H>(tuned, out, |_, value| value);
             apply::<H>(base, out, |tuned, value| tuned - value);
         }
+    }
+}
+
+/// Encodes min(values, out) elements of a format without blocks; false, and nothing done, for the others.
+#[inline(always)]
+pub fn encode<H: Widen>(values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
+    match dtype {
+        Dtype::F32 => put(values, out, f32::to_le_bytes),
+        Dtype::F16 => {
+            let (eights, rest) = values.as_chunks::<8>();
+            let (outs, out_rest) = out.as_chunks_mut::<16>();
+            for (out, values) in outs.iter_mut().zip(eights) {
+                *out = H::narrow(values);
+            }
+            put(rest, out_rest, |value| half::f16::from_f32(value).to_le_bytes());
+        }
+        Dtype::Bf16 => put(values, out, brain),
+        Dtype::F64 => put(values, out, |value| f64::from(value).to_le_bytes()),
+        _ => return false,
+    }
+    true
+}
+
+/// To the upper half of the bits, to nearest, ties to even; without branches, so that it vectorises.
+#[inline(always)]
+fn brain(value: f32) -> [u8; 2] {
+    let bits = value.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    // A NaN stays one, whatever its payload.
+    let quiet = bits >> 16 | 0x40;
+    ((if value.is_nan() { quiet } else { rounded }) as u16).to_le_bytes()
+}
+
+#[inline(always)]
+fn put<const N: usize>(values: &[f32], out: &mut [u8], encode: impl Fn(f32) -> [u8; N]) {
+    for (bytes, &value) in out.as_chunks_mut::<N>().0.iter_mut().zip(values) {
+        *bytes = encode(value);
     }
 }

@@ -3,13 +3,15 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use core::arch::x86_64::{
-    __cpuid, __m256, __m512, _MM_HINT_T1, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32, _mm_loadl_epi64,
-    _mm_loadu_si128, _mm_prefetch, _mm256_add_ps, _mm256_broadcast_ss, _mm256_castsi256_ps, _mm256_cvtepi8_epi32,
-    _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_mul_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_slli_epi32,
-    _mm256_storeu_ps, _mm512_add_ps, _mm512_castsi512_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps,
-    _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps,
-    _mm512_shuffle_f32x4, _mm512_shuffle_ps, _mm512_slli_epi32, _mm512_storeu_ps,
+    __cpuid, __m256, __m512, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T1, _mm_cvtph_ps, _mm_cvtsi32_si128,
+    _mm_cvtss_f32, _mm_loadl_epi64, _mm_loadu_si128, _mm_prefetch, _mm_storeu_si128, _mm256_add_ps,
+    _mm256_broadcast_ss, _mm256_castsi256_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps,
+    _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_cvtps_ph, _mm256_fmadd_ps, _mm256_hadd_ps,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_mul_ps, _mm256_permute2f128_ps, _mm256_set1_ps,
+    _mm256_slli_epi32, _mm256_storeu_ps, _mm512_add_ps, _mm512_castsi512_ps, _mm512_cvtepi8_epi32,
+    _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_mul_ps, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps, _mm512_slli_epi32,
+    _mm512_storeu_ps,
 };
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -61,6 +63,16 @@ impl Widen for F16c {
         unsafe {
             let halves = _mm_loadu_si128(bytes.as_ptr().cast());
             _mm256_storeu_ps(out.as_mut_ptr(), _mm256_cvtph_ps(halves));
+        }
+        out
+    }
+    #[inline(always)]
+    fn narrow(values: &[f32; 8]) -> [u8; 16] {
+        let mut out = [0; 16];
+        // SAFETY: as above.
+        unsafe {
+            let halves = _mm256_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT }>(_mm256_loadu_ps(values.as_ptr()));
+            _mm_storeu_si128(out.as_mut_ptr().cast(), halves);
         }
         out
     }
@@ -204,6 +216,7 @@ macro_rules! sources {
     ($vector:ty, $half:expr, $brain:expr, $bytes:expr) => {
         impl Source<$vector> for Single {
             #[inline(always)]
+            #[expect(clippy::cast_ptr_alignment, reason = "unaligned loads")]
             unsafe fn load(row: *const u8, j: usize) -> $vector {
                 // SAFETY: the caller's promise; no alignment is needed.
                 unsafe { <$vector>::load(row.cast::<f32>().add(j)) }
@@ -342,7 +355,7 @@ macro_rules! compiled_for {
     ($module:ident, $features:literal) => {
         pub(super) mod $module {
             use crate::{
-                Delta, Rows,
+                Delta, Dtype, Rows,
                 kernel::{portable, storage, x86::F16c},
             };
 
@@ -353,6 +366,14 @@ macro_rules! compiled_for {
             #[target_feature(enable = $features)]
             pub fn decode(rows: Rows<'_>, out: &mut [f32]) {
                 storage::decode::<F16c>(rows, out);
+            }
+            #[target_feature(enable = $features)]
+            pub fn encode(values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
+                storage::encode::<F16c>(values, dtype, out)
+            }
+            #[target_feature(enable = $features)]
+            pub fn transpose(matrix: &[f32], cols: usize, out: &mut [f32]) {
+                portable::transpose(matrix, cols, out);
             }
             #[target_feature(enable = $features)]
             pub fn measure(values: &[f32], row: usize, delta: &mut Delta) {
