@@ -289,7 +289,17 @@ impl Kernel {
 
     /// out[j, i] = matrix[i, j] for a row-major `matrix` of `cols` columns; as many elements on both sides.
     pub(crate) fn transpose(self, matrix: &[f32], cols: usize, out: &mut [f32]) {
-        with_features!(self, portable::transpose(matrix, cols, out));
+        let rows = matrix.len().checked_div(cols).unwrap_or(0);
+        if matrix.len() != rows * cols || out.len() < matrix.len() {
+            debug_assert!(false, "operands of a transposition are too short");
+            return;
+        }
+        match self.0 {
+            // SAFETY: both sides were checked above; the variants are made only where the processor has AVX2.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::Avx512 => unsafe { x86::transpose(matrix, rows, cols, out) },
+            _ => portable::transpose(matrix, (0..rows, 0..cols), (rows, cols), out),
+        }
     }
 
     /// Adds the entries of `values`, which lie in row `row` of the difference, to `delta`.

@@ -5,6 +5,8 @@
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
+use core::ops::Range;
+
 use super::Strided;
 use crate::Delta;
 
@@ -122,35 +124,16 @@ pub fn rotate(x: &mut [f32], y: &mut [f32], c: f32, s: f32) {
     }
 }
 
-/// out[j, i] = matrix[i, j] for a row-major matrix of `cols` columns, in squares of eight.
-#[inline(always)]
-pub fn transpose(matrix: &[f32], cols: usize, out: &mut [f32]) {
-    const SIDE: usize = 8;
-    let rows = matrix.len().checked_div(cols).unwrap_or(0);
-    let mut from = 0;
-    while from < rows {
-        let high = SIDE.min(rows - from);
-        for left in (0..cols).step_by(SIDE) {
-            let wide = SIDE.min(cols - left);
-            let mut square = [[0.0_f32; SIDE]; SIDE];
-            if high == SIDE && wide == SIDE {
-                for (i, square) in square.iter_mut().enumerate() {
-                    if let Some(row) = matrix[(from + i) * cols + left..].first_chunk() {
-                        *square = *row;
-                    }
-                }
-                for j in 0..SIDE {
-                    let column: [f32; SIDE] = core::array::from_fn(|i| square[i][j]);
-                    out[(left + j) * rows + from..][..SIDE].copy_from_slice(&column);
-                }
-            } else {
-                for i in from..from + high {
-                    for j in left..left + wide {
-                        out[j * rows + i] = matrix[i * cols + j];
-                    }
-                }
-            }
+/// out[j, i] = matrix[i, j] for the given rows and columns of a row-major matrix of `rows` × `cols`.
+pub fn transpose(
+    matrix: &[f32],
+    (part_rows, part_cols): (Range<usize>, Range<usize>),
+    (rows, cols): (usize, usize),
+    out: &mut [f32],
+) {
+    for i in part_rows {
+        for j in part_cols.clone() {
+            out[j * rows + i] = matrix[i * cols + j];
         }
-        from += SIDE;
     }
 }

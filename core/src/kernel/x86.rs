@@ -8,10 +8,10 @@ use core::arch::x86_64::{
     _mm256_broadcast_ss, _mm256_castsi256_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps,
     _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_cvtps_ph, _mm256_fmadd_ps, _mm256_hadd_ps,
     _mm256_loadu_ps, _mm256_loadu_si256, _mm256_mul_ps, _mm256_permute2f128_ps, _mm256_set1_ps,
-    _mm256_slli_epi32, _mm256_storeu_ps, _mm512_add_ps, _mm512_castsi512_ps, _mm512_cvtepi8_epi32,
-    _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_mul_ps, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps, _mm512_slli_epi32,
-    _mm512_storeu_ps,
+    _mm256_shuffle_ps, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
+    _mm512_add_ps, _mm512_castsi512_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32,
+    _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_shuffle_f32x4,
+    _mm512_shuffle_ps, _mm512_slli_epi32, _mm512_storeu_ps,
 };
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -148,17 +148,24 @@ impl Vector for __m512 {
 impl Reduce for __m256 {
     #[inline(always)]
     unsafe fn sums(rows: *const Self) -> Self {
-        // SAFETY: the caller's promise.
-        unsafe {
-            // Rows i and i + 4 side by side; then the lanes of four such, by pairs.
-            let half = |i: usize| {
+        /// Rows i and i + 4 of halves added up, side by side.
+        #[inline(always)]
+        unsafe fn half(rows: *const __m256, i: usize) -> __m256 {
+            // SAFETY: the caller's promise.
+            unsafe {
                 let (low, high) = (*rows.add(i), *rows.add(i + 4));
                 _mm256_add_ps(
                     _mm256_permute2f128_ps::<0x20>(low, high),
                     _mm256_permute2f128_ps::<0x31>(low, high),
                 )
-            };
-            _mm256_hadd_ps(_mm256_hadd_ps(half(0), half(1)), _mm256_hadd_ps(half(2), half(3)))
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            _mm256_hadd_ps(
+                _mm256_hadd_ps(half(rows, 0), half(rows, 1)),
+                _mm256_hadd_ps(half(rows, 2), half(rows, 3)),
+            )
         }
     }
 }
@@ -166,32 +173,99 @@ impl Reduce for __m256 {
 impl Reduce for __m512 {
     #[inline(always)]
     unsafe fn sums(rows: *const Self) -> Self {
-        // SAFETY: the caller's promise.
-        unsafe {
-            // Halves onto halves, two rows of a result in one vector: rows i and i + 4, then + 8, then the quarters
-            // by + 1 and + 2.
-            let half = |i: usize| {
+        // Halves onto halves, the rows of a result side by side: i and i + 4, then + 8, then + 1 and + 2 in each quarter.
+        /// Two rows of eight lanes.
+        #[inline(always)]
+        unsafe fn half(rows: *const __m512, i: usize) -> __m512 {
+            // SAFETY: the caller's promise.
+            unsafe {
                 let (low, high) = (*rows.add(i), *rows.add(i + 4));
                 _mm512_add_ps(
                     _mm512_shuffle_f32x4::<0x44>(low, high),
                     _mm512_shuffle_f32x4::<0xee>(low, high),
                 )
-            };
-            let quarter = |i: usize| {
-                let (low, high) = (half(i), half(i + 8));
+            }
+        }
+        /// Four rows of four lanes.
+        #[inline(always)]
+        unsafe fn quarter(rows: *const __m512, i: usize) -> __m512 {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let (low, high) = (half(rows, i), half(rows, i + 8));
                 _mm512_add_ps(
                     _mm512_shuffle_f32x4::<0x88>(low, high),
                     _mm512_shuffle_f32x4::<0xdd>(low, high),
                 )
-            };
-            let eighth = |i: usize| {
-                let (low, high) = (quarter(i), quarter(i + 1));
+            }
+        }
+        /// Eight rows of two lanes.
+        #[inline(always)]
+        unsafe fn eighth(rows: *const __m512, i: usize) -> __m512 {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let (low, high) = (quarter(rows, i), quarter(rows, i + 1));
                 _mm512_add_ps(_mm512_shuffle_ps::<0x44>(low, high), _mm512_shuffle_ps::<0xee>(low, high))
-            };
-            let (low, high) = (eighth(0), eighth(2));
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (low, high) = (eighth(rows, 0), eighth(rows, 2));
             _mm512_add_ps(_mm512_shuffle_ps::<0x88>(low, high), _mm512_shuffle_ps::<0xdd>(low, high))
         }
     }
+}
+
+/// A square of 8 × 8, turned over its diagonal: pairs of rows interleaved, then quarters, then halves.
+///
+/// # Safety
+/// Rows of eight elements, `from_row` and `to_row` apart, are there; the processor has AVX.
+#[inline(always)]
+unsafe fn turn(from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut row = [_mm256_loadu_ps(from); 8];
+        for (i, row) in row.iter_mut().enumerate() {
+            *row = _mm256_loadu_ps(from.add(i * from_row));
+        }
+        let mut pair = row;
+        for i in [0, 2, 4, 6] {
+            pair[i] = _mm256_unpacklo_ps(row[i], row[i + 1]);
+            pair[i + 1] = _mm256_unpackhi_ps(row[i], row[i + 1]);
+        }
+        let mut four = row;
+        for i in [0, 4] {
+            for half in 0..2 {
+                let (low, high) = (pair[i + half], pair[i + half + 2]);
+                four[i + 2 * half] = _mm256_shuffle_ps::<0x44>(low, high);
+                four[i + 2 * half + 1] = _mm256_shuffle_ps::<0xee>(low, high);
+            }
+        }
+        for i in 0..4 {
+            let (low, high) = (four[i], four[i + 4]);
+            _mm256_storeu_ps(to.add(i * to_row), _mm256_permute2f128_ps::<0x20>(low, high));
+            _mm256_storeu_ps(to.add((i + 4) * to_row), _mm256_permute2f128_ps::<0x31>(low, high));
+        }
+    }
+}
+
+/// out[j, i] = matrix[i, j], `rows` × `cols`.
+///
+/// # Safety
+/// Both sides hold `rows` × `cols` elements; the processor has the features.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn transpose(matrix: &[f32], rows: usize, cols: usize, out: &mut [f32]) {
+    const SIDE: usize = 8;
+    let (whole_rows, whole_cols) = (rows / SIDE * SIDE, cols / SIDE * SIDE);
+    for i in (0..whole_rows).step_by(SIDE) {
+        for j in (0..whole_cols).step_by(SIDE) {
+            // SAFETY: the square lies within both sides.
+            unsafe {
+                turn(matrix.as_ptr().add(i * cols + j), cols, out.as_mut_ptr().add(j * rows + i), rows);
+            }
+        }
+    }
+    super::portable::transpose(matrix, (0..whole_rows, whole_cols..cols), (rows, cols), out);
+    super::portable::transpose(matrix, (whole_rows..rows, 0..cols), (rows, cols), out);
 }
 
 /// Weights of a block of Q8_0, and its bytes: a scale, then the weights.
@@ -370,10 +444,6 @@ macro_rules! compiled_for {
             #[target_feature(enable = $features)]
             pub fn encode(values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
                 storage::encode::<F16c>(values, dtype, out)
-            }
-            #[target_feature(enable = $features)]
-            pub fn transpose(matrix: &[f32], cols: usize, out: &mut [f32]) {
-                portable::transpose(matrix, cols, out);
             }
             #[target_feature(enable = $features)]
             pub fn measure(values: &[f32], row: usize, delta: &mut Delta) {
