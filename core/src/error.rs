@@ -92,6 +92,20 @@ pub enum Error {
     },
     /// Assignments are not ordered by adapter.
     NotGrouped,
+    /// The registry holds no entry of this id.
+    UnknownId,
+    /// The registry has an entry of this id already.
+    IdTaken,
+    /// Every place of the registry is taken.
+    RegistryFull {
+        /// Places.
+        capacity: usize,
+    },
+    /// The registry's byte budget would be exceeded.
+    OverBudget {
+        /// Bytes that would be in use.
+        needed: usize,
+    },
 }
 
 impl fmt::Display for Error {
@@ -137,6 +151,10 @@ impl fmt::Display for Error {
             Self::UnknownToken { index } => write!(f, "assignment {index} names a token beyond the batch"),
             Self::UnknownAdapter { index } => write!(f, "assignment {index} names an unknown adapter"),
             Self::NotGrouped => write!(f, "assignments are not ordered by adapter"),
+            Self::UnknownId => write!(f, "the registry holds no adapter of this id"),
+            Self::IdTaken => write!(f, "the registry holds an adapter of this id already"),
+            Self::RegistryFull { capacity } => write!(f, "all {capacity} places of the registry are taken"),
+            Self::OverBudget { needed } => write!(f, "{needed} bytes would exceed the registry's budget"),
             Self::AdapterShape { index } => write!(f, "adapter {index} does not have the shape of the layer"),
         }
     }

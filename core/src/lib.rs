@@ -42,6 +42,7 @@ mod orthonormal;
 mod panels;
 pub mod policy;
 mod random;
+mod registry;
 mod ritz;
 mod scratch;
 
@@ -60,4 +61,5 @@ pub use jacobi::{Svd, Sweeps, jacobi_svd};
 pub use kernel::Kernel;
 pub use options::{Mode, Options, Shape};
 pub use policy::{Goal, Policy, Spectrum};
+pub use registry::{Pinned, Registry, Usage};
 pub use scratch::Scratch;
