@@ -1,16 +1,19 @@
 //! The extraction of a whole pair: plans first, then modules over threads, largest first.
 
 use crate::aligned::Aligned;
+use crate::budget;
+use crate::curve::energy_by_bytes;
 use crate::error::{Error, Result};
 use crate::lora::{Lora, LoraModule, Naming};
 use crate::model::Model;
 use crate::monitor::Monitor;
 use crate::options::ExtractOptions;
-use crate::outcome::{Module, Outcome, extract_pair, measure, reserve};
-use crate::pairs::{Task, decide, targets};
-use crate::plans::{plans, read_bytes};
+use crate::outcome::{Keep, Module, Outcome, extract_pair, measure, reserve};
+use crate::pairs::{Pair, Task, decide, targets};
+use crate::plans::{Aim, plans, read_bytes};
 use crate::pool::{Ticket, run};
-use crate::report::{LeftOut, Total};
+use crate::report::{LeftOut, ModuleReport, REPORT_VERSION, Report, Total};
+use phlora_core::{Dtype, Goal, Policy};
 use std::collections::BTreeSet;
 use std::time::Instant;
 
@@ -25,15 +28,19 @@ pub struct Extraction {
     pub(crate) architecture: Option<String>,
     pub(crate) naming: Naming,
     pub(crate) causal: bool,
+    pub(crate) policy: Policy,
+    pub(crate) dtype: Dtype,
     pub(crate) started: Instant,
     pub(crate) bytes_in: u64,
 }
 
-/// Finds the factors of every module in `options.filter` that differs between `base` and `tuned`.
+/// Finds the factors of every module in `options.filter` that differs between `base` and `tuned`, at the ranks
+/// that `options.policy` gives them.
 ///
 /// The result does not depend on `threads` or `block_bytes`, not in a single bit. Peak heap is at most
 /// threads × scratch (the largest need of a module, at most `options.scratch`) plus the encoded factors,
-/// and 1 MiB per thread and side whose rows are in another order than those of the other.
+/// and 1 MiB per thread and side whose rows are in another order than those of the other; with
+/// [`Goal::Budget`] plus f32 factors of up to some times the budget.
 ///
 /// # Errors
 /// [`Error::NothingToExtract`] when no selected module differs; else what the two models or the options
@@ -64,92 +71,270 @@ pub fn extract_deployed(
 }
 
 fn extract_from(models: &Aligned<'_>, options: &ExtractOptions, monitor: &Monitor) -> Result<Extraction> {
-    let started = Instant::now();
-    if options.rank == 0 {
+    let survey = Survey::new(models, options, monitor)?;
+    match options.policy.goal {
+        Goal::Budget(bytes) => budget::share_out(&survey, bytes),
+        Goal::Energy(_) | Goal::NoiseFloor if options.policy.uniform => survey.one_rank_for_all(),
+        _ => {
+            let keep = Keep::Encoded(options.dtype);
+            let (modules, left_out) = survey.run(|pair| Some(Aim::of(pair, &options.policy)), keep, true)?;
+            survey.extraction(modules, left_out)
+        }
+    }
+}
+
+/// With what a device runs in the place of `base`, where that is another model.
+fn aligned<'m>(base: &'m Model, tuned: &'m Model, deployed: Option<&'m Model>) -> Result<Aligned<'m>> {
+    match deployed {
+        None => Aligned::new(base, tuned, None),
+        Some(deployed) => Aligned::new(deployed, tuned, Some(base)),
+    }
+}
+
+/// As [`extract`], or [`extract_deployed`], with one rank for all modules, for several `ranks` and with one factorisation: an adapter for
+/// each, in their order. The heap holds f32 factors of the largest.
+///
+/// # Errors
+/// As [`extract`]; `ranks` must not be empty.
+pub fn extract_ranks(
+    base: &Model,
+    tuned: &Model,
+    deployed: Option<&Model>,
+    ranks: &[usize],
+    options: &ExtractOptions,
+    monitor: &Monitor,
+) -> Result<Vec<Extraction>> {
+    let most = ranks.iter().copied().max().unwrap_or(0);
+    let policy = Policy { max_rank: most, ..options.policy };
+    let options = ExtractOptions { policy, ..options.clone() };
+    let models = aligned(base, tuned, deployed)?;
+    let survey = Survey::new(&models, &options, monitor)?;
+    let (modules, left_out) = survey.run(|pair| Some(Aim::of(pair, &policy)), Keep::Whole, true)?;
+    let one = |&rank: &usize| {
+        let policy = Policy { max_rank: rank, ..policy };
+        check(&policy)?;
+        let modules: Result<_> =
+            modules.iter().map(|module| module.cut_to(policy.round(rank), options.dtype)).collect();
+        Ok(Extraction { policy, ..survey.extraction(modules?, left_out.clone())? })
+    };
+    ranks.iter().map(one).collect()
+}
+
+/// Reads both models as [`extract`] does and reports the spectra, without factors: every module as it would be at
+/// the policy's largest rank.
+///
+/// # Errors
+/// As [`extract`].
+pub fn survey(
+    base: &Model,
+    tuned: &Model,
+    deployed: Option<&Model>,
+    options: &ExtractOptions,
+    monitor: &Monitor,
+) -> Result<Report> {
+    let models = aligned(base, tuned, deployed)?;
+    let survey = Survey::new(&models, options, monitor)?;
+    let aim = |pair: &Pair<'_>| Some(Aim::fixed(pair, options.policy.round(options.policy.max_rank)));
+    let (modules, left_out) = survey.run(aim, Keep::Spectrum(options.dtype), true)?;
+    Ok(survey.extraction(modules, left_out)?.report(0))
+}
+
+/// Two models, paired, and what is asked of them.
+pub(crate) struct Survey<'m> {
+    models: &'m Aligned<'m>,
+    pub(crate) options: &'m ExtractOptions,
+    monitor: &'m Monitor,
+    jobs: Vec<(Pair<'m>, Task)>,
+    one_sided: Vec<LeftOut>,
+    started: Instant,
+}
+
+impl<'m> Survey<'m> {
+    pub(crate) fn new(
+        models: &'m Aligned<'m>,
+        options: &'m ExtractOptions,
+        monitor: &'m Monitor,
+    ) -> Result<Self> {
+        let started = Instant::now();
+        check(&options.policy)?;
+        let pairing = decide(models, &options.filter)?;
+        let (mut jobs, one_sided) = (pairing.jobs, pairing.one_sided);
+        // Largest first, so that no large one is left to a single thread at the end.
+        jobs.sort_by_key(|(pair, _)| (std::cmp::Reverse(pair.bytes()), pair.name));
+        Ok(Self { models, options, monitor, jobs, one_sided, started })
+    }
+
+    /// The modules to extract.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = &Pair<'m>> {
+        self.jobs.iter().filter(|(_, task)| matches!(task, Task::Extract)).map(|(pair, _)| pair)
+    }
+
+    /// Extracts the modules that `aim` has an aim for, and measures what is left out if `others` are wanted. Both
+    /// sorted by name.
+    pub(crate) fn run(
+        &self,
+        aim: impl Fn(&Pair<'m>) -> Option<Aim>,
+        keep: Keep,
+        others: bool,
+    ) -> Result<(Vec<Module>, Vec<LeftOut>)> {
+        let extract = |task: &Task| matches!(task, Task::Extract);
+        let aims = self.jobs.iter().map(|(pair, task)| (pair, extract(task).then(|| aim(pair)).flatten()));
+        let plans = plans(aims, self.options)?;
+        let jobs: Vec<_> = self
+            .jobs
+            .iter()
+            .zip(&plans)
+            .filter(|((_, task), plan)| plan.is_some() || others && !extract(task))
+            .map(|((pair, task), plan)| (pair, task, plan))
+            .collect();
+        let memory = plans.iter().flatten().map(|plan| plan.memory).max().unwrap_or(0);
+        for (pair, _, plan) in &jobs {
+            let reads = plan.as_ref().map_or(1, |plan| plan.expected_reads);
+            self.monitor.correct_total(0, read_bytes(pair, reads));
+        }
+
+        // While one job is computed, the disk already reads the one that this thread will probably take next.
+        let read_ahead = |job: usize| {
+            for side in jobs.get(job).into_iter().flat_map(|(pair, _, _)| [pair.base, pair.tuned]) {
+                side.will_need();
+            }
+        };
+        let threads = self.options.threads.get();
+        let work = |buffer: &mut Vec<f32>, ticket: Ticket<'_>| {
+            let (pair, task, plan) = jobs[ticket.job()];
+            if ticket.job() < threads {
+                read_ahead(ticket.job());
+            }
+            read_ahead(ticket.job().saturating_add(threads));
+            match (task, plan) {
+                (Task::Measure { reason, entries, strict }, _) => {
+                    measure(pair, reason, *entries, *strict, ticket).map(Outcome::LeftOut)
+                }
+                (Task::Extract, Some(planned)) => {
+                    reserve(buffer, memory)?;
+                    extract_pair(pair, planned, keep, buffer, self.options, ticket)
+                }
+                (Task::Extract, None) => Err(Error::Usage("no plan".into())),
+            }
+        };
+        let outcomes = run(threads, jobs.len(), self.monitor, Vec::new, work)?;
+        self.monitor.check()?;
+
+        let (mut modules, mut left_out) = (Vec::new(), self.one_sided.clone());
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Module(module) => modules.push(*module),
+                Outcome::LeftOut(tensor) => left_out.push(tensor),
+            }
+        }
+        modules.sort_by(|a, b| a.report.name.cmp(&b.report.name));
+        left_out.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok((modules, left_out))
+    }
+
+    /// The goal's ranks first, then every module at the largest of them.
+    fn one_rank_for_all(&self) -> Result<Extraction> {
+        let policy = &self.options.policy;
+        let spectrum = Keep::Spectrum(self.options.dtype);
+        let (modules, _) = self.run(|pair| Some(Aim::of(pair, policy)), spectrum, false)?;
+        let rank = modules.iter().map(|module| module.report.rank).max().unwrap_or(0).max(1);
+        let rank = policy.round(rank);
+        let keep = Keep::Encoded(self.options.dtype);
+        let (mut modules, left_out) = self.run(|pair| Some(Aim::fixed(pair, rank)), keep, true)?;
+        if let Goal::Energy(share) = policy.goal {
+            // What a rank keeps is known to the tolerance; a module that needs it all is read to the end.
+            let missed: BTreeSet<_> = modules
+                .iter()
+                .map(|module| &module.report)
+                .filter(|report| report.energy - report.rounding_loss < share)
+                .map(|report| report.name.clone())
+                .collect();
+            let aim = |pair: &Pair<'_>| {
+                let wanted = Aim { goal: policy.goal, given: Some(rank), ..Aim::fixed(pair, rank) };
+                missed.contains(pair.module()).then_some(wanted)
+            };
+            let (again, _) = self.run(aim, keep, false)?;
+            for module in again {
+                if let Some(old) = modules.iter_mut().find(|old| old.report.name == module.report.name) {
+                    *old = module;
+                }
+            }
+        }
+        self.extraction(modules, left_out)
+    }
+
+    /// PEFT's targets for an adapter of `modules`.
+    pub(crate) fn targets<'n>(&self, modules: impl Iterator<Item = &'n str>) -> Vec<String> {
+        targets(&modules.collect(), self.models)
+    }
+
+    /// The adapter of `modules`.
+    pub(crate) fn extraction(&self, modules: Vec<Module>, mut left_out: Vec<LeftOut>) -> Result<Extraction> {
+        if modules.is_empty() {
+            return Err(nothing(&left_out));
+        }
+        left_out.sort_by(|a, b| a.name.cmp(&b.name));
+        let targets = self.targets(modules.iter().map(|module| module.report.name.as_str()));
+        let base = self.models.origin.as_ref().unwrap_or(&self.models.base).model;
+        let config = base.config();
+        Ok(Extraction {
+            modules,
+            left_out,
+            targets,
+            base_name: config.name_or_path.clone().unwrap_or_else(|| base.path().display().to_string()),
+            architecture: base.architecture().map(str::to_owned),
+            naming: self.models.naming(),
+            causal: config.is_causal(),
+            policy: self.options.policy,
+            dtype: self.options.dtype,
+            started: self.started,
+            bytes_in: self.monitor.done(),
+        })
+    }
+}
+
+/// A policy that leaves a rank to choose.
+fn check(policy: &Policy) -> Result<()> {
+    if policy.max_rank == 0 {
         return Err(Error::Usage("the rank is 0, expected at least 1".into()));
     }
-    let pairing = decide(models, &options.filter)?;
-    let mut jobs = pairing.jobs;
-    // Largest first, so that no large one is left to a single thread at the end.
-    jobs.sort_by_key(|(pair, _)| (std::cmp::Reverse(pair.bytes()), pair.name));
-    let plans = plans(&jobs, options)?;
-    let memory = plans.iter().flatten().map(|plan| plan.memory).max().unwrap_or(0);
-    for ((pair, _), plan) in jobs.iter().zip(&plans) {
-        let reads = plan.as_ref().map_or(1, |plan| plan.expected_reads);
-        monitor.correct_total(0, read_bytes(pair, reads));
+    if policy.round(policy.max_rank) == 0 {
+        let problem = format!("no multiple of {} is at most rank {}", policy.multiple, policy.max_rank);
+        return Err(Error::Usage(problem));
     }
-
-    // While one job is computed, the disk already reads the one that this thread will probably take next.
-    let read_ahead = |job: usize| {
-        for side in jobs.get(job).into_iter().flat_map(|(pair, _)| [pair.base, pair.tuned]) {
-            side.will_need();
+    match policy.goal {
+        Goal::Energy(share) if !(share > 0.0 && share <= 1.0) => {
+            Err(Error::Usage(format!("an energy of {share} cannot be kept, expected above 0, at most 1")))
         }
-    };
-    let threads = options.threads.get();
-    let work = |buffer: &mut Vec<f32>, ticket: Ticket<'_>| {
-        let (pair, task) = &jobs[ticket.job()];
-        if ticket.job() < threads {
-            read_ahead(ticket.job());
-        }
-        read_ahead(ticket.job().saturating_add(threads));
-        match (task, &plans[ticket.job()]) {
-            (Task::Measure { reason, entries, strict }, _) => {
-                measure(pair, reason, *entries, *strict, ticket).map(Outcome::LeftOut)
-            }
-            (Task::Extract, Some(planned)) => {
-                reserve(buffer, memory)?;
-                extract_pair(pair, planned, buffer, options, ticket)
-            }
-            (Task::Extract, None) => Err(Error::Usage("no plan".into())),
-        }
-    };
-    let outcomes = run(threads, jobs.len(), monitor, Vec::new, work)?;
-    monitor.check()?;
-
-    let (mut modules, mut left_out) = (Vec::new(), pairing.one_sided);
-    for outcome in outcomes {
-        match outcome {
-            Outcome::Module(module) => modules.push(*module),
-            Outcome::LeftOut(tensor) => left_out.push(tensor),
-        }
+        _ => Ok(()),
     }
-    modules.sort_by(|a, b| a.report.name.cmp(&b.report.name));
-    left_out.sort_by(|a, b| a.name.cmp(&b.name));
-    if modules.is_empty() {
-        return Err(nothing(&left_out));
-    }
-    let names: BTreeSet<_> = modules.iter().map(|module| module.report.name.as_str()).collect();
-    let targets = targets(&names, models);
-    let base = models.origin.as_ref().unwrap_or(&models.base).model;
-    let config = base.config();
-    Ok(Extraction {
-        modules,
-        left_out,
-        targets,
-        base_name: config.name_or_path.clone().unwrap_or_else(|| base.path().display().to_string()),
-        architecture: base.architecture().map(str::to_owned),
-        naming: models.naming(),
-        causal: config.is_causal(),
-        started,
-        bytes_in: monitor.done(),
-    })
 }
 
 impl Extraction {
-    /// The adapter's rank: the largest of its modules' ranks, to which the others are padded with zeros.
+    /// The adapter's rank: the largest of its modules' ranks. Where the policy is uniform the others are padded
+    /// to it with zeros.
     pub fn rank(&self) -> usize {
-        self.modules.iter().map(|module| module.factors.rank()).max().unwrap_or(0)
+        self.modules.iter().map(|module| module.report.rank).max().unwrap_or(0)
     }
 
-    /// The adapter, each module at its own rank.
+    /// The adapter, each module at its own rank, or all at one where the policy is uniform.
     pub fn lora(&self) -> Lora<'_> {
-        let modules = self.modules.iter().map(|module| LoraModule {
-            name: module.report.name.as_str().into(),
-            a: module.factors.a.view(),
-            b: module.factors.b.view(),
-            scale: 1.0,
-            experts: None,
-            embedding: false,
+        let lora = self.own_ranks();
+        if self.policy.uniform { lora.padded() } else { lora }
+    }
+
+    /// The adapter, each module at the rank of its factors.
+    pub(crate) fn own_ranks(&self) -> Lora<'_> {
+        let modules = self.modules.iter().filter_map(|module| {
+            let factors = module.factors.as_ref()?;
+            Some(LoraModule {
+                name: module.report.name.as_str().into(),
+                a: factors.a.view(),
+                b: factors.b.view(),
+                scale: 1.0,
+                experts: None,
+                embedding: false,
+            })
         });
         Lora {
             modules: modules.collect(),
@@ -162,11 +347,30 @@ impl Extraction {
         }
     }
 
+    /// What is to be said about it; its files take `bytes_out`.
+    pub(crate) fn report(&self, bytes_out: u64) -> Report {
+        let modules: Vec<_> = self.modules.iter().map(|module| module.report.clone()).collect();
+        Report {
+            version: REPORT_VERSION,
+            phlora: env!("CARGO_PKG_VERSION").to_owned(),
+            policy: Some(self.policy.into()),
+            dtype: self.dtype.name().to_ascii_lowercase(),
+            curve: energy_by_bytes(&modules, self.dtype),
+            modules,
+            total: self.total(),
+            left_out: self.left_out.clone(),
+            seconds: self.started.elapsed().as_secs_f64(),
+            bytes_in: self.bytes_in,
+            bytes_out,
+        }
+    }
+
     /// Sums over the modules.
     pub fn total(&self) -> Total {
         let reports = || self.modules.iter().map(|module| &module.report);
-        let sides: u64 = reports().map(|module| (module.shape[0] + module.shape[1]) as u64).sum();
-        Total::of(reports(), sides * self.rank() as u64)
+        let sides = |module: &ModuleReport| (module.shape[0] + module.shape[1]) as u64;
+        let rank = |module: &ModuleReport| if self.policy.uniform { self.rank() } else { module.rank };
+        Total::of(reports(), reports().map(|module| sides(module) * rank(module) as u64).sum())
     }
 }
 

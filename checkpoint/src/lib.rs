@@ -20,7 +20,9 @@
 
 mod aligned;
 mod arch;
+mod budget;
 mod config;
+mod curve;
 mod error;
 mod extract;
 mod gguf;
@@ -48,15 +50,16 @@ mod verify;
 
 pub use arch::{Heads, Mapped, NameMap, RowPermutation};
 pub use config::Config;
+pub use curve::{Choice, choose};
 pub use error::{Error, Result};
-pub use extract::{Extraction, extract, extract_deployed};
+pub use extract::{Extraction, extract, extract_deployed, extract_ranks, survey};
 pub use inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
 pub use lora::{Adapter, Factor, Lora, LoraModule, Naming};
 pub use model::{Container, Expert, Model, Tensor};
 pub use monitor::Monitor;
 pub use names::{Kind, kind_of, module_of, suffix_of};
 pub use options::{ExtractOptions, Filter, available_threads};
-pub use output::{Output, save};
-pub use phlora_core::{Dtype, Mode};
-pub use report::{LeftOut, ModuleReport, REPORT_VERSION, Report, Total};
+pub use output::{Output, save, save_report};
+pub use phlora_core::{Dtype, Goal, Mode, Policy};
+pub use report::{CurvePoint, LeftOut, ModuleReport, PolicyReport, REPORT_VERSION, Report, Total};
 pub use verify::{Verification, VerifiedModule, verify};

@@ -90,6 +90,30 @@ fn ends_in(module: &str, path: &str) -> bool {
     module.strip_suffix(path).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
+/// The layer that a module is part of: its path as far as the first number, empty where there is none.
+pub fn layer_of(module: &str) -> &str {
+    let mut end = 0;
+    for part in module.split('.') {
+        end += part.len();
+        if is_number(part) {
+            return &module[..end];
+        }
+        end += 1;
+    }
+    ""
+}
+
+/// The path of a module within its layer, with `*` for further numbers (experts, blocks within blocks).
+pub fn kind_path(module: &str) -> String {
+    let rest = module[layer_of(module).len()..].trim_start_matches('.');
+    let parts = rest.split('.').map(|part| if is_number(part) { "*" } else { part });
+    parts.collect::<Vec<_>>().join(".")
+}
+
+fn is_number(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// Tells the kind of the tensor `name` of `shape`.
 pub fn kind_of(name: &str, shape: &[usize]) -> Kind {
     let module = module_of(name);
@@ -178,6 +202,20 @@ mod tests {
             ("blk.0.ssm_a", &[8, 4], Kind::Other),
         ] {
             assert_eq!(kind_of(name, shape), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn layers_and_kinds_of_paths() {
+        for (module, layer, kind) in [
+            ("model.layers.12.mlp.down_proj", "model.layers.12", "mlp.down_proj"),
+            ("blk.3.attn_q", "blk.3", "attn_q"),
+            ("model.layers.1.mlp.experts.7.w1", "model.layers.1", "mlp.experts.*.w1"),
+            ("lm_head", "", "lm_head"),
+            ("layers.0", "layers.0", ""),
+            ("", "", ""),
+        ] {
+            assert_eq!((layer_of(module), kind_path(module).as_str()), (layer, kind), "{module}");
         }
     }
 

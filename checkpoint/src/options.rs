@@ -1,6 +1,6 @@
 //! What the caller asks of an extraction from checkpoints.
 
-use phlora_core::{Dtype, Mode};
+use phlora_core::{Dtype, Mode, Policy};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::thread;
@@ -8,8 +8,8 @@ use std::thread;
 /// Options of [`extract`](crate::extract); start from [`ExtractOptions::default`].
 #[derive(Debug, Clone)]
 pub struct ExtractOptions {
-    /// Rank of the adapter, at least 1; modules with a narrower side are capped. Default 32.
-    pub rank: usize,
+    /// How the ranks are chosen; a module with a narrower side is capped there. Default: rank 32 for all.
+    pub policy: Policy,
     /// How the factors are found. Default [`Mode::Auto`].
     pub mode: Mode,
     /// Storage format of the factors. Default f16: closer than bf16 at the sizes that factors have.
@@ -53,7 +53,7 @@ impl Default for ExtractOptions {
     fn default() -> Self {
         let core = phlora_core::Options::default();
         Self {
-            rank: core.rank,
+            policy: Policy::default(),
             mode: core.mode,
             dtype: Dtype::F16,
             tolerance: core.tolerance,

@@ -7,16 +7,21 @@ use crate::model::Tensor;
 use crate::options::ExtractOptions;
 use crate::pairs::Pair;
 use crate::pass::{Sides, Stop, feed};
-use crate::plans::{Planned, read_bytes};
+use crate::plans::{Aim, Planned, Refused, plan, read_bytes};
 use crate::pool::Ticket;
-use crate::report::{LeftOut, ModuleReport};
+use crate::report::{LeftOut, Measured, ModuleReport};
+use phlora_core::{Dtype, Goal, Policy, Report};
+
+/// Pairs beyond the rank that a goal chose: rounding may take what the last ones needed bring.
+const SPARE: usize = 8;
 
 /// One module of an extraction.
 #[derive(Debug)]
 pub(crate) struct Module {
     pub(crate) report: ModuleReport,
     pub(crate) transposed: bool,
-    pub(crate) factors: Factors,
+    /// Absent where only the spectrum was wanted.
+    pub(crate) factors: Option<Factors>,
 }
 
 /// What became of one pair.
@@ -25,34 +30,118 @@ pub(crate) enum Outcome {
     LeftOut(LeftOut),
 }
 
-/// Finds the factors of one pair in `buffer`.
+/// What is kept of the factors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Nothing: only the spectrum matters, and the rank that would be chosen in this format.
+    Spectrum(Dtype),
+    /// The rank that the policy chose, in this format.
+    Encoded(Dtype),
+    /// All, in f32, to be cut later.
+    Whole,
+}
+
+/// Why an extraction ended without factors.
+enum Ended {
+    /// Both sides are the same.
+    Unchanged(u32),
+    Failed(Error),
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What one extraction left in the worker's memory.
+struct Found<'b> {
+    a: &'b [f32],
+    b: &'b [f32],
+    /// Known singular values, descending.
+    singular_values: &'b [f32],
+    /// Pairs in `a` and `b`.
+    held: usize,
+    /// The rank that the goal chose.
+    chosen: usize,
+    report: Report,
+}
+
+/// Finds the factors of one pair in `buffer`: at larger and larger ranks until what is asked for is there.
 pub(crate) fn extract_pair(
     pair: &Pair<'_>,
     planned: &Planned,
-    buffer: &mut [f32],
+    keep: Keep,
+    buffer: &mut Vec<f32>,
     options: &ExtractOptions,
     ticket: Ticket<'_>,
 ) -> Result<Outcome> {
-    let Planned { plan, expected_reads, parts, .. } = planned;
-    let mut announced = *expected_reads;
     let unchanged = |announced, reads| {
         ticket.monitor().correct_total(read_bytes(pair, announced), read_bytes(pair, reads));
         Ok(Outcome::LeftOut(left_out(pair, "unchanged", Some(0.0))))
     };
-    let sides = Sides::new(pair).ok_or_else(|| pair.base.error("not a matrix of a dtype that is read"))?;
     if pair.base.is_empty() || same_bytes(pair.base, pair.tuned, ticket)? {
-        return unchanged(announced, 1);
+        return unchanged(planned.expected_reads, 1);
     }
+    let (mut larger, mut reads, mut parts) = (None::<Planned>, 0, (false, None));
+    loop {
+        let planned = larger.as_ref().unwrap_or(planned);
+        let found = match find(pair, planned, &options.policy, buffer, options, ticket) {
+            Ok(found) => found,
+            Err(Ended::Unchanged(announced)) => return unchanged(announced, 1),
+            Err(Ended::Failed(error)) => return Err(error),
+        };
+        reads += found.report.reads;
+        if !parts.0 {
+            parts = (true, tuning_and_repair(pair, ticket)?);
+        }
+        let (rows, cols) = pair.stored_shape();
+        let measured = Measured {
+            name: pair.module(),
+            shape: if pair.transposed { [cols, rows] } else { [rows, cols] },
+            singular_values: found.singular_values,
+            held: found.held,
+            sum_squares: found.report.delta.sum_squares,
+            reads,
+            converged: found.report.converged,
+            expert: pair.expert,
+            parts: parts.1,
+        };
+        let (rank, factors) = encode(pair, &found, planned, keep, &options.policy)?;
+        let report = measured.report(rank, factors.as_ref());
+        if let Some(aim) = unmet(&measured, &report, &found, planned.aim)
+            && let Some(next) = widen(pair, aim, options)?
+        {
+            reserve(buffer, next.memory)?;
+            ticket.monitor().correct_total(0, read_bytes(pair, next.expected_reads));
+            larger = Some(next);
+            continue;
+        }
+        if rank == 0 {
+            let reason = format!("noise: no direction above the floor of {:.3e}", report.noise_floor);
+            return Ok(Outcome::LeftOut(left_out(pair, &reason, Some(report.delta_norm))));
+        }
+        return Ok(Outcome::Module(Box::new(Module { report, transposed: pair.transposed, factors })));
+    }
+}
+
+/// One extraction.
+fn find<'b>(
+    pair: &Pair<'_>,
+    planned: &Planned,
+    policy: &Policy,
+    buffer: &'b mut [f32],
+    options: &ExtractOptions,
+    ticket: Ticket<'_>,
+) -> std::result::Result<Found<'b>, Ended> {
+    let Planned { plan, expected_reads, parts, .. } = planned;
+    let mut announced = *expected_reads;
+    let sides = Sides::new(pair).ok_or_else(|| pair.base.error("not a matrix of a dtype that is read"))?;
     let refused = |error| match error {
         phlora_core::Error::NonFinite { row } => non_finite_error(pair.base, pair.tuned, row, sides.cols),
         other => pair.base.error(other.to_string()),
     };
-    let rank = plan.rank();
     let (scratch, rest) = buffer.split_at_mut(plan.scratch_len());
-    let (a, rest) = rest.split_at_mut(rank * sides.cols);
-    let (b, rest) = rest.split_at_mut(rank * sides.rows);
-    let singular_values = &mut rest[..rank];
-
     let mut extractor = plan.start(scratch).map_err(refused)?;
     while extractor.wants_pass() {
         if extractor.reads() >= announced {
@@ -65,35 +154,120 @@ pub(crate) fn extract_pair(
         })?;
         extractor.end_pass().map_err(refused)?;
         if extractor.delta().sum_squares == 0.0 {
-            return unchanged(announced, extractor.reads());
+            return Err(Ended::Unchanged(announced));
         }
     }
-    let report = extractor.finish(a, b, singular_values).map_err(refused)?;
+    let chosen = extractor.rank();
+    let held = match planned.aim.goal {
+        _ if planned.aim.given.is_some() => plan.rank(),
+        Goal::Fixed | Goal::Budget(_) => chosen,
+        _ if chosen == 0 => 0,
+        Goal::Energy(_) => policy.round(chosen + SPARE),
+        Goal::NoiseFloor => policy.round(chosen),
+    };
+    let held = held.clamp(chosen, plan.rank());
+    let (a, rest) = rest.split_at_mut(held * sides.cols);
+    let (b, rest) = rest.split_at_mut(held * sides.rows);
+    let singular_values = &mut rest[..plan.most_singular_values().max(held)];
+    let report = extractor.finish_at(held, a, b, singular_values).map_err(refused)?;
     ticket.monitor().correct_total(read_bytes(pair, announced), read_bytes(pair, report.reads));
-    let factors = Factors::encode(a, b, rank, pair.transposed, options.dtype).map_err(|e| match e {
-        Error::Usage(problem) => pair.tuned.error(problem),
-        other => other,
-    })?;
-    let (rows, cols) = (sides.rows, sides.cols);
-    let (tuning_norm, repair_norm) = tuning_and_repair(pair, ticket)?.unzip();
-    Ok(Outcome::Module(Box::new(Module {
-        report: ModuleReport {
-            name: pair.module().to_owned(),
-            shape: if pair.transposed { [cols, rows] } else { [rows, cols] },
-            rank,
-            energy: report.energy(),
-            delta_norm: report.delta.sum_squares.sqrt(),
-            singular_values: singular_values.to_vec(),
-            reads: report.reads,
-            converged: report.converged,
-            rounding_loss: factors.lost_squares / report.delta.sum_squares,
-            expert: pair.expert,
-            tuning_norm,
-            repair_norm,
-        },
-        transposed: pair.transposed,
-        factors,
-    })))
+    let known = singular_values.iter().position(|&sigma| sigma <= 0.0).unwrap_or(singular_values.len());
+    let singular_values = &singular_values[..known.max(held)];
+    Ok(Found { a, b, singular_values, held, chosen, report })
+}
+
+/// The factors as they are kept, and their rank: where rounding takes more than there is to spare, a rank above
+/// the chosen one.
+fn encode(
+    pair: &Pair<'_>,
+    found: &Found<'_>,
+    planned: &Planned,
+    keep: Keep,
+    policy: &Policy,
+) -> Result<(usize, Option<Factors>)> {
+    let one = |rank: usize, dtype: Dtype| {
+        let rank = rank.min(found.held);
+        Factors::encode(found.a, found.b, found.held, rank, pair.transposed, dtype).map_err(|e| match e {
+            Error::Usage(problem) => pair.tuned.error(problem),
+            other => other,
+        })
+    };
+    let fixed = matches!(planned.aim.goal, Goal::Fixed | Goal::Budget(_)) || planned.aim.given.is_some();
+    let dtype = match keep {
+        _ if found.chosen == 0 => return Ok((0, None)),
+        Keep::Whole => return Ok((found.held, Some(one(found.held, Dtype::F32)?))),
+        Keep::Spectrum(_) if fixed => return Ok((found.chosen, None)),
+        Keep::Spectrum(dtype) | Keep::Encoded(dtype) => dtype,
+    };
+    let mut chosen = planned.aim.given.map_or(found.chosen, |rank| rank.min(found.held));
+    let (rank, mut factors) = loop {
+        let rank = if fixed { chosen } else { policy.round(chosen) };
+        let factors = one(rank, dtype)?;
+        let sigma = &found.singular_values[..rank.min(found.held)];
+        let kept: f64 = sigma.iter().map(|&sigma| f64::from(sigma).powi(2)).sum();
+        let left = kept - factors.lost_squares;
+        match planned.aim.goal {
+            Goal::Energy(share)
+                if left < share * found.report.delta.sum_squares && factors.rank() < found.held =>
+            {
+                chosen = factors.rank() + 1;
+            }
+            _ => break (rank, factors),
+        }
+    };
+    factors.pad(rank);
+    Ok((rank, matches!(keep, Keep::Encoded(_)).then_some(factors)))
+}
+
+/// What to try next where the goal was not reached, although a larger rank may reach it.
+fn unmet(measured: &Measured<'_>, report: &ModuleReport, found: &Found<'_>, aim: Aim) -> Option<Aim> {
+    let sigma = &measured.singular_values[..found.held];
+    let squares = sigma.iter().map(|&sigma| f64::from(sigma).powi(2));
+    match aim.goal {
+        Goal::Energy(share) => {
+            let missing = (share - (report.energy - report.rounding_loss)) * measured.sum_squares;
+            (missing > 0.0).then(|| aim.larger(squares, missing))?
+        }
+        Goal::NoiseFloor if found.chosen == aim.rank => aim.larger(squares, 0.0),
+        _ => None,
+    }
+}
+
+/// A plan for a larger rank; `None` where the scratch does not allow it.
+fn widen(pair: &Pair<'_>, aim: Aim, options: &ExtractOptions) -> Result<Option<Planned>> {
+    match plan(pair, aim, options) {
+        Ok(planned) => Ok(Some(planned)),
+        Err(Refused::Scratch(_)) => Ok(None),
+        Err(Refused::Other(error)) => Err(error),
+    }
+}
+
+impl Module {
+    /// The same module at the rank `most`, or at its own where that is smaller.
+    pub(crate) fn cut_to(&self, most: usize, dtype: Dtype) -> Result<Self> {
+        self.cut(most.min(self.report.rank), dtype)
+    }
+
+    /// The same module at another rank and in another format, of factors that were kept whole.
+    pub(crate) fn cut(&self, rank: usize, dtype: Dtype) -> Result<Self> {
+        let Some(whole) = &self.factors else { return Err(Error::Usage("no factors were kept".into())) };
+        let mut factors = whole.cut(rank.min(whole.rank()), dtype)?;
+        let singular_values = self.report.spectrum();
+        let measured = Measured {
+            name: &self.report.name,
+            shape: self.report.shape,
+            singular_values: &singular_values,
+            held: whole.rank(),
+            sum_squares: self.report.delta_norm.powi(2),
+            reads: self.report.reads,
+            converged: self.report.converged,
+            expert: self.report.expert,
+            parts: self.report.tuning_norm.zip(self.report.repair_norm),
+        };
+        let report = measured.report(rank, Some(&factors));
+        factors.pad(rank);
+        Ok(Self { report, transposed: self.transposed, factors: Some(factors) })
+    }
 }
 
 /// ‖tuned − origin‖ and ‖origin − base‖, where the origin is another model than the base.

@@ -4,9 +4,9 @@ use crate::error::{Error, Result};
 use crate::extract::Extraction;
 use crate::lora::peft;
 use crate::monitor::Monitor;
-use crate::report::{REPORT_VERSION, Report};
+use crate::report::Report;
 use crate::staging::{StagedDir, StagedFile, is_within};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where an extraction is saved.
 #[derive(Debug, Clone)]
@@ -39,6 +39,22 @@ impl Output {
     }
 }
 
+/// Writes a report alone.
+///
+/// # Errors
+/// When something else than a report is there, or a report is and `force` is not set; a full disk;
+/// [`Error::Cancelled`].
+pub fn save_report(report: &Report, path: &Path, force: bool, monitor: &Monitor) -> Result<()> {
+    monitor.begin_writing()?;
+    stage(report, path, force)?.commit()
+}
+
+fn stage(report: &Report, path: &Path, force: bool) -> Result<StagedFile> {
+    let mut json = serde_json::to_vec_pretty(report).unwrap_or_default();
+    json.push(b'\n');
+    StagedFile::write(path, &json, force)
+}
+
 /// Writes the adapter (`adapter_config.json`, `adapter_model.safetensors`) and the report. Each appears in
 /// its place by a rename, after both are complete and synced.
 ///
@@ -47,33 +63,13 @@ impl Output {
 pub fn save(extraction: &Extraction, output: &Output, monitor: &Monitor) -> Result<Report> {
     monitor.begin_writing()?;
     let staged = StagedDir::create(&output.directory, output.force)?;
-    let bytes_out = peft::write(&extraction.lora().padded(), staged.path())?;
+    let bytes_out = peft::write(&extraction.lora(), staged.path())?;
     monitor.check()?;
 
-    let report = report(extraction, bytes_out);
-    let file = match &output.report {
-        Some(path) => {
-            let mut json = serde_json::to_vec_pretty(&report).unwrap_or_default();
-            json.push(b'\n');
-            Some(StagedFile::write(path, &json, output.force)?)
-        }
-        None => None,
-    };
+    let report = extraction.report(bytes_out);
+    let file = output.report.as_ref().map(|path| stage(&report, path, output.force)).transpose()?;
     monitor.check()?;
     staged.commit()?;
     file.map_or(Ok(()), StagedFile::commit)?;
     Ok(report)
-}
-
-fn report(extraction: &Extraction, bytes_out: u64) -> Report {
-    Report {
-        version: REPORT_VERSION,
-        phlora: env!("CARGO_PKG_VERSION").to_owned(),
-        modules: extraction.modules.iter().map(|module| module.report.clone()).collect(),
-        total: extraction.total(),
-        left_out: extraction.left_out.clone(),
-        seconds: extraction.started.elapsed().as_secs_f64(),
-        bytes_in: extraction.bytes_in,
-        bytes_out,
-    }
 }

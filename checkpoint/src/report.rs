@@ -1,6 +1,9 @@
 //! The report of an extraction; `REPORT.md` beside this crate documents its JSON form.
 
+use crate::lora::Factors;
 use crate::model::Expert;
+use crate::names::{kind_path, layer_of};
+use phlora_core::{Goal, Policy, Shape, Spectrum};
 use serde::{Deserialize, Serialize};
 
 /// Version of the JSON form; it grows when a field changes its meaning or goes away.
@@ -13,18 +16,69 @@ pub struct Report {
     pub version: u32,
     /// Version of phlora that wrote it.
     pub phlora: String,
+    /// How the ranks were chosen.
+    #[serde(default)]
+    pub policy: Option<PolicyReport>,
+    /// Storage format of the factors; one whose blocks do not fit is in f16.
+    #[serde(default)]
+    pub dtype: String,
     /// Extracted modules, sorted by name.
     pub modules: Vec<ModuleReport>,
     /// Sums over the extracted modules.
     pub total: Total,
     /// Tensors without factors, sorted by name.
     pub left_out: Vec<LeftOut>,
+    /// What so many bytes of factors would keep of the extracted modules, as far as their singular values are known.
+    #[serde(default)]
+    pub curve: Vec<CurvePoint>,
     /// Wall time in seconds.
     pub seconds: f64,
     /// Bytes read of both checkpoints, every read counted.
     pub bytes_in: u64,
     /// Bytes of the adapter's files.
     pub bytes_out: u64,
+}
+
+/// How the ranks were chosen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PolicyReport {
+    /// `rank`, `energy`, `noise floor` or `budget`.
+    pub goal: String,
+    /// The share of energy or the bytes that were asked for.
+    pub value: Option<f64>,
+    /// The largest rank; the rank itself with the goal `rank`. Absent: no limit.
+    pub max_rank: Option<usize>,
+    /// Ranks are multiples of it.
+    pub multiple: usize,
+    /// One rank for all modules.
+    pub uniform: bool,
+}
+
+impl From<Policy> for PolicyReport {
+    fn from(policy: Policy) -> Self {
+        let (goal, value) = match policy.goal {
+            Goal::Fixed => ("rank", None),
+            Goal::Energy(share) => ("energy", Some(share)),
+            Goal::NoiseFloor => ("noise floor", None),
+            Goal::Budget(bytes) => ("budget", Some(bytes as f64)),
+        };
+        Self {
+            goal: goal.to_owned(),
+            value,
+            max_rank: (policy.max_rank < usize::MAX).then_some(policy.max_rank),
+            multiple: policy.multiple,
+            uniform: policy.uniform,
+        }
+    }
+}
+
+/// A point of the curve of energy by bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    /// Bytes of factors.
+    pub bytes: u64,
+    /// Share of ‖Δ‖² over the extracted modules.
+    pub energy: f64,
 }
 
 /// One extracted module.
@@ -34,6 +88,12 @@ pub struct ModuleReport {
     pub name: String,
     /// [out, in], also where the weight is stored transposed.
     pub shape: [usize; 2],
+    /// The layer it belongs to: its path as far as the first number; empty where there is none.
+    #[serde(default)]
+    pub layer: String,
+    /// Its path within the layer, further numbers as `*`.
+    #[serde(default)]
+    pub kind: String,
     /// Rank of its factors, before padding to the adapter's rank.
     pub rank: usize,
     /// Σσ²kept / ‖Δ‖²_F, before the factors are rounded.
@@ -58,6 +118,80 @@ pub struct ModuleReport {
     /// With a deployed base: ‖base − deployed‖_F, what there is to repair.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repair_norm: Option<f64>,
+    /// Singular values beyond the rank as far as they are known, descending: bounds from below.
+    #[serde(default)]
+    pub further_singular_values: Vec<f32>,
+    /// The largest singular value that noise of the norm that is left would have.
+    #[serde(default)]
+    pub noise_floor: f64,
+    /// Known singular values above it.
+    #[serde(default)]
+    pub noise_rank: usize,
+    /// Bytes of both factors.
+    #[serde(default)]
+    pub bytes: u64,
+}
+
+/// What an extraction measured of one module.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured<'m> {
+    pub(crate) name: &'m str,
+    /// [out, in].
+    pub(crate) shape: [usize; 2],
+    pub(crate) singular_values: &'m [f32],
+    /// Pairs that the factors can have.
+    pub(crate) held: usize,
+    pub(crate) sum_squares: f64,
+    pub(crate) reads: u32,
+    pub(crate) converged: bool,
+    pub(crate) expert: Option<Expert>,
+    /// ‖tuned − base‖_F and ‖base − deployed‖_F, with a deployed base.
+    pub(crate) parts: Option<(f64, f64)>,
+}
+
+impl Measured<'_> {
+    /// The report of the module at `rank`, with `factors` if there are any.
+    pub(crate) fn report(&self, rank: usize, factors: Option<&Factors>) -> ModuleReport {
+        let [rows, cols] = self.shape;
+        let spectrum = Spectrum {
+            singular_values: self.singular_values,
+            sum_squares: self.sum_squares,
+            shape: Shape { rows, cols },
+        };
+        let noise = spectrum.noise();
+        let (kept, further) = self.singular_values.split_at(rank.min(self.singular_values.len()));
+        let known = further.iter().position(|&sigma| sigma <= 0.0).unwrap_or(further.len());
+        let bytes = |factors: &Factors| {
+            [&factors.a, &factors.b].iter().filter_map(|factor| factor.encoded_len()).sum::<usize>() as u64
+        };
+        ModuleReport {
+            name: self.name.to_owned(),
+            shape: self.shape,
+            layer: layer_of(self.name).to_owned(),
+            kind: kind_path(self.name),
+            rank,
+            energy: spectrum.energy(rank.min(self.held)),
+            delta_norm: self.sum_squares.sqrt(),
+            singular_values: kept.to_vec(),
+            reads: self.reads,
+            converged: self.converged,
+            rounding_loss: factors.map_or(0.0, |factors| factors.lost_squares / self.sum_squares),
+            expert: self.expert,
+            tuning_norm: self.parts.map(|(tuning, _)| tuning),
+            repair_norm: self.parts.map(|(_, repair)| repair),
+            further_singular_values: further[..known].to_vec(),
+            noise_floor: noise.floor,
+            noise_rank: noise.rank,
+            bytes: factors.map_or(0, bytes),
+        }
+    }
+}
+
+impl ModuleReport {
+    /// All singular values that are known, descending.
+    pub fn spectrum(&self) -> Vec<f32> {
+        [self.singular_values.as_slice(), &self.further_singular_values].concat()
+    }
 }
 
 /// Sums over the extracted modules.

@@ -4,7 +4,7 @@
 mod common;
 
 use common::write_model;
-use phlora_checkpoint::{Error, ExtractOptions, Extraction, Model, Monitor, Output, extract, save};
+use phlora_checkpoint::{Error, ExtractOptions, Extraction, Model, Monitor, Output, Policy, extract, save};
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -32,7 +32,7 @@ fn threads_and_blocks_do_not_change_a_bit() {
     let mut first = None;
     for (threads, block_bytes) in [(1, 1 << 20), (5, 1 << 20), (2, 1), (3, 10_000), (1, usize::MAX)] {
         let options = ExtractOptions {
-            rank: 8,
+            policy: Policy::fixed(8),
             threads: NonZeroUsize::new(threads).unwrap(),
             block_bytes,
             ..ExtractOptions::default()

@@ -4,7 +4,7 @@
 mod common;
 
 use common::write_model;
-use phlora_checkpoint::{ExtractOptions, Model, Monitor, extract};
+use phlora_checkpoint::{ExtractOptions, Model, Monitor, Policy, extract};
 use std::fs;
 use std::path::Path;
 
@@ -14,8 +14,12 @@ fn read(path: &Path, bytes: &[u8], base: &Model) -> bool {
     let _ = fs::remove_file(path);
     fs::write(path, bytes).unwrap();
     let Ok(model) = Model::open(path) else { return false };
-    let _ =
-        extract(base, &model, &ExtractOptions { rank: 2, ..ExtractOptions::default() }, &Monitor::default());
+    let _ = extract(
+        base,
+        &model,
+        &ExtractOptions { policy: Policy::fixed(2), ..ExtractOptions::default() },
+        &Monitor::default(),
+    );
     true
 }
 

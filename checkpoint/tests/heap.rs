@@ -7,7 +7,7 @@ mod common;
 
 use common::counting::{Counting, peak_of};
 use common::write_model;
-use phlora_checkpoint::{ExtractOptions, Mode, Model, Monitor, Output, extract, save};
+use phlora_checkpoint::{ExtractOptions, Mode, Model, Monitor, Output, Policy, extract, save};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -24,7 +24,7 @@ fn peak(root: &Path, layers: usize, side: usize, threads: usize, scratch: usize)
         write_model(path, layers, side, seed);
     }
     let options = ExtractOptions {
-        rank: 8,
+        policy: Policy::fixed(8),
         mode: Mode::MultiRead,
         threads: NonZeroUsize::new(threads).unwrap(),
         scratch: Some(scratch),

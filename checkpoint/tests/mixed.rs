@@ -15,7 +15,11 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 fn options() -> ExtractOptions {
-    ExtractOptions { rank: 4, dtype: Dtype::F32, ..ExtractOptions::default() }
+    ExtractOptions {
+        policy: phlora_checkpoint::Policy::fixed(4),
+        dtype: Dtype::F32,
+        ..ExtractOptions::default()
+    }
 }
 
 /// The written factors and the report.

@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use phlora_checkpoint::{Dtype, ExtractOptions, Mode};
+use phlora_checkpoint::{Dtype, ExtractOptions, Goal, Mode, Policy};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -18,6 +18,8 @@ pub struct Cli {
 pub enum Command {
     /// Write a PEFT adapter of the difference of two models
     Extract(ExtractArgs),
+    /// Show what ranks and bytes would keep, without writing an adapter
+    Plan(PlanArgs),
     /// Measure how much of the difference a written adapter keeps
     Verify(VerifyArgs),
     /// Say what a model, an adapter or a report holds
@@ -41,12 +43,11 @@ pub struct ExtractArgs {
     /// this model and repairs its quantisation as well, and the report says how much of it is repair
     #[arg(long, value_name = "MODEL")]
     pub deployed_base: Option<PathBuf>,
-    /// Adapter directory to create
+    /// Adapter directory to create; with several ranks, OUTPUT-r8 and so on
     #[arg(short, long)]
     pub output: PathBuf,
-    /// Rank of the adapter
-    #[arg(long, default_value_t = 32, value_parser = rank)]
-    pub rank: usize,
+    #[command(flatten)]
+    pub ranks: RankArgs,
     /// How the factors are found
     #[arg(long, value_enum, default_value_t = ModeArg::Auto)]
     pub mode: ModeArg,
@@ -81,6 +82,93 @@ pub struct ExtractArgs {
     #[arg(long)]
     pub modules: bool,
     /// No progress bar and no table
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// How ranks are chosen.
+#[derive(Debug, Args)]
+pub struct RankArgs {
+    /// One rank for all modules [default: 32]; several, as in 8,16,32, write an adapter each
+    #[arg(long, value_name = "R", value_delimiter = ',', value_parser = rank, group = "goal")]
+    pub rank: Vec<usize>,
+    /// Per module the smallest rank that keeps this share of its ‖Δ‖², from 0 to 1
+    #[arg(long, value_name = "E", value_parser = share, group = "goal")]
+    pub energy: Option<f64>,
+    /// The most energy over all modules in files of this size, as in 20MB
+    #[arg(long, value_name = "SIZE", value_parser = size, group = "goal")]
+    pub budget: Option<usize>,
+    /// Per module the directions that stand out of its noise
+    #[arg(long, group = "goal")]
+    pub noise_floor: bool,
+    /// No rank above this
+    #[arg(long, value_name = "R", value_parser = rank, conflicts_with = "rank")]
+    pub max_rank: Option<usize>,
+    /// One rank for all modules, also where they need different ones
+    #[arg(long)]
+    pub uniform: bool,
+    /// Ranks in multiples of this
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = rank)]
+    pub multiple: usize,
+}
+
+impl RankArgs {
+    /// The policy, and the ranks of the adapters where there are several.
+    pub fn policy(&self) -> (Policy, &[usize]) {
+        let goal = match (self.energy, self.budget, self.noise_floor) {
+            (Some(share), _, _) => Goal::Energy(share),
+            (_, Some(bytes), _) => Goal::Budget(bytes as u64),
+            (_, _, true) => Goal::NoiseFloor,
+            _ => Goal::Fixed,
+        };
+        let fixed = goal == Goal::Fixed;
+        let given = self.rank.iter().copied().max().or(self.max_rank);
+        let policy = Policy {
+            goal,
+            max_rank: given.unwrap_or(if fixed { Policy::default().max_rank } else { usize::MAX }),
+            multiple: self.multiple,
+            allowed: &[],
+            uniform: self.uniform || fixed,
+        };
+        (policy, if self.rank.len() > 1 { &self.rank } else { &[] })
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = MODELS)]
+pub struct PlanArgs {
+    /// The model before fine-tuning
+    pub base: PathBuf,
+    /// The model after full fine-tuning
+    pub tuned: PathBuf,
+    /// Look at the spectra as far as this rank
+    #[arg(long, value_name = "R", default_value_t = 128, value_parser = rank)]
+    pub max_rank: usize,
+    /// Storage format of the adapter
+    #[arg(long, value_enum, default_value_t = DtypeArg::F16)]
+    pub dtype: DtypeArg,
+    /// Only modules whose path matches; may be repeated. The output head only takes part if one matches it
+    #[arg(long, value_name = "RE")]
+    pub include: Vec<Regex>,
+    /// No module whose path matches; may be repeated
+    #[arg(long, value_name = "RE")]
+    pub exclude: Vec<Regex>,
+    /// Stop reading a weight when the next read is expected to add less than this share of the energy
+    #[arg(long, value_name = "T", default_value_t = ExtractOptions::default().tolerance, value_parser = share)]
+    pub tolerance: f64,
+    /// Threads; one per processor by default
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Most working memory per thread, as in 64MiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub scratch: Option<usize>,
+    /// Write the spectra as a report, for `phlora report`
+    #[arg(long, value_name = "FILE.json")]
+    pub report: Option<PathBuf>,
+    /// Replace a report that exists
+    #[arg(long)]
+    pub force: bool,
+    /// No progress bar and no tables
     #[arg(short, long)]
     pub quiet: bool,
 }

@@ -5,11 +5,13 @@ use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::print::{bytes, count, percent, print, seconds};
 use crate::progress::with_bar;
+use crate::spark;
 use crate::summary::{self, Line};
 use phlora_checkpoint::{
-    ExtractOptions, Filter, Model, ModuleReport, Output, Report, available_threads, extract,
-    extract_deployed, save,
+    ExtractOptions, Filter, Model, ModuleReport, Output, PolicyReport, Report, available_threads, extract,
+    extract_deployed, extract_ranks, save,
 };
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Names at most this many modules that did not converge.
@@ -19,8 +21,9 @@ const NAMED: usize = 5;
 const COARSE: f64 = 5e-4;
 
 pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
+    let (policy, ranks) = args.ranks.policy();
     let options = ExtractOptions {
-        rank: args.rank,
+        policy,
         mode: args.mode.into(),
         dtype: args.dtype.into(),
         tolerance: args.tolerance,
@@ -30,21 +33,58 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
         filter: Filter { include: args.include.clone(), exclude: args.exclude.clone() },
         ..ExtractOptions::default()
     };
-    let output = Output { directory: args.output.clone(), report: args.report.clone(), force: args.force };
+    let outputs = outputs(args, ranks);
     let monitor = interrupt::monitor();
-    output.check(&monitor)?;
+    for output in &outputs {
+        output.check(&monitor)?;
+    }
     let (base, tuned) = (Model::open(&args.base)?, Model::open(&args.tuned)?);
     let deployed = args.deployed_base.as_deref().map(Model::open).transpose()?;
-    let extraction = with_bar(&monitor, "extracting", args.quiet, || match &deployed {
-        None => extract(&base, &tuned, &options, &monitor),
-        Some(deployed) => extract_deployed(&base, &tuned, deployed, &options, &monitor),
+    let extractions = with_bar(&monitor, "extracting", args.quiet, || match ranks {
+        [] => match &deployed {
+            None => Ok(vec![extract(&base, &tuned, &options, &monitor)?]),
+            Some(deployed) => Ok(vec![extract_deployed(&base, &tuned, deployed, &options, &monitor)?]),
+        },
+        _ => extract_ranks(&base, &tuned, deployed.as_ref(), ranks, &options, &monitor),
     })?;
-    let report = save(&extraction, &output, &monitor)?;
-    warn(&report);
-    if !args.quiet {
-        print(&text(&report, args))?;
+    for (i, (extraction, output)) in extractions.iter().zip(&outputs).enumerate() {
+        let report = save(extraction, output, &monitor)?;
+        warn(&report);
+        if !args.quiet {
+            let gap = if i > 0 { "\n" } else { "" };
+            print(&[gap, &text(&report, args, &output.directory)].concat())?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where each adapter goes: with several ranks OUTPUT-r8 for rank 8, and FILE-r8.json for its report.
+fn outputs(args: &ExtractArgs, ranks: &[usize]) -> Vec<Output> {
+    let one = |directory: PathBuf, report: Option<PathBuf>| Output { directory, report, force: args.force };
+    let tagged = |path: &Path, rank: usize| {
+        let path: PathBuf = path.components().collect();
+        let extension = path.extension().filter(|&extension| extension == "json");
+        let mut name = path.with_extension("").into_os_string();
+        if extension.is_none() {
+            name = path.clone().into_os_string();
+        }
+        name.push(format!("-r{rank}"));
+        if let Some(extension) = extension {
+            name.push(".");
+            name.push(extension);
+        }
+        PathBuf::from(name)
+    };
+    match ranks {
+        [] => vec![one(args.output.clone(), args.report.clone())],
+        _ => ranks
+            .iter()
+            .map(|&rank| {
+                let report = args.report.as_deref().map(|report| tagged(report, rank));
+                one(tagged(&args.output, rank), report)
+            })
+            .collect(),
+    }
 }
 
 /// Names the modules whose factors may be worse than they could be.
@@ -72,7 +112,7 @@ fn warn(report: &Report) {
     );
 }
 
-fn text(report: &Report, args: &ExtractArgs) -> String {
+fn text(report: &Report, args: &ExtractArgs, directory: &Path) -> String {
     let lines: Vec<_> = report
         .modules
         .iter()
@@ -100,14 +140,22 @@ fn text(report: &Report, args: &ExtractArgs) -> String {
         }
         _ => String::new(),
     };
-    let capped = lines.iter().filter(|line| line.rank < args.rank).count();
     let rank = lines.iter().map(|line| line.rank).max().unwrap_or(0);
-    let capped = match capped {
-        0 => String::new(),
+    let policy = report.policy.as_ref();
+    // Only a rank that was given for all can be above a module's narrower side.
+    let asked = policy.filter(|policy| policy.goal == "rank").and_then(|policy| policy.max_rank).unwrap_or(0);
+    let capped = lines.iter().filter(|line| line.rank < asked).count();
+    let capped = match (capped, policy) {
+        (0, Some(policy)) if policy.goal != "rank" => {
+            let least = lines.iter().map(|line| line.rank).min().unwrap_or(0);
+            let multiple = policy.multiple;
+            let form = if multiple > 1 { format!(", in multiples of {multiple}") } else { String::new() };
+            format!("ranks from {least} to {rank}{form}, chosen by {}\n", goal(policy))
+        }
+        (0, _) => String::new(),
         _ => format!(
-            "rank {} is above the narrower side of {capped} modules, which are capped there; \
+            "rank {asked} is above the narrower side of {capped} modules, which are capped there; \
              the adapter has rank {rank}\n",
-            args.rank
         ),
     };
     let cost = format!(
@@ -115,10 +163,22 @@ fn text(report: &Report, args: &ExtractArgs) -> String {
         bytes(report.bytes_in),
         seconds(report.seconds),
         bytes(report.bytes_out),
-        args.output.display()
+        directory.display()
     );
-    let modules = summary::modules(&lines, args.modules, args.rank);
+    let modules = summary::modules(&lines, args.modules, asked);
+    let spectra = ["\n", &spark::by_kind(&report.modules)].concat();
     let left_out = summary::left_out(&report.left_out, total.delta_norm.powi(2));
     let gap = if left_out.is_empty() { "" } else { "\n" };
-    [modules.as_str(), &kept, &parts, &capped, gap, &left_out, &cost].concat()
+    [modules.as_str(), &spectra, &kept, &parts, &capped, gap, &left_out, &cost].concat()
+}
+
+/// What the ranks were chosen by.
+fn goal(policy: &PolicyReport) -> String {
+    match (policy.goal.as_str(), policy.value) {
+        ("energy", Some(share)) => format!("an energy of {} in each module", percent(share)),
+        #[allow(clippy::cast_sign_loss)] // a size
+        ("budget", Some(size)) => format!("a budget of {}", bytes(size.max(0.0) as u64)),
+        ("noise floor", _) => "the noise floor of each module".to_owned(),
+        (goal, _) => goal.to_owned(),
+    }
 }

@@ -8,8 +8,10 @@ mod extract;
 mod failure;
 mod inspect;
 mod interrupt;
+mod plan;
 mod print;
 mod progress;
+mod spark;
 mod summary;
 mod table;
 mod verify;
@@ -21,6 +23,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Extract(args) => extract::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
     };

@@ -90,18 +90,43 @@ fn the_report_has_its_schema() {
     };
     assert_eq!(
         keys(&report),
-        ["bytes_in", "bytes_out", "left_out", "modules", "phlora", "seconds", "total", "version"]
+        [
+            "bytes_in",
+            "bytes_out",
+            "curve",
+            "dtype",
+            "left_out",
+            "modules",
+            "phlora",
+            "policy",
+            "seconds",
+            "total",
+            "version"
+        ]
     );
+    assert_eq!(keys(&report["policy"]), ["goal", "max_rank", "multiple", "uniform", "value"]);
+    assert_eq!((&report["policy"]["goal"], &report["dtype"]), (&"rank".into(), &"f16".into()));
+    let curve = report["curve"].as_array().unwrap();
+    assert_eq!(keys(&curve[0]), ["bytes", "energy"]);
+    let number = |point: &serde_json::Value, key: &str| point[key].as_f64().unwrap();
+    assert!(curve.is_sorted_by(|a, b| number(a, "bytes") < number(b, "bytes")));
+    assert!(curve.is_sorted_by(|a, b| number(a, "energy") <= number(b, "energy")));
     assert_eq!(report["version"], 1);
     assert_eq!(keys(&report["total"]), ["delta_norm", "energy", "parameters_in", "parameters_out"]);
     let module = &report["modules"][0];
     assert_eq!(
         keys(module),
         [
+            "bytes",
             "converged",
             "delta_norm",
             "energy",
+            "further_singular_values",
+            "kind",
+            "layer",
             "name",
+            "noise_floor",
+            "noise_rank",
             "rank",
             "reads",
             "rounding_loss",
@@ -111,6 +136,9 @@ fn the_report_has_its_schema() {
     );
     assert_eq!(module["name"], "model.layers.0.mlp.down_proj");
     assert_eq!(module["shape"], serde_json::json!([192, 512]));
+    assert_eq!((&module["layer"], &module["kind"]), (&"model.layers.0".into(), &"mlp.down_proj".into()));
+    assert_eq!(module["bytes"], 2 * 4 * (192 + 512));
+    assert!(module["further_singular_values"].as_array().unwrap().len() > 8);
     let sigma: Vec<_> =
         module["singular_values"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
     assert_eq!(sigma.len(), 4);

@@ -1,6 +1,6 @@
 //! What the caller asks of an extraction.
 
-use crate::policy::Goal;
+use crate::policy::{Goal, Policy};
 
 /// Shape of a weight matrix, stored row after row (a linear layer has `rows` = out, `cols` = in).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            rank: 32,
+            rank: Policy::default().max_rank,
             goal: Goal::Fixed,
             mode: Mode::Auto,
             tolerance: 1e-3,

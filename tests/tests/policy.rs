@@ -222,7 +222,7 @@ fn bytes_go_where_they_keep_the_most() {
             .collect();
         for budget in [0, 39, 40, 100, 200, 333, 480, 10_000] {
             let mut shares = [Share::default(); 3];
-            let used = allocate(&candidates, 1, budget, &mut shares);
+            let used = allocate(&candidates, &Policy::fixed(usize::MAX), budget, &mut shares);
             let spent: u64 = candidates
                 .iter()
                 .zip(&shares)
@@ -248,15 +248,17 @@ fn ranks_in_multiples_and_one_for_all() {
     };
     let candidates = [one(1), one(2), one(4)];
     let mut shares = [Share::default(); 3];
-    allocate(&candidates, 8, 9_000, &mut shares);
+    let policy = |max_rank, multiple| Policy { multiple, ..Policy::fixed(max_rank) };
+    allocate(&candidates, &policy(40, 8), 9_000, &mut shares);
     assert!(shares.iter().all(|share| share.rank % 8 == 0), "{shares:?}");
     assert!(shares.iter().any(|share| share.rank > 0));
-    let rank = uniform_rank(&candidates, 8, 40, 10_000);
+    let rank = uniform_rank(&candidates, &policy(40, 8), 40, 10_000);
     let bytes = |rank| candidates.iter().map(|c| factor_bytes(c.shape, rank, c.dtype)).sum::<u64>();
     assert!(rank == 8 && bytes(rank) <= 10_000 && bytes(rank + 8) > 10_000);
 
-    let policy = |max_rank, multiple| Policy { goal: Goal::Energy(0.9), max_rank, multiple, uniform: false };
     assert_eq!([1, 8, 9, 60, 70].map(|rank| policy(64, 8).round(rank)), [8, 8, 16, 64, 64]);
     assert_eq!(policy(60, 16).round(50), 48);
     assert_eq!(policy(60, 1).round(50), 50);
+    let listed = Policy { allowed: &[8, 16, 32, 64], ..policy(40, 1) };
+    assert_eq!([0, 1, 8, 9, 30, 33, 100].map(|rank| listed.round(rank)), [0, 8, 8, 16, 32, 32, 32]);
 }

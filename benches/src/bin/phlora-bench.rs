@@ -12,7 +12,7 @@ use phlora_benches::{
     model::Sizes,
     weights::{Spectrum, Weights},
 };
-use phlora_checkpoint::{ExtractOptions, Model, Monitor};
+use phlora_checkpoint::{ExtractOptions, Model, Monitor, Policy};
 use phlora_core::{Dtype, Kernel, Mode, Options, Plan, Rows, Shape, Sweeps, jacobi_svd};
 use serde_json::json;
 
@@ -94,7 +94,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::Svd { file, rows, cols } => svd(&file, rows, cols)?,
         Command::Extract { base, tuned, rank, threads, runs, tolerance } => {
             let threads = NonZeroUsize::new(threads).ok_or("threads is 0")?;
-            extract(&base, &tuned, &ExtractOptions { rank, threads, tolerance, ..Default::default() }, runs)?;
+            extract(
+                &base,
+                &tuned,
+                &ExtractOptions { policy: Policy::fixed(rank), threads, tolerance, ..Default::default() },
+                runs,
+            )?;
         }
         Command::Generate { directory, layers, hidden, ffn, kv, vocab } => {
             let parameters = Sizes { layers, hidden, ffn, kv, vocab }.write(&directory)?;

@@ -1,5 +1,6 @@
 //! Bytes shared out over matrices: each step goes where it keeps the most energy per byte.
 
+use super::Policy;
 use crate::{Dtype, Shape};
 
 /// One matrix that asks for a rank.
@@ -44,18 +45,18 @@ pub fn factor_bytes(shape: Shape, rank: usize, dtype: Dtype) -> u64 {
     a.saturating_add(b)
 }
 
-/// Gives each of `candidates` a rank, a multiple of `multiple`, so that their factors take at most `budget`
+/// Gives each of `candidates` a rank that `policy` lets be, so that their factors take at most `budget`
 /// bytes and keep as much energy as possible: the step with the largest Σσ² per byte comes first, whichever
 /// matrix it belongs to. Where bytes grow with the rank alone, steps are single components and nothing better
 /// exists except in the use of the last bytes; where a format's blocks make some ranks cheap, a step leads
 /// to the rank that pays best. `shares` has an element per candidate.
 ///
 /// Returns the bytes used. Steps of 0 rank cost nothing; a cheaper step fills what a dearer one leaves.
-pub fn allocate(candidates: &[Candidate<'_>], multiple: usize, budget: u64, shares: &mut [Share]) -> u64 {
+pub fn allocate(candidates: &[Candidate<'_>], policy: &Policy, budget: u64, shares: &mut [Share]) -> u64 {
     let mut left = i64::try_from(budget).unwrap_or(i64::MAX);
     let whole = left;
     for (share, candidate) in shares.iter_mut().zip(candidates) {
-        *share = Share { rank: 0, next: candidate.step(0, multiple, left) };
+        *share = Share { rank: 0, next: candidate.step(0, policy, left) };
     }
     loop {
         let mut best = None::<(usize, f64)>;
@@ -73,17 +74,16 @@ pub fn allocate(candidates: &[Candidate<'_>], multiple: usize, budget: u64, shar
             shares[i].rank = step.rank;
         }
         // Where the best step is too dear by now, a smaller one may do.
-        shares[i].next = candidates[i].step(shares[i].rank, multiple, left);
+        shares[i].next = candidates[i].step(shares[i].rank, policy, left);
     }
     whole.saturating_sub(left).unsigned_abs()
 }
 
-/// The largest multiple of `multiple` that all of `candidates` can have within `budget` bytes; narrower
-/// matrices are filled up with zeros. 0 where not even the first fits.
-pub fn uniform_rank(candidates: &[Candidate<'_>], multiple: usize, max_rank: usize, budget: u64) -> usize {
-    let multiple = multiple.max(1);
+/// The largest rank up to `max_rank` that `policy` lets be and that all of `candidates` can have within `budget`
+/// bytes; narrower matrices are filled up with zeros. 0 where none fits.
+pub fn uniform_rank(candidates: &[Candidate<'_>], policy: &Policy, max_rank: usize, budget: u64) -> usize {
     let mut best = 0;
-    for rank in (multiple..=max_rank).step_by(multiple) {
+    for rank in (1..=max_rank).filter(|&rank| policy.round(rank) == rank) {
         // Not monotone where a format has blocks: all are tried.
         let bytes = candidates
             .iter()
@@ -97,8 +97,7 @@ pub fn uniform_rank(candidates: &[Candidate<'_>], multiple: usize, max_rank: usi
 
 impl Candidate<'_> {
     /// The step upwards from `rank` that keeps the most per byte within `left` bytes.
-    fn step(&self, rank: usize, multiple: usize, left: i64) -> Option<Step> {
-        let multiple = multiple.max(1);
+    fn step(&self, rank: usize, policy: &Policy, left: i64) -> Option<Step> {
         let most = self.singular_values.len().min(self.shape.rows).min(self.shape.cols);
         let bytes_at = |rank| i64::try_from(factor_bytes(self.shape, rank, self.dtype)).unwrap_or(i64::MAX);
         let before = bytes_at(rank);
@@ -106,7 +105,7 @@ impl Candidate<'_> {
         for (i, &sigma) in self.singular_values.iter().enumerate().take(most).skip(rank) {
             gain += f64::from(sigma) * f64::from(sigma);
             let to = i + 1;
-            if gain <= 0.0 || to % multiple != 0 {
+            if gain <= 0.0 || policy.round(to) != to {
                 continue;
             }
             let bytes = bytes_at(to).saturating_sub(before);

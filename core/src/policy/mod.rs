@@ -32,21 +32,45 @@ pub struct Policy {
     pub max_rank: usize,
     /// Ranks are multiples of this; at least 1.
     pub multiple: usize,
+    /// Ranks that may be used, ascending; empty: all.
+    pub allowed: &'static [usize],
     /// Every matrix has the same rank.
     pub uniform: bool,
+}
+
+impl Default for Policy {
+    /// Rank 32 for all.
+    fn default() -> Self {
+        Self::fixed(32)
+    }
 }
 
 impl Policy {
     /// One rank for all.
     pub const fn fixed(rank: usize) -> Self {
-        Self { goal: Goal::Fixed, max_rank: rank, multiple: 1, uniform: true }
+        Self { goal: Goal::Fixed, max_rank: rank, multiple: 1, allowed: &[], uniform: true }
     }
 
-    /// `rank` as this policy lets it be: a multiple, the next one above unless that is above the largest.
+    /// `rank` as this policy lets it be: the next rank above that it has, or else the largest one; 0 stays 0, and
+    /// comes out where there is none at all.
     pub fn round(&self, rank: usize) -> usize {
         let multiple = self.multiple.max(1);
-        let up = rank.div_ceil(multiple).saturating_mul(multiple);
-        if up <= self.max_rank { up } else { self.max_rank / multiple * multiple }
+        if rank == 0 {
+            return 0;
+        }
+        if self.allowed.is_empty() {
+            let up = rank.div_ceil(multiple).saturating_mul(multiple);
+            return if up <= self.max_rank { up } else { self.max_rank / multiple * multiple };
+        }
+        let fits = |allowed: &&usize| **allowed <= self.max_rank && allowed.is_multiple_of(multiple);
+        let mut best = 0;
+        for &allowed in self.allowed.iter().filter(fits) {
+            best = allowed;
+            if best >= rank {
+                break;
+            }
+        }
+        best
     }
 }
 

@@ -9,7 +9,7 @@ use crate::status::Status;
 use core::ffi::{c_char, c_void};
 use core::mem::size_of;
 use core::ptr;
-use phlora_checkpoint::{ExtractOptions, Filter, Model, Output, available_threads, extract, save};
+use phlora_checkpoint::{ExtractOptions, Filter, Model, Output, Policy, available_threads, extract, save};
 use regex::Regex;
 use std::num::NonZeroUsize;
 
@@ -125,7 +125,7 @@ pub extern "C" fn phlora_file_options_init(options: Out<FileOptions>, options_si
         let default = ExtractOptions::default();
         guard.sized_slot(options, options_size)?.write(FileOptions {
             struct_size: options_size,
-            rank: default.rank,
+            rank: default.policy.max_rank,
             tolerance: default.tolerance,
             max_reads: default.max_reads,
             block_bytes: default.block_bytes,
@@ -145,7 +145,7 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions) -> Result<ExtractOption
         }
     };
     Ok(ExtractOptions {
-        rank: options.rank,
+        policy: Policy::fixed(options.rank),
         mode: mode(options.mode)?,
         dtype: dtype(options.dtype)?,
         tolerance: options.tolerance,

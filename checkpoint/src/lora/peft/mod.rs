@@ -5,7 +5,7 @@ mod read;
 mod write;
 
 pub(crate) use read::Directory;
-pub(crate) use write::write;
+pub(crate) use write::{length, write};
 
 /// The configuration's file name.
 pub(crate) const CONFIG: &str = "adapter_config.json";

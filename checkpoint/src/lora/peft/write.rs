@@ -5,7 +5,7 @@ use super::{CONFIG, PREFIX, WEIGHTS};
 use crate::error::{Error, Result};
 use crate::lora::{Factor, Lora, Naming};
 use crate::staging::write_synced;
-use safetensors::tensor::View;
+use safetensors::tensor::{Metadata, TensorInfo, View};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -40,8 +40,34 @@ struct Stored<'l> {
     failed: &'l RefCell<Option<Error>>,
 }
 
-fn write_weights(lora: &Lora<'_>, path: &Path) -> Result<()> {
+/// Bytes that [`write`] will write, from shapes and names alone.
+pub(crate) fn length(lora: &Lora<'_>) -> Result<u64> {
     let failed = RefCell::new(None);
+    let mut tensors = tensors(lora, &failed)?;
+    // The order in which the crate lays them out: offsets are written in digits.
+    tensors.sort_by(|(a, left), (b, right)| right.dtype.cmp(&left.dtype).then_with(|| a.cmp(b)));
+    let mut end = 0;
+    let infos = tensors.into_iter().map(|(name, tensor)| {
+        let start = end;
+        end += tensor.data_len();
+        let info = TensorInfo { dtype: tensor.dtype, shape: tensor.shape.into(), data_offsets: (start, end) };
+        (name, info)
+    });
+    let infos = infos.collect();
+    let unsound = |problem: String| Error::Usage(format!("no sound adapter: {problem}"));
+    let header = Metadata::new(Some(metadata()), infos).map_err(|e| unsound(e.to_string()))?;
+    let header = serde_json::to_string(&header).map_err(|e| unsound(e.to_string()))?.len();
+    let weights = size_of::<u64>() + header.next_multiple_of(size_of::<u64>()) + end;
+    Ok((weights + written(lora).len()) as u64)
+}
+
+/// What transformers and PEFT look for, to know whose tensors these are.
+fn metadata() -> HashMap<String, String> {
+    HashMap::from([("format".to_owned(), "pt".to_owned())])
+}
+
+/// The tensors of the file, under their names.
+fn tensors<'l>(lora: &'l Lora<'_>, failed: &'l RefCell<Option<Error>>) -> Result<Vec<(String, Stored<'l>)>> {
     let mut tensors = Vec::with_capacity(2 * lora.modules.len());
     for module in &lora.modules {
         if module.experts.is_some() {
@@ -59,13 +85,17 @@ fn write_weights(lora: &Lora<'_>, path: &Path) -> Result<()> {
         for (name, factor) in names.into_iter().zip([a, b]) {
             let name = format!("{PREFIX}{}.{name}", module.name);
             let dtype = dtype(&factor)?;
-            tensors.push((name, Stored { shape: factor.shape(), dtype, factor, failed: &failed }));
+            tensors.push((name, Stored { shape: factor.shape(), dtype, factor, failed }));
         }
     }
-    // What transformers and PEFT look for, to know whose tensors these are.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    Ok(tensors)
+}
+
+fn write_weights(lora: &Lora<'_>, path: &Path) -> Result<()> {
+    let failed = RefCell::new(None);
+    let tensors = tensors(lora, &failed)?;
     let io_error = |e: io::Error| Error::io(path, "write", e);
-    let result = safetensors::serialize_to_file(tensors, Some(metadata), path);
+    let result = safetensors::serialize_to_file(tensors, Some(metadata()), path);
     if let Some(error) = failed.take() {
         return Err(error);
     }

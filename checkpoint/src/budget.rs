@@ -1,0 +1,180 @@
+//! The most energy in so many bytes: every module once at a rank that probably suffices, then bytes shared out.
+
+use crate::error::{Error, Result};
+use crate::extract::{Extraction, Survey};
+use crate::lora::{Lora, peft};
+use crate::outcome::{Keep, Module};
+use crate::pairs::Pair;
+use crate::plans::Aim;
+use crate::report::LeftOut;
+use phlora_core::policy::{Candidate, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
+use phlora_core::{Dtype, Policy, Shape};
+use std::collections::BTreeMap;
+
+/// The first factorisation goes this many times beyond the rank that an even share would give.
+const AHEAD: u64 = 2;
+
+/// Least rank of the first factorisation.
+const LEAST: usize = 16;
+
+/// A rank for each module, in a format.
+struct Choice {
+    dtype: Dtype,
+    ranks: Vec<usize>,
+    kept: f64,
+}
+
+/// Extracts within `bytes`, the size of the adapter's files.
+pub(crate) fn share_out(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
+    let policy = survey.options.policy;
+    let dtypes = [survey.options.dtype];
+    let mut ranks = first_ranks(survey, &policy, bytes);
+    let (mut modules, left_out) =
+        survey.run(|pair| Some(Aim::fixed(pair, *ranks.get(pair.name)?)), Keep::Whole, true)?;
+    loop {
+        let whole = survey.extraction(std::mem::take(&mut modules), left_out.clone())?;
+        let mut best = None::<Choice>;
+        for dtype in dtypes {
+            let choice = choose(survey, &whole, dtype, bytes)?;
+            if best.as_ref().is_none_or(|best| choice.kept > best.kept) {
+                best = Some(choice);
+            }
+        }
+        let Some(choice) = best else { return Err(Error::Usage("no format to choose from".into())) };
+        let more = larger(survey, &whole, &choice, &policy);
+        if more.is_empty() {
+            return finish(survey, whole, &choice);
+        }
+        modules = whole.modules;
+        let (again, _) =
+            survey.run(|pair| Some(Aim::fixed(pair, *more.get(pair.name)?)), Keep::Whole, false)?;
+        for module in again {
+            if let Some(old) = modules.iter_mut().find(|old| old.report.name == module.report.name) {
+                *old = module;
+            }
+        }
+        ranks.extend(more);
+    }
+}
+
+/// A rank per weight for the first factorisation.
+fn first_ranks<'s>(survey: &'s Survey<'_>, policy: &Policy, bytes: u64) -> BTreeMap<&'s str, usize> {
+    let dtype = survey.options.dtype;
+    let per_rank: u64 = survey.pairs().map(|pair| factor_bytes(shape(pair), 1, dtype)).sum();
+    let even = usize::try_from(AHEAD * bytes / per_rank.max(1)).unwrap_or(usize::MAX);
+    let rank = policy.round(even.clamp(LEAST, policy.max_rank.max(LEAST)));
+    survey.pairs().map(|pair| (pair.name, rank)).collect()
+}
+
+fn shape(pair: &Pair<'_>) -> Shape {
+    let (rows, cols) = pair.stored_shape();
+    Shape { rows, cols }
+}
+
+/// The best ranks in one format.
+fn choose(survey: &Survey<'_>, whole: &Extraction, dtype: Dtype, bytes: u64) -> Result<Choice> {
+    let policy = &survey.options.policy;
+    let candidates: Vec<_> = whole
+        .modules
+        .iter()
+        .map(|module| {
+            let [rows, cols] = module.report.shape;
+            let singular_values = module.report.singular_values.as_slice();
+            Candidate { singular_values, shape: Shape { rows, cols }, dtype }
+        })
+        .collect();
+    // Names, headers and padding come on top of the factors and depend a little on the ranks.
+    let mut left = bytes;
+    loop {
+        let ranks = ranks(&candidates, policy, left);
+        if ranks.iter().all(|&rank| rank == 0) {
+            let problem = format!("a budget of {bytes} bytes has no room for a single component");
+            return Err(Error::Usage(problem));
+        }
+        let size = peft::length(&draft(survey, whole, &ranks, dtype))?;
+        if size <= bytes {
+            let kept = candidates.iter().zip(&ranks).map(|(one, &rank)| kept(one, rank)).sum();
+            return Ok(Choice { dtype, ranks, kept });
+        }
+        left = left.saturating_sub(size - bytes);
+    }
+}
+
+/// Ranks whose factors take at most `bytes`: the greedy choice, or one rank for all where that is asked for or
+/// uses the last bytes better.
+fn ranks(candidates: &[Candidate<'_>], policy: &Policy, bytes: u64) -> Vec<usize> {
+    let most = candidates.iter().map(|one| one.singular_values.len()).max().unwrap_or(0);
+    let even = uniform_rank(candidates, policy, most.min(policy.max_rank), bytes);
+    let even = vec![even; candidates.len()];
+    if policy.uniform {
+        return even;
+    }
+    let mut shares = vec![Share::default(); candidates.len()];
+    allocate(candidates, policy, bytes, &mut shares);
+    let shares: Vec<_> = shares.iter().map(|share| share.rank).collect();
+    let total =
+        |ranks: &[usize]| candidates.iter().zip(ranks).map(|(one, &rank)| kept(one, rank)).sum::<f64>();
+    if total(&even) > total(&shares) { even } else { shares }
+}
+
+fn kept(candidate: &Candidate<'_>, rank: usize) -> f64 {
+    candidate.singular_values.iter().take(rank).map(|&sigma| f64::from(sigma).powi(2)).sum()
+}
+
+/// The adapter at `ranks`, as it will be written; nothing is encoded for it.
+fn draft<'w>(survey: &Survey<'_>, whole: &'w Extraction, ranks: &[usize], dtype: Dtype) -> Lora<'w> {
+    let mut lora = whole.own_ranks();
+    let mut ranks = ranks.iter();
+    lora.modules.retain_mut(|module| {
+        let rank = *ranks.next().unwrap_or(&0);
+        let [out, input] = module.shape();
+        module.a.resize([rank, input]);
+        module.b.resize([out, rank]);
+        module.a.set_dtype(factor_dtype(dtype, input));
+        module.b.set_dtype(factor_dtype(dtype, rank));
+        rank > 0
+    });
+    lora.targets = Some(survey.targets(lora.modules.iter().map(|module| module.name.as_ref())));
+    if survey.options.policy.uniform { lora.padded() } else { lora }
+}
+
+/// Larger ranks to factorise where the choice took all that there was.
+fn larger<'s>(
+    survey: &'s Survey<'_>,
+    whole: &Extraction,
+    choice: &Choice,
+    policy: &Policy,
+) -> BTreeMap<&'s str, usize> {
+    let chosen: BTreeMap<_, _> = whole
+        .modules
+        .iter()
+        .zip(&choice.ranks)
+        .map(|(module, &rank)| (module.report.name.as_str(), (rank, module.report.singular_values.len())))
+        .collect();
+    let more = |pair: &'s Pair<'_>| {
+        let &(rank, held) = chosen.get(pair.module())?;
+        let Shape { rows, cols } = shape(pair);
+        let most = rows.min(cols).min(policy.max_rank);
+        // The next step may be a whole multiple.
+        let short = rank.saturating_add(policy.multiple) > held && held < most;
+        short.then(|| (pair.name, policy.round(2 * held).min(most)))
+    };
+    survey.pairs().filter_map(more).collect()
+}
+
+/// Cuts every module to its rank.
+fn finish(survey: &Survey<'_>, whole: Extraction, choice: &Choice) -> Result<Extraction> {
+    let (mut modules, mut left_out) = (Vec::<Module>::new(), whole.left_out);
+    for (module, &rank) in whole.modules.into_iter().zip(&choice.ranks) {
+        if rank == 0 {
+            left_out.push(LeftOut {
+                name: format!("{}.weight", module.report.name),
+                reason: "budget: its bytes keep more elsewhere".into(),
+                delta_norm: Some(module.report.delta_norm),
+            });
+        } else {
+            modules.push(module.cut(rank, choice.dtype)?);
+        }
+    }
+    survey.extraction(modules, left_out)
+}

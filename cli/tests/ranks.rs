@@ -1,0 +1,192 @@
+//! Ranks chosen by energy, budget and noise floor, checked on the written files.
+
+mod common;
+
+use common::{json, names, phlora, succeed, text, tiny_llama};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+fn extract(out: &Path, more: &[&str]) -> String {
+    let (base, tuned) = (tiny_llama("base"), tiny_llama("tuned"));
+    succeed(&[&["extract", &base, &tuned, "-o", &text(out)], more].concat())
+}
+
+fn verified(out: &Path) -> Value {
+    let (base, tuned) = (tiny_llama("base"), tiny_llama("tuned"));
+    serde_json::from_str(&succeed(&["verify", &base, &tuned, &text(out), "--json"])).unwrap()
+}
+
+fn size(out: &Path) -> u64 {
+    names(out).iter().map(|name| fs::metadata(out.join(name)).unwrap().len()).sum()
+}
+
+/// Module by module: name, rank, energy.
+fn modules(found: &Value) -> Vec<(String, u64, f64)> {
+    let one = |m: &Value| {
+        (m["name"].as_str().unwrap().to_owned(), m["rank"].as_u64().unwrap(), m["energy"].as_f64().unwrap())
+    };
+    found["modules"].as_array().unwrap().iter().map(one).collect()
+}
+
+#[test]
+fn energy_is_met_by_every_module_of_the_written_file() {
+    let root = tempfile::tempdir().unwrap();
+    // The whole spectra, to know the least ranks.
+    let full = root.path().join("full.json");
+    extract(
+        &root.path().join("full"),
+        &["--rank", "192", "--mode", "exact", "--dtype", "f32", "--report", &text(&full), "--quiet"],
+    );
+    let full = json(&full);
+    for (share, dtype) in [(0.5, "f16"), (0.9, "f16"), (0.9, "bf16"), (0.99, "f16")] {
+        let out = root.path().join(format!("{share}-{dtype}"));
+        extract(&out, &["--energy", &share.to_string(), "--dtype", dtype, "--quiet"]);
+        for ((name, rank, energy), exact) in
+            modules(&verified(&out)).iter().zip(full["modules"].as_array().unwrap())
+        {
+            assert!(*energy >= share, "{share} {dtype}: {name} keeps {energy} at rank {rank}");
+            assert_eq!(exact["name"], name.as_str());
+            let total = exact["delta_norm"].as_f64().unwrap().powi(2);
+            let mut kept = 0.0;
+            let sigma = exact["singular_values"].as_array().unwrap().iter();
+            let least = 1 + sigma
+                .take_while(|sigma| {
+                    kept += sigma.as_f64().unwrap().powi(2);
+                    kept < share * total
+                })
+                .count();
+            let most = least as u64 + 1;
+            assert!(*rank <= most, "{share} {dtype}: {name} has rank {rank}, {least} is the least");
+        }
+    }
+}
+
+#[test]
+fn uniform_energy_and_multiples() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().join("uniform");
+    extract(&out, &["--energy", "0.5", "--uniform", "--multiple", "8", "--quiet"]);
+    let found = modules(&verified(&out));
+    let rank = found[0].1;
+    assert!(
+        rank.is_multiple_of(8) && found.iter().all(|(_, r, energy)| *r == rank && *energy >= 0.5),
+        "{found:?}"
+    );
+    let config = json(&out.join("adapter_config.json"));
+    assert_eq!((config["r"].as_u64(), config["rank_pattern"].as_object().unwrap().len()), (Some(rank), 0));
+
+    let out = root.path().join("multiple");
+    let table = extract(&out, &["--energy", "0.5", "--multiple", "4", "--max-rank", "12"]);
+    let found = modules(&verified(&out));
+    assert!(found.iter().all(|(_, r, _)| [4, 8, 12].contains(r)), "{found:?}");
+    assert!(found.iter().all(|(_, r, energy)| *energy >= 0.5 || *r == 12), "{found:?}");
+    assert!(table.contains("in multiples of 4, chosen by an energy of 50.0 %"), "{table}");
+}
+
+#[test]
+fn a_budget_is_kept_and_beats_every_uniform_rank() {
+    let root = tempfile::tempdir().unwrap();
+    for rank in [1, 8, 24] {
+        let even = root.path().join(format!("even-{rank}"));
+        extract(&even, &["--rank", &rank.to_string(), "--quiet"]);
+        let bytes = size(&even);
+        let out = root.path().join(format!("budget-{rank}"));
+        let report = root.path().join(format!("budget-{rank}.json"));
+        extract(&out, &["--budget", &bytes.to_string(), "--report", &text(&report), "--quiet"]);
+        let (used, kept) = (size(&out), verified(&out)["energy"].as_f64().unwrap());
+        // What is left out for it counts as well.
+        let total = json(&report)["total"]["delta_norm"].as_f64().unwrap().powi(2);
+        let missing: f64 = json(&report)["left_out"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|tensor| tensor["reason"].as_str().unwrap().starts_with("budget"))
+            .map(|tensor| tensor["delta_norm"].as_f64().unwrap().powi(2))
+            .sum();
+        let kept = kept * total / (total + missing);
+        let uniform = verified(&even)["energy"].as_f64().unwrap();
+        assert!(used <= bytes && used + 2000 > bytes, "rank {rank}: {used} of {bytes} bytes");
+        assert_eq!(json(&report)["bytes_out"].as_u64(), Some(used));
+        assert!(kept >= uniform, "rank {rank}: {kept} against {uniform}");
+    }
+    let (base, tuned) = (tiny_llama("base"), tiny_llama("tuned"));
+    let small = text(&root.path().join("small"));
+    let (code, _, stderr) = phlora(&["extract", &base, &tuned, "-o", &small, "--budget", "900"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("no room for a single component"), "{stderr}");
+    assert!(!Path::new(&small).exists());
+}
+
+#[test]
+fn several_ranks_come_out_of_one_factorisation() {
+    let root = tempfile::tempdir().unwrap();
+    let (out, report) = (root.path().join("a"), root.path().join("r.json"));
+    let table = extract(&out, &["--rank", "4,16,8", "--report", &text(&report)]);
+    assert!(table.contains("a-r16"), "{table}");
+    assert_eq!(names(root.path()), ["a-r16", "a-r4", "a-r8", "r-r16.json", "r-r4.json", "r-r8.json"]);
+    for rank in [4, 8, 16] {
+        let many = verified(&root.path().join(format!("a-r{rank}")));
+        let one = root.path().join(format!("one-{rank}"));
+        extract(&one, &["--rank", &rank.to_string(), "--quiet"]);
+        let (many, one) = (many["energy"].as_f64().unwrap(), verified(&one)["energy"].as_f64().unwrap());
+        // The larger space knows the leading directions at least as well.
+        assert!(many >= one - 1e-5 && many < one + 1e-3, "rank {rank}: {many} {one}");
+    }
+}
+
+#[test]
+fn the_noise_floor_leaves_noise_out() {
+    let root = tempfile::tempdir().unwrap();
+    let (out, report) = (root.path().join("a"), root.path().join("r.json"));
+    extract(&out, &["--noise-floor", "--report", &text(&report), "--quiet"]);
+    let report = json(&report);
+    for module in report["modules"].as_array().unwrap() {
+        let rank = module["rank"].as_u64().unwrap();
+        let floor = module["noise_floor"].as_f64().unwrap();
+        assert_eq!(module["noise_rank"].as_u64().unwrap(), rank);
+        let last = module["singular_values"].as_array().unwrap().last().unwrap().as_f64().unwrap();
+        assert!(last > floor);
+        let next = module["further_singular_values"][0].as_f64().unwrap();
+        assert!(next <= floor, "{module}");
+    }
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let (base, tuned, out) = (tiny_llama("base"), tiny_llama("tuned"), text(&root.path().join("a")));
+    for (more, message) in [
+        (&["--rank", "8", "--energy", "0.9"][..], "cannot be used with"),
+        (&["--energy", "0"], "an energy of 0"),
+        (&["--energy", "1.5"], "from 0 to 1"),
+        (&["--rank", "4", "--multiple", "8"], "no multiple of 8"),
+        (&["--rank", "4,,8"], "invalid"),
+    ] {
+        let (code, _, stderr) = phlora(&[&["extract", &base, &tuned, "-o", &out], more].concat());
+        assert_eq!(code, 2, "{more:?}");
+        assert!(stderr.contains(message), "{more:?}: {stderr}");
+    }
+    assert!(names(root.path()).is_empty());
+}
+
+#[test]
+fn a_plan_says_what_an_extraction_then_does() {
+    let root = tempfile::tempdir().unwrap();
+    let (base, tuned) = (tiny_llama("base"), tiny_llama("tuned"));
+    let report = root.path().join("plan.json");
+    let text = succeed(&["plan", &base, &tuned, "--report", &text(&report)]);
+    assert_eq!(names(root.path()), ["plan.json"]);
+    let row = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
+    // As the table of the README of the pair has it for rank 16.
+    assert!(row("16 ").contains("61.3 %"), "{text}");
+    assert!(row("mlp.down_proj").contains('█'), "{text}");
+
+    let out = root.path().join("a");
+    extract(&out, &["--energy", "0.9", "--quiet"]);
+    let found = modules(&verified(&out));
+    let (least, most) = (found.iter().map(|m| m.1).min().unwrap(), found.iter().map(|m| m.1).max().unwrap());
+    assert!(row("--energy 0.9 ").contains(&format!("{least} to {most}")), "{least} to {most}: {text}");
+    let (code, _, _) = phlora(&["plan", &base, &tuned, "--report", &common::text(&report)]);
+    assert_eq!(code, 2);
+}
