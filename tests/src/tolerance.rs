@@ -31,3 +31,6 @@ pub const COMBINE_ENERGY: f64 = 1.0 - 1e-5;
 
 /// Terms of the bound on y += s·B·(A·x) beyond columns + rank: scaling, weighting and adding, for each adapter.
 pub const APPLY_TERMS: f64 = 6.0;
+
+/// Merged weights before they are rounded to their format, beyond ranks: |error| ≤ (2·ranks + this)·u·(|w| + Σ|w·s|·|B|·|A|).
+pub const MERGE_TERMS: f64 = 4.0;

@@ -1,0 +1,289 @@
+//! W += Σ wᵢ·sᵢ·Bᵢ·Aᵢ, row by row, in the weight's own storage format.
+//!
+//! Rows are decoded to f32, the sum of all adapters is made in f32 and added once, and the row is encoded again,
+//! rounded to nearest as ggml and PyTorch do. Ranges of rows are independent of each other: any threads may take any of
+//! them, with the same bits.
+//!
+//! Unmerging is merging with negated weights. The sum that is subtracted has the very bits of the one that was added, so
+//! only the two roundings to the storage format remain: with u its unit roundoff (2⁻²⁴ for f32, 2⁻¹¹ for f16, 2⁻⁸ for
+//! bf16) and d what the adapters add, |w″ − w| ≤ (u + 2⁻²³)·(|w| + 2·|w + d|) + the format's smallest number. Block
+//! formats choose new scales and have no such bound. Where the very bits must come back, whatever the format, keep a
+//! stash: what merging writes there, [`toggle`] takes back, and a second time puts in again.
+
+use crate::{
+    Adapter, Dtype, Error, Kernel, Rows, Scratch, Shape,
+    adapter::PIECE,
+    kernel::{Ahead, Strided},
+    scratch::Buffer,
+};
+
+/// Width of a panel of A.
+const W: usize = 16;
+
+/// Rows that are computed together: one tile of the widest product.
+const STRIP: usize = 16;
+
+/// Adapters that are merged into one weight, with their weights. Checked when made; used by any number of threads.
+#[derive(Debug, Clone, Copy)]
+pub struct Merge<'a> {
+    kernel: Kernel,
+    shape: Shape,
+    ranks: usize,
+    terms: &'a [(Adapter<'a>, f32)],
+}
+
+impl<'a> Merge<'a> {
+    /// Reads every factor once.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] without a term; [`Error::AdapterShape`] with the first term that has another shape than the
+    /// first; [`Error::NonFiniteScale`] when a weight times a scale, or [`Error::NonFiniteFactor`] with the index of
+    /// the term when a factor is no number; [`Error::TooLarge`].
+    pub fn new(kernel: Kernel, terms: &'a [(Adapter<'a>, f32)]) -> Result<Self, Error> {
+        let shape = terms.first().ok_or(Error::Empty)?.0.shape();
+        let mut ranks = 0_usize;
+        for (index, (adapter, weight)) in terms.iter().enumerate() {
+            if adapter.shape() != shape {
+                return Err(Error::AdapterShape { index });
+            }
+            adapter.scaled(*weight)?;
+            adapter.check_finite(kernel).map_err(|_| Error::NonFiniteFactor { index })?;
+            ranks = ranks.checked_add(adapter.rank()).ok_or(Error::TooLarge)?;
+        }
+        merge_scratch(shape, ranks).0.count()?;
+        merge_scratch(shape, ranks).1.count()?;
+        Ok(Self { kernel, shape, ranks, terms })
+    }
+
+    /// `f32` elements of the prepared factors, which all threads share.
+    pub fn prepared_len(&self) -> usize {
+        merge_scratch(self.shape, self.ranks).0.count().unwrap_or(usize::MAX)
+    }
+
+    /// `f32` elements of scratch that each call needs for itself.
+    pub fn scratch_len(&self) -> usize {
+        merge_scratch(self.shape, self.ranks).1.count().unwrap_or(usize::MAX)
+    }
+
+    /// Decodes all A once, for every call that follows. `prepared` has [`Merge::prepared_len`] elements.
+    ///
+    /// # Errors
+    /// [`Error::OutputLength`].
+    pub fn prepare(&self, prepared: &mut [f32]) -> Result<(), Error> {
+        let expected = self.prepared_len();
+        if prepared.len() != expected {
+            return Err(Error::OutputLength { expected });
+        }
+        prepared.fill(0.0);
+        let mut piece = [0.0; PIECE];
+        let mut first = 0;
+        for (adapter, _) in self.terms {
+            let a = adapter.a();
+            for k in 0..adapter.rank() {
+                for from in (0..a.cols).step_by(PIECE) {
+                    let piece = &mut piece[..PIECE.min(a.cols - from)];
+                    self.kernel.decode(a.piece(k, from, piece.len()), piece);
+                    for (i, values) in piece.chunks(W).enumerate() {
+                        let panel = from / W + i;
+                        prepared[(panel * self.ranks + first + k) * W..][..values.len()]
+                            .copy_from_slice(values);
+                    }
+                }
+            }
+            first += adapter.rank();
+        }
+        Ok(())
+    }
+
+    /// Merges rows `first`… of the weight in place: as many as `weights`, in `dtype`, holds.
+    ///
+    /// * `prepared`: as [`Merge::prepare`] has left it.
+    /// * `stash`: `None`, or as many bytes as `weights`; written: what [`toggle`] needs to get the old bytes back.
+    /// * `scratch`: at least [`Merge::scratch_len`] elements.
+    ///
+    /// What leaves the range of the format becomes infinite, as everywhere in [`encode`](crate::encode).
+    ///
+    /// # Errors
+    /// [`Error::BlockNotWholeRows`], [`Error::TooManyRows`]; [`Error::NotEncoded`] for a format that is only read;
+    /// [`Error::OutputLength`] for `prepared` or `stash`; [`Error::ScratchTooSmall`]. Nothing is written.
+    pub fn rows(
+        &self,
+        prepared: &[f32],
+        first: usize,
+        dtype: Dtype,
+        weights: &mut [u8],
+        mut stash: Option<&mut [u8]>,
+        scratch: &mut [f32],
+    ) -> Result<(), Error> {
+        let (count, row_bytes) = self.check(prepared, first, Rows::new(dtype, weights), dtype, scratch)?;
+        if let Some(stash) = stash.as_deref()
+            && stash.len() != weights.len()
+        {
+            return Err(Error::OutputLength { expected: weights.len() });
+        }
+        if let Some(stash) = stash.as_deref_mut() {
+            stash.copy_from_slice(weights);
+        }
+        let mut piece = [0.0; PIECE];
+        let mut rest = &mut *weights;
+        for done in (0..count).step_by(STRIP) {
+            let rows = STRIP.min(count - done);
+            let strip;
+            (strip, rest) = rest.split_at_mut(rows * row_bytes);
+            let later = &rest[..rest.len().min(STRIP * row_bytes)];
+            self.strip(prepared, first + done, rows, later, scratch, |row, from, delta| {
+                let piece = &mut piece[..delta.len()];
+                let bytes = part(dtype, row_bytes, row, from, delta.len());
+                let bytes = strip.get_mut(bytes).unwrap_or_default();
+                self.kernel.decode(Rows::new(dtype, bytes), piece);
+                add(piece, delta);
+                self.kernel.encode(piece, dtype, bytes);
+            });
+        }
+        if let Some(stash) = stash {
+            toggle(stash, weights);
+        }
+        Ok(())
+    }
+
+    /// Merges rows `first`… of the weight into another buffer: as many as `from` holds, in whatever format, written to
+    /// `to` in `dtype`. Arguments and errors as for [`Merge::rows`]; [`Error::OutputLength`], in bytes, also for `to`.
+    ///
+    /// # Errors
+    /// See above; nothing is written.
+    pub fn rows_to(
+        &self,
+        prepared: &[f32],
+        first: usize,
+        from: Rows<'_>,
+        dtype: Dtype,
+        to: &mut [u8],
+        scratch: &mut [f32],
+    ) -> Result<(), Error> {
+        let (count, from_bytes) = self.check(prepared, first, from, dtype, scratch)?;
+        let row_bytes = dtype.row_bytes(self.shape.cols).ok_or(Error::BlockNotWholeRows)?;
+        let expected = count.checked_mul(row_bytes).ok_or(Error::TooLarge)?;
+        if to.len() != expected {
+            return Err(Error::OutputLength { expected });
+        }
+        let mut piece = [0.0; PIECE];
+        let (to_strip, from_strip) = (STRIP * row_bytes, STRIP * from_bytes);
+        let froms = from.bytes.chunks(from_strip.max(1));
+        for (i, (to, source)) in to.chunks_mut(to_strip.max(1)).zip(froms).enumerate() {
+            let rows = STRIP.min(count - i * STRIP);
+            let later = from.bytes.get((i + 1) * from_strip..).unwrap_or_default();
+            let later = &later[..later.len().min(from_strip)];
+            self.strip(prepared, first + i * STRIP, rows, later, scratch, |row, start, delta| {
+                let piece = &mut piece[..delta.len()];
+                let bytes = part(from.dtype, from_bytes, row, start, delta.len());
+                self.kernel.decode(Rows::new(from.dtype, source.get(bytes).unwrap_or_default()), piece);
+                add(piece, delta);
+                let bytes = part(dtype, row_bytes, row, start, delta.len());
+                self.kernel.encode(piece, dtype, to.get_mut(bytes).unwrap_or_default());
+            });
+        }
+        Ok(())
+    }
+
+    /// Checks the arguments of a call; returns its rows and the bytes of one.
+    fn check(
+        &self,
+        prepared: &[f32],
+        first: usize,
+        from: Rows<'_>,
+        to: Dtype,
+        scratch: &[f32],
+    ) -> Result<(usize, usize), Error> {
+        if !self.kernel.encode(&[], to, &mut []) {
+            return Err(Error::NotEncoded);
+        }
+        let row_bytes = from.dtype.row_bytes(self.shape.cols).ok_or(Error::BlockNotWholeRows)?;
+        let count = from.bytes.len().checked_div(row_bytes).unwrap_or(0);
+        if from.bytes.len() != count * row_bytes {
+            return Err(Error::BlockNotWholeRows);
+        }
+        if first.checked_add(count).is_none_or(|end| end > self.shape.rows) {
+            return Err(Error::TooManyRows);
+        }
+        let expected = self.prepared_len();
+        if prepared.len() != expected {
+            return Err(Error::OutputLength { expected });
+        }
+        let needed = self.scratch_len();
+        if scratch.len() < needed { Err(Error::ScratchTooSmall { needed }) } else { Ok((count, row_bytes)) }
+    }
+
+    /// Computes Σ w·s·B·A for rows `first`…, `rows` of them, and hands it out row by row in pieces: row within the
+    /// strip, first column, values. Meanwhile asks for the bytes of `later`.
+    fn strip(
+        &self,
+        prepared: &[f32],
+        first: usize,
+        rows: usize,
+        later: &[u8],
+        scratch: &mut [f32],
+        mut each: impl FnMut(usize, usize, &[f32]),
+    ) {
+        let (kernel, cols, ranks) = (self.kernel, self.shape.cols, self.ranks);
+        let mut scratch = Buffer(scratch);
+        let b = scratch.take(STRIP * ranks);
+        let sums = scratch.take(STRIP * PIECE);
+        let mut column = 0;
+        for (adapter, weight) in self.terms {
+            let (factor, strength) = (adapter.b(), adapter.scale() * weight);
+            for (i, b) in b.chunks_exact_mut(ranks).take(rows).enumerate() {
+                let b = &mut b[column..][..factor.cols];
+                kernel.decode(Rows::new(factor.dtype, factor.rows(first + i, 1)), b);
+                for b in b {
+                    *b *= strength;
+                }
+            }
+            column += factor.cols;
+        }
+        let mut ahead = Ahead::new([later, &[]], 2 * cols.div_ceil(W));
+        let mut delta = [0.0; PIECE];
+        for from in (0..cols).step_by(PIECE) {
+            let wide = PIECE.min(cols - from);
+            let panels = wide.div_ceil(W);
+            let sums = &mut sums[..panels * rows * W];
+            sums.fill(0.0);
+            for (panel, sums) in sums.chunks_exact_mut(rows * W).enumerate() {
+                let x = &prepared[(from / W + panel) * ranks * W..][..ranks * W];
+                kernel.product_ahead::<W>(Strided::row_major(b, ranks), rows, ranks, x, sums, &mut ahead);
+            }
+            for row in 0..rows {
+                for (delta, sums) in delta.as_chunks_mut::<W>().0.iter_mut().zip(sums.chunks_exact(rows * W))
+                {
+                    delta.copy_from_slice(&sums[row * W..][..W]);
+                }
+                each(row, from, &delta[..wide]);
+            }
+        }
+    }
+}
+
+/// `f32` elements that a merge of adapters of `shape`, whose ranks add up to `ranks`, needs: of prepared factors, and
+/// of scratch per call.
+pub const fn merge_scratch(shape: Shape, ranks: usize) -> (Scratch, Scratch) {
+    let prepared = match shape.cols.checked_next_multiple_of(W) {
+        Some(cols) => Scratch::matrix(cols, ranks),
+        None => Scratch::OVERFLOW,
+    };
+    (prepared, Scratch::matrix(STRIP, ranks).and(Scratch::matrix(STRIP, PIECE)))
+}
+
+/// Takes a merge back, or puts it in again, with the stash that it has left: `weights` ^= `stash`, over as many bytes as
+/// both have.
+pub fn toggle(weights: &mut [u8], stash: &[u8]) {
+    weights.iter_mut().zip(stash).for_each(|(weight, stash)| *weight ^= stash);
+}
+
+/// The bytes of entries `from`…, `len` of them, of a row.
+fn part(dtype: Dtype, row_bytes: usize, row: usize, from: usize, len: usize) -> core::ops::Range<usize> {
+    let at = |entry: usize| row * row_bytes + dtype.row_bytes(entry).unwrap_or(usize::MAX / 2);
+    at(from)..at(from + len)
+}
+
+fn add(values: &mut [f32], more: &[f32]) {
+    values.iter_mut().zip(more).for_each(|(value, more)| *value += more);
+}
