@@ -67,6 +67,14 @@ impl Error {
         Self::Format { path: path.to_owned(), problem: problem.into() }
     }
 
+    /// The same with the advice to leave the tensor out.
+    pub(crate) fn or_excluded(mut self) -> Self {
+        if let Self::Tensor { problem, .. } = &mut self {
+            problem.push_str("; --exclude leaves it out");
+        }
+        self
+    }
+
     pub(crate) fn tensor(path: &Path, tensor: &str, problem: impl Into<String>) -> Self {
         Self::Tensor { path: path.to_owned(), tensor: tensor.to_owned(), problem: problem.into() }
     }

@@ -299,6 +299,20 @@ impl<'m> Tensor<'m> {
         self.stored.dtype
     }
 
+    /// Its dtype, which must be one of those read here.
+    pub(crate) fn readable(&self) -> Result<Dtype> {
+        self.dtype().ok_or_else(|| {
+            let blocks = gguf::is_gguf(self.source.bytes());
+            let read = Dtype::ALL.iter().filter(|dtype| blocks || !dtype.is_block());
+            let names: Vec<_> = read.map(|dtype| dtype.name()).collect();
+            self.error(format!(
+                "its dtype {} is not read, expected {}",
+                self.dtype_name(),
+                names.join(", ")
+            ))
+        })
+    }
+
     /// Its shape, slowest axis first.
     pub fn shape(&self) -> &'m [usize] {
         self.shape

@@ -274,9 +274,7 @@ impl Module {
 fn tuning_and_repair(pair: &Pair<'_>, ticket: Ticket<'_>) -> Result<Option<(f64, f64)>> {
     let Some(origin) = pair.origin else { return Ok(None) };
     let norm = |from: Tensor<'_>, to: Tensor<'_>| {
-        let (Some(from_dtype), Some(to_dtype)) = (from.dtype(), to.dtype()) else {
-            return Err(origin.error(format!("its dtype {} is not read", origin.dtype_name())));
-        };
+        let (from_dtype, to_dtype) = (from.readable()?, to.readable()?);
         ticket.monitor().correct_total(0, (from.bytes().len() + to.bytes().len()) as u64);
         let found = difference((from, from_dtype), (to, to_dtype), origin.len(), ticket)?;
         match found.non_finite {

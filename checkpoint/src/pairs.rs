@@ -171,10 +171,10 @@ fn task(pair: &Pair<'_>, tied: bool, filter: &Filter) -> Result<Task> {
         return grown(pair);
     }
     if wanted {
-        return match pair.base.dtype().and(pair.tuned.dtype()) {
-            Some(_) => Ok(Task::Extract),
-            None => Err(unread_dtype(pair)),
-        };
+        for side in [pair.base, pair.tuned].into_iter().chain(pair.origin) {
+            side.readable().map_err(|error| error.or_excluded())?;
+        }
+        return Ok(Task::Extract);
     }
     Ok(match pair.kind {
         Kind::Head if tied => measure("output head: tied to the embedding", true),
@@ -203,14 +203,6 @@ fn grown(pair: &Pair<'_>) -> Result<Task> {
         pair.tuned.file().display()
     );
     Err(Error::Mismatch { tensor: pair.name.to_owned(), problem })
-}
-
-fn unread_dtype(pair: &Pair<'_>) -> Error {
-    let tensor = if pair.base.dtype().is_none() { pair.base } else { pair.tuned };
-    tensor.error(format!(
-        "its dtype {} is not read, expected F32, F16, BF16 or F64; --exclude leaves it out",
-        tensor.dtype_name()
-    ))
 }
 
 /// Every pattern of `--include` must match a weight matrix that both models hold.

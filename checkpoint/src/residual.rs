@@ -83,9 +83,7 @@ pub(crate) fn residual(
     product: &Product,
     ticket: Ticket<'_>,
 ) -> Result<Residual> {
-    let (Some(base_dtype), Some(tuned_dtype)) = (base.dtype(), tuned.dtype()) else {
-        return Err(base.error("its dtype is not read"));
-    };
+    let (base_dtype, tuned_dtype) = (base.readable()?, tuned.readable()?);
     let mut result = Residual::default();
     let (mut delta, mut other) = (vec![0.0; ROWS * product.cols], vec![0.0; ROWS * product.cols]);
     for start in (0..product.rows).step_by(ROWS) {

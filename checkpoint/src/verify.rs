@@ -145,11 +145,7 @@ fn check_shapes(pair: &Pair<'_>, module: &LoraModule<'_>) -> Result<()> {
                 format!("its shape is {:?}, but the adapter's factors give {expected:?}", side.shape());
             return Err(side.error(problem));
         }
-        if side.dtype().is_none() {
-            let problem =
-                format!("its dtype {} is not read, expected F32, F16, BF16 or F64", side.dtype_name());
-            return Err(side.error(problem));
-        }
+        side.readable()?;
     }
     Ok(())
 }

@@ -6,13 +6,19 @@
 mod common;
 
 use common::counting::{Counting, peak_of};
+use common::llama::{Llama, noise};
 use common::write_model;
 use phlora_checkpoint::{ExtractOptions, Mode, Model, Monitor, Output, Policy, extract, save};
+use phlora_core::Dtype;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// The write buffer of a file, 1 MiB, then headers, names and bookkeeping.
 const CONSTANT: usize = (1 << 20) + (256 << 10);
+
+/// One test at a time, or one would count the other's memory.
+static ALONE: Mutex<()> = Mutex::new(());
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -42,8 +48,38 @@ fn peak(root: &Path, layers: usize, side: usize, threads: usize, scratch: usize)
     (peak, threads * scratch + adapter + CONSTANT)
 }
 
+/// Rows that GGUF has in another order are gathered in 1 MiB per thread.
+#[test]
+fn gathered_rows_take_little() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let root = tempfile::tempdir().unwrap();
+    let query = |seed| {
+        let weight = (vec![2048, 2048], noise(seed, 2048 * 2048));
+        Llama([("model.layers.0.self_attn.q_proj.weight".to_owned(), weight)].into())
+    };
+    let (base, tuned) = (query(1), query(2));
+    let base_path = base.write_checkpoint(&root.path().join("base"), "llama");
+    let tuned_path = tuned.write_gguf(&root.path().join("tuned.gguf"), Dtype::F16);
+    drop((base, tuned));
+    let threads = 2;
+    let options = ExtractOptions {
+        policy: Policy::rank(8),
+        mode: Mode::MultiRead,
+        threads: NonZeroUsize::new(threads).unwrap(),
+        scratch: Some(2 << 20),
+        ..ExtractOptions::default()
+    };
+    let (peak, rank) = peak_of(|| {
+        let (base, tuned) = (Model::open(&base_path).unwrap(), Model::open(&tuned_path).unwrap());
+        extract(&base, &tuned, &options, &Monitor::default()).unwrap().rank()
+    });
+    let bound = threads * ((2 << 20) + (1 << 20)) + 2 * 2048 * rank * 2 + (256 << 10);
+    assert!(peak <= bound, "peak heap {peak}, bound {bound}");
+}
+
 #[test]
 fn peak_heap_follows_scratch_and_adapter_not_the_model() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let root = tempfile::tempdir().unwrap();
     let (side, scratch) = (1024, 1 << 20);
     // 2 × 8 MiB and 2 × 64 MiB of weights.

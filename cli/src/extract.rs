@@ -136,7 +136,11 @@ fn text(report: &Report, args: &ExtractArgs, directory: &Path) -> String {
     let parts = match (total.tuning_norm, total.repair_norm) {
         (Some(tuning), Some(repair)) => {
             let share = |norm: f64| percent(norm * norm / (tuning * tuning + repair * repair));
-            format!("{} of it fine-tuning, {} repair of the deployed base\n", share(tuning), share(repair))
+            format!(
+                "{} of ‖Δ‖² is fine-tuning, {} repair of the deployed base\n",
+                share(tuning),
+                share(repair)
+            )
         }
         _ => String::new(),
     };

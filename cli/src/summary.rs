@@ -2,7 +2,7 @@
 
 use crate::print::percent;
 use crate::table::Table;
-use phlora_checkpoint::{LeftOut, suffix_of};
+use phlora_checkpoint::{LeftOut, module_of, suffix_of};
 use std::collections::BTreeMap;
 
 /// More modules than this are shown by kind.
@@ -50,7 +50,7 @@ fn by_kind(lines: &[Line<'_>]) -> String {
     let all: f64 = lines.iter().map(|line| line.sum_squares).sum();
     let mut kinds = BTreeMap::<_, Vec<&Line<'_>>>::new();
     for line in lines {
-        kinds.entry((suffix_of(line.name), line.shape, line.rank)).or_default().push(line);
+        kinds.entry((kind(line.name), line.shape, line.rank)).or_default().push(line);
     }
     for ((kind, _, rank), lines) in kinds {
         let energies = || lines.iter().map(|line| line.energy);
@@ -66,6 +66,12 @@ fn by_kind(lines: &[Line<'_>]) -> String {
         ]);
     }
     table.render()
+}
+
+/// The last part of a module's path; of an expert, that of the stack.
+fn kind(name: &str) -> &str {
+    let last = suffix_of(name);
+    if last.bytes().all(|byte| byte.is_ascii_digit()) { suffix_of(module_of(name)) } else { last }
 }
 
 /// What was left out, by group, with its share of ‖Δ‖² over both models; empty where nothing was.

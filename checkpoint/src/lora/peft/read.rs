@@ -101,13 +101,7 @@ impl Directory {
                     return Err(tensor.error(problem));
                 }
             };
-            let dtype = tensor.dtype().ok_or_else(|| {
-                tensor.error(format!(
-                    "its dtype {} is not read, expected F32, F16, BF16 or F64",
-                    tensor.dtype_name()
-                ))
-            })?;
-            let factor = Factor::new(dtype, 1, shape, tensor.bytes());
+            let factor = Factor::new(tensor.readable()?, 1, shape, tensor.bytes());
             let factor = factor.map_err(|e| tensor.error(e.to_string()))?;
             Ok(factor.read_from(tensor.file(), tensor.stored_name()))
         };
