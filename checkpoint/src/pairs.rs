@@ -172,7 +172,7 @@ fn task(pair: &Pair<'_>, tied: bool, filter: &Filter) -> Result<Task> {
     }
     if wanted {
         for side in [pair.base, pair.tuned].into_iter().chain(pair.origin) {
-            side.readable().map_err(|error| error.or_excluded())?;
+            side.readable().map_err(Error::or_excluded)?;
         }
         return Ok(Task::Extract);
     }
