@@ -305,11 +305,7 @@ impl<'m> Tensor<'m> {
             let blocks = gguf::is_gguf(self.source.bytes());
             let read = Dtype::ALL.iter().filter(|dtype| blocks || !dtype.is_block());
             let names: Vec<_> = read.map(|dtype| dtype.name()).collect();
-            self.error(format!(
-                "its dtype {} is not read, expected {}",
-                self.dtype_name(),
-                names.join(", ")
-            ))
+            self.error(format!("its dtype {} is not read, expected {}", self.dtype_name(), names.join(", ")))
         })
     }
 

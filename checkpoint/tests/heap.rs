@@ -63,7 +63,7 @@ fn gathered_rows_take_little() {
     drop((base, tuned));
     let threads = 2;
     let options = ExtractOptions {
-        policy: Policy::rank(8),
+        policy: Policy::fixed(8),
         mode: Mode::MultiRead,
         threads: NonZeroUsize::new(threads).unwrap(),
         scratch: Some(2 << 20),
