@@ -80,6 +80,26 @@ formats! {
     Tq1_0 = "TQ1_0", 34, 256, 54;
     /// Ternary in 2 bits, and a scale.
     Tq2_0 = "TQ2_0", 35, 256, 66;
+    /// Vectors of eight from 2048; groups of 32.
+    Iq1S = "IQ1_S", 19, 256, 50;
+    /// As IQ1_S, groups of 16.
+    Iq1M = "IQ1_M", 29, 256, 56;
+    /// Vectors of eight from 256 and signs; groups of 32.
+    Iq2Xxs = "IQ2_XXS", 16, 256, 66;
+    /// Vectors of eight from 512 and signs; groups of 16.
+    Iq2Xs = "IQ2_XS", 17, 256, 74;
+    /// Vectors of eight from 1024 and signs; groups of 16.
+    Iq2S = "IQ2_S", 22, 256, 82;
+    /// Vectors of four from 256 and signs; groups of 32.
+    Iq3Xxs = "IQ3_XXS", 18, 256, 98;
+    /// Vectors of four from 512 and signs; groups of 32.
+    Iq3S = "IQ3_S", 21, 256, 110;
+    /// E2M1, and an unsigned E4M3 as the scale of 16 weights.
+    Nvfp4 = "NVFP4", 40, 64, 36;
+    /// A sign, and a scale.
+    Q1_0 = "Q1_0", 41, 128, 18;
+    /// −1 to 2, and a scale.
+    Q2_0 = "Q2_0", 42, 64, 18;
 }
 
 impl Dtype {

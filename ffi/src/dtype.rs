@@ -44,15 +44,35 @@ pub enum Dtype {
     Iq4Nl = 120,
     /// As IQ4_NL, in groups of 32.
     Iq4Xs = 123,
+    /// 1.5 bits, in groups of 32.
+    Iq1S = 119,
+    /// 1.75 bits, in groups of 16.
+    Iq1M = 129,
+    /// 2.06 bits, in groups of 32.
+    Iq2Xxs = 116,
+    /// 2.3 bits, in groups of 16.
+    Iq2Xs = 117,
+    /// 2.5 bits, in groups of 16.
+    Iq2S = 122,
+    /// 3.06 bits, in groups of 32.
+    Iq3Xxs = 118,
+    /// 3.4 bits, in groups of 32.
+    Iq3S = 121,
     /// Ternary, five weights per byte.
     Tq1_0 = 134,
     /// Ternary, four weights per byte.
     Tq2_0 = 135,
     /// OCP microscaling: E2M1 and a power of two.
     Mxfp4 = 139,
+    /// E2M1, and an unsigned E4M3 over 16 of them.
+    Nvfp4 = 140,
+    /// A sign and a scale.
+    Q1_0 = 141,
+    /// −1 to 2 and a scale.
+    Q2_0 = 142,
 }
 
-const FORMATS: [(Dtype, phlora_core::Dtype); 19] = {
+const FORMATS: [(Dtype, phlora_core::Dtype); 29] = {
     use phlora_core::Dtype as Core;
     [
         (Dtype::F32, Core::F32),
@@ -74,6 +94,16 @@ const FORMATS: [(Dtype, phlora_core::Dtype); 19] = {
         (Dtype::Tq1_0, Core::Tq1_0),
         (Dtype::Tq2_0, Core::Tq2_0),
         (Dtype::Mxfp4, Core::Mxfp4),
+        (Dtype::Iq1S, Core::Iq1S),
+        (Dtype::Iq1M, Core::Iq1M),
+        (Dtype::Iq2Xxs, Core::Iq2Xxs),
+        (Dtype::Iq2Xs, Core::Iq2Xs),
+        (Dtype::Iq2S, Core::Iq2S),
+        (Dtype::Iq3Xxs, Core::Iq3Xxs),
+        (Dtype::Iq3S, Core::Iq3S),
+        (Dtype::Nvfp4, Core::Nvfp4),
+        (Dtype::Q1_0, Core::Q1_0),
+        (Dtype::Q2_0, Core::Q2_0),
     ]
 };
 

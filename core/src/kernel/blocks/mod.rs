@@ -6,6 +6,10 @@
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
+mod grids;
+mod iq1;
+mod iq2;
+mod iq3;
 mod k_quants;
 mod simple;
 mod tables;
@@ -34,6 +38,16 @@ pub fn decode(rows: Rows<'_>, out: &mut [f32]) {
         Dtype::Mxfp4 => each(bytes, out, tables::mxfp4),
         Dtype::Tq1_0 => each(bytes, out, ternary::tq1_0),
         Dtype::Tq2_0 => each(bytes, out, ternary::tq2_0),
+        Dtype::Iq1S => each(bytes, out, iq1::iq1_s),
+        Dtype::Iq1M => each(bytes, out, iq1::iq1_m),
+        Dtype::Iq2Xxs => each(bytes, out, iq2::iq2_xxs),
+        Dtype::Iq2Xs => each(bytes, out, iq2::iq2_xs),
+        Dtype::Iq2S => each(bytes, out, iq2::iq2_s),
+        Dtype::Iq3Xxs => each(bytes, out, iq3::iq3_xxs),
+        Dtype::Iq3S => each(bytes, out, iq3::iq3_s),
+        Dtype::Nvfp4 => each(bytes, out, tables::nvfp4),
+        Dtype::Q1_0 => each(bytes, out, simple::q1_0),
+        Dtype::Q2_0 => each(bytes, out, simple::q2_0),
         Dtype::F32 | Dtype::F16 | Dtype::Bf16 | Dtype::F64 => {}
     }
 }

@@ -1,10 +1,30 @@
-//! Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0: 32 weights with one scale, and a minimum in the `_1` formats.
+//! Q1_0, Q2_0, Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0: weights with one scale, and a minimum in the `_1` formats.
 //!
-//! Halves of a byte belong to weights that lie 16 apart.
+//! In the formats of 4 and 5 bits the halves of a byte belong to weights that lie 16 apart.
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use super::{field, scale};
+
+#[inline(always)]
+pub fn q1_0(block: &[u8; 18], out: &mut [f32; 128]) {
+    let (d, bits) = (scale(block, 0), field::<16>(block, 2));
+    for (out, byte) in out.as_chunks_mut::<8>().0.iter_mut().zip(bits) {
+        for i in 0..8 {
+            out[i] = if byte >> i & 1 == 1 { d } else { -d };
+        }
+    }
+}
+
+#[inline(always)]
+pub fn q2_0(block: &[u8; 18], out: &mut [f32; 64]) {
+    let (d, quants) = (scale(block, 0), field::<16>(block, 2));
+    for (out, byte) in out.as_chunks_mut::<4>().0.iter_mut().zip(quants) {
+        for i in 0..4 {
+            out[i] = f32::from(i16::from(byte >> (2 * i) & 3) - 1) * d;
+        }
+    }
+}
 
 #[inline(always)]
 pub fn q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
