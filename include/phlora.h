@@ -167,12 +167,32 @@ enum phlora_dtype
   PHLORA_DTYPE_IQ4_NL = 120,
   /** As IQ4_NL, in groups of 32. */
   PHLORA_DTYPE_IQ4_XS = 123,
+  /** 1.5 bits, in groups of 32. */
+  PHLORA_DTYPE_IQ1_S = 119,
+  /** 1.75 bits, in groups of 16. */
+  PHLORA_DTYPE_IQ1_M = 129,
+  /** 2.06 bits, in groups of 32. */
+  PHLORA_DTYPE_IQ2_XXS = 116,
+  /** 2.3 bits, in groups of 16. */
+  PHLORA_DTYPE_IQ2_XS = 117,
+  /** 2.5 bits, in groups of 16. */
+  PHLORA_DTYPE_IQ2_S = 122,
+  /** 3.06 bits, in groups of 32. */
+  PHLORA_DTYPE_IQ3_XXS = 118,
+  /** 3.4 bits, in groups of 32. */
+  PHLORA_DTYPE_IQ3_S = 121,
   /** Ternary, five weights per byte. */
   PHLORA_DTYPE_TQ1_0 = 134,
   /** Ternary, four weights per byte. */
   PHLORA_DTYPE_TQ2_0 = 135,
   /** OCP microscaling: E2M1 and a power of two. */
   PHLORA_DTYPE_MXFP4 = 139,
+  /** E2M1, and an unsigned E4M3 over 16 of them. */
+  PHLORA_DTYPE_NVFP4 = 140,
+  /** A sign and a scale. */
+  PHLORA_DTYPE_Q1_0 = 141,
+  /** −1 to 2 and a scale. */
+  PHLORA_DTYPE_Q2_0 = 142,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -698,7 +718,8 @@ phlora_status phlora_decode(const void *weights,
 
 /**
  * Encodes floats as weights: rounds to nearest, ties to even; what is beyond the range of the format becomes
- * infinite. Formats from 100 on are only read.
+ * infinite. Of the formats from 100 on, Q8_0 and Q4_0 are written, rounded as by ggml's reference; a block of them
+ * that holds a NaN or an infinity decodes to NaN throughout.
  *
  * - `values`, `values_len`: the floats.
  * - `weights_dtype`: the phlora_dtype to write.

@@ -1,6 +1,6 @@
 //! Between storage formats and f32, for whoever writes or checks factors.
 
-use crate::{Dtype, Error, Kernel, Rows};
+use crate::{Dtype, Error, Kernel, Rows, quantize};
 
 /// Decodes `rows` into `out`, which has exactly as many elements.
 ///
@@ -18,8 +18,12 @@ pub fn decode(rows: Rows<'_>, out: &mut [f32]) -> Result<(), Error> {
 /// Encodes `values` as `dtype` into `out`, rounding to nearest, ties to even; what is beyond the range of
 /// the format becomes infinite. `out` has exactly the bytes of as many elements.
 ///
+/// [`Dtype::Q8_0`] and [`Dtype::Q4_0`] are rounded as by ggml's reference, to the same bits; a block of them that
+/// holds a NaN or an infinity decodes to NaN throughout, and one whose scale overflows f16 to no finite number.
+///
 /// # Errors
-/// [`Error::OutputLength`], in bytes; [`Error::NotEncoded`] for block formats. Nothing is written.
+/// [`Error::OutputLength`], in bytes; [`Error::NotWholeBlocks`]; [`Error::NotEncoded`] where
+/// [`Dtype::is_encoded`] does not hold. Nothing is written.
 pub fn encode(values: &[f32], dtype: Dtype, out: &mut [u8]) -> Result<(), Error> {
     let block_len = dtype.block_len();
     if !values.len().is_multiple_of(block_len) {
@@ -29,8 +33,21 @@ pub fn encode(values: &[f32], dtype: Dtype, out: &mut [u8]) -> Result<(), Error>
     if out.len() != expected {
         return Err(Error::OutputLength { expected });
     }
-    if !Kernel::detect().encode(values, dtype, out) {
-        return Err(Error::NotEncoded);
+    match dtype {
+        Dtype::Q8_0 => write_blocks(values, out, quantize::q8_0),
+        Dtype::Q4_0 => write_blocks(values, out, quantize::q4_0),
+        _ if Kernel::detect().encode(values, dtype, out) => {}
+        _ => return Err(Error::NotEncoded),
     }
     Ok(())
+}
+
+fn write_blocks<const LEN: usize, const BYTES: usize>(
+    values: &[f32],
+    out: &mut [u8],
+    encode: impl Fn(&[f32; LEN], &mut [u8; BYTES]),
+) {
+    for (bytes, values) in out.as_chunks_mut().0.iter_mut().zip(values.as_chunks().0) {
+        encode(values, bytes);
+    }
 }

@@ -116,6 +116,11 @@ impl Dtype {
         self.block_len() > 1
     }
 
+    /// Whether [`encode`](crate::encode) writes it.
+    pub const fn is_encoded(self) -> bool {
+        !self.is_block() || matches!(self, Self::Q8_0 | Self::Q4_0)
+    }
+
     /// Bytes that `cols` consecutive weights of a row take, or `None` when that overflows or `cols` is not a
     /// multiple of [`Dtype::block_len`].
     pub const fn row_bytes(self, cols: usize) -> Option<usize> {

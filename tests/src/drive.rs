@@ -10,8 +10,8 @@ use crate::matrix::{f32_bytes, from_rows};
 pub struct Pair {
     /// Shape of both.
     pub shape: Shape,
-    /// Format of both.
-    pub dtype: Dtype,
+    /// Formats of base and tuned.
+    pub dtypes: [Dtype; 2],
     /// Base rows.
     pub base: Vec<u8>,
     /// Tuned rows.
@@ -44,7 +44,7 @@ impl Pair {
     pub fn of(delta: &DMatrix<f64>) -> Self {
         let tuned = f32_bytes(delta);
         let shape = Shape { rows: delta.nrows(), cols: delta.ncols() };
-        Self { shape, dtype: Dtype::F32, base: vec![0; tuned.len()], tuned }
+        Self { shape, dtypes: [Dtype::F32; 2], base: vec![0; tuned.len()], tuned }
     }
 
     /// Rows `first`…, `count` of them, of both sides.
@@ -52,9 +52,12 @@ impl Pair {
     /// # Panics
     /// When there are fewer rows.
     pub fn rows(&self, first: usize, count: usize) -> (Rows<'_>, Rows<'_>) {
-        let bytes = self.dtype.row_bytes(self.shape.cols).expect("small");
-        let of = |side| Rows::new(self.dtype, &<[u8]>::as_ref(side)[first * bytes..(first + count) * bytes]);
-        (of(&self.base), of(&self.tuned))
+        let range = |dtype: Dtype| {
+            let bytes = dtype.row_bytes(self.shape.cols).expect("whole blocks");
+            first * bytes..(first + count) * bytes
+        };
+        let [base, tuned] = self.dtypes;
+        (Rows::new(base, &self.base[range(base)]), Rows::new(tuned, &self.tuned[range(tuned)]))
     }
 
     /// Extracts with blocks whose sizes `block` gives, one after another.

@@ -111,7 +111,7 @@ fn every_16_bit_value_decodes_as_the_reference_says() {
 
 #[test]
 fn differences_subtract_in_f32_for_every_pair_of_formats() {
-    let formats = [Dtype::F32, Dtype::F16, Dtype::Bf16];
+    let formats = [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::F64];
     let (base, tuned) = (deviates(6, 61), deviates(7, 61));
     let encoded = |values: &[f32], dtype: Dtype| {
         let mut bytes = vec![0; dtype.row_bytes(values.len()).unwrap()];

@@ -12,7 +12,7 @@ fn pair(rows: usize, cols: usize) -> Pair {
     let base: Vec<f32> = (0..rows * cols).map(|_| normal.draw() as f32 * 0.05).collect();
     let delta = with_spectrum(rows, cols, 22, |i| 1.0 / (i + 1) as f64);
     let mut pair = Pair::of(&delta);
-    pair.dtype = Dtype::Bf16;
+    pair.dtypes = [Dtype::Bf16; 2];
     let tuned: Vec<f32> = base.iter().zip(delta.transpose().iter()).map(|(&b, &d)| b + d as f32).collect();
     for (values, bytes) in [(&base, &mut pair.base), (&tuned, &mut pair.tuned)] {
         bytes.resize(2 * rows * cols, 0);

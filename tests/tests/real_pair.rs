@@ -21,7 +21,7 @@ fn projections() -> Vec<(String, Pair)> {
             let (base, tuned) = (base.tensor(name).unwrap(), tuned.tensor(name).unwrap());
             let shape = Shape { rows: base.shape()[0], cols: base.shape()[1] };
             let [base, tuned] = [base, tuned].map(|view| view.data().to_vec());
-            (name.to_owned(), Pair { shape, dtype: Dtype::Bf16, base, tuned })
+            (name.to_owned(), Pair { shape, dtypes: [Dtype::Bf16; 2], base, tuned })
         })
         .collect()
 }
@@ -30,7 +30,7 @@ fn delta(pair: &Pair) -> DMatrix<f64> {
     let Shape { rows, cols } = pair.shape;
     let values = |bytes: &[u8]| {
         let mut out = vec![0.0; rows * cols];
-        decode(Rows::new(pair.dtype, bytes), &mut out).unwrap();
+        decode(Rows::new(pair.dtypes[0], bytes), &mut out).unwrap();
         out
     };
     let (base, tuned) = (values(&pair.base), values(&pair.tuned));
