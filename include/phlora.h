@@ -128,7 +128,7 @@ typedef uint32_t phlora_status;
  *
  * The formats from 100 on are ggml's, each 100 + its ggml_type: rows are cut into blocks, so that a row holds
  * a multiple of phlora_block_len weights, and are decoded to the same bits as by ggml. phlora_encode says
- * which of them are written.
+ * which of them are written. A library that was built small may lack them: there they are UNKNOWN_VALUE.
  */
 enum phlora_dtype
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L

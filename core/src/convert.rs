@@ -1,6 +1,8 @@
 //! Between storage formats and f32, for whoever writes or checks factors.
 
-use crate::{Dtype, Error, Kernel, Rows, quantize};
+#[cfg(feature = "blocks")]
+use crate::quantize;
+use crate::{Dtype, Error, Kernel, Rows};
 
 /// Decodes `rows` into `out`, which has exactly as many elements.
 ///
@@ -34,7 +36,9 @@ pub fn encode(values: &[f32], dtype: Dtype, out: &mut [u8]) -> Result<(), Error>
         return Err(Error::OutputLength { expected });
     }
     match dtype {
+        #[cfg(feature = "blocks")]
         Dtype::Q8_0 => write_blocks(values, out, quantize::q8_0),
+        #[cfg(feature = "blocks")]
         Dtype::Q4_0 => write_blocks(values, out, quantize::q4_0),
         _ if Kernel::detect().encode(values, dtype, out) => {}
         _ => return Err(Error::NotEncoded),
@@ -42,6 +46,7 @@ pub fn encode(values: &[f32], dtype: Dtype, out: &mut [u8]) -> Result<(), Error>
     Ok(())
 }
 
+#[cfg(feature = "blocks")]
 fn write_blocks<const LEN: usize, const BYTES: usize>(
     values: &[f32],
     out: &mut [u8],

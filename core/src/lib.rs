@@ -42,6 +42,7 @@ mod options;
 mod orthonormal;
 mod panels;
 pub mod policy;
+#[cfg(feature = "blocks")]
 mod quantize;
 mod random;
 mod registry;

@@ -2,15 +2,17 @@
 
 use crate::guard::{Out, guarded};
 use crate::status::Status;
+use phlora_core::Dtype as Core;
 
 /// Storage format of weights, little-endian.
 ///
 /// The formats from 100 on are ggml's, each 100 + its ggml_type: rows are cut into blocks, so that a row holds
 /// a multiple of phlora_block_len weights, and are decoded to the same bits as by ggml. phlora_encode says
-/// which of them are written.
+/// which of them are written. A library that was built small may lack them: there they are UNKNOWN_VALUE.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(non_camel_case_types, reason = "the names of ggml")]
+#[cfg_attr(not(feature = "blocks"), expect(dead_code, reason = "the header has them all"))]
 pub enum Dtype {
     /// IEEE binary32, 4 bytes.
     F32 = 1,
@@ -72,44 +74,43 @@ pub enum Dtype {
     Q2_0 = 142,
 }
 
-const FORMATS: [(Dtype, phlora_core::Dtype); 29] = {
-    use phlora_core::Dtype as Core;
-    [
-        (Dtype::F32, Core::F32),
-        (Dtype::F16, Core::F16),
-        (Dtype::Bf16, Core::Bf16),
-        (Dtype::F64, Core::F64),
-        (Dtype::Q4_0, Core::Q4_0),
-        (Dtype::Q4_1, Core::Q4_1),
-        (Dtype::Q5_0, Core::Q5_0),
-        (Dtype::Q5_1, Core::Q5_1),
-        (Dtype::Q8_0, Core::Q8_0),
-        (Dtype::Q2_K, Core::Q2K),
-        (Dtype::Q3_K, Core::Q3K),
-        (Dtype::Q4_K, Core::Q4K),
-        (Dtype::Q5_K, Core::Q5K),
-        (Dtype::Q6_K, Core::Q6K),
-        (Dtype::Iq4Nl, Core::Iq4Nl),
-        (Dtype::Iq4Xs, Core::Iq4Xs),
-        (Dtype::Tq1_0, Core::Tq1_0),
-        (Dtype::Tq2_0, Core::Tq2_0),
-        (Dtype::Mxfp4, Core::Mxfp4),
-        (Dtype::Iq1S, Core::Iq1S),
-        (Dtype::Iq1M, Core::Iq1M),
-        (Dtype::Iq2Xxs, Core::Iq2Xxs),
-        (Dtype::Iq2Xs, Core::Iq2Xs),
-        (Dtype::Iq2S, Core::Iq2S),
-        (Dtype::Iq3Xxs, Core::Iq3Xxs),
-        (Dtype::Iq3S, Core::Iq3S),
-        (Dtype::Nvfp4, Core::Nvfp4),
-        (Dtype::Q1_0, Core::Q1_0),
-        (Dtype::Q2_0, Core::Q2_0),
-    ]
-};
+const SINGLE: &[(Dtype, Core)] =
+    &[(Dtype::F32, Core::F32), (Dtype::F16, Core::F16), (Dtype::Bf16, Core::Bf16), (Dtype::F64, Core::F64)];
+
+#[cfg(feature = "blocks")]
+const IN_BLOCKS: &[(Dtype, Core)] = &[
+    (Dtype::Q4_0, Core::Q4_0),
+    (Dtype::Q4_1, Core::Q4_1),
+    (Dtype::Q5_0, Core::Q5_0),
+    (Dtype::Q5_1, Core::Q5_1),
+    (Dtype::Q8_0, Core::Q8_0),
+    (Dtype::Q2_K, Core::Q2K),
+    (Dtype::Q3_K, Core::Q3K),
+    (Dtype::Q4_K, Core::Q4K),
+    (Dtype::Q5_K, Core::Q5K),
+    (Dtype::Q6_K, Core::Q6K),
+    (Dtype::Iq4Nl, Core::Iq4Nl),
+    (Dtype::Iq4Xs, Core::Iq4Xs),
+    (Dtype::Tq1_0, Core::Tq1_0),
+    (Dtype::Tq2_0, Core::Tq2_0),
+    (Dtype::Mxfp4, Core::Mxfp4),
+    (Dtype::Iq1S, Core::Iq1S),
+    (Dtype::Iq1M, Core::Iq1M),
+    (Dtype::Iq2Xxs, Core::Iq2Xxs),
+    (Dtype::Iq2Xs, Core::Iq2Xs),
+    (Dtype::Iq2S, Core::Iq2S),
+    (Dtype::Iq3Xxs, Core::Iq3Xxs),
+    (Dtype::Iq3S, Core::Iq3S),
+    (Dtype::Nvfp4, Core::Nvfp4),
+    (Dtype::Q1_0, Core::Q1_0),
+    (Dtype::Q2_0, Core::Q2_0),
+];
+#[cfg(not(feature = "blocks"))]
+const IN_BLOCKS: &[(Dtype, Core)] = &[];
 
 /// The format that `value` stands for.
-pub fn dtype(value: u32) -> Result<phlora_core::Dtype, Status> {
-    let found = FORMATS.iter().find(|(number, _)| *number as u32 == value);
+pub fn dtype(value: u32) -> Result<Core, Status> {
+    let found = SINGLE.iter().chain(IN_BLOCKS).find(|(number, _)| *number as u32 == value);
     found.map(|&(_, format)| format).ok_or(Status::UnknownValue)
 }
 
@@ -117,7 +118,7 @@ pub fn dtype(value: u32) -> Result<phlora_core::Dtype, Status> {
 /// thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_block_len(weights_dtype: u32) -> usize {
-    dtype(weights_dtype).map_or(0, phlora_core::Dtype::block_len)
+    dtype(weights_dtype).map_or(0, Core::block_len)
 }
 
 /// Bytes that a row of weights takes, without padding.
@@ -145,8 +146,9 @@ mod tests {
 
     #[test]
     fn every_format_of_the_core_has_its_number() {
-        for &format in phlora_core::Dtype::ALL {
-            let (number, _) = FORMATS.iter().find(|(_, core)| *core == format).expect("listed");
+        for &format in Core::ALL {
+            let (number, _) =
+                SINGLE.iter().chain(IN_BLOCKS).find(|(_, core)| *core == format).expect("listed");
             assert_eq!(dtype(*number as u32), Ok(format));
             assert!(!format.is_block() || *number as u32 == 100 + format.ggml_type());
         }

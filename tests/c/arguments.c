@@ -42,6 +42,7 @@ struct outputs {
 #endif
 };
 static struct outputs out, before;
+static const float block[32] = {1};
 
 static phlora_options options;
 static phlora_plan plan;
@@ -315,10 +316,10 @@ static void core_rows(void) {
     ROW(UNKNOWN_VALUE, nothing, phlora_encode(base[0], 4, 0, out.bytes, 16));
     ROW(OUTPUT_LENGTH, nothing, phlora_encode(base[0], 4, PHLORA_DTYPE_F32, out.bytes, 15));
     ROW(OUTPUT_LENGTH, nothing, phlora_encode(base[0], 4, PHLORA_DTYPE_F16, out.bytes, 16));
-    ROW(OK, nothing, phlora_encode(out.matrix, 32, PHLORA_DTYPE_Q8_0, out.bytes, 34));
-    ROW(OUTPUT_LENGTH, nothing, phlora_encode(out.matrix, 32, PHLORA_DTYPE_Q8_0, out.bytes, 32));
-    ROW(NOT_WHOLE_BLOCKS, nothing, phlora_encode(out.matrix, 31, PHLORA_DTYPE_Q8_0, out.bytes, 34));
-    ROW(NOT_ENCODED, nothing, phlora_encode(out.matrix, 32, PHLORA_DTYPE_Q4_1, out.bytes, 20));
+    ROW(OK, nothing, phlora_encode(block, 32, PHLORA_DTYPE_Q8_0, out.bytes, 34));
+    ROW(OUTPUT_LENGTH, nothing, phlora_encode(block, 32, PHLORA_DTYPE_Q8_0, out.bytes, 32));
+    ROW(NOT_WHOLE_BLOCKS, nothing, phlora_encode(block, 31, PHLORA_DTYPE_Q8_0, out.bytes, 34));
+    ROW(NOT_ENCODED, nothing, phlora_encode(block, 32, PHLORA_DTYPE_Q4_1, out.bytes, 20));
 
     ROW(OK, nothing, phlora_row_bytes(PHLORA_DTYPE_Q4_K, 512, &out.len) == PHLORA_STATUS_OK && out.len == 288 ? PHLORA_STATUS_OK : PHLORA_STATUS_INTERNAL);
     ROW(OK, nothing, phlora_block_len(PHLORA_DTYPE_F16) == 1 && phlora_block_len(PHLORA_DTYPE_Q8_0) == 32 && phlora_block_len(77) == 0 ? PHLORA_STATUS_OK : PHLORA_STATUS_INTERNAL);

@@ -153,7 +153,7 @@ pub(super) unsafe fn dots(dtype: Dtype, bytes: &[u8], row_bytes: usize, x: &[f32
             Dtype::F32 => simd::dots::<float32x4_t, Single>(bytes, row_bytes, x, out),
             Dtype::F16 => simd::dots::<float32x4_t, Half>(bytes, row_bytes, x, out),
             Dtype::Bf16 => simd::dots::<float32x4_t, Brain>(bytes, row_bytes, x, out),
-            Dtype::Q8_0 => simd::dots::<float32x4_t, Blocks8>(bytes, row_bytes, x, out),
+            dtype if dtype.is_q8_0() => simd::dots::<float32x4_t, Blocks8>(bytes, row_bytes, x, out),
             _ => return false,
         }
     }

@@ -10,6 +10,7 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(feature = "blocks")]
 mod blocks;
 mod portable;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

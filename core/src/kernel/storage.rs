@@ -4,6 +4,7 @@
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
+#[cfg(feature = "blocks")]
 use super::blocks;
 use crate::{Dtype, Rows};
 
@@ -54,6 +55,7 @@ impl Format<2> for F16 {
 }
 
 /// The value of one f16.
+#[cfg(feature = "blocks")]
 #[inline(always)]
 pub fn half(bytes: [u8; 2]) -> f32 {
     F16::value(bytes)
@@ -132,6 +134,7 @@ fn apply<H: Widen>(rows: Rows<'_>, out: &mut [f32], f: impl Fn(f32, f32) -> f32)
         Dtype::F16 => each_half::<H>(rows.bytes, out, f),
         Dtype::Bf16 => each::<2, Bf16>(rows.bytes, out, f),
         Dtype::F64 => each::<8, F64>(rows.bytes, out, f),
+        #[cfg(feature = "blocks")]
         _ => {}
     }
 }
@@ -139,11 +142,11 @@ fn apply<H: Widen>(rows: Rows<'_>, out: &mut [f32], f: impl Fn(f32, f32) -> f32)
 /// Decodes min(rows, out) elements.
 #[inline(always)]
 pub fn decode<H: Widen>(rows: Rows<'_>, out: &mut [f32]) {
+    #[cfg(feature = "blocks")]
     if rows.dtype.is_block() {
-        blocks::decode(rows, out);
-    } else {
-        apply::<H>(rows, out, |_, value| value);
+        return blocks::decode(rows, out);
     }
+    apply::<H>(rows, out, |_, value| value);
 }
 
 /// `out` = tuned − base over min(base, tuned, out) elements, for formats that store every weight for itself.
@@ -178,6 +181,7 @@ pub fn encode<H: Widen>(values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
         }
         Dtype::Bf16 => put(values, out, brain),
         Dtype::F64 => put(values, out, |value| f64::from(value).to_le_bytes()),
+        #[cfg(feature = "blocks")]
         _ => return false,
     }
     true

@@ -367,7 +367,7 @@ macro_rules! dots_for {
                     Dtype::F32 => simd::dots::<$vector, Single>(bytes, row_bytes, x, out),
                     Dtype::F16 => simd::dots::<$vector, Half>(bytes, row_bytes, x, out),
                     Dtype::Bf16 => simd::dots::<$vector, Brain>(bytes, row_bytes, x, out),
-                    Dtype::Q8_0 => simd::dots::<$vector, Blocks8>(bytes, row_bytes, x, out),
+                    dtype if dtype.is_q8_0() => simd::dots::<$vector, Blocks8>(bytes, row_bytes, x, out),
                     _ => return false,
                 }
             }
