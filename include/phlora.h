@@ -265,6 +265,27 @@ typedef uint32_t phlora_contents_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+/** File format of an adapter. */
+enum phlora_adapter_format
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** GGUF where the adapter's name ends in `.gguf`, else PEFT. */
+  PHLORA_ADAPTER_FORMAT_AUTO = 0,
+  /** PEFT's directory: `adapter_config.json` and `adapter_model.safetensors`. */
+  PHLORA_ADAPTER_FORMAT_PEFT = 1,
+  /** llama.cpp's GGUF file. */
+  PHLORA_ADAPTER_FORMAT_GGUF = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum phlora_adapter_format phlora_adapter_format;
+#else
+typedef uint32_t phlora_adapter_format;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 /** One row range of a pass that phlora_split has split. */
 typedef struct phlora_part phlora_part;
 
@@ -417,6 +438,10 @@ typedef struct phlora_file_options {
   const char *report_path;
   /** Bytes of a weight read between two looks at a cancel. The adapter does not depend on it. */
   size_t block_bytes;
+  /** The phlora_adapter_format to write. PHLORA_ADAPTER_FORMAT_AUTO, the default: by the name of the adapter. */
+  uint32_t format;
+  /** 0. */
+  uint32_t reserved;
 } phlora_file_options;
 
 /**
@@ -771,11 +796,11 @@ phlora_status phlora_file_options_init(struct phlora_file_options *options,
                                        size_t options_size);
 
 /**
- * Extracts a PEFT adapter directory from two models: `phlora extract BASE TUNED -o ADAPTER`, with the same
+ * Extracts an adapter from two models: `phlora extract BASE TUNED -o ADAPTER`, with the same
  * bits. Nothing is left behind unless it succeeds. Allocates and starts threads.
  *
- * - `base`, `tuned`: a `.safetensors` file, a sharded or a Hugging Face directory.
- * - `adapter`: the directory to create.
+ * - `base`, `tuned`: a `.safetensors` file, a sharded or a Hugging Face directory, a GGUF file.
+ * - `adapter`: the directory to create, or the GGUF file where its name ends in `.gguf` or the options say so.
  * - `options`: see phlora_file_options.
  * - `progress`, `user`: see phlora_progress_callback; may be NULL.
  * - `report`, `report_size`: written on success; sizeof(phlora_file_report).

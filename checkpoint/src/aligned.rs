@@ -51,6 +51,20 @@ impl<'m> Aligned<'m> {
         if self.map.is_none() && self.base.model.is_gguf() { Naming::Gguf } else { Naming::HuggingFace }
     }
 
+    /// The map between checkpoint and GGUF names of these models.
+    pub(crate) fn names(&self) -> Result<NameMap> {
+        if let Some(map) = &self.map {
+            return Ok(map.clone());
+        }
+        let architecture = self.sides().find_map(|side| side.model.architecture()).ok_or_else(|| {
+            let problem = "it does not say its architecture (a config.json with a model_type does)";
+            Error::format(self.base.model.path(), problem)
+        })?;
+        let heads = self.sides().find_map(|side| side.model.config().heads);
+        let names = self.sides().flat_map(Side::tensors).map(|(name, _)| name);
+        Ok(NameMap::new(architecture, heads)?.with_names(names))
+    }
+
     /// Whether tensors of this name are something else in a GGUF file, or not known to be the same.
     pub(crate) fn is_incomparable(&self, name: &str) -> bool {
         self.map.as_ref().is_some_and(|map| map.to_gguf(name).is_none())

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::extract::{Extraction, Survey};
-use crate::lora::{Lora, peft};
+use crate::lora::Lora;
 use crate::outcome::{Keep, Module};
 use crate::pairs::Pair;
 use crate::plans::Aim;
@@ -91,7 +91,8 @@ fn choose(survey: &Survey<'_>, whole: &Extraction, dtype: Dtype, bytes: u64) -> 
             let problem = format!("a budget of {bytes} bytes has no room for a single component");
             return Err(Error::Usage(problem));
         }
-        let size = peft::length(&draft(survey, whole, &ranks, dtype))?;
+        let draft = whole.renamed(draft(survey, whole, &ranks, dtype))?;
+        let size = whole.format.length(&draft)?;
         if size <= bytes {
             let kept = candidates.iter().zip(&ranks).map(|(one, &rank)| kept(one, rank)).sum();
             return Ok(Choice { dtype, ranks, kept });

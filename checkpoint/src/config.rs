@@ -23,6 +23,8 @@ pub struct Config {
     pub tied: Option<bool>,
     /// `num_attention_heads` and `num_key_value_heads`.
     pub heads: Option<Heads>,
+    /// Experts of a layer, `num_local_experts` or `num_experts`.
+    pub experts: Option<usize>,
 }
 
 /// Modules under which the causal model of a type keeps its base model, in `PreTrainedModel.base_model_prefix`.
@@ -52,6 +54,7 @@ impl Config {
             .map(|queries| Heads { queries, keys: number("num_key_value_heads").unwrap_or(queries) });
         Ok(Self {
             heads,
+            experts: number("num_local_experts").or_else(|| number("num_experts")),
             model_type: text(&json["model_type"]),
             architecture: text(&json["architectures"][0]),
             name_or_path: text(&json["_name_or_path"]),

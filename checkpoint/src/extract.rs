@@ -1,10 +1,11 @@
 //! The extraction of a whole pair: plans first, then modules over threads, largest first.
 
-use crate::aligned::Aligned;
+use crate::aligned::{Aligned, Side};
+use crate::arch::NameMap;
 use crate::budget;
 use crate::curve::energy_by_bytes;
 use crate::error::{Error, Result};
-use crate::lora::{Lora, LoraModule, Naming};
+use crate::lora::{AdapterFormat, Lora, LoraModule, Naming};
 use crate::model::Model;
 use crate::monitor::Monitor;
 use crate::options::ExtractOptions;
@@ -22,9 +23,14 @@ use std::time::Instant;
 pub struct Extraction {
     pub(crate) modules: Vec<Module>,
     pub(crate) left_out: Vec<LeftOut>,
+    pub(crate) format: AdapterFormat,
+    /// How the modules are called in the adapter, where that has another naming than the base.
+    pub(crate) names: Option<NameMap>,
+    /// Experts of a layer; 0: not known.
+    pub(crate) experts: usize,
     pub(crate) targets: Vec<String>,
     pub(crate) base_name: String,
-    /// `model_type` of the base, or `general.architecture`.
+    /// As [`Lora::architecture`].
     pub(crate) architecture: Option<String>,
     pub(crate) naming: Naming,
     pub(crate) causal: bool,
@@ -146,6 +152,7 @@ pub(crate) struct Survey<'m> {
     monitor: &'m Monitor,
     jobs: Vec<(Pair<'m>, Task)>,
     one_sided: Vec<LeftOut>,
+    names: Option<NameMap>,
     started: Instant,
 }
 
@@ -157,11 +164,13 @@ impl<'m> Survey<'m> {
     ) -> Result<Self> {
         let started = Instant::now();
         check(&options.policy)?;
+        options.format.check(options.dtype)?;
         let pairing = decide(models, &options.filter)?;
         let (mut jobs, one_sided) = (pairing.jobs, pairing.one_sided);
         // Largest first, so that no large one is left to a single thread at the end.
         jobs.sort_by_key(|(pair, _)| (std::cmp::Reverse(pair.bytes()), pair.name));
-        Ok(Self { models, options, monitor, jobs, one_sided, started })
+        let names = renamed(models, options.format, &jobs)?;
+        Ok(Self { models, options, monitor, jobs, one_sided, names, started })
     }
 
     /// The modules to extract.
@@ -265,7 +274,7 @@ impl<'m> Survey<'m> {
 
     /// PEFT's targets for an adapter of `modules`.
     pub(crate) fn targets<'n>(&self, modules: impl Iterator<Item = &'n str>) -> Vec<String> {
-        targets(&modules.collect(), self.models)
+        targets(&modules.collect(), self.models.sides().flat_map(Side::tensors).map(|(name, _)| name))
     }
 
     /// The adapter of `modules`.
@@ -280,6 +289,9 @@ impl<'m> Survey<'m> {
         Ok(Extraction {
             modules,
             left_out,
+            format: self.options.format,
+            names: self.names.clone(),
+            experts: experts(self.models),
             targets,
             base_name: config.name_or_path.clone().unwrap_or_else(|| base.path().display().to_string()),
             architecture: base.architecture().map(str::to_owned),
@@ -332,7 +344,7 @@ impl Extraction {
                 a: factors.a.view(),
                 b: factors.b.view(),
                 scale: 1.0,
-                experts: None,
+                expert: module.report.expert,
                 embedding: false,
             })
         });
@@ -344,6 +356,21 @@ impl Extraction {
             task: self.causal.then(|| "CAUSAL_LM".to_owned()),
             targets: Some(self.targets.clone()),
             fan_in_fan_out: self.modules.iter().any(|module| module.transposed),
+        }
+    }
+
+    /// The adapter as its file will have it: named for that, and of one rank where the policy and PEFT's format ask for
+    /// it.
+    pub(crate) fn output(&self) -> Result<Lora<'_>> {
+        self.renamed(self.lora())
+    }
+
+    /// `lora`, made of this extraction, under the names of its file.
+    pub(crate) fn renamed<'l>(&self, lora: Lora<'l>) -> Result<Lora<'l>> {
+        match (self.format, &self.names) {
+            (_, None) => Ok(lora),
+            (AdapterFormat::Peft, Some(names)) => lora.to_hugging_face(names),
+            (AdapterFormat::Gguf, Some(names)) => lora.to_gguf(names, self.experts),
         }
     }
 
@@ -372,6 +399,46 @@ impl Extraction {
         let rank = |module: &ModuleReport| if self.policy.uniform { self.rank() } else { module.rank };
         Total::of(reports(), reports().map(|module| sides(module) * rank(module) as u64).sum())
     }
+}
+
+/// How modules are called in an adapter of another naming than the models'. Refuses at once what could not be written
+/// at the end.
+fn renamed(
+    models: &Aligned<'_>,
+    format: AdapterFormat,
+    jobs: &[(Pair<'_>, Task)],
+) -> Result<Option<NameMap>> {
+    let (same, other) = match models.naming() {
+        Naming::HuggingFace => (AdapterFormat::Peft, "GGUF file"),
+        Naming::Gguf => (AdapterFormat::Gguf, "checkpoint"),
+    };
+    if format == same {
+        return Ok(None);
+    }
+    let names = models.names()?;
+    for (pair, _) in jobs.iter().filter(|(_, task)| matches!(task, Task::Extract)) {
+        let known = match (models.naming(), pair.expert) {
+            (Naming::Gguf, Some(expert)) => names.to_hugging_face(pair.base.stored_name(), expert.index),
+            (Naming::Gguf, None) => names.to_hugging_face(pair.name, 0),
+            (Naming::HuggingFace, _) => names.to_gguf(pair.name),
+        };
+        if known.is_none() {
+            let architecture = names.architecture();
+            let problem =
+                format!("has no known place in a {other} of {architecture}; --exclude leaves it out");
+            return Err(pair.base.error(problem));
+        }
+    }
+    Ok(Some(names))
+}
+
+/// Experts of a layer; 0: not known.
+fn experts(models: &Aligned<'_>) -> usize {
+    let count = |side: &Side<'_>| {
+        let stacked = side.tensors().filter_map(|(_, tensor)| Some(tensor.expert()?.count)).max();
+        stacked.or(side.model.config().experts)
+    };
+    models.sides().find_map(count).unwrap_or(0)
 }
 
 /// Why there is nothing: all alike, or only what is not extracted differs.

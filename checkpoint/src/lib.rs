@@ -11,7 +11,7 @@
 //! let (base, tuned) = (Model::open(Path::new("base"))?, Model::open(Path::new("tuned"))?);
 //! let monitor = Monitor::default();
 //! let extraction = extract(&base, &tuned, &ExtractOptions::default(), &monitor)?;
-//! let output = Output { directory: "adapter".into(), report: None, force: false };
+//! let output = Output { path: "adapter".into(), report: None, force: false };
 //! let report = save(&extraction, &output, &monitor)?;
 //! println!("{:.1} % of the difference is kept", 100.0 * report.total.energy);
 //! # Ok::<(), phlora_checkpoint::Error>(())
@@ -22,6 +22,7 @@ mod aligned;
 mod arch;
 mod budget;
 mod config;
+mod convert;
 mod curve;
 mod error;
 mod extract;
@@ -50,11 +51,12 @@ mod verify;
 
 pub use arch::{Heads, Mapped, NameMap, RowPermutation};
 pub use config::Config;
+pub use convert::{ConvertOptions, Converted, convert};
 pub use curve::{Choice, choose};
 pub use error::{Error, Result};
 pub use extract::{Extraction, extract, extract_deployed, extract_ranks, survey};
 pub use inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
-pub use lora::{Adapter, Factor, Lora, LoraModule, Naming};
+pub use lora::{Adapter, AdapterFormat, Factor, Lora, LoraModule, Naming, gguf_len, write_gguf};
 pub use model::{Container, Expert, Model, Tensor};
 pub use monitor::Monitor;
 pub use names::{Kind, kind_of, module_of, suffix_of};

@@ -1,5 +1,6 @@
 //! What the caller asks of an extraction from checkpoints.
 
+use crate::lora::AdapterFormat;
 use phlora_core::{Dtype, Mode, Policy};
 use regex::Regex;
 use std::num::NonZeroUsize;
@@ -12,8 +13,11 @@ pub struct ExtractOptions {
     pub policy: Policy,
     /// How the factors are found. Default [`Mode::Auto`].
     pub mode: Mode,
-    /// Storage format of the factors. Default f16: closer than bf16 at the sizes that factors have.
+    /// Storage format of the factors. Default f16: closer than bf16 at the sizes that factors have. Q8_0 is for GGUF
+    /// adapters only; a factor whose rows are no multiple of its 32 entries (`lora_b`, by the rank) is f16 then.
     pub dtype: Dtype,
+    /// File format of the adapter. Default [`AdapterFormat::Peft`].
+    pub format: AdapterFormat,
     /// See [`phlora_core::Options::tolerance`]. Default is its default.
     pub tolerance: f64,
     /// Most reads of a tensor. Default is that of [`phlora_core::Options::max_reads`].
@@ -56,6 +60,7 @@ impl Default for ExtractOptions {
             policy: Policy::default(),
             mode: core.mode,
             dtype: Dtype::F16,
+            format: AdapterFormat::Peft,
             tolerance: core.tolerance,
             max_reads: core.max_reads,
             scratch: None,

@@ -1,40 +1,40 @@
-//! Saves an extraction: the PEFT directory and, if wanted, the report, both complete before either appears.
+//! Saves an extraction: the adapter and, if wanted, the report, both complete before either appears.
 
 use crate::error::{Error, Result};
 use crate::extract::Extraction;
-use crate::lora::peft;
+use crate::lora::AdapterFormat;
 use crate::monitor::Monitor;
 use crate::report::Report;
-use crate::staging::{StagedDir, StagedFile, is_within};
+use crate::staging::{Known, StagedFile, is_within};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Where an extraction is saved.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// The adapter directory to create.
-    pub directory: PathBuf,
-    /// The report to create, outside that directory.
+    /// The adapter to create: a directory, or a GGUF file.
+    pub path: PathBuf,
+    /// The report to create, outside of the adapter.
     pub report: Option<PathBuf>,
-    /// Whether an adapter directory and a report that are there already are replaced. Anything else never is.
+    /// Whether an adapter and a report that are there already are replaced. Anything else never is.
     pub force: bool,
 }
 
 impl Output {
-    /// Tries whether the output can be created, so that a long extraction does not fail at its end. Leaves
+    /// Tries whether the output, an adapter of `format`, can be created, so that a long extraction does not fail at its end. Leaves
     /// nothing behind.
     ///
     /// # Errors
     /// When something is there that may not be replaced, or the place cannot be written to.
-    pub fn check(&self, monitor: &Monitor) -> Result<()> {
+    pub fn check(&self, format: AdapterFormat, monitor: &Monitor) -> Result<()> {
         monitor.begin_writing()?;
-        let staged = StagedDir::create(&self.directory, self.force)?;
+        format.probe(&self.path, self.force)?;
         if let Some(report) = &self.report {
-            if is_within(report, &self.directory) {
-                return Err(Error::Usage("the report may not be inside the adapter directory".into()));
+            if is_within(report, &self.path) {
+                return Err(Error::Usage("the report may not be inside the adapter".into()));
             }
-            StagedFile::write(report, b"", self.force)?;
+            StagedFile::write(report, Known::Report, self.force, |_| Ok(()))?;
         }
-        drop(staged);
         monitor.end_writing()
     }
 }
@@ -52,18 +52,18 @@ pub fn save_report(report: &Report, path: &Path, force: bool, monitor: &Monitor)
 fn stage(report: &Report, path: &Path, force: bool) -> Result<StagedFile> {
     let mut json = serde_json::to_vec_pretty(report).unwrap_or_default();
     json.push(b'\n');
-    StagedFile::write(path, &json, force)
+    let failed = |e| Error::io(path, "write", e);
+    StagedFile::write(path, Known::Report, force, |file| file.write_all(&json).map_err(failed))
 }
 
-/// Writes the adapter (`adapter_config.json`, `adapter_model.safetensors`) and the report. Each appears in
+/// Writes the adapter, in the format of [`ExtractOptions`](crate::ExtractOptions), and the report. Each appears in
 /// its place by a rename, after both are complete and synced.
 ///
 /// # Errors
 /// As [`Output::check`], a full disk, or [`Error::Cancelled`]; nothing is left behind.
 pub fn save(extraction: &Extraction, output: &Output, monitor: &Monitor) -> Result<Report> {
     monitor.begin_writing()?;
-    let staged = StagedDir::create(&output.directory, output.force)?;
-    let bytes_out = peft::write(&extraction.lora(), staged.path())?;
+    let (staged, bytes_out) = extraction.format.stage(&extraction.output()?, &output.path, output.force)?;
     monitor.check()?;
 
     let report = extraction.report(bytes_out);

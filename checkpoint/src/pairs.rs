@@ -135,10 +135,12 @@ pub(crate) fn decide<'m>(models: &'m Aligned<'_>, filter: &Filter) -> Result<Pai
 }
 
 /// The targets of a PEFT configuration: the last parts of the extracted modules' paths, or their full paths
-/// where such a suffix would also name a module without factors.
-pub(crate) fn targets(extracted: &BTreeSet<&str>, models: &Aligned<'_>) -> Vec<String> {
+/// where such a suffix would also name a module without factors. `names` are those of the model's tensors.
+pub(crate) fn targets<'n>(
+    extracted: &BTreeSet<&str>,
+    mut names: impl Iterator<Item = &'n str>,
+) -> Vec<String> {
     let suffixes: BTreeSet<_> = extracted.iter().map(|module| suffix_of(module)).collect();
-    let mut names = models.sides().flat_map(Side::tensors).map(|(name, _)| name);
     let ambiguous = names.any(|name| {
         let module = module_of(name);
         suffix_of(name) == "weight" && suffixes.contains(suffix_of(module)) && !extracted.contains(module)

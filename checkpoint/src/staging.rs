@@ -2,15 +2,19 @@
 
 use crate::config::read_json;
 use crate::error::{Error, Result};
+use crate::lora::is_adapter_file;
 use crate::report::is_report;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 
 /// What an adapter directory may hold and still be replaced by `force`; anything else in it is kept safe.
 const REPLACEABLE: [&str; 5] =
     ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin", "README.md", ".gitattributes"];
+
+/// Bytes gathered before they are written.
+const BUFFER: usize = 1 << 18;
 
 /// A directory being built beside `target`; removed when dropped without [`commit`](Self::commit).
 #[derive(Debug)]
@@ -72,13 +76,33 @@ pub(crate) struct StagedFile {
     temporary: PathBuf,
 }
 
+/// What a file may be and still be replaced by `force`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Known {
+    /// A report of phlora.
+    Report,
+    /// A GGUF adapter.
+    Adapter,
+}
+
 impl StagedFile {
-    /// Writes `bytes` to a temporary file beside `target` and syncs it.
-    pub(crate) fn write(target: &Path, bytes: &[u8], force: bool) -> Result<Self> {
-        check_file(target, force)?;
+    /// Lets `write` fill a temporary file beside `target` and syncs it.
+    pub(crate) fn write(
+        target: &Path,
+        known: Known,
+        force: bool,
+        write: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
+    ) -> Result<Self> {
+        check_file(target, known, force)?;
         let temporary = beside(target, "", |path| File::create_new(path).map(drop))?;
         let staged = Self { target: target.to_owned(), temporary };
-        write_synced(&staged.temporary, bytes).map_err(|e| Error::io(target, "write", e))?;
+        let failed = |e: io::Error| Error::io(target, "write", e);
+        let mut file = BufWriter::with_capacity(BUFFER, File::create(&staged.temporary).map_err(failed)?);
+        write(&mut file).map_err(|error| match error {
+            Error::Io { source, .. } => failed(source),
+            other => other,
+        })?;
+        file.flush().and_then(|()| file.get_ref().sync_all()).map_err(failed)?;
         Ok(staged)
     }
 
@@ -104,14 +128,30 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Whether a file may be created at `target`.
-fn check_file(target: &Path, force: bool) -> Result<()> {
+fn check_file(target: &Path, known: Known, force: bool) -> Result<()> {
     match fs::symlink_metadata(target) {
         Ok(found) if !found.is_file() => Err(exists(target, "exists and is not a regular file")),
         Ok(_) if !force => Err(exists(target, "exists already; --force replaces it")),
-        Ok(found) if found.len() > 0 && !read_json(target).is_ok_and(|json| is_report(&json)) => {
-            Err(exists(target, "exists and is not a report of phlora; it is not replaced"))
+        Ok(found) if found.len() > 0 && !known.is(target) => {
+            Err(exists(target, &format!("exists and is not {}; it is not replaced", known.name())))
         }
         _ => Ok(()),
+    }
+}
+
+impl Known {
+    fn is(self, path: &Path) -> bool {
+        match self {
+            Self::Report => read_json(path).is_ok_and(|json| is_report(&json)),
+            Self::Adapter => is_adapter_file(path),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Report => "a report of phlora",
+            Self::Adapter => "a GGUF adapter",
+        }
     }
 }
 
@@ -240,8 +280,12 @@ mod tests {
             ("precious", false),
         ] {
             fs::write(&path, content).unwrap();
-            assert_eq!(StagedFile::write(&path, b"new", true).is_ok(), replaced, "{content}");
-            assert!(StagedFile::write(&path, b"new", false).is_err());
+            assert_eq!(
+                StagedFile::write(&path, Known::Report, true, |_| Ok(())).is_ok(),
+                replaced,
+                "{content}"
+            );
+            assert!(StagedFile::write(&path, Known::Report, false, |_| Ok(())).is_err());
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
         }
         assert_eq!(names(root.path()), ["r.json"]);

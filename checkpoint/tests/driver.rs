@@ -19,7 +19,7 @@ fn pair(root: &Path, layers: usize, side: usize) -> (Model, Model) {
 }
 
 fn written(extraction: &Extraction, directory: &Path) -> Vec<u8> {
-    let output = Output { directory: directory.to_owned(), report: None, force: true };
+    let output = Output { path: directory.to_owned(), report: None, force: true };
     save(extraction, &output, &Monitor::default()).unwrap();
     fs::read(directory.join("adapter_model.safetensors")).unwrap()
 }
@@ -53,8 +53,8 @@ fn a_cancelled_job_writes_nothing() {
     assert_eq!(monitor.done(), monitor.total());
     assert!(monitor.cancel());
     assert!(matches!(extract(&base, &tuned, &ExtractOptions::default(), &monitor), Err(Error::Cancelled)));
-    let output = Output { directory: root.path().join("out"), report: None, force: false };
-    assert!(matches!(output.check(&monitor), Err(Error::Cancelled)));
+    let output = Output { path: root.path().join("out"), report: None, force: false };
+    assert!(matches!(output.check(phlora_checkpoint::AdapterFormat::Peft, &monitor), Err(Error::Cancelled)));
     assert!(matches!(save(&extraction, &output, &monitor), Err(Error::Cancelled)));
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
 }

@@ -7,7 +7,7 @@ mod common;
 
 use common::counting::{Counting, peak_of};
 use common::gguf::{ARRAY, BOOL, Gguf, I32, STRING, U16, U32, string};
-use phlora_checkpoint::{ExtractOptions, Model, Monitor, Policy, extract};
+use phlora_checkpoint::{AdapterFormat, ExtractOptions, Model, Monitor, Policy, extract};
 use phlora_core::Dtype;
 use std::fs;
 use std::path::Path;
@@ -161,7 +161,12 @@ fn a_tensor_of_an_unknown_type_does_not_matter() {
         exclude: vec![regex::Regex::new("strange|odd").unwrap()],
         ..Default::default()
     };
-    let options = ExtractOptions { policy: Policy::fixed(1), filter, ..ExtractOptions::default() };
+    let options = ExtractOptions {
+        policy: Policy::fixed(1),
+        format: AdapterFormat::Gguf,
+        filter,
+        ..ExtractOptions::default()
+    };
     assert!(extract(&base, &tuned, &options, &Monitor::default()).is_ok());
 }
 
@@ -183,7 +188,8 @@ fn read(path: &Path, bytes: &[u8], base: &Model) -> bool {
     let (peak, model) = peak_of(|| Model::open(path));
     assert!(peak < BOUND, "{peak} bytes of heap");
     let Ok(model) = model else { return false };
-    let options = ExtractOptions { policy: Policy::fixed(1), ..ExtractOptions::default() };
+    let options =
+        ExtractOptions { policy: Policy::fixed(1), format: AdapterFormat::Gguf, ..ExtractOptions::default() };
     let _ = extract(base, &model, &options, &Monitor::default());
     true
 }

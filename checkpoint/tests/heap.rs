@@ -37,7 +37,7 @@ fn peak(root: &Path, layers: usize, side: usize, threads: usize, scratch: usize)
         ..ExtractOptions::default()
     };
     let monitor = Monitor::default();
-    let output = Output { directory: root.join(format!("out-{layers}")), report: None, force: false };
+    let output = Output { path: root.join(format!("out-{layers}")), report: None, force: false };
     let (peak, adapter) = peak_of(|| {
         let (base, tuned) = (Model::open(&paths[0]).unwrap(), Model::open(&paths[1]).unwrap());
         let extraction = extract(&base, &tuned, &options, &monitor).unwrap();

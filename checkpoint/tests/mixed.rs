@@ -24,7 +24,7 @@ fn options() -> ExtractOptions {
 
 /// The written factors and the report.
 fn written(root: &Path, extraction: &Extraction) -> (Vec<u8>, Report) {
-    let output = Output { directory: root.join("out"), report: None, force: true };
+    let output = Output { path: root.join("out"), report: None, force: true };
     let report = save(extraction, &output, &Monitor::default()).unwrap();
     (fs::read(root.join("out/adapter_model.safetensors")).unwrap(), report)
 }

@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use phlora_checkpoint::{Dtype, ExtractOptions, Goal, Mode, Policy};
+use phlora_checkpoint::{AdapterFormat, Dtype, ExtractOptions, Goal, Mode, Policy};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -16,10 +16,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write a PEFT adapter of the difference of two models
+    /// Write an adapter of the difference of two models, for PEFT or llama.cpp
     Extract(ExtractArgs),
     /// Show what ranks and bytes would keep, without writing an adapter
     Plan(PlanArgs),
+    /// Write an adapter in another format: between PEFT and GGUF, or with factors of another type
+    Convert(ConvertArgs),
     /// Measure how much of the difference a written adapter keeps
     Verify(VerifyArgs),
     /// Say what a model, an adapter or a report holds
@@ -43,9 +45,13 @@ pub struct ExtractArgs {
     /// this model and repairs its quantisation as well, and the report says how much of it is repair
     #[arg(long, value_name = "MODEL")]
     pub deployed_base: Option<PathBuf>,
-    /// Adapter directory to create; with several ranks, OUTPUT-r8 and so on
+    /// Adapter to create: a PEFT directory, or a GGUF file where the name ends in .gguf; with several ranks,
+    /// OUTPUT-r8 and so on
     #[arg(short, long)]
     pub output: PathBuf,
+    /// File format of the adapter, whatever its name ends in
+    #[arg(long, value_enum)]
+    pub format: Option<FormatArg>,
     #[command(flatten)]
     pub ranks: RankArgs,
     /// How the factors are found
@@ -173,6 +179,46 @@ pub struct PlanArgs {
     pub quiet: bool,
 }
 
+/// What clap would not show of the doc comment of the arguments of convert.
+const CONVERTED: &str = "Between PEFT and GGUF, modules are renamed, and in some architectures the rows of query and \
+    key weights are reordered. The architecture and its attention heads come from --base, from the directory that \
+    the adapter names as its base, or from --arch, --heads and --kv-heads. Scales become part of lora_b in GGUF.";
+
+#[derive(Debug, Args)]
+#[command(after_help = CONVERTED)]
+pub struct ConvertArgs {
+    /// The adapter: a PEFT directory or a GGUF file
+    pub adapter: PathBuf,
+    /// Adapter to create: a PEFT directory, or a GGUF file where the name ends in .gguf
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// File format to write, whatever its name ends in
+    #[arg(long, value_enum)]
+    pub format: Option<FormatArg>,
+    /// Storage format of the factors; as they are by default
+    #[arg(long, value_enum)]
+    pub dtype: Option<DtypeArg>,
+    /// The base model: a GGUF file, to check the adapter's names and shapes against as well, or a directory with
+    /// config.json
+    #[arg(long, value_name = "PATH")]
+    pub base: Option<PathBuf>,
+    /// Architecture of the base (llama, qwen2, …), where no --base says it
+    #[arg(long)]
+    pub arch: Option<String>,
+    /// Attention heads of the base, where no --base says them
+    #[arg(long, value_name = "N")]
+    pub heads: Option<NonZeroUsize>,
+    /// Key and value heads of the base, where they are fewer
+    #[arg(long, value_name = "N", requires = "heads")]
+    pub kv_heads: Option<NonZeroUsize>,
+    /// Replace an adapter that exists
+    #[arg(long)]
+    pub force: bool,
+    /// No summary
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = MODELS)]
 pub struct VerifyArgs {
@@ -222,6 +268,25 @@ pub enum DtypeArg {
     F32,
     F16,
     Bf16,
+    #[value(name = "q8_0")]
+    Q8_0,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum FormatArg {
+    /// A directory for PEFT and the servers
+    Peft,
+    /// A file for llama.cpp
+    Gguf,
+}
+
+impl From<FormatArg> for AdapterFormat {
+    fn from(format: FormatArg) -> Self {
+        match format {
+            FormatArg::Peft => Self::Peft,
+            FormatArg::Gguf => Self::Gguf,
+        }
+    }
 }
 
 impl From<ModeArg> for Mode {
@@ -241,6 +306,7 @@ impl From<DtypeArg> for Dtype {
             DtypeArg::F32 => Self::F32,
             DtypeArg::F16 => Self::F16,
             DtypeArg::Bf16 => Self::Bf16,
+            DtypeArg::Q8_0 => Self::Q8_0,
         }
     }
 }

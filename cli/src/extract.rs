@@ -8,8 +8,8 @@ use crate::progress::with_bar;
 use crate::spark;
 use crate::summary::{self, Line};
 use phlora_checkpoint::{
-    ExtractOptions, Filter, Model, ModuleReport, Output, PolicyReport, Report, available_threads, extract,
-    extract_deployed, extract_ranks, save,
+    AdapterFormat, ExtractOptions, Filter, Model, ModuleReport, Output, PolicyReport, Report,
+    available_threads, extract, extract_deployed, extract_ranks, save,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,6 +26,7 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
         policy,
         mode: args.mode.into(),
         dtype: args.dtype.into(),
+        format: args.format.map_or_else(|| AdapterFormat::of_path(&args.output), Into::into),
         tolerance: args.tolerance,
         max_reads: args.max_reads,
         scratch: args.scratch,
@@ -36,7 +37,7 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
     let outputs = outputs(args, ranks);
     let monitor = interrupt::monitor();
     for output in &outputs {
-        output.check(&monitor)?;
+        output.check(options.format, &monitor)?;
     }
     let (base, tuned) = (Model::open(&args.base)?, Model::open(&args.tuned)?);
     let deployed = args.deployed_base.as_deref().map(Model::open).transpose()?;
@@ -52,7 +53,7 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
         warn(&report);
         if !args.quiet {
             let gap = if i > 0 { "\n" } else { "" };
-            print(&[gap, &text(&report, args, &output.directory)].concat())?;
+            print(&[gap, &text(&report, args, &output.path)].concat())?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -60,10 +61,10 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
 
 /// Where each adapter goes: with several ranks OUTPUT-r8 for rank 8, and FILE-r8.json for its report.
 fn outputs(args: &ExtractArgs, ranks: &[usize]) -> Vec<Output> {
-    let one = |directory: PathBuf, report: Option<PathBuf>| Output { directory, report, force: args.force };
+    let one = |path: PathBuf, report: Option<PathBuf>| Output { path, report, force: args.force };
     let tagged = |path: &Path, rank: usize| {
         let path: PathBuf = path.components().collect();
-        let extension = path.extension().filter(|&extension| extension == "json");
+        let extension = path.extension().filter(|&extension| extension == "json" || extension == "gguf");
         let mut name = path.with_extension("").into_os_string();
         if extension.is_none() {
             name = path.clone().into_os_string();

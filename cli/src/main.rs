@@ -4,6 +4,7 @@
 //! interrupted.
 
 mod args;
+mod convert;
 mod extract;
 mod failure;
 mod inspect;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Extract(args) => extract::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
     };

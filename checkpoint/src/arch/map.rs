@@ -86,6 +86,11 @@ impl NameMap {
         self.known.gguf
     }
 
+    /// Whether the checkpoint stores linear weights [in, out].
+    pub fn stores_transposed(&self) -> bool {
+        self.known.gguf == "gpt2"
+    }
+
     /// Maps a checkpoint's tensor, e.g. `model.layers.0.self_attn.q_proj.weight`; `None` where it is not known.
     pub fn to_gguf(&self, tensor: &str) -> Option<Mapped> {
         let (module, parameter) = split(tensor)?;

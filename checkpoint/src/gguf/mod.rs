@@ -17,3 +17,5 @@ mod value;
 pub(crate) use file::{File, is_gguf};
 pub(crate) use parts::read_parts;
 pub(crate) use split::is_later_part;
+pub(crate) use tensors::TensorInfo;
+pub(crate) use value::Value;

@@ -1,7 +1,10 @@
 //! An adapter on disk, of whatever format.
 
-use super::{Lora, peft};
+use super::gguf::{AdapterFile, key};
+use super::{Lora, Naming, peft};
 use crate::error::Result;
+use crate::gguf::{File, is_gguf};
+use crate::mapped::Mapped;
 use std::path::{Path, PathBuf};
 
 /// A LoRA adapter on disk, mapped.
@@ -13,11 +16,13 @@ pub struct Adapter {
 
 #[derive(Debug)]
 enum Source {
-    Peft(peft::Directory),
+    Peft(Box<peft::Directory>),
+    Gguf(AdapterFile),
 }
 
 impl Adapter {
-    /// Opens a PEFT adapter directory, or one of the two files in it, and checks that its pairs are complete.
+    /// Opens a PEFT adapter directory, one of the two files in it, or a GGUF adapter, and checks that its pairs are
+    /// complete.
     ///
     /// The files stay mapped and must not change meanwhile, as for [`Model::open`](crate::Model::open).
     ///
@@ -25,7 +30,10 @@ impl Adapter {
     /// When a file is missing or unsound, or a tensor is not part of a complete LoRA pair of the rank that
     /// the configuration says; file and tensor are named.
     pub fn open(path: &Path) -> Result<Self> {
-        let source = Source::Peft(peft::Directory::open(path)?);
+        let source = match open_gguf(path)? {
+            Some(mapped) => Source::Gguf(AdapterFile::new(mapped)),
+            None => Source::Peft(Box::new(peft::Directory::open(path)?)),
+        };
         let adapter = Self { path: path.to_owned(), source };
         adapter.lora()?;
         Ok(adapter)
@@ -43,13 +51,39 @@ impl Adapter {
     pub fn lora(&self) -> Result<Lora<'_>> {
         match &self.source {
             Source::Peft(directory) => directory.lora(),
+            Source::Gguf(file) => file.lora(),
         }
     }
 
-    /// The alpha that the file states for all modules; 0 where it states that there is none.
+    /// The alpha that the file states for all modules. In a GGUF adapter 0 stands for scale 1.
     pub fn alpha(&self) -> f64 {
         match &self.source {
             Source::Peft(directory) => directory.config.alpha,
+            // It was read when the adapter was opened.
+            Source::Gguf(file) => file.alpha().map_or(0.0, f64::from),
         }
     }
+
+    /// Whose names its modules have, which is that of its format.
+    pub fn naming(&self) -> Naming {
+        match &self.source {
+            Source::Peft(_) => Naming::HuggingFace,
+            Source::Gguf(_) => Naming::Gguf,
+        }
+    }
+}
+
+/// Whether `path` is a GGUF file that says it is an adapter.
+pub(crate) fn is_adapter_file(path: &Path) -> bool {
+    let Ok(Some(mapped)) = open_gguf(path) else { return false };
+    File::parse(path, mapped.bytes()).is_ok_and(|file| file.str(key::TYPE) == Some("adapter"))
+}
+
+/// Maps `path` if it is a GGUF file.
+pub(crate) fn open_gguf(path: &Path) -> Result<Option<Mapped>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let mapped = Mapped::open(path)?;
+    Ok(is_gguf(mapped.bytes()).then_some(mapped))
 }

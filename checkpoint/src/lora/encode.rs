@@ -127,7 +127,7 @@ impl Matrix<'_> {
                 }
             }
         }
-        Factor::new(dtype, 1, self.shape, bytes)
+        Factor::new(dtype, self.shape, bytes)
     }
 }
 

@@ -6,7 +6,7 @@ use phlora_core::{Dtype, Rows};
 use std::borrow::Cow;
 use std::path::Path;
 
-/// A matrix [rows, cols], or several of one shape one after another, in a storage format.
+/// A matrix [rows, cols] in a storage format.
 ///
 /// Changes of format, order or size are only noted, and made by [`encoded`](Self::encoded).
 #[derive(Debug, Clone)]
@@ -14,7 +14,6 @@ pub struct Factor<'a> {
     bytes: Cow<'a, [u8]>,
     stored_dtype: Dtype,
     stored_shape: [usize; 2],
-    matrices: usize,
     /// File and tensor that it was read from.
     origin: Option<(&'a Path, &'a str)>,
     changes: Vec<Change>,
@@ -23,7 +22,7 @@ pub struct Factor<'a> {
     shape: [usize; 2],
 }
 
-/// What happens to each matrix.
+/// What is to happen to the matrix.
 #[derive(Debug, Clone, PartialEq)]
 enum Change {
     Scale(f64),
@@ -35,34 +34,32 @@ enum Change {
 }
 
 impl<'a> Factor<'a> {
-    /// `matrices` matrices of `shape`, [rows, cols], in `bytes`.
+    /// A matrix of `shape`, [rows, cols], in `bytes`.
     ///
     /// # Errors
     /// When there are no entries, or the length of `bytes` is not that of so many rows.
-    pub fn new(
-        dtype: Dtype,
-        matrices: usize,
-        shape: [usize; 2],
-        bytes: impl Into<Cow<'a, [u8]>>,
-    ) -> Result<Self> {
+    pub fn new(dtype: Dtype, shape: [usize; 2], bytes: impl Into<Cow<'a, [u8]>>) -> Result<Self> {
         let bytes = bytes.into();
-        let rows = matrices.checked_mul(shape[0]);
-        let length = rows.and_then(|rows| dtype.row_bytes(shape[1])?.checked_mul(rows));
+        let length = dtype.row_bytes(shape[1]).and_then(|row| row.checked_mul(shape[0]));
         if length != Some(bytes.len()) || bytes.is_empty() {
             let found = bytes.len();
-            let problem = format!("{matrices} × {shape:?} of {} do not take {found} bytes", dtype.name());
+            let problem = format!("{} of shape {shape:?} does not take {found} bytes", dtype.name());
             return Err(Error::Usage(problem));
         }
         Ok(Self {
             bytes,
             stored_dtype: dtype,
             stored_shape: shape,
-            matrices,
             origin: None,
             changes: Vec::new(),
             dtype,
             shape,
         })
+    }
+
+    /// Whether every entry is 0.
+    pub(crate) fn is_zero(&self) -> Result<bool> {
+        Ok(self.decoded()?.iter().all(|value| *value == 0.0))
     }
 
     /// The same, said to be `tensor` of `file` where something is wrong with it.
@@ -76,14 +73,9 @@ impl<'a> Factor<'a> {
         Factor { bytes: Cow::Borrowed(&self.bytes), changes: self.changes.clone(), ..*self }
     }
 
-    /// [rows, cols] of each matrix.
+    /// [rows, cols].
     pub fn shape(&self) -> [usize; 2] {
         self.shape
-    }
-
-    /// Number of matrices; 1 unless experts are stacked.
-    pub fn matrices(&self) -> usize {
-        self.matrices
     }
 
     /// Storage format.
@@ -91,14 +83,14 @@ impl<'a> Factor<'a> {
         self.dtype
     }
 
-    /// Number of entries, of all matrices.
+    /// Number of entries.
     pub fn entries(&self) -> usize {
-        self.matrices.saturating_mul(self.shape[0]).saturating_mul(self.shape[1])
+        self.shape[0].saturating_mul(self.shape[1])
     }
 
     /// Bytes that [`encoded`](Self::encoded) gives; `None` where the format does not take rows of this length.
     pub fn encoded_len(&self) -> Option<usize> {
-        self.dtype.row_bytes(self.shape[1])?.checked_mul(self.matrices.checked_mul(self.shape[0])?)
+        self.dtype.row_bytes(self.shape[1])?.checked_mul(self.shape[0])
     }
 
     /// Changes the storage format. The rows must have a length that it takes.
@@ -113,7 +105,7 @@ impl<'a> Factor<'a> {
         }
     }
 
-    /// Exchanges rows and columns of each matrix.
+    /// Exchanges rows and columns.
     pub fn transpose(&mut self) {
         self.changes.push(Change::Transpose);
         self.shape.reverse();
@@ -155,7 +147,7 @@ impl<'a> Factor<'a> {
         if let Some(at) = back.iter().position(|value| !value.is_finite()) {
             let problem = format!(
                 "its entry in {} is beyond the range of {}; use bf16 or f32",
-                self.place(at, self.shape),
+                place(at, self.shape),
                 self.dtype.name()
             );
             return Err(self.error(problem));
@@ -163,16 +155,15 @@ impl<'a> Factor<'a> {
         Ok(bytes.into())
     }
 
-    /// All entries after all changes, matrix by matrix, row by row.
+    /// All entries after all changes, row by row.
     ///
     /// # Errors
     /// When an entry is no finite number.
     pub fn decoded(&self) -> Result<Vec<f32>> {
-        let entries = self.matrices * self.stored_shape[0] * self.stored_shape[1];
-        let mut values = self.zeros(entries)?;
+        let mut values = self.zeros(self.stored_shape[0] * self.stored_shape[1])?;
         self.decode_into(self.stored_dtype, &self.bytes, &mut values)?;
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-            let problem = format!("NaN or infinity in {}", self.place(at, self.stored_shape));
+            let problem = format!("NaN or infinity in {}", place(at, self.stored_shape));
             return Err(self.error(problem));
         }
         let mut shape = self.stored_shape;
@@ -190,10 +181,9 @@ impl<'a> Factor<'a> {
         }
     }
 
-    /// Makes one change of all matrices, whose shape is `shape`.
+    /// Makes one change of a matrix of `shape`.
     fn changed(&self, mut values: Vec<f32>, shape: &mut [usize; 2], change: &Change) -> Result<Vec<f32>> {
         let [rows, cols] = *shape;
-        let before = values.chunks_exact((rows * cols).max(1));
         match *change {
             Change::Scale(factor) => {
                 for value in &mut values {
@@ -203,34 +193,28 @@ impl<'a> Factor<'a> {
             }
             Change::Transpose => {
                 let mut after = self.zeros(values.len())?;
-                for (from, to) in before.zip(after.chunks_exact_mut((rows * cols).max(1))) {
-                    for (i, row) in from.chunks_exact(cols).enumerate() {
-                        for (j, value) in row.iter().enumerate() {
-                            to[j * rows + i] = *value;
-                        }
+                for (i, row) in values.chunks_exact(cols.max(1)).enumerate() {
+                    for (j, value) in row.iter().enumerate() {
+                        after[j * rows + i] = *value;
                     }
                 }
                 *shape = [cols, rows];
                 Ok(after)
             }
             Change::Resize([new_rows, new_cols]) => {
-                let mut after =
-                    self.zeros(self.matrices.saturating_mul(new_rows).saturating_mul(new_cols))?;
+                let mut after = self.zeros(new_rows.saturating_mul(new_cols))?;
                 let common = cols.min(new_cols);
-                for (from, to) in before.zip(after.chunks_exact_mut((new_rows * new_cols).max(1))) {
-                    for (from, to) in from.chunks_exact(cols).zip(to.chunks_exact_mut(new_cols.max(1))) {
-                        to[..common].copy_from_slice(&from[..common]);
-                    }
+                let into = after.chunks_exact_mut(new_cols.max(1));
+                for (from, to) in values.chunks_exact(cols.max(1)).zip(into) {
+                    to[..common].copy_from_slice(&from[..common]);
                 }
                 *shape = [new_rows, new_cols];
                 Ok(after)
             }
             Change::Rows(order) => {
                 let mut after = self.zeros(values.len())?;
-                for (from, to) in before.zip(after.chunks_exact_mut((rows * cols).max(1))) {
-                    for (row, to) in to.chunks_exact_mut(cols).enumerate() {
-                        to.copy_from_slice(&from[order.source(row) * cols..][..cols]);
-                    }
+                for (row, to) in after.chunks_exact_mut(cols.max(1)).enumerate() {
+                    to.copy_from_slice(&values[order.source(row) * cols..][..cols]);
                 }
                 Ok(after)
             }
@@ -240,12 +224,8 @@ impl<'a> Factor<'a> {
     /// The stored rows in another order, untouched in themselves.
     fn permuted(&self, order: RowPermutation) -> Vec<u8> {
         let [rows, _] = self.stored_shape;
-        let size = self.bytes.len() / (self.matrices * rows).max(1);
-        let row = |at: usize| {
-            let (matrix, row) = (at / rows, at % rows);
-            &self.bytes[(matrix * rows + order.source(row)) * size..][..size]
-        };
-        (0..self.matrices * rows).flat_map(row).copied().collect()
+        let size = self.bytes.len() / rows.max(1);
+        (0..rows).flat_map(|row| &self.bytes[order.source(row) * size..][..size]).copied().collect()
     }
 
     fn decode_into(&self, dtype: Dtype, bytes: &[u8], values: &mut [f32]) -> Result<()> {
@@ -258,15 +238,11 @@ impl<'a> Factor<'a> {
         values.resize(entries, 0.0);
         Ok(values)
     }
+}
 
-    /// Row and column of entry `at`, and the matrix where there are several.
-    fn place(&self, at: usize, [rows, cols]: [usize; 2]) -> String {
-        let (row, col) = (at / cols.max(1), at % cols.max(1));
-        match self.matrices {
-            1 => format!("row {row}, column {col}"),
-            _ => format!("expert {}, row {}, column {col}", row / rows.max(1), row % rows.max(1)),
-        }
-    }
+/// Row and column of entry `at`.
+fn place(at: usize, [_, cols]: [usize; 2]) -> String {
+    format!("row {}, column {}", at / cols.max(1), at % cols.max(1))
 }
 
 #[cfg(test)]
@@ -286,7 +262,7 @@ mod tests {
     #[test]
     fn changes_come_in_the_order_they_were_asked_for() {
         let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-        let mut factor = Factor::new(Dtype::F32, 1, [2, 3], bytes(&values)).unwrap();
+        let mut factor = Factor::new(Dtype::F32, [2, 3], bytes(&values)).unwrap();
         assert_eq!(floats(&factor), values);
         factor.transpose();
         assert_eq!(floats(&factor), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
@@ -300,26 +276,16 @@ mod tests {
     }
 
     #[test]
-    fn stacked_matrices_change_each_for_itself() {
-        let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
-        let mut factor = Factor::new(Dtype::F32, 2, [2, 2], bytes(&values)).unwrap();
-        factor.transpose();
-        assert_eq!(floats(&factor), [1.0, 3.0, 2.0, 4.0, 5.0, 7.0, 6.0, 8.0]);
-        let mut factor = Factor::new(Dtype::F32, 2, [4, 1], bytes(&values)).unwrap();
-        factor.permute_rows(RowPermutation::to_gguf(4, 1).unwrap());
-        assert_eq!(floats(&factor), [1.0, 3.0, 2.0, 4.0, 5.0, 7.0, 6.0, 8.0]);
-    }
-
-    #[test]
     fn refuses_what_is_no_number_or_does_not_fit() {
-        let factor = Factor::new(Dtype::F32, 1, [1, 2], bytes(&[1.0, f32::NAN])).unwrap();
+        let factor = Factor::new(Dtype::F32, [1, 2], bytes(&[1.0, f32::NAN])).unwrap();
         assert!(factor.decoded().unwrap_err().to_string().contains("row 0, column 1"));
-        let mut factor = Factor::new(Dtype::F32, 1, [2, 1], bytes(&[1.0, 7e4])).unwrap();
+        let mut factor = Factor::new(Dtype::F32, [2, 1], bytes(&[1.0, 7e4])).unwrap();
         factor.set_dtype(Dtype::F16);
         assert!(factor.encoded().unwrap_err().to_string().contains("row 1, column 0"));
         factor.scale(0.5);
         assert!(factor.encoded().is_ok());
-        assert!(Factor::new(Dtype::F32, 1, [2, 2], bytes(&[1.0])).is_err());
-        assert!(Factor::new(Dtype::F32, usize::MAX, [2, 2], bytes(&[1.0])).is_err());
+        assert!(Factor::new(Dtype::F32, [2, 2], bytes(&[1.0])).is_err());
+        assert!(Factor::new(Dtype::F32, [usize::MAX, 2], bytes(&[1.0])).is_err());
+        assert!(Factor::new(Dtype::F32, [0, usize::MAX], bytes(&[])).is_err());
     }
 }

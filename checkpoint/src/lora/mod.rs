@@ -7,13 +7,20 @@
 mod adapter;
 mod encode;
 mod factor;
+mod format;
+pub(crate) mod gguf;
 pub(crate) mod peft;
+mod rename;
 
 pub use adapter::Adapter;
+pub(crate) use adapter::is_adapter_file;
 pub(crate) use encode::Factors;
 pub use factor::Factor;
+pub use format::AdapterFormat;
+pub use gguf::{gguf_len, write_gguf};
 
 use crate::error::{Error, Result};
+use crate::model::Expert;
 use std::borrow::Cow;
 
 /// Whose names an adapter's modules have.
@@ -49,14 +56,15 @@ pub struct Lora<'a> {
 pub struct LoraModule<'a> {
     /// Path of the module: the name of its weight without `.weight`.
     pub name: Cow<'a, str>,
-    /// `lora_a` [rank, in], one after another where experts are stacked.
+    /// `lora_a` [rank, in].
     pub a: Factor<'a>,
-    /// `lora_b` [out, rank], likewise.
+    /// `lora_b` [out, rank].
     pub b: Factor<'a>,
     /// What B·A is multiplied by.
     pub scale: f64,
-    /// Number of experts whose weights the base stacks in one tensor.
-    pub experts: Option<usize>,
+    /// Which expert it is of those whose weights GGUF holds in one tensor. Each has a module of its own, whose name
+    /// ends in its number: `blk.0.ffn_up_exps.3`.
+    pub expert: Option<Expert>,
     /// Whether the weight is a lookup table [vocabulary, dim], which formats keep apart from linear modules.
     pub embedding: bool,
 }
@@ -67,20 +75,13 @@ impl LoraModule<'_> {
         self.a.shape()[0]
     }
 
-    /// [out, in] of the weight, or of each expert's.
+    /// [out, in] of the weight.
     pub fn shape(&self) -> [usize; 2] {
         [self.b.shape()[0], self.a.shape()[1]]
     }
 
     /// Checks that A and B belong together.
     pub(crate) fn check(&self) -> Result<()> {
-        let experts = self.experts.unwrap_or(1);
-        for factor in [&self.a, &self.b] {
-            if factor.matrices() != experts {
-                let problem = format!("it holds {} matrices, expected {experts}", factor.matrices());
-                return Err(factor.error(problem));
-            }
-        }
         if self.rank() != self.b.shape()[1] {
             let problem =
                 format!("its rank is {}, but that of its lora_a is {}", self.b.shape()[1], self.rank());

@@ -1,5 +1,6 @@
 //! phlora_extract_files.
 
+use super::adapter_format::{AdapterFormat, format};
 use super::{ProgressCallback, failure, os_path, path, told, watched};
 use crate::dtype::{Dtype, dtype};
 use crate::guard::{Guard, In, Out, guarded};
@@ -7,11 +8,12 @@ use crate::options::mode;
 use crate::sized::SizedStruct;
 use crate::status::Status;
 use core::ffi::{c_char, c_void};
-use core::mem::size_of;
+use core::mem::{offset_of, size_of};
 use core::ptr;
 use phlora_checkpoint::{ExtractOptions, Filter, Model, Output, Policy, available_threads, extract, save};
 use regex::Regex;
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 /// Options of phlora_extract_files. Let phlora_file_options_init fill it, then change what differs.
 #[repr(C)]
@@ -45,6 +47,10 @@ pub struct FileOptions {
     pub report_path: *const c_char,
     /// Bytes of a weight read between two looks at a cancel. The adapter does not depend on it.
     pub block_bytes: usize,
+    /// The phlora_adapter_format to write. PHLORA_ADAPTER_FORMAT_AUTO, the default: by the name of the adapter.
+    pub format: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// What phlora_extract_files did.
@@ -78,7 +84,7 @@ pub struct FileReport {
 }
 
 impl SizedStruct for FileOptions {
-    const FIRST_SIZE: usize = size_of::<Self>();
+    const FIRST_SIZE: usize = offset_of!(Self, format);
     const DEFAULT: Self = Self {
         struct_size: size_of::<Self>(),
         rank: 0,
@@ -93,6 +99,8 @@ impl SizedStruct for FileOptions {
         exclude: ptr::null(),
         report_path: ptr::null(),
         block_bytes: 0,
+        format: AdapterFormat::Auto as u32,
+        reserved: 0,
     };
 }
 
@@ -136,7 +144,7 @@ pub extern "C" fn phlora_file_options_init(options: Out<FileOptions>, options_si
 }
 
 /// The checkpoint's options.
-fn checked(guard: &mut Guard<'_>, options: &FileOptions) -> Result<ExtractOptions, Status> {
+fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Result<ExtractOptions, Status> {
     let mut patterns = |text| match guard.text(In::of_field(text))? {
         None => Ok(Vec::new()),
         Some(text) => {
@@ -148,6 +156,7 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions) -> Result<ExtractOption
         policy: Policy::fixed(options.rank),
         mode: mode(options.mode)?,
         dtype: dtype(options.dtype)?,
+        format: format(options.format, adapter)?,
         tolerance: options.tolerance,
         max_reads: options.max_reads,
         scratch: (options.max_memory > 0).then_some(options.max_memory),
@@ -157,11 +166,11 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions) -> Result<ExtractOption
     })
 }
 
-/// Extracts a PEFT adapter directory from two models: `phlora extract BASE TUNED -o ADAPTER`, with the same
+/// Extracts an adapter from two models: `phlora extract BASE TUNED -o ADAPTER`, with the same
 /// bits. Nothing is left behind unless it succeeds. Allocates and starts threads.
 ///
-/// - `base`, `tuned`: a `.safetensors` file, a sharded or a Hugging Face directory.
-/// - `adapter`: the directory to create.
+/// - `base`, `tuned`: a `.safetensors` file, a sharded or a Hugging Face directory, a GGUF file.
+/// - `adapter`: the directory to create, or the GGUF file where its name ends in `.gguf` or the options say so.
 /// - `options`: see phlora_file_options.
 /// - `progress`, `user`: see phlora_progress_callback; may be NULL.
 /// - `report`, `report_size`: written on success; sizeof(phlora_file_report).
@@ -185,15 +194,15 @@ pub extern "C" fn phlora_extract_files(
 ) -> Status {
     guarded(|guard| {
         let (base, tuned) = (path(guard, base)?, path(guard, tuned)?);
-        let directory = path(guard, adapter)?;
+        let adapter = path(guard, adapter)?;
         let options = guard.sized(options)?;
         let report_path = guard.text(In::of_field(options.report_path))?.map(os_path).transpose()?;
-        let checked = checked(guard, &options)?;
+        let checked = checked(guard, &options, &adapter)?;
         let slot = guard.sized_slot(report, report_size)?;
         let message = guard.message(message, message_len)?;
-        let output = Output { directory, report: report_path, force: options.force != 0 };
+        let output = Output { path: adapter, report: report_path, force: options.force != 0 };
         let result = watched(progress, user, |monitor| {
-            output.check(monitor)?;
+            output.check(checked.format, monitor)?;
             let (base, tuned) = (Model::open(&base)?, Model::open(&tuned)?);
             save(&extract(&base, &tuned, &checked, monitor)?, &output, monitor)
         });

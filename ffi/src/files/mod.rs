@@ -1,6 +1,7 @@
 //! The file functions: whole checkpoints in, adapters out. What the `phlora` command does, through the same
 //! calls, so to the same bits.
 
+mod adapter_format;
 mod extract;
 mod inspect;
 mod verify;

@@ -236,11 +236,10 @@ mod tests {
     #[test]
     fn what_is_written_gives_every_rank_and_scale_back() {
         let module = |name: &'static str, rank: usize, scale: f64| {
-            let factor = |shape: [usize; 2]| {
-                Factor::new(Dtype::F16, 1, shape, vec![0; 2 * shape[0] * shape[1]]).unwrap()
-            };
+            let factor =
+                |shape: [usize; 2]| Factor::new(Dtype::F16, shape, vec![0; 2 * shape[0] * shape[1]]).unwrap();
             let (a, b) = (factor([rank, 3]), factor([5, rank]));
-            LoraModule { name: name.into(), a, b, scale, experts: None, embedding: false }
+            LoraModule { name: name.into(), a, b, scale, expert: None, embedding: false }
         };
         let lora = |modules| Lora {
             modules,

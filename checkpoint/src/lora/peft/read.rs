@@ -101,7 +101,7 @@ impl Directory {
                     return Err(tensor.error(problem));
                 }
             };
-            let factor = Factor::new(tensor.readable()?, 1, shape, tensor.bytes());
+            let factor = Factor::new(tensor.readable()?, shape, tensor.bytes());
             let factor = factor.map_err(|e| tensor.error(e.to_string()))?;
             Ok(factor.read_from(tensor.file(), tensor.stored_name()))
         };
@@ -112,6 +112,6 @@ impl Directory {
             a.transpose();
             b.transpose();
         }
-        Ok(LoraModule { name: name.into(), a, b, scale, experts: None, embedding })
+        Ok(LoraModule { name: name.into(), a, b, scale, expert: None, embedding })
     }
 }

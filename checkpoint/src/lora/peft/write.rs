@@ -70,9 +70,6 @@ fn metadata() -> HashMap<String, String> {
 fn tensors<'l>(lora: &'l Lora<'_>, failed: &'l RefCell<Option<Error>>) -> Result<Vec<(String, Stored<'l>)>> {
     let mut tensors = Vec::with_capacity(2 * lora.modules.len());
     for module in &lora.modules {
-        if module.experts.is_some() {
-            return Err(module.a.error("stacked experts have no place in a PEFT adapter"));
-        }
         let (mut a, mut b) = (Cow::Borrowed(&module.a), Cow::Borrowed(&module.b));
         let mut names = ["lora_A.weight", "lora_B.weight"];
         if module.embedding {

@@ -1,0 +1,213 @@
+//! Writes an adapter in another file format, storage format or both.
+
+use crate::arch::{Heads, NameMap};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::lora::{Adapter, AdapterFormat, Lora, Naming};
+use crate::model::{Container, Model};
+use crate::monitor::Monitor;
+use crate::pairs::targets;
+use phlora_core::Dtype;
+use phlora_core::policy::factor_dtype;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Options of [`convert`].
+#[derive(Debug, Clone)]
+pub struct ConvertOptions {
+    /// File format to write.
+    pub format: AdapterFormat,
+    /// Storage format of the factors; `None`: as they are, or f32 where the file format does not have it.
+    pub dtype: Option<Dtype>,
+    /// The base model: a GGUF file, against whose tensors the adapter is then checked, or a directory with
+    /// `config.json`. `None`: what the adapter names as its base, where that is a directory here.
+    pub base: Option<PathBuf>,
+    /// `model_type` or GGUF's architecture, where no base says it.
+    pub architecture: Option<String>,
+    /// Attention heads, where no base says them.
+    pub heads: Option<Heads>,
+    /// Whether an adapter that is there already is replaced.
+    pub force: bool,
+}
+
+/// What [`convert`] wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Converted {
+    /// Modules with factors.
+    pub modules: usize,
+    /// Largest rank of them.
+    pub rank: usize,
+    /// Factors in f16 since their rows do not go into the blocks of the format that was asked for.
+    pub not_in_blocks: usize,
+    /// Modules into whose `lora_b` a scale was multiplied.
+    pub folded: usize,
+    /// Bytes of the files.
+    pub bytes: u64,
+}
+
+/// Writes `adapter` to `path`, which appears by a rename when all is complete.
+///
+/// Between formats, modules are renamed and rows reordered as the conversion of the base does it; where neither
+/// changes and the storage format stays, the factors stay the same to the bit. PEFT's scales (alpha over rank, or its
+/// root with rslora, and their patterns) become part of `lora_b` in a GGUF adapter; exactly where they are powers of
+/// two.
+///
+/// # Errors
+/// When a factor holds a NaN or an infinity or does not fit into its new format, a module has no known name in the
+/// other format, or the base (a GGUF file) has no tensor of its name and shape; when the output exists and may not
+/// be replaced; [`Error::Cancelled`]. Nothing is left behind.
+pub fn convert(
+    adapter: &Adapter,
+    path: &Path,
+    options: &ConvertOptions,
+    monitor: &Monitor,
+) -> Result<Converted> {
+    monitor.begin_writing()?;
+    options.format.probe(path, options.force)?;
+    let mut lora = adapter.lora()?;
+    for factor in lora.modules.iter().flat_map(|module| [&module.a, &module.b]) {
+        factor.decoded()?;
+        monitor.check()?;
+    }
+    let base = Base::open(&lora, options)?;
+    lora = match options.format {
+        AdapterFormat::Gguf => base.to_gguf(lora)?,
+        AdapterFormat::Peft => base.to_hugging_face(lora)?,
+    };
+    let mut not_in_blocks = 0;
+    for module in &mut lora.modules {
+        let rank = module.rank();
+        for factor in [&mut module.a, &mut module.b] {
+            let wanted = options.dtype.unwrap_or_else(|| kept(options.format, factor.dtype()));
+            options.format.check(wanted)?;
+            // Those of a lookup table are written transposed.
+            let cols = if module.embedding { rank } else { factor.shape()[1] };
+            let dtype = factor_dtype(wanted, cols);
+            not_in_blocks += usize::from(dtype != wanted);
+            factor.set_dtype(dtype);
+        }
+    }
+    let gguf = options.format == AdapterFormat::Gguf;
+    let folded = lora.modules.iter().filter(|module| gguf && module.scale != 1.0).count();
+    let bytes = lora.save(path, options.format, options.force, monitor)?;
+    Ok(Converted { modules: lora.modules.len(), rank: lora.rank(), not_in_blocks, folded, bytes })
+}
+
+/// The storage format that loses nothing.
+fn kept(format: AdapterFormat, dtype: Dtype) -> Dtype {
+    if format.check(dtype).is_ok() { dtype } else { Dtype::F32 }
+}
+
+/// What is known of the base.
+struct Base {
+    /// Its tensors, where there are any here.
+    model: Option<Model>,
+    architecture: Option<String>,
+    heads: Option<Heads>,
+    experts: usize,
+}
+
+impl Base {
+    fn open(lora: &Lora<'_>, options: &ConvertOptions) -> Result<Self> {
+        let named =
+            || lora.base_name.as_deref().map(PathBuf::from).filter(|path| path.join("config.json").is_file());
+        let mut base = Self { model: None, architecture: None, heads: None, experts: 0 };
+        if let Some(path) = options.base.clone().or_else(named) {
+            base.read(&path, options.base.is_some())?;
+        }
+        if lora.naming == Naming::Gguf {
+            base.architecture.clone_from(&lora.architecture);
+        }
+        // What was said explicitly counts.
+        base.architecture = options.architecture.clone().or(base.architecture);
+        base.heads = options.heads.or(base.heads);
+        Ok(base)
+    }
+
+    /// Takes the facts of the model at `path`; its weights need not be there where its configuration is.
+    fn read(&mut self, path: &Path, asked: bool) -> Result<()> {
+        let mut config = if path.is_dir() { Config::read(path)? } else { Config::default() };
+        match Model::open(path) {
+            Ok(model) => {
+                config = model.config().clone();
+                if let Container::Gguf { architecture, .. } = model.container() {
+                    self.architecture.clone_from(architecture);
+                }
+                self.model = Some(model);
+            }
+            Err(error) if asked && config.model_type.is_none() => return Err(error),
+            Err(_) => {}
+        }
+        self.architecture = self.architecture.take().or(config.model_type);
+        self.heads = config.heads;
+        self.experts = config.experts.unwrap_or(0);
+        Ok(())
+    }
+
+    fn names(&self) -> Result<NameMap> {
+        let architecture = self.architecture.as_deref().ok_or_else(|| {
+            let problem = "the architecture of the base is not known; --base (a GGUF file, or a directory with \
+                           config.json) or --arch says it";
+            Error::Usage(problem.into())
+        })?;
+        let names = NameMap::new(architecture, self.heads)?;
+        let hugging_face = self.model.as_ref().filter(|model| *model.container() == Container::Safetensors);
+        Ok(match hugging_face {
+            Some(model) => names.with_names(model.tensors().map(|(name, _)| name)),
+            None => names,
+        })
+    }
+
+    fn gguf(&self) -> Option<&Model> {
+        self.model.as_ref().filter(|model| matches!(model.container(), Container::Gguf { .. }))
+    }
+
+    fn to_gguf<'a>(&self, lora: Lora<'a>) -> Result<Lora<'a>> {
+        let mut lora = match lora.naming {
+            Naming::HuggingFace => {
+                let experts = self.gguf().and_then(|model| {
+                    let counts = model.tensors().filter_map(|(_, tensor)| Some(tensor.expert()?.count));
+                    counts.max()
+                });
+                lora.to_gguf(&self.names()?, experts.unwrap_or(self.experts))?
+            }
+            Naming::Gguf => lora,
+        };
+        let Some(base) = self.gguf() else { return Ok(lora) };
+        for module in &mut lora.modules {
+            let weight = format!("{}.weight", module.name);
+            let Some(tensor) = base.tensor(&weight) else {
+                let file = base.path().display();
+                let tied =
+                    if weight == "output.weight" { ", its output head is tied to the embedding" } else { "" };
+                return Err(module.a.error(format!("the base {file} has no tensor {weight}{tied}")));
+            };
+            if tensor.shape() != module.shape() {
+                let (found, shape) = (tensor.shape(), module.shape());
+                return Err(
+                    tensor.error(format!("its shape is {found:?}, the adapter's factors give {shape:?}"))
+                );
+            }
+        }
+        Ok(lora)
+    }
+
+    fn to_hugging_face<'a>(&self, lora: Lora<'a>) -> Result<Lora<'a>> {
+        if lora.naming == Naming::HuggingFace {
+            return Ok(lora);
+        }
+        let mut lora = lora.to_hugging_face(&self.names()?)?;
+        let Some(model) = self.model.as_ref().filter(|_| self.gguf().is_none()) else { return Ok(lora) };
+        for module in &lora.modules {
+            let weight = format!("{}.weight", module.name);
+            if model.tensor(&weight).is_none() {
+                let base = model.path().display();
+                return Err(module.a.error(format!("the base {base} has no tensor {weight}")));
+            }
+        }
+        let names: BTreeSet<_> = lora.modules.iter().map(|module| module.name.as_ref()).collect();
+        let targets = targets(&names, model.tensors().map(|(name, _)| name));
+        lora.targets = Some(targets);
+        Ok(lora)
+    }
+}

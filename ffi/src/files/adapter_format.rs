@@ -1,0 +1,26 @@
+//! File formats of adapters, by the number that C passes.
+
+use crate::status::Status;
+use std::path::Path;
+
+/// File format of an adapter.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdapterFormat {
+    /// GGUF where the adapter's name ends in `.gguf`, else PEFT.
+    Auto = 0,
+    /// PEFT's directory: `adapter_config.json` and `adapter_model.safetensors`.
+    Peft = 1,
+    /// llama.cpp's GGUF file.
+    Gguf = 2,
+}
+
+/// The format that `value` stands for, of an adapter at `path`.
+pub fn format(value: u32, path: &Path) -> Result<phlora_checkpoint::AdapterFormat, Status> {
+    Ok(match value {
+        x if x == AdapterFormat::Auto as u32 => phlora_checkpoint::AdapterFormat::of_path(path),
+        x if x == AdapterFormat::Peft as u32 => phlora_checkpoint::AdapterFormat::Peft,
+        x if x == AdapterFormat::Gguf as u32 => phlora_checkpoint::AdapterFormat::Gguf,
+        _ => return Err(Status::UnknownValue),
+    })
+}
