@@ -61,7 +61,9 @@ pub use model::{Container, Expert, Model, Tensor};
 pub use monitor::Monitor;
 pub use names::{Kind, kind_of, module_of, suffix_of};
 pub use options::{ExtractOptions, Filter, available_threads};
-pub use output::{Output, save, save_report};
+pub use output::{Output, save, save_page, save_report};
 pub use phlora_core::{Dtype, Goal, Mode, Policy};
-pub use report::{CurvePoint, LeftOut, ModuleReport, PolicyReport, REPORT_VERSION, Report, Total};
+pub use report::{
+    CurvePoint, LeftOut, ModuleReport, PolicyReport, REPORT_VERSION, Report, Total, read_report,
+};
 pub use verify::{Verification, VerifiedModule, verify};

@@ -49,6 +49,17 @@ pub fn save_report(report: &Report, path: &Path, force: bool, monitor: &Monitor)
     stage(report, path, force)?.commit()
 }
 
+/// Writes a page of a report, `html`, to `path`.
+///
+/// # Errors
+/// When something else than a page of phlora is there, or one is and `force` is not set; a full disk;
+/// [`Error::Cancelled`].
+pub fn save_page(html: &str, path: &Path, force: bool, monitor: &Monitor) -> Result<()> {
+    monitor.begin_writing()?;
+    let failed = |e| Error::io(path, "write", e);
+    StagedFile::write(path, Known::Page, force, |file| file.write_all(html.as_bytes()).map_err(failed))?.commit()
+}
+
 fn stage(report: &Report, path: &Path, force: bool) -> Result<StagedFile> {
     let mut json = serde_json::to_vec_pretty(report).unwrap_or_default();
     json.push(b'\n');

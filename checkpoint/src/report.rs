@@ -1,10 +1,13 @@
 //! The report of an extraction; `REPORT.md` beside this crate documents its JSON form.
 
+use crate::config::read_json;
+use crate::error::{Error, Result};
 use crate::lora::Factors;
 use crate::model::Expert;
 use crate::names::{kind_path, layer_of};
 use phlora_core::{Goal, Policy, Shape, Spectrum};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// Version of the JSON form; it grows when a field changes its meaning or goes away.
 pub const REPORT_VERSION: u32 = 1;
@@ -222,6 +225,22 @@ pub struct LeftOut {
     pub reason: String,
     /// ‖Δ‖_F; absent where the sides cannot be compared.
     pub delta_norm: Option<f64>,
+}
+
+/// Reads a report.
+///
+/// # Errors
+/// When the file is no report, or one of a version that is not known.
+pub fn read_report(path: &Path) -> Result<Report> {
+    let json = read_json(path)?;
+    if !is_report(&json) {
+        return Err(Error::format(path, "not a report of phlora"));
+    }
+    if json["version"].as_u64() != Some(u64::from(REPORT_VERSION)) {
+        let problem = format!("a report of version {}, expected {REPORT_VERSION}", json["version"]);
+        return Err(Error::format(path, problem));
+    }
+    serde_json::from_value(json).map_err(|e| Error::format(path, format!("not a sound report: {e}")))
 }
 
 /// Whether `json` is a report, of whatever version.

@@ -5,9 +5,15 @@ use crate::error::{Error, Result};
 use crate::lora::is_adapter_file;
 use crate::report::is_report;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process;
+
+/// What the head of a report's page holds: the beginning of its generator's name.
+const PAGE_MARK: &str = "<meta name=\"generator\" content=\"phlora report ";
+
+/// Bytes of a page's head.
+const HEAD: u64 = 1024;
 
 /// What an adapter directory may hold and still be replaced by `force`; anything else in it is kept safe.
 const REPLACEABLE: [&str; 5] =
@@ -81,6 +87,8 @@ pub(crate) struct StagedFile {
 pub(crate) enum Known {
     /// A report of phlora.
     Report,
+    /// The page of a report.
+    Page,
     /// A GGUF adapter.
     Adapter,
 }
@@ -143,6 +151,11 @@ impl Known {
     fn is(self, path: &Path) -> bool {
         match self {
             Self::Report => read_json(path).is_ok_and(|json| is_report(&json)),
+            Self::Page => {
+                let mut head = Vec::new();
+                let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
+                read.is_ok() && String::from_utf8_lossy(&head).contains(PAGE_MARK)
+            }
             Self::Adapter => is_adapter_file(path),
         }
     }
@@ -150,6 +163,7 @@ impl Known {
     fn name(self) -> &'static str {
         match self {
             Self::Report => "a report of phlora",
+            Self::Page => "the page of a report",
             Self::Adapter => "a GGUF adapter",
         }
     }

@@ -24,6 +24,8 @@ pub enum Command {
     Convert(ConvertArgs),
     /// Measure how much of the difference a written adapter keeps
     Verify(VerifyArgs),
+    /// Draw a report as one page for a browser
+    Report(ReportArgs),
     /// Say what a model, an adapter or a report holds
     Inspect(InspectArgs),
 }
@@ -243,6 +245,18 @@ pub struct VerifyArgs {
     /// No progress bar and no table
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// What `phlora extract --report` or `phlora plan --report` wrote
+    pub report: PathBuf,
+    /// The page to create: one file that needs no network
+    #[arg(short, long, value_name = "FILE.html")]
+    pub output: PathBuf,
+    /// Replace a page that exists
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -9,9 +9,11 @@ mod extract;
 mod failure;
 mod inspect;
 mod interrupt;
+mod page;
 mod plan;
 mod print;
 mod progress;
+mod report;
 mod spark;
 mod summary;
 mod table;
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Inspect(args) => inspect::run(&args),
     };
     match result {

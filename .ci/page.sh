@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# The page of a report in a real browser: it renders without an error, its figures equal the report's, and a hostile
+# name stays a name. Keeps screenshots, light, dark and at phone width, in $PAGE_SHOTS if that is set.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bash .ci/apt.sh chromium python3
+
+die() { echo "page.sh: $*" >&2; exit 1; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+browser() {
+  # It leaves caches and settings in its home.
+  HOME=$work timeout 120 chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run \
+    --disable-background-networking --disable-component-update --disable-sync --hide-scrollbars \
+    --enable-logging=stderr --user-data-dir="$work/profile" "$@" 2>"$work/log"
+}
+
+cargo build --locked --quiet -p phlora-cli
+phlora=${CARGO_TARGET_DIR:-target}/debug/phlora
+pair=tests/data/tiny-llama
+"$phlora" extract $pair/base $pair/tuned -o "$work/adapter" --budget 500kB --report "$work/report.json" --quiet
+python3 - "$work" <<'PYTHON'
+import json, sys
+# Names that would run a script and change the title, were they not escaped.
+work = sys.argv[1]
+report = json.load(open(f"{work}/report.json"))
+for i, module in enumerate(report["modules"]):
+    tag = ["<script>document.title='pwned'</script>", "\"><svg onload=\"document.title='pwned'\">",
+           "</title></style></svg><img src=x onerror=\"document.title='pwned'\">"][i % 3]
+    module["name"] += tag
+    module["kind"] += tag
+json.dump(report, open(f"{work}/hostile.json", "w"))
+PYTHON
+
+for name in report hostile; do
+  "$phlora" report "$work/$name.json" -o "$work/$name.html"
+  browser --dump-dom "file://$work/$name.html" >"$work/$name.dom"
+  # What the page itself reports is logged as CONSOLE.
+  if grep -i 'CONSOLE' "$work/log"; then die "$name: the page reports an error"; fi
+  python3 .ci/page.py "$work/$name.json" "$work/$name.dom"
+done
+
+for shot in light:1000,2700 dark:1000,2700 phone:500,3600; do
+  options=()
+  [ "${shot%%:*}" = dark ] && options=(--blink-settings=preferredColorScheme=0)
+  browser "${options[@]}" --window-size="${shot#*:}" --screenshot="$work/${shot%%:*}.png" "file://$work/report.html"
+  [ -s "$work/${shot%%:*}.png" ] || die "no screenshot: ${shot%%:*}"
+  if [ -n "${PAGE_SHOTS:-}" ]; then cp "$work/${shot%%:*}.png" "$PAGE_SHOTS/"; fi
+done
+if cmp -s "$work/light.png" "$work/dark.png"; then die "light and dark look the same"; fi
+echo "the page renders, and its figures are the report's"

@@ -1,0 +1,72 @@
+//! What has no factors, and how much of the whole difference it is.
+
+use crate::print::percent;
+use maud::{Markup, html};
+use phlora_checkpoint::{LeftOut, Report};
+use std::collections::BTreeMap;
+
+/// Tensors of one reason.
+#[derive(Debug, Default)]
+struct Group {
+    tensors: usize,
+    squares: f64,
+    unknown: usize,
+}
+
+pub fn section(report: &Report) -> Markup {
+    let mut groups = BTreeMap::<&str, Group>::new();
+    for tensor in &report.left_out {
+        let group = groups.entry(tensor.group()).or_default();
+        group.tensors += 1;
+        group.squares += tensor.sum_squares();
+        group.unknown += usize::from(tensor.delta_norm.is_none());
+    }
+    let inside = report.total.delta_norm.powi(2);
+    let all = inside + report.left_out.iter().map(LeftOut::sum_squares).sum::<f64>();
+    let share = |squares: f64| if all > 0.0 { squares / all } else { 0.0 };
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by(|(_, a), (_, b)| b.squares.total_cmp(&a.squares));
+    html! {
+        section aria-labelledby="left-out" {
+            h2 id="left-out" { "What was left out" }
+            @if groups.is_empty() {
+                p { "Nothing: every tensor that differs has factors." }
+            } @else {
+                p {
+                    "Of the whole difference between the models, "
+                    data id="outside" value=(share(all - inside)) { (percent(share(all - inside))) }
+                    " is in tensors that this adapter does not touch."
+                }
+                table.bars {
+                    thead { tr {
+                        th scope="col" { "reason" } th scope="col" { "tensors" }
+                        th scope="col" { "share of all ‖Δ‖²" }
+                    } }
+                    tbody {
+                        tr.inside {
+                            th scope="row" { "in the adapter's modules" }
+                            td { (report.modules.len()) }
+                            (bar(share(inside), None))
+                        }
+                        @for (reason, group) in &groups {
+                            tr {
+                                th scope="row" { (reason) }
+                                td { (group.tensors) }
+                                (bar(share(group.squares), (group.unknown == group.tensors).then_some("not comparable")))
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn bar(share: f64, instead: Option<&str>) -> Markup {
+    html! {
+        td.bar data-share=(share) {
+            span style=(format!("--share:{share:.4}")) {}
+            @match instead { Some(text) => (text), None => (percent(share)) }
+        }
+    }
+}

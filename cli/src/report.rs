@@ -1,0 +1,15 @@
+//! `phlora report`: a report as a page.
+
+use crate::args::ReportArgs;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::page;
+use phlora_checkpoint::{read_report, save_page};
+use std::process::ExitCode;
+
+pub fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
+    let monitor = interrupt::monitor();
+    let report = read_report(&args.report)?;
+    save_page(&page::render(&report), &args.output, args.force, &monitor)?;
+    Ok(ExitCode::SUCCESS)
+}

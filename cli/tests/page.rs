@@ -1,0 +1,90 @@
+//! The page of a report: its figures are the report's, and no name in it becomes markup.
+
+mod common;
+
+use common::{json, phlora, succeed, text, tiny_llama};
+use std::fs;
+
+#[test]
+fn figures_equal_the_report() {
+    let root = tempfile::tempdir().unwrap();
+    let (base, tuned) = (tiny_llama("base"), tiny_llama("tuned"));
+    let (report, page) = (root.path().join("r.json"), root.path().join("r.html"));
+    let out = text(&root.path().join("a"));
+    succeed(&["extract", &base, &tuned, "-o", &out, "--budget", "300kB", "--report", &text(&report), "-q"]);
+    succeed(&["report", &text(&report), "-o", &text(&page)]);
+    let (html, report) = (fs::read_to_string(&page).unwrap(), json(&report));
+    let total = report["total"]["energy"].as_f64().unwrap();
+    assert!(html.contains(&format!("id=\"energy\" value=\"{total}\"")), "{total}");
+    assert!(html.contains(&format!("id=\"bytes_out\" value=\"{}\"", report["bytes_out"])));
+    for module in report["modules"].as_array().unwrap() {
+        let (name, energy) = (module["name"].as_str().unwrap(), module["energy"].as_f64().unwrap());
+        let row = format!(
+            "data-module=\"{name}\" data-rank=\"{}\" data-energy=\"{energy}\" data-bytes=\"{}\" \
+             data-noise-rank=\"{}\"",
+            module["rank"], module["bytes"], module["noise_rank"]
+        );
+        assert!(html.contains(&row), "{row}");
+        assert!(html.contains(&format!("data-energy=\"{energy}\" data-module=\"{name}\"")), "{name}");
+    }
+    for point in report["curve"].as_array().unwrap() {
+        let energy = point["energy"].as_f64().unwrap();
+        assert!(html.contains(&format!("data-bytes=\"{}\" data-energy=\"{energy}\"", point["bytes"])));
+    }
+    // Nothing is loaded from anywhere, nothing runs.
+    for word in ["<script", "http:", "https:", "src=", "url(", "@import", "<link"] {
+        assert!(!html.contains(word), "{word}");
+    }
+    assert!(html.contains("prefers-color-scheme: dark"));
+
+    let again = ["report", &text(&root.path().join("r.json")), "-o", &text(&page)];
+    assert_eq!(phlora(&again).0, 2);
+    succeed(&[&again[..], &["--force"]].concat());
+    fs::write(&page, "<html>mine</html>").unwrap();
+    let (code, _, stderr) = phlora(&[&again[..], &["--force"]].concat());
+    assert!(code == 2 && stderr.contains("not replaced"), "{stderr}");
+}
+
+#[test]
+fn names_do_not_become_markup() {
+    let root = tempfile::tempdir().unwrap();
+    let hostile = "layers.0.</title></style><script>document.title='pwned'</script>\"' onload='x()' &amp;";
+    let module = |name: &str| {
+        serde_json::json!({
+            "name": name, "layer": "layers.0", "kind": name, "shape": [4, 3], "rank": 1, "energy": 0.5,
+            "delta_norm": 1.0, "singular_values": [0.7], "reads": 1, "converged": true
+        })
+    };
+    let report = serde_json::json!({
+        "version": 1, "phlora": hostile, "modules": [module(hostile), module("plain")],
+        "policy": { "goal": hostile, "value": null, "max_rank": null, "multiple": 1, "uniform": true },
+        "total": { "energy": 0.5, "delta_norm": 1.4, "parameters_in": 24, "parameters_out": 14 },
+        "left_out": [{ "name": hostile, "reason": hostile, "delta_norm": 1.0 }],
+        "seconds": 0.0, "bytes_in": 0, "bytes_out": 0
+    });
+    let (path, page) = (root.path().join("r.json"), root.path().join("r.html"));
+    fs::write(&path, report.to_string()).unwrap();
+    succeed(&["report", &text(&path), "-o", &text(&page)]);
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("&lt;script&gt;"), "{html}");
+    assert!(!html.contains("<script") && !html.contains("' onload='x()' \""), "{html}");
+    assert_eq!(html.matches("</title>").count(), html.matches("<title").count());
+    assert_eq!(html.matches("</style>").count(), 1);
+}
+
+#[test]
+fn what_is_no_report_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let page = text(&root.path().join("r.html"));
+    for (content, message) in [
+        ("{}", "not a report"),
+        ("nonsense", "not valid JSON"),
+        (r#"{"version":99,"phlora":"9","modules":[]}"#, "a report of version 99"),
+        (r#"{"version":1,"phlora":"0","modules":[]}"#, "not a sound report"),
+    ] {
+        let path = root.path().join("r.json");
+        fs::write(&path, content).unwrap();
+        let (code, _, stderr) = phlora(&["report", &text(&path), "-o", &page]);
+        assert!(code == 2 && stderr.contains(message), "{content}: {stderr}");
+    }
+}
