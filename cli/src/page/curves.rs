@@ -38,9 +38,11 @@ fn panel(index: usize, kind: &str, modules: &[&ModuleReport]) -> Markup {
         most: (longest as f64, f64::from(largest)),
         least_x: Some(1.0),
     };
+    // Powers of two, or of four where there are many.
     let xs: Vec<_> = (0..=20)
+        .step_by(if longest < 40 { 1 } else { 2 })
         .map(|power| f64::from(1_u32 << power))
-        .filter(|&x| x <= longest as f64 && (longest < 40 || (x.log2() as u32).is_multiple_of(2)))
+        .filter(|&x| x <= longest as f64)
         .map(|x| (x, format!("{x}")))
         .collect();
     let ys: Vec<_> = ticks(f64::from(largest), 4.0).into_iter().map(|y| (y, short(y))).collect();

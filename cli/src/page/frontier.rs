@@ -96,7 +96,7 @@ fn figure(report: &Report, chosen: u64) -> Markup {
                 @if chosen > 0 {
                     @if 2 * chosen <= most {
                         circle.ring cx=(at(x2)) cy=(at(y2)) r="5" {}
-                        text x=(at(x2 - 4.0)) y=(at(y2 + 22.0)) class="note mid" { "×2: " (percent(double)) }
+                        text x=(at(x2 - 4.0)) y=(at(y2 + 28.0)) class="note mid" { "×2: " (percent(double)) }
                     }
                     line.drop x1=(at(x)) x2=(at(x)) y1=(at(y)) y2=(frame.height - frame.below) {}
                     circle.chosen cx=(at(x)) cy=(at(y)) r="6" {}
