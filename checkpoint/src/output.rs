@@ -57,7 +57,8 @@ pub fn save_report(report: &Report, path: &Path, force: bool, monitor: &Monitor)
 pub fn save_page(html: &str, path: &Path, force: bool, monitor: &Monitor) -> Result<()> {
     monitor.begin_writing()?;
     let failed = |e| Error::io(path, "write", e);
-    StagedFile::write(path, Known::Page, force, |file| file.write_all(html.as_bytes()).map_err(failed))?.commit()
+    StagedFile::write(path, Known::Page, force, |file| file.write_all(html.as_bytes()).map_err(failed))?
+        .commit()
 }
 
 fn stage(report: &Report, path: &Path, force: bool) -> Result<StagedFile> {
