@@ -230,7 +230,7 @@ static void core_rows(void) {
     ROW(UNKNOWN_VALUE, start, phlora_push(X, base, sizeof base, 0, SIDE(tuned)));
     ROW(UNKNOWN_VALUE, start, phlora_push(X, SIDE(base), tuned, sizeof tuned, 5));
     ROW(NOT_WHOLE_BLOCKS, start, phlora_push(X, base, 18, PHLORA_DTYPE_Q4_0, SIDE(tuned)));
-    ROW(NOT_WHOLE_BLOCKS, start, phlora_push(X, SIDE(base), tuned, 144, PHLORA_DTYPE_Q4_K));
+    ROW(NOT_WHOLE_BLOCKS, start, phlora_push(X, SIDE(base), tuned, 34, PHLORA_DTYPE_Q8_0));
     ROW(NOT_WHOLE_ROWS, start, phlora_push(X, base, sizeof base - 1, PHLORA_DTYPE_F32, SIDE(tuned)));
     ROW(NOT_WHOLE_ROWS, start, phlora_push(X, base, COLS * 4, PHLORA_DTYPE_F32, SIDE(tuned)));
     ROW(NOT_WHOLE_ROWS, start, phlora_push(X, base, sizeof base, PHLORA_DTYPE_F16, SIDE(tuned)));
