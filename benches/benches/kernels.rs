@@ -2,25 +2,40 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use phlora_benches::weights::{Spectrum, Weights};
-use phlora_core::{Delta, Dtype, Kernel, Rows, kernel::Strided};
+use phlora_core::{
+    Delta, Dtype, Kernel, Rows,
+    kernel::{Ahead, LANES, Tile},
+};
 
 const COLS: usize = 4096;
-const ROWS: usize = 24;
+const ROWS: usize = 16;
+const TILE: usize = 256;
 
-fn product(c: &mut Criterion) {
-    let a = vec![0.5; ROWS * COLS];
-    let x = vec![0.25; COLS * 16];
-    let mut group = c.benchmark_group("product of 24×4096 and 4096×W");
+/// Both products of a strip with a block of width `W`, in tiles of 256 columns.
+fn products<const W: usize>(c: &mut Criterion) {
+    let mut group = c.benchmark_group(format!("{ROWS}×{COLS} times a block of {W}"));
+    group.throughput(Throughput::Elements((2 * ROWS * COLS * W) as u64));
+    let (data, x, y) = (vec![0.5; ROWS * COLS], vec![0.25; COLS * W], vec![0.125; ROWS * W]);
+    let tiles = || {
+        (0..COLS / TILE)
+            .map(|i| (i, Tile { data: &data[i * ROWS * TILE..], row: TILE, rows: ROWS, width: TILE }))
+    };
     for kernel in Kernel::available() {
-        group.throughput(Throughput::Elements((2 * ROWS * COLS * 16) as u64));
-        group.bench_function(BenchmarkId::new("W=16", kernel.name()), |b| {
-            let mut y = vec![0.0; ROWS * 16];
-            b.iter(|| kernel.product::<16>(Strided::row_major(&a, COLS), ROWS, COLS, &x, &mut y));
+        group.bench_function(BenchmarkId::new("forward", kernel.name()), |b| {
+            let mut sums = vec![0.0; ROWS * W * LANES];
+            b.iter(|| {
+                for (i, tile) in tiles() {
+                    kernel.forward::<W>(tile, &x[i * W * TILE..], &mut sums, &mut Ahead::default());
+                }
+            });
         });
-        group.throughput(Throughput::Elements((2 * ROWS * COLS * 8) as u64));
-        group.bench_function(BenchmarkId::new("W=8", kernel.name()), |b| {
-            let mut y = vec![0.0; ROWS * 8];
-            b.iter(|| kernel.product::<8>(Strided::row_major(&a, COLS), ROWS, COLS, &x, &mut y));
+        group.bench_function(BenchmarkId::new("backward", kernel.name()), |b| {
+            let mut z = vec![0.0; COLS * W];
+            b.iter(|| {
+                for (i, tile) in tiles() {
+                    kernel.backward::<W>(tile, &y, &mut z[i * W * TILE..], &mut Ahead::default());
+                }
+            });
         });
     }
     group.finish();
@@ -58,5 +73,5 @@ fn vectors(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, product, storage, vectors);
+criterion_group!(benches, products::<8>, products::<16>, storage, vectors);
 criterion_main!(benches);

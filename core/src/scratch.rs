@@ -12,6 +12,12 @@ impl Scratch {
     /// More than can be addressed.
     pub const OVERFLOW: Self = Self(None);
 
+    /// Elements of a cache line.
+    pub(crate) const ALIGNMENT: usize = 16;
+
+    /// Room to begin at a cache line.
+    pub(crate) const ALIGNED: Self = Self(Some(Self::ALIGNMENT - 1));
+
     /// `len` elements.
     pub const fn elements(len: usize) -> Self {
         Self(Some(len))
@@ -66,6 +72,13 @@ impl Scratch {
 pub(crate) struct Buffer<'a>(pub &'a mut [f32]);
 
 impl<'a> Buffer<'a> {
+    /// Skips to where a vector of [`ALIGNMENT`](Scratch::ALIGNMENT) elements is aligned: loads that cross a cache line cost
+    /// twice.
+    pub fn align(&mut self) {
+        let skip = self.0.as_ptr().align_offset(Scratch::ALIGNMENT * size_of::<f32>());
+        self.take(skip.min(Scratch::ALIGNMENT - 1));
+    }
+
     /// The next `len` elements; fewer when the buffer is shorter.
     pub fn take(&mut self, len: usize) -> &'a mut [f32] {
         let whole = core::mem::take(&mut self.0);

@@ -1,6 +1,9 @@
 //! The kernels against f64 and against each other, and the decoders against a reference over every value.
 
-use phlora_core::{Dtype, Kernel, Rows, decode, encode, kernel::Strided};
+use phlora_core::{
+    Dtype, Kernel, Rows, decode, encode,
+    kernel::{Ahead, LANES, Strided, Tile},
+};
 use phlora_tests::{matrix::Normal, tolerance};
 
 const UNIT: f64 = f32::EPSILON as f64 / 2.0;
@@ -49,6 +52,61 @@ fn products_stay_within_the_bound() {
             for transposed in [false, true] {
                 check_product::<8>(rows, depth, transposed);
                 check_product::<16>(rows, depth, transposed);
+            }
+        }
+    }
+}
+
+/// Checks both products of a tile, `rows` × `width` with `gap` elements between two rows.
+fn check_tile<const W: usize>(rows: usize, width: usize, gap: usize) {
+    let data = deviates(11, rows * (width + gap) + 1);
+    let tile = Tile { data: &data, row: width + gap, rows, width };
+    let (xt, y) = (deviates(12, W * width), deviates(13, rows * W));
+    let start = (deviates(14, rows * W), deviates(15, W * width));
+    let unit = f64::from(f32::EPSILON) / 2.0;
+    let d = |i: usize, k: usize| f64::from(data[i * (width + gap) + k]);
+    for kernel in Kernel::available() {
+        let check = |got: f32, from: f32, terms: &mut dyn Iterator<Item = f64>, what: &str| {
+            let (mut exact, mut size, mut count) = (f64::from(from), f64::from(from).abs(), 1.0);
+            for term in terms {
+                (exact, size, count) = (exact + term, size + term.abs(), count + 1.0);
+            }
+            let (error, bound) =
+                ((f64::from(got) - exact).abs(), tolerance::PRODUCT_TERMS * count * unit * size);
+            assert!(error <= bound, "{} {what} {rows}×{width}·{W}: {error:e} > {bound:e}", kernel.name());
+        };
+        let mut sums = [vec![0.0; rows * W * LANES], vec![f32::NAN; 3]].concat();
+        let mut out = [start.0.as_slice(), &[f32::NAN; 3]].concat();
+        kernel.forward::<W>(tile, &xt, &mut sums, &mut Ahead::default());
+        kernel.fold(&mut sums[..rows * W * LANES], &mut out[..rows * W]);
+        assert!(sums[..rows * W * LANES].iter().all(|&x| x == 0.0), "sums are cleared for the next tile");
+        for i in 0..rows {
+            for w in 0..W {
+                let mut terms = (0..width).map(|k| d(i, k) * f64::from(xt[w * width + k]));
+                check(out[i * W + w], start.0[i * W + w], &mut terms, "forward");
+            }
+        }
+        let mut zt = [start.1.as_slice(), &[f32::NAN; 3]].concat();
+        kernel.backward::<W>(tile, &y, &mut zt, &mut Ahead::default());
+        for w in 0..W {
+            for k in 0..width {
+                let mut terms = (0..rows).map(|i| d(i, k) * f64::from(y[i * W + w]));
+                check(zt[w * width + k], start.1[w * width + k], &mut terms, "backward");
+            }
+        }
+        for behind in [&sums[rows * W * LANES..], &out[rows * W..], &zt[W * width..]] {
+            assert!(behind.iter().all(|x| x.is_nan()), "nothing is written behind an output");
+        }
+    }
+}
+
+#[test]
+fn products_of_tiles_stay_within_the_bound() {
+    for rows in [0, 1, 2, 3, 4, 5, 7, 16, 19, 32] {
+        for width in [0, 16, 32, 48, 64, 80, 256] {
+            for gap in [0, 5] {
+                check_tile::<8>(rows, width, gap);
+                check_tile::<16>(rows, width, gap);
             }
         }
     }

@@ -11,8 +11,8 @@ use super::{
     Report,
     factors::{Outputs, Space},
     outlook::History,
-    pass::{BlockPart, Progress, Strip, Work, deal, strip_len, unit_scale},
-    plan::{MAX_PARTS, Plan, strip_scratch},
+    pass::{BlockPart, Progress, Strip, Work, deal, pack, padded, strip_len, unit_scale, unpack},
+    plan::{MAX_PARTS, Plan, packed_scratch, strip_scratch},
     watch::{Verdict, Watch},
 };
 use crate::{
@@ -51,10 +51,10 @@ pub fn scratch(plan: &Plan) -> Scratch {
     let Shape { rows, cols } = plan.shape;
     let size = Scratch::matrix(plan.depth, plan.width);
     let panel = |rows: usize| Scratch::matrix(rows, plan.width);
-    panel(rows)
-        .and(panel(cols))
-        .times(plan.depth)
-        .and(panel(cols).and(strip_scratch(cols)).times(plan.parts))
+    Scratch::ALIGNED
+        .and(panel(rows).and(panel(cols)).times(plan.depth))
+        .and(packed_scratch(cols, plan.width))
+        .and(packed_scratch(cols, plan.width).and(strip_scratch(cols, plan.width)).times(plan.parts))
         .and(size.times(2))
         .and(size.count().map_or(Scratch::OVERFLOW, |size| Scratch::matrix(size, size)).times(2))
 }
@@ -75,7 +75,9 @@ pub struct Krylov<'s, const W: usize> {
     q: &'s mut [f32],
     /// Products: panels of rows × W.
     y: &'s mut [f32],
-    /// One panel of cols × W per part.
+    /// The block in work, packed.
+    x: &'s mut [f32],
+    /// One packed panel of cols × W per part.
     z: &'s mut [f32],
     strips: &'s mut [f32],
     /// YᵀY, symmetric, leading dimension depth·W.
@@ -110,6 +112,7 @@ pub struct Krylov<'s, const W: usize> {
 impl<'s, const W: usize> Krylov<'s, W> {
     pub fn new(plan: &Plan, scratch: &'s mut [f32]) -> Self {
         let mut scratch = Buffer(scratch);
+        scratch.align();
         let Shape { rows, cols } = plan.shape;
         let size = plan.depth * W;
         let mut state = Self {
@@ -121,10 +124,11 @@ impl<'s, const W: usize> Krylov<'s, W> {
             max_reads: plan.max_reads,
             depth: plan.depth,
             parts: plan.parts,
+            x: scratch.take(padded(cols).unwrap_or(0) * W),
+            z: scratch.take(plan.parts * padded(cols).unwrap_or(0) * W),
+            strips: scratch.take(plan.parts * strip_len(cols, W).unwrap_or(0)),
             q: scratch.take(size * cols),
             y: scratch.take(size * rows),
-            z: scratch.take(plan.parts * cols * W),
-            strips: scratch.take(plan.parts * strip_len(cols).unwrap_or(0)),
             gram: scratch.take(size * size),
             vectors: scratch.take(size * size),
             sigma: scratch.take(size),
@@ -150,6 +154,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let start = &mut state.q[..cols * W];
         start.iter_mut().enumerate().for_each(|(i, x)| *x = uniform(i as u64));
         orthonormalize::<W>(state.kernel, cols, &[], start);
+        state.strips.fill(0.0);
         state.prepare_pass();
         if rows == 0 || cols == 0 {
             state.converged = Some(true);
@@ -173,12 +178,13 @@ impl<'s, const W: usize> Krylov<'s, W> {
         self.delta
     }
 
-    /// Clears what the next pass sums into.
+    /// Packs the block that the next pass multiplies, and clears what it sums into.
     fn prepare_pass(&mut self) {
         self.progress = [Progress::default(); MAX_PARTS];
-        let panel = self.shape.rows * W;
+        let Shape { rows, cols } = self.shape;
         if self.work != Work::Backward {
-            self.y[self.blocks * panel..][..panel].fill(0.0);
+            pack::<W>(&self.q[self.blocks * cols * W..][..cols * W], self.x);
+            self.y[self.blocks * rows * W..][..rows * W].fill(0.0);
         }
         self.z.fill(0.0);
     }
@@ -194,14 +200,14 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let height = rows.div_ceil(self.parts).max(1);
         let wanted = if self.wants_pass() { self.parts } else { 0 };
         let (kernel, scale, work, measure) = (self.kernel, self.scale, self.work, !self.measured);
-        let x = &self.q[current * cols * W..][..cols * W];
+        let x = &*self.x;
         let y = self.y[current * rows * W..][..rows * W].chunks_mut(height * W);
-        let z = self.z.chunks_mut((cols * W).max(1));
-        let strips = self.strips.chunks_mut(strip_len(cols).unwrap_or(0).max(1));
+        let z = self.z.chunks_mut((padded(cols).unwrap_or(0) * W).max(1));
+        let strips = self.strips.chunks_mut(strip_len(cols, W).unwrap_or(0).max(1));
         let outputs = y.zip(z).zip(strips).zip(&mut self.progress);
         outputs.take(wanted).enumerate().map(move |(i, (((y, z), buffer), progress))| {
             let start = i * height;
-            let strip = Strip { kernel, cols, scale, buffer };
+            let strip = Strip::new(kernel, cols, scale, buffer);
             BlockPart { work, measure, x, rows: start..(start + height).min(rows), y, z, strip, progress }
         })
     }
@@ -262,7 +268,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
     }
 
     fn sum_parts(&mut self) {
-        let (total, parts) = self.z.split_at_mut(self.shape.cols * W);
+        let (total, parts) = self.z.split_at_mut(padded(self.shape.cols).unwrap_or(0) * W);
         for part in parts.chunks_exact(total.len()) {
             total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
         }
@@ -294,7 +300,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let cols = self.shape.cols;
         let (basis, free) = self.q.split_at_mut(self.blocks * cols * W);
         let next = &mut free[..cols * W];
-        next.copy_from_slice(&self.z[..cols * W]);
+        unpack::<W>(self.z, next);
         if orthonormalize::<W>(self.kernel, cols, basis, next) < NOTHING_NEW {
             // The space is invariant, but a singular value of higher multiplicity than the block is wide
             // may lie outside: only fresh directions can find it.

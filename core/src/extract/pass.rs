@@ -5,7 +5,7 @@ use core::ops::Range;
 use super::plan::MAX_PARTS;
 use crate::{
     Delta, Dtype, Error, Kernel, Rows,
-    kernel::{Ahead, Strided},
+    kernel::{Ahead, LANES, Tile},
 };
 
 /// Columns per tile. A tile of decoded rows and its piece of the block should stay in the first-level cache,
@@ -14,17 +14,59 @@ use crate::{
 pub const TILE: usize = 256;
 const _: () = assert!(TILE.is_multiple_of(Dtype::MAX_BLOCK_LEN));
 
-/// Rows that are decoded together. More of them spread the traffic of Z over more work; fewer keep the
-/// strip, the next one and both panels in the second-level cache: 16 measured better than 12, 24 and 32.
+/// Rows that are decoded together. More of them spread the traffic of X and Z over more work; fewer keep the
+/// strip, the next one and both panels in the second-level cache: 256 KiB of them measured best.
 pub const fn strip_rows(cols: usize) -> usize {
-    if cols <= 64 { 8 } else { 16 }
+    match cols {
+        0..=64 => 8,
+        65..=2048 => 32,
+        _ => 16,
+    }
 }
 
-/// `f32` elements of a decoded strip: whole tiles.
-pub const fn strip_len(cols: usize) -> Option<usize> {
-    match cols.div_ceil(TILE).checked_mul(TILE) {
-        Some(width) => width.checked_mul(strip_rows(cols)),
+/// Columns of a decoded row and of a packed panel: whole [`LANES`].
+pub const fn padded(cols: usize) -> Option<usize> {
+    cols.checked_next_multiple_of(LANES)
+}
+
+/// `f32` elements of a strip for a panel of `width`: the decoded tiles, and the lanes of the sums.
+pub const fn strip_len(cols: usize, width: usize) -> Option<usize> {
+    let rows = strip_rows(cols);
+    match padded(cols) {
+        Some(cols) => match cols.checked_mul(rows) {
+            Some(tiles) => tiles.checked_add(rows * width * LANES),
+            None => None,
+        },
         None => None,
+    }
+}
+
+/// First column and width of each tile of `cols` columns.
+fn tiles(cols: usize) -> impl DoubleEndedIterator<Item = (usize, usize)> + use<> {
+    (0..cols.div_ceil(TILE)).map(move |tile| (tile * TILE, TILE.min(cols - tile * TILE)))
+}
+
+/// Packs a panel of cols × `W` for the tiles: per tile its transpose, each row with zeros up to whole
+/// [`LANES`].
+pub fn pack<const W: usize>(panel: &[f32], packed: &mut [f32]) {
+    for (first, width) in tiles(panel.len() / W) {
+        let whole = width.next_multiple_of(LANES);
+        let panel = panel[first * W..][..width * W].as_chunks::<W>().0;
+        for (w, row) in packed[first * W..][..whole * W].chunks_exact_mut(whole).enumerate() {
+            row[width..].fill(0.0);
+            row.iter_mut().zip(panel).for_each(|(x, values)| *x = values[w]);
+        }
+    }
+}
+
+/// Undoes [`pack`].
+pub fn unpack<const W: usize>(packed: &[f32], panel: &mut [f32]) {
+    for (first, width) in tiles(panel.len() / W) {
+        let whole = width.next_multiple_of(LANES);
+        let panel = panel[first * W..][..width * W].as_chunks_mut::<W>().0;
+        for (w, row) in packed[first * W..][..whole * W].chunks_exact(whole).enumerate() {
+            row.iter().zip(&mut *panel).for_each(|(&x, values)| values[w] = x);
+        }
     }
 }
 
@@ -146,19 +188,21 @@ pub fn whole_row(kernel: Kernel, base: Rows<'_>, tuned: Rows<'_>, row: usize, ou
 /// A run of decoded rows of the difference, in tiles: [tile][row][column].
 #[derive(Debug)]
 pub struct Strip<'p> {
-    pub kernel: Kernel,
-    pub cols: usize,
+    kernel: Kernel,
+    cols: usize,
     /// Factor on every entry, where it needs one.
-    pub scale: Option<f32>,
-    /// [`strip_len`] elements.
-    pub buffer: &'p mut [f32],
+    scale: Option<f32>,
+    tiles: &'p mut [f32],
+    /// Lanes of the sums of a product, zero between two.
+    sums: &'p mut [f32],
 }
 
-impl Strip<'_> {
-    /// First column and width of each tile.
-    fn tiles(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let cols = self.cols;
-        (0..cols).step_by(TILE).map(move |first| (first, TILE.min(cols - first)))
+impl<'p> Strip<'p> {
+    /// Takes [`strip_len`] elements, which were zero before the first strip.
+    pub fn new(kernel: Kernel, cols: usize, scale: Option<f32>, buffer: &'p mut [f32]) -> Self {
+        let tiles = padded(cols).unwrap_or(0) * strip_rows(cols);
+        let (tiles, sums) = buffer.split_at_mut(tiles.min(buffer.len()));
+        Self { kernel, cols, scale, tiles, sums }
     }
 
     /// Decodes rows `first`… of a block, `rows` of them, at most [`strip_rows`]. With `measure`, adds them
@@ -172,9 +216,12 @@ impl Strip<'_> {
     ) {
         let height = strip_rows(self.cols);
         for i in 0..rows {
-            for (column, width) in self.tiles() {
+            for (column, width) in tiles(self.cols) {
+                let whole = width.next_multiple_of(LANES);
+                let out = &mut self.tiles[column * height + i * whole..][..whole];
+                let (out, padding) = out.split_at_mut(width);
+                padding.fill(0.0);
                 let start = (first + i) * self.cols + column;
-                let out = &mut self.buffer[column * height + i * TILE..][..width];
                 self.kernel.difference(entries(base, start, width), entries(tuned, start, width), out);
                 if let Some((row, delta)) = &mut measure {
                     self.kernel.measure(out, *row + i, delta);
@@ -188,19 +235,20 @@ impl Strip<'_> {
         }
     }
 
-    /// Y += D·X for the decoded rows D and a panel X of cols × `W`.
-    pub fn forward<const W: usize>(&self, rows: usize, x: &[f32], y: &mut [f32], ahead: &mut Ahead<'_>) {
-        for (first, width) in self.tiles() {
-            let x = &x[first * W..][..width * W];
-            self.kernel.product_ahead::<W>(self.tile(first), rows, width, x, y, ahead);
+    /// Y += D·X for the decoded rows D; X is packed.
+    pub fn forward<const W: usize>(&mut self, rows: usize, x: &[f32], y: &mut [f32], ahead: &mut Ahead<'_>) {
+        for tile in tiles(self.cols) {
+            let view = Self::tile(self.tiles, self.cols, rows, tile);
+            self.kernel.forward::<W>(view, &x[tile.0 * W..][..view.width * W], self.sums, ahead);
         }
+        self.kernel.fold(&mut self.sums[..y.len() * LANES], y);
     }
 
-    /// Z += Dᵀ·Y for the decoded rows D; Z is a panel of cols × `W`.
-    pub fn backward<const W: usize>(&self, rows: usize, y: &[f32], z: &mut [f32], ahead: &mut Ahead<'_>) {
-        for (first, width) in self.tiles() {
-            let z = &mut z[first * W..][..width * W];
-            self.kernel.product_ahead::<W>(self.tile(first).transposed(), width, rows, y, z, ahead);
+    /// Z += Dᵀ·Y for the decoded rows D; Z is packed. The tiles that were used last are still near.
+    fn backward<const W: usize>(&self, rows: usize, y: &[f32], z: &mut [f32], ahead: &mut Ahead<'_>) {
+        for tile in tiles(self.cols).rev() {
+            let view = Self::tile(self.tiles, self.cols, rows, tile);
+            self.kernel.backward::<W>(view, y, &mut z[tile.0 * W..][..view.width * W], ahead);
         }
     }
 
@@ -216,9 +264,9 @@ impl Strip<'_> {
         Ahead::new([of(base), of(tuned)], steps)
     }
 
-    fn tile(&self, first: usize) -> Strided<'_> {
-        let height = strip_rows(self.cols);
-        Strided::row_major(&self.buffer[first * height..][..height * TILE], TILE)
+    fn tile(tiles: &[f32], cols: usize, rows: usize, (first, width): (usize, usize)) -> Tile<'_> {
+        let (height, width) = (strip_rows(cols), width.next_multiple_of(LANES));
+        Tile { data: &tiles[first * height..][..height * width], row: width, rows, width }
     }
 }
 
@@ -228,12 +276,12 @@ pub struct BlockPart<'p, const W: usize> {
     pub work: Work,
     /// Whether this pass also measures the difference.
     pub measure: bool,
-    /// The block X, one panel of `cols` × `W`.
+    /// The block X, packed.
     pub x: &'p [f32],
     pub rows: Range<usize>,
     /// Y of these rows, `rows` × `W`.
     pub y: &'p mut [f32],
-    /// Z summed over these rows, `cols` × `W`.
+    /// Z summed over these rows, packed.
     pub z: &'p mut [f32],
     pub strip: Strip<'p>,
     pub progress: &'p mut Progress,
@@ -242,8 +290,9 @@ pub struct BlockPart<'p, const W: usize> {
 impl<const W: usize> BlockPart<'_, W> {
     /// The next rows of this part, both sides.
     pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
-        let count = count_rows(base, tuned, self.strip.cols, self.rows.len() - self.progress.done)?;
-        let height = strip_rows(self.strip.cols);
+        let cols = self.strip.cols;
+        let count = count_rows(base, tuned, cols, self.rows.len() - self.progress.done)?;
+        let height = strip_rows(cols);
         for first in (0..count).step_by(height) {
             let rows = height.min(count - first);
             let row = self.rows.start + self.progress.done;

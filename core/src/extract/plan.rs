@@ -208,7 +208,12 @@ impl Plan {
     }
 }
 
-/// `f32` elements of a strip, as scratch.
-pub fn strip_scratch(cols: usize) -> Scratch {
-    pass::strip_len(cols).map_or(Scratch::OVERFLOW, Scratch::elements)
+/// `f32` elements of a strip for a panel of `width`, as scratch.
+pub fn strip_scratch(cols: usize, width: usize) -> Scratch {
+    pass::strip_len(cols, width).map_or(Scratch::OVERFLOW, Scratch::elements)
+}
+
+/// `f32` elements of a packed panel, as scratch.
+pub fn packed_scratch(cols: usize, width: usize) -> Scratch {
+    pass::padded(cols).map_or(Scratch::OVERFLOW, |cols| Scratch::matrix(cols, width))
 }

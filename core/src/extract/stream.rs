@@ -8,8 +8,8 @@
 use super::{
     Report,
     factors::{Outputs, Space},
-    pass::{self, Part, Strip, Whole, strip_len, strip_rows},
-    plan::{Plan, strip_scratch},
+    pass::{self, Part, Strip, Whole, pack, padded, strip_len, strip_rows},
+    plan::{Plan, packed_scratch, strip_scratch},
 };
 use crate::{
     Delta, Error, Goal, Kernel, Rows, Shape, Spectrum,
@@ -37,7 +37,8 @@ pub struct Stream<'s> {
     reads_allowed: u32,
     /// Panels that are kept; as many again take new rows.
     depth: usize,
-    /// [kept; new] as panels of cols × W; after the first read the kept ones are V.
+    /// [kept; new] as panels of cols × W; after the first read the kept ones are V, and the same packed
+    /// follows.
     right: &'s mut [f32],
     /// Panels of rows × W: the left factor, or Y = Δ·V in the second read.
     left: &'s mut [f32],
@@ -64,9 +65,10 @@ impl<'s> Stream<'s> {
         let kept = Scratch::matrix(plan.depth, W);
         let kept_len = kept.count().unwrap_or(usize::MAX);
         let all = kept.times(2).count().unwrap_or(usize::MAX);
-        Scratch::matrix(cols, all)
+        Scratch::matrix(cols, kept_len)
+            .and(packed_scratch(cols, kept_len))
             .and(Scratch::matrix(rows, kept_len))
-            .and(strip_scratch(cols))
+            .and(strip_scratch(cols, W))
             .and(Scratch::matrix(all, all).times(2))
             .and(Scratch::elements(all))
             .and(Scratch::matrix(STRIP, kept_len))
@@ -83,9 +85,9 @@ impl<'s> Stream<'s> {
             goal: plan.goal,
             reads_allowed: plan.max_reads,
             depth: plan.depth,
-            right: scratch.take(2 * kept * cols),
+            right: scratch.take(kept * (cols + padded(cols).unwrap_or(0))),
             left: scratch.take(kept * rows),
-            strip: scratch.take(strip_len(cols).unwrap_or(0)),
+            strip: scratch.take(strip_len(cols, W).unwrap_or(0)),
             gram: scratch.take(4 * kept * kept),
             vectors: scratch.take(4 * kept * kept),
             sigma: scratch.take(2 * kept),
@@ -102,6 +104,7 @@ impl<'s> Stream<'s> {
         };
         state.right.fill(0.0);
         state.left.fill(0.0);
+        state.strip.fill(0.0);
         state
     }
 
@@ -207,14 +210,16 @@ impl<'s> Stream<'s> {
     fn multiply(&mut self, base: Rows<'_>, tuned: Rows<'_>, count: usize) {
         let Shape { rows, cols } = self.shape;
         let height = strip_rows(cols);
-        let mut strip = Strip { kernel: self.kernel, cols, scale: self.scale, buffer: self.strip };
+        let packed = padded(cols).unwrap_or(0) * W;
+        let right = self.right[self.depth * cols * W..].chunks_exact(packed.max(1));
+        let mut strip = Strip::new(self.kernel, cols, self.scale, self.strip);
         for first in (0..count).step_by(height) {
             let batch = height.min(count - first);
             strip.decode((base, tuned), first, batch, None);
             let mut ahead = strip.ahead(base, tuned, first + batch, self.depth);
-            for p in 0..self.depth {
+            for (p, x) in right.clone().take(self.depth).enumerate() {
                 let y = &mut self.left[(p * rows + self.done) * W..][..batch * W];
-                strip.forward::<W>(batch, &self.right[p * cols * W..][..cols * W], y, &mut ahead);
+                strip.forward::<W>(batch, x, y, &mut ahead);
             }
             self.done += batch;
         }
@@ -251,6 +256,11 @@ impl<'s> Stream<'s> {
         for p in 0..self.depth {
             let (basis, rest) = self.right.split_at_mut(p * panel);
             orthonormalize::<W>(self.kernel, self.shape.cols, basis, &mut rest[..panel]);
+        }
+        let (panels, packed) = self.right.split_at_mut(self.depth * panel);
+        let size = padded(self.shape.cols).unwrap_or(0) * W;
+        for (panel, packed) in panels.chunks_exact(panel.max(1)).zip(packed.chunks_exact_mut(size.max(1))) {
+            pack::<W>(panel, packed);
         }
         self.left.fill(0.0);
         Ok(())

@@ -9,8 +9,9 @@ use core::arch::aarch64::{
 };
 
 use super::{
-    Ahead, Strided,
+    Ahead, Strided, Tile,
     simd::{self, Blocks8, Brain, Half, Reduce, Single, Source, Vector},
+    tile,
 };
 use crate::Dtype;
 
@@ -158,4 +159,32 @@ pub(super) unsafe fn dots(dtype: Dtype, bytes: &[u8], row_bytes: usize, x: &[f32
         }
     }
     true
+}
+
+/// S += D·X with NEON.
+///
+/// # Safety
+/// The operands hold the shapes (checked by `Kernel::forward`).
+pub(super) unsafe fn forward<const W: usize>(
+    tile: Tile<'_>,
+    xt: &[f32],
+    sums: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { tile::forward::<float32x4_t, 4, 4, W>(tile, xt, sums, ahead) }
+}
+
+/// Zᵀ += Yᵀ·D with NEON.
+///
+/// # Safety
+/// The operands hold the shapes (checked by `Kernel::backward`).
+pub(super) unsafe fn backward<const W: usize>(
+    tile: Tile<'_>,
+    y: &[f32],
+    zt: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { tile::backward::<float32x4_t, 4, 4, W>(tile, y, zt, ahead) }
 }

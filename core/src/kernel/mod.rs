@@ -1,9 +1,9 @@
 //! The inner loops: decode, subtract, the thin product, dot products and plane rotations.
 //!
 //! [`Kernel`] names an implementation and runs it. `portable` is safe Rust and the reference; the others
-//! differ from it only in [`Kernel::product`], by fused multiply-adds: one rounding per term instead of
-//! two. With u = 2⁻²⁴, d terms and S = Σ|aᵢₖ·xₖⱼ|, every kernel stays within 2·d·u·S of the exact sum, so
-//! two kernels differ by at most 4·d·u·S. All other routines give the same bits everywhere.
+//! differ from it only in the products, by fused multiply-adds, one rounding per term instead of two, and by
+//! the lanes of a sum. With u = 2⁻²⁴, d terms and S = Σ|aᵢₖ·xₖⱼ|, every kernel stays within 2·d·u·S of the
+//! exact sum, so two kernels differ by at most 4·d·u·S. All other routines give the same bits everywhere.
 //!
 //! Sums over the depth run in one fixed order per output element, so the bits do not depend on how rows
 //! are grouped into calls.
@@ -16,6 +16,8 @@ mod portable;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod simd;
 mod storage;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -71,6 +73,30 @@ impl<'a> Strided<'a> {
         }
         let last = (rows - 1).checked_mul(self.row).zip((depth - 1).checked_mul(self.col));
         last.and_then(|(i, k)| i.checked_add(k)).is_some_and(|last| last < self.data.len())
+    }
+}
+
+/// Lanes that the widths of tiles and rows of Xᵀ and Zᵀ are rounded up to, the most of any kernel.
+pub const LANES: usize = 16;
+
+/// A tile of the difference: `rows` rows of `width` contiguous elements, a multiple of [`LANES`].
+#[derive(Debug, Clone, Copy)]
+pub struct Tile<'a> {
+    /// The elements.
+    pub data: &'a [f32],
+    /// Elements from one row to the next.
+    pub row: usize,
+    /// Rows.
+    pub rows: usize,
+    /// Elements of a row.
+    pub width: usize,
+}
+
+impl Tile<'_> {
+    /// Whether the shape lies inside the elements and is one that the kernels take.
+    fn is_sound(&self) -> bool {
+        let strided = Strided { data: self.data, row: self.row, col: 1 };
+        self.width.is_multiple_of(LANES) && strided.holds(self.rows, self.width)
     }
 }
 
@@ -205,6 +231,72 @@ impl Kernel {
             // SAFETY: the operands were checked above; NEON is part of the target.
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => unsafe { aarch64::product::<W>(a, rows, depth, x, c, ahead) },
+        }
+    }
+
+    /// S += D·X for a tile D, in lanes: `xt` is Xᵀ, `W` rows of `tile.width` elements, and `sums` holds
+    /// [`LANES`] elements for each of `tile.rows` × `W` sums, to be added up by [`Kernel::fold`]. `W` is 8 or
+    /// 16. Does nothing when a buffer is too short.
+    pub fn forward<const W: usize>(
+        self,
+        tile: Tile<'_>,
+        xt: &[f32],
+        sums: &mut [f32],
+        ahead: &mut Ahead<'_>,
+    ) {
+        let fits = |len: usize, n: usize| n.checked_mul(W).is_some_and(|need| need <= len);
+        let sums_fit = tile.rows.checked_mul(LANES).is_some_and(|n| fits(sums.len(), n));
+        if !(tile.is_sound() && fits(xt.len(), tile.width) && sums_fit && matches!(W, 8 | 16)) {
+            debug_assert!(false, "operands of a product are too short");
+            return;
+        }
+        match self.0 {
+            Isa::Portable => {
+                // It cannot ask for anything, but stays in step with those that can.
+                ahead.step();
+                portable::forward::<W>(tile, xt, sums);
+            }
+            // SAFETY: the operands were checked above, and the variant is made only by `detect` and
+            // `available`, where the processor has the features.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::forward_avx2::<W>(tile, xt, sums, ahead) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::forward_avx512::<W>(tile, xt, sums, ahead) },
+            // SAFETY: the operands were checked above; NEON is part of the target.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { aarch64::forward::<W>(tile, xt, sums, ahead) },
+        }
+    }
+
+    /// Adds the lanes of each sum of [`Kernel::forward`] to the elements of `y`, and clears them.
+    pub fn fold(self, sums: &mut [f32], y: &mut [f32]) {
+        with_features!(self, portable::fold(sums, y));
+    }
+
+    /// Zᵀ += Yᵀ·D for a tile D: `y` is `tile.rows` × `W`, row-major, and `zt` holds Zᵀ, `W` rows of
+    /// `tile.width` elements. `W` is 8 or 16. Does nothing when a buffer is too short.
+    pub fn backward<const W: usize>(self, tile: Tile<'_>, y: &[f32], zt: &mut [f32], ahead: &mut Ahead<'_>) {
+        let fits = |len: usize, n: usize| n.checked_mul(W).is_some_and(|need| need <= len);
+        let all_fit = fits(y.len(), tile.rows) && fits(zt.len(), tile.width);
+        if !(tile.is_sound() && all_fit && matches!(W, 8 | 16)) {
+            debug_assert!(false, "operands of a product are too short");
+            return;
+        }
+        match self.0 {
+            Isa::Portable => {
+                ahead.step();
+                portable::backward::<W>(tile, y, zt);
+            }
+            // SAFETY: as in `forward`.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::backward_avx2::<W>(tile, y, zt, ahead) },
+            // SAFETY: as in `forward`.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::backward_avx512::<W>(tile, y, zt, ahead) },
+            // SAFETY: as in `forward`.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { aarch64::backward::<W>(tile, y, zt, ahead) },
         }
     }
 

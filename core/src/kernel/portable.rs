@@ -7,7 +7,7 @@
 
 use core::ops::Range;
 
-use super::Strided;
+use super::{LANES, Strided, Tile};
 use crate::Delta;
 
 /// C += A·X, row by row, each output element summed in the order of the depth.
@@ -22,6 +22,73 @@ pub fn product<const W: usize>(a: Strided<'_>, rows: usize, depth: usize, x: &[f
             }
         }
         *c = sum;
+    }
+}
+
+/// Lanes of a sum that are used here, and the sums that go together: as many as have registers.
+const FEW: usize = 4;
+
+/// S += D·X for a tile D, in [`FEW`] lanes per sum.
+pub fn forward<const W: usize>(tile: Tile<'_>, xt: &[f32], sums: &mut [f32]) {
+    let sums = sums.as_chunks_mut::<LANES>().0;
+    for (i, sums) in sums.chunks_exact_mut(W).take(tile.rows).enumerate() {
+        let d = tile.data[i * tile.row..][..tile.width].as_chunks::<FEW>().0;
+        for (w, sums) in sums.as_chunks_mut::<FEW>().0.iter_mut().enumerate() {
+            let x: [_; FEW] =
+                core::array::from_fn(|j| xt[(w * FEW + j) * tile.width..][..tile.width].as_chunks::<FEW>().0);
+            let mut lanes = [[0.0; FEW]; FEW];
+            for (lanes, sum) in lanes.iter_mut().zip(&*sums) {
+                lanes.copy_from_slice(&sum[..FEW]);
+            }
+            for (k, d) in d.iter().enumerate() {
+                for (lanes, x) in lanes.iter_mut().zip(x) {
+                    for lane in 0..FEW {
+                        lanes[lane] += d[lane] * x[k][lane];
+                    }
+                }
+            }
+            for (lanes, sum) in lanes.iter().zip(sums) {
+                sum[..FEW].copy_from_slice(lanes);
+            }
+        }
+    }
+}
+
+/// Adds the lanes of each sum to its element of `y`, halves onto halves, and clears them.
+#[inline(always)]
+pub fn fold(sums: &mut [f32], y: &mut [f32]) {
+    for (lanes, y) in sums.as_chunks_mut::<LANES>().0.iter_mut().zip(y) {
+        let mut width = LANES / 2;
+        while width > 0 {
+            for lane in 0..width {
+                lanes[lane] += lanes[lane + width];
+            }
+            width /= 2;
+        }
+        *y += lanes[0];
+        *lanes = [0.0; LANES];
+    }
+}
+
+/// Zᵀ += Yᵀ·D for a tile D.
+pub fn backward<const W: usize>(tile: Tile<'_>, y: &[f32], zt: &mut [f32]) {
+    const PAIR: usize = 2;
+    let y = y.as_chunks::<W>().0;
+    for (w, z) in zt.chunks_exact_mut((PAIR * tile.width).max(1)).take(W / PAIR).enumerate() {
+        let (first, second) = z.split_at_mut(tile.width);
+        let columns = first.as_chunks_mut::<LANES>().0.iter_mut().zip(second.as_chunks_mut::<LANES>().0);
+        for (column, (first, second)) in columns.enumerate() {
+            let mut sums = [*first, *second];
+            for (i, y) in y.iter().enumerate().take(tile.rows) {
+                let d = tile.data[i * tile.row..][..tile.width].as_chunks::<LANES>().0;
+                for (sum, y) in sums.iter_mut().zip(&y[w * PAIR..]) {
+                    for (sum, d) in sum.iter_mut().zip(&d[column]) {
+                        *sum += y * d;
+                    }
+                }
+            }
+            [*first, *second] = sums;
+        }
     }
 }
 
@@ -80,23 +147,23 @@ fn count_non_finite(values: &[f32], row: usize, delta: &mut Delta) {
 }
 
 /// Lanes of a dot product: four vectors of eight.
-const LANES: usize = 32;
+const DOT: usize = 32;
 
 /// x·y over min(x, y) elements.
 #[inline(always)]
 pub fn dot(x: &[f32], y: &[f32]) -> f32 {
     let len = x.len().min(y.len());
-    let ((xs, x_rest), (ys, y_rest)) = (x[..len].as_chunks::<LANES>(), y[..len].as_chunks::<LANES>());
-    let mut lanes = [0.0_f32; LANES];
+    let ((xs, x_rest), (ys, y_rest)) = (x[..len].as_chunks::<DOT>(), y[..len].as_chunks::<DOT>());
+    let mut lanes = [0.0_f32; DOT];
     for (x, y) in xs.iter().zip(ys) {
-        for i in 0..LANES {
+        for i in 0..DOT {
             lanes[i] += x[i] * y[i];
         }
     }
     for ((lane, &x), &y) in lanes.iter_mut().zip(x_rest).zip(y_rest) {
         *lane += x * y;
     }
-    let mut width = LANES / 2;
+    let mut width = DOT / 2;
     while width > 0 {
         for i in 0..width {
             lanes[i] += lanes[i + width];

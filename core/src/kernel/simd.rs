@@ -44,9 +44,24 @@ pub trait Vector: Copy {
 
 /// A walk over bytes that will be read soon, a little with each step of the depth: asked for in a burst, they
 /// would hold up the loads. Without a branch, since that costs registers; so a line may be asked for twice.
-struct Walk {
+pub struct Walk {
     next: *const u8,
     stride: usize,
+}
+
+impl Walk {
+    /// The next piece of `ahead` in `steps` steps.
+    pub fn new(ahead: &mut Ahead<'_>, steps: usize) -> Self {
+        let bytes = ahead.step();
+        Self { next: bytes.as_ptr(), stride: bytes.len().div_ceil(steps.max(1)) }
+    }
+
+    /// Asks for what is next.
+    #[inline(always)]
+    pub fn step<V: Vector>(&mut self) {
+        V::prefetch(self.next);
+        self.next = self.next.wrapping_add(self.stride);
+    }
 }
 
 /// `MR` rows of C, `NV` vectors wide.
@@ -73,8 +88,7 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(
             }
         }
         for k in 0..depth {
-            V::prefetch(ahead.next);
-            ahead.next = ahead.next.wrapping_add(ahead.stride);
+            ahead.step::<V>();
             let mut wide = [zero; NV];
             for v in 0..NV {
                 wide[v] = V::load(x.add((k * NV + v) * V::LANES));
@@ -108,9 +122,7 @@ pub unsafe fn product<V: Vector, const MR: usize, const NV: usize>(
     c: &mut [f32],
     ahead: &mut Ahead<'_>,
 ) {
-    let bytes = ahead.step();
-    let steps = (depth * rows.div_ceil(MR)).max(1);
-    let ahead = &mut Walk { next: bytes.as_ptr(), stride: bytes.len().div_ceil(steps) };
+    let ahead = &mut Walk::new(ahead, depth * rows.div_ceil(MR));
     let strides = (a.row, a.col);
     let mut i = 0;
     // SAFETY: row i of A starts at i * row, row i of C at i * NV * LANES, and each tile ends by `rows`.

@@ -16,9 +16,10 @@ use core::arch::x86_64::{
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use super::{
-    Ahead, Isa, Strided,
+    Ahead, Isa, Strided, Tile,
     simd::{self, Blocks8, Brain, Half, Reduce, Single, Source, Vector},
     storage::Widen,
+    tile,
 };
 use crate::Dtype;
 
@@ -424,6 +425,66 @@ pub(super) unsafe fn product_avx512<const W: usize>(
     }
 }
 
+/// S += D·X with AVX2.
+///
+/// # Safety
+/// The operands hold the shapes (checked by `Kernel::forward`); the processor has the features below.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn forward_avx2<const W: usize>(
+    tile: Tile<'_>,
+    xt: &[f32],
+    sums: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { tile::forward::<__m256, 4, 2, W>(tile, xt, sums, ahead) }
+}
+
+/// Zᵀ += Yᵀ·D with AVX2.
+///
+/// # Safety
+/// The operands hold the shapes (checked by `Kernel::backward`); the processor has the features below.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn backward_avx2<const W: usize>(
+    tile: Tile<'_>,
+    y: &[f32],
+    zt: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { tile::backward::<__m256, 4, 2, W>(tile, y, zt, ahead) }
+}
+
+/// S += D·X with AVX-512.
+///
+/// # Safety
+/// The operands hold the shapes (checked by `Kernel::forward`); the processor has the features below.
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
+pub(super) unsafe fn forward_avx512<const W: usize>(
+    tile: Tile<'_>,
+    xt: &[f32],
+    sums: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { tile::forward::<__m512, 4, 4, W>(tile, xt, sums, ahead) }
+}
+
+/// Zᵀ += Yᵀ·D with AVX-512.
+///
+/// # Safety
+/// The operands hold the shapes (checked by `Kernel::backward`); the processor has the features below.
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
+pub(super) unsafe fn backward_avx512<const W: usize>(
+    tile: Tile<'_>,
+    y: &[f32],
+    zt: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { tile::backward::<__m512, 4, 4, W>(tile, y, zt, ahead) }
+}
+
 /// The portable routines once more, compiled for a set of features.
 macro_rules! compiled_for {
     ($module:ident, $features:literal) => {
@@ -444,6 +505,10 @@ macro_rules! compiled_for {
             #[target_feature(enable = $features)]
             pub fn encode(values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
                 storage::encode::<F16c>(values, dtype, out)
+            }
+            #[target_feature(enable = $features)]
+            pub fn fold(sums: &mut [f32], y: &mut [f32]) {
+                portable::fold(sums, y);
             }
             #[target_feature(enable = $features)]
             pub fn measure(values: &[f32], row: usize, delta: &mut Delta) {
