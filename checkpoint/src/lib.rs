@@ -21,6 +21,7 @@
 mod aligned;
 mod arch;
 mod budget;
+mod check;
 mod config;
 mod convert;
 mod curve;
@@ -50,6 +51,7 @@ mod stored;
 mod verify;
 
 pub use arch::{Heads, Mapped, NameMap, RowPermutation};
+pub use check::{Finding, Severity, check};
 pub use config::Config;
 pub use convert::{ConvertOptions, Converted, convert};
 pub use curve::{Choice, choose};

@@ -20,6 +20,8 @@ pub enum Command {
     Extract(ExtractArgs),
     /// Show what ranks and bytes would keep, without writing an adapter
     Plan(PlanArgs),
+    /// Find what makes llama.cpp refuse, crash on or ignore an adapter
+    Check(CheckArgs),
     /// Write an adapter in another format: between PEFT and GGUF, or with factors of another type
     Convert(ConvertArgs),
     /// Measure how much of the difference a written adapter keeps
@@ -179,6 +181,19 @@ pub struct PlanArgs {
     /// No progress bar and no tables
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Exit code 1 when there is an error among the findings.")]
+pub struct CheckArgs {
+    /// The adapter: a GGUF file or a PEFT directory
+    pub adapter: PathBuf,
+    /// The model that it is for
+    #[arg(long, value_name = "MODEL")]
+    pub base: PathBuf,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What clap would not show of the doc comment of the arguments of convert.

@@ -13,7 +13,7 @@ pub(crate) mod peft;
 mod rename;
 
 pub use adapter::Adapter;
-pub(crate) use adapter::is_adapter_file;
+pub(crate) use adapter::{is_adapter_file, open_gguf};
 pub(crate) use encode::Factors;
 pub use factor::Factor;
 pub use format::AdapterFormat;

@@ -1,0 +1,149 @@
+//! Finds what makes a runtime refuse, crash on or ignore an adapter, before it does. `CHECKS.md` beside this crate lists
+//! the codes and what llama.cpp does.
+
+mod container;
+mod pairs;
+
+use crate::arch::NameMap;
+use crate::error::{Error, Result};
+use crate::lora::{Adapter, Lora, Naming, open_gguf};
+use crate::model::Model;
+use serde::Serialize;
+use std::path::Path;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// Ignored in silence, or suspicious.
+    Warning,
+    /// Refused, a crash, or output that is no number.
+    Error,
+}
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Its name, which stays the same over versions.
+    pub code: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The tensor concerned, as the adapter calls it.
+    pub tensor: Option<String>,
+    /// What was found and what to do.
+    pub message: String,
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        tensor: Option<&str>,
+        message: impl Into<String>,
+    ) {
+        let tensor = tensor.map(str::to_owned);
+        self.0.push(Finding { code, severity, tensor, message: message.into() });
+    }
+
+    fn error(&mut self, code: &'static str, tensor: Option<&str>, message: impl Into<String>) {
+        self.add(Severity::Error, code, tensor, message);
+    }
+
+    fn warning(&mut self, code: &'static str, tensor: Option<&str>, message: impl Into<String>) {
+        self.add(Severity::Warning, code, tensor, message);
+    }
+}
+
+/// Checks `adapter`, a GGUF file or a PEFT directory, against `base`. A broken adapter gives findings, not an error;
+/// the worst come first.
+///
+/// # Errors
+/// When a file cannot be read, or the base is not sound.
+pub fn check(adapter: &Path, base: &Model) -> Result<Vec<Finding>> {
+    let mut findings = Findings::default();
+    match open_gguf(adapter)? {
+        Some(mapped) if base.is_gguf() => container::check(&mapped, base, &mut findings)?,
+        _ => match Adapter::open(adapter) {
+            Ok(opened) => named(&opened.lora()?, base, &mut findings),
+            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(error) => {
+                let tensor = match &error {
+                    Error::Tensor { tensor, .. } => Some(tensor.clone()),
+                    _ => None,
+                };
+                findings.error("adapter-invalid", tensor.as_deref(), error.to_string());
+            }
+        },
+    }
+    let mut found = findings.0;
+    found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    Ok(found)
+}
+
+/// Checks a sound adapter module by module, under the names of the base.
+fn named(lora: &Lora<'_>, base: &Model, findings: &mut Findings) {
+    let naming = if base.is_gguf() { Naming::Gguf } else { Naming::HuggingFace };
+    let names = || {
+        let architecture = base.architecture().unwrap_or_default();
+        Ok(NameMap::new(architecture, base.config().heads)?.with_names(base.tensors().map(|(name, _)| name)))
+    };
+    let renamed = match (lora.naming == naming, naming) {
+        (true, _) => Ok(lora.clone()),
+        (_, Naming::Gguf) => {
+            findings.add(
+                Severity::Note,
+                "needs-conversion",
+                None,
+                "llama.cpp reads it only after phlora convert",
+            );
+            names().and_then(|names| lora.clone().to_gguf(&names, 0))
+        }
+        (_, Naming::HuggingFace) => names().and_then(|names| lora.clone().to_hugging_face(&names)),
+    };
+    let renamed = match renamed {
+        Ok(renamed) => renamed,
+        Err(error) => return findings.error("unknown-tensor", None, error.to_string()),
+    };
+    for module in &renamed.modules {
+        let weight = format!("{}.weight", module.name);
+        match base.tensor(&weight) {
+            None => findings.error(
+                "unknown-tensor",
+                Some(&weight),
+                "the base has no such tensor: wrong base or name",
+            ),
+            Some(tensor) if !fits(tensor.shape(), module.shape(), lora.fan_in_fan_out) => {
+                let (found, shape) = (tensor.shape(), module.shape());
+                let message =
+                    format!("the base's shape is {found:?}, that of the factors {shape:?}: wrong base");
+                findings.error("wrong-shape", Some(&weight), message);
+            }
+            Some(_) => {}
+        }
+        let values = [module.a.decoded(), module.b.decoded()];
+        let zero = values.iter().any(|values| values.as_ref().is_ok_and(|v| v.iter().all(|x| *x == 0.0)));
+        for error in values.into_iter().filter_map(Result::err) {
+            findings.error("not-finite", Some(&weight), error.to_string());
+        }
+        if zero {
+            findings.warning(
+                "no-effect",
+                Some(&weight),
+                "a factor is zero everywhere, so that the pair does nothing",
+            );
+        }
+    }
+}
+
+/// Whether factors of `shape` are those of a weight, which some checkpoints store [in, out].
+fn fits(stored: &[usize], shape: [usize; 2], transposed: bool) -> bool {
+    let [out, input] = shape;
+    stored == shape || transposed && stored == [input, out]
+}
