@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::gguf::{ARRAY, Gguf, STRING, encode, string};
-use phlora_checkpoint::{Container, Contents, Expert, Kind, Model, inspect};
+use common::gguf::{ARRAY, Gguf, STRING, U32, encode, string};
+use phlora_checkpoint::{Container, Contents, Expert, Heads, Kind, Model, inspect};
 use phlora_core::Dtype;
 use std::fs;
 use std::path::Path;
@@ -168,4 +168,27 @@ fn a_directory_needs_one_model() {
     );
     let tied = one.add("token_embd.weight", &[2, 1], Dtype::F32, &[1.0; 2]);
     assert_eq!(opened(root.path(), &tied).config().tied, Some(true));
+}
+
+#[test]
+fn heads_come_from_the_keys() {
+    let root = tempfile::tempdir().unwrap();
+    let model = || Gguf::model("llama");
+    let (queries, keys) = ("llama.attention.head_count", "llama.attention.head_count_kv");
+    let counts = |counts: [u32; 3]| counts.map(u32::to_le_bytes).concat();
+    let both = |queries, keys| Some(Heads { queries, keys });
+    for (file, expected) in [
+        (model(), None),
+        (model().u32(queries, 8), both(8, 8)),
+        (model().u32(queries, 8).u32(keys, 2), both(8, 2)),
+        (model().u32(queries, 0), None),
+        (model().array(queries, U32, 3, &counts([8; 3])).array(keys, U32, 3, &counts([2; 3])), both(8, 2)),
+        // Not the same in every layer: no number for all.
+        (model().array(queries, U32, 3, &counts([8, 4, 8])), None),
+        (model().array(queries, U32, 0, &[]), None),
+        (model().str(queries, "8"), None),
+        (Gguf::model("qwen2").u32(queries, 8), None),
+    ] {
+        assert_eq!(opened(root.path(), &file).config().heads, expected, "{:?}", file.keys);
+    }
 }
