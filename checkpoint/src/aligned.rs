@@ -5,7 +5,7 @@
 
 use crate::arch::NameMap;
 use crate::error::{Error, Result};
-use crate::lora::Naming;
+use crate::lora::{Lora, Naming};
 use crate::model::{Model, Tensor};
 use crate::names::is_conv1d_model;
 use std::borrow::Cow;
@@ -63,6 +63,18 @@ impl<'m> Aligned<'m> {
         let heads = self.sides().find_map(|side| side.model.config().heads);
         let names = self.sides().flat_map(Side::tensors).map(|(name, _)| name);
         Ok(NameMap::new(architecture, heads)?.with_names(names))
+    }
+
+    /// `lora` under the names of these models.
+    ///
+    /// # Errors
+    /// When their architecture is not known, or one of the modules has no name there.
+    pub(crate) fn renamed<'a>(&self, lora: Lora<'a>) -> Result<Lora<'a>> {
+        match (lora.naming, self.naming()) {
+            (Naming::HuggingFace, Naming::Gguf) => lora.to_gguf(&self.names()?, 0),
+            (Naming::Gguf, Naming::HuggingFace) => lora.to_hugging_face(&self.names()?),
+            _ => Ok(lora),
+        }
     }
 
     /// Whether tensors of this name are something else in a GGUF file, or not known to be the same.

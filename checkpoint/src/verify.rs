@@ -54,7 +54,8 @@ struct Measured {
 }
 
 /// Reads both models and the adapter once and measures the kept energy. Sums are in f64; the heap holds the
-/// f32 factors of one module per thread.
+/// f32 factors of one module per thread. The adapter may have the names of a checkpoint or of GGUF, whatever the
+/// models have.
 ///
 /// # Errors
 /// When the adapter has factors for a module that a model lacks, of another shape, or with NaN or infinity;
@@ -69,7 +70,7 @@ pub fn verify(
     let models = Aligned::new(base, tuned, None)?;
     let (mut pairs, _) = pairs(&models)?;
     let mut factors = BTreeMap::new();
-    let lora = adapter.lora()?;
+    let lora = models.renamed(adapter.lora()?)?;
     for module in &lora.modules {
         let weight = format!("{}.weight", module.name);
         // Pairs come sorted by name.

@@ -6,8 +6,8 @@ mod common;
 use common::gguf::Gguf;
 use common::llama::{HEADS, Llama, interleaved, noise};
 use phlora_checkpoint::{
-    Error, ExtractOptions, Extraction, Filter, LeftOut, Model, Monitor, Output, Report, extract,
-    extract_deployed, save,
+    Adapter, AdapterFormat, Error, Expert, ExtractOptions, Extraction, Filter, LeftOut, Model, Monitor,
+    Output, Report, extract, extract_deployed, save, verify,
 };
 use phlora_core::Dtype;
 use std::fs;
@@ -265,8 +265,61 @@ fn experts_are_extracted_each() {
     let ggufs = [gguf("base.gguf", &base), gguf("tuned.gguf", &tuned)];
     let (expected, report) = extracted(root.path(), &checkpoints[0], &checkpoints[1]);
     assert_eq!(report.modules.len(), 2);
+    // Stacked on both sides: one tensor of the adapter holds the factors of all, zeros where there are none.
+    let stacked = ExtractOptions { format: AdapterFormat::Gguf, ..options() };
+    let extraction = extract(&ggufs[0], &ggufs[1], &stacked, &Monitor::default()).unwrap();
+    let output = Output { path: root.path().join("a.gguf"), report: None, force: false };
+    let own = save(&extraction, &output, &Monitor::default()).unwrap();
+    let names: Vec<_> = own.modules.iter().map(|m| (m.name.as_str(), m.expert)).collect();
+    let expert = |index| Some(Expert { index, count: 3 });
+    assert_eq!(names, [("blk.0.ffn_up_exps.0", expert(0)), ("blk.0.ffn_up_exps.2", expert(2))]);
+    assert_eq!(own.total.energy, report.total.energy);
+    let adapter = Adapter::open(&output.path).unwrap();
+    for (base, tuned) in [(&ggufs[0], &ggufs[1]), (&checkpoints[0], &checkpoints[1])] {
+        let found = verify(base, tuned, &adapter, NonZeroUsize::MIN, &Monitor::default()).unwrap();
+        assert!((found.energy - report.total.energy).abs() < 1e-4, "{found:?}");
+    }
     let (bytes, mixed) = extracted(root.path(), &checkpoints[0], &ggufs[1]);
     assert!(bytes == expected);
     assert_eq!(mixed.modules, report.modules);
     assert_eq!(mixed.left_out, report.left_out);
+}
+
+/// Every mix of sides, adapters in both formats, measured against every other mix.
+#[test]
+fn an_adapter_of_either_format_is_verified_on_any_mix() {
+    let root = tempfile::tempdir().unwrap();
+    let base = Llama::new(32, 1);
+    let tuned = base.plus(&Llama::new(32, 2));
+    let open = |model: &Llama, name: &str| {
+        let checkpoint = model.write_checkpoint(&root.path().join(name), "llama");
+        let gguf = model.write_gguf(&root.path().join(format!("{name}.gguf")), Dtype::F32);
+        [checkpoint, gguf].map(|path| Model::open(&path).unwrap())
+    };
+    let (bases, tuneds) = (open(&base, "base"), open(&tuned, "tuned"));
+    for format in [AdapterFormat::Peft, AdapterFormat::Gguf] {
+        for (b, t) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let options = ExtractOptions { format, ..options() };
+            let extraction = extract(&bases[b], &tuneds[t], &options, &Monitor::default()).unwrap();
+            let output = Output { path: root.path().join("adapter.gguf"), report: None, force: true };
+            let report = save(&extraction, &output, &Monitor::default()).unwrap();
+            let adapter = Adapter::open(&output.path).unwrap();
+            for (b, t) in [(0, 0), (1, 0), (1, 1)] {
+                let threads = NonZeroUsize::new(2).unwrap();
+                let found = verify(&bases[b], &tuneds[t], &adapter, threads, &Monitor::default()).unwrap();
+                let (energy, expected) = (found.energy, report.total.energy);
+                assert!(
+                    (energy - expected).abs() < 1e-4,
+                    "{format:?} {b} {t}: {energy}, expected {expected}"
+                );
+                assert_eq!(found.modules.len(), 4);
+            }
+            drop(adapter);
+            if format == AdapterFormat::Peft {
+                fs::remove_dir_all(&output.path).unwrap();
+            } else {
+                fs::remove_file(&output.path).unwrap();
+            }
+        }
+    }
 }
