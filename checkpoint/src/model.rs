@@ -226,7 +226,7 @@ impl Model {
     }
 
     /// The parsed files of a GGUF model, the one with the model's keys first; nothing for other models.
-    #[allow(dead_code)] // see gguf/mod.rs
+    #[allow(dead_code)] // for who writes a changed copy of the file
     pub(crate) fn gguf_files(&self) -> Result<Vec<(gguf::File<'_>, &[u8])>> {
         if self.container == Container::Safetensors {
             return Ok(Vec::new());

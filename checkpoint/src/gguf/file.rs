@@ -25,12 +25,14 @@ const LEAST_KEY_VALUE: usize = 8 + 4 + 1;
 pub(crate) struct File<'a> {
     pub(crate) version: u32,
     /// Alignment of the tensors, a power of two.
+    #[allow(dead_code)] // for who writes a changed copy of the file
     pub(crate) alignment: usize,
     /// In file order.
     pub(crate) metadata: Vec<KeyValue<'a>>,
     /// In the order of the file's table.
     pub(crate) tensors: Vec<TensorInfo<'a>>,
     /// Where the tensors begin.
+    #[allow(dead_code)] // for who writes a changed copy of the file
     pub(crate) data_start: usize,
 }
 
@@ -40,6 +42,7 @@ pub(crate) struct KeyValue<'a> {
     pub(crate) key: &'a str,
     pub(crate) value: Value<'a>,
     /// Where both are in the file, from the length of the key to the end of the value.
+    #[allow(dead_code)] // for who writes a changed copy of the file
     pub(crate) range: Range<usize>,
 }
 
@@ -87,11 +90,6 @@ impl<'a> File<'a> {
     /// The value of `key` where it is a string.
     pub(crate) fn str(&self, key: &str) -> Option<&'a str> {
         self.get(key)?.to_str()
-    }
-
-    /// The value of `key` where it is a whole number that is not negative, of whatever type.
-    pub(crate) fn u64(&self, key: &str) -> Option<u64> {
-        self.get(key)?.to_u64()
     }
 
     /// The attention heads that the keys state for all layers alike.

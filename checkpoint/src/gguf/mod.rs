@@ -3,9 +3,6 @@
 //! Layout: magic, version, number of tensors, number of keys; the keys with their values; per tensor its
 //! name, sizes, type and offset; padding up to the alignment; the tensors. All little-endian.
 
-// What copies metadata from a model to a new file comes with the writer.
-#![allow(dead_code)]
-
 mod cursor;
 mod file;
 mod parts;
