@@ -33,12 +33,11 @@ pub struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    /// Reads every factor once.
+    /// Checks shapes and weights.
     ///
     /// # Errors
     /// [`Error::Empty`] without a term; [`Error::AdapterShape`] with the first term that has another shape than the
-    /// first; [`Error::NonFiniteScale`] when a weight times a scale, or [`Error::NonFiniteFactor`] with the index of
-    /// the term when a factor is no number; [`Error::TooLarge`].
+    /// first; [`Error::NonFiniteScale`] when a weight times a scale is no number; [`Error::TooLarge`].
     pub fn new(kernel: Kernel, terms: &'a [(Adapter<'a>, f32)]) -> Result<Self, Error> {
         let shape = terms.first().ok_or(Error::Empty)?.0.shape();
         let mut ranks = 0_usize;
@@ -47,7 +46,6 @@ impl<'a> Merge<'a> {
                 return Err(Error::AdapterShape { index });
             }
             adapter.scaled(*weight)?;
-            adapter.check_finite(kernel).map_err(|_| Error::NonFiniteFactor { index })?;
             ranks = ranks.checked_add(adapter.rank()).ok_or(Error::TooLarge)?;
         }
         merge_scratch(shape, ranks).0.count()?;
@@ -65,14 +63,18 @@ impl<'a> Merge<'a> {
         merge_scratch(self.shape, self.ranks).1.count().unwrap_or(usize::MAX)
     }
 
-    /// Decodes all A once, for every call that follows. `prepared` has [`Merge::prepared_len`] elements.
+    /// Reads every factor once, and decodes all A for the calls that follow. `prepared` has
+    /// [`Merge::prepared_len`] elements.
     ///
     /// # Errors
-    /// [`Error::OutputLength`].
+    /// [`Error::OutputLength`]; [`Error::NonFiniteFactor`] with the index of the term. Nothing is written.
     pub fn prepare(&self, prepared: &mut [f32]) -> Result<(), Error> {
         let expected = self.prepared_len();
         if prepared.len() != expected {
             return Err(Error::OutputLength { expected });
+        }
+        for (index, (adapter, _)) in self.terms.iter().enumerate() {
+            adapter.check_finite(self.kernel).map_err(|_| Error::NonFiniteFactor { index })?;
         }
         prepared.fill(0.0);
         let mut piece = [0.0; PIECE];

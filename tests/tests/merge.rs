@@ -169,8 +169,11 @@ fn refusals_write_nothing() {
     assert_eq!(Merge::new(kernel, &[(pair.view(), f32::INFINITY)]).err(), Some(Error::NonFiniteScale));
     let mut broken = pair.clone();
     broken.b.bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
-    let refused = Merge::new(kernel, &[(pair.view(), 1.0), (broken.view(), 1.0)]).err();
-    assert_eq!(refused, Some(Error::NonFiniteFactor { index: 1 }));
+    let terms = [(pair.view(), 1.0), (broken.view(), 1.0)];
+    let merge = Merge::new(kernel, &terms).unwrap();
+    let mut prepared = vec![7.0; merge.prepared_len()];
+    assert_eq!(merge.prepare(&mut prepared), Err(Error::NonFiniteFactor { index: 1 }));
+    assert!(prepared.iter().all(|&x| x == 7.0));
 
     let terms = [(pair.view(), 1.0)];
     let merge = Merge::new(kernel, &terms).unwrap();
