@@ -15,6 +15,9 @@
  *   phlora_options_init, phlora_plan_init, phlora_start;
  *   while (phlora_wants_pass(x)) { phlora_push(x, ...) for all rows, in blocks of any size; phlora_end_pass(x); }
  *   phlora_finish.
+ *   An adapter at work: phlora_forward, or phlora_route_down and phlora_route_up for a batch of many adapters;
+ *   phlora_registry_init for adapters that change while they are used; phlora_merge_prepare and phlora_merge_rows;
+ *   phlora_combine.
  */
 
 #ifndef PHLORA_H
@@ -32,6 +35,12 @@
 
 /** The most parts of a pass. */
 #define PHLORA_MAX_PARTS 8
+
+/** The most adapters of one call. */
+#define PHLORA_MAX_ADAPTERS 64
+
+/** The most entries of a registry, those included that are retired and not yet reclaimed. */
+#define PHLORA_REGISTRY_CAPACITY 64
 
 /** Alignment of the memory of an extraction in bytes: a cache line. */
 #define PHLORA_ALIGNMENT 64
@@ -77,6 +86,30 @@ enum phlora_status
   PHLORA_STATUS_NOT_WHOLE_BLOCKS = 113,
   /** The phlora_dtype is read, but weights are not written in it. */
   PHLORA_STATUS_NOT_ENCODED = 114,
+  /** There is nothing to work on: no token, or no adapter. */
+  PHLORA_STATUS_EMPTY = 115,
+  /** A factor does not have the bytes of its shape in its format, or rows of that length do not exist in it. */
+  PHLORA_STATUS_FACTOR_LENGTH = 116,
+  /** An adapter does not have the shape of the others, or of the layer. */
+  PHLORA_STATUS_ADAPTER_SHAPE = 117,
+  /** Activations, or their stride, are too short for the batch. */
+  PHLORA_STATUS_VECTOR_LENGTH = 118,
+  /** A slice's index is not below the number of slices. */
+  PHLORA_STATUS_SLICE_BOUNDS = 119,
+  /** More adapters than PHLORA_MAX_ADAPTERS. */
+  PHLORA_STATUS_TOO_MANY_ADAPTERS = 120,
+  /** An assignment names a token that the batch does not have. */
+  PHLORA_STATUS_UNKNOWN_TOKEN = 121,
+  /** An assignment names an adapter that does not exist, or an id that the registry does not hold. */
+  PHLORA_STATUS_UNKNOWN_ADAPTER = 122,
+  /** Assignments are not ordered by adapter: phlora_group orders them. */
+  PHLORA_STATUS_NOT_GROUPED = 123,
+  /** The registry holds this id already. */
+  PHLORA_STATUS_ID_TAKEN = 124,
+  /** Every place of the registry is taken. */
+  PHLORA_STATUS_REGISTRY_FULL = 125,
+  /** The registry's budget would be exceeded. */
+  PHLORA_STATUS_OVER_BUDGET = 126,
   /**
    * Calls out of order: rows while no pass is wanted, a result while one is, anything after an error that
    * ended the extraction or after its finish.
@@ -93,7 +126,7 @@ enum phlora_status
   PHLORA_STATUS_TOO_MANY_ROWS = 203,
   /** The pass was ended before its last row. */
   PHLORA_STATUS_MISSING_ROWS = 204,
-  /** The difference holds a NaN or an infinity; phlora_measure tells the row. */
+  /** The difference holds a NaN or an infinity (phlora_measure tells the row), or a factor, a scale or a weight is one. */
   PHLORA_STATUS_NON_FINITE = 300,
   /**
    * Products of finite entries of the difference are not finite: it spreads over more than the range of
@@ -289,6 +322,12 @@ typedef uint32_t phlora_adapter_format;
 /** One row range of a pass that phlora_split has split. */
 typedef struct phlora_part phlora_part;
 
+/** The entries that a batch has pinned, in the caller's memory. */
+typedef struct phlora_pins phlora_pins;
+
+/** A registry in the caller's memory. */
+typedef struct phlora_registry phlora_registry;
+
 /** A running extraction, at the beginning of the memory that phlora_start was given. Do not move or copy it. */
 typedef struct phlora_extractor phlora_extractor;
 
@@ -403,6 +442,84 @@ typedef struct phlora_svd_info {
    */
   uint32_t converged;
 } phlora_svd_info;
+
+/**
+ * scale · B·A for one weight matrix: where its factors lie, in your memory or in a mapped file. The factors must stay
+ * as they are while a call uses them; the struct itself is read at each call.
+ */
+typedef struct phlora_adapter {
+  /** Size of this struct. */
+  size_t struct_size;
+  /** Rows of the weight matrix: outputs. */
+  size_t rows;
+  /** Columns of the weight matrix: inputs. */
+  size_t cols;
+  /** Rows of A, columns of B. */
+  size_t rank;
+  /** lora_a, rank × cols, row-major, at any address. */
+  const void *a;
+  /** Its bytes. */
+  size_t a_bytes;
+  /** lora_b, rows × rank, row-major, at any address. */
+  const void *b;
+  /** Its bytes. */
+  size_t b_bytes;
+  /** The phlora_dtype of A. */
+  uint32_t a_dtype;
+  /** The phlora_dtype of B. */
+  uint32_t b_dtype;
+  /** What multiplies B·A: alpha/rank in PEFT. */
+  float scale;
+  /** 0. */
+  uint32_t reserved;
+} phlora_adapter;
+
+/** One use of an adapter by a token. A token may have none, one or several. */
+typedef struct phlora_assignment {
+  /** The token's place in the batch. */
+  uint32_t token;
+  /** The adapter's place in the list of the call; for phlora_registry_pin, its id. */
+  uint32_t adapter;
+  /** Multiplies the adapter's scale. */
+  float weight;
+} phlora_assignment;
+
+/** Gets an id and the value of an entry that had to go. */
+typedef void (*phlora_evicted_callback)(void *user,
+                                        uint32_t id,
+                                        void *value);
+
+/** What a registry holds. */
+typedef struct phlora_usage {
+  /** Size of what was written. */
+  size_t struct_size;
+  /** Entries that have an id. */
+  size_t entries;
+  /** Entries that were replaced or removed and are still pinned, or wait for phlora_registry_reclaim. */
+  size_t retired;
+  /** Bytes of both, as they were given. */
+  size_t bytes;
+  /** Most bytes. */
+  size_t budget;
+} phlora_usage;
+
+/** What became of several adapters. */
+typedef struct phlora_combined {
+  /** Size of what was written. */
+  size_t struct_size;
+  /** Singular values above 0, those at the level of rounding included. */
+  size_t rank;
+  /** ‖Σ w·s·B·A‖²_F. */
+  double sum_squares;
+  /** Σσ² of the singular values that were kept. */
+  double kept;
+  /** kept / sum_squares, at most 1; 1 for a sum of zero. */
+  double energy;
+  /** Sweeps of the decomposition. */
+  uint32_t sweeps;
+  /** 1 when it converged. */
+  uint32_t converged;
+} phlora_combined;
 
 /** Options of phlora_extract_files. Let phlora_file_options_init fill it, then change what differs. */
 typedef struct phlora_file_options {
@@ -784,6 +901,426 @@ phlora_status phlora_svd(size_t rows,
                          size_t v_len,
                          struct phlora_svd_info *info,
                          size_t info_size);
+
+/**
+ * Checks an adapter as every call does, and that all entries of its factors are numbers, which no other call but
+ * phlora_merge_prepare and phlora_combine does: once, before it is used.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, TOO_LARGE, STRUCT_SIZE, UNKNOWN_VALUE, RANK_ZERO, FACTOR_LENGTH,
+ * NON_FINITE.
+ */
+phlora_status phlora_adapter_check(const struct phlora_adapter *adapter);
+
+/**
+ * Orders assignments by adapter and token, as phlora_route_down and phlora_route_up take them: once per batch.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, TOO_LARGE.
+ */
+phlora_status phlora_group(struct phlora_assignment *assignments,
+                           size_t assignments_len);
+
+/**
+ * What a layer and batch need: `t_len` floats, which all slices share, and `scratch_len` floats for each slice.
+ *
+ * - `rows`, `cols`: shape of the layer.
+ * - `tokens`: vectors of the batch, at least 1.
+ * - `adapters`, `adapters_len`: pointers to at most PHLORA_MAX_ADAPTERS adapters; NULL for one that leaves this layer
+ *   alone.
+ * - `assignments`, `assignments_len`: who uses what, as phlora_group or phlora_registry_pin has ordered it; NULL and 0
+ *   with one adapter: all tokens use it.
+ * - `t_len`, `scratch_len`: set to the lengths.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, STRUCT_SIZE, UNKNOWN_VALUE, RANK_ZERO,
+ * FACTOR_LENGTH, NON_FINITE (a scale or a weight), EMPTY, TOO_MANY_ADAPTERS, UNKNOWN_TOKEN, UNKNOWN_ADAPTER,
+ * NOT_GROUPED, ADAPTER_SHAPE.
+ */
+phlora_status phlora_route_size(size_t rows,
+                                size_t cols,
+                                size_t tokens,
+                                const struct phlora_adapter *const *adapters,
+                                size_t adapters_len,
+                                const struct phlora_assignment *assignments,
+                                size_t assignments_len,
+                                size_t *t_len,
+                                size_t *scratch_len);
+
+/**
+ * The first step: t = s·A·x, slice `ith` of `nth` (0 of 1 for all of it). Slices may run at the same time, each with
+ * scratch of its own; between the last of them and the first phlora_route_up you have a barrier, or else each thread
+ * computes all of t for itself: 0 of 1, into a `t` of its own.
+ *
+ * - `rows`, `cols`: shape of the layer.
+ * - `tokens`: vectors of the batch, at least 1.
+ * - `adapters`, `adapters_len`: pointers to at most PHLORA_MAX_ADAPTERS adapters; NULL for one that leaves this layer
+ *   alone.
+ * - `assignments`, `assignments_len`: who uses what, as phlora_group or phlora_registry_pin has ordered it; NULL and 0
+ *   with one adapter: all tokens use it.
+ * - `x`, `x_bytes`, `x_stride`, `x_dtype`: token t's input begins t · x_stride elements in; PHLORA_DTYPE_F32, aligned, or
+ *   PHLORA_DTYPE_F16.
+ * - `t`, `t_len`: exactly the length that phlora_route_size gives; the slice's part is written.
+ * - `scratch`, `scratch_len`: at least the length that phlora_route_size gives; overwritten.
+ *
+ * Any thread. Returns what phlora_route_size returns, SLICE_BOUNDS, VECTOR_LENGTH, OUTPUT_LENGTH, MEMORY_TOO_SMALL.
+ */
+phlora_status phlora_route_down(size_t rows,
+                                size_t cols,
+                                size_t tokens,
+                                const struct phlora_adapter *const *adapters,
+                                size_t adapters_len,
+                                const struct phlora_assignment *assignments,
+                                size_t assignments_len,
+                                const void *x,
+                                size_t x_bytes,
+                                size_t x_stride,
+                                uint32_t x_dtype,
+                                size_t ith,
+                                size_t nth,
+                                float *t,
+                                size_t t_len,
+                                float *scratch,
+                                size_t scratch_len);
+
+/**
+ * The second step: y += B·t, slice `ith` of `nth`; see phlora_route_down.
+ *
+ * - `rows`, `cols`: shape of the layer.
+ * - `tokens`: vectors of the batch, at least 1.
+ * - `adapters`, `adapters_len`: pointers to at most PHLORA_MAX_ADAPTERS adapters; NULL for one that leaves this layer
+ *   alone.
+ * - `assignments`, `assignments_len`: who uses what, as phlora_group or phlora_registry_pin has ordered it; NULL and 0
+ *   with one adapter: all tokens use it.
+ * - `t`, `t_len`: as all slices of phlora_route_down have left it.
+ * - `y`, `y_bytes`, `y_stride`, `y_dtype`: the layer's outputs, added to: token t's begins t · y_stride elements in;
+ *   PHLORA_DTYPE_F32 or PHLORA_DTYPE_F16 (rounded once per adapter), aligned.
+ * - `scratch`, `scratch_len`: at least the length that phlora_route_size gives; overwritten.
+ *
+ * Any thread. Returns what phlora_route_size returns, SLICE_BOUNDS, VECTOR_LENGTH, OUTPUT_LENGTH, MEMORY_TOO_SMALL;
+ * unless OK, y is as it was.
+ */
+phlora_status phlora_route_up(size_t rows,
+                              size_t cols,
+                              size_t tokens,
+                              const struct phlora_adapter *const *adapters,
+                              size_t adapters_len,
+                              const struct phlora_assignment *assignments,
+                              size_t assignments_len,
+                              const float *t,
+                              size_t t_len,
+                              size_t ith,
+                              size_t nth,
+                              void *y,
+                              size_t y_bytes,
+                              size_t y_stride,
+                              uint32_t y_dtype,
+                              float *scratch,
+                              size_t scratch_len);
+
+/**
+ * Both steps on one thread, one adapter for all tokens.
+ *
+ * - `adapter`: the adapter; its shape is that of the layer.
+ * - `tokens`: vectors of the batch, at least 1.
+ * - `x` to `x_dtype`: as for phlora_route_down.
+ * - `y` to `y_dtype`: as for phlora_route_up.
+ * - `scratch`, `scratch_len`: at least t_len + scratch_len floats of phlora_route_size; phlora_forward_len gives the sum.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, STRUCT_SIZE, UNKNOWN_VALUE, RANK_ZERO,
+ * FACTOR_LENGTH, NON_FINITE (the scale), EMPTY, VECTOR_LENGTH, MEMORY_TOO_SMALL; unless OK, y is as it was.
+ */
+phlora_status phlora_forward(const struct phlora_adapter *adapter,
+                             size_t tokens,
+                             const void *x,
+                             size_t x_bytes,
+                             size_t x_stride,
+                             uint32_t x_dtype,
+                             void *y,
+                             size_t y_bytes,
+                             size_t y_stride,
+                             uint32_t y_dtype,
+                             float *scratch,
+                             size_t scratch_len);
+
+/**
+ * Floats of scratch that phlora_forward needs, or 0 for sizes that exceed the address range, a rank of 0 and no token.
+ * The more tokens, the more scratch, so one for the most tokens does for all. Any thread.
+ */
+size_t phlora_forward_len(size_t rows,
+                          size_t cols,
+                          size_t rank,
+                          size_t tokens);
+
+/** Bytes of memory for a registry. Any thread. */
+size_t phlora_registry_bytes(void);
+
+/** Bytes of memory for the pins of one batch. Any thread. */
+size_t phlora_pins_bytes(void);
+
+/**
+ * Starts an empty registry: adapters by id, each of them a pointer of yours (to the adapters of all layers, say, so
+ * that a whole model's adapter changes at once), which phlora hands out and never follows.
+ *
+ * After this call every function on the registry may be called from any thread at any time. They share a spin lock
+ * that is held for nanoseconds, never while an adapter is used or a callback runs; do not call from code that
+ * interrupts another call on the same core. Nothing has to be freed: when no thread uses it any more, its memory is
+ * yours again.
+ *
+ * - `budget`: most bytes, as the entries state them; SIZE_MAX for no limit.
+ * - `memory`, `memory_bytes`: at least phlora_registry_bytes(), aligned to PHLORA_ALIGNMENT.
+ * - `registry`: set to the registry.
+ *
+ * Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, MEMORY_TOO_SMALL.
+ */
+phlora_status phlora_registry_init(size_t budget,
+                                   void *memory,
+                                   size_t memory_bytes,
+                                   struct phlora_registry **registry);
+
+/**
+ * Adds an entry.
+ *
+ * - `id`, `value`, `bytes`: the entry; the value may not be NULL.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, NOT_STARTED, ID_TAKEN, REGISTRY_FULL, OVER_BUDGET.
+ */
+phlora_status phlora_registry_add(struct phlora_registry *registry,
+                                  uint32_t id,
+                                  void *value,
+                                  size_t bytes);
+
+/**
+ * Adds an entry in the place of those used least recently, as many as must go; those that are pinned stay.
+ *
+ * - `id`, `value`, `bytes`: the entry; the value may not be NULL.
+ * - `evicted`, `user`: NULL, or called for each entry that went, when the new one is in; the memory of its value is
+ *   free. It may call phlora.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, NOT_STARTED, ID_TAKEN; REGISTRY_FULL and OVER_BUDGET where even
+ * without all that could go there is no room: then nothing has gone.
+ */
+phlora_status phlora_registry_add_evicting(struct phlora_registry *registry,
+                                           uint32_t id,
+                                           void *value,
+                                           size_t bytes,
+                                           phlora_evicted_callback evicted,
+                                           void *user);
+
+/**
+ * Changes what an id stands for. Batches that have it pinned keep the old value, batches from now on get the new one.
+ *
+ * - `id`, `value`, `bytes`: the entry; the value may not be NULL.
+ * - `old`: set to the old value if nobody has it pinned: its memory is free. Otherwise set to NULL, and
+ *   phlora_registry_reclaim will hand it out.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, NOT_STARTED, UNKNOWN_ADAPTER, REGISTRY_FULL (the old
+ * entry is pinned, and there is no place for the new one beside it), OVER_BUDGET.
+ */
+phlora_status phlora_registry_replace(struct phlora_registry *registry,
+                                      uint32_t id,
+                                      void *value,
+                                      size_t bytes,
+                                      void **old);
+
+/**
+ * Takes an id away; `old` as for phlora_registry_replace.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, NOT_STARTED, UNKNOWN_ADAPTER.
+ */
+phlora_status phlora_registry_remove(struct phlora_registry *registry,
+                                     uint32_t id,
+                                     void **old);
+
+/**
+ * Hands out a value that was replaced or removed and is no longer pinned: its memory is free, and so is its place.
+ *
+ * - `value`: set to it, or to NULL when there is none now.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, NOT_STARTED.
+ */
+phlora_status phlora_registry_reclaim(struct phlora_registry *registry,
+                                      void **value);
+
+/**
+ * What a registry holds.
+ *
+ * - `usage`, `usage_size`: written on success; sizeof(phlora_usage).
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, NOT_STARTED.
+ */
+phlora_status phlora_registry_usage(const struct phlora_registry *registry,
+                                    struct phlora_usage *usage,
+                                    size_t usage_size);
+
+/**
+ * Pins every entry that a batch uses, each once, all as they are at one moment, until phlora_pins_release.
+ *
+ * - `assignments`, `assignments_len`: who uses what, by id; on return ordered, with each id replaced by the place of
+ *   its entry among those pinned.
+ * - `memory`, `memory_bytes`: at least phlora_pins_bytes(), aligned to PHLORA_ALIGNMENT.
+ * - `pins`: set to the pins. The registry must stay in place until they are released.
+ * - `values`, `values_len`: set to the values pinned, in their order; room for PHLORA_REGISTRY_CAPACITY.
+ * - `count`: set to their number.
+ *
+ * Any thread; the pins are used by one thread at a time. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE,
+ * NOT_STARTED, MEMORY_TOO_SMALL, OUTPUT_LENGTH, UNKNOWN_ADAPTER; unless OK, nothing is pinned and no assignment has
+ * changed.
+ */
+phlora_status phlora_registry_pin(struct phlora_registry *registry,
+                                  struct phlora_assignment *assignments,
+                                  size_t assignments_len,
+                                  void *memory,
+                                  size_t memory_bytes,
+                                  struct phlora_pins **pins,
+                                  void **values,
+                                  size_t values_len,
+                                  size_t *count);
+
+/**
+ * Lets go of what was pinned; the pins' memory is yours again.
+ *
+ * One thread at a time. Returns OK, NULL_POINTER, MISALIGNED, NOT_STARTED, OUT_OF_ORDER (released before).
+ */
+phlora_status phlora_pins_release(struct phlora_pins *pins);
+
+/**
+ * What a merge needs: `prepared_len` floats, which all row ranges share, and `scratch_len` floats for each call.
+ *
+ * - `adapters`, `weights`, `count`: pointers to at most PHLORA_MAX_ADAPTERS adapters of one shape, and as many weights;
+ *   NULL weights stand for 1.
+ * - `prepared_len`, `scratch_len`: set to the lengths.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, STRUCT_SIZE, UNKNOWN_VALUE, RANK_ZERO,
+ * FACTOR_LENGTH, NON_FINITE (a scale or a weight), EMPTY, TOO_MANY_ADAPTERS, ADAPTER_SHAPE.
+ */
+phlora_status phlora_merge_size(const struct phlora_adapter *const *adapters,
+                                const float *weights,
+                                size_t count,
+                                size_t *prepared_len,
+                                size_t *scratch_len);
+
+/**
+ * Reads the factors once, checks that they are numbers, and decodes what every row needs.
+ *
+ * - `adapters`, `weights`, `count`: as for phlora_merge_size; the same for all calls of a merge.
+ * - `prepared`, `prepared_len`: exactly the length that phlora_merge_size gives; written.
+ *
+ * Any thread. Returns what phlora_merge_size returns, NON_FINITE also for a factor, OUTPUT_LENGTH.
+ */
+phlora_status phlora_merge_prepare(const struct phlora_adapter *const *adapters,
+                                   const float *weights,
+                                   size_t count,
+                                   float *prepared,
+                                   size_t prepared_len);
+
+/**
+ * Merges rows into a weight: W += Σ w·s·B·A, decoded to float, added once, rounded to the weight's format. Row ranges
+ * are independent: any thread may take any of them.
+ *
+ * To take it back, merge with negated weights: exact up to two roundings in formats without blocks; or keep a stash,
+ * which phlora_merge_toggle brings the very bits back with.
+ *
+ * - `adapters`, `weights`, `count`: as for phlora_merge_size.
+ * - `prepared`, `prepared_len`: as phlora_merge_prepare has left it.
+ * - `first_row`: the first row of the matrix in this call.
+ * - `rows`, `rows_bytes`, `rows_dtype`: whole rows, changed in place; a phlora_dtype that phlora_encode writes.
+ * - `stash`, `stash_bytes`: NULL and 0, or as many bytes as the rows; written.
+ * - `scratch`, `scratch_len`: at least the length that phlora_merge_size gives; overwritten.
+ *
+ * Any thread. Returns what phlora_merge_size returns, NOT_ENCODED, NOT_WHOLE_ROWS, TOO_MANY_ROWS, OUTPUT_LENGTH,
+ * MEMORY_TOO_SMALL; unless OK, the rows are as they were.
+ */
+phlora_status phlora_merge_rows(const struct phlora_adapter *const *adapters,
+                                const float *weights,
+                                size_t count,
+                                const float *prepared,
+                                size_t prepared_len,
+                                size_t first_row,
+                                void *rows,
+                                size_t rows_bytes,
+                                uint32_t rows_dtype,
+                                void *stash,
+                                size_t stash_bytes,
+                                float *scratch,
+                                size_t scratch_len);
+
+/**
+ * Merges rows into another buffer, and into another format where wanted.
+ *
+ * - `adapters` to `first_row`: as for phlora_merge_rows.
+ * - `from`, `from_bytes`, `from_dtype`: whole rows in any phlora_dtype.
+ * - `to_dtype`: a phlora_dtype that phlora_encode writes.
+ * - `to`, `to_bytes`: exactly the bytes of as many rows; may not overlap anything else.
+ * - `scratch`, `scratch_len`: at least the length that phlora_merge_size gives; overwritten.
+ *
+ * Any thread. Returns what phlora_merge_rows returns.
+ */
+phlora_status phlora_merge_rows_to(const struct phlora_adapter *const *adapters,
+                                   const float *weights,
+                                   size_t count,
+                                   const float *prepared,
+                                   size_t prepared_len,
+                                   size_t first_row,
+                                   const void *from,
+                                   size_t from_bytes,
+                                   uint32_t from_dtype,
+                                   uint32_t to_dtype,
+                                   void *to,
+                                   size_t to_bytes,
+                                   float *scratch,
+                                   size_t scratch_len);
+
+/**
+ * Takes a merge back, bit by bit, with the stash that it has left; a second time puts it in again.
+ *
+ * - `stash`: as phlora_merge_rows has left it.
+ * - `rows`: the same rows.
+ * - `bytes`: of each.
+ *
+ * Any thread. Returns OK, NULL_POINTER, OVERLAP, TOO_LARGE.
+ */
+phlora_status phlora_merge_toggle(const void *stash,
+                                  void *rows,
+                                  size_t bytes);
+
+/**
+ * Floats of scratch for phlora_combine: adapters of `rows` × `cols` whose ranks add up to `ranks`, a result of `rank`;
+ * 0 for sizes that exceed the address range. Any thread.
+ */
+size_t phlora_combine_len(size_t rows,
+                          size_t cols,
+                          size_t ranks,
+                          size_t rank);
+
+/**
+ * Writes the best approximation of Σ w·s·B·A within a rank as factors B·A with √Σ in each, scale 1. One adapter alone is
+ * truncated.
+ *
+ * - `adapters`, `weights`, `count`: pointers to at most PHLORA_MAX_ADAPTERS adapters of one shape, and as many weights;
+ *   NULL weights stand for 1.
+ * - `rank`: of the result, at least 1.
+ * - `scratch`, `scratch_len`: at least phlora_combine_len floats; overwritten.
+ * - `a`, `a_len`: lora_a, rank × cols, row-major.
+ * - `b`, `b_len`: lora_b, rows × rank, row-major.
+ * - `singular_values`, `singular_values_len`: at least rank elements, descending; more get those that were not kept,
+ *   then zeros.
+ * - `combined`, `combined_size`: written on success; sizeof(phlora_combined).
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, STRUCT_SIZE, UNKNOWN_VALUE, RANK_ZERO,
+ * FACTOR_LENGTH, NON_FINITE, EMPTY, TOO_MANY_ADAPTERS, ADAPTER_SHAPE, OUTPUT_LENGTH, MEMORY_TOO_SMALL, OUT_OF_RANGE.
+ */
+phlora_status phlora_combine(const struct phlora_adapter *const *adapters,
+                             const float *weights,
+                             size_t count,
+                             size_t rank,
+                             float *scratch,
+                             size_t scratch_len,
+                             float *a,
+                             size_t a_len,
+                             float *b,
+                             size_t b_len,
+                             float *singular_values,
+                             size_t singular_values_len,
+                             struct phlora_combined *combined,
+                             size_t combined_size);
 
 /**
  * Fills `options` with the defaults.

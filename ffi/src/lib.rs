@@ -28,6 +28,16 @@ mod convert;
 
 mod svd;
 
+mod adapter;
+
+mod apply;
+
+mod registry;
+
+mod merge;
+
+mod combine;
+
 #[cfg(feature = "std")]
 mod files;
 

@@ -32,6 +32,13 @@ const _: () = {
     assert!(size_of::<crate::extract::Measurements>() == 40);
     assert!(size_of::<crate::extract::Report>() == 56 && offset_of!(crate::extract::Report, converged) == 52);
     assert!(size_of::<crate::svd::SvdInfo>() == 32);
+    assert!(
+        size_of::<crate::adapter::Adapter>() == 80 && offset_of!(crate::adapter::Adapter, reserved) == 76
+    );
+    assert!(size_of::<crate::registry::Usage>() == 40);
+    assert!(
+        size_of::<crate::combine::Combined>() == 48 && offset_of!(crate::combine::Combined, converged) == 44
+    );
 };
 #[cfg(target_pointer_width = "32")]
 const _: () = {
@@ -41,6 +48,9 @@ const _: () = {
     assert!(size_of::<crate::extract::Measurements>() == 32);
     assert!(size_of::<crate::extract::Report>() == 48);
     assert!(size_of::<crate::svd::SvdInfo>() == 24);
+    assert!(size_of::<crate::adapter::Adapter>() == 48);
+    assert!(size_of::<crate::registry::Usage>() == 20);
+    assert!(size_of::<crate::combine::Combined>() == 40);
 };
 #[cfg(all(feature = "std", target_pointer_width = "64"))]
 const _: () = {

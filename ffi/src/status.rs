@@ -39,6 +39,30 @@ pub enum Status {
     NotWholeBlocks = 113,
     /// The phlora_dtype is read, but weights are not written in it.
     NotEncoded = 114,
+    /// There is nothing to work on: no token, or no adapter.
+    Empty = 115,
+    /// A factor does not have the bytes of its shape in its format, or rows of that length do not exist in it.
+    FactorLength = 116,
+    /// An adapter does not have the shape of the others, or of the layer.
+    AdapterShape = 117,
+    /// Activations, or their stride, are too short for the batch.
+    VectorLength = 118,
+    /// A slice's index is not below the number of slices.
+    SliceBounds = 119,
+    /// More adapters than PHLORA_MAX_ADAPTERS.
+    TooManyAdapters = 120,
+    /// An assignment names a token that the batch does not have.
+    UnknownToken = 121,
+    /// An assignment names an adapter that does not exist, or an id that the registry does not hold.
+    UnknownAdapter = 122,
+    /// Assignments are not ordered by adapter: phlora_group orders them.
+    NotGrouped = 123,
+    /// The registry holds this id already.
+    IdTaken = 124,
+    /// Every place of the registry is taken.
+    RegistryFull = 125,
+    /// The registry's budget would be exceeded.
+    OverBudget = 126,
     /// Calls out of order: rows while no pass is wanted, a result while one is, anything after an error that
     /// ended the extraction or after its finish.
     OutOfOrder = 200,
@@ -51,7 +75,7 @@ pub enum Status {
     TooManyRows = 203,
     /// The pass was ended before its last row.
     MissingRows = 204,
-    /// The difference holds a NaN or an infinity; phlora_measure tells the row.
+    /// The difference holds a NaN or an infinity (phlora_measure tells the row), or a factor, a scale or a weight is one.
     NonFinite = 300,
     /// Products of finite entries of the difference are not finite: it spreads over more than the range of
     /// float.
@@ -73,7 +97,7 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Self; 30] = [
+    const ALL: [Self; 42] = [
         Self::Ok,
         Self::NullPointer,
         Self::Misaligned,
@@ -90,6 +114,18 @@ impl Status {
         Self::BadOption,
         Self::NotWholeBlocks,
         Self::NotEncoded,
+        Self::Empty,
+        Self::FactorLength,
+        Self::AdapterShape,
+        Self::VectorLength,
+        Self::SliceBounds,
+        Self::TooManyAdapters,
+        Self::UnknownToken,
+        Self::UnknownAdapter,
+        Self::NotGrouped,
+        Self::IdTaken,
+        Self::RegistryFull,
+        Self::OverBudget,
         Self::OutOfOrder,
         Self::NotStarted,
         Self::NotWholeRows,
@@ -139,6 +175,28 @@ impl Status {
             Self::NotEncoded => {
                 (c"PHLORA_STATUS_NOT_ENCODED", c"weights are read from this format, but not written in it")
             }
+            Self::Empty => (c"PHLORA_STATUS_EMPTY", c"nothing to work on: no token, or no adapter"),
+            Self::FactorLength => {
+                (c"PHLORA_STATUS_FACTOR_LENGTH", c"a factor does not have the bytes of its shape and format")
+            }
+            Self::AdapterShape => {
+                (c"PHLORA_STATUS_ADAPTER_SHAPE", c"an adapter does not have the shape of the layer")
+            }
+            Self::VectorLength => {
+                (c"PHLORA_STATUS_VECTOR_LENGTH", c"activations are too short for the batch")
+            }
+            Self::SliceBounds => {
+                (c"PHLORA_STATUS_SLICE_BOUNDS", c"a slice's index must be below the number of slices")
+            }
+            Self::TooManyAdapters => (c"PHLORA_STATUS_TOO_MANY_ADAPTERS", c"too many adapters in one call"),
+            Self::UnknownToken => {
+                (c"PHLORA_STATUS_UNKNOWN_TOKEN", c"an assignment names a token beyond the batch")
+            }
+            Self::UnknownAdapter => (c"PHLORA_STATUS_UNKNOWN_ADAPTER", c"an adapter does not exist"),
+            Self::NotGrouped => (c"PHLORA_STATUS_NOT_GROUPED", c"assignments are not ordered by adapter"),
+            Self::IdTaken => (c"PHLORA_STATUS_ID_TAKEN", c"the registry holds this id already"),
+            Self::RegistryFull => (c"PHLORA_STATUS_REGISTRY_FULL", c"every place of the registry is taken"),
+            Self::OverBudget => (c"PHLORA_STATUS_OVER_BUDGET", c"the registry's budget would be exceeded"),
             Self::OutOfOrder => (c"PHLORA_STATUS_OUT_OF_ORDER", c"calls out of order"),
             Self::NotStarted => (c"PHLORA_STATUS_NOT_STARTED", c"no extraction was started in this memory"),
             Self::NotWholeRows => {
@@ -148,7 +206,10 @@ impl Status {
                 (c"PHLORA_STATUS_TOO_MANY_ROWS", c"more rows were pushed than the matrix has")
             }
             Self::MissingRows => (c"PHLORA_STATUS_MISSING_ROWS", c"the pass ended before the last row"),
-            Self::NonFinite => (c"PHLORA_STATUS_NON_FINITE", c"the difference holds a NaN or an infinity"),
+            Self::NonFinite => (
+                c"PHLORA_STATUS_NON_FINITE",
+                c"the difference, a factor or a scale holds a NaN or an infinity",
+            ),
             Self::OutOfRange => {
                 (c"PHLORA_STATUS_OUT_OF_RANGE", c"the difference spreads over more than the range of float")
             }
@@ -182,9 +243,22 @@ impl From<phlora_core::Error> for Status {
             Error::TooManyRows => Self::TooManyRows,
             Error::MissingRows { .. } => Self::MissingRows,
             Error::OutOfOrder => Self::OutOfOrder,
-            Error::NonFinite { .. } => Self::NonFinite,
             Error::OutOfRange => Self::OutOfRange,
             Error::TooFewReads { .. } => Self::TooFewReads,
+            Error::Empty => Self::Empty,
+            Error::FactorLength { .. } => Self::FactorLength,
+            Error::NonFinite { .. } | Error::NonFiniteScale | Error::NonFiniteFactor { .. } => {
+                Self::NonFinite
+            }
+            Error::AdapterShape { .. } => Self::AdapterShape,
+            Error::VectorLength => Self::VectorLength,
+            Error::SliceBounds => Self::SliceBounds,
+            Error::UnknownToken { .. } => Self::UnknownToken,
+            Error::UnknownAdapter { .. } | Error::UnknownId => Self::UnknownAdapter,
+            Error::NotGrouped => Self::NotGrouped,
+            Error::IdTaken => Self::IdTaken,
+            Error::RegistryFull { .. } => Self::RegistryFull,
+            Error::OverBudget { .. } => Self::OverBudget,
             _ => Self::Internal,
         }
     }

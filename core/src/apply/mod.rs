@@ -215,7 +215,7 @@ impl<'a> Apply<'a> {
 
     /// The output rows that a slice of [`Apply::up`] adds to.
     pub fn rows(&self, slice: Slice) -> Range<usize> {
-        slice.range(self.shape.rows, ROWS)
+        slice.part(self.shape.rows)
     }
 
     /// Computes a slice of t = s·A·x.

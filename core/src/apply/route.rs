@@ -4,6 +4,7 @@ use crate::Error;
 
 /// One use of an adapter by a token. A token may have none, one or several.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C)]
 pub struct Assignment {
     /// The token's place in the batch.
     pub token: u32,

@@ -23,8 +23,13 @@ impl Slice {
         if index < count { Ok(Self { index, count }) } else { Err(Error::SliceBounds) }
     }
 
+    /// The output rows of a layer of `rows` that it adds to in [`Apply::up`](super::Apply::up): whole cache lines.
+    pub const fn part(self, rows: usize) -> Range<usize> {
+        self.range(rows, super::ROWS)
+    }
+
     /// Its part of `len` units, cut at multiples of `unit`.
-    pub(crate) const fn range(self, len: usize, unit: usize) -> Range<usize> {
+    const fn range(self, len: usize, unit: usize) -> Range<usize> {
         cut(len, unit, self.index, self.count)..cut(len, unit, self.index + 1, self.count)
     }
 

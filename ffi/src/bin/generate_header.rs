@@ -45,7 +45,9 @@ fn plain_pointers(text: &str) -> String {
     for line in text.lines() {
         let alias = line.strip_prefix("typedef ").and_then(|rest| rest.strip_suffix(';'));
         let alias = alias.and_then(|rest| rest.rsplit_once('*'));
-        match alias.filter(|(_, name)| ["In_", "Out_", "StatePointer_"].iter().any(|p| name.starts_with(p))) {
+        match alias.filter(|(_, name)| {
+            ["In_", "Out_", "StatePointer_", "Opaque"].iter().any(|p| name.starts_with(p))
+        }) {
             Some((target, name)) => {
                 types.push((name.to_owned(), format!("{target}*")));
                 while kept.last().is_some_and(|line: &&str| line.starts_with([' ', '/'])) {
@@ -67,7 +69,12 @@ fn plain_pointers(text: &str) -> String {
                 text.replace(&format!("{name} "), target).replace(&format!("{name}*"), &format!("{target}*"));
         }
     }
-    text
+    // Pointers to pointers, both of them read through.
+    let lines = text.lines().map(|line| match line.split_once("const const ") {
+        Some((before, rest)) => format!("{before}const {}", rest.replacen("**", "*const *", 1)),
+        None => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
 /// Writes comments of one line on one line.

@@ -9,10 +9,11 @@
 #[cfg(feature = "std")]
 use crate::files;
 mod placed;
+mod shared;
 
 use crate::sized::SizedStruct;
 use crate::status::Status;
-use crate::{extract, options, plan, svd};
+use crate::{adapter, combine, extract, options, plan, registry, svd};
 use core::ffi::c_void;
 #[cfg(feature = "std")]
 use core::ffi::{CStr, c_char};
@@ -22,6 +23,7 @@ use core::ptr;
 #[cfg(feature = "std")]
 pub use placed::Slot;
 pub use placed::{StatePointer, head_bytes};
+pub use shared::{Activations, Opaque};
 
 /// A pointer that the callee reads through.
 #[repr(transparent)]
@@ -44,6 +46,30 @@ impl<T> Clone for Out<T> {
     }
 }
 impl<T> Copy for Out<T> {}
+
+impl<T> In<T> {
+    /// No pointer.
+    pub const NULL: Self = Self(ptr::null());
+
+    /// Whether it is none.
+    pub const fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+}
+
+impl<T> Out<T> {
+    /// A state that guards itself against several threads, to look at.
+    pub const fn shared(self) -> In<T> {
+        In(self.0)
+    }
+}
+
+impl In<c_void> {
+    /// The same, to floats.
+    pub const fn as_f32(self) -> In<f32> {
+        In(self.0.cast())
+    }
+}
 
 #[cfg(feature = "std")]
 impl<T> In<T> {
@@ -77,6 +103,18 @@ unsafe impl Plain for extract::Report {}
 // SAFETY: as above.
 unsafe impl Plain for svd::SvdInfo {}
 // SAFETY: as above; a raw pointer may hold anything.
+unsafe impl Plain for adapter::Adapter {}
+// SAFETY: as above.
+unsafe impl Plain for In<adapter::Adapter> {}
+// SAFETY: as above.
+unsafe impl Plain for phlora_core::Assignment {}
+// SAFETY: as above.
+unsafe impl Plain for Opaque {}
+// SAFETY: as above.
+unsafe impl Plain for combine::Combined {}
+// SAFETY: as above.
+unsafe impl Plain for registry::Usage {}
+// SAFETY: as above.
 #[cfg(feature = "std")]
 unsafe impl Plain for files::FileOptions {}
 // SAFETY: as above.
@@ -166,6 +204,22 @@ impl<'c> Guard<'c> {
     /// An input buffer without a type.
     pub fn input_bytes(&mut self, from: In<c_void>, len: usize) -> Result<&'c [u8], Status> {
         self.input(In(from.0.cast::<u8>()), len)
+    }
+
+    /// An input buffer among many, all of which are named after the outputs: it may overlap none of those.
+    pub fn input_among(&mut self, from: In<c_void>, len: usize) -> Result<&'c [u8], Status> {
+        let claimed = self.claimed;
+        let bytes = self.input_bytes(from, len);
+        self.claimed = claimed;
+        bytes
+    }
+
+    /// A struct that begins with its size, among many; see [`input_among`](Self::input_among).
+    pub fn sized_among<T: SizedStruct>(&mut self, from: In<T>) -> Result<T, Status> {
+        let claimed = self.claimed;
+        let value = self.sized(from);
+        self.claimed = claimed;
+        value
     }
 
     /// An output buffer without a type.

@@ -121,6 +121,14 @@ impl<'c> Guard<'c> {
         unsafe { Ok(&(*head.cast::<Placed<T>>()).value) }
     }
 
+    /// The same for a state that other states refer to until they are given back: the caller's contract is that it
+    /// stays in place, unwritten, until then.
+    pub fn look_lasting<T>(&mut self, state: In<T>) -> Result<&'static T, Status> {
+        self.look(state)?;
+        // SAFETY: as for `look`; how long it lasts is the caller's side of the contract.
+        unsafe { Ok(&(*state.0.cast::<Placed<T>>()).value) }
+    }
+
     /// Takes the mark of a state that was checked.
     fn take<T>(&mut self, head: *mut Head) -> Result<&'c mut T, Status> {
         // SAFETY: `check` has found the head of a state there.
