@@ -28,7 +28,7 @@ abidiff ffi/abi/phlora.abi "$work/phlora.abi" || {
 }
 
 cp -r examples "$work/examples"
-cp tests/c/arguments.c "$work"
+cp tests/c/arguments.c tests/c/apply.c "$work"
 # The program that README.md shows, and what it says that it prints.
 block() { awk -v kind="$1" '/^```/ { inside = ($0 == "```" kind); next } inside' README.md; }
 block c >"$work/extract.c"
@@ -38,12 +38,18 @@ strict="-Wall -Wextra -Wpedantic -Werror"
 gcc -std=c99 $strict examples/c/files.c -o files $(pkg-config --cflags --libs phlora)
 gcc -std=c11 $strict examples/c/static.c -o static $(pkg-config --cflags phlora) \
   phlora/lib/libphlora.a $(pkg-config --libs --static phlora | sed 's/-lphlora//')
+gcc -std=c99 $strict examples/c/forward.c -o forward $(pkg-config --cflags --libs phlora)
 g++ -std=c++17 $strict -Wconversion examples/cpp/runtime.cpp -o runtime $(pkg-config --cflags --libs phlora)
+g++ -std=c++17 $strict -Wconversion -pthread examples/cpp/server.cpp -o server $(pkg-config --cflags --libs phlora)
+gcc -std=c11 $strict apply.c -o apply $(pkg-config --cflags --libs phlora)
 gcc -std=c11 $strict -DPHLORA_TEST_FILES arguments.c -o arguments $(pkg-config --cflags --libs phlora)
 gcc -std=c99 $strict extract.c -o extract $(pkg-config --cflags --libs phlora)
 ./extract "$pair/base" "$pair/tuned" adapter-readme | diff expected -
 ./static
+./forward
 ./runtime
+./server
+./apply
 ./files "$pair/base" "$pair/tuned" adapter 16
 mkdir scratch
 ./arguments "$pair/base" "$pair/tuned" scratch
@@ -51,7 +57,9 @@ mkdir scratch
 cmake -S examples -B build -DCMAKE_PREFIX_PATH="$work/phlora" -DCMAKE_BUILD_TYPE=Release >cmake.log || { cat cmake.log; exit 1; }
 cmake --build build >>cmake.log || { cat cmake.log; exit 1; }
 ./build/static
+./build/forward
 ./build/runtime
+./build/server
 ./build/files "$pair/base" "$pair/tuned" adapter-cmake 16
 
 cd - >/dev/null

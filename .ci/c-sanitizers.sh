@@ -18,9 +18,12 @@ build() {
   shift 2
   mkdir "$to" "$to/scratch"
   gcc -std=c11 -g -Iinclude "$@" examples/c/static.c "$library" $libraries -o "$to/static"
+  gcc -std=c11 -g -Iinclude "$@" examples/c/forward.c "$library" $libraries -o "$to/forward"
+  gcc -std=c11 -g -Iinclude "$@" tests/c/apply.c "$library" $libraries -o "$to/apply"
   gcc -std=c11 -g -Iinclude "$@" examples/c/files.c "$library" $libraries -o "$to/files"
   gcc -std=c11 -g -Iinclude "$@" -DPHLORA_TEST_FILES tests/c/arguments.c "$library" $libraries -o "$to/arguments"
   g++ -std=c++17 -g -Iinclude "$@" examples/cpp/runtime.cpp "$library" $libraries -o "$to/runtime"
+  g++ -std=c++17 -g -Iinclude "$@" examples/cpp/server.cpp "$library" $libraries -o "$to/server"
 }
 
 # run NAME PREFIX…: all programs, each behind the prefix.
@@ -28,6 +31,9 @@ run() {
   local to=$work/$1
   shift
   "$@" "$to/static"
+  "$@" "$to/forward"
+  "$@" "$to/apply"
+  "$@" "$to/server"
   "$@" "$to/runtime"
   "$@" "$to/files" "$pair/base" "$pair/tuned" "$to/adapter" 4
   "$@" "$to/arguments" "$pair/base" "$pair/tuned" "$to/scratch"

@@ -35,15 +35,19 @@ pub fn encode(values: &[f32], dtype: Dtype, out: &mut [u8]) -> Result<(), Error>
     if out.len() != expected {
         return Err(Error::OutputLength { expected });
     }
+    if encode_with(Kernel::detect(), values, dtype, out) { Ok(()) } else { Err(Error::NotEncoded) }
+}
+
+/// [`encode`] for lengths that were checked; false, and nothing done, where [`Dtype::is_encoded`] does not hold.
+pub(crate) fn encode_with(kernel: Kernel, values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
     match dtype {
         #[cfg(feature = "blocks")]
         Dtype::Q8_0 => write_blocks(values, out, quantize::q8_0),
         #[cfg(feature = "blocks")]
         Dtype::Q4_0 => write_blocks(values, out, quantize::q4_0),
-        _ if Kernel::detect().encode(values, dtype, out) => {}
-        _ => return Err(Error::NotEncoded),
+        _ => return kernel.encode(values, dtype, out),
     }
-    Ok(())
+    true
 }
 
 #[cfg(feature = "blocks")]

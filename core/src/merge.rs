@@ -13,6 +13,7 @@
 use crate::{
     Adapter, Dtype, Error, Kernel, Rows, Scratch, Shape,
     adapter::PIECE,
+    convert::encode_with,
     kernel::{Ahead, Strided},
     scratch::Buffer,
 };
@@ -139,7 +140,7 @@ impl<'a> Merge<'a> {
                 let bytes = strip.get_mut(bytes).unwrap_or_default();
                 self.kernel.decode(Rows::new(dtype, bytes), piece);
                 add(piece, delta);
-                self.kernel.encode(piece, dtype, bytes);
+                encode_with(self.kernel, piece, dtype, bytes);
             });
         }
         if let Some(stash) = stash {
@@ -181,7 +182,7 @@ impl<'a> Merge<'a> {
                 self.kernel.decode(Rows::new(from.dtype, source.get(bytes).unwrap_or_default()), piece);
                 add(piece, delta);
                 let bytes = part(dtype, row_bytes, row, start, delta.len());
-                self.kernel.encode(piece, dtype, to.get_mut(bytes).unwrap_or_default());
+                encode_with(self.kernel, piece, dtype, to.get_mut(bytes).unwrap_or_default());
             });
         }
         Ok(())
@@ -196,7 +197,7 @@ impl<'a> Merge<'a> {
         to: Dtype,
         scratch: &[f32],
     ) -> Result<(usize, usize), Error> {
-        if !self.kernel.encode(&[], to, &mut []) {
+        if !to.is_encoded() {
             return Err(Error::NotEncoded);
         }
         let row_bytes = from.dtype.row_bytes(self.shape.cols).ok_or(Error::BlockNotWholeRows)?;

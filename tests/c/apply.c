@@ -1,0 +1,305 @@
+/*
+ * The functions of adapters at work with every kind of bad argument: a status, outputs untouched, no crash; then a
+ * few results. The same idea as arguments.c, with a world of its own.
+ */
+#include "phlora.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { ROWS = 6, COLS = 4, RANK = 2, TOKENS = 3, ROOM = 8192, PATTERN = 0xa5 };
+
+static struct {
+    float t[64], y[TOKENS * ROWS], prepared[64], a[RANK * COLS], b[ROWS * RANK], s[8], weight[ROWS * COLS];
+    unsigned char stash[ROWS * COLS * 4], to[ROWS * COLS * 2];
+    phlora_assignment uses[TOKENS];
+    phlora_combined combined;
+    phlora_usage usage;
+    phlora_registry *registry;
+    phlora_pins *pins;
+    void *value, *values[PHLORA_REGISTRY_CAPACITY];
+    size_t t_len, scratch_len, count;
+} out, before;
+
+static float x[TOKENS * COLS], lora_a[RANK * COLS], lora_b[ROWS * RANK], scratch[ROOM];
+static phlora_adapter adapter, other;
+static const phlora_adapter *one[1], *two[2], *many[PHLORA_MAX_ADAPTERS + 1];
+static size_t t_len, scratch_len, prepared_len, merge_len;
+static union { unsigned char bytes[8 * ROOM]; double align; } store, pin_store;
+static phlora_registry *registry;
+static int rows, failures;
+
+#define AT(type, pointer, bytes) ((type *)(void *)((unsigned char *)(pointer) + (bytes)))
+
+static unsigned char *aligned(unsigned char *p) {
+    return p + (PHLORA_ALIGNMENT - (uintptr_t)p % PHLORA_ALIGNMENT) % PHLORA_ALIGNMENT;
+}
+
+static void need(phlora_status status, int line) {
+    if (status != PHLORA_STATUS_OK) {
+        printf("line %d: preparation: %s\n", line, phlora_status_name(status));
+        failures++;
+    }
+}
+
+static void fresh(void) {
+    memset(&out, PATTERN, sizeof out);
+    for (int i = 0; i < TOKENS * COLS; i++) x[i] = (float)(i % 5 - 2);
+    for (int i = 0; i < RANK * COLS; i++) lora_a[i] = (float)(i % 3 - 1);
+    for (int i = 0; i < ROWS * RANK; i++) lora_b[i] = (float)(i % 4 - 1);
+    for (int i = 0; i < TOKENS * ROWS; i++) out.y[i] = 1;
+    for (int i = 0; i < ROWS * COLS; i++) out.weight[i] = 1;
+    for (int i = 0; i < 64; i++) out.t[i] = 0, out.prepared[i] = 0;
+    for (uint32_t i = 0; i < TOKENS; i++) {
+        phlora_assignment use = {i, 7, 1.0f};
+        out.uses[i] = use;
+    }
+    memset(&adapter, 0, sizeof adapter);
+    adapter.struct_size = sizeof adapter;
+    adapter.rows = ROWS, adapter.cols = COLS, adapter.rank = RANK, adapter.scale = 1;
+    adapter.a = lora_a, adapter.a_bytes = sizeof lora_a, adapter.a_dtype = PHLORA_DTYPE_F32;
+    adapter.b = lora_b, adapter.b_bytes = sizeof lora_b, adapter.b_dtype = PHLORA_DTYPE_F32;
+    other = adapter;
+    other.rows = COLS, other.cols = ROWS, other.a = lora_b, other.a_bytes = sizeof lora_b;
+    other.b = lora_a, other.b_bytes = sizeof lora_a;
+    one[0] = two[0] = &adapter;
+    two[1] = &other;
+    for (int i = 0; i <= PHLORA_MAX_ADAPTERS; i++) many[i] = &adapter;
+    memset(store.bytes, PATTERN, sizeof store.bytes);
+    memset(pin_store.bytes, PATTERN, sizeof pin_store.bytes);
+    need(phlora_registry_init(100, aligned(store.bytes), sizeof store.bytes - 64, &registry), __LINE__);
+    need(phlora_registry_add(registry, 7, &adapter, 60), __LINE__);
+    need(phlora_route_size(ROWS, COLS, TOKENS, one, 1, NULL, 0, &t_len, &scratch_len), __LINE__);
+    need(phlora_merge_size(one, NULL, 1, &prepared_len, &merge_len), __LINE__);
+}
+
+/* Change `what` of a fresh world, call, compare. */
+#define ROW(want, what, call)                                                                                    \
+    do {                                                                                                         \
+        phlora_status got;                                                                                       \
+        fresh();                                                                                                 \
+        what;                                                                                                    \
+        memcpy(&before, &out, sizeof out);                                                                       \
+        got = (call);                                                                                            \
+        rows++;                                                                                                  \
+        if (got != PHLORA_STATUS_##want) {                                                                       \
+            printf("line %d: %s instead of " #want "\n", __LINE__, phlora_status_name(got));                     \
+            failures++;                                                                                          \
+        } else if (got != PHLORA_STATUS_OK && memcmp(&out, &before, sizeof out) != 0) {                          \
+            printf("line %d: refused, but an output is written\n", __LINE__);                                    \
+            failures++;                                                                                          \
+        }                                                                                                        \
+    } while (0)
+
+#define F32 PHLORA_DTYPE_F32
+#define X x, sizeof x, COLS, F32
+#define Y out.y, sizeof out.y, ROWS, F32
+#define ONE one, 1, NULL, 0
+#define LAYER ROWS, COLS, TOKENS
+#define PIN(memory, values, len) \
+    phlora_registry_pin(registry, out.uses, TOKENS, memory, ROOM, &out.pins, values, len, &out.count)
+#define COMBINE(rank, s_len) \
+    phlora_combine(one, NULL, 1, rank, scratch, ROOM, out.a, RANK * COLS, out.b, ROWS * RANK, out.s, s_len, \
+                   &out.combined, sizeof out.combined)
+#define MERGE(first, bytes, dtype, stash, stash_bytes, len) \
+    phlora_merge_rows(one, NULL, 1, out.prepared, prepared_len, first, out.weight, bytes, dtype, stash, stash_bytes, \
+                      scratch, len)
+
+static void adapters(void) {
+    ROW(OK, (void)0, phlora_adapter_check(&adapter));
+    ROW(NULL_POINTER, (void)0, phlora_adapter_check(NULL));
+    ROW(MISALIGNED, (void)0, phlora_adapter_check(AT(phlora_adapter, &adapter, 2)));
+    ROW(STRUCT_SIZE, adapter.struct_size = 8, phlora_adapter_check(&adapter));
+    ROW(UNKNOWN_VALUE, adapter.a_dtype = 99, phlora_adapter_check(&adapter));
+    ROW(NULL_POINTER, adapter.b = NULL, phlora_adapter_check(&adapter));
+    ROW(FACTOR_LENGTH, adapter.a_bytes--, phlora_adapter_check(&adapter));
+    ROW(FACTOR_LENGTH, adapter.b_dtype = PHLORA_DTYPE_F16, phlora_adapter_check(&adapter));
+    ROW(RANK_ZERO, adapter.rank = 0, phlora_adapter_check(&adapter));
+    ROW(NON_FINITE, adapter.scale = 1e38f * 10, phlora_adapter_check(&adapter));
+    ROW(NON_FINITE, lora_b[3] = 1e38f * 10, phlora_adapter_check(&adapter));
+    ROW(NULL_POINTER, (void)0, phlora_group(NULL, 3));
+    ROW(OK, (void)0, phlora_group(NULL, 0));
+}
+
+static void forward(void) {
+    ROW(OK, (void)0, phlora_forward(&adapter, TOKENS, X, Y, scratch, ROOM));
+    ROW(NULL_POINTER, (void)0, phlora_forward(NULL, TOKENS, X, Y, scratch, ROOM));
+    ROW(NULL_POINTER, (void)0, phlora_forward(&adapter, TOKENS, NULL, sizeof x, COLS, F32, Y, scratch, ROOM));
+    ROW(NULL_POINTER, (void)0, phlora_forward(&adapter, TOKENS, X, NULL, sizeof out.y, ROWS, F32, scratch, ROOM));
+    ROW(NULL_POINTER, (void)0, phlora_forward(&adapter, TOKENS, X, Y, NULL, ROOM));
+    ROW(MISALIGNED, (void)0, phlora_forward(&adapter, 1, AT(void, x, 1), 16, COLS, F32, Y, scratch, ROOM));
+    ROW(MISALIGNED, (void)0, phlora_forward(&adapter, 1, X, AT(void, out.y, 2), 24, ROWS, F32, scratch, ROOM));
+    ROW(OVERLAP, (void)0, phlora_forward(&adapter, 1, X, x, 24, ROWS, F32, scratch, ROOM));
+    ROW(OVERLAP, (void)0, phlora_forward(&adapter, 1, X, lora_b, 24, ROWS, F32, scratch, ROOM));
+    ROW(OVERLAP, (void)0, phlora_forward(&adapter, 1, X, Y, out.y, 18));
+    ROW(EMPTY, (void)0, phlora_forward(&adapter, 0, X, Y, scratch, ROOM));
+    ROW(VECTOR_LENGTH, (void)0, phlora_forward(&adapter, TOKENS + 1, X, Y, scratch, ROOM));
+    ROW(VECTOR_LENGTH, (void)0, phlora_forward(&adapter, TOKENS, x, sizeof x, COLS - 1, F32, Y, scratch, ROOM));
+    ROW(VECTOR_LENGTH, (void)0, phlora_forward(&adapter, TOKENS, X, out.y, sizeof out.y, ROWS - 1, F32, scratch, ROOM));
+    ROW(VECTOR_LENGTH, (void)0, phlora_forward(&adapter, TOKENS, X, out.y, sizeof out.y - 4, ROWS, F32, scratch, ROOM));
+    ROW(UNKNOWN_VALUE, (void)0, phlora_forward(&adapter, 1, x, sizeof x, COLS, PHLORA_DTYPE_BF16, Y, scratch, ROOM));
+    ROW(MEMORY_TOO_SMALL, (void)0, phlora_forward(&adapter, TOKENS, X, Y, scratch, t_len + scratch_len - 1));
+    ROW(NON_FINITE, adapter.scale = 1e38f * 10, phlora_forward(&adapter, TOKENS, X, Y, scratch, ROOM));
+    ROW(TOO_LARGE, (void)0, phlora_forward(&adapter, 1, x, SIZE_MAX, COLS, F32, Y, scratch, ROOM));
+}
+
+static void route(void) {
+    ROW(NULL_POINTER, (void)0, phlora_route_size(LAYER, ONE, NULL, &out.scratch_len));
+    ROW(EMPTY, (void)0, phlora_route_size(ROWS, COLS, 0, ONE, &out.t_len, &out.scratch_len));
+    ROW(ADAPTER_SHAPE, (void)0, phlora_route_size(COLS, ROWS, TOKENS, ONE, &out.t_len, &out.scratch_len));
+    ROW(TOO_MANY_ADAPTERS, (void)0,
+        phlora_route_size(LAYER, many, PHLORA_MAX_ADAPTERS + 1, NULL, 0, &out.t_len, &out.scratch_len));
+    ROW(UNKNOWN_ADAPTER, (void)0, phlora_route_size(LAYER, one, 1, out.uses, 3, &out.t_len, &out.scratch_len));
+    ROW(UNKNOWN_TOKEN, out.uses[0].token = 3,
+        phlora_route_size(LAYER, many, 8, out.uses, 3, &out.t_len, &out.scratch_len));
+    ROW(NOT_GROUPED, out.uses[1].adapter = 0,
+        phlora_route_size(LAYER, many, 8, out.uses, 3, &out.t_len, &out.scratch_len));
+    ROW(NON_FINITE, out.uses[1].weight = 1e38f * 10,
+        phlora_route_size(LAYER, many, 8, out.uses, 3, &out.t_len, &out.scratch_len));
+    ROW(ADAPTER_SHAPE, memset(out.uses, 0, sizeof out.uses); out.uses[2].adapter = 1,
+        phlora_route_size(LAYER, two, 2, out.uses, 3, &out.t_len, &out.scratch_len));
+    ROW(OK, many[7] = NULL, phlora_route_size(LAYER, many, 8, out.uses, 3, &out.t_len, &out.scratch_len));
+
+    ROW(OK, (void)0, phlora_route_down(LAYER, ONE, X, 0, 1, out.t, t_len, scratch, ROOM));
+    ROW(OK, (void)0, phlora_route_down(LAYER, ONE, X, 1, 2, out.t, t_len, scratch, ROOM));
+    ROW(SLICE_BOUNDS, (void)0, phlora_route_down(LAYER, ONE, X, 2, 2, out.t, t_len, scratch, ROOM));
+    ROW(SLICE_BOUNDS, (void)0, phlora_route_down(LAYER, ONE, X, 0, 0, out.t, t_len, scratch, ROOM));
+    ROW(OUTPUT_LENGTH, (void)0, phlora_route_down(LAYER, ONE, X, 0, 1, out.t, t_len - 1, scratch, ROOM));
+    ROW(MEMORY_TOO_SMALL, (void)0, phlora_route_down(LAYER, ONE, X, 0, 1, out.t, t_len, scratch, scratch_len - 1));
+    ROW(OVERLAP, (void)0, phlora_route_down(LAYER, ONE, X, 0, 1, x, t_len, scratch, ROOM));
+    ROW(OVERLAP, (void)0, phlora_route_down(LAYER, ONE, X, 0, 1, scratch, t_len, scratch, ROOM));
+    ROW(VECTOR_LENGTH, (void)0,
+        phlora_route_down(LAYER, ONE, x, sizeof x - 4, COLS, F32, 0, 1, out.t, t_len, scratch, ROOM));
+
+    ROW(OK, (void)0, phlora_route_up(LAYER, ONE, out.t, t_len, 0, 1, Y, scratch, ROOM));
+    ROW(SLICE_BOUNDS, (void)0, phlora_route_up(LAYER, ONE, out.t, t_len, 1, 1, Y, scratch, ROOM));
+    ROW(OUTPUT_LENGTH, (void)0, phlora_route_up(LAYER, ONE, out.t, t_len - 1, 0, 1, Y, scratch, ROOM));
+    ROW(OVERLAP, (void)0, phlora_route_up(LAYER, ONE, out.y, t_len, 0, 1, Y, scratch, ROOM));
+    ROW(NULL_POINTER, (void)0, phlora_route_up(LAYER, ONE, NULL, t_len, 0, 1, Y, scratch, ROOM));
+    ROW(NULL_POINTER, one[0] = NULL, phlora_route_up(LAYER, NULL, 1, NULL, 0, out.t, t_len, 0, 1, Y, scratch, ROOM));
+}
+
+static void registries(void) {
+    ROW(NULL_POINTER, (void)0, phlora_registry_init(1, NULL, ROOM, &out.registry));
+    ROW(NULL_POINTER, (void)0, phlora_registry_init(1, aligned(pin_store.bytes), ROOM, NULL));
+    ROW(MISALIGNED, (void)0, phlora_registry_init(1, aligned(pin_store.bytes) + 8, 2 * ROOM, &out.registry));
+    ROW(MEMORY_TOO_SMALL, (void)0,
+        phlora_registry_init(1, aligned(pin_store.bytes), phlora_registry_bytes() - 1, &out.registry));
+    ROW(NULL_POINTER, (void)0, phlora_registry_add(NULL, 1, x, 1));
+    ROW(NULL_POINTER, (void)0, phlora_registry_add(registry, 1, NULL, 1));
+    ROW(NOT_STARTED, (void)0, phlora_registry_add(AT(phlora_registry, aligned(pin_store.bytes), 0), 1, x, 1));
+    ROW(ID_TAKEN, (void)0, phlora_registry_add(registry, 7, x, 1));
+    ROW(OVER_BUDGET, (void)0, phlora_registry_add(registry, 1, x, 41));
+    ROW(OVER_BUDGET, (void)0, phlora_registry_add_evicting(registry, 1, x, 101, NULL, NULL));
+    ROW(OK, (void)0, phlora_registry_add_evicting(registry, 1, x, 100, NULL, NULL));
+    ROW(UNKNOWN_ADAPTER, (void)0, phlora_registry_replace(registry, 1, x, 1, &out.value));
+    ROW(NULL_POINTER, (void)0, phlora_registry_replace(registry, 7, x, 1, NULL));
+    ROW(UNKNOWN_ADAPTER, (void)0, phlora_registry_remove(registry, 1, &out.value));
+    ROW(NULL_POINTER, (void)0, phlora_registry_reclaim(registry, NULL));
+    ROW(STRUCT_SIZE, (void)0, phlora_registry_usage(registry, &out.usage, 4));
+    ROW(OK, (void)0, PIN(aligned(pin_store.bytes), out.values, PHLORA_REGISTRY_CAPACITY));
+    ROW(OUTPUT_LENGTH, (void)0, PIN(aligned(pin_store.bytes), out.values, PHLORA_REGISTRY_CAPACITY - 1));
+    ROW(UNKNOWN_ADAPTER, out.uses[2].adapter = 8, PIN(aligned(pin_store.bytes), out.values, PHLORA_REGISTRY_CAPACITY));
+    ROW(NULL_POINTER, (void)0, PIN(NULL, out.values, PHLORA_REGISTRY_CAPACITY));
+    ROW(OVERLAP, (void)0, PIN(aligned(store.bytes), out.values, PHLORA_REGISTRY_CAPACITY));
+    ROW(NULL_POINTER, (void)0, phlora_pins_release(NULL));
+    ROW(NOT_STARTED, (void)0, phlora_pins_release(AT(phlora_pins, aligned(pin_store.bytes), 0)));
+    ROW(OUT_OF_ORDER,
+        need(PIN(aligned(pin_store.bytes), out.values, PHLORA_REGISTRY_CAPACITY), __LINE__);
+        need(phlora_pins_release(out.pins), __LINE__), phlora_pins_release(out.pins));
+}
+
+static void merge_and_combine(void) {
+    ROW(EMPTY, (void)0, phlora_merge_size(one, NULL, 0, &out.t_len, &out.scratch_len));
+    ROW(ADAPTER_SHAPE, (void)0, phlora_merge_size(two, NULL, 2, &out.t_len, &out.scratch_len));
+    ROW(TOO_MANY_ADAPTERS, (void)0,
+        phlora_merge_size(many, NULL, PHLORA_MAX_ADAPTERS + 1, &out.t_len, &out.scratch_len));
+    ROW(OUTPUT_LENGTH, (void)0, phlora_merge_prepare(one, NULL, 1, out.prepared, prepared_len - 1));
+    ROW(NON_FINITE, lora_a[1] = 1e38f * 10, phlora_merge_prepare(one, NULL, 1, out.prepared, prepared_len));
+    ROW(OK, (void)0, MERGE(0, sizeof out.weight, F32, out.stash, sizeof out.stash, ROOM));
+    ROW(OK, (void)0, MERGE(5, COLS * 4, F32, NULL, 0, ROOM));
+    ROW(TOO_MANY_ROWS, (void)0, MERGE(1, sizeof out.weight, F32, NULL, 0, ROOM));
+    ROW(NOT_WHOLE_ROWS, (void)0, MERGE(0, COLS * 4 - 1, F32, NULL, 0, ROOM));
+    ROW(NOT_ENCODED, (void)0, MERGE(0, COLS * 4, PHLORA_DTYPE_Q4_1, NULL, 0, ROOM));
+    ROW(UNKNOWN_VALUE, (void)0, MERGE(0, COLS * 4, 77, NULL, 0, ROOM));
+    ROW(OUTPUT_LENGTH, (void)0, MERGE(0, COLS * 4, F32, out.stash, COLS * 4 - 1, ROOM));
+    ROW(OVERLAP, (void)0, MERGE(0, COLS * 4, F32, out.weight, COLS * 4, ROOM));
+    ROW(MEMORY_TOO_SMALL, (void)0, MERGE(0, COLS * 4, F32, NULL, 0, merge_len - 1));
+    ROW(OK, (void)0,
+        phlora_merge_rows_to(one, NULL, 1, out.prepared, prepared_len, 0, out.weight, sizeof out.weight, F32,
+                             PHLORA_DTYPE_BF16, out.to, sizeof out.to, scratch, ROOM));
+    ROW(OUTPUT_LENGTH, (void)0,
+        phlora_merge_rows_to(one, NULL, 1, out.prepared, prepared_len, 0, out.weight, sizeof out.weight, F32,
+                             PHLORA_DTYPE_BF16, out.to, sizeof out.to - 1, scratch, ROOM));
+    ROW(OVERLAP, (void)0, phlora_merge_toggle(out.weight, out.weight, 8));
+    ROW(NULL_POINTER, (void)0, phlora_merge_toggle(NULL, out.weight, 8));
+
+    ROW(OK, (void)0, COMBINE(RANK, RANK));
+    ROW(RANK_ZERO, (void)0, COMBINE(0, RANK));
+    ROW(OUTPUT_LENGTH, (void)0, COMBINE(RANK, RANK - 1));
+    ROW(OUTPUT_LENGTH, (void)0, COMBINE(RANK + 1, 8));
+    ROW(NON_FINITE, lora_a[1] = 1e38f * 10, COMBINE(RANK, RANK));
+    ROW(STRUCT_SIZE, (void)0,
+        phlora_combine(one, NULL, 1, RANK, scratch, ROOM, out.a, 8, out.b, 12, out.s, 2, &out.combined, 4));
+    ROW(MEMORY_TOO_SMALL, (void)0,
+        phlora_combine(one, NULL, 1, RANK, scratch, phlora_combine_len(ROWS, COLS, RANK, RANK) - 1, out.a, 8, out.b,
+                       12, out.s, 2, &out.combined, sizeof out.combined));
+}
+
+/* What a call gives: beside, in slices, merged: the same. */
+static void results(void) {
+    float y[TOKENS * ROWS], merged[ROWS * COLS];
+    int same = 1;
+    fresh();
+    need(phlora_forward(&adapter, TOKENS, X, Y, scratch, ROOM), __LINE__);
+    memcpy(y, out.y, sizeof y);
+    fresh();
+    for (size_t i = 0; i < 3; i++)
+        need(phlora_route_down(LAYER, ONE, X, i, 3, out.t, t_len, scratch, ROOM), __LINE__);
+    for (size_t i = 0; i < 3; i++) need(phlora_route_up(LAYER, ONE, out.t, t_len, i, 3, Y, scratch, ROOM), __LINE__);
+    same &= memcmp(y, out.y, sizeof y) == 0;
+    need(phlora_merge_prepare(one, NULL, 1, out.prepared, prepared_len), __LINE__);
+    need(MERGE(0, sizeof out.weight, F32, out.stash, sizeof out.stash, ROOM), __LINE__);
+    memcpy(merged, out.weight, sizeof merged);
+    for (int t = 0; t < TOKENS; t++)
+        for (int i = 0; i < ROWS; i++) {
+            float expected = 1, base = 0;
+            for (int j = 0; j < COLS; j++)
+                base += x[t * COLS + j], expected += merged[i * COLS + j] * x[t * COLS + j];
+            same &= expected - base == y[t * ROWS + i];
+        }
+    need(phlora_merge_toggle(out.stash, out.weight, sizeof out.weight), __LINE__);
+    for (int i = 0; i < ROWS * COLS; i++) same &= out.weight[i] == 1;
+    rows++;
+    if (!same) {
+        printf("forward, slices and merge do not agree\n");
+        failures++;
+    }
+    fresh();
+    need(PIN(aligned(pin_store.bytes), out.values, PHLORA_REGISTRY_CAPACITY), __LINE__);
+    same = out.count == 1 && out.values[0] == &adapter && out.uses[2].adapter == 0;
+    need(phlora_registry_replace(registry, 7, x, 1, &out.value), __LINE__);
+    same &= out.value == NULL;
+    need(phlora_registry_reclaim(registry, &out.value), __LINE__);
+    same &= out.value == NULL;
+    need(phlora_pins_release(out.pins), __LINE__);
+    need(phlora_registry_reclaim(registry, &out.value), __LINE__);
+    same &= out.value == &adapter;
+    need(phlora_registry_usage(registry, &out.usage, sizeof out.usage), __LINE__);
+    same &= out.usage.entries == 1 && out.usage.retired == 0 && out.usage.bytes == 1 && out.usage.budget == 100;
+    rows++;
+    if (!same) {
+        printf("the registry is not as it should be\n");
+        failures++;
+    }
+}
+
+int main(void) {
+    adapters();
+    forward();
+    route();
+    registries();
+    merge_and_combine();
+    results();
+    printf("apply: %d passed, %d failed\n", rows - failures, failures);
+    return failures != 0;
+}
