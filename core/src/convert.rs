@@ -40,14 +40,19 @@ pub fn encode(values: &[f32], dtype: Dtype, out: &mut [u8]) -> Result<(), Error>
 
 /// [`encode`] for lengths that were checked; false, and nothing done, where [`Dtype::is_encoded`] does not hold.
 pub(crate) fn encode_with(kernel: Kernel, values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
+    #[cfg(feature = "blocks")]
     match dtype {
-        #[cfg(feature = "blocks")]
-        Dtype::Q8_0 => write_blocks(values, out, quantize::q8_0),
-        #[cfg(feature = "blocks")]
-        Dtype::Q4_0 => write_blocks(values, out, quantize::q4_0),
-        _ => return kernel.encode(values, dtype, out),
+        Dtype::Q8_0 => {
+            write_blocks(values, out, quantize::q8_0);
+            return true;
+        }
+        Dtype::Q4_0 => {
+            write_blocks(values, out, quantize::q4_0);
+            return true;
+        }
+        _ => {}
     }
-    true
+    kernel.encode(values, dtype, out)
 }
 
 #[cfg(feature = "blocks")]

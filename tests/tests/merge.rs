@@ -126,7 +126,7 @@ fn writable() -> impl Iterator<Item = Dtype> {
 #[test]
 fn every_format_that_can_be_written() {
     let all: Vec<Dtype> = writable().collect();
-    for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16] {
+    for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::Q8_0, Dtype::Q4_0] {
         assert!(all.contains(&dtype));
     }
     for dtype in all {
