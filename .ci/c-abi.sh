@@ -28,7 +28,7 @@ abidiff ffi/abi/phlora.abi "$work/phlora.abi" || {
 }
 
 cp -r examples "$work/examples"
-cp tests/c/arguments.c tests/c/apply.c "$work"
+cp tests/c/arguments.c tests/c/apply.c tests/c/adapters.c "$work"
 # The program that README.md shows, and what it says that it prints.
 block() { awk -v kind="$1" '/^```/ { inside = ($0 == "```" kind); next } inside' README.md; }
 block c >"$work/extract.c"
@@ -43,6 +43,7 @@ g++ -std=c++17 $strict -Wconversion examples/cpp/runtime.cpp -o runtime $(pkg-co
 g++ -std=c++17 $strict -Wconversion -pthread examples/cpp/server.cpp -o server $(pkg-config --cflags --libs phlora)
 gcc -std=c11 $strict apply.c -o apply $(pkg-config --cflags --libs phlora)
 gcc -std=c11 $strict -DPHLORA_TEST_FILES arguments.c -o arguments $(pkg-config --cflags --libs phlora)
+gcc -std=c99 $strict adapters.c -o adapters $(pkg-config --cflags --libs phlora)
 gcc -std=c99 $strict extract.c -o extract $(pkg-config --cflags --libs phlora)
 ./extract "$pair/base" "$pair/tuned" adapter-readme | diff expected -
 ./static
@@ -53,6 +54,8 @@ gcc -std=c99 $strict extract.c -o extract $(pkg-config --cflags --libs phlora)
 ./files "$pair/base" "$pair/tuned" adapter 16
 mkdir scratch
 ./arguments "$pair/base" "$pair/tuned" scratch
+mkdir adapters-out
+./adapters "$pair/base" "$pair/tuned" adapters-out
 
 cmake -S examples -B build -DCMAKE_PREFIX_PATH="$work/phlora" -DCMAKE_BUILD_TYPE=Release >cmake.log || { cat cmake.log; exit 1; }
 cmake --build build >>cmake.log || { cat cmake.log; exit 1; }

@@ -3,13 +3,14 @@
 use crate::arch::{Heads, NameMap};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::lora::{Adapter, AdapterFormat, Lora, Naming};
+use crate::lora::{Adapter, AdapterFormat, Lora, Naming, write_gguf};
 use crate::model::{Container, Model};
 use crate::monitor::Monitor;
 use crate::pairs::targets;
 use phlora_core::Dtype;
 use phlora_core::policy::factor_dtype;
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Options of [`convert`].
@@ -64,6 +65,29 @@ pub fn convert(
 ) -> Result<Converted> {
     monitor.begin_writing()?;
     options.format.probe(path, options.force)?;
+    let (lora, not_in_blocks) = prepare(adapter, options, monitor)?;
+    let gguf = options.format == AdapterFormat::Gguf;
+    let folded = lora.modules.iter().filter(|module| gguf && module.scale != 1.0).count();
+    let bytes = lora.save(path, options.format, options.force, monitor)?;
+    Ok(Converted { modules: lora.modules.len(), rank: lora.rank(), not_in_blocks, folded, bytes })
+}
+
+/// As [`convert`] to GGUF, but to `out`; gives the number of bytes.
+///
+/// # Errors
+/// As [`convert`], and what `out` refuses.
+pub fn convert_to_gguf(adapter: &Adapter, options: &ConvertOptions, out: &mut impl Write) -> Result<u64> {
+    let options = ConvertOptions { format: AdapterFormat::Gguf, ..options.clone() };
+    let (lora, _) = prepare(adapter, &options, &Monitor::default())?;
+    write_gguf(&lora, out)
+}
+
+/// The adapter as it is to be written, and the number of factors in f16 since blocks do not fit.
+fn prepare<'a>(
+    adapter: &'a Adapter,
+    options: &ConvertOptions,
+    monitor: &Monitor,
+) -> Result<(Lora<'a>, usize)> {
     let mut lora = adapter.lora()?;
     for factor in lora.modules.iter().flat_map(|module| [&module.a, &module.b]) {
         factor.decoded()?;
@@ -87,10 +111,7 @@ pub fn convert(
             factor.set_dtype(dtype);
         }
     }
-    let gguf = options.format == AdapterFormat::Gguf;
-    let folded = lora.modules.iter().filter(|module| gguf && module.scale != 1.0).count();
-    let bytes = lora.save(path, options.format, options.force, monitor)?;
-    Ok(Converted { modules: lora.modules.len(), rank: lora.rank(), not_in_blocks, folded, bytes })
+    Ok((lora, not_in_blocks))
 }
 
 /// The storage format that loses nothing.

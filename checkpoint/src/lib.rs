@@ -53,7 +53,7 @@ mod verify;
 pub use arch::{Heads, Mapped, NameMap, RowPermutation};
 pub use check::{Finding, Severity, check};
 pub use config::Config;
-pub use convert::{ConvertOptions, Converted, convert};
+pub use convert::{ConvertOptions, Converted, convert, convert_to_gguf};
 pub use curve::{Choice, choose};
 pub use error::{Error, Result};
 pub use extract::{Extraction, extract, extract_deployed, extract_ranks, survey};

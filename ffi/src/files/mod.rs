@@ -2,6 +2,8 @@
 //! calls, so to the same bits.
 
 mod adapter_format;
+mod check;
+mod convert;
 mod extract;
 mod inspect;
 mod verify;

@@ -1,0 +1,77 @@
+/* An adapter as GGUF through the C ABI: written, checked against a base, converted in files and in memory.
+ * usage: adapters BASE TUNED DIRECTORY */
+#include <phlora.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char message[512];
+static int failures;
+
+static void expect(int holds, const char *what) {
+    if (holds) return;
+    printf("not so: %s (%s)\n", what, message);
+    failures++;
+}
+
+struct found { int all, unknown; };
+
+static void finding(void *user, uint32_t severity, const char *code, const char *tensor, const char *text) {
+    struct found *found = user;
+    found->all++;
+    found->unknown += severity == PHLORA_SEVERITY_ERROR && strcmp(code, "unknown-tensor") == 0 && tensor && *text;
+}
+
+int main(int argc, char **argv) {
+    char gguf[1024], peft[1024], back[1024];
+    phlora_file_options options;
+    phlora_file_report report;
+    struct found found = {0, 0};
+    size_t errors = 99, length = 0, again = 0;
+    unsigned char *bytes;
+    FILE *file;
+
+    if (argc != 4) return 2;
+    snprintf(gguf, sizeof gguf, "%s/adapter.gguf", argv[3]);
+    snprintf(peft, sizeof peft, "%s/peft", argv[3]);
+    snprintf(back, sizeof back, "%s/back.gguf", argv[3]);
+    phlora_file_options_init(&options, sizeof options);
+    options.rank = 4;
+    expect(phlora_extract_files(argv[1], argv[2], gguf, &options, NULL, NULL, &report, sizeof report, message,
+                                sizeof message) == PHLORA_STATUS_OK, "a GGUF adapter is extracted");
+    options.format = 77;
+    expect(phlora_extract_files(argv[1], argv[2], peft, &options, NULL, NULL, &report, sizeof report, message,
+                                sizeof message) == PHLORA_STATUS_UNKNOWN_VALUE, "format 77 is unknown");
+    expect(phlora_convert_files(gguf, peft, argv[1], 0, PHLORA_ADAPTER_FORMAT_AUTO, 0, message, sizeof message)
+               == PHLORA_STATUS_OK, "it becomes a PEFT directory");
+    expect(phlora_convert_files(peft, back, NULL, 0, PHLORA_ADAPTER_FORMAT_GGUF, 0, message, sizeof message)
+               == PHLORA_STATUS_OK, "and a GGUF file again");
+    expect(phlora_convert_files(peft, back, NULL, 0, PHLORA_ADAPTER_FORMAT_GGUF, 0, message, sizeof message)
+               == PHLORA_STATUS_EXISTS, "which is not replaced");
+
+    expect(phlora_convert_to_gguf(peft, argv[1], 0, NULL, 0, &length, message, sizeof message) == PHLORA_STATUS_OK
+               && length > 0, "the length of a GGUF adapter in memory");
+    bytes = calloc(2, length);
+    if (!bytes) return 2;
+    expect(phlora_convert_to_gguf(peft, argv[1], 0, bytes, length - 1, &again, message, sizeof message)
+               == PHLORA_STATUS_OUTPUT_LENGTH && again == 0, "a buffer of another length is refused");
+    expect(phlora_convert_to_gguf(peft, argv[1], 0, bytes, length, &again, message, sizeof message)
+               == PHLORA_STATUS_OK && again == length, "the adapter in memory");
+    file = fopen(back, "rb");
+    expect(file && fread(bytes + length, 1, length, file) == length && fgetc(file) == EOF
+               && memcmp(bytes, bytes + length, length) == 0, "memory and file hold the same bytes");
+    if (file) fclose(file);
+    free(bytes);
+
+    expect(phlora_check_files(gguf, argv[1], finding, &found, &errors, message, sizeof message) == PHLORA_STATUS_OK
+               && errors == 0, "nothing is wrong with it");
+    found.all = 0;
+    expect(phlora_check_files(gguf, gguf, finding, &found, &errors, message, sizeof message) == PHLORA_STATUS_OK
+               && errors > 0 && found.unknown > 0 && found.all >= found.unknown, "the wrong base is found");
+    errors = 99;
+    expect(phlora_check_files(NULL, gguf, NULL, NULL, &errors, message, sizeof message)
+               == PHLORA_STATUS_NULL_POINTER && errors == 99, "no adapter, no answer");
+    expect(phlora_check_files(gguf, "no/such/base", NULL, NULL, &errors, message, sizeof message) == PHLORA_STATUS_IO
+               && errors == 99 && strstr(message, "no/such/base"), "a base that is not there is named");
+    return failures != 0;
+}
