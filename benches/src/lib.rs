@@ -1,5 +1,6 @@
 //! Generated weights of any size whose differences look like those of full fine-tuning: a power law of
 //! directions on a flat bulk.
 
+pub mod budget;
 pub mod model;
 pub mod weights;

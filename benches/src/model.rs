@@ -20,12 +20,14 @@ pub struct Sizes {
     pub kv: usize,
     /// Vocabulary.
     pub vocab: usize,
+    /// Seed of spectra that differ from layer to layer; 0: all the same.
+    pub uneven: u64,
 }
 
 impl Sizes {
     /// Names and shapes of all tensors.
     fn tensors(&self) -> Vec<(String, [usize; 2])> {
-        let Self { layers, hidden, ffn, kv, vocab } = *self;
+        let Self { layers, hidden, ffn, kv, vocab, .. } = *self;
         let mut all = vec![
             ("model.embed_tokens.weight".to_owned(), [vocab, hidden]),
             ("lm_head.weight".to_owned(), [vocab, hidden]),
@@ -46,16 +48,24 @@ impl Sizes {
         all
     }
 
-    /// Writes `base.safetensors` and `tuned.safetensors` in bf16; returns the number of parameters.
+    /// Writes `base.safetensors` and `tuned.safetensors` in bf16 and a `config.json`; returns the number of parameters.
     ///
     /// # Errors
     /// What the file system says.
     pub fn write(&self, directory: &Path) -> io::Result<u64> {
         fs::create_dir_all(directory)?;
         let tensors = self.tensors();
+        let heads = |rows: usize| (rows / 64).max(1);
+        let (queries, keys) = (heads(self.hidden), heads(self.kv));
+        let config = serde_json::json!({
+            "model_type": "llama", "architectures": ["LlamaForCausalLM"],
+            "num_attention_heads": queries, "num_key_value_heads": keys
+        });
+        fs::write(directory.join("config.json"), config.to_string())?;
         for (side, name) in ["base.safetensors", "tuned.safetensors"].iter().enumerate() {
             let views = tensors.iter().enumerate().map(|(i, (name, shape))| {
-                (name.clone(), Lazy { shape: *shape, seed: 100 * i as u64 + 7, side })
+                let spectrum = spectrum(self.uneven, i as u64);
+                (name.clone(), Lazy { shape: *shape, seed: 100 * i as u64 + 7, side, spectrum })
             });
             safetensors::serialize_to_file(views, None, &directory.join(name)).map_err(io::Error::other)?;
         }
@@ -68,6 +78,21 @@ struct Lazy {
     shape: [usize; 2],
     seed: u64,
     side: usize,
+    spectrum: Spectrum,
+}
+
+/// The spectrum of tensor `i`.
+fn spectrum(uneven: u64, i: u64) -> Spectrum {
+    const ALL: [Spectrum; 7] = [
+        Spectrum::MIDDLE,
+        Spectrum::FAST,
+        Spectrum::SLOW,
+        Spectrum::LOW_RANK,
+        Spectrum { first: 6.0, ..Spectrum::MIDDLE },
+        Spectrum { bulk: 0.4, ..Spectrum::FAST },
+        Spectrum { directions: 12, ..Spectrum::SLOW },
+    ];
+    ALL[if uneven == 0 { 0 } else { (i * (2 * uneven + 1) + uneven) as usize % ALL.len() }]
 }
 
 impl View for Lazy {
@@ -79,7 +104,7 @@ impl View for Lazy {
     }
     fn data(&self) -> Cow<'_, [u8]> {
         let [rows, cols] = self.shape;
-        let [base, tuned] = Weights::new(rows, cols, self.seed, Spectrum::MIDDLE).pair(rows, Dtype::Bf16);
+        let [base, tuned] = Weights::new(rows, cols, self.seed, self.spectrum).pair(rows, Dtype::Bf16);
         Cow::Owned(if self.side == 0 { base } else { tuned })
     }
     fn data_len(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::extract::{Extraction, Survey};
+use crate::lora::AdapterFormat;
 use crate::lora::Lora;
 use crate::outcome::{Keep, Module};
 use crate::pairs::Pair;
@@ -21,29 +22,34 @@ const LEAST: usize = 16;
 struct Choice {
     dtype: Dtype,
     ranks: Vec<usize>,
-    kept: f64,
 }
 
 /// Extracts within `bytes`, the size of the adapter's files.
 pub(crate) fn share_out(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
     let policy = survey.options.policy;
-    let dtypes = [survey.options.dtype];
+    let options = survey.options;
+    let more = options.choose_dtype && options.format == AdapterFormat::Gguf && options.dtype != Dtype::Q8_0;
+    let dtypes = if more { vec![options.dtype, Dtype::Q8_0] } else { vec![options.dtype] };
     let mut ranks = first_ranks(survey, &policy, bytes);
     let (mut modules, left_out) =
         survey.run(|pair| Some(Aim::fixed(pair, *ranks.get(pair.name)?)), Keep::Whole, true)?;
     loop {
         let whole = survey.extraction(std::mem::take(&mut modules), left_out.clone())?;
-        let mut best = None::<Choice>;
-        for dtype in dtypes {
-            let choice = choose(survey, &whole, dtype, bytes)?;
-            if best.as_ref().is_none_or(|best| choice.kept > best.kept) {
-                best = Some(choice);
+        // One rank for all may round better, where blocks make some ranks cheap.
+        let mut choices = Vec::new();
+        for &dtype in &dtypes {
+            choices.extend(choose(survey, &whole, dtype, bytes, true)?);
+            if !policy.uniform {
+                choices.extend(choose(survey, &whole, dtype, bytes, false)?);
             }
         }
-        let Some(choice) = best else { return Err(Error::Usage("no format to choose from".into())) };
-        let more = larger(survey, &whole, &choice, &policy);
+        let more: BTreeMap<_, _> =
+            choices.iter().flat_map(|choice| larger(survey, &whole, choice, &policy)).collect();
         if more.is_empty() {
-            return finish(survey, whole, &choice);
+            return best(survey, &whole, &choices)?.ok_or_else(|| {
+                let problem = format!("a budget of {bytes} bytes has no room for a single component");
+                Error::Usage(problem)
+            });
         }
         modules = whole.modules;
         let (again, _) =
@@ -71,8 +77,14 @@ fn shape(pair: &Pair<'_>) -> Shape {
     Shape { rows, cols }
 }
 
-/// The best ranks in one format.
-fn choose(survey: &Survey<'_>, whole: &Extraction, dtype: Dtype, bytes: u64) -> Result<Choice> {
+/// The best ranks in one format, or the best rank for all; `None` where there is no room for any.
+fn choose(
+    survey: &Survey<'_>,
+    whole: &Extraction,
+    dtype: Dtype,
+    bytes: u64,
+    even: bool,
+) -> Result<Option<Choice>> {
     let policy = &survey.options.policy;
     let candidates: Vec<_> = whole
         .modules
@@ -86,40 +98,28 @@ fn choose(survey: &Survey<'_>, whole: &Extraction, dtype: Dtype, bytes: u64) -> 
     // Names, headers and padding come on top of the factors and depend a little on the ranks.
     let mut left = bytes;
     loop {
-        let ranks = ranks(&candidates, policy, left);
+        let ranks = ranks(&candidates, policy, left, even);
         if ranks.iter().all(|&rank| rank == 0) {
-            let problem = format!("a budget of {bytes} bytes has no room for a single component");
-            return Err(Error::Usage(problem));
+            return Ok(None);
         }
         let draft = whole.renamed(draft(survey, whole, &ranks, dtype))?;
         let size = whole.format.length(&draft)?;
         if size <= bytes {
-            let kept = candidates.iter().zip(&ranks).map(|(one, &rank)| kept(one, rank)).sum();
-            return Ok(Choice { dtype, ranks, kept });
+            return Ok(Some(Choice { dtype, ranks }));
         }
         left = left.saturating_sub(size - bytes);
     }
 }
 
-/// Ranks whose factors take at most `bytes`: the greedy choice, or one rank for all where that is asked for or
-/// uses the last bytes better.
-fn ranks(candidates: &[Candidate<'_>], policy: &Policy, bytes: u64) -> Vec<usize> {
-    let most = candidates.iter().map(|one| one.singular_values.len()).max().unwrap_or(0);
-    let even = uniform_rank(candidates, policy, most.min(policy.max_rank), bytes);
-    let even = vec![even; candidates.len()];
-    if policy.uniform {
-        return even;
+/// Ranks whose factors take at most `bytes`: the greedy choice, or one rank for all.
+fn ranks(candidates: &[Candidate<'_>], policy: &Policy, bytes: u64, even: bool) -> Vec<usize> {
+    if even {
+        let most = candidates.iter().map(|one| one.singular_values.len()).max().unwrap_or(0);
+        return vec![uniform_rank(candidates, policy, most.min(policy.max_rank), bytes); candidates.len()];
     }
     let mut shares = vec![Share::default(); candidates.len()];
     allocate(candidates, policy, bytes, &mut shares);
-    let shares: Vec<_> = shares.iter().map(|share| share.rank).collect();
-    let total =
-        |ranks: &[usize]| candidates.iter().zip(ranks).map(|(one, &rank)| kept(one, rank)).sum::<f64>();
-    if total(&even) > total(&shares) { even } else { shares }
-}
-
-fn kept(candidate: &Candidate<'_>, rank: usize) -> f64 {
-    candidate.singular_values.iter().take(rank).map(|&sigma| f64::from(sigma).powi(2)).sum()
+    shares.iter().map(|share| share.rank).collect()
 }
 
 /// The adapter at `ranks`, as it will be written; nothing is encoded for it.
@@ -156,17 +156,34 @@ fn larger<'s>(
         let &(rank, held) = chosen.get(pair.module())?;
         let Shape { rows, cols } = shape(pair);
         let most = rows.min(cols).min(policy.max_rank);
-        // The next step may be a whole multiple.
-        let short = rank.saturating_add(policy.multiple) > held && held < most;
+        // The next step may be a whole multiple, or a whole block.
+        let step = policy.multiple.max(choice.dtype.block_len());
+        let short = rank.saturating_add(step) > held && held < most;
         short.then(|| (pair.name, policy.round(2 * held).min(most)))
     };
     survey.pairs().filter_map(more).collect()
 }
 
+/// The choice that keeps the most after rounding.
+fn best(survey: &Survey<'_>, whole: &Extraction, choices: &[Choice]) -> Result<Option<Extraction>> {
+    let mut best = None::<(Extraction, f64)>;
+    for choice in choices {
+        let extraction = finish(survey, whole, choice)?;
+        let kept = |module: &Module| {
+            (module.report.energy - module.report.rounding_loss) * module.report.delta_norm.powi(2)
+        };
+        let kept: f64 = extraction.modules.iter().map(kept).sum();
+        if best.as_ref().is_none_or(|(_, most)| kept > *most) {
+            best = Some((extraction, kept));
+        }
+    }
+    Ok(best.map(|(extraction, _)| extraction))
+}
+
 /// Cuts every module to its rank.
-fn finish(survey: &Survey<'_>, whole: Extraction, choice: &Choice) -> Result<Extraction> {
-    let (mut modules, mut left_out) = (Vec::<Module>::new(), whole.left_out);
-    for (module, &rank) in whole.modules.into_iter().zip(&choice.ranks) {
+fn finish(survey: &Survey<'_>, whole: &Extraction, choice: &Choice) -> Result<Extraction> {
+    let (mut modules, mut left_out) = (Vec::<Module>::new(), whole.left_out.clone());
+    for (module, &rank) in whole.modules.iter().zip(&choice.ranks) {
         if rank == 0 {
             left_out.push(LeftOut {
                 name: format!("{}.weight", module.report.name),
@@ -177,5 +194,5 @@ fn finish(survey: &Survey<'_>, whole: Extraction, choice: &Choice) -> Result<Ext
             modules.push(module.cut(rank, choice.dtype)?);
         }
     }
-    survey.extraction(modules, left_out)
+    Ok(Extraction { dtype: choice.dtype, ..survey.extraction(modules, left_out)? })
 }

@@ -16,6 +16,9 @@ pub struct ExtractOptions {
     /// Storage format of the factors. Default f16: closer than bf16 at the sizes that factors have. Q8_0 is for GGUF
     /// adapters only; a factor whose rows are no multiple of its 32 entries (`lora_b`, by the rank) is f16 then.
     pub dtype: Dtype,
+    /// With [`Goal::Budget`](crate::Goal::Budget): whether a GGUF adapter may be in q8_0 instead of `dtype`, where
+    /// that keeps more. Default: no.
+    pub choose_dtype: bool,
     /// File format of the adapter. Default [`AdapterFormat::Peft`].
     pub format: AdapterFormat,
     /// See [`phlora_core::Options::tolerance`]. Default is its default.
@@ -60,6 +63,7 @@ impl Default for ExtractOptions {
             policy: Policy::default(),
             mode: core.mode,
             dtype: Dtype::F16,
+            choose_dtype: false,
             format: AdapterFormat::Peft,
             tolerance: core.tolerance,
             max_reads: core.max_reads,

@@ -61,9 +61,10 @@ pub struct ExtractArgs {
     /// How the factors are found
     #[arg(long, value_enum, default_value_t = ModeArg::Auto)]
     pub mode: ModeArg,
-    /// Storage format of the adapter
-    #[arg(long, value_enum, default_value_t = DtypeArg::F16)]
-    pub dtype: DtypeArg,
+    /// Storage format of the adapter [default: f16; a GGUF adapter within a budget: f16 or q8_0, whichever keeps
+    /// more]
+    #[arg(long, value_enum)]
+    pub dtype: Option<DtypeArg>,
     /// Only modules whose path matches; may be repeated. The output head only takes part if one matches it
     #[arg(long, value_name = "RE")]
     pub include: Vec<Regex>,

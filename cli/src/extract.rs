@@ -25,7 +25,8 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
     let options = ExtractOptions {
         policy,
         mode: args.mode.into(),
-        dtype: args.dtype.into(),
+        dtype: args.dtype.map_or(ExtractOptions::default().dtype, Into::into),
+        choose_dtype: args.dtype.is_none(),
         format: args.format.map_or_else(|| AdapterFormat::of_path(&args.output), Into::into),
         tolerance: args.tolerance,
         max_reads: args.max_reads,

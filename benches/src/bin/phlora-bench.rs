@@ -60,6 +60,19 @@ enum Command {
         kv: usize,
         #[arg(long, default_value_t = 32000)]
         vocab: usize,
+        /// Seed of spectra that differ from layer to layer
+        #[arg(long, default_value_t = 0)]
+        uneven: u64,
+    },
+    /// A budget against one rank for all in f16 and in q8_0, in the same bytes, as a Markdown table.
+    Budget {
+        base: PathBuf,
+        tuned: PathBuf,
+        #[arg(long, value_delimiter = ',', default_value = "4,8,16,32")]
+        ranks: Vec<usize>,
+        /// Where adapters are written for a moment
+        #[arg(long, default_value = ".")]
+        directory: PathBuf,
     },
     /// Reads and kept energy per spectrum, shape, mode and width, as a Markdown table.
     Spectra {
@@ -101,10 +114,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 runs,
             )?;
         }
-        Command::Generate { directory, layers, hidden, ffn, kv, vocab } => {
-            let parameters = Sizes { layers, hidden, ffn, kv, vocab }.write(&directory)?;
+        Command::Generate { directory, layers, hidden, ffn, kv, vocab, uneven } => {
+            let parameters = Sizes { layers, hidden, ffn, kv, vocab, uneven }.write(&directory)?;
             println!("{}", json!({ "parameters": parameters }));
         }
+        Command::Budget { base, tuned, ranks, directory } => budget(&base, &tuned, &ranks, &directory)?,
         Command::Spectra { rank, size } => spectra(rank, size)?,
         Command::Matrix { directory, rows, cols, spectrum } => {
             let spectrum = match spectrum {
@@ -222,6 +236,30 @@ fn keep(shape: Shape, sides: &[Vec<u8>; 2], options: &Options) -> Result<(u32, f
     let (mut a, mut b) = (vec![0.0; rank * shape.cols], vec![0.0; shape.rows * rank]);
     let report = extractor.finish(&mut a, &mut b, &mut sigma)?;
     Ok((report.reads, report.kept))
+}
+
+fn budget(
+    base: &Path,
+    tuned: &Path,
+    ranks: &[usize],
+    directory: &Path,
+) -> Result<(), phlora_checkpoint::Error> {
+    println!("| rank | bytes | uniform f16 | uniform q8_0 | budget | of it used |");
+    println!("|---|---|---|---|---|---|");
+    for row in phlora_benches::budget::compare(base, tuned, ranks, directory)? {
+        println!(
+            "| {} | {} | {:.4} | {:.4} at rank {} | {:.4} in {} | {} |",
+            row.rank,
+            row.bytes,
+            row.f16,
+            row.q8_0.0,
+            row.q8_0.1,
+            row.budget,
+            row.dtype.name(),
+            row.used
+        );
+    }
+    Ok(())
 }
 
 fn spectra(rank: usize, size: usize) -> Result<(), phlora_core::Error> {
