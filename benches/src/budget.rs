@@ -2,7 +2,7 @@
 
 use phlora_checkpoint::{
     AdapterFormat, Dtype, Error, ExtractOptions, Extraction, Goal, Model, Monitor, Output, Policy, extract,
-    save,
+    extract_ranks, save,
 };
 use std::path::Path;
 
@@ -48,8 +48,12 @@ pub fn compare(base: &Path, tuned: &Path, ranks: &[usize], directory: &Path) -> 
     for &rank in ranks {
         let even = keep(Policy::fixed(rank), Dtype::F16, false)?;
         let mut small = (0.0, 0);
-        for more in rank..=2 * rank {
-            let found = keep(Policy::fixed(more), Dtype::Q8_0, false)?;
+        let more: Vec<_> = (rank..=2 * rank).collect();
+        let options =
+            ExtractOptions { dtype: Dtype::Q8_0, format: AdapterFormat::Gguf, ..ExtractOptions::default() };
+        let extractions = extract_ranks(&base, &tuned, None, &more, &options, &Monitor::default())?;
+        for (extraction, &more) in extractions.iter().zip(&more) {
+            let found = kept(extraction, directory)?;
             if found.bytes <= even.bytes && found.squares > small.0 {
                 small = (found.squares, more);
             }

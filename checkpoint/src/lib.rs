@@ -44,6 +44,7 @@ mod pairs;
 mod pass;
 mod plans;
 mod pool;
+mod prune;
 mod report;
 mod residual;
 mod staging;
@@ -65,6 +66,7 @@ pub use names::{Kind, kind_of, module_of, suffix_of};
 pub use options::{ExtractOptions, Filter, available_threads};
 pub use output::{Output, save, save_page, save_report};
 pub use phlora_core::{Dtype, Goal, Mode, Policy};
+pub use prune::{PruneOptions, Pruned, PrunedModule, prune};
 pub use report::{
     CurvePoint, LeftOut, ModuleReport, PolicyReport, REPORT_VERSION, Report, Total, read_report,
 };

@@ -26,6 +26,8 @@ pub enum Command {
     Convert(ConvertArgs),
     /// Measure how much of the difference a written adapter keeps
     Verify(VerifyArgs),
+    /// Write any LoRA adapter at smaller ranks, without its base
+    Prune(PruneArgs),
     /// Draw a report as one page for a browser
     Report(ReportArgs),
     /// Say what a model, an adapter or a report holds
@@ -259,6 +261,32 @@ pub struct VerifyArgs {
     #[arg(long)]
     pub modules: bool,
     /// No progress bar and no table
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// The adapter: a PEFT directory or a GGUF file, extracted or trained
+    pub adapter: PathBuf,
+    /// Adapter to create, in the file format of ADAPTER; energies are shares of its own products B·A
+    #[arg(short, long)]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub ranks: RankArgs,
+    /// Drop modules that hold less than this share of the whole adapter's energy
+    #[arg(long, value_name = "E", default_value_t = 0.0, value_parser = share)]
+    pub drop_below: f64,
+    /// Storage format of the factors [default: as they are]
+    #[arg(long, value_enum)]
+    pub dtype: Option<DtypeArg>,
+    /// Replace an adapter that exists
+    #[arg(long)]
+    pub force: bool,
+    /// Threads; one per processor by default. The adapter does not depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// No table
     #[arg(short, long)]
     pub quiet: bool,
 }

@@ -14,6 +14,7 @@ mod page;
 mod plan;
 mod print;
 mod progress;
+mod prune;
 mod report;
 mod spark;
 mod summary;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Prune(args) => prune::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Inspect(args) => inspect::run(&args),
     };

@@ -154,6 +154,7 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Resu
     };
     Ok(ExtractOptions {
         policy: Policy::fixed(options.rank),
+        choose_dtype: false,
         mode: mode(options.mode)?,
         dtype: dtype(options.dtype)?,
         format: format(options.format, adapter)?,
