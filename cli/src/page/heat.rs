@@ -62,7 +62,11 @@ fn kind_label(kind: &str) -> Markup {
 fn cell(modules: &[&ModuleReport]) -> Markup {
     let all: f64 = modules.iter().map(|module| module.delta_norm.powi(2)).sum();
     let kept: f64 = modules.iter().map(|module| module.energy * module.delta_norm.powi(2)).sum();
-    let energy = if all > 0.0 { kept / all } else { 1.0 };
+    let energy = match modules {
+        [one] => one.energy,
+        _ if all > 0.0 => kept / all,
+        _ => 1.0,
+    };
     let title = match modules {
         [one] => format!("{}: {} at rank {}", one.name, percent(energy), one.rank),
         _ => format!("{} modules: {}", modules.len(), percent(energy)),
