@@ -9,6 +9,7 @@ use std::{
 
 use clap::{Parser, Subcommand, ValueEnum};
 use phlora_benches::{
+    apply,
     model::Sizes,
     weights::{Spectrum, Weights},
 };
@@ -81,6 +82,14 @@ enum Command {
         #[arg(long, default_value_t = 1024)]
         size: usize,
     },
+    /// Adapters at work: forward against reading, routed against separate batches, merge against copying.
+    Apply {
+        /// Sizes in MiB that fill a level of the memory each: second-level cache, last-level cache, memory.
+        #[arg(long, value_delimiter = ',', default_value = "1,16,1024")]
+        levels: Vec<usize>,
+        #[arg(long, default_value_t = 15)]
+        runs: usize,
+    },
     /// Writes one generated matrix `w.weight` as a pair of safetensors files.
     Matrix { directory: PathBuf, rows: usize, cols: usize, spectrum: Decay },
     /// faer's whole decomposition of a square matrix of f32.
@@ -120,6 +129,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         Command::Budget { base, tuned, ranks, directory } => budget(&base, &tuned, &ranks, &directory)?,
         Command::Spectra { rank, size } => spectra(rank, size)?,
+        Command::Apply { levels, runs } => {
+            let kernel = Kernel::detect();
+            for mebibytes in levels {
+                println!("{}", apply::forward(kernel, mebibytes, runs)?);
+            }
+            println!("{}", apply::route(kernel, runs)?);
+            for dtype in [Dtype::F16, Dtype::Bf16, Dtype::F32, Dtype::Q8_0] {
+                println!("{}", apply::merge(kernel, dtype, runs)?);
+            }
+        }
         Command::Matrix { directory, rows, cols, spectrum } => {
             let spectrum = match spectrum {
                 Decay::Fast => Spectrum::FAST,

@@ -1,0 +1,225 @@
+//! Adapters at work, as ratios from one run: forward against reading, routed against separate batches, merge against
+//! copying.
+
+use std::{hint::black_box, time::Instant};
+
+use phlora_core::{
+    Adapter, Apply, Assignment, Dtype, Error, Inputs, Kernel, Merge, OutputsF32, Rows, Shape, encode,
+    kernel::Strided,
+};
+use serde_json::{Value, json};
+
+const SIZE: usize = 4096;
+const SHAPE: Shape = Shape { rows: SIZE, cols: SIZE };
+const RANK: usize = 16;
+
+/// Seconds of the fastest of several runs.
+fn best(runs: usize, mut run: impl FnMut()) -> f64 {
+    let times = (0..runs).map(|_| {
+        let start = Instant::now();
+        run();
+        start.elapsed().as_secs_f64()
+    });
+    times.fold(f64::INFINITY, f64::min)
+}
+
+/// Values in −0.5..0.5.
+fn values(len: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed | 1;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / 16_777_216.0 - 0.5
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+fn stored(values: &[f32], dtype: Dtype) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![0; dtype.row_bytes(values.len()).ok_or(Error::TooLarge)?];
+    encode(values, dtype, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Factors of one layer, lora_a before lora_b.
+fn factors(seed: u32) -> Result<Vec<u8>, Error> {
+    stored(&values(2 * RANK * SIZE, seed), Dtype::F16)
+}
+
+fn adapter(factors: &[u8]) -> Result<Adapter<'_>, Error> {
+    let (a, b) = factors.split_at(factors.len() / 2);
+    Adapter::new(SHAPE, RANK, Rows::new(Dtype::F16, a), Rows::new(Dtype::F16, b), 1.0)
+}
+
+/// One token through as many layers as fill a level of the memory, against reading as many bytes.
+///
+/// # Errors
+/// What the core says.
+pub fn forward(kernel: Kernel, mebibytes: usize, runs: usize) -> Result<Value, Error> {
+    let one = factors(1)?;
+    let layers = (mebibytes << 20).div_ceil(one.len()).max(1);
+    let all: Vec<Vec<u8>> = (0..layers).map(|_| one.clone()).collect();
+    let floats: Vec<Vec<f32>> = (0..layers).map(|_| vec![0.5; one.len() / 4]).collect();
+    let adapters = all.iter().map(|factors| adapter(factors)).collect::<Result<Vec<_>, _>>()?;
+    let (x, mut y) = (values(SIZE, 2), vec![0.0; SIZE]);
+    let steps =
+        adapters.iter().map(|&adapter| Apply::forward(kernel, adapter, 1)).collect::<Result<Vec<_>, _>>()?;
+    let mut scratch = vec![0.0; steps.first().map_or(0, |apply| apply.t_len() + apply.scratch_len())];
+    let rounds = (64 / mebibytes.max(1)).max(1);
+    let (mut read, mut run) = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..runs {
+        read = read.min(best(1, || {
+            for _ in 0..rounds {
+                for floats in &floats {
+                    // Every byte once, in two streams.
+                    let (low, high) = floats.split_at(floats.len() / 2);
+                    black_box(kernel.dot(low, high));
+                }
+            }
+        }));
+        run = run.min(best(1, || {
+            for _ in 0..rounds {
+                for apply in &steps {
+                    let mut outputs = OutputsF32 { values: &mut y, stride: SIZE };
+                    let done = apply.run(Inputs::f32(&x, SIZE), &mut outputs, &mut scratch);
+                    debug_assert!(done.is_ok());
+                }
+            }
+        }));
+    }
+    let bytes = (rounds * layers * one.len()) as f64;
+    Ok(json!({
+        "forward": "1 token, 4096×4096, rank 16, f16", "mebibytes": mebibytes, "kernel": kernel.name(),
+        "gigabytes_per_second": bytes / run / 1e9, "read_gigabytes_per_second": bytes / read / 1e9,
+        "share_of_read": read / run,
+    }))
+}
+
+/// y = W·x for a base in f16 and `tokens` of at most 16, by whatever way is faster for so many.
+fn base(kernel: Kernel, weights: &[u8], x: &[f32], tokens: usize, y: &mut [f32], by_product: bool) {
+    const BLOCK: usize = 16;
+    const TILE: usize = 256;
+    let row = 2 * SIZE;
+    if !by_product {
+        for (block, bytes) in weights.chunks_exact(BLOCK * row).enumerate() {
+            for (x, y) in x.chunks_exact(SIZE).zip(y.chunks_exact_mut(SIZE)).take(tokens) {
+                kernel.dots(Rows::new(Dtype::F16, bytes), x, &mut y[block * BLOCK..][..BLOCK]);
+            }
+        }
+        return;
+    }
+    let mut turned = vec![0.0; 16 * SIZE];
+    for (token, x) in x.chunks_exact(SIZE).take(tokens).enumerate() {
+        for (turned, &x) in turned.as_chunks_mut::<16>().0.iter_mut().zip(x) {
+            turned[token] = x;
+        }
+    }
+    let mut decoded = [0.0; BLOCK * TILE];
+    for (block, bytes) in weights.chunks_exact(BLOCK * row).enumerate() {
+        let mut sums = [[0.0; 16]; BLOCK];
+        for from in (0..SIZE).step_by(TILE) {
+            for (row, out) in bytes.chunks_exact(row).zip(decoded.chunks_exact_mut(TILE)) {
+                kernel.decode(Rows::new(Dtype::F16, &row[2 * from..][..2 * TILE]), out);
+            }
+            let x = &turned[from * 16..][..TILE * 16];
+            kernel.product::<16>(Strided::row_major(&decoded, TILE), BLOCK, TILE, x, sums.as_flattened_mut());
+        }
+        for (token, y) in y.chunks_exact_mut(SIZE).take(tokens).enumerate() {
+            for (y, sums) in y[block * BLOCK..].iter_mut().zip(&sums) {
+                *y = sums[token];
+            }
+        }
+    }
+}
+
+/// 16 tokens over 8 adapters in one batch, against 8 batches of 2 tokens, base product included.
+///
+/// # Errors
+/// What the core says.
+pub fn route(kernel: Kernel, runs: usize) -> Result<Value, Error> {
+    const TOKENS: usize = 16;
+    const ADAPTERS: usize = 8;
+    let weights = stored(&values(SIZE * SIZE, 3), Dtype::F16)?;
+    let all = (0..ADAPTERS as u32).map(factors).collect::<Result<Vec<_>, _>>()?;
+    let views = all.iter().map(|factors| adapter(factors).map(Some)).collect::<Result<Vec<_>, _>>()?;
+    let mut uses: Vec<Assignment> = (0..TOKENS as u32)
+        .map(|token| Assignment { token, adapter: token % ADAPTERS as u32, weight: 1.0 })
+        .collect();
+    Assignment::group(&mut uses);
+    let routed = Apply::routed(kernel, SHAPE, TOKENS, &uses, &views)?;
+    let single = views
+        .iter()
+        .flatten()
+        .map(|&adapter| Apply::forward(kernel, adapter, TOKENS / ADAPTERS))
+        .collect::<Result<Vec<_>, _>>()?;
+    let (x, mut y) = (values(TOKENS * SIZE, 4), vec![0.0; TOKENS * SIZE]);
+    let most = single.iter().chain([&routed]).map(|apply| apply.t_len() + apply.scratch_len()).max();
+    let mut scratch = vec![0.0; most.unwrap_or(0)];
+    let mut together = f64::INFINITY;
+    let mut apart = [f64::INFINITY; 2];
+    let mut adapters_alone = f64::INFINITY;
+    for _ in 0..runs {
+        together = together.min(best(1, || {
+            base(kernel, &weights, &x, TOKENS, &mut y, true);
+            let mut outputs = OutputsF32 { values: &mut y, stride: SIZE };
+            let done = routed.run(Inputs::f32(&x, SIZE), &mut outputs, &mut scratch);
+            debug_assert!(done.is_ok());
+        }));
+        adapters_alone = adapters_alone.min(best(1, || {
+            let mut outputs = OutputsF32 { values: &mut y, stride: SIZE };
+            let done = routed.run(Inputs::f32(&x, SIZE), &mut outputs, &mut scratch);
+            debug_assert!(done.is_ok());
+        }));
+        for (apart, by_product) in apart.iter_mut().zip([false, true]) {
+            *apart = apart.min(best(1, || {
+                for (i, apply) in single.iter().enumerate() {
+                    let (x, y) = (&x[2 * i * SIZE..][..2 * SIZE], &mut y[2 * i * SIZE..][..2 * SIZE]);
+                    base(kernel, &weights, x, 2, y, by_product);
+                    let mut outputs = OutputsF32 { values: y, stride: SIZE };
+                    let done = apply.run(Inputs::f32(x, SIZE), &mut outputs, &mut scratch);
+                    debug_assert!(done.is_ok());
+                }
+            }));
+        }
+    }
+    let separate = apart[0].min(apart[1]);
+    Ok(json!({
+        "route": "16 tokens over 8 adapters, 4096×4096 f16 base", "kernel": kernel.name(),
+        "together_milliseconds": together * 1e3, "separate_milliseconds": separate * 1e3,
+        "adapters_share_of_together": adapters_alone / together, "times_faster": separate / together,
+    }))
+}
+
+/// A merge of rank 16, in place and to another buffer, against copying the same weight.
+///
+/// # Errors
+/// What the core says.
+pub fn merge(kernel: Kernel, dtype: Dtype, runs: usize) -> Result<Value, Error> {
+    let mut weights = stored(&values(SIZE * SIZE, 5), dtype)?;
+    let mut copy = vec![0; weights.len()];
+    let factors = factors(6)?;
+    let terms = [(adapter(&factors)?, 1e-3)];
+    let merge = Merge::new(kernel, &terms)?;
+    let (mut prepared, mut scratch) = (vec![0.0; merge.prepared_len()], vec![0.0; merge.scratch_len()]);
+    let [mut copied, mut in_place, mut elsewhere] = [f64::INFINITY; 3];
+    for _ in 0..runs {
+        copied = copied.min(best(1, || black_box(&mut copy).copy_from_slice(black_box(&weights))));
+        in_place = in_place.min(best(1, || {
+            let done = merge
+                .prepare(&mut prepared)
+                .and_then(|()| merge.rows(&prepared, 0, dtype, &mut weights, None, &mut scratch));
+            debug_assert!(done.is_ok());
+        }));
+        elsewhere = elsewhere.min(best(1, || {
+            let from = Rows::new(dtype, &weights);
+            let done = merge
+                .prepare(&mut prepared)
+                .and_then(|()| merge.rows_to(&prepared, 0, from, dtype, &mut copy, &mut scratch));
+            debug_assert!(done.is_ok());
+        }));
+    }
+    let gigabytes = weights.len() as f64 / 1e9;
+    Ok(json!({
+        "merge": "4096×4096, rank 16", "dtype": dtype.name(), "kernel": kernel.name(),
+        "copy_gigabytes_per_second": gigabytes / copied, "gigabytes_per_second": gigabytes / in_place,
+        "share_of_copy_in_place": copied / in_place, "share_of_copy_elsewhere": copied / elsewhere,
+    }))
+}
