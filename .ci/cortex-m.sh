@@ -37,12 +37,23 @@ section() { arm-none-eabi-size -A "$1" | awk -v name="$2" '$1 == name { print $2
 text=$(section "$work/extraction.elf" .text)
 echo "Cortex-M4F: extraction .text $text bytes (rodata $(section "$work/extraction.elf" .rodata)), all functions" \
   "$(section "$work/all.elf" .text)"
+# shellcheck disable=SC2046
+arm-none-eabi-gcc "${bare[@]}" $(roots phlora_forward phlora_forward_len phlora_adapter_check) "$library" -o "$work/forward.elf"
+echo "Cortex-M4F: forward .text $(section "$work/forward.elf" .text) bytes"
 [ "$text" -le "$text_most" ] || die ".text is over its budget of $text_most bytes"
 
 arm-none-eabi-gcc "${machine[@]}" -O2 -ffunction-sections -nostartfiles --specs=rdimon.specs -Wall -Wextra -Iinclude \
   -T examples/cortex-m/link.ld -Wl,--gc-sections -Wl,--no-warn-execstack -Wl,--no-warn-rwx-segments \
   examples/cortex-m/startup.c examples/cortex-m/layer.c "$library" -lm -o "$work/layer.elf" 2>"$work/link" ||
   { cat "$work/link"; exit 1; }
+# An adapter at work: returns 0 when beside the layer and merged into it agree.
+arm-none-eabi-gcc "${machine[@]}" -O2 -ffunction-sections -nostartfiles --specs=rdimon.specs -Wall -Wextra -Iinclude \
+  -T examples/cortex-m/link.ld -Wl,--gc-sections -Wl,--no-warn-execstack -Wl,--no-warn-rwx-segments \
+  examples/cortex-m/startup.c examples/c/forward.c "$library" -lm -o "$work/applied.elf" 2>"$work/link" ||
+  { cat "$work/link"; exit 1; }
+# shellcheck disable=SC2086
+timeout 120 $qemu -M mps2-an386 -nographic -semihosting-config enable=on,target=native -kernel "$work/applied.elf" ||
+  die "the adapter does not work on the device"
 # shellcheck disable=SC2086
 timeout 120 $qemu -M mps2-an386 -nographic -semihosting-config enable=on,target=native -kernel "$work/layer.elf" \
   | tee "$work/device"
