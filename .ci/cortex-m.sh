@@ -38,7 +38,7 @@ text=$(section "$work/extraction.elf" .text)
 echo "Cortex-M4F: extraction .text $text bytes (rodata $(section "$work/extraction.elf" .rodata)), all functions" \
   "$(section "$work/all.elf" .text)"
 # shellcheck disable=SC2046
-arm-none-eabi-gcc "${bare[@]}" $(roots phlora_forward phlora_forward_len phlora_adapter_check) "$library" -o "$work/forward.elf"
+arm-none-eabi-gcc "${bare[@]}" -Wl,-e,phlora_forward $(roots phlora_forward phlora_forward_len phlora_adapter_check) "$library" -o "$work/forward.elf"
 echo "Cortex-M4F: forward .text $(section "$work/forward.elf" .text) bytes"
 [ "$text" -le "$text_most" ] || die ".text is over its budget of $text_most bytes"
 

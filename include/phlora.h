@@ -319,6 +319,27 @@ typedef uint32_t phlora_adapter_format;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+/** How bad a finding of phlora_check_files is. */
+enum phlora_severity
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** Worth knowing. */
+  PHLORA_SEVERITY_NOTE = 1,
+  /** Ignored in silence, or suspicious. */
+  PHLORA_SEVERITY_WARNING = 2,
+  /** Refused, a crash, or output that is no number. */
+  PHLORA_SEVERITY_ERROR = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum phlora_severity phlora_severity;
+#else
+typedef uint32_t phlora_severity;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 /** One row range of a pass that phlora_split has split. */
 typedef struct phlora_part phlora_part;
 
@@ -520,6 +541,17 @@ typedef struct phlora_combined {
   /** 1 when it converged. */
   uint32_t converged;
 } phlora_combined;
+
+/**
+ * Told of each finding, the worst first, on the thread that called phlora_check_files: its phlora_severity, its code
+ * (stable over versions), the tensor concerned or NULL, and a sentence. The texts end with the call. It must not
+ * throw or longjmp.
+ */
+typedef void (*phlora_finding_callback)(void *user,
+                                        uint32_t severity,
+                                        const char *code,
+                                        const char *tensor,
+                                        const char *message);
 
 /** Options of phlora_extract_files. Let phlora_file_options_init fill it, then change what differs. */
 typedef struct phlora_file_options {
@@ -1321,6 +1353,67 @@ phlora_status phlora_combine(const struct phlora_adapter *const *adapters,
                              size_t singular_values_len,
                              struct phlora_combined *combined,
                              size_t combined_size);
+
+/**
+ * Finds what makes llama.cpp refuse, crash on or ignore an adapter: `phlora check ADAPTER --base BASE`. Allocates.
+ *
+ * - `adapter`: a GGUF file or a PEFT directory; a broken one gives findings, not an error.
+ * - `base`: the model that it is for.
+ * - `finding`, `user`: see phlora_finding_callback; may be NULL.
+ * - `errors`: receives the number of findings that are errors.
+ * - `message`, `message_len`: as for phlora_extract_files.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, BAD_TEXT, IO, FORMAT, INTERNAL.
+ */
+phlora_status phlora_check_files(const char *adapter,
+                                 const char *base,
+                                 phlora_finding_callback finding,
+                                 void *user,
+                                 size_t *errors,
+                                 char *message,
+                                 size_t message_len);
+
+/**
+ * Writes an adapter in another format: `phlora convert ADAPTER -o OUTPUT --base BASE`. Allocates.
+ *
+ * - `adapter`: a PEFT directory or a GGUF file.
+ * - `output`: what to create.
+ * - `base`: the base model, a GGUF file or a directory with config.json; NULL: what the adapter names as its base.
+ * - `factors_dtype`: the phlora_dtype to write, 0: as they are.
+ * - `output_format`: a phlora_adapter_format.
+ * - `force`: 1: replace an adapter that is there already.
+ * - `message`, `message_len`: as for phlora_extract_files.
+ *
+ * Any thread. Returns OK, NULL_POINTER, OVERLAP, UNKNOWN_VALUE, BAD_TEXT, BAD_OPTION, IO, FORMAT, MISMATCH, EXISTS,
+ * INTERNAL.
+ */
+phlora_status phlora_convert_files(const char *adapter,
+                                   const char *output,
+                                   const char *base,
+                                   uint32_t factors_dtype,
+                                   uint32_t output_format,
+                                   uint32_t force,
+                                   char *message,
+                                   size_t message_len);
+
+/**
+ * As phlora_convert_files, but gives a GGUF adapter in memory, from where llama.cpp can load it through a `FILE *`.
+ * Allocates.
+ *
+ * - `gguf`, `gguf_bytes`: receives the adapter, exactly as long as it is; NULL and 0: only its length is asked for.
+ * - `length`: receives that length.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, UNKNOWN_VALUE, OUTPUT_LENGTH, BAD_TEXT, BAD_OPTION, IO,
+ * FORMAT, MISMATCH, INTERNAL.
+ */
+phlora_status phlora_convert_to_gguf(const char *adapter,
+                                     const char *base,
+                                     uint32_t factors_dtype,
+                                     void *gguf,
+                                     size_t gguf_bytes,
+                                     size_t *length,
+                                     char *message,
+                                     size_t message_len);
 
 /**
  * Fills `options` with the defaults.
