@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::lora::{AdapterFormat, Lora, LoraModule, Naming};
 use crate::model::Model;
 use crate::monitor::Monitor;
+use crate::names::module_of;
 use crate::options::ExtractOptions;
 use crate::outcome::{Keep, Module, Outcome, extract_pair, measure, reserve};
 use crate::pairs::{Pair, Task, decide, targets};
@@ -15,7 +16,7 @@ use crate::plans::{Aim, plans, read_bytes};
 use crate::pool::{Ticket, run};
 use crate::report::{LeftOut, ModuleReport, REPORT_VERSION, Report, Total};
 use phlora_core::{Dtype, Goal, Policy};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 /// An adapter in memory, ready to be saved, and what is to be reported about it.
@@ -272,9 +273,22 @@ impl<'m> Survey<'m> {
         self.extraction(modules, left_out)
     }
 
-    /// PEFT's targets for an adapter of `modules`.
+    /// PEFT's targets for an adapter of `modules`, under the names of a checkpoint where the output has them.
     pub(crate) fn targets<'n>(&self, modules: impl Iterator<Item = &'n str>) -> Vec<String> {
-        targets(&modules.collect(), self.models.sides().flat_map(Side::tensors).map(|(name, _)| name))
+        let tensors = || self.models.sides().flat_map(Side::tensors);
+        let (AdapterFormat::Peft, Some(names)) = (self.options.format, &self.names) else {
+            return targets(&modules.collect(), tensors().map(|(name, _)| name));
+        };
+        let renamed: BTreeMap<&str, String> = tensors()
+            .filter_map(|(name, tensor)| {
+                let expert = tensor.expert();
+                let stored = if expert.is_some() { tensor.stored_name() } else { name };
+                let mapped = names.to_hugging_face(stored, expert.map_or(0, |expert| expert.index))?;
+                Some((module_of(name), mapped.name))
+            })
+            .collect();
+        let extracted = modules.filter_map(|module| renamed.get(module)).map(|name| module_of(name));
+        targets(&extracted.collect(), renamed.values().map(String::as_str))
     }
 
     /// The adapter of `modules`.
