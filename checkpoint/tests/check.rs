@@ -205,3 +205,12 @@ fn all_is_found_at_once_and_no_cut_panics() {
         findings(root.path(), &bytes[..length], &llama);
     }
 }
+
+#[test]
+fn a_file_of_another_kind_is_no_gguf_adapter() {
+    let root = tempfile::tempdir().unwrap();
+    let mut bytes = good().bytes();
+    bytes[..4].copy_from_slice(b"GGML");
+    let found = findings(root.path(), &bytes, &base(root.path(), "llama", false));
+    assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["gguf-invalid"]);
+}

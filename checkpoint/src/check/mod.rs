@@ -6,7 +6,7 @@ mod pairs;
 
 use crate::arch::NameMap;
 use crate::error::{Error, Result};
-use crate::lora::{Adapter, Lora, Naming, open_gguf};
+use crate::lora::{Adapter, AdapterFormat, Lora, Naming, open_gguf};
 use crate::model::Model;
 use serde::Serialize;
 use std::path::Path;
@@ -70,6 +70,9 @@ pub fn check(adapter: &Path, base: &Model) -> Result<Vec<Finding>> {
     let mut findings = Findings::default();
     match open_gguf(adapter)? {
         Some(mapped) if base.is_gguf() => container::check(&mapped, base, &mut findings)?,
+        None if adapter.is_file() && AdapterFormat::of_path(adapter) == AdapterFormat::Gguf => {
+            findings.error("gguf-invalid", None, "the file does not begin as a GGUF file does");
+        }
         _ => match Adapter::open(adapter) {
             Ok(opened) => named(&opened.lora()?, base, &mut findings),
             Err(error @ Error::Io { .. }) => return Err(error),
