@@ -11,6 +11,8 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 import command
+import gguf_pair
+import made
 import pair
 
 torch.set_num_threads(2)
@@ -31,3 +33,26 @@ def base_nll():
 @pytest.fixture(scope="session")
 def tuned_nll():
     return pair.nll(pair.load(pair.TUNED))
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory):
+    """The real pair, as GGUF too."""
+    return gguf_pair.Pair(pair.BASE, pair.TUNED, tmp_path_factory.mktemp("real"))
+
+
+@pytest.fixture(scope="session")
+def wide(tmp_path_factory):
+    """A Llama wide enough for the K formats."""
+    return gguf_pair.save(made.wide, tmp_path_factory.mktemp("wide"))
+
+
+@pytest.fixture(scope="session")
+def tied(tmp_path_factory):
+    """A Qwen2 with tied embeddings."""
+    return gguf_pair.save(made.tied, tmp_path_factory.mktemp("tied"))
+
+
+@pytest.fixture(params=["real", "wide", "tied"])
+def any_pair(request):
+    return request.getfixturevalue(request.param)

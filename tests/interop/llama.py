@@ -4,6 +4,7 @@ import functools
 import os
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -66,9 +67,16 @@ def logits(model, ids, *adapters):
     ids = np.ascontiguousarray(ids, dtype="<i4")
     words = []
     for adapter in adapters:
-        path, scale, how = (*(adapter if isinstance(adapter, tuple) else (adapter,)), 1.0, "path")[:3] \
-            if not isinstance(adapter, tuple) or len(adapter) < 3 else adapter
+        given = adapter if isinstance(adapter, tuple) else (adapter,)
+        path, scale, how = (*given, *(None, 1.0, "path")[len(given) :])
         words += [how, path, scale]
+    _program()  # made before the threads that would each make it
+    parts = np.array_split(ids, 2 if len(ids) >= 16 else 1)  # a processor for each: llama_run has one thread
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return np.concatenate(list(pool.map(lambda part: _logits(model, part, words), parts)))
+
+
+def _logits(model, ids, words):
     with tempfile.TemporaryDirectory(dir=_scratch().name) as folder:
         given, out = Path(folder) / "ids", Path(folder) / "logits"
         ids.tofile(given)

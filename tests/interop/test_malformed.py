@@ -1,8 +1,12 @@
 """What llama.cpp makes of adapters that are wrong in one way each, and that `phlora check` says so before it does."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 
+import command
 import llama
 import made
 import malformed
@@ -54,3 +58,31 @@ def test_what_llama_makes_of_it(case, bases, tmp_path):
         outcome, said = failed.outcome, failed.said
     assert outcome == case.outcome, said
     assert case.said in said
+
+
+def findings(adapter, base):
+    """{"severity code"}, and whether the command failed because of them."""
+    done = command.run("check", adapter, "--base", base, "--json")
+    assert done.returncode in (0, 1), f"phlora check: exit {done.returncode}\n{done.stdout}{done.stderr}"
+    return {f"{finding['severity']} {finding['code']}" for finding in json.loads(done.stdout)}, done.returncode == 1
+
+
+@CASES
+def test_what_phlora_check_says_before(case, bases, tmp_path):
+    found, failed = findings(build(case, tmp_path / "adapter.gguf"), bases[case.base][0])
+    if case.finding is None:
+        assert found == set()
+    else:
+        assert case.finding in found
+    works = case.outcome in ("effect", "no effect")
+    assert failed == any(finding.startswith("error ") for finding in found) == (not works)
+
+
+def test_every_case_is_in_the_table_of_checks():
+    """And each code of the table that llama.cpp can be seen on has a case: the others say why they have none."""
+    table = (command.ROOT / "checkpoint/CHECKS.md").read_text()
+    listed = {code for row in re.findall(r"^\|(.*?)\|", table, re.M) for code in re.findall(r"`([a-z-]+)`", row)}
+    seen = {case.finding.split()[1] for case in malformed.CASES if case.finding}
+    # Another architecture than those written here; two of adapters that are no GGUF, which llama.cpp never reads.
+    assert listed - seen == {"architecture-ignores", "needs-conversion", "adapter-invalid"}
+    assert seen <= listed
