@@ -47,6 +47,7 @@ mod pool;
 mod prune;
 mod report;
 mod residual;
+mod serving;
 mod staging;
 mod stored;
 mod verify;
@@ -70,4 +71,5 @@ pub use prune::{PruneOptions, Pruned, PrunedModule, prune};
 pub use report::{
     CurvePoint, LeftOut, ModuleReport, PolicyReport, REPORT_VERSION, Report, Total, read_report,
 };
+pub use serving::Server;
 pub use verify::{Verification, VerifiedModule, verify};

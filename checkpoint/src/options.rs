@@ -44,6 +44,8 @@ pub struct Filter {
     pub include: Vec<Regex>,
     /// No module that one of these matches.
     pub exclude: Vec<Regex>,
+    /// Only modules that this matches, whatever `include` says: those that a server accepts.
+    pub accepted: Option<Regex>,
 }
 
 impl Filter {
@@ -52,7 +54,8 @@ impl Filter {
     }
 
     pub(crate) fn excludes(&self, module: &str) -> bool {
-        self.exclude.iter().any(|pattern| pattern.is_match(module))
+        let refused = self.accepted.as_ref().is_some_and(|accepted| !accepted.is_match(module));
+        refused || self.exclude.iter().any(|pattern| pattern.is_match(module))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use phlora_checkpoint::{AdapterFormat, Dtype, ExtractOptions, Goal, Mode, Policy};
+use phlora_checkpoint::{AdapterFormat, Dtype, ExtractOptions, Goal, Mode, Policy, Server};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -60,6 +60,9 @@ pub struct ExtractArgs {
     pub format: Option<FormatArg>,
     #[command(flatten)]
     pub ranks: RankArgs,
+    /// Keep to what this server accepts, and say what has to give
+    #[arg(long = "for", value_name = "SERVER", value_enum)]
+    pub server: Option<ServerArg>,
     /// How the factors are found
     #[arg(long, value_enum, default_value_t = ModeArg::Auto)]
     pub mode: ModeArg,
@@ -307,6 +310,30 @@ pub struct ReportArgs {
 pub struct InspectArgs {
     /// A model, an adapter or a report, file or directory
     pub path: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ServerArg {
+    Peft,
+    Vllm,
+    #[value(name = "llama.cpp")]
+    LlamaCpp,
+    Lorax,
+    Slora,
+    Punica,
+}
+
+impl From<ServerArg> for Server {
+    fn from(server: ServerArg) -> Self {
+        match server {
+            ServerArg::Peft => Self::Peft,
+            ServerArg::Vllm => Self::Vllm,
+            ServerArg::LlamaCpp => Self::LlamaCpp,
+            ServerArg::Lorax => Self::Lorax,
+            ServerArg::Slora => Self::Slora,
+            ServerArg::Punica => Self::Punica,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

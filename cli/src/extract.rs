@@ -8,7 +8,7 @@ use crate::progress::with_bar;
 use crate::spark;
 use crate::summary::{self, Line};
 use phlora_checkpoint::{
-    AdapterFormat, ExtractOptions, Filter, Model, ModuleReport, Output, PolicyReport, Report,
+    AdapterFormat, ExtractOptions, Filter, Model, ModuleReport, Output, PolicyReport, Report, Server,
     available_threads, extract, extract_deployed, extract_ranks, save,
 };
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const COARSE: f64 = 5e-4;
 
 pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
     let (policy, ranks) = args.ranks.policy();
-    let options = ExtractOptions {
+    let mut options = ExtractOptions {
         policy,
         mode: args.mode.into(),
         dtype: args.dtype.map_or(ExtractOptions::default().dtype, Into::into),
@@ -32,9 +32,14 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
         max_reads: args.max_reads,
         scratch: args.scratch,
         threads: args.threads.unwrap_or_else(available_threads),
-        filter: Filter { include: args.include.clone(), exclude: args.exclude.clone() },
+        filter: Filter { include: args.include.clone(), exclude: args.exclude.clone(), accepted: None },
         ..ExtractOptions::default()
     };
+    if let Some(server) = args.server {
+        for note in Server::from(server).adjust(&mut options) {
+            complain(&format!("for this server: {note}"));
+        }
+    }
     let outputs = outputs(args, ranks);
     let monitor = interrupt::monitor();
     for output in &outputs {

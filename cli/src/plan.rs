@@ -24,7 +24,7 @@ pub fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
         tolerance: args.tolerance,
         scratch: args.scratch,
         threads: args.threads.unwrap_or_else(available_threads),
-        filter: Filter { include: args.include.clone(), exclude: args.exclude.clone() },
+        filter: Filter { include: args.include.clone(), exclude: args.exclude.clone(), accepted: None },
         ..ExtractOptions::default()
     };
     let monitor = interrupt::monitor();

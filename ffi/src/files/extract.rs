@@ -163,7 +163,11 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Resu
         scratch: (options.max_memory > 0).then_some(options.max_memory),
         threads: NonZeroUsize::new(options.threads).unwrap_or_else(available_threads),
         block_bytes: options.block_bytes,
-        filter: Filter { include: patterns(options.include)?, exclude: patterns(options.exclude)? },
+        filter: Filter {
+            include: patterns(options.include)?,
+            exclude: patterns(options.exclude)?,
+            accepted: None,
+        },
     })
 }
 
