@@ -254,7 +254,7 @@ impl Kernel {
             Isa::Portable => {
                 // It cannot ask for anything, but stays in step with those that can.
                 ahead.step();
-                portable::forward::<W>(tile, xt, sums);
+                portable::forward(W, tile, xt, sums);
             }
             // SAFETY: the operands were checked above, and the variant is made only by `detect` and
             // `available`, where the processor has the features.
@@ -286,7 +286,7 @@ impl Kernel {
         match self.0 {
             Isa::Portable => {
                 ahead.step();
-                portable::backward::<W>(tile, y, zt);
+                portable::backward(W, tile, y, zt);
             }
             // SAFETY: as in `forward`.
             #[cfg(target_arch = "x86_64")]

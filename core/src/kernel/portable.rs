@@ -28,10 +28,10 @@ pub fn product<const W: usize>(a: Strided<'_>, rows: usize, depth: usize, x: &[f
 /// Lanes of a sum that are used here, and the sums that go together: as many as have registers.
 const FEW: usize = 4;
 
-/// S += D·X for a tile D, in [`FEW`] lanes per sum.
-pub fn forward<const W: usize>(tile: Tile<'_>, xt: &[f32], sums: &mut [f32]) {
+/// S += D·X for a tile D and a block of `width` columns, in [`FEW`] lanes per sum.
+pub fn forward(width: usize, tile: Tile<'_>, xt: &[f32], sums: &mut [f32]) {
     let sums = sums.as_chunks_mut::<LANES>().0;
-    for (i, sums) in sums.chunks_exact_mut(W).take(tile.rows).enumerate() {
+    for (i, sums) in sums.chunks_exact_mut(width).take(tile.rows).enumerate() {
         let d = tile.data[i * tile.row..][..tile.width].as_chunks::<FEW>().0;
         for (w, sums) in sums.as_chunks_mut::<FEW>().0.iter_mut().enumerate() {
             let x: [_; FEW] =
@@ -70,16 +70,15 @@ pub fn fold(sums: &mut [f32], y: &mut [f32]) {
     }
 }
 
-/// Zᵀ += Yᵀ·D for a tile D.
-pub fn backward<const W: usize>(tile: Tile<'_>, y: &[f32], zt: &mut [f32]) {
+/// Zᵀ += Yᵀ·D for a tile D and a block of `width` columns.
+pub fn backward(width: usize, tile: Tile<'_>, y: &[f32], zt: &mut [f32]) {
     const PAIR: usize = 2;
-    let y = y.as_chunks::<W>().0;
-    for (w, z) in zt.chunks_exact_mut((PAIR * tile.width).max(1)).take(W / PAIR).enumerate() {
+    for (w, z) in zt.chunks_exact_mut((PAIR * tile.width).max(1)).take(width / PAIR).enumerate() {
         let (first, second) = z.split_at_mut(tile.width);
         let columns = first.as_chunks_mut::<LANES>().0.iter_mut().zip(second.as_chunks_mut::<LANES>().0);
         for (column, (first, second)) in columns.enumerate() {
             let mut sums = [*first, *second];
-            for (i, y) in y.iter().enumerate().take(tile.rows) {
+            for (i, y) in y.chunks_exact(width).enumerate().take(tile.rows) {
                 let d = tile.data[i * tile.row..][..tile.width].as_chunks::<LANES>().0;
                 for (sum, y) in sums.iter_mut().zip(&y[w * PAIR..]) {
                     for (sum, d) in sum.iter_mut().zip(&d[column]) {
