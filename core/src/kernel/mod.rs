@@ -300,7 +300,7 @@ impl Kernel {
         }
     }
 
-    /// out[i] = (row i of `rows`)·x, for out.len() rows of x.len() elements: each read once, decoded in registers
+    /// `out[i]` = (row i of `rows`)·x, for `out.len()` rows of `x.len()` elements: each read once, decoded in registers
     /// where the format allows it. A row's bits do not depend on the rows beside it. Does nothing when the rows are
     /// too few, or rows of that length do not exist in the format.
     pub fn dots(self, rows: Rows<'_>, x: &[f32], out: &mut [f32]) {
