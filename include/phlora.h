@@ -1429,7 +1429,7 @@ phlora_status phlora_file_options_init(struct phlora_file_options *options,
  * Extracts an adapter from two models: `phlora extract BASE TUNED -o ADAPTER`, with the same
  * bits. Nothing is left behind unless it succeeds. Allocates and starts threads.
  *
- * - `base`, `tuned`: a `.safetensors` file, a sharded or a Hugging Face directory, a GGUF file.
+ * - `base`, `tuned`: a `.safetensors` file, a sharded or a Hugging Face directory, or a GGUF file, split or not.
  * - `adapter`: the directory to create, or the GGUF file where its name ends in `.gguf` or the options say so.
  * - `options`: see phlora_file_options.
  * - `progress`, `user`: see phlora_progress_callback; may be NULL.

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, read_json};
 use crate::error::{Error, Result};
-use crate::lora::Adapter;
+use crate::lora::{Adapter, Naming, is_adapter_file};
 use crate::model::{Container, Model, Tensor};
 use crate::names::{Kind, kind_of, suffix_of};
 use crate::report::Report;
@@ -51,11 +51,15 @@ pub struct ModelFacts {
 /// Facts of an adapter.
 #[derive(Debug)]
 pub struct AdapterFacts {
-    /// What its configuration names as base.
+    /// Whose names its modules have: GGUF's in a GGUF file.
+    pub naming: Naming,
+    /// `general.architecture` of a GGUF file.
+    pub architecture: Option<String>,
+    /// What it names as its base.
     pub base_name: Option<String>,
     /// Largest rank of a module.
     pub rank: usize,
-    /// The alpha that it states for all modules.
+    /// The alpha that it states for all modules. In a GGUF file 0 stands for scale 1.
     pub alpha: f64,
     /// Smallest and largest scale over the modules.
     pub scales: (f64, f64),
@@ -79,6 +83,7 @@ pub fn inspect(path: &Path) -> Result<Contents> {
     if path.is_dir() && path.join("adapter_config.json").exists()
         || name == "adapter_config.json"
         || name.starts_with("adapter_model.") && beside.exists()
+        || is_adapter_file(path)
     {
         return Ok(Contents::Adapter(adapter_facts(&Adapter::open(path)?)?));
     }
@@ -112,6 +117,8 @@ fn model_facts(model: &Model) -> ModelFacts {
 fn adapter_facts(adapter: &Adapter) -> Result<AdapterFacts> {
     let lora = adapter.lora()?;
     let mut facts = AdapterFacts {
+        naming: lora.naming,
+        architecture: lora.architecture.clone(),
         base_name: lora.base_name.clone(),
         rank: lora.rank(),
         alpha: adapter.alpha(),

@@ -79,6 +79,46 @@ fn inspect_tells_a_gguf_model() {
 }
 
 #[test]
+fn inspect_tells_a_gguf_adapter() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    let base = Llama::new(64, 1);
+    let b = text(&base.write_gguf(&path("base.gguf"), Dtype::F16));
+    let t = text(&base.plus(&Llama::new(64, 2)).write_gguf(&path("tuned.gguf"), Dtype::F16));
+    let out = text(&path("adapter.gguf"));
+    succeed(&["extract", &b, &t, "-o", &out, "--rank", "3", "--dtype", "bf16"]);
+    let said = succeed(&["inspect", &out]);
+    assert!(said.starts_with("GGUF LoRA adapter, architecture llama, rank 3, alpha 0, scale 1\n"), "{said}");
+    let row = |name: &str| said.lines().find(|line| line.starts_with(name)).expect(name);
+    assert!(
+        said.contains(" modules, ") && row("attn_q").contains(" 2 ") && !said.contains("F16\n"),
+        "{said}"
+    );
+    assert!(row("BF16").split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() >= 2, "{said}");
+
+    // A file of the kind that is no sound adapter is an error, not a model.
+    let broken = path("broken.gguf");
+    Gguf::model("llama")
+        .str("general.type", "adapter")
+        .str("adapter.type", "lora")
+        .add("blk.0.attn_q.weight.lora_a", &[2, 64], Dtype::F32, &[0.5; 128])
+        .write(&broken);
+    let (code, _, stderr) = phlora(&["inspect", &text(&broken)]);
+    assert!(code == 2 && stderr.contains("blk.0.attn_q"), "{code} {stderr}");
+}
+
+#[test]
+fn a_dtype_that_the_format_cannot_hold_is_refused_before_anything_is_read() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    let b = text(&Llama::new(64, 1).write_checkpoint(&path("base"), "llama"));
+    let out = text(&path("out"));
+    let (code, _, stderr) = phlora(&["extract", &b, &b, "-o", &out, "--dtype", "q8_0"]);
+    assert!(code != 0 && stderr.contains("PEFT adapter cannot hold Q8_0"), "{code} {stderr}");
+    assert!(!path("out").exists());
+}
+
+#[test]
 fn errors_name_file_and_field() {
     let root = tempfile::tempdir().unwrap();
     let path = |name: &str| root.path().join(name);

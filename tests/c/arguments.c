@@ -8,6 +8,7 @@
  * arguments the file functions take part: two models and an empty directory for what they write.
  */
 #include "phlora.h"
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #ifdef PHLORA_TEST_FILES
@@ -452,7 +453,7 @@ static void parts_in_threads(void) {
     expect(memcmp(a, out.a, sizeof a) == 0 && memcmp(b, out.b, sizeof b) == 0, "threads give the same bits");
 }
 
-static char target[512], message[256];
+static char target[512], converted[512], message[256];
 
 static void files(void) {
     need(phlora_file_options_init(&file_options, sizeof file_options));
@@ -465,7 +466,10 @@ static void no_module(void) { files(); file_options.include = "no such module"; 
 static void file_rank_0(void) { files(); file_options.rank = 0; }
 static void file_mode_9(void) { files(); file_options.mode = 9; }
 static void file_dtype_0(void) { files(); file_options.dtype = 0; }
+static void file_dtype_q8_0(void) { files(); file_options.dtype = PHLORA_DTYPE_Q8_0; }
+static void file_dtype_q4_0(void) { files(); file_options.dtype = PHLORA_DTYPE_Q4_0; file_options.format = PHLORA_ADAPTER_FORMAT_GGUF; }
 static void file_size_0(void) { files(); file_options.struct_size = 0; }
+static void with_outputs(void) { files(); snprintf(converted, sizeof converted, "%s/converted.gguf", arg_directory); }
 static void there(void) { files(); snprintf(target, sizeof target, "%s", arg_directory); }
 static void nowhere(void) { files(); snprintf(target, sizeof target, "%s/none/adapter", arg_directory); }
 static uint32_t stop(void *user, uint64_t done, uint64_t total) { (void)done; (void)total; ++*(int *)user; return 1; }
@@ -474,11 +478,14 @@ static int calls;
 
 #define EXTRACT(b, t, a, o) phlora_extract_files(b, t, a, o, NULL, NULL, &out.file_report, sizeof out.file_report, message, sizeof message)
 #define VERIFY(b, t, a) phlora_verify_files(b, t, a, 0, NULL, NULL, &out.verification, sizeof out.verification, message, sizeof message)
+#define CHECK(a, b) phlora_check_files(a, b, NULL, NULL, &out.len, message, sizeof message)
+#define CONVERT(a, o, b, d, f) phlora_convert_files(a, o, b, d, f, 0, message, sizeof message)
+#define TO_GGUF(a, b, d, p, n, l) phlora_convert_to_gguf(a, b, d, p, n, l, message, sizeof message)
 #define INSPECT(p) phlora_inspect_file(p, &out.contents, sizeof out.contents, message, sizeof message)
 static void file_rows(void) {
     ROW(NULL_POINTER, files, phlora_file_options_init(NULL, sizeof file_options));
     ROW(MISALIGNED, files, phlora_file_options_init(AT(phlora_file_options, &out.file_options, 1), sizeof file_options));
-    ROW(STRUCT_SIZE, files, phlora_file_options_init(&out.file_options, sizeof file_options - 1));
+    ROW(STRUCT_SIZE, files, phlora_file_options_init(&out.file_options, offsetof(phlora_file_options, format) - 1));
     ROW(STRUCT_SIZE, files, phlora_file_options_init(&out.file_options, SIZE_MAX));
     ROW(NULL_POINTER, files, EXTRACT(NULL, arg_tuned, target, &file_options));
     ROW(NULL_POINTER, files, EXTRACT(arg_base, NULL, target, &file_options));
@@ -488,10 +495,12 @@ static void file_rows(void) {
     ROW(NULL_POINTER, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, &out.file_report, sizeof out.file_report, NULL, 1));
     ROW(TOO_LARGE, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, &out.file_report, sizeof out.file_report, message, SIZE_MAX));
     ROW(OVERLAP, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, &out.file_report, sizeof out.file_report, target, 4));
-    ROW(OVERLAP, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, AT(phlora_file_report, &file_options, 0), sizeof file_options, message, sizeof message) == PHLORA_STATUS_STRUCT_SIZE ? PHLORA_STATUS_OVERLAP : PHLORA_STATUS_OK);
+    ROW(OVERLAP, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, AT(phlora_file_report, &file_options, 0), sizeof file_options, message, sizeof message));
     ROW(STRUCT_SIZE, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, &out.file_report, 8, message, sizeof message));
     ROW(STRUCT_SIZE, file_size_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(UNKNOWN_VALUE, file_mode_9, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(BAD_OPTION, file_dtype_q8_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(BAD_OPTION, file_dtype_q4_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(UNKNOWN_VALUE, file_dtype_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_OPTION, file_rank_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_TEXT, bad_regex, EXTRACT(arg_base, arg_tuned, target, &file_options));
@@ -519,6 +528,36 @@ static void file_rows(void) {
     ROW(MISALIGNED, files, phlora_inspect_file(target, AT(phlora_contents, &out.contents, 1), sizeof out.contents, message, sizeof message));
     ROW(STRUCT_SIZE, files, phlora_inspect_file(target, &out.contents, 0, message, sizeof message));
     ROW(IO, files, INSPECT("/no/such/file"));
+    ROW(NULL_POINTER, files, CHECK(NULL, arg_base));
+    ROW(NULL_POINTER, files, CHECK(target, NULL));
+    ROW(NULL_POINTER, files, phlora_check_files(target, arg_base, NULL, NULL, NULL, message, sizeof message));
+    ROW(MISALIGNED, files, phlora_check_files(target, arg_base, NULL, NULL, AT(size_t, &out.len, 1), message, sizeof message));
+    ROW(OVERLAP, files, phlora_check_files(target, arg_base, NULL, NULL, &out.len, (char *)&out.len, sizeof out.len));
+    ROW(NULL_POINTER, files, phlora_check_files(target, arg_base, NULL, NULL, &out.len, NULL, 1));
+    ROW(IO, files, CHECK(target, "/no/such/model"));
+    ROW(OK, files, CHECK(target, arg_base));
+    ROW(NULL_POINTER, with_outputs, CONVERT(NULL, converted, arg_base, 0, PHLORA_ADAPTER_FORMAT_AUTO));
+    ROW(NULL_POINTER, with_outputs, CONVERT(target, NULL, arg_base, 0, PHLORA_ADAPTER_FORMAT_AUTO));
+    ROW(UNKNOWN_VALUE, with_outputs, CONVERT(target, converted, arg_base, 999, PHLORA_ADAPTER_FORMAT_AUTO));
+    ROW(UNKNOWN_VALUE, with_outputs, CONVERT(target, converted, arg_base, 0, 3));
+    ROW(BAD_OPTION, with_outputs, CONVERT(target, converted, arg_base, PHLORA_DTYPE_Q4_0, PHLORA_ADAPTER_FORMAT_GGUF));
+    ROW(BAD_OPTION, with_outputs, CONVERT(target, converted, arg_base, PHLORA_DTYPE_Q8_0, PHLORA_ADAPTER_FORMAT_PEFT));
+    ROW(OVERLAP, with_outputs, phlora_convert_files(target, converted, arg_base, 0, PHLORA_ADAPTER_FORMAT_AUTO, 0, target, 4));
+    ROW(IO, with_outputs, CONVERT("/no/such/adapter", converted, arg_base, 0, PHLORA_ADAPTER_FORMAT_AUTO));
+    ROW(OK, with_outputs, CONVERT(target, converted, arg_base, 0, PHLORA_ADAPTER_FORMAT_AUTO));
+    ROW(EXISTS, with_outputs, CONVERT(target, converted, arg_base, 0, PHLORA_ADAPTER_FORMAT_AUTO));
+    ROW(OK, with_outputs, INSPECT(converted));
+    ROW(NULL_POINTER, files, TO_GGUF(NULL, arg_base, 0, NULL, 0, &out.len));
+    ROW(NULL_POINTER, files, TO_GGUF(target, arg_base, 0, NULL, 0, NULL));
+    ROW(NULL_POINTER, files, TO_GGUF(target, arg_base, 0, NULL, 8, &out.len));
+    ROW(MISALIGNED, files, TO_GGUF(target, arg_base, 0, NULL, 0, AT(size_t, &out.len, 1)));
+    ROW(OVERLAP, files, TO_GGUF(target, arg_base, 0, &out.len, sizeof out.len, &out.len));
+    ROW(OUTPUT_LENGTH, files, TO_GGUF(target, arg_base, 0, out.bytes, sizeof out.bytes, &out.len));
+    ROW(TOO_LARGE, files, TO_GGUF(target, arg_base, 0, out.bytes, SIZE_MAX, &out.len));
+    ROW(UNKNOWN_VALUE, files, TO_GGUF(target, arg_base, 999, NULL, 0, &out.len));
+    ROW(BAD_OPTION, files, TO_GGUF(target, arg_base, PHLORA_DTYPE_Q4_0, NULL, 0, &out.len));
+    ROW(IO, files, TO_GGUF("/no/such/adapter", arg_base, 0, NULL, 0, &out.len));
+    ROW(OK, files, TO_GGUF(target, arg_base, 0, NULL, 0, &out.len));
 }
 #endif
 
