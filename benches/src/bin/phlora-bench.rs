@@ -157,7 +157,7 @@ fn kernels(rows: usize, cols: usize) -> Result<(), phlora_core::Error> {
     const READS: u32 = 7;
     let shape = Shape { rows, cols };
     let weights = Weights::new(rows, cols, 1, Spectrum::MIDDLE);
-    for dtype in [Dtype::Bf16, Dtype::F16, Dtype::F32] {
+    for dtype in [Dtype::Bf16, Dtype::F16, Dtype::F32, Dtype::Q8_0, Dtype::Q4_0] {
         let [base, tuned] = weights.pair(rows, dtype);
         let (base, tuned) = (Rows::new(dtype, &base), Rows::new(dtype, &tuned));
         for kernel in Kernel::available() {
