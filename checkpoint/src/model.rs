@@ -226,13 +226,17 @@ impl Model {
     }
 
     /// The parsed files of a GGUF model, the one with the model's keys first; nothing for other models.
-    #[allow(dead_code)] // for who writes a changed copy of the file
     pub(crate) fn gguf_files(&self) -> Result<Vec<(gguf::File<'_>, &[u8])>> {
         if self.container == Container::Safetensors {
             return Ok(Vec::new());
         }
         let parse = |file| Ok((gguf::File::parse(Mapped::path(file), file.bytes())?, file.bytes()));
         self.files.iter().map(parse).collect()
+    }
+
+    /// Its files and all their bytes.
+    pub(crate) fn contents(&self) -> impl Iterator<Item = (&Path, &[u8])> {
+        self.files.iter().map(|file| (file.path(), file.bytes()))
     }
 
     /// Its tensors by full name, sorted. The full name is the path in the model that `config.json` names; it
@@ -319,6 +323,11 @@ impl<'m> Tensor<'m> {
         self.bytes
     }
 
+    /// Where its bytes are in the file.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.start..self.start + self.bytes.len()
+    }
+
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -331,7 +340,7 @@ impl<'m> Tensor<'m> {
 
     /// Asks the system to read it ahead; only the time depends on it.
     pub(crate) fn will_need(&self) {
-        self.source.will_need(self.start..self.start + self.bytes.len());
+        self.source.will_need(self.range());
     }
 
     /// The same with the rows in another order: row `i` is row `order.source(i)` of the file.

@@ -3,7 +3,10 @@
 use crate::config::read_json;
 use crate::error::{Error, Result};
 use crate::lora::is_adapter_file;
+use crate::model::Model;
 use crate::report::is_report;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -27,17 +30,27 @@ const BUFFER: usize = 1 << 18;
 pub(crate) struct StagedDir {
     target: PathBuf,
     temporary: PathBuf,
+    replaces: Replaces,
     force: bool,
+}
+
+/// What a directory may be and still be replaced by `force`.
+#[derive(Debug, Clone)]
+pub(crate) enum Replaces {
+    /// An adapter.
+    Adapter,
+    /// A model that holds nothing beyond these names, which the new one has as well.
+    Model(BTreeSet<OsString>),
 }
 
 impl StagedDir {
     /// Checks that `target` may be created, or replaced by `force`, and makes the temporary directory.
-    pub(crate) fn create(target: &Path, force: bool) -> Result<Self> {
+    pub(crate) fn create(target: &Path, replaces: Replaces, force: bool) -> Result<Self> {
         // Without a slash at its end, which would name what a symbolic link points to.
         let target: PathBuf = target.components().collect();
-        check_directory(&target, force)?;
+        check_directory(&target, &replaces, force)?;
         let temporary = beside(&target, "", |path| fs::create_dir(path))?;
-        Ok(Self { target, temporary, force })
+        Ok(Self { target, temporary, replaces, force })
     }
 
     /// Where to build.
@@ -48,7 +61,7 @@ impl StagedDir {
     /// Puts the directory in its place, away with what was there before.
     pub(crate) fn commit(self) -> Result<()> {
         let failed = |e| Error::io(&self.target, "create", e);
-        check_directory(&self.target, self.force)?;
+        check_directory(&self.target, &self.replaces, self.force)?;
         sync_directory(&self.temporary);
         if self.target.exists() {
             let old = beside(&self.target, "-old", |path| fs::create_dir(path))?;
@@ -91,9 +104,23 @@ pub(crate) enum Known {
     Page,
     /// A GGUF adapter.
     Adapter,
+    /// A model of one file.
+    Model,
 }
 
 impl StagedFile {
+    /// Makes an empty temporary file beside `target`, for who fills and syncs it by its path.
+    pub(crate) fn create(target: &Path, known: Known, force: bool) -> Result<Self> {
+        check_file(target, known, force)?;
+        let temporary = beside(target, "", |path| File::create_new(path).map(drop))?;
+        Ok(Self { target: target.to_owned(), temporary })
+    }
+
+    /// Where to write.
+    pub(crate) fn path(&self) -> &Path {
+        &self.temporary
+    }
+
     /// Lets `write` fill a temporary file beside `target` and syncs it.
     pub(crate) fn write(
         target: &Path,
@@ -101,9 +128,7 @@ impl StagedFile {
         force: bool,
         write: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
     ) -> Result<Self> {
-        check_file(target, known, force)?;
-        let temporary = beside(target, "", |path| File::create_new(path).map(drop))?;
-        let staged = Self { target: target.to_owned(), temporary };
+        let staged = Self::create(target, known, force)?;
         let failed = |e: io::Error| Error::io(target, "write", e);
         let mut file = BufWriter::with_capacity(BUFFER, File::create(&staged.temporary).map_err(failed)?);
         write(&mut file).map_err(|error| match error {
@@ -157,6 +182,7 @@ impl Known {
                 read.is_ok() && String::from_utf8_lossy(&head).contains(PAGE_MARK)
             }
             Self::Adapter => is_adapter_file(path),
+            Self::Model => !is_adapter_file(path) && Model::open(path).is_ok(),
         }
     }
 
@@ -165,19 +191,20 @@ impl Known {
             Self::Report => "a report of phlora",
             Self::Page => "the page of a report",
             Self::Adapter => "a GGUF adapter",
+            Self::Model => "a model",
         }
     }
 }
 
-/// Whether a directory may be created at `target`, or the adapter there be replaced.
-fn check_directory(target: &Path, force: bool) -> Result<()> {
+/// Whether a directory may be created at `target`, or what is there be replaced.
+fn check_directory(target: &Path, replaces: &Replaces, force: bool) -> Result<()> {
     let found = match fs::symlink_metadata(target) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(Error::io(target, "create", error)),
     };
     if !force {
-        return Err(exists(target, "exists already; --force replaces an adapter directory"));
+        return Err(exists(target, &format!("exists already; --force replaces {}", replaces.name())));
     }
     if !found.is_dir() {
         return Err(exists(target, "exists and is not a directory; it is not replaced"));
@@ -186,18 +213,47 @@ fn check_directory(target: &Path, force: bool) -> Result<()> {
     for entry in fs::read_dir(target).map_err(|e| Error::io(target, "read", e))? {
         let name = entry.map_err(|e| Error::io(target, "read", e))?.file_name();
         config |= name == "adapter_config.json";
-        if !REPLACEABLE.iter().any(|known| name == **known) {
+        if !replaces.has(&name) {
             foreign = Some(name.to_string_lossy().into_owned());
         }
     }
     match foreign {
         Some(name) => {
-            Err(exists(target, &format!("holds {name}, which is no part of an adapter; it is not replaced")))
+            let problem =
+                format!("holds {name}, which is no part of {}; it is not replaced", replaces.whole());
+            Err(exists(target, &problem))
         }
-        None if !config && fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_some()) => {
+        None if matches!(replaces, Replaces::Adapter)
+            && !config
+            && fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_some()) =>
+        {
             Err(exists(target, "exists and has no adapter_config.json; it is not replaced"))
         }
         None => Ok(()),
+    }
+}
+
+impl Replaces {
+    /// Whether a directory of the kind has an entry of this name.
+    fn has(&self, name: &OsString) -> bool {
+        match self {
+            Self::Adapter => REPLACEABLE.iter().any(|known| name == *known),
+            Self::Model(names) => names.contains(name),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Adapter => "an adapter directory",
+            Self::Model(_) => "a directory of the same files",
+        }
+    }
+
+    fn whole(&self) -> &'static str {
+        match self {
+            Self::Adapter => "an adapter",
+            Self::Model(_) => "the merged model",
+        }
     }
 }
 
@@ -258,7 +314,7 @@ mod tests {
     #[test]
     fn a_dropped_directory_leaves_nothing() {
         let root = tempfile::tempdir().unwrap();
-        let staged = StagedDir::create(&root.path().join("out"), false).unwrap();
+        let staged = StagedDir::create(&root.path().join("out"), Replaces::Adapter, false).unwrap();
         fs::write(staged.path().join("adapter_config.json"), "{}").unwrap();
         drop(staged);
         assert!(names(root.path()).is_empty());
@@ -269,18 +325,30 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let out = root.path().join("out");
         for content in ["old", "new"] {
-            let staged = StagedDir::create(&out, true).unwrap();
+            let staged = StagedDir::create(&out, Replaces::Adapter, true).unwrap();
             fs::write(staged.path().join("adapter_config.json"), content).unwrap();
             staged.commit().unwrap();
             assert_eq!(fs::read_to_string(out.join("adapter_config.json")).unwrap(), content);
             assert_eq!(names(root.path()), ["out"]);
         }
-        assert!(StagedDir::create(&out, false).unwrap_err().to_string().contains("--force"));
+        assert!(
+            StagedDir::create(&out, Replaces::Adapter, false).unwrap_err().to_string().contains("--force")
+        );
         fs::write(out.join("model.safetensors"), "precious").unwrap();
-        assert!(StagedDir::create(&out, true).unwrap_err().to_string().contains("holds model.safetensors"));
+        assert!(
+            StagedDir::create(&out, Replaces::Adapter, true)
+                .unwrap_err()
+                .to_string()
+                .contains("holds model.safetensors")
+        );
         fs::remove_file(out.join("model.safetensors")).unwrap();
         fs::rename(out.join("adapter_config.json"), out.join("README.md")).unwrap();
-        assert!(StagedDir::create(&out, true).unwrap_err().to_string().contains("no adapter_config.json"));
+        assert!(
+            StagedDir::create(&out, Replaces::Adapter, true)
+                .unwrap_err()
+                .to_string()
+                .contains("no adapter_config.json")
+        );
     }
 
     #[test]
@@ -328,7 +396,7 @@ mod tests {
         fs::create_dir(root.path().join("out")).unwrap();
         std::os::unix::fs::symlink("out", &link).unwrap();
         for target in [link.clone(), link.join("")] {
-            let message = StagedDir::create(&target, true).unwrap_err().to_string();
+            let message = StagedDir::create(&target, Replaces::Adapter, true).unwrap_err().to_string();
             assert!(message.contains("not a directory"), "{message}");
         }
         assert_eq!(names(root.path()), ["link", "out"]);

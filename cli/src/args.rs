@@ -28,6 +28,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Write any LoRA adapter at smaller ranks, without its base
     Prune(PruneArgs),
+    /// Write a model with adapters merged into its weights
+    Merge(MergeArgs),
     /// Draw a report as one page for a browser
     Report(ReportArgs),
     /// Say what a model, an adapter or a report holds
@@ -294,6 +296,38 @@ pub struct PruneArgs {
     pub quiet: bool,
 }
 
+/// What clap would not show of the doc comment of the arguments of merge.
+const MERGED: &str = "A base of one file becomes one file. A base of several files, or named by its directory or index, \
+    becomes a directory with files of the same names, a split GGUF model a directory with the same parts; where BASE \
+    names a directory or index, configuration, tokenizer and all else there is copied, but for hidden files and other \
+    weights. Merged weights keep their format (F32, F16, BF16, Q8_0 or Q4_0), all other bytes are those of the base.";
+
+#[derive(Debug, Args)]
+#[command(after_help = MERGED)]
+pub struct MergeArgs {
+    /// The base model: safetensors or GGUF, file or directory
+    pub base: PathBuf,
+    /// The adapters: PEFT directories or GGUF files, whatever the base is
+    #[arg(required = true)]
+    pub adapters: Vec<PathBuf>,
+    /// Model to create
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// What the adapters are multiplied by, beyond their own scales: once for all, or for each in its order
+    /// [default: 1]
+    #[arg(long, value_name = "S", value_parser = strength, allow_negative_numbers = true)]
+    pub scale: Vec<f32>,
+    /// Replace a model that exists
+    #[arg(long)]
+    pub force: bool,
+    /// Threads; one per processor by default. The model does not depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// No progress bar and no summary
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// What `phlora extract --report` or `phlora plan --report` wrote
@@ -402,6 +436,11 @@ fn rank(text: &str) -> Result<usize, String> {
         Ok(rank) => Ok(rank),
         Err(error) => Err(format!("{error}")),
     }
+}
+
+fn strength(text: &str) -> Result<f32, String> {
+    let value = text.parse().ok().filter(|value: &f32| value.is_finite());
+    value.ok_or_else(|| "expected a finite number".to_owned())
 }
 
 fn share(text: &str) -> Result<f64, String> {

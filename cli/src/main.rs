@@ -10,6 +10,7 @@ mod extract;
 mod failure;
 mod inspect;
 mod interrupt;
+mod merge;
 mod page;
 mod plan;
 mod print;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Prune(args) => prune::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Inspect(args) => inspect::run(&args),

@@ -6,7 +6,6 @@ use super::value::Value;
 use crate::arch::Heads;
 use crate::error::{Error, Result};
 use std::collections::HashSet;
-use std::ops::Range;
 use std::path::Path;
 
 const MAGIC: &[u8] = b"GGUF";
@@ -25,14 +24,12 @@ const LEAST_KEY_VALUE: usize = 8 + 4 + 1;
 pub(crate) struct File<'a> {
     pub(crate) version: u32,
     /// Alignment of the tensors, a power of two.
-    #[allow(dead_code)] // for who writes a changed copy of the file
     pub(crate) alignment: usize,
     /// In file order.
     pub(crate) metadata: Vec<KeyValue<'a>>,
     /// In the order of the file's table.
     pub(crate) tensors: Vec<TensorInfo<'a>>,
     /// Where the tensors begin.
-    #[allow(dead_code)] // for who writes a changed copy of the file
     pub(crate) data_start: usize,
 }
 
@@ -41,9 +38,6 @@ pub(crate) struct File<'a> {
 pub(crate) struct KeyValue<'a> {
     pub(crate) key: &'a str,
     pub(crate) value: Value<'a>,
-    /// Where both are in the file, from the length of the key to the end of the value.
-    #[allow(dead_code)] // for who writes a changed copy of the file
-    pub(crate) range: Range<usize>,
 }
 
 /// Whether a file that begins with these bytes means to be GGUF.
@@ -134,7 +128,6 @@ fn check_version(version: u32) -> std::result::Result<(), String> {
 fn metadata<'a>(path: &Path, cursor: &mut Cursor<'a>, count: usize) -> Result<Vec<KeyValue<'a>>> {
     let (mut metadata, mut seen) = (Vec::new(), HashSet::new());
     for number in 1..=count {
-        let start = cursor.position();
         let unnamed = |problem: String| Error::format(path, format!("key {number} of {count}: {problem}"));
         let bytes = cursor.string("name").map_err(unnamed)?;
         if bytes.len() > MAX_KEY {
@@ -146,7 +139,7 @@ fn metadata<'a>(path: &Path, cursor: &mut Cursor<'a>, count: usize) -> Result<Ve
             return Err(bad("named twice in the file".into()));
         }
         let value = Value::read(cursor).map_err(bad)?;
-        metadata.push(KeyValue { key, value, range: start..cursor.position() });
+        metadata.push(KeyValue { key, value });
     }
     Ok(metadata)
 }

@@ -4,7 +4,7 @@ use super::gguf::{gguf_len, write_gguf};
 use super::{Lora, peft};
 use crate::error::{Error, Result};
 use crate::monitor::Monitor;
-use crate::staging::{Known, StagedDir, StagedFile};
+use crate::staging::{Known, Replaces, StagedDir, StagedFile};
 use phlora_core::Dtype;
 use std::path::Path;
 
@@ -62,7 +62,7 @@ impl AdapterFormat {
     /// Tries whether an adapter can be created at `path`; leaves nothing behind.
     pub(crate) fn probe(self, path: &Path, force: bool) -> Result<()> {
         match self {
-            Self::Peft => StagedDir::create(path, force).map(drop),
+            Self::Peft => StagedDir::create(path, Replaces::Adapter, force).map(drop),
             Self::Gguf => StagedFile::write(path, Known::Adapter, force, |_| Ok(())).map(drop),
         }
     }
@@ -71,7 +71,7 @@ impl AdapterFormat {
     pub(crate) fn stage(self, lora: &Lora<'_>, path: &Path, force: bool) -> Result<(StagedAdapter, u64)> {
         match self {
             Self::Peft => {
-                let staged = StagedDir::create(path, force)?;
+                let staged = StagedDir::create(path, Replaces::Adapter, force)?;
                 let bytes = peft::write(lora, staged.path())?;
                 Ok((StagedAdapter::Peft(staged), bytes))
             }

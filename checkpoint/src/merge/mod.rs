@@ -1,0 +1,277 @@
+//! A model with adapters merged into its weights: W += Σ s·B·A, streamed into copies of its files.
+//!
+//! A merged weight keeps its format and its place, so that every other byte of a file, metadata and headers among
+//! them, is copied. Memory holds the factors of one weight and a block of its rows for each thread.
+
+mod others;
+mod terms;
+
+use crate::error::{Error, Result};
+use crate::lora::Adapter;
+use crate::model::Model;
+use crate::monitor::Monitor;
+use crate::options::available_threads;
+use crate::pool::{Ticket, run};
+use crate::staging::{Known, Replaces, StagedDir, StagedFile};
+use phlora_core::{Kernel, Rows};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use terms::{Target, targets};
+
+/// Bytes of a job: what is copied, or the rows that are merged with one preparation of the factors.
+const JOB: usize = 16 << 20;
+
+/// Bytes of a block of rows.
+const BLOCK: usize = 1 << 20;
+
+/// Options of [`merge`].
+#[derive(Debug, Clone)]
+pub struct MergeOptions {
+    /// Whether a model that is there already is replaced.
+    pub force: bool,
+    /// Threads. The bytes do not depend on it.
+    pub threads: NonZeroUsize,
+}
+
+impl Default for MergeOptions {
+    fn default() -> Self {
+        Self { force: false, threads: available_threads() }
+    }
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// Weights that adapters were merged into, each expert counted.
+    pub weights: usize,
+    /// Files of the model.
+    pub files: usize,
+    /// Bytes of these files.
+    pub bytes: u64,
+}
+
+/// A copy of a file of the base on its way.
+#[derive(Debug)]
+struct Copy<'m> {
+    /// Where the staged file is.
+    path: PathBuf,
+    bytes: &'m [u8],
+}
+
+/// A part of the work.
+#[derive(Debug, Clone)]
+enum Job {
+    /// Rows of a target.
+    Rows(usize, Range<usize>),
+    /// Bytes of a file that stay.
+    Bytes(usize, Range<usize>),
+}
+
+/// Writes `base` with every adapter merged, times its strength, to `path`.
+///
+/// A model of one file becomes one file. One of several files, or one that was opened as a directory or by its index,
+/// becomes a directory with files of the same names; in the latter cases with all else that the base's directory
+/// holds, but for hidden files and weights that are not the model's. Adapters of the other container are renamed and
+/// reordered as [`Lora::to_gguf`](crate::Lora::to_gguf) does.
+///
+/// Bytes of untouched tensors and of all metadata are the base's. The merged ones are rounded to nearest in the format
+/// that they had.
+///
+/// # Errors
+/// When the names or shapes of an adapter's modules are not those of the base, a factor or a merged entry is no finite
+/// number, a weight is stored in a format that is not written, an embedding that an adapter changes is the output head
+/// as well, the output exists and may not be replaced, or [`Error::Cancelled`]; nothing is left behind.
+pub fn merge(
+    base: &Model,
+    adapters: &[(&Adapter, f32)],
+    path: &Path,
+    options: &MergeOptions,
+    monitor: &Monitor,
+) -> Result<Merged> {
+    refuse_inputs(base, adapters, path)?;
+    let targets = targets(base, adapters)?;
+    let others = others::of(base)?;
+    let names = others::names(base)?;
+    monitor.begin_writing()?;
+    if !others::is_directory(base) {
+        let staged = StagedFile::create(path, Known::Model, options.force)?;
+        let copies = copies(base, |_| staged.path().to_owned(), path)?;
+        let merged = write(&copies, &targets, path, options, monitor)?;
+        staged.commit()?;
+        return Ok(merged);
+    }
+    let first = |name: &Path| name.components().next().map(|part| part.as_os_str().to_owned());
+    let kept: BTreeSet<OsString> = names.iter().chain(&others.files).filter_map(|name| first(name)).collect();
+    let staged = StagedDir::create(path, Replaces::Model(kept), options.force)?;
+    let mut at = names.iter();
+    let copies = copies(base, |_| staged.path().join(at.next().map_or(Path::new(""), |name| name)), path)?;
+    let merged = write(&copies, &targets, path, options, monitor)?;
+    others.copy(staged.path(), path, monitor)?;
+    staged.commit()?;
+    Ok(merged)
+}
+
+/// The output is none of the inputs, however its path is written.
+fn refuse_inputs(base: &Model, adapters: &[(&Adapter, f32)], path: &Path) -> Result<()> {
+    let Ok(resolved) = path.canonicalize() else { return Ok(()) };
+    let inputs = [base.path()].into_iter().chain(base.files());
+    let mut inputs = inputs.chain(adapters.iter().map(|(adapter, _)| adapter.path()));
+    match inputs.find(|input| input.canonicalize().is_ok_and(|input| input == resolved)) {
+        Some(_) => {
+            let problem = "is one of the inputs; it is not replaced".to_owned();
+            Err(Error::Exists { path: path.to_owned(), problem })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Makes the files, at their full length.
+fn copies<'m>(
+    base: &'m Model,
+    mut place: impl FnMut(&Path) -> PathBuf,
+    target: &Path,
+) -> Result<Vec<Copy<'m>>> {
+    let failed = |e| Error::io(target, "write", e);
+    base.contents()
+        .map(|(source, bytes)| {
+            let path = place(source);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent).map_err(failed)?;
+            }
+            let file = File::create(&path).map_err(failed)?;
+            file.set_len(bytes.len() as u64).map_err(failed)?;
+            Ok(Copy { path, bytes })
+        })
+        .collect()
+}
+
+/// Fills the files and waits until they are on disk.
+fn write(
+    copies: &[Copy<'_>],
+    targets: &[Target<'_>],
+    path: &Path,
+    options: &MergeOptions,
+    monitor: &Monitor,
+) -> Result<Merged> {
+    let jobs = jobs(copies, targets);
+    let bytes = copies.iter().map(|copy| copy.bytes.len() as u64).sum();
+    monitor.correct_total(0, bytes);
+    let work = |block: &mut Vec<u8>, ticket: Ticket<'_>| match &jobs[ticket.job()] {
+        Job::Bytes(file, range) => {
+            ticket.tick(range.len())?;
+            let copy = &copies[*file];
+            copy.put(range.start, &copy.bytes[range.clone()]).map_err(|e| Error::io(path, "write", e))
+        }
+        Job::Rows(target, rows) => {
+            let target = &targets[*target];
+            merge_rows(target, rows.clone(), &copies[target.file], block, path, ticket)
+        }
+    };
+    run(options.threads.get(), jobs.len(), monitor, Vec::new, work)?;
+    for copy in copies {
+        let synced = File::options().write(true).open(&copy.path).and_then(|file| file.sync_all());
+        synced.map_err(|e| Error::io(path, "write", e))?;
+    }
+    monitor.check()?;
+    Ok(Merged { weights: targets.len(), files: copies.len(), bytes })
+}
+
+/// What is to be done, the merging first: the copying then fills the threads evenly.
+fn jobs(copies: &[Copy<'_>], targets: &[Target<'_>]) -> Vec<Job> {
+    let (mut merged, mut copied) = (Vec::new(), Vec::new());
+    let mut taken = vec![Vec::new(); copies.len()];
+    for (at, target) in targets.iter().enumerate() {
+        let rows = target.shape[0];
+        let step = (JOB / target.row_bytes().max(1)).max(1);
+        merged.extend((0..rows).step_by(step).map(|from| Job::Rows(at, from..rows.min(from + step))));
+        taken[target.file].push(target.tensor.range());
+    }
+    for (file, (copy, mut taken)) in copies.iter().zip(taken).enumerate() {
+        taken.sort_by_key(|range| range.start);
+        let end = copy.bytes.len();
+        let mut from = 0;
+        for next in taken.into_iter().chain(std::iter::once(end..end)) {
+            let gap = from..next.start;
+            copied.extend(
+                gap.clone().step_by(JOB).map(|at| Job::Bytes(file, at..gap.end.min(at.saturating_add(JOB)))),
+            );
+            from = next.end;
+        }
+    }
+    merged.append(&mut copied);
+    merged
+}
+
+impl Copy<'_> {
+    /// Writes `bytes` at `offset`. Each call has its own position in the file, so that threads need no lock.
+    fn put(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        let mut file = File::options().write(true).open(&self.path)?;
+        file.seek(SeekFrom::Start(offset as u64))?;
+        file.write_all(bytes)
+    }
+}
+
+/// Merges and writes some rows of a weight.
+fn merge_rows(
+    target: &Target<'_>,
+    rows: Range<usize>,
+    copy: &Copy<'_>,
+    block: &mut Vec<u8>,
+    path: &Path,
+    ticket: Ticket<'_>,
+) -> Result<()> {
+    let factors = target.factors()?;
+    let terms = target.adapters(&factors)?;
+    let failed = |e: phlora_core::Error| match e {
+        phlora_core::Error::NonFiniteFactor { index } | phlora_core::Error::AdapterShape { index } => {
+            target.terms[index].module.a.error(format!("{e}, of module {}", target.terms[index].module.name))
+        }
+        other => target.tensor.error(other.to_string()),
+    };
+    let kernel = Kernel::detect();
+    let merge = phlora_core::Merge::new(kernel, &terms).map_err(failed)?;
+    let mut prepared = vec![0.0; merge.prepared_len()];
+    merge.prepare(&mut prepared).map_err(failed)?;
+    let mut scratch = vec![0.0; merge.scratch_len()];
+    let row_bytes = target.row_bytes();
+    let most = (BLOCK / row_bytes.max(1)).max(1);
+    for first in rows.clone().step_by(most) {
+        let bytes = first * row_bytes..rows.end.min(first + most) * row_bytes;
+        let from = &target.tensor.bytes()[bytes.clone()];
+        block.resize(from.len(), 0);
+        let source = Rows::new(target.dtype, from);
+        merge
+            .rows_to(&prepared, first, source, target.dtype, block, &mut scratch)
+            .map_err(|e| target.tensor.error(e.to_string()))?;
+        check_finite(target, first, block)?;
+        copy.put(target.tensor.range().start + bytes.start, block)
+            .map_err(|e| Error::io(path, "write", e))?;
+        ticket.tick(from.len())?;
+    }
+    Ok(())
+}
+
+/// Refuses a merged weight that its format cannot hold.
+fn check_finite(target: &Target<'_>, first: usize, block: &[u8]) -> Result<()> {
+    let cols = target.shape[1];
+    let mut values = vec![0.0; cols];
+    for (row, bytes) in block.chunks_exact(target.row_bytes().max(1)).enumerate() {
+        phlora_core::decode(Rows::new(target.dtype, bytes), &mut values)
+            .map_err(|e| target.tensor.error(e.to_string()))?;
+        // Anything times zero is zero, unless it is not finite.
+        if values.iter().fold(0.0_f32, |sum, value| sum + value * 0.0) != 0.0 {
+            let problem = format!(
+                "merged, its row {} holds NaN, infinity or what is beyond the range of {}",
+                first + row,
+                target.dtype.name()
+            );
+            return Err(target.tensor.error(problem));
+        }
+    }
+    Ok(())
+}

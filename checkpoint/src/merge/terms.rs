@@ -1,0 +1,181 @@
+//! Which modules of which adapters go into which weight, checked before anything is written.
+
+use crate::arch::NameMap;
+use crate::error::{Error, Result};
+use crate::lora::{Adapter, Lora, LoraModule, Naming};
+use crate::model::{Model, Tensor};
+use crate::names::{Kind, is_conv1d, is_conv1d_model, kind_of, suffix_of};
+use phlora_core::{Dtype, Rows, Shape};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// Token embeddings, which the output head of a tied model shares.
+const TOKENS: [&str; 7] =
+    ["embed_tokens", "embed_in", "word_embeddings", "tok_embeddings", "token_embd", "wte", "shared"];
+
+/// A weight and what is added to it.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    pub(super) tensor: Tensor<'a>,
+    /// The number of its file.
+    pub(super) file: usize,
+    pub(super) dtype: Dtype,
+    /// [rows, cols] as it is stored.
+    pub(super) shape: [usize; 2],
+    /// Not empty.
+    pub(super) terms: Vec<Term<'a>>,
+}
+
+/// One adapter's part: factors in the order of the stored weight, which may be [in, out].
+#[derive(Debug)]
+pub(super) struct Term<'a> {
+    pub(super) module: LoraModule<'a>,
+    strength: f32,
+}
+
+/// The targets by name, each with its adapters in their order.
+pub(super) fn targets<'a>(base: &'a Model, adapters: &[(&'a Adapter, f32)]) -> Result<Vec<Target<'a>>> {
+    let conv1d = !base.is_gguf()
+        && is_conv1d_model(base.config(), base.tensors().map(|(name, tensor)| (name, tensor.shape())));
+    let mut targets = BTreeMap::<String, Target<'a>>::new();
+    for (adapter, strength) in adapters {
+        if !strength.is_finite() {
+            let problem = format!("the scale {strength} of {} is no number", adapter.path().display());
+            return Err(Error::Usage(problem));
+        }
+        let lora = renamed(adapter, base)?;
+        lora.check()?;
+        let transposed = lora.fan_in_fan_out;
+        for mut module in lora.modules {
+            let name = format!("{}.weight", module.name);
+            let (tensor, turned) = place(base, &module, &name, conv1d, transposed)?;
+            if turned {
+                let LoraModule { a, b, .. } = &mut module;
+                a.transpose();
+                b.transpose();
+                std::mem::swap(a, b);
+            }
+            let dtype = tensor.readable()?;
+            if !dtype.is_encoded() {
+                let written: Vec<_> =
+                    Dtype::ALL.iter().filter(|dtype| dtype.is_encoded()).map(|dtype| dtype.name()).collect();
+                let problem = format!(
+                    "{} merges into it, but its format {} is only read, expected {}",
+                    adapter.path().display(),
+                    dtype.name(),
+                    written.join(", ")
+                );
+                return Err(tensor.error(problem));
+            }
+            for factor in [&mut module.a, &mut module.b] {
+                // Another order of the entries must not round them again.
+                if factor.dtype().is_block() {
+                    factor.set_dtype(Dtype::F32);
+                }
+            }
+            // What adds nothing leaves every byte as it is.
+            if *strength == 0.0 {
+                continue;
+            }
+            let file = base.files().position(|file| file == tensor.file());
+            let file = file.ok_or_else(|| tensor.error("its file is not one of the model's"))?;
+            let (shape, terms) = (module.shape(), Vec::new());
+            let target = targets.entry(name).or_insert(Target { tensor, file, dtype, shape, terms });
+            target.terms.push(Term { module, strength: *strength });
+        }
+    }
+    Ok(targets.into_values().collect())
+}
+
+/// What an adapter holds, under the names of the base.
+fn renamed<'a>(adapter: &'a Adapter, base: &Model) -> Result<Lora<'a>> {
+    let lora = adapter.lora()?;
+    let naming = if base.is_gguf() { Naming::Gguf } else { Naming::HuggingFace };
+    if let (Naming::Gguf, true, Some(own), Some(other)) =
+        (lora.naming, base.is_gguf(), lora.architecture.as_deref(), base.architecture())
+        && own != other
+    {
+        let base = base.path().display();
+        let problem = format!("its architecture is {own}, but that of the base {base} is {other}");
+        return Err(Error::format(adapter.path(), problem));
+    }
+    if lora.naming == naming {
+        return Ok(lora);
+    }
+    let architecture = base.architecture().ok_or_else(|| {
+        let problem = "it does not say its architecture, by which an adapter of the other format is renamed";
+        Error::format(base.path(), problem)
+    })?;
+    let names = NameMap::new(architecture, base.config().heads)?;
+    match naming {
+        Naming::Gguf => {
+            let experts = base.tensors().filter_map(|(_, tensor)| Some(tensor.expert()?.count)).max();
+            lora.to_gguf(&names, experts.unwrap_or(0))
+        }
+        Naming::HuggingFace => lora.to_hugging_face(&names.with_names(base.tensors().map(|(name, _)| name))),
+    }
+}
+
+/// The weight of a module, and whether it is stored [in, out].
+fn place<'a>(
+    base: &'a Model,
+    module: &LoraModule<'_>,
+    name: &str,
+    conv1d: bool,
+    transposed: bool,
+) -> Result<(Tensor<'a>, bool)> {
+    let file = base.path().display();
+    let heads = || base.tensors().any(|(name, tensor)| kind_of(name, tensor.shape()) == Kind::Head);
+    let tied = || base.config().tied.unwrap_or_else(|| !heads());
+    let Some(tensor) = base.tensor(name) else {
+        return Err(module.a.error(format!("the base {file} has no tensor {name} to merge into")));
+    };
+    if TOKENS.contains(&suffix_of(&module.name)) && tied() {
+        let problem = format!(
+            "in the base {file} the embedding {name} is the output head as well; merged, the adapter would \
+             change both"
+        );
+        return Err(module.a.error(problem));
+    }
+    let ([out, input], stored) = (module.shape(), tensor.shape());
+    let turned = conv1d && is_conv1d(&module.name) || transposed && stored != [out, input];
+    let expected = if turned { [input, out] } else { [out, input] };
+    if stored != expected {
+        let problem = format!(
+            "with its pair it changes a weight of shape {expected:?}, but {name} in {} has the shape {stored:?}",
+            tensor.file().display()
+        );
+        return Err(module.a.error(problem));
+    }
+    Ok((tensor, turned))
+}
+
+/// The bytes of A and B.
+pub(super) type Bytes<'t> = (Cow<'t, [u8]>, Cow<'t, [u8]>);
+
+impl Target<'_> {
+    pub(super) fn row_bytes(&self) -> usize {
+        self.tensor.bytes().len().checked_div(self.shape[0]).unwrap_or(0)
+    }
+
+    /// The factors of every term, in order and encoded.
+    pub(super) fn factors(&self) -> Result<Vec<Bytes<'_>>> {
+        self.terms.iter().map(|term| Ok((term.module.a.encoded()?, term.module.b.encoded()?))).collect()
+    }
+
+    /// The same for the core.
+    pub(super) fn adapters<'f>(
+        &self,
+        factors: &'f [Bytes<'_>],
+    ) -> Result<Vec<(phlora_core::Adapter<'f>, f32)>> {
+        let [rows, cols] = self.shape;
+        let one = |(term, (a, b)): (&Term<'_>, &'f Bytes<'_>)| {
+            let module = &term.module;
+            let (a, b) = (Rows::new(module.a.dtype(), a), Rows::new(module.b.dtype(), b));
+            let shape = Shape { rows, cols };
+            let adapter = phlora_core::Adapter::new(shape, module.rank(), a, b, module.scale as f32);
+            Ok((adapter.map_err(|e| module.a.error(e.to_string()))?, term.strength))
+        };
+        self.terms.iter().zip(factors).map(one).collect()
+    }
+}
