@@ -1,7 +1,7 @@
 //! The most energy in so many bytes: every module once at a rank that probably suffices, then bytes shared out.
 
 use crate::error::{Error, Result};
-use crate::extract::{Extraction, Survey};
+use crate::extract::{Extraction, Survey, replace};
 use crate::lora::AdapterFormat;
 use crate::lora::Lora;
 use crate::outcome::{Keep, Module};
@@ -54,11 +54,7 @@ pub(crate) fn share_out(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
         modules = whole.modules;
         let (again, _) =
             survey.run(|pair| Some(Aim::fixed(pair, *more.get(pair.name)?)), Keep::Whole, false)?;
-        for module in again {
-            if let Some(old) = modules.iter_mut().find(|old| old.report.name == module.report.name) {
-                *old = module;
-            }
-        }
+        replace(&mut modules, again);
         ranks.extend(more);
     }
 }

@@ -58,7 +58,7 @@ pub fn extract(
     options: &ExtractOptions,
     monitor: &Monitor,
 ) -> Result<Extraction> {
-    extract_from(&Aligned::new(base, tuned, None)?, options, monitor)
+    extract_from(&aligned(base, tuned, None)?, options, monitor)
 }
 
 /// As [`extract`], but for a device that runs `deployed`, mostly a quantised `base`: the factors are those of
@@ -74,7 +74,7 @@ pub fn extract_deployed(
     options: &ExtractOptions,
     monitor: &Monitor,
 ) -> Result<Extraction> {
-    extract_from(&Aligned::new(deployed, tuned, Some(base))?, options, monitor)
+    extract_from(&aligned(base, tuned, Some(deployed))?, options, monitor)
 }
 
 fn extract_from(models: &Aligned<'_>, options: &ExtractOptions, monitor: &Monitor) -> Result<Extraction> {
@@ -98,8 +98,8 @@ fn aligned<'m>(base: &'m Model, tuned: &'m Model, deployed: Option<&'m Model>) -
     }
 }
 
-/// As [`extract`], or [`extract_deployed`], with one rank for all modules, for several `ranks` and with one factorisation: an adapter for
-/// each, in their order. The heap holds f32 factors of the largest.
+/// As [`extract`], or [`extract_deployed`], with one rank for all modules, for several `ranks` and with one
+/// factorisation: an adapter for each, in their order. The heap holds f32 factors of the largest.
 ///
 /// # Errors
 /// As [`extract`]; `ranks` must not be empty.
@@ -264,11 +264,7 @@ impl<'m> Survey<'m> {
                 missed.contains(pair.module()).then_some(wanted)
             };
             let (again, _) = self.run(aim, keep, false)?;
-            for module in again {
-                if let Some(old) = modules.iter_mut().find(|old| old.report.name == module.report.name) {
-                    *old = module;
-                }
-            }
+            replace(&mut modules, again);
         }
         self.extraction(modules, left_out)
     }
@@ -316,6 +312,15 @@ impl<'m> Survey<'m> {
             started: self.started,
             bytes_in: self.monitor.done(),
         })
+    }
+}
+
+/// Puts each of `again` in the place of the module of its name.
+pub(crate) fn replace(modules: &mut [Module], again: Vec<Module>) {
+    for module in again {
+        if let Some(old) = modules.iter_mut().find(|old| old.report.name == module.report.name) {
+            *old = module;
+        }
     }
 }
 

@@ -2,8 +2,7 @@
 
 mod common;
 
-use common::{command, json, names, outcome, phlora, succeed, text, tiny_llama};
-use phlora_core::{Dtype, Rows};
+use common::{command, decoded, json, names, outcome, phlora, succeed, text, tiny_llama};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -17,19 +16,7 @@ fn extract(out: &Path, rank: &str) -> String {
 fn tensors(directory: &str) -> Vec<(String, Vec<f32>)> {
     let bytes = fs::read(Path::new(directory).join("model.safetensors")).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let mut tensors: Vec<_> = file
-        .iter()
-        .map(|(name, tensor)| {
-            let dtype = match tensor.dtype() {
-                safetensors::Dtype::F32 => Dtype::F32,
-                safetensors::Dtype::F16 => Dtype::F16,
-                _ => Dtype::Bf16,
-            };
-            let mut values = vec![0.0; tensor.shape().iter().product()];
-            phlora_core::decode(Rows::new(dtype, tensor.data()), &mut values).unwrap();
-            (name.to_owned(), values)
-        })
-        .collect();
+    let mut tensors: Vec<_> = file.iter().map(|(name, tensor)| (name.to_owned(), decoded(&tensor))).collect();
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     tensors
 }

@@ -13,6 +13,7 @@
 use crate::{
     Adapter, Dtype, Error, Kernel, Rows, Scratch, Shape,
     adapter::PIECE,
+    add_f32,
     convert::encode_with,
     kernel::{Ahead, Strided},
     scratch::Buffer,
@@ -139,7 +140,7 @@ impl<'a> Merge<'a> {
                 let bytes = part(dtype, row_bytes, row, from, delta.len());
                 let bytes = strip.get_mut(bytes).unwrap_or_default();
                 self.kernel.decode(Rows::new(dtype, bytes), piece);
-                add(piece, delta);
+                add_f32(piece, delta);
                 encode_with(self.kernel, piece, dtype, bytes);
             });
         }
@@ -180,7 +181,7 @@ impl<'a> Merge<'a> {
                 let piece = &mut piece[..delta.len()];
                 let bytes = part(from.dtype, from_bytes, row, start, delta.len());
                 self.kernel.decode(Rows::new(from.dtype, source.get(bytes).unwrap_or_default()), piece);
-                add(piece, delta);
+                add_f32(piece, delta);
                 let bytes = part(dtype, row_bytes, row, start, delta.len());
                 encode_with(self.kernel, piece, dtype, to.get_mut(bytes).unwrap_or_default());
             });
@@ -285,8 +286,4 @@ pub fn toggle(weights: &mut [u8], stash: &[u8]) {
 fn part(dtype: Dtype, row_bytes: usize, row: usize, from: usize, len: usize) -> core::ops::Range<usize> {
     let at = |entry: usize| row * row_bytes + dtype.row_bytes(entry).unwrap_or(usize::MAX / 2);
     at(from)..at(from + len)
-}
-
-fn add(values: &mut [f32], more: &[f32]) {
-    values.iter_mut().zip(more).for_each(|(value, more)| *value += more);
 }

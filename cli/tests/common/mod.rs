@@ -133,6 +133,11 @@ pub fn factor(adapter: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
     let bytes = fs::read(adapter.join("adapter_model.safetensors")).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let tensor = file.tensor(name).unwrap();
+    (tensor.shape().to_vec(), decoded(&tensor))
+}
+
+/// The values of a tensor.
+pub fn decoded(tensor: &safetensors::tensor::TensorView<'_>) -> Vec<f32> {
     let dtype = match tensor.dtype() {
         safetensors::Dtype::F32 => Dtype::F32,
         safetensors::Dtype::F16 => Dtype::F16,
@@ -140,7 +145,7 @@ pub fn factor(adapter: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
     };
     let mut values = vec![0.0; tensor.shape().iter().product()];
     phlora_core::decode(Rows::new(dtype, tensor.data()), &mut values).unwrap();
-    (tensor.shape().to_vec(), values)
+    values
 }
 
 /// B·A of one module, [out, in].

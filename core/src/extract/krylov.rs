@@ -11,7 +11,7 @@ use super::{
     Report,
     factors::{Outputs, Space},
     outlook::History,
-    pass::{BlockPart, Progress, Strip, Work, deal, pack, padded, strip_len, unit_scale, unpack},
+    pass::{BlockPart, Progress, Strip, Work, deal, pack, packed_len, strip_len, unit_scale, unpack},
     plan::{MAX_PARTS, Plan, packed_scratch, strip_scratch},
     watch::{Verdict, Watch},
 };
@@ -124,8 +124,8 @@ impl<'s, const W: usize> Krylov<'s, W> {
             max_reads: plan.max_reads,
             depth: plan.depth,
             parts: plan.parts,
-            x: scratch.take(padded(cols).unwrap_or(0) * W),
-            z: scratch.take(plan.parts * padded(cols).unwrap_or(0) * W),
+            x: scratch.take(packed_len(cols, W)),
+            z: scratch.take(plan.parts * packed_len(cols, W)),
             strips: scratch.take(plan.parts * strip_len(cols, W).unwrap_or(0)),
             q: scratch.take(size * cols),
             y: scratch.take(size * rows),
@@ -202,7 +202,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let (kernel, scale, work, measure) = (self.kernel, self.scale, self.work, !self.measured);
         let x = &*self.x;
         let y = self.y[current * rows * W..][..rows * W].chunks_mut(height * W);
-        let z = self.z.chunks_mut((padded(cols).unwrap_or(0) * W).max(1));
+        let z = self.z.chunks_mut((packed_len(cols, W)).max(1));
         let strips = self.strips.chunks_mut(strip_len(cols, W).unwrap_or(0).max(1));
         let outputs = y.zip(z).zip(strips).zip(&mut self.progress);
         outputs.take(wanted).enumerate().map(move |(i, (((y, z), buffer), progress))| {
@@ -268,7 +268,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
     }
 
     fn sum_parts(&mut self) {
-        let (total, parts) = self.z.split_at_mut(padded(self.shape.cols).unwrap_or(0) * W);
+        let (total, parts) = self.z.split_at_mut(packed_len(self.shape.cols, W));
         for part in parts.chunks_exact(total.len()) {
             total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
         }

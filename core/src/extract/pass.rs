@@ -29,6 +29,11 @@ pub const fn padded(cols: usize) -> Option<usize> {
     cols.checked_next_multiple_of(LANES)
 }
 
+/// `f32` elements of a packed panel of `cols` × `width`, for a shape that was planned.
+pub fn packed_len(cols: usize, width: usize) -> usize {
+    padded(cols).unwrap_or(0) * width
+}
+
 /// `f32` elements of a strip for a panel of `width`: the decoded tiles, and the lanes of the sums.
 pub const fn strip_len(cols: usize, width: usize) -> Option<usize> {
     let rows = strip_rows(cols);

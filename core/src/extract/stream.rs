@@ -8,7 +8,7 @@
 use super::{
     Report,
     factors::{Outputs, Space},
-    pass::{self, Part, Strip, Whole, pack, padded, strip_len, strip_rows},
+    pass::{self, Part, Strip, Whole, pack, packed_len, strip_len, strip_rows},
     plan::{Plan, packed_scratch, strip_scratch},
 };
 use crate::{
@@ -85,7 +85,7 @@ impl<'s> Stream<'s> {
             goal: plan.goal,
             reads_allowed: plan.max_reads,
             depth: plan.depth,
-            right: scratch.take(kept * (cols + padded(cols).unwrap_or(0))),
+            right: scratch.take(kept * cols + packed_len(cols, kept)),
             left: scratch.take(kept * rows),
             strip: scratch.take(strip_len(cols, W).unwrap_or(0)),
             gram: scratch.take(4 * kept * kept),
@@ -210,7 +210,7 @@ impl<'s> Stream<'s> {
     fn multiply(&mut self, base: Rows<'_>, tuned: Rows<'_>, count: usize) {
         let Shape { rows, cols } = self.shape;
         let height = strip_rows(cols);
-        let packed = padded(cols).unwrap_or(0) * W;
+        let packed = packed_len(cols, W);
         let right = self.right[self.depth * cols * W..].chunks_exact(packed.max(1));
         let mut strip = Strip::new(self.kernel, cols, self.scale, self.strip);
         for first in (0..count).step_by(height) {
@@ -258,7 +258,7 @@ impl<'s> Stream<'s> {
             orthonormalize::<W>(self.kernel, self.shape.cols, basis, &mut rest[..panel]);
         }
         let (panels, packed) = self.right.split_at_mut(self.depth * panel);
-        let size = padded(self.shape.cols).unwrap_or(0) * W;
+        let size = packed_len(self.shape.cols, W);
         for (panel, packed) in panels.chunks_exact(panel.max(1)).zip(packed.chunks_exact_mut(size.max(1))) {
             pack::<W>(panel, packed);
         }
