@@ -203,8 +203,8 @@ impl Base {
                     if weight == "output.weight" { ", its output head is tied to the embedding" } else { "" };
                 return Err(module.a.error(format!("the base {file} has no tensor {weight}{tied}")));
             };
-            if tensor.shape() != module.shape() {
-                let (found, shape) = (tensor.shape(), module.shape());
+            if tensor.shape() != module.weight_shape() {
+                let (found, shape) = (tensor.shape(), module.weight_shape());
                 return Err(
                     tensor.error(format!("its shape is {found:?}, the adapter's factors give {shape:?}"))
                 );

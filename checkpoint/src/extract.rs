@@ -166,7 +166,11 @@ impl<'m> Survey<'m> {
         let started = Instant::now();
         check(&options.policy)?;
         options.format.check(options.dtype)?;
-        let pairing = decide(models, &options.filter)?;
+        // A GGUF adapter holds none, and where a base has GGUF's names they are not mapped.
+        let convolutions = options.format != AdapterFormat::Gguf
+            && models.naming() == Naming::HuggingFace
+            && !options.filter.linear_only;
+        let pairing = decide(models, &options.filter, convolutions)?;
         let (mut jobs, one_sided) = (pairing.jobs, pairing.one_sided);
         // Largest first, so that no large one is left to a single thread at the end.
         jobs.sort_by_key(|(pair, _)| (std::cmp::Reverse(pair.bytes()), pair.name));
@@ -365,6 +369,7 @@ impl Extraction {
                 scale: 1.0,
                 expert: module.report.expert,
                 embedding: false,
+                kernel: module.report.kernel.clone(),
             })
         });
         Lora {
@@ -470,5 +475,5 @@ fn nothing(left_out: &[LeftOut]) -> Error {
         return Error::NothingToExtract(format!("all {} tensors are the same on both sides", left_out.len()));
     }
     let list: Vec<_> = groups.iter().map(|(group, count)| format!("{group} ({count})")).collect();
-    Error::NothingToExtract(format!("no selected linear layer differs; left out: {}", list.join(", ")))
+    Error::NothingToExtract(format!("no selected layer differs; left out: {}", list.join(", ")))
 }

@@ -110,7 +110,8 @@ pub fn kind_path(module: &str) -> String {
     parts.collect::<Vec<_>>().join(".")
 }
 
-fn is_number(part: &str) -> bool {
+/// Whether a part of a path is a number, as in a list of layers.
+pub(crate) fn is_number(part: &str) -> bool {
     !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())
 }
 

@@ -39,13 +39,16 @@ pub struct ExtractOptions {
 /// Which modules to extract, by their path (`model.layers.0.self_attn.q_proj`).
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Only modules that one of these matches; all linear layers where this is empty. The output head is
-    /// extracted only when one of these matches it.
+    /// Only modules that one of these matches; where this is empty, all linear layers and convolutions of two or three
+    /// axes. The output head, convolutions of one axis and those whose weight has a single input channel are
+    /// extracted only when one of these matches them.
     pub include: Vec<Regex>,
     /// No module that one of these matches.
     pub exclude: Vec<Regex>,
     /// Only modules that this matches, whatever `include` says: those that a server accepts.
     pub accepted: Option<Regex>,
+    /// No convolutions, which servers of language models do not accept.
+    pub linear_only: bool,
 }
 
 impl Filter {

@@ -99,6 +99,7 @@ pub(crate) fn extract_pair(
         let measured = Measured {
             name: pair.module(),
             shape: if pair.transposed { [cols, rows] } else { [rows, cols] },
+            kernel: pair.kernel(),
             singular_values: found.singular_values,
             held: found.held,
             sum_squares: found.report.delta.sum_squares,
@@ -256,6 +257,7 @@ impl Module {
         let measured = Measured {
             name: &self.report.name,
             shape: self.report.shape,
+            kernel: &self.report.kernel,
             singular_values: &singular_values,
             held: whole.rank(),
             sum_squares: self.report.delta_norm.powi(2),

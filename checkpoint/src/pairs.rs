@@ -4,7 +4,7 @@ use crate::aligned::{Aligned, Side};
 use crate::error::{Error, Result};
 use crate::lora::Naming;
 use crate::model::{Expert, Tensor};
-use crate::names::{Kind, is_conv1d, is_conv1d_model, kind_of, module_of, suffix_of};
+use crate::names::{Kind, is_conv1d, is_conv1d_model, is_number, kind_of, module_of, suffix_of};
 use crate::options::Filter;
 use crate::report::LeftOut;
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ pub(crate) struct Pair<'m> {
 /// What to do with a pair.
 #[derive(Debug, Clone)]
 pub(crate) enum Task {
-    /// Find its factors. Both sides have the same 2-D shape and a dtype that is read.
+    /// Find its factors. Both sides have the same shape, a matrix or a convolution, and a dtype that is read.
     Extract,
     /// Leave it out and measure its difference.
     Measure {
@@ -54,12 +54,17 @@ impl<'m> Pair<'m> {
         module_of(self.name)
     }
 
-    /// Rows and columns as stored; both sides agree where the pair is extracted.
+    /// Rows and columns as stored, of a convolution [out, in·kernel]; both sides agree where the pair is extracted.
     pub(crate) fn stored_shape(&self) -> (usize, usize) {
-        match *self.base.shape() {
-            [rows, cols] => (rows, cols),
+        match self.base.shape() {
+            [rows, _, ..] => (*rows, self.base.row_len()),
             _ => (0, 0),
         }
+    }
+
+    /// The kernel's axes of a convolution; nothing of a matrix.
+    pub(crate) fn kernel(&self) -> &'m [usize] {
+        self.base.shape().get(2..).unwrap_or_default()
     }
 
     /// Bytes of both sides.
@@ -115,12 +120,18 @@ pub(crate) fn pairs<'m>(models: &'m Aligned<'_>) -> Result<(Vec<Pair<'m>>, Vec<L
 }
 
 /// Pairs two models and decides about each pair.
-pub(crate) fn decide<'m>(models: &'m Aligned<'_>, filter: &Filter) -> Result<Pairing<'m>> {
+///
+/// `convolutions` says whether the adapter can hold those.
+pub(crate) fn decide<'m>(
+    models: &'m Aligned<'_>,
+    filter: &Filter,
+    convolutions: bool,
+) -> Result<Pairing<'m>> {
     let (pairs, one_sided) = pairs(models)?;
-    check_includes(&pairs, filter)?;
+    check_includes(&pairs, filter, convolutions)?;
     let tied = is_tied(models);
-    let jobs: Vec<_> =
-        pairs.into_iter().map(|pair| Ok((pair, task(&pair, tied, filter)?))).collect::<Result<_>>()?;
+    let one = |pair| Ok((pair, task(&pair, tied, convolutions, filter)?));
+    let jobs: Vec<_> = pairs.into_iter().map(one).collect::<Result<_>>()?;
     if !filter.include.is_empty() && !jobs.iter().any(|(_, task)| matches!(task, Task::Extract)) {
         let of_kind = |kind| jobs.iter().any(|(p, _)| p.kind == kind && filter.includes(p.module()));
         if of_kind(Kind::Embedding) {
@@ -135,27 +146,34 @@ pub(crate) fn decide<'m>(models: &'m Aligned<'_>, filter: &Filter) -> Result<Pai
 }
 
 /// The targets of a PEFT configuration: the last parts of the extracted modules' paths, or their full paths
-/// where such a suffix would also name a module without factors. `names` are those of the model's tensors.
+/// where such a suffix may also name another module: one without factors, one with modules below it, or, where it is a
+/// number, anything in a list. `names` are those of the model's tensors.
 pub(crate) fn targets<'n>(
     extracted: &BTreeSet<&str>,
     mut names: impl Iterator<Item = &'n str>,
 ) -> Vec<String> {
     let suffixes: BTreeSet<_> = extracted.iter().map(|module| suffix_of(module)).collect();
-    let ambiguous = names.any(|name| {
-        let module = module_of(name);
-        suffix_of(name) == "weight" && suffixes.contains(suffix_of(module)) && !extracted.contains(module)
-    });
+    let other = |module: &str| suffixes.contains(suffix_of(module)) && !extracted.contains(module);
+    let ambiguous = suffixes.iter().any(|suffix| is_number(suffix))
+        || names.any(|name| {
+            let module = module_of(name);
+            let above = module.match_indices('.').any(|(end, _)| other(&module[..end]));
+            above || suffix_of(name) == "weight" && other(module)
+        });
     let chosen = if ambiguous { extracted } else { &suffixes };
     chosen.iter().map(|&name| name.to_owned()).collect()
 }
 
-fn task(pair: &Pair<'_>, tied: bool, filter: &Filter) -> Result<Task> {
+fn task(pair: &Pair<'_>, tied: bool, convolutions: bool, filter: &Filter) -> Result<Task> {
     let module = pair.module();
     let (base, tuned) = (pair.base.shape(), pair.tuned.shape());
     let included = filter.includes(module);
     let wanted = match pair.kind {
         Kind::Linear => filter.include.is_empty() || included,
         Kind::Head => included && !tied && base.len() == 2 && base == tuned,
+        Kind::Conv if convolutions && base == tuned && !pair.base.is_empty() => {
+            base.len() <= 5 && (included || filter.include.is_empty() && doubt(base).is_none())
+        }
         _ => false,
     };
     let measure = |reason: &str, strict| Task::Measure {
@@ -181,8 +199,22 @@ fn task(pair: &Pair<'_>, tied: bool, filter: &Filter) -> Result<Task> {
     Ok(match pair.kind {
         Kind::Head if tied => measure("output head: tied to the embedding", true),
         Kind::Embedding if included => measure("embedding: not extracted yet", true),
+        Kind::Conv if convolutions && !filter.include.is_empty() => measure("not included", false),
+        Kind::Conv if convolutions => measure(doubt(base).unwrap_or(Kind::Conv.label()), true),
         kind => measure(kind.label(), kind != Kind::Other),
     })
+}
+
+/// Why a weight of more than two axes is no convolution that an adapter can be expected to load on.
+fn doubt(shape: &[usize]) -> Option<&'static str> {
+    match *shape {
+        [out, 1, ..] if out > 1 => {
+            Some("convolution: of single channels, --include takes it where it has no groups")
+        }
+        [_, _, _] => Some("convolution: or stacked layers, --include takes it where it is one"),
+        [_, _, _, _] | [_, _, _, _, _] => None,
+        _ => Some("convolution: of more than three axes"),
+    }
 }
 
 /// Shapes differ: a vocabulary that grew is measured over the rows in common, all else is refused.
@@ -208,9 +240,11 @@ fn grown(pair: &Pair<'_>) -> Result<Task> {
 }
 
 /// Every pattern of `--include` must match a weight matrix that both models hold.
-fn check_includes(pairs: &[Pair<'_>], filter: &Filter) -> Result<()> {
-    let matrix = |pair: &Pair<'_>| {
-        matches!(pair.kind, Kind::Linear | Kind::Head | Kind::Embedding) && pair.base.shape().len() == 2
+fn check_includes(pairs: &[Pair<'_>], filter: &Filter, convolutions: bool) -> Result<()> {
+    let matrix = |pair: &Pair<'_>| match pair.kind {
+        Kind::Linear | Kind::Head | Kind::Embedding => pair.base.shape().len() == 2,
+        Kind::Conv => convolutions && pair.base.shape().len() <= 5,
+        _ => false,
     };
     for pattern in &filter.include {
         if !pairs.iter().any(|pair| matrix(pair) && pattern.is_match(pair.module())) {

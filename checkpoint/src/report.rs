@@ -89,8 +89,11 @@ pub struct CurvePoint {
 pub struct ModuleReport {
     /// Path of the module.
     pub name: String,
-    /// [out, in], also where the weight is stored transposed.
+    /// [out, in], also where the weight is stored transposed; of a convolution [out, in·kernel].
     pub shape: [usize; 2],
+    /// The kernel's axes of a convolution, as [3, 3]; empty where the weight is a matrix.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel: Vec<usize>,
     /// The layer it belongs to: its path as far as the first number; empty where there is none.
     #[serde(default)]
     pub layer: String,
@@ -141,6 +144,8 @@ pub(crate) struct Measured<'m> {
     pub(crate) name: &'m str,
     /// [out, in].
     pub(crate) shape: [usize; 2],
+    /// As in [`ModuleReport`].
+    pub(crate) kernel: &'m [usize],
     pub(crate) singular_values: &'m [f32],
     /// Pairs that the factors can have.
     pub(crate) held: usize,
@@ -170,6 +175,7 @@ impl Measured<'_> {
         ModuleReport {
             name: self.name.to_owned(),
             shape: self.shape,
+            kernel: self.kernel.to_vec(),
             layer: layer_of(self.name).to_owned(),
             kind: kind_path(self.name),
             rank,

@@ -50,6 +50,7 @@ impl Server {
         let policy = &mut options.policy;
         if !matches!(self, Self::Peft | Self::LlamaCpp) {
             options.format = AdapterFormat::Peft;
+            options.filter.linear_only = true;
             policy.uniform = true;
         }
         if let Some(&most) = policy.allowed.last() {

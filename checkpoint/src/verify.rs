@@ -135,8 +135,10 @@ fn energy(measured: &Measured) -> f64 {
 
 /// Both sides must be matrices of the shape that the factors have.
 fn check_shapes(pair: &Pair<'_>, module: &LoraModule<'_>) -> Result<()> {
-    let [out, input] = module.shape();
-    let expected = if pair.transposed { [input, out] } else { [out, input] };
+    let mut expected = module.weight_shape();
+    if pair.transposed {
+        expected.reverse();
+    }
     for side in [pair.base, pair.tuned] {
         if side.shape() != expected {
             let problem =

@@ -43,6 +43,7 @@ fn module(
         scale,
         expert: None,
         embedding: name.ends_with("embed_tokens"),
+        kernel: Vec::new(),
     }
 }
 

@@ -40,6 +40,7 @@ fn module(
         scale,
         expert: None,
         embedding: false,
+        kernel: Vec::new(),
     }
 }
 

@@ -72,7 +72,8 @@ pub struct ExtractArgs {
     /// more]
     #[arg(long, value_enum)]
     pub dtype: Option<DtypeArg>,
-    /// Only modules whose path matches; may be repeated. The output head only takes part if one matches it
+    /// Only modules whose path matches; may be repeated. The output head, 1-D convolutions and those of a single
+    /// input channel only take part if one matches them
     #[arg(long, value_name = "RE")]
     pub include: Vec<Regex>,
     /// No module whose path matches; may be repeated
@@ -165,7 +166,8 @@ pub struct PlanArgs {
     /// Storage format of the adapter
     #[arg(long, value_enum, default_value_t = DtypeArg::F16)]
     pub dtype: DtypeArg,
-    /// Only modules whose path matches; may be repeated. The output head only takes part if one matches it
+    /// Only modules whose path matches; may be repeated. The output head, 1-D convolutions and those of a single
+    /// input channel only take part if one matches them
     #[arg(long, value_name = "RE")]
     pub include: Vec<Regex>,
     /// No module whose path matches; may be repeated

@@ -32,7 +32,7 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
         max_reads: args.max_reads,
         scratch: args.scratch,
         threads: args.threads.unwrap_or_else(available_threads),
-        filter: Filter { include: args.include.clone(), exclude: args.exclude.clone(), accepted: None },
+        filter: Filter { include: args.include.clone(), exclude: args.exclude.clone(), ..Filter::default() },
         ..ExtractOptions::default()
     };
     if let Some(server) = args.server {

@@ -24,7 +24,7 @@ pub fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
         tolerance: args.tolerance,
         scratch: args.scratch,
         threads: args.threads.unwrap_or_else(available_threads),
-        filter: Filter { include: args.include.clone(), exclude: args.exclude.clone(), accepted: None },
+        filter: Filter { include: args.include.clone(), exclude: args.exclude.clone(), ..Filter::default() },
         ..ExtractOptions::default()
     };
     let monitor = interrupt::monitor();

@@ -173,3 +173,28 @@ fn help_says_what_a_model_is() {
         assert!(help.contains("model.safetensors.index.json") && help.contains("must not change"), "{help}");
     }
 }
+
+#[test]
+fn a_suffix_that_may_name_another_module_gives_full_paths() {
+    let root = tempfile::tempdir().unwrap();
+    let (weight, changed) = (noise(1, 24 * 16, 1.0), noise(2, 24 * 16, 1.0));
+    // `conv` is also a module that holds others; anything may be the `0` of a list; `proj` is nothing else.
+    for (names, expected) in [
+        (["a.conv", "b.conv.norm"], "a.conv"),
+        (["a.net.0", "b.norm"], "a.net.0"),
+        (["a.proj", "b.norm"], "proj"),
+    ] {
+        let side = |weight: &[f32]| {
+            Tensors::default().add(&format!("{}.weight", names[0]), &[24, 16], F32, weight).add(
+                &format!("{}.weight", names[1]),
+                &[16],
+                F32,
+                &[1.0; 16],
+            )
+        };
+        let (base, tuned) = write_pair(root.path(), &side(&weight), &side(&changed));
+        extract(root.path(), &base, &tuned, &[]);
+        let config = json(&root.path().join("out/adapter_config.json"));
+        assert_eq!(config["target_modules"], serde_json::json!([expected]));
+    }
+}

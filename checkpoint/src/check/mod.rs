@@ -122,8 +122,8 @@ fn named(lora: &Lora<'_>, base: &Model, findings: &mut Findings) {
                 Some(&weight),
                 "the base has no such tensor: wrong base or name",
             ),
-            Some(tensor) if !fits(tensor.shape(), module.shape(), lora.fan_in_fan_out) => {
-                let (found, shape) = (tensor.shape(), module.shape());
+            Some(tensor) if !fits(tensor.shape(), &module.weight_shape(), lora.fan_in_fan_out) => {
+                let (found, shape) = (tensor.shape(), module.weight_shape());
                 let message =
                     format!("the base's shape is {found:?}, that of the factors {shape:?}: wrong base");
                 findings.error("wrong-shape", Some(&weight), message);
@@ -146,7 +146,6 @@ fn named(lora: &Lora<'_>, base: &Model, findings: &mut Findings) {
 }
 
 /// Whether factors of `shape` are those of a weight, which some checkpoints store [in, out].
-fn fits(stored: &[usize], shape: [usize; 2], transposed: bool) -> bool {
-    let [out, input] = shape;
-    stored == shape || transposed && stored == [input, out]
+fn fits(stored: &[usize], shape: &[usize], transposed: bool) -> bool {
+    stored == shape || transposed && shape.len() == 2 && stored.iter().eq(shape.iter().rev())
 }

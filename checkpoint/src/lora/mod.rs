@@ -11,6 +11,7 @@ mod format;
 pub(crate) mod gguf;
 pub(crate) mod peft;
 mod rename;
+mod stored;
 
 pub use adapter::Adapter;
 pub(crate) use adapter::{is_adapter_file, open_gguf};
@@ -67,6 +68,9 @@ pub struct LoraModule<'a> {
     pub expert: Option<Expert>,
     /// Whether the weight is a lookup table [vocabulary, dim], which formats keep apart from linear modules.
     pub embedding: bool,
+    /// The kernel's axes of a convolution, as [3, 3]: its weight is [out, in, 3, 3] and `lora_a` [rank, in·3·3].
+    /// Empty where the weight is a matrix.
+    pub kernel: Vec<usize>,
 }
 
 impl LoraModule<'_> {
@@ -75,9 +79,16 @@ impl LoraModule<'_> {
         self.a.shape()[0]
     }
 
-    /// [out, in] of the weight.
+    /// [out, in] of the weight as a matrix: of a convolution [out, in·kernel].
     pub fn shape(&self) -> [usize; 2] {
         [self.b.shape()[0], self.a.shape()[1]]
+    }
+
+    /// The weight's shape: [out, in], of a convolution [out, in, kernel…].
+    pub fn weight_shape(&self) -> Vec<usize> {
+        let [out, input] = self.shape();
+        let kernel: usize = self.kernel.iter().product();
+        [&[out, input / kernel.max(1)], self.kernel.as_slice()].concat()
     }
 
     /// Checks that A and B belong together.
@@ -86,6 +97,12 @@ impl LoraModule<'_> {
             let problem =
                 format!("its rank is {}, but that of its lora_a is {}", self.b.shape()[1], self.rank());
             return Err(self.b.error(problem));
+        }
+        let kernel: usize = self.kernel.iter().product();
+        if kernel == 0 || !self.a.shape()[1].is_multiple_of(kernel) {
+            let problem =
+                format!("its rows of {} entries are no kernels of {:?}", self.a.shape()[1], self.kernel);
+            return Err(self.a.error(problem));
         }
         if self.rank() == 0 || !self.scale.is_finite() {
             let problem = format!("rank {} and scale {} make no adapter", self.rank(), self.scale);

@@ -137,9 +137,12 @@ fn place<'a>(
         );
         return Err(module.a.error(problem));
     }
-    let ([out, input], stored) = (module.shape(), tensor.shape());
-    let turned = conv1d && is_conv1d(&module.name) || transposed && stored != [out, input];
-    let expected = if turned { [input, out] } else { [out, input] };
+    let (mut expected, stored) = (module.weight_shape(), tensor.shape());
+    let turned =
+        module.kernel.is_empty() && (conv1d && is_conv1d(&module.name) || transposed && stored != expected);
+    if turned {
+        expected.reverse();
+    }
     if stored != expected {
         let problem = format!(
             "with its pair it changes a weight of shape {expected:?}, but {name} in {} has the shape {stored:?}",

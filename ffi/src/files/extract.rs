@@ -166,7 +166,7 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Resu
         filter: Filter {
             include: patterns(options.include)?,
             exclude: patterns(options.exclude)?,
-            accepted: None,
+            ..Filter::default()
         },
     })
 }

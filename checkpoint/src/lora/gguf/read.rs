@@ -112,7 +112,7 @@ impl AdapterFile {
             let scale = if alpha == 0.0 { 1.0 } else { alpha / a.shape()[0] as f64 };
             let expert = stacked.then_some(Expert { index, count });
             let name = if stacked { format!("{name}.{index}").into() } else { name.into() };
-            let module = LoraModule { name, a, b, scale, expert, embedding };
+            let module = LoraModule { name, a, b, scale, expert, embedding, kernel: Vec::new() };
             module.check()?;
             modules.push(module);
         }

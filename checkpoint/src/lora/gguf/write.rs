@@ -123,6 +123,11 @@ fn pair<'l>(name: &str, modules: &[&'l LoraModule<'_>], tensors: &mut Vec<Tensor
             let problem = format!("{} does not belong to the {count} matrices of {name}", module.name);
             return Err(module.a.error(problem));
         }
+        if !module.kernel.is_empty() {
+            return Err(module
+                .a
+                .error(format!("llama.cpp applies no adapter to a convolution, which {name} is")));
+        }
         if module.embedding != is_flipped(name) {
             return Err(module.a.error(format!(
                 "llama.cpp applies adapters to lookup tables named token_embd and to no others, not to {name}"

@@ -239,7 +239,7 @@ mod tests {
             let factor =
                 |shape: [usize; 2]| Factor::new(Dtype::F16, shape, vec![0; 2 * shape[0] * shape[1]]).unwrap();
             let (a, b) = (factor([rank, 3]), factor([5, rank]));
-            LoraModule { name: name.into(), a, b, scale, expert: None, embedding: false }
+            LoraModule { name: name.into(), a, b, scale, expert: None, embedding: false, kernel: Vec::new() }
         };
         let lora = |modules| Lora {
             modules,

@@ -4,7 +4,8 @@ use super::config::AdapterConfig;
 use super::{CONFIG, PREFIX, WEIGHTS};
 use crate::error::{Error, Result};
 use crate::header::pickle_advice;
-use crate::lora::{Factor, Lora, LoraModule, Naming};
+use crate::lora::stored::pair;
+use crate::lora::{Lora, LoraModule, Naming};
 use crate::model::{Model, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -92,26 +93,16 @@ impl Directory {
         b: Tensor<'a>,
     ) -> Result<LoraModule<'a>> {
         let (rank, scale) = self.config.rank_and_scale(name);
-        let factor = |tensor: Tensor<'a>, axis: usize| {
-            let shape = match *tensor.shape() {
-                [rows, cols] if tensor.shape()[axis] == rank => [rows, cols],
-                _ => {
-                    let shape = if axis == 0 { format!("[{rank}, in]") } else { format!("[out, {rank}]") };
-                    let problem = format!("its shape is {:?}, expected {shape} by {CONFIG}", tensor.shape());
-                    return Err(tensor.error(problem));
-                }
-            };
-            let factor = Factor::new(tensor.readable()?, shape, tensor.bytes());
-            let factor = factor.map_err(|e| tensor.error(e.to_string()))?;
-            Ok(factor.read_from(tensor.file(), tensor.stored_name()))
-        };
-        let (mut a, mut b) = (factor(a, 0)?, factor(b, 1)?);
+        let (mut a, mut b, kernel) = pair(a, b, Some((rank, CONFIG)))?;
         if embedding {
+            if !kernel.is_empty() {
+                return Err(a.error("a lookup table has no kernel"));
+            }
             // PEFT adds (B·A)ᵀ to a lookup table.
             std::mem::swap(&mut a, &mut b);
             a.transpose();
             b.transpose();
         }
-        Ok(LoraModule { name: name.into(), a, b, scale, expert: None, embedding })
+        Ok(LoraModule { name: name.into(), a, b, scale, expert: None, embedding, kernel })
     }
 }

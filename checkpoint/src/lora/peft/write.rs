@@ -3,6 +3,7 @@
 use super::config::written;
 use super::{CONFIG, PREFIX, WEIGHTS};
 use crate::error::{Error, Result};
+use crate::lora::stored::shapes;
 use crate::lora::{Factor, Lora, Naming};
 use crate::staging::write_synced;
 use safetensors::tensor::{Metadata, TensorInfo, View};
@@ -34,7 +35,7 @@ pub(crate) fn write(lora: &Lora<'_>, directory: &Path) -> Result<u64> {
 /// A tensor as the safetensors crate asks for it.
 struct Stored<'l> {
     factor: Cow<'l, Factor<'l>>,
-    shape: [usize; 2],
+    shape: Vec<usize>,
     dtype: safetensors::Dtype,
     /// The first error; the crate's interface has no way for one.
     failed: &'l RefCell<Option<Error>>,
@@ -50,7 +51,7 @@ pub(crate) fn length(lora: &Lora<'_>) -> Result<u64> {
     let infos = tensors.into_iter().map(|(name, tensor)| {
         let start = end;
         end += tensor.data_len();
-        let info = TensorInfo { dtype: tensor.dtype, shape: tensor.shape.into(), data_offsets: (start, end) };
+        let info = TensorInfo { dtype: tensor.dtype, shape: tensor.shape, data_offsets: (start, end) };
         (name, info)
     });
     let infos = infos.collect();
@@ -79,10 +80,11 @@ fn tensors<'l>(lora: &'l Lora<'_>, failed: &'l RefCell<Option<Error>>) -> Result
             a.to_mut().transpose();
             b.to_mut().transpose();
         }
-        for (name, factor) in names.into_iter().zip([a, b]) {
+        let shapes = shapes(&a, &b, &module.kernel);
+        for ((name, factor), shape) in names.into_iter().zip([a, b]).zip(shapes) {
             let name = format!("{PREFIX}{}.{name}", module.name);
             let dtype = dtype(&factor)?;
-            tensors.push((name, Stored { shape: factor.shape(), dtype, factor, failed }));
+            tensors.push((name, Stored { factor, shape, dtype, failed }));
         }
     }
     Ok(tensors)
