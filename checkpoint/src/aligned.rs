@@ -70,6 +70,9 @@ impl<'m> Aligned<'m> {
     /// # Errors
     /// When their architecture is not known, or one of the modules has no name there.
     pub(crate) fn renamed<'a>(&self, lora: Lora<'a>) -> Result<Lora<'a>> {
+        // By the side whose names are the common ones.
+        let named = self.sides().find(|side| side.model.is_gguf() == (self.naming() == Naming::Gguf));
+        let lora = lora.resolved(named.unwrap_or(&self.base).model)?;
         match (lora.naming, self.naming()) {
             (Naming::HuggingFace, Naming::Gguf) => lora.to_gguf(&self.names()?, 0),
             (Naming::Gguf, Naming::HuggingFace) => lora.to_hugging_face(&self.names()?),

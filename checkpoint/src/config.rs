@@ -17,6 +17,8 @@ pub struct Config {
     pub model_type: Option<String>,
     /// The first of `architectures`, e.g. `LlamaForCausalLM`.
     pub architecture: Option<String>,
+    /// `_class_name`, which diffusers writes, e.g. `UNet2DConditionModel`.
+    pub class_name: Option<String>,
     /// `_name_or_path` when it is not empty: what the model was loaded from.
     pub name_or_path: Option<String>,
     /// `tie_word_embeddings` where it is stated.
@@ -57,6 +59,7 @@ impl Config {
             experts: number("num_local_experts").or_else(|| number("num_experts")),
             model_type: text(&json["model_type"]),
             architecture: text(&json["architectures"][0]),
+            class_name: text(&json["_class_name"]),
             name_or_path: text(&json["_name_or_path"]),
             tied: json["tie_word_embeddings"].as_bool(),
         })

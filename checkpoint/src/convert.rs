@@ -3,6 +3,7 @@
 use crate::arch::{Heads, NameMap};
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::lora::single::{Places, Style};
 use crate::lora::{Adapter, AdapterFormat, Lora, Naming, write_gguf};
 use crate::model::{Container, Model};
 use crate::monitor::Monitor;
@@ -27,6 +28,8 @@ pub struct ConvertOptions {
     pub architecture: Option<String>,
     /// Attention heads, where no base says them.
     pub heads: Option<Heads>,
+    /// What single files have before the paths of the base's modules, where its names and configuration do not tell.
+    pub prefix: Option<String>,
     /// Whether an adapter that is there already is replaced.
     pub force: bool,
 }
@@ -94,9 +97,11 @@ fn prepare<'a>(
         monitor.check()?;
     }
     let base = Base::open(&lora, options)?;
-    lora = match options.format {
-        AdapterFormat::Gguf => base.to_gguf(lora)?,
-        AdapterFormat::Peft => base.to_hugging_face(lora)?,
+    lora = match (options.format, options.format.style()) {
+        (_, Some(_)) if adapter.format() == options.format => lora,
+        (_, Some(style)) => base.to_single(lora, style)?,
+        (AdapterFormat::Gguf, _) => base.to_gguf(lora)?,
+        _ => base.to_hugging_face(lora)?,
     };
     let mut not_in_blocks = 0;
     for module in &mut lora.modules {
@@ -126,13 +131,15 @@ struct Base {
     architecture: Option<String>,
     heads: Option<Heads>,
     experts: usize,
+    /// As in [`ConvertOptions`].
+    prefix: Option<String>,
 }
 
 impl Base {
     fn open(lora: &Lora<'_>, options: &ConvertOptions) -> Result<Self> {
         let named =
             || lora.base_name.as_deref().map(PathBuf::from).filter(|path| path.join("config.json").is_file());
-        let mut base = Self { model: None, architecture: None, heads: None, experts: 0 };
+        let mut base = Self { model: None, architecture: None, heads: None, experts: 0, prefix: None };
         if let Some(path) = options.base.clone().or_else(named) {
             base.read(&path, options.base.is_some())?;
         }
@@ -142,6 +149,7 @@ impl Base {
         // What was said explicitly counts.
         base.architecture = options.architecture.clone().or(base.architecture);
         base.heads = options.heads.or(base.heads);
+        base.prefix.clone_from(&options.prefix);
         Ok(base)
     }
 
@@ -183,7 +191,54 @@ impl Base {
         self.model.as_ref().filter(|model| matches!(model.container(), Container::Gguf { .. }))
     }
 
+    /// What single files call the base's modules.
+    fn places(&self) -> Result<Places> {
+        match (&self.prefix, &self.model) {
+            (Some(prefix), _) => Ok(Places::whole(prefix)),
+            (None, Some(model)) => Ok(Places::of(model)),
+            (None, None) => {
+                let problem =
+                    "what single files call the modules of the base is told by the base, --base, or --prefix";
+                Err(Error::Usage(problem.into()))
+            }
+        }
+    }
+
+    /// `lora` under the base's names, where it has those of a single file.
+    fn resolved<'a>(&self, lora: Lora<'a>) -> Result<Lora<'a>> {
+        if lora.naming != Naming::Single {
+            return Ok(lora);
+        }
+        let base = self.model.as_ref().ok_or_else(|| {
+            let problem = "the names of a single file have _ for every dot, or stand for a part of the model, so that \
+                           only the base's own names undo them: --base, with its weights";
+            Error::Usage(problem.into())
+        })?;
+        let naming = if base.is_gguf() { Naming::Gguf } else { Naming::HuggingFace };
+        let names = base.tensors().map(|(name, _)| name);
+        let lora = self.places()?.resolve(lora, names, naming, base.path())?;
+        for module in &lora.modules {
+            let (weight, shape) = (format!("{}.weight", module.name), module.weight_shape());
+            if let Some(tensor) = base.tensor(&weight).filter(|tensor| tensor.shape() != shape) {
+                let file = tensor.file().display();
+                let found = tensor.shape();
+                let problem = format!(
+                    "its pair changes a weight of shape {shape:?}, but {weight} in {file} has {found:?}"
+                );
+                return Err(module.a.error(problem));
+            }
+        }
+        Ok(lora)
+    }
+
+    fn to_single<'a>(&self, lora: Lora<'a>, style: Style) -> Result<Lora<'a>> {
+        let lora = self.resolved(lora)?;
+        let lora = if lora.naming == Naming::Gguf { self.to_hugging_face(lora)? } else { lora };
+        self.places()?.to_single(lora, style)
+    }
+
     fn to_gguf<'a>(&self, lora: Lora<'a>) -> Result<Lora<'a>> {
+        let lora = self.resolved(lora)?;
         let mut lora = match lora.naming {
             Naming::HuggingFace => {
                 let experts = self.gguf().and_then(|model| {
@@ -192,7 +247,7 @@ impl Base {
                 });
                 lora.to_gguf(&self.names()?, experts.unwrap_or(self.experts))?
             }
-            Naming::Gguf => lora,
+            _ => lora,
         };
         let Some(base) = self.gguf() else { return Ok(lora) };
         for module in &mut lora.modules {
@@ -217,7 +272,8 @@ impl Base {
         if lora.naming == Naming::HuggingFace {
             return Ok(lora);
         }
-        let mut lora = lora.to_hugging_face(&self.names()?)?;
+        let lora = self.resolved(lora)?;
+        let mut lora = if lora.naming == Naming::Gguf { lora.to_hugging_face(&self.names()?)? } else { lora };
         let Some(model) = self.model.as_ref().filter(|_| self.gguf().is_none()) else { return Ok(lora) };
         for module in &lora.modules {
             let weight = format!("{}.weight", module.name);

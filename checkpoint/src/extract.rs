@@ -1,7 +1,6 @@
 //! The extraction of a whole pair: plans first, then modules over threads, largest first.
 
 use crate::aligned::{Aligned, Side};
-use crate::arch::NameMap;
 use crate::budget;
 use crate::curve::energy_by_bytes;
 use crate::error::{Error, Result};
@@ -14,6 +13,7 @@ use crate::outcome::{Keep, Module, Outcome, extract_pair, measure, reserve};
 use crate::pairs::{Pair, Task, decide, targets};
 use crate::plans::{Aim, plans, read_bytes};
 use crate::pool::{Ticket, run};
+use crate::renaming::Renaming;
 use crate::report::{LeftOut, ModuleReport, REPORT_VERSION, Report, Total};
 use phlora_core::{Dtype, Goal, Policy};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,8 +25,8 @@ pub struct Extraction {
     pub(crate) modules: Vec<Module>,
     pub(crate) left_out: Vec<LeftOut>,
     pub(crate) format: AdapterFormat,
-    /// How the modules are called in the adapter, where that has another naming than the base.
-    pub(crate) names: Option<NameMap>,
+    /// How the modules are called in the adapter.
+    pub(crate) names: Renaming,
     /// Experts of a layer; 0: not known.
     pub(crate) experts: usize,
     pub(crate) targets: Vec<String>,
@@ -153,7 +153,7 @@ pub(crate) struct Survey<'m> {
     monitor: &'m Monitor,
     jobs: Vec<(Pair<'m>, Task)>,
     one_sided: Vec<LeftOut>,
-    names: Option<NameMap>,
+    names: Renaming,
     started: Instant,
 }
 
@@ -174,7 +174,7 @@ impl<'m> Survey<'m> {
         let (mut jobs, one_sided) = (pairing.jobs, pairing.one_sided);
         // Largest first, so that no large one is left to a single thread at the end.
         jobs.sort_by_key(|(pair, _)| (std::cmp::Reverse(pair.bytes()), pair.name));
-        let names = renamed(models, options.format, &jobs)?;
+        let names = Renaming::new(models, options, &mut jobs)?;
         Ok(Self { models, options, monitor, jobs, one_sided, names, started })
     }
 
@@ -276,7 +276,7 @@ impl<'m> Survey<'m> {
     /// PEFT's targets for an adapter of `modules`, under the names of a checkpoint where the output has them.
     pub(crate) fn targets<'n>(&self, modules: impl Iterator<Item = &'n str>) -> Vec<String> {
         let tensors = || self.models.sides().flat_map(Side::tensors);
-        let (AdapterFormat::Peft, Some(names)) = (self.options.format, &self.names) else {
+        let (AdapterFormat::Peft, Renaming::Map(names)) = (self.options.format, &self.names) else {
             return targets(&modules.collect(), tensors().map(|(name, _)| name));
         };
         let renamed: BTreeMap<&str, String> = tensors()
@@ -391,11 +391,7 @@ impl Extraction {
 
     /// `lora`, made of this extraction, under the names of its file.
     pub(crate) fn renamed<'l>(&self, lora: Lora<'l>) -> Result<Lora<'l>> {
-        match (self.format, &self.names) {
-            (_, None) => Ok(lora),
-            (AdapterFormat::Peft, Some(names)) => lora.to_hugging_face(names),
-            (AdapterFormat::Gguf, Some(names)) => lora.to_gguf(names, self.experts),
-        }
+        self.names.apply(lora, self.format, self.experts)
     }
 
     /// What is to be said about it; its files take `bytes_out`.
@@ -423,37 +419,6 @@ impl Extraction {
         let rank = |module: &ModuleReport| if self.policy.uniform { self.rank() } else { module.rank };
         Total::of(reports(), reports().map(|module| sides(module) * rank(module) as u64).sum())
     }
-}
-
-/// How modules are called in an adapter of another naming than the models'. Refuses at once what could not be written
-/// at the end.
-fn renamed(
-    models: &Aligned<'_>,
-    format: AdapterFormat,
-    jobs: &[(Pair<'_>, Task)],
-) -> Result<Option<NameMap>> {
-    let (same, other) = match models.naming() {
-        Naming::HuggingFace => (AdapterFormat::Peft, "GGUF file"),
-        Naming::Gguf => (AdapterFormat::Gguf, "checkpoint"),
-    };
-    if format == same {
-        return Ok(None);
-    }
-    let names = models.names()?;
-    for (pair, _) in jobs.iter().filter(|(_, task)| matches!(task, Task::Extract)) {
-        let known = match (models.naming(), pair.expert) {
-            (Naming::Gguf, Some(expert)) => names.to_hugging_face(pair.base.stored_name(), expert.index),
-            (Naming::Gguf, None) => names.to_hugging_face(pair.name, 0),
-            (Naming::HuggingFace, _) => names.to_gguf(pair.name),
-        };
-        if known.is_none() {
-            let architecture = names.architecture();
-            let problem =
-                format!("has no known place in a {other} of {architecture}; --exclude leaves it out");
-            return Err(pair.base.error(problem));
-        }
-    }
-    Ok(Some(names))
 }
 
 /// Experts of a layer; 0: not known.

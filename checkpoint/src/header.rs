@@ -9,7 +9,7 @@ use crate::stored::Stored;
 use phlora_core::Dtype;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
@@ -57,6 +57,18 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Stored>> {
     entries.sort_by_key(|entry| (entry.range.start, entry.range.end));
     check_cover(path, &entries, start..bytes.len())?;
     Ok(entries)
+}
+
+/// The texts in the metadata of `file`, whose whole content is `bytes`.
+pub(crate) fn metadata(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
+    let header = bytes.split_first_chunk::<8>().and_then(|(length, rest)| {
+        let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+        rest.get(..length).filter(|header| header.len() <= MAX_HEADER)
+    });
+    let header: Value = serde_json::from_slice(header.unwrap_or_default())
+        .map_err(|e| Error::format(path, format!("not a safetensors file: its header is not valid: {e}")))?;
+    let texts = header["__metadata__"].as_object().into_iter().flatten();
+    Ok(texts.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect())
 }
 
 /// Checks one tensor's entry; `data` is the part of the file after the header.

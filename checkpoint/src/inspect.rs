@@ -2,7 +2,7 @@
 
 use crate::config::{Config, read_json};
 use crate::error::{Error, Result};
-use crate::lora::{Adapter, Naming, is_adapter_file};
+use crate::lora::{Adapter, AdapterFormat, Naming, is_adapter_file};
 use crate::model::{Container, Model, Tensor};
 use crate::names::{Kind, kind_of, suffix_of};
 use crate::report::Report;
@@ -51,7 +51,9 @@ pub struct ModelFacts {
 /// Facts of an adapter.
 #[derive(Debug)]
 pub struct AdapterFacts {
-    /// Whose names its modules have: GGUF's in a GGUF file.
+    /// Its file format.
+    pub format: AdapterFormat,
+    /// Whose names its modules have.
     pub naming: Naming,
     /// `general.architecture` of a GGUF file.
     pub architecture: Option<String>,
@@ -69,7 +71,7 @@ pub struct AdapterFacts {
     pub total: Count,
     /// By dtype.
     pub dtypes: BTreeMap<String, Count>,
-    /// By the last part of the module's path.
+    /// By the last part of the module's path; of one without dots, by what follows its last number.
     pub suffixes: BTreeMap<String, Count>,
 }
 
@@ -117,6 +119,7 @@ fn model_facts(model: &Model) -> ModelFacts {
 fn adapter_facts(adapter: &Adapter) -> Result<AdapterFacts> {
     let lora = adapter.lora()?;
     let mut facts = AdapterFacts {
+        format: adapter.format(),
         naming: lora.naming,
         architecture: lora.architecture.clone(),
         base_name: lora.base_name.clone(),
@@ -138,10 +141,21 @@ fn adapter_facts(adapter: &Adapter) -> Result<AdapterFacts> {
             };
             facts.total.add(count);
             facts.dtypes.entry(factor.dtype().name().to_owned()).or_default().add(count);
-            facts.suffixes.entry(suffix_of(&module.name).to_owned()).or_default().add(count);
+            facts.suffixes.entry(suffix(&module.name).to_owned()).or_default().add(count);
         }
     }
     Ok(facts)
+}
+
+fn suffix(module: &str) -> &str {
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    match module.rmatch_indices('_').find_map(|(at, _)| {
+        let before = module[..at].rsplit('_').next().unwrap_or_default();
+        number(before).then_some(&module[at + 1..])
+    }) {
+        Some(rest) if !module.contains('.') => rest,
+        _ => suffix_of(module),
+    }
 }
 
 impl Count {

@@ -46,6 +46,7 @@ mod pass;
 mod plans;
 mod pool;
 mod prune;
+mod renaming;
 mod report;
 mod residual;
 mod serving;

@@ -21,6 +21,8 @@ pub struct ExtractOptions {
     pub choose_dtype: bool,
     /// File format of the adapter. Default [`AdapterFormat::Peft`].
     pub format: AdapterFormat,
+    /// What a single file has before the paths of the modules, where names and configuration of the models do not tell.
+    pub prefix: Option<String>,
     /// See [`phlora_core::Options::tolerance`]. Default is its default.
     pub tolerance: f64,
     /// Most reads of a tensor. Default is that of [`phlora_core::Options::max_reads`].
@@ -71,6 +73,7 @@ impl Default for ExtractOptions {
             dtype: Dtype::F16,
             choose_dtype: false,
             format: AdapterFormat::Peft,
+            prefix: None,
             tolerance: core.tolerance,
             max_reads: core.max_reads,
             scratch: None,

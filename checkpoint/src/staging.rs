@@ -102,7 +102,7 @@ pub(crate) enum Known {
     Report,
     /// The page of a report.
     Page,
-    /// A GGUF adapter.
+    /// An adapter of one file.
     Adapter,
     /// A model of one file.
     Model,
@@ -129,13 +129,7 @@ impl StagedFile {
         write: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
     ) -> Result<Self> {
         let staged = Self::create(target, known, force)?;
-        let failed = |e: io::Error| Error::io(target, "write", e);
-        let mut file = BufWriter::with_capacity(BUFFER, File::create(&staged.temporary).map_err(failed)?);
-        write(&mut file).map_err(|error| match error {
-            Error::Io { source, .. } => failed(source),
-            other => other,
-        })?;
-        file.flush().and_then(|()| file.get_ref().sync_all()).map_err(failed)?;
+        fill_synced(&staged.temporary, target, write)?;
         Ok(staged)
     }
 
@@ -151,6 +145,21 @@ impl Drop for StagedFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.temporary);
     }
+}
+
+/// Lets `write` fill the file at `path` and waits until it is on disk. Errors name `target`, what it is to become.
+pub(crate) fn fill_synced(
+    path: &Path,
+    target: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
+) -> Result<()> {
+    let failed = |e: io::Error| Error::io(target, "write", e);
+    let mut file = BufWriter::with_capacity(BUFFER, File::create(path).map_err(failed)?);
+    write(&mut file).map_err(|error| match error {
+        Error::Io { source, .. } => failed(source),
+        other => other,
+    })?;
+    file.flush().and_then(|()| file.get_ref().sync_all()).map_err(failed)
 }
 
 /// Writes a file and waits until it is on disk.
@@ -190,7 +199,7 @@ impl Known {
         match self {
             Self::Report => "a report of phlora",
             Self::Page => "the page of a report",
-            Self::Adapter => "a GGUF adapter",
+            Self::Adapter => "an adapter",
             Self::Model => "a model",
         }
     }

@@ -75,7 +75,7 @@ fn adapter(ranks: &[usize], scales: &[f64], dtype: Dtype) -> Lora<'static> {
 
 fn options(format: AdapterFormat, architecture: &str) -> ConvertOptions {
     let architecture = Some(architecture.to_owned());
-    ConvertOptions { format, dtype: None, base: None, architecture, heads: GQA, force: false }
+    ConvertOptions { format, dtype: None, base: None, architecture, heads: GQA, prefix: None, force: false }
 }
 
 /// PEFT → GGUF → PEFT; gives the three adapters' paths.

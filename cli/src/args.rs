@@ -1,10 +1,10 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use phlora_checkpoint::{AdapterFormat, Dtype, ExtractOptions, Goal, Mode, Policy, Server};
+use phlora_checkpoint::{AdapterFormat, Dtype, Error, ExtractOptions, Goal, Mode, Policy, Server};
 use regex::Regex;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// LoRA adapters out of pairs of checkpoints, without data and without training.
 #[derive(Debug, Parser)]
@@ -16,13 +16,13 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write an adapter of the difference of two models, for PEFT or llama.cpp
+    /// Write an adapter of the difference of two models, for PEFT, llama.cpp, kohya's scripts or ComfyUI
     Extract(ExtractArgs),
     /// Show what ranks and bytes would keep, without writing an adapter
     Plan(PlanArgs),
     /// Find what makes llama.cpp refuse, crash on or ignore an adapter
     Check(CheckArgs),
-    /// Write an adapter in another format: between PEFT and GGUF, or with factors of another type
+    /// Write an adapter in another format: PEFT, GGUF, kohya or ComfyUI, or with factors of another type
     Convert(ConvertArgs),
     /// Measure how much of the difference a written adapter keeps
     Verify(VerifyArgs),
@@ -53,13 +53,17 @@ pub struct ExtractArgs {
     /// this model and repairs its quantisation as well, and the report says how much of it is repair
     #[arg(long, value_name = "MODEL")]
     pub deployed_base: Option<PathBuf>,
-    /// Adapter to create: a PEFT directory, or a GGUF file where the name ends in .gguf; with several ranks,
-    /// OUTPUT-r8 and so on
+    /// Adapter to create: a PEFT directory, a GGUF file where the name ends in .gguf, or what --format says; with
+    /// several ranks, OUTPUT-r8 and so on
     #[arg(short, long)]
     pub output: PathBuf,
     /// File format of the adapter, whatever its name ends in
     #[arg(long, value_enum)]
     pub format: Option<FormatArg>,
+    /// What a kohya or ComfyUI file has before the modules' paths (lora_unet, lora_te1, diffusion_model, …), where names
+    /// and configuration of the models do not tell
+    #[arg(long, value_name = "PREFIX")]
+    pub prefix: Option<String>,
     #[command(flatten)]
     pub ranks: RankArgs,
     /// Keep to what this server accepts, and say what has to give
@@ -196,7 +200,7 @@ pub struct PlanArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Exit code 1 when there is an error among the findings.")]
 pub struct CheckArgs {
-    /// The adapter: a GGUF file or a PEFT directory
+    /// The adapter: a PEFT directory, or a file of GGUF, kohya or ComfyUI
     pub adapter: PathBuf,
     /// The model that it is for
     #[arg(long, value_name = "MODEL")]
@@ -209,19 +213,23 @@ pub struct CheckArgs {
 /// What clap would not show of the doc comment of the arguments of convert.
 const CONVERTED: &str = "Between PEFT and GGUF, modules are renamed, and in some architectures the rows of query and \
     key weights are reordered. The architecture and its attention heads come from --base, from the directory that \
-    the adapter names as its base, or from --arch, --heads and --kv-heads. Scales become part of lora_b in GGUF.";
+    the adapter names as its base, or from --arch, --heads and --kv-heads. Scales become part of lora_b in GGUF. Names of \
+    a kohya or ComfyUI file need --base with its weights, whose own names undo them.";
 
 #[derive(Debug, Args)]
 #[command(after_help = CONVERTED)]
 pub struct ConvertArgs {
-    /// The adapter: a PEFT directory or a GGUF file
+    /// The adapter: a PEFT directory, or a file of GGUF, kohya or ComfyUI
     pub adapter: PathBuf,
-    /// Adapter to create: a PEFT directory, or a GGUF file where the name ends in .gguf
+    /// Adapter to create: a PEFT directory, a GGUF file where the name ends in .gguf, or what --format says
     #[arg(short, long)]
     pub output: PathBuf,
     /// File format to write, whatever its name ends in
     #[arg(long, value_enum)]
     pub format: Option<FormatArg>,
+    /// What a kohya or ComfyUI file has before the modules' paths, where names and configuration of --base do not tell
+    #[arg(long, value_name = "PREFIX")]
+    pub prefix: Option<String>,
     /// Storage format of the factors; as they are by default
     #[arg(long, value_enum)]
     pub dtype: Option<DtypeArg>,
@@ -253,7 +261,7 @@ pub struct VerifyArgs {
     pub base: PathBuf,
     /// The model after full fine-tuning
     pub tuned: PathBuf,
-    /// The adapter directory
+    /// The adapter: a PEFT directory, or a file of GGUF, kohya or ComfyUI
     pub adapter: PathBuf,
     /// Fail (exit code 1) when less than this share of ‖Δ‖² is kept, from 0 to 1
     #[arg(long, value_name = "E", value_parser = share)]
@@ -274,7 +282,7 @@ pub struct VerifyArgs {
 
 #[derive(Debug, Args)]
 pub struct PruneArgs {
-    /// The adapter: a PEFT directory or a GGUF file, extracted or trained
+    /// The adapter: a PEFT directory, or a file of GGUF, kohya or ComfyUI, extracted or trained
     pub adapter: PathBuf,
     /// Adapter to create, in the file format of ADAPTER; energies are shares of its own products B·A
     #[arg(short, long)]
@@ -309,7 +317,7 @@ const MERGED: &str = "A base of one file becomes one file. A base of several fil
 pub struct MergeArgs {
     /// The base model: safetensors or GGUF, file or directory
     pub base: PathBuf,
-    /// The adapters: PEFT directories or GGUF files, whatever the base is
+    /// The adapters: PEFT directories, or files of GGUF, kohya or ComfyUI, whatever the base is
     #[arg(required = true)]
     pub adapters: Vec<PathBuf>,
     /// Model to create
@@ -399,6 +407,29 @@ pub enum FormatArg {
     Peft,
     /// A file for llama.cpp
     Gguf,
+    /// A safetensors file with names as lora_unet_down_blocks_0_…, for kohya's scripts, diffusers and ComfyUI
+    Kohya,
+    /// A safetensors file with names as diffusion_model.input_blocks.…, for ComfyUI
+    Comfy,
+}
+
+impl FormatArg {
+    /// The format of an adapter at `path`, with the one that was asked for.
+    ///
+    /// # Errors
+    /// When the path is that of a single file, of which there are two kinds.
+    pub fn of(asked: Option<Self>, path: &Path) -> Result<AdapterFormat, Error> {
+        let safetensors =
+            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
+        match asked {
+            Some(format) => Ok(format.into()),
+            None if safetensors => Err(Error::Usage(format!(
+                "{}: one safetensors file is --format kohya or --format comfy; PEFT's adapter is a directory",
+                path.display()
+            ))),
+            None => Ok(AdapterFormat::of_path(path)),
+        }
+    }
 }
 
 impl From<FormatArg> for AdapterFormat {
@@ -406,6 +437,8 @@ impl From<FormatArg> for AdapterFormat {
         match format {
             FormatArg::Peft => Self::Peft,
             FormatArg::Gguf => Self::Gguf,
+            FormatArg::Kohya => Self::Kohya,
+            FormatArg::Comfy => Self::Comfy,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! `phlora convert`.
 
-use crate::args::ConvertArgs;
+use crate::args::{ConvertArgs, FormatArg};
 use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::print::{bytes, print};
-use phlora_checkpoint::{Adapter, AdapterFormat, ConvertOptions, Heads, convert};
+use phlora_checkpoint::{Adapter, ConvertOptions, Heads, convert};
 use std::process::ExitCode;
 
 pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
@@ -12,11 +12,12 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
         .heads
         .map(|queries| Heads { queries: queries.get(), keys: args.kv_heads.unwrap_or(queries).get() });
     let options = ConvertOptions {
-        format: args.format.map_or_else(|| AdapterFormat::of_path(&args.output), Into::into),
+        format: FormatArg::of(args.format, &args.output)?,
         dtype: args.dtype.map(Into::into),
         base: args.base.clone(),
         architecture: args.arch.clone(),
         heads,
+        prefix: args.prefix.clone(),
         force: args.force,
     };
     let monitor = interrupt::monitor();

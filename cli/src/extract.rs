@@ -1,6 +1,6 @@
 //! `phlora extract`.
 
-use crate::args::ExtractArgs;
+use crate::args::{ExtractArgs, FormatArg};
 use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::print::{bytes, count, percent, print, seconds};
@@ -8,8 +8,8 @@ use crate::progress::with_bar;
 use crate::spark;
 use crate::summary::{self, Line};
 use phlora_checkpoint::{
-    AdapterFormat, ExtractOptions, Filter, Model, ModuleReport, Output, PolicyReport, Report, Server,
-    available_threads, extract, extract_deployed, extract_ranks, save,
+    ExtractOptions, Filter, Model, ModuleReport, Output, PolicyReport, Report, Server, available_threads,
+    extract, extract_deployed, extract_ranks, save,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,12 +22,14 @@ const COARSE: f64 = 5e-4;
 
 pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
     let (policy, ranks) = args.ranks.policy();
+    let format = FormatArg::of(args.format, &args.output)?;
     let mut options = ExtractOptions {
         policy,
         mode: args.mode.into(),
         dtype: args.dtype.map_or(ExtractOptions::default().dtype, Into::into),
         choose_dtype: args.dtype.is_none(),
-        format: args.format.map_or_else(|| AdapterFormat::of_path(&args.output), Into::into),
+        format,
+        prefix: args.prefix.clone(),
         tolerance: args.tolerance,
         max_reads: args.max_reads,
         scratch: args.scratch,
@@ -70,7 +72,9 @@ fn outputs(args: &ExtractArgs, ranks: &[usize]) -> Vec<Output> {
     let one = |path: PathBuf, report: Option<PathBuf>| Output { path, report, force: args.force };
     let tagged = |path: &Path, rank: usize| {
         let path: PathBuf = path.components().collect();
-        let extension = path.extension().filter(|&extension| extension == "json" || extension == "gguf");
+        let extension = path
+            .extension()
+            .filter(|&extension| ["json", "gguf", "safetensors"].iter().any(|known| extension == *known));
         let mut name = path.with_extension("").into_os_string();
         if extension.is_none() {
             name = path.clone().into_os_string();

@@ -5,7 +5,9 @@ use crate::failure::Failure;
 use crate::print::{bytes, count, percent, plain, print, seconds};
 use crate::summary;
 use crate::table::Table;
-use phlora_checkpoint::{AdapterFacts, Container, Contents, Count, ModelFacts, Naming, Report, inspect};
+use phlora_checkpoint::{
+    AdapterFacts, AdapterFormat, Container, Contents, Count, ModelFacts, Report, inspect,
+};
 use std::process::ExitCode;
 
 pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
@@ -46,12 +48,14 @@ fn adapter(facts: &AdapterFacts) -> String {
     let (least, most) = facts.scales;
     let scale = if least < most { format!("{least} to {most}") } else { most.to_string() };
     let base = facts.base_name.as_ref().map_or(String::new(), |base| format!("base {}\n", plain(base)));
-    let what = match (facts.naming, &facts.architecture) {
-        (Naming::HuggingFace, _) => "LoRA adapter".to_owned(),
-        (Naming::Gguf, name) => {
+    let what = match (facts.format, &facts.architecture) {
+        (AdapterFormat::Gguf, name) => {
             let name = plain(name.as_deref().unwrap_or("unknown"));
             format!("GGUF LoRA adapter, architecture {name}")
         }
+        (AdapterFormat::Kohya, _) => "kohya LoRA adapter".to_owned(),
+        (AdapterFormat::Comfy, _) => "ComfyUI LoRA adapter".to_owned(),
+        _ => "LoRA adapter".to_owned(),
     };
     let text = format!(
         "{what}, rank {}, alpha {}, scale {scale}\n{} weights for {} modules, {}\n",

@@ -5,9 +5,7 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::print::{bytes, percent, print};
 use crate::table::Table;
-use phlora_checkpoint::{
-    Adapter, AdapterFormat, Error, Naming, PruneOptions, Pruned, available_threads, prune,
-};
+use phlora_checkpoint::{Adapter, Error, PruneOptions, Pruned, available_threads, prune};
 use std::process::ExitCode;
 
 pub fn run(args: &PruneArgs) -> Result<ExitCode, Failure> {
@@ -21,10 +19,7 @@ pub fn run(args: &PruneArgs) -> Result<ExitCode, Failure> {
         policy,
         drop_below: args.drop_below,
         dtype: args.dtype.map(Into::into),
-        format: match adapter.naming() {
-            Naming::Gguf => AdapterFormat::Gguf,
-            Naming::HuggingFace => AdapterFormat::Peft,
-        },
+        format: adapter.format(),
         force: args.force,
         threads: args.threads.unwrap_or_else(available_threads),
     };

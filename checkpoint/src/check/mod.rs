@@ -61,7 +61,7 @@ impl Findings {
     }
 }
 
-/// Checks `adapter`, a GGUF file or a PEFT directory, against `base`. A broken adapter gives findings, not an error;
+/// Checks `adapter`, a file or a PEFT directory, against `base`. A broken adapter gives findings, not an error;
 /// the worst come first.
 ///
 /// # Errors
@@ -99,6 +99,7 @@ fn named(lora: &Lora<'_>, base: &Model, findings: &mut Findings) {
     };
     let renamed = match (lora.naming == naming, naming) {
         (true, _) => Ok(lora.clone()),
+        _ if lora.naming == Naming::Single => lora.clone().resolved(base),
         (_, Naming::Gguf) => {
             findings.add(
                 Severity::Note,
@@ -108,7 +109,7 @@ fn named(lora: &Lora<'_>, base: &Model, findings: &mut Findings) {
             );
             names().and_then(|names| lora.clone().to_gguf(&names, 0))
         }
-        (_, Naming::HuggingFace) => names().and_then(|names| lora.clone().to_hugging_face(&names)),
+        _ => names().and_then(|names| lora.clone().to_hugging_face(&names)),
     };
     let renamed = match renamed {
         Ok(renamed) => renamed,

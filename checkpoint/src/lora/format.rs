@@ -1,6 +1,7 @@
 //! The file formats of adapters.
 
 use super::gguf::{gguf_len, write_gguf};
+use super::single::{self, Style};
 use super::{Lora, peft};
 use crate::error::{Error, Result};
 use crate::monitor::Monitor;
@@ -16,13 +17,17 @@ pub enum AdapterFormat {
     Peft,
     /// llama.cpp's: one GGUF file, with the names and the order of rows of the base's GGUF file.
     Gguf,
+    /// kohya's: one safetensors file, with names as `lora_unet_down_blocks_0_attentions_0_proj_in`.
+    Kohya,
+    /// ComfyUI's: the same with names as `diffusion_model.input_blocks.1.1.proj_in`.
+    Comfy,
 }
 
 /// An adapter that is written, but not in its place yet.
 #[derive(Debug)]
 pub(crate) enum StagedAdapter {
-    Peft(StagedDir),
-    Gguf(StagedFile),
+    Directory(StagedDir),
+    File(StagedFile),
 }
 
 impl AdapterFormat {
@@ -32,23 +37,36 @@ impl AdapterFormat {
         if gguf { Self::Gguf } else { Self::Peft }
     }
 
+    /// What it is called in messages.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Peft => "a PEFT adapter",
+            Self::Gguf => "a GGUF adapter",
+            Self::Kohya => "a kohya adapter",
+            Self::Comfy => "a ComfyUI adapter",
+        }
+    }
+
+    /// How a single file writes names; `None` of formats that have the names of a model.
+    pub(crate) fn style(self) -> Option<Style> {
+        match self {
+            Self::Kohya => Some(Style::Kohya),
+            Self::Comfy => Some(Style::Comfy),
+            Self::Peft | Self::Gguf => None,
+        }
+    }
+
     /// Checks that factors can be stored as `dtype`.
     ///
     /// # Errors
     /// When they cannot.
     pub fn check(self, dtype: Dtype) -> Result<()> {
-        match (self, dtype) {
-            (_, Dtype::F32 | Dtype::F16 | Dtype::Bf16) | (Self::Gguf, Dtype::Q8_0) => Ok(()),
-            (Self::Gguf, _) => {
-                let problem =
-                    format!("a GGUF adapter cannot hold {}: use f32, f16, bf16 or q8_0", dtype.name());
-                Err(Error::Usage(problem))
-            }
-            (Self::Peft, _) => {
-                let problem = format!("a PEFT adapter cannot hold {}: use f32, f16 or bf16", dtype.name());
-                Err(Error::Usage(problem))
-            }
-        }
+        let others = match (self, dtype) {
+            (_, Dtype::F32 | Dtype::F16 | Dtype::Bf16) | (Self::Gguf, Dtype::Q8_0) => return Ok(()),
+            (Self::Gguf, _) => "f32, f16, bf16 or q8_0",
+            _ => "f32, f16 or bf16",
+        };
+        Err(Error::Usage(format!("{} cannot hold {}: use {others}", self.name(), dtype.name())))
     }
 
     /// Bytes of the files of `lora`.
@@ -56,6 +74,7 @@ impl AdapterFormat {
         match self {
             Self::Peft => peft::length(lora),
             Self::Gguf => gguf_len(lora),
+            Self::Kohya | Self::Comfy => single::length(lora),
         }
     }
 
@@ -63,27 +82,25 @@ impl AdapterFormat {
     pub(crate) fn probe(self, path: &Path, force: bool) -> Result<()> {
         match self {
             Self::Peft => StagedDir::create(path, Replaces::Adapter, force).map(drop),
-            Self::Gguf => StagedFile::write(path, Known::Adapter, force, |_| Ok(())).map(drop),
+            Self::Gguf | Self::Kohya | Self::Comfy => {
+                StagedFile::write(path, Known::Adapter, force, |_| Ok(())).map(drop)
+            }
         }
     }
 
     /// Writes `lora` beside `path` and gives the bytes written.
     pub(crate) fn stage(self, lora: &Lora<'_>, path: &Path, force: bool) -> Result<(StagedAdapter, u64)> {
-        match self {
-            Self::Peft => {
-                let staged = StagedDir::create(path, Replaces::Adapter, force)?;
-                let bytes = peft::write(lora, staged.path())?;
-                Ok((StagedAdapter::Peft(staged), bytes))
-            }
-            Self::Gguf => {
-                let mut bytes = 0;
-                let staged = StagedFile::write(path, Known::Adapter, force, |file| {
-                    bytes = write_gguf(lora, file)?;
-                    Ok(())
-                })?;
-                Ok((StagedAdapter::Gguf(staged), bytes))
-            }
+        if self == Self::Peft {
+            let staged = StagedDir::create(path, Replaces::Adapter, force)?;
+            let bytes = peft::write(lora, staged.path())?;
+            return Ok((StagedAdapter::Directory(staged), bytes));
         }
+        let mut bytes = 0;
+        let staged = StagedFile::write(path, Known::Adapter, force, |file| {
+            bytes = if self == Self::Gguf { write_gguf(lora, file)? } else { single::write(lora, file)? };
+            Ok(())
+        })?;
+        Ok((StagedAdapter::File(staged), bytes))
     }
 }
 
@@ -107,8 +124,8 @@ impl StagedAdapter {
     /// Puts it into its place.
     pub(crate) fn commit(self) -> Result<()> {
         match self {
-            Self::Peft(directory) => directory.commit(),
-            Self::Gguf(file) => file.commit(),
+            Self::Directory(directory) => directory.commit(),
+            Self::File(file) => file.commit(),
         }
     }
 }

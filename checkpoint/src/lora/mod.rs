@@ -11,7 +11,9 @@ mod format;
 pub(crate) mod gguf;
 pub(crate) mod peft;
 mod rename;
+pub(crate) mod single;
 mod stored;
+mod weights;
 
 pub use adapter::Adapter;
 pub(crate) use adapter::{is_adapter_file, open_gguf};
@@ -31,6 +33,9 @@ pub enum Naming {
     HuggingFace,
     /// As in `blk.0.attn_q`, with the rows of some weights in another order.
     Gguf,
+    /// As in `lora_unet_down_blocks_0_attentions_0_proj_in` or `diffusion_model.input_blocks.1.1.proj_in`: what the
+    /// readers of single files call the modules of a checkpoint, whose own names are needed to tell them apart.
+    Single,
 }
 
 /// A LoRA adapter: factors by module, and what its base is.

@@ -1,9 +1,10 @@
 //! An adapter under the other naming: names, and the order of rows.
 
+use super::single::Places;
 use super::{Lora, LoraModule, Naming};
 use crate::arch::NameMap;
-use crate::error::Result;
-use crate::model::Expert;
+use crate::error::{Error, Result};
+use crate::model::{Expert, Model};
 
 impl Lora<'_> {
     /// The same adapter under the names of its base's GGUF file. `experts` is the number of experts of a layer; 0: as
@@ -12,8 +13,10 @@ impl Lora<'_> {
     /// # Errors
     /// When a module has no name in GGUF that is known, or rows that do not go into heads.
     pub fn to_gguf(mut self, names: &NameMap, experts: usize) -> Result<Self> {
-        if self.naming == Naming::Gguf {
-            return Ok(self);
+        match self.naming {
+            Naming::HuggingFace => {}
+            Naming::Gguf => return Ok(self),
+            Naming::Single => return Err(flattened()),
         }
         for module in &mut self.modules {
             let mapped = names.to_gguf(&format!("{}.weight", module.name)).ok_or_else(|| {
@@ -52,8 +55,10 @@ impl Lora<'_> {
     /// # Errors
     /// When a module has no name in the checkpoint that is known, or rows that do not go into heads.
     pub fn to_hugging_face(mut self, names: &NameMap) -> Result<Self> {
-        if self.naming == Naming::HuggingFace {
-            return Ok(self);
+        match self.naming {
+            Naming::HuggingFace => return Ok(self),
+            Naming::Gguf => {}
+            Naming::Single => return Err(flattened()),
         }
         let mut modules = Vec::with_capacity(self.modules.len());
         for mut module in std::mem::take(&mut self.modules) {
@@ -88,6 +93,19 @@ impl Lora<'_> {
         })
     }
 
+    /// The same adapter under the names of `base`, where it has those of a single file; else as it is.
+    ///
+    /// # Errors
+    /// When a module's name there is that of no module of the base, or of several.
+    pub fn resolved(self, base: &Model) -> Result<Self> {
+        if self.naming != Naming::Single {
+            return Ok(self);
+        }
+        let naming = if base.is_gguf() { Naming::Gguf } else { Naming::HuggingFace };
+        let names = base.tensors().map(|(name, _)| name);
+        Places::of(base).resolve(self, names, naming, base.path())
+    }
+
     /// Gives experts whose number is not known that of the highest that is named.
     fn count_experts(&mut self) {
         let named = self.modules.iter().filter_map(|module| Some(module.expert?.index + 1)).max();
@@ -107,6 +125,11 @@ impl LoraModule<'_> {
             None => &self.name,
         }
     }
+}
+
+/// What keeps names with `_` for every dot from being mapped.
+fn flattened() -> Error {
+    Error::Usage("the names of a single file are only known with the base's own: --base names it".into())
 }
 
 fn module_of(tensor: &str) -> &str {

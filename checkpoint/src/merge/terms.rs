@@ -89,7 +89,7 @@ pub(super) fn targets<'a>(base: &'a Model, adapters: &[(&'a Adapter, f32)]) -> R
 
 /// What an adapter holds, under the names of the base.
 fn renamed<'a>(adapter: &'a Adapter, base: &Model) -> Result<Lora<'a>> {
-    let lora = adapter.lora()?;
+    let lora = adapter.lora()?.resolved(base)?;
     let naming = if base.is_gguf() { Naming::Gguf } else { Naming::HuggingFace };
     if let (Naming::Gguf, true, Some(own), Some(other)) =
         (lora.naming, base.is_gguf(), lora.architecture.as_deref(), base.architecture())
@@ -112,7 +112,7 @@ fn renamed<'a>(adapter: &'a Adapter, base: &Model) -> Result<Lora<'a>> {
             let experts = base.tensors().filter_map(|(_, tensor)| Some(tensor.expert()?.count)).max();
             lora.to_gguf(&names, experts.unwrap_or(0))
         }
-        Naming::HuggingFace => lora.to_hugging_face(&names.with_names(base.tensors().map(|(name, _)| name))),
+        _ => lora.to_hugging_face(&names.with_names(base.tensors().map(|(name, _)| name))),
     }
 }
 

@@ -158,6 +158,7 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Resu
         mode: mode(options.mode)?,
         dtype: dtype(options.dtype)?,
         format: format(options.format, adapter)?,
+        prefix: None,
         tolerance: options.tolerance,
         max_reads: options.max_reads,
         scratch: (options.max_memory > 0).then_some(options.max_memory),

@@ -1,0 +1,239 @@
+//! What the readers of single files call the modules of a model.
+//!
+//! kohya's scripts, diffusers and ComfyUI know a module by the part of the model that it is in and by its path there;
+//! kohya's names have `_` for every `.` of that path, so that only the base's own names tell where the dots were.
+
+use crate::error::{Error, Result};
+use crate::lora::{Lora, Naming};
+use crate::model::Model;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// How a single file writes names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    Kohya,
+    Comfy,
+}
+
+/// A part of a model: where it is in the checkpoint, and what stands for that in the two kinds of files. What is
+/// written comes first; the others are read as well.
+#[derive(Debug, Clone)]
+struct Part {
+    /// Empty: the checkpoint is this part alone.
+    path: String,
+    kohya: Vec<String>,
+    comfy: Vec<String>,
+}
+
+/// The parts of a model that single files have names for.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    parts: Vec<Part>,
+    /// Why there are none, or none in the other style.
+    lacking: String,
+}
+
+/// The parts of checkpoints that hold a whole pipeline.
+const PARTS: [(&str, &[&str], &[&str]); 6] = [
+    ("model.diffusion_model", &["lora_unet"], &["diffusion_model"]),
+    ("cond_stage_model.transformer", FIRST_ENCODER_ALONE, CLIP_L),
+    ("conditioner.embedders.0.transformer", FIRST_ENCODER, CLIP_L),
+    ("text_encoders.clip_l.transformer", FIRST_ENCODER, CLIP_L),
+    (
+        "text_encoders.clip_g.transformer",
+        &["lora_te2"],
+        &["text_encoders.clip_g.transformer", "text_encoder_2"],
+    ),
+    ("text_encoders.t5xxl.transformer", T5, T5_DOTTED),
+];
+const FIRST_ENCODER_ALONE: &[&str] = &["lora_te", "lora_te1"];
+const FIRST_ENCODER: &[&str] = &["lora_te1", "lora_te"];
+const CLIP_L: &[&str] = &["text_encoders.clip_l.transformer", "text_encoder"];
+const T5: &[&str] = &["lora_te3"];
+const T5_DOTTED: &[&str] = &["text_encoders.t5xxl.transformer"];
+
+/// How the paths of a diffusers U-Net begin.
+const DIFFUSERS_UNET: [&str; 3] = ["down_blocks.", "mid_block.", "up_blocks."];
+
+impl Part {
+    fn new(path: &str, kohya: &[&str], comfy: &[&str]) -> Self {
+        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        Self { path: path.to_owned(), kohya: owned(kohya), comfy: owned(comfy) }
+    }
+
+    /// The path of `module` within this part.
+    fn within<'n>(&self, module: &'n str) -> Option<&'n str> {
+        if self.path.is_empty() {
+            return Some(module);
+        }
+        module.strip_prefix(self.path.as_str())?.strip_prefix('.')
+    }
+
+    /// All names of what lies at `path` in it, the one that is written first.
+    fn names(&self, style: Style, path: &str) -> impl Iterator<Item = String> {
+        let (prefixes, name) = match style {
+            Style::Kohya => (&self.kohya, format!("_{}", path.replace('.', "_"))),
+            Style::Comfy => (&self.comfy, format!(".{path}")),
+        };
+        prefixes.iter().map(move |prefix| format!("{prefix}{name}"))
+    }
+}
+
+impl Places {
+    /// The parts of `model`, told by its names, its `config.json` and the name of its directory.
+    ///
+    /// A pipeline's checkpoint has its parts' own names. A diffusers directory says in `_class_name` what it is; a
+    /// transformers directory is a text encoder by its `model_type`, the first or second one by its name and its
+    /// neighbours. Without a `config.json` it is a diffusion model under the names of its authors.
+    pub(crate) fn of(model: &Model) -> Self {
+        let any = |start: &str| model.tensors().any(|(name, _)| name.starts_with(start));
+        let parts: Vec<_> = PARTS
+            .iter()
+            .filter(|(path, ..)| any(&format!("{path}.")))
+            .map(|(path, kohya, comfy)| Part::new(path, kohya, comfy))
+            .collect();
+        if !parts.is_empty() {
+            return Self { parts, lacking: String::new() };
+        }
+        let config = model.config();
+        let alone = |kohya: &[&str], comfy: &[&str], lacking: &str| Self {
+            parts: vec![Part::new("", kohya, comfy)],
+            lacking: lacking.to_owned(),
+        };
+        let (class, kind) = (config.class_name.as_deref(), config.model_type.as_deref());
+        let unet = class.is_some_and(|class| class.starts_with("UNet"));
+        if unet || class.is_none() && kind.is_none() && DIFFUSERS_UNET.iter().any(|start| any(start)) {
+            return alone(
+                &["lora_unet"],
+                &[],
+                "ComfyUI does not read a U-Net's diffusers names with dots; \
+                --format kohya is read by ComfyUI as well",
+            );
+        }
+        match (class, kind) {
+            (Some(class), _) if class.contains("Transformer") => {
+                alone(&["lora_transformer"], &["transformer"], "")
+            }
+            (None, None) => alone(&["lora_unet"], &["diffusion_model"], ""),
+            (None, Some("clip_text_model")) => {
+                let (directory, second) = encoder_directory(model.path());
+                match (directory.as_str(), second) {
+                    ("text_encoder_2", _) => alone(&["lora_te2"], &["text_encoder_2"], ""),
+                    (_, true) => alone(FIRST_ENCODER, &["text_encoder"], ""),
+                    (_, false) => alone(FIRST_ENCODER_ALONE, &["text_encoder"], ""),
+                }
+            }
+            (None, Some("t5")) => alone(T5, T5_DOTTED, ""),
+            _ => {
+                let what = class.or(kind).unwrap_or_default();
+                let lacking = format!(
+                    "what single files call the modules of a {what} is not known; --prefix says what stands before \
+                     their paths (lora_unet, lora_te1, diffusion_model, …)"
+                );
+                Self { parts: Vec::new(), lacking }
+            }
+        }
+    }
+
+    /// A model that is called `prefix`, whatever it is.
+    pub(crate) fn whole(prefix: &str) -> Self {
+        let prefix = prefix.trim_end_matches(['_', '.']);
+        Self { parts: vec![Part::new("", &[prefix], &[prefix])], lacking: String::new() }
+    }
+
+    /// The name of `module`; `None` where readers have none.
+    pub(crate) fn name(&self, style: Style, module: &str) -> Option<String> {
+        let found = self.parts.iter().find_map(|part| Some((part, part.within(module)?)));
+        found.and_then(|(part, path)| part.names(style, path).next())
+    }
+
+    /// # Errors
+    /// When no module of the model has a name of this style.
+    pub(crate) fn check(&self, style: Style) -> Result<()> {
+        let named = |part: &Part| match style {
+            Style::Kohya => !part.kohya.is_empty(),
+            Style::Comfy => !part.comfy.is_empty(),
+        };
+        if self.parts.iter().any(named) { Ok(()) } else { Err(Error::Usage(self.lacking.clone())) }
+    }
+
+    /// `lora` under the names of a single file.
+    ///
+    /// # Errors
+    /// When a module has no name there, two have the same, or the base stores its linear weights [in, out].
+    pub(crate) fn to_single<'a>(&self, mut lora: Lora<'a>, style: Style) -> Result<Lora<'a>> {
+        self.check(style)?;
+        if lora.fan_in_fan_out {
+            let problem = "the base stores its weights [in, out], which no reader of single files expects";
+            return Err(Error::Usage(problem.into()));
+        }
+        for module in &mut lora.modules {
+            let name = self.name(style, &module.name).ok_or_else(|| {
+                module.a.error(format!("single files have no name for its module {}", module.name))
+            })?;
+            module.name = name.into();
+        }
+        lora.modules.sort_by(|a, b| a.name.cmp(&b.name));
+        lora.naming = Naming::Single;
+        lora.check()?;
+        Ok(lora)
+    }
+
+    /// `lora`, whose modules have the names of a single file, under those of a base, a model of `naming` at `path`
+    /// with tensors of these `names`.
+    ///
+    /// # Errors
+    /// When a module's name is that of no module of the base, or of several.
+    pub(crate) fn resolve<'a, 'n>(
+        &self,
+        mut lora: Lora<'a>,
+        names: impl Iterator<Item = &'n str>,
+        naming: Naming,
+        base: &Path,
+    ) -> Result<Lora<'a>> {
+        let mut modules = BTreeMap::<String, Vec<&str>>::new();
+        for module in names.filter_map(|name| name.strip_suffix(".weight")) {
+            for part in &self.parts {
+                let Some(path) = part.within(module) else { continue };
+                for style in [Style::Kohya, Style::Comfy] {
+                    for name in part.names(style, path) {
+                        modules.entry(name).or_default().push(module);
+                    }
+                }
+            }
+        }
+        for module in &mut lora.modules {
+            let base = base.display();
+            match modules.get(module.name.as_ref()).map(Vec::as_slice) {
+                Some([found]) => module.name = (*found).to_owned().into(),
+                Some([one, other, ..]) => {
+                    let name = &module.name;
+                    let problem = format!(
+                        "its module {name} may be {one} or {other} of the base {base}, which have one name"
+                    );
+                    return Err(module.a.error(problem));
+                }
+                _ => {
+                    let name = &module.name;
+                    let why = if self.lacking.is_empty() { "" } else { ": " };
+                    let why = format!("{why}{}", self.lacking);
+                    let problem = format!("the base {base} has no module that single files call {name}{why}");
+                    return Err(module.a.error(problem));
+                }
+            }
+        }
+        lora.modules.sort_by(|a, b| a.name.cmp(&b.name));
+        lora.naming = naming;
+        Ok(lora)
+    }
+}
+
+/// The name of the directory that a text encoder is in, and whether a second one is beside it.
+fn encoder_directory(path: &Path) -> (String, bool) {
+    let directory = if path.is_dir() { path } else { crate::staging::parent(path) };
+    let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    let name = directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let second = directory.parent().is_some_and(|parent| parent.join("text_encoder_2").is_dir());
+    (name, second)
+}

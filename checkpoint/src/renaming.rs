@@ -1,0 +1,99 @@
+//! How the modules of two models are called in the adapter that is extracted from them.
+
+use crate::aligned::{Aligned, Side};
+use crate::arch::NameMap;
+use crate::error::{Error, Result};
+use crate::lora::single::{Places, Style};
+use crate::lora::{AdapterFormat, Lora, Naming};
+use crate::names::Kind;
+use crate::options::ExtractOptions;
+use crate::pairs::{Pair, Task};
+
+/// From the models' names to those of the adapter's format.
+#[derive(Debug, Clone)]
+pub(crate) enum Renaming {
+    /// They are the same.
+    None,
+    /// Between a checkpoint and GGUF.
+    Map(NameMap),
+    /// From a checkpoint to a single file.
+    Single(Places, Style),
+}
+
+impl Renaming {
+    /// Refuses at once what could not be written at the end. What the readers of single files have no name for is
+    /// measured instead of extracted.
+    pub(crate) fn new(
+        models: &Aligned<'_>,
+        options: &ExtractOptions,
+        jobs: &mut [(Pair<'_>, Task)],
+    ) -> Result<Self> {
+        if let Some(style) = options.format.style() {
+            return single(models, options.prefix.as_deref(), style, jobs);
+        }
+        let (same, other) = match models.naming() {
+            Naming::Gguf => (AdapterFormat::Gguf, "checkpoint"),
+            _ => (AdapterFormat::Peft, "GGUF file"),
+        };
+        if options.format == same {
+            return Ok(Self::None);
+        }
+        let names = models.names()?;
+        for (pair, _) in jobs.iter().filter(|(_, task)| matches!(task, Task::Extract)) {
+            let known = match (models.naming(), pair.expert) {
+                (Naming::Gguf, Some(expert)) => names.to_hugging_face(pair.base.stored_name(), expert.index),
+                (Naming::Gguf, None) => names.to_hugging_face(pair.name, 0),
+                _ => names.to_gguf(pair.name),
+            };
+            if known.is_none() {
+                let architecture = names.architecture();
+                let problem =
+                    format!("has no known place in a {other} of {architecture}; --exclude leaves it out");
+                return Err(pair.base.error(problem));
+            }
+        }
+        Ok(Self::Map(names))
+    }
+
+    /// `lora`, made of these models, under the names of `format`. `experts` is the number of a layer's experts; 0: not
+    /// known.
+    pub(crate) fn apply<'l>(
+        &self,
+        lora: Lora<'l>,
+        format: AdapterFormat,
+        experts: usize,
+    ) -> Result<Lora<'l>> {
+        match self {
+            Self::None => Ok(lora),
+            Self::Map(names) if format == AdapterFormat::Gguf => lora.to_gguf(names, experts),
+            Self::Map(names) => lora.to_hugging_face(names),
+            Self::Single(places, style) => places.to_single(lora, *style),
+        }
+    }
+}
+
+fn single(
+    models: &Aligned<'_>,
+    prefix: Option<&str>,
+    style: Style,
+    jobs: &mut [(Pair<'_>, Task)],
+) -> Result<Renaming> {
+    let named = |side: &&Side<'_>| !side.model.is_gguf();
+    let Some(side) = models.sides().find(named).filter(|_| models.naming() == Naming::HuggingFace) else {
+        let problem = "single files have names made of a checkpoint's, which GGUF files lack";
+        return Err(Error::Usage(problem.into()));
+    };
+    let places = prefix.map_or_else(|| Places::of(side.model), Places::whole);
+    places.check(style)?;
+    for (pair, task) in jobs.iter_mut().filter(|(_, task)| matches!(task, Task::Extract)) {
+        let reason = match places.name(style, pair.module()) {
+            None => "no name: the readers of single files have none".to_owned(),
+            Some(_) if pair.kind == Kind::Linear && pair.transposed => {
+                "no name: stored [in, out], which the readers of single files do not expect".to_owned()
+            }
+            Some(_) => continue,
+        };
+        *task = Task::Measure { reason, entries: Some(pair.base.len()), strict: false };
+    }
+    Ok(Renaming::Single(places, style))
+}

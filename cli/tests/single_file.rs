@@ -1,0 +1,408 @@
+//! Adapters of one safetensors file, kohya's and ComfyUI's: names, shapes, alpha, metadata, and bad input.
+
+mod common;
+
+use common::*;
+use phlora_core::Dtype::{Bf16, F16, F32};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+type Shapes = BTreeMap<String, Vec<usize>>;
+
+/// A model of these layers, both sides, `tuned` of rank 2 away.
+fn pair(layers: &[(&str, &[usize])]) -> (Tensors, Tensors) {
+    let (mut base, mut tuned) = (Tensors::default(), Tensors::default());
+    for (seed, (name, shape)) in layers.iter().enumerate() {
+        let (rows, cols) = (shape[0], shape[1..].iter().product());
+        let weight = noise(seed as u64, rows * cols, 1.0);
+        base = base.add(name, shape, F32, &weight);
+        tuned = tuned.add(name, shape, F32, &plus_low_rank(&weight, rows, cols, 2, 100 + seed as u64));
+    }
+    (base, tuned)
+}
+
+/// A U-Net under diffusers' names.
+const UNET: [(&str, &[usize]); 3] = [
+    ("conv_in.weight", &[11, 5, 3, 3]),
+    ("down_blocks.0.attentions.0.proj_in.weight", &[11, 11, 1, 1]),
+    ("down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight", &[13, 6]),
+];
+
+/// Parts of a checkpoint of a whole pipeline.
+const PIPELINE: [(&str, &[usize]); 5] = [
+    ("model.diffusion_model.input_blocks.0.0.weight", &[11, 5, 3, 3]),
+    ("model.diffusion_model.input_blocks.1.1.proj_in.weight", &[11, 11]),
+    ("conditioner.embedders.0.transformer.text_model.encoder.layers.0.mlp.fc1.weight", &[12, 7]),
+    ("conditioner.embedders.1.model.transformer.resblocks.0.mlp.c_fc.weight", &[12, 7]),
+    ("first_stage_model.decoder.conv_in.weight", &[6, 4, 3, 3]),
+];
+
+fn header(path: &Path) -> Value {
+    let bytes = fs::read(path).unwrap();
+    let length = usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
+    assert_eq!(length % 8, 0);
+    serde_json::from_slice(&bytes[8..8 + length]).unwrap()
+}
+
+fn shapes(path: &Path) -> Shapes {
+    let bytes = fs::read(path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    file.iter().map(|(name, tensor)| (name.to_owned(), tensor.shape().to_vec())).collect()
+}
+
+/// The tensors of modules of rank `rank`: name, shape of the weight.
+fn expected(rank: usize, modules: &[(&str, &[usize])]) -> Shapes {
+    let mut shapes = Shapes::new();
+    for (name, weight) in modules {
+        let ones = vec![1; weight.len() - 2];
+        shapes.insert(format!("{name}.lora_down.weight"), [&[rank], &weight[1..]].concat());
+        shapes.insert(format!("{name}.lora_up.weight"), [&[weight[0], rank], ones.as_slice()].concat());
+        shapes.insert(format!("{name}.alpha"), Vec::new());
+    }
+    shapes
+}
+
+fn alphas(path: &Path) -> Vec<f32> {
+    let bytes = fs::read(path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    file.iter()
+        .filter(|(name, _)| name.rsplit('.').next() == Some("alpha"))
+        .flat_map(|(_, tensor)| decoded(&tensor))
+        .collect()
+}
+
+/// Extracts to `out` and gives the report.
+fn extract(root: &Path, sides: &(String, String), format: &str, more: &[&str]) -> (String, Value) {
+    let (out, report) = (text(&root.join(format!("{format}.safetensors"))), root.join("report.json"));
+    let (base, tuned) = sides;
+    let args = ["extract", base, tuned, "-o", &out, "--format", format, "--dtype", "f32"];
+    succeed(&[&args[..], &["--force", "--report", &text(&report)], more].concat());
+    (out, json(&report))
+}
+
+/// What is refused, with exit code 2, and why.
+fn refused(args: &[&str], why: &str) {
+    let (code, _, stderr) = phlora(args);
+    assert!(code == 2 && stderr.contains(why), "{args:?}: {code} {stderr}");
+}
+
+#[test]
+fn a_unet_of_diffusers_becomes_a_kohya_file_and_comes_back() {
+    let root = tempfile::tempdir().unwrap();
+    let (base, tuned) = pair(&UNET);
+    let config = r#"{"_class_name": "UNet2DConditionModel"}"#;
+    let sides = (
+        write_model(&root.path().join("base"), &base, config),
+        write_model(&root.path().join("tuned"), &tuned, config),
+    );
+    let (out, _) = extract(root.path(), &sides, "kohya", &["--rank", "2"]);
+    let prefix = "lora_unet_down_blocks_0_attentions_0_";
+    let (proj, to_q) = (format!("{prefix}proj_in"), format!("{prefix}transformer_blocks_0_attn1_to_q"));
+    let modules: [(&str, &[usize]); 3] =
+        [("lora_unet_conv_in", &[11, 5, 3, 3]), (&proj, &[11, 11, 1, 1]), (&to_q, &[13, 6])];
+    assert_eq!(shapes(Path::new(&out)), expected(2, &modules));
+    assert_eq!(alphas(Path::new(&out)), [2.0; 3]);
+    let metadata = &header(Path::new(&out))["__metadata__"];
+    assert_eq!(metadata["ss_network_module"], "networks.lora");
+    assert_eq!((&metadata["ss_network_dim"], &metadata["ss_network_alpha"]), (&json!("2"), &json!("2.0")));
+    assert_eq!(metadata["ss_sd_model_name"], "base");
+    assert_eq!(metadata["ss_network_args"], r#"{"conv_dim":"2","conv_alpha":"2.0"}"#);
+
+    succeed(&["verify", &sides.0, &sides.1, &out, "--min-energy", "0.9999"]);
+    assert!(succeed(&["check", &out, "--base", &sides.0]).contains("nothing wrong"));
+    let inspected = succeed(&["inspect", &out]);
+    assert!(inspected.contains("kohya LoRA adapter, rank 2, alpha 2, scale 1"), "{inspected}");
+    assert!(inspected.contains("attn1_to_q"), "{inspected}");
+
+    // To PEFT and back: the same bytes. The names need the base.
+    let peft = text(&root.path().join("peft"));
+    refused(&["convert", &out, "-o", &peft], "--base");
+    assert!(!Path::new(&peft).exists());
+    succeed(&["convert", &out, "-o", &peft, "--base", &sides.0]);
+    let name = "base_model.model.down_blocks.0.attentions.0.proj_in.lora_A.weight";
+    assert_eq!(factor(Path::new(&peft), name).0, [2, 11, 1, 1]);
+    succeed(&["verify", &sides.0, &sides.1, &peft, "--min-energy", "0.9999"]);
+    let again = text(&root.path().join("again.safetensors"));
+    succeed(&["convert", &peft, "-o", &again, "--format", "kohya", "--base", &sides.0]);
+    let tensors = |path: &str| {
+        let bytes = fs::read(path).unwrap();
+        let length = usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
+        bytes[8 + length..].to_vec()
+    };
+    assert_eq!(tensors(&again), tensors(&out));
+
+    // Merged, all formats give the same model.
+    let merged = |adapter: &str, name: &str| {
+        let path = root.path().join(name);
+        succeed(&["merge", &sides.0, adapter, "-o", &text(&path)]);
+        fs::read(path.join("model.safetensors")).unwrap()
+    };
+    assert_eq!(merged(&out, "merged-kohya"), merged(&peft, "merged-peft"));
+    // ComfyUI has another name for these with dots.
+    refused(
+        &["extract", &sides.0, &sides.1, "-o", &text(&root.path().join("c")), "--format", "comfy"],
+        "--format kohya",
+    );
+}
+
+#[test]
+fn the_parts_of_a_pipeline_have_their_own_prefixes() {
+    let root = tempfile::tempdir().unwrap();
+    let (base, tuned) = pair(&PIPELINE);
+    let sides = write_pair(root.path(), &base, &tuned);
+    let encoder = "text_model_encoder_layers_0_mlp_fc1";
+    let te = format!("lora_te1_{encoder}");
+    let (kohya, report) = extract(root.path(), &sides, "kohya", &["--rank", "2"]);
+    let modules: [(&str, &[usize]); 3] = [
+        ("lora_unet_input_blocks_0_0", &[11, 5, 3, 3]),
+        ("lora_unet_input_blocks_1_1_proj_in", &[11, 11]),
+        (&te, &[12, 7]),
+    ];
+    assert_eq!(shapes(Path::new(&kohya)), expected(2, &modules));
+    let unnamed: Vec<_> = report["left_out"].as_array().unwrap().iter().map(|one| &one["reason"]).collect();
+    assert_eq!(unnamed, ["no name: the readers of single files have none"; 2]);
+
+    let (comfy, _) = extract(root.path(), &sides, "comfy", &["--rank", "2"]);
+    let modules: [(&str, &[usize]); 3] = [
+        ("diffusion_model.input_blocks.0.0", &[11, 5, 3, 3]),
+        ("diffusion_model.input_blocks.1.1.proj_in", &[11, 11]),
+        ("text_encoders.clip_l.transformer.text_model.encoder.layers.0.mlp.fc1", &[12, 7]),
+    ];
+    assert_eq!(shapes(Path::new(&comfy)), expected(2, &modules));
+    assert!(succeed(&["inspect", &comfy]).contains("ComfyUI LoRA adapter"));
+    for file in [&kohya, &comfy] {
+        succeed(&["verify", &sides.0, &sides.1, file, "--min-energy", "0.9999"]);
+    }
+    // Either way, with the base.
+    for (from, to, format) in [(&kohya, &comfy, "comfy"), (&comfy, &kohya, "kohya")] {
+        let out = text(&root.path().join("converted.safetensors"));
+        let args = ["convert", from, "-o", &out, "--format", format, "--base", &sides.0, "--force"];
+        succeed(&args);
+        assert_eq!(shapes(Path::new(&out)), shapes(Path::new(to)));
+    }
+    // Pruned, it keeps its format.
+    let pruned = root.path().join("pruned.safetensors");
+    succeed(&["prune", &kohya, "-o", &text(&pruned), "--rank", "1"]);
+    assert_eq!(shapes(&pruned)["lora_unet_input_blocks_0_0.lora_down.weight"], [1, 5, 3, 3]);
+    assert_eq!(alphas(&pruned), [1.0; 3]);
+    succeed(&["verify", &sides.0, &sides.1, &text(&pruned)]);
+}
+
+#[test]
+fn text_encoders_are_told_by_their_directory_and_others_by_the_prefix() {
+    let root = tempfile::tempdir().unwrap();
+    let layers: [(&str, &[usize]); 1] = [("text_model.encoder.layers.0.self_attn.q_proj.weight", &[8, 8])];
+    let (base, tuned) = pair(&layers);
+    let config = r#"{"model_type": "clip_text_model", "architectures": ["CLIPTextModel"]}"#;
+    let path = "text_model_encoder_layers_0_self_attn_q_proj";
+    let module = |pipeline: &str, directory: &str, prefix: &str| {
+        let side = |name: &str, tensors: &Tensors| {
+            write_model(&root.path().join(pipeline).join(name).join(directory), tensors, config)
+        };
+        let sides = (side("base", &base), side("tuned", &tuned));
+        let (out, _) = extract(root.path(), &sides, "kohya", &["--rank", "2"]);
+        assert_eq!(shapes(Path::new(&out)), expected(2, &[(&format!("{prefix}_{path}"), &[8, 8])]));
+        succeed(&["verify", &sides.0, &sides.1, &out, "--min-energy", "0.9999"]);
+    };
+    module("sd", "text_encoder", "lora_te");
+    module("sdxl", "text_encoder_2", "lora_te2");
+    module("sdxl", "text_encoder", "lora_te1");
+
+    let config = r#"{"model_type": "llama"}"#;
+    let llama = |name: &str, tensors: &Tensors| write_model(&root.path().join(name), tensors, config);
+    let sides = (llama("base", &base), llama("tuned", &tuned));
+    let out = text(&root.path().join("out.safetensors"));
+    let args = ["extract", &sides.0, &sides.1, "-o", &out, "--format", "kohya"];
+    refused(&args, "of a llama is not known; --prefix");
+    assert!(!Path::new(&out).exists());
+    succeed(&[&args[..], &["--prefix", "lora_te3", "--rank", "2", "--dtype", "f32"]].concat());
+    assert_eq!(shapes(Path::new(&out)), expected(2, &[(&format!("lora_te3_{path}"), &[8, 8])]));
+    refused(&["verify", &sides.0, &sides.1, &out], "is not known; --prefix");
+    let peft = text(&root.path().join("peft"));
+    refused(&["convert", &out, "-o", &peft, "--base", &sides.0], "is not known");
+    succeed(&["convert", &out, "-o", &peft, "--base", &sides.0, "--prefix", "lora_te3"]);
+    succeed(&["verify", &sides.0, &sides.1, &peft, "--min-energy", "0.9999"]);
+    // One file is of one of two kinds, which its name does not tell.
+    refused(
+        &["extract", &sides.0, &sides.1, "-o", &text(&root.path().join("x.safetensors"))],
+        "--format kohya",
+    );
+}
+
+#[test]
+fn several_ranks_budgets_and_mixed_ranks() {
+    let root = tempfile::tempdir().unwrap();
+    let (base, tuned) = pair(&PIPELINE);
+    let sides = write_pair(root.path(), &base, &tuned);
+    let out = text(&root.path().join("lora.safetensors"));
+    succeed(&["extract", &sides.0, &sides.1, "-o", &out, "--format", "kohya", "--rank", "1,2"]);
+    for (rank, name) in [(1, "lora-r1.safetensors"), (2, "lora-r2.safetensors")] {
+        assert_eq!(alphas(&root.path().join(name)), [rank as f32; 3]);
+    }
+    let (out, _) = extract(root.path(), &sides, "kohya", &["--budget", "4kB"]);
+    assert!(fs::metadata(&out).unwrap().len() <= 4000);
+    let (out, _) = extract(root.path(), &sides, "kohya", &["--energy", "0.7"]);
+    let found = alphas(Path::new(&out));
+    let ranks: Vec<_> = shapes(Path::new(&out))
+        .into_iter()
+        .filter(|(name, _)| name.ends_with("lora_down.weight"))
+        .map(|(_, shape)| shape[0] as f32)
+        .collect();
+    assert_eq!(found, ranks);
+    // The same bytes again, and for any number of threads.
+    let bytes = fs::read(&out).unwrap();
+    extract(root.path(), &sides, "kohya", &["--energy", "0.7", "--threads", "1"]);
+    assert_eq!(fs::read(&out).unwrap(), bytes);
+    // Only an adapter is replaced.
+    fs::write(&out, b"precious").unwrap();
+    let args = ["extract", &sides.0, &sides.1, "-o", &out, "--format", "kohya", "--force"];
+    refused(&args, "is not an adapter");
+    assert_eq!(fs::read(&out).unwrap(), b"precious");
+}
+
+/// Where each of these can be wrong.
+const MODULE: &str = "lora_unet_input_blocks_1_1_proj_in";
+
+fn file(down: &[usize], up: &[usize]) -> Tensors {
+    let values = |shape: &[usize]| noise(5, shape.iter().product(), 1.0);
+    Tensors::default().add(&format!("{MODULE}.lora_down.weight"), down, F32, &values(down)).add(
+        &format!("{MODULE}.lora_up.weight"),
+        up,
+        F32,
+        &values(up),
+    )
+}
+
+#[test]
+fn alpha_over_rank_is_the_scale() {
+    let root = tempfile::tempdir().unwrap();
+    let (base, tuned) = pair(&PIPELINE);
+    let (base, _) = write_pair(root.path(), &base, &tuned);
+    let path = root.path().join("lora.safetensors");
+    let alpha = |tensors: Tensors| {
+        tensors.write(&path);
+        succeed(&["inspect", &text(&path)])
+    };
+    let name = format!("{MODULE}.alpha");
+    let good = || file(&[4, 11], &[11, 4]);
+    for (tensors, expected) in [
+        (good(), "alpha 4, scale 1"),
+        (good().add(&name, &[], F32, &[2.0]), "alpha 2, scale 0.5"),
+        (good().add(&name, &[1], F16, &[8.0]), "alpha 8, scale 2"),
+        (good().add(&name, &[], Bf16, &[1.0]), "alpha 1, scale 0.25"),
+        (good().raw(&name, &[], "I64", 2_i64.to_le_bytes().to_vec()), "alpha 2, scale 0.5"),
+        (good().raw(&name, &[], "I32", 2_i32.to_le_bytes().to_vec()), "alpha 2, scale 0.5"),
+        (good().raw(&name, &[], "U8", vec![2]), "alpha 2, scale 0.5"),
+    ] {
+        let inspected = alpha(tensors);
+        assert!(inspected.contains(expected), "{inspected}");
+    }
+    // Merged and converted with that scale.
+    good().add(&name, &[], F32, &[2.0]).write(&path);
+    let merged = |adapter: &str, name: &str, scale: &str| {
+        let out = text(&root.path().join(name));
+        succeed(&["merge", &base, adapter, "-o", &out, "--scale", scale]);
+        fs::read(out).unwrap()
+    };
+    let half = merged(&text(&path), "half.safetensors", "1");
+    let peft = text(&root.path().join("peft"));
+    succeed(&["convert", &text(&path), "-o", &peft, "--base", &base]);
+    assert_eq!(json(&Path::new(&peft).join("adapter_config.json"))["lora_alpha"], 2);
+    assert_eq!(merged(&peft, "peft.safetensors", "1"), half);
+    let back = root.path().join("back.safetensors");
+    succeed(&["convert", &peft, "-o", &text(&back), "--format", "kohya", "--base", &base]);
+    assert_eq!(alphas(&back), [2.0]);
+    good().write(&path);
+    assert_eq!(merged(&text(&path), "whole.safetensors", "0.5"), half);
+}
+
+#[test]
+fn what_is_no_sound_lora_is_refused_by_name() {
+    let root = tempfile::tempdir().unwrap();
+    let (base, tuned) = pair(&PIPELINE);
+    let (base, tuned) = write_pair(root.path(), &base, &tuned);
+    let path = root.path().join("lora.safetensors");
+    let out = text(&root.path().join("out"));
+    let good = || file(&[4, 11], &[11, 4]);
+    let more = |name: &str| good().add(&format!("{MODULE}{name}"), &[2, 2], F32, &[1.0; 4]);
+    let alpha = |values: &[f32]| good().add(&format!("{MODULE}.alpha"), &[values.len()], F32, values);
+    let one = |index: usize| Tensors(vec![good().0[index].clone()]);
+    for (tensors, expected) in [
+        (file(&[4, 11], &[11, 3]), "expected [out, 4]"),
+        (file(&[4, 5, 3, 3], &[11, 4]), "expected [out, 4, 1, 1]"),
+        (file(&[4, 5, 3, 3], &[11, 4, 3, 3]), "expected [out, 4, 1, 1]"),
+        (file(&[4], &[11, 4]), "expected [rank, in]"),
+        (file(&[0, 11], &[11, 0]), "0"),
+        (one(0), "lora_up.weight is missing"),
+        (one(1), "lora_down.weight is missing"),
+        (alpha(&[1.0, 2.0]), "expected one number"),
+        (alpha(&[0.0]), "alpha of 0"),
+        (alpha(&[f32::NAN]), "NaN is no alpha"),
+        (good().raw(&format!("{MODULE}.alpha"), &[], "BOOL", vec![1]), "BOOL is not read"),
+        (good().add("lora_unet_other.alpha", &[], F32, &[1.0]), "factors of its module are missing"),
+        (more(".lora_mid.weight"), "Tucker"),
+        (more(".hada_w1_a"), "LoHa"),
+        (more(".lokr_w1"), "LoKr"),
+        (more(".dora_scale"), "DoRA"),
+        (more(".diff"), "a whole difference"),
+        (more(".w_norm"), "a difference of a norm"),
+        (more(".strange"), "not a LoRA factor"),
+        (more(".lora_A.weight"), "the same part of the module"),
+        (Tensors::default().add("lora_unet_x.hada_w1_a", &[2, 2], F32, &[1.0; 4]), "LoHa"),
+    ] {
+        tensors.write(&path);
+        let adapter = text(&path);
+        refused(&["inspect", &adapter], expected);
+        refused(&["verify", &base, &tuned, &adapter], expected);
+        refused(&["merge", &base, &adapter, "-o", &out], expected);
+        refused(&["prune", &adapter, "-o", &out, "--rank", "1"], expected);
+        refused(&["convert", &adapter, "-o", &out, "--base", &base], expected);
+        let (code, stdout, _) = phlora(&["check", &adapter, "--base", &base]);
+        assert!(code == 1 && stdout.contains("adapter-invalid") && stdout.contains(expected), "{stdout}");
+    }
+    assert_eq!(names(root.path()), ["base.safetensors", "lora.safetensors", "tuned.safetensors"]);
+}
+
+#[test]
+fn names_and_shapes_must_be_those_of_the_base() {
+    let root = tempfile::tempdir().unwrap();
+    // Two modules that have one name with `_` for every dot.
+    let layers: [(&str, &[usize]); 3] =
+        [("a.b_c.weight", &[6, 5]), ("a_b.c.weight", &[6, 5]), ("conv.weight", &[6, 5, 3, 3])];
+    let (base, tuned) = pair(&layers);
+    let (base, tuned) = write_pair(root.path(), &base, &tuned);
+    let path = root.path().join("lora.safetensors");
+    let out = text(&root.path().join("out"));
+    let adapter = text(&path);
+    let write = |module: &str, down: &[usize], up: &[usize]| {
+        let mut tensors = file(down, up);
+        for tensor in &mut tensors.0 {
+            tensor.0 = tensor.0.replace(MODULE, module);
+        }
+        tensors.write(&path);
+    };
+    for (module, expected) in [
+        ("lora_unet_a_b_c", "may be a.b_c or a_b.c"),
+        ("lora_unet_other", "has no module that single files call"),
+    ] {
+        write(module, &[2, 5], &[6, 2]);
+        refused(&["verify", &base, &tuned, &adapter], expected);
+        refused(&["merge", &base, &adapter, "-o", &out], expected);
+        refused(&["convert", &adapter, "-o", &out, "--base", &base], expected);
+        let (code, stdout, _) = phlora(&["check", &adapter, "--base", &base]);
+        assert!(code == 1 && stdout.contains(expected), "{stdout}");
+    }
+    write("diffusion_model.a.b_c", &[2, 5], &[6, 2]);
+    succeed(&["merge", &base, &adapter, "-o", &text(&root.path().join("merged.safetensors"))]);
+    for (down, up) in [(&[2, 45][..], &[6, 2][..]), (&[2, 5, 9, 1], &[6, 2, 1, 1])] {
+        write("lora_unet_conv", down, up);
+        refused(&["verify", &base, &tuned, &adapter], "[6, 5, 3, 3]");
+        refused(&["merge", &base, &adapter, "-o", &out], "[6, 5, 3, 3]");
+        refused(&["convert", &adapter, "-o", &out, "--base", &base], "[6, 5, 3, 3]");
+    }
+    let args = ["extract", &base, &tuned, "-o", &out, "--format", "kohya"];
+    refused(&args, "named twice");
+    succeed(&[&args[..], &["--exclude", "^a_b"]].concat());
+}
