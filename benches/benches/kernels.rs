@@ -4,12 +4,11 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use phlora_benches::weights::{Spectrum, Weights};
 use phlora_core::{
     Delta, Dtype, Kernel, Rows,
-    kernel::{Ahead, LANES, Tile},
+    kernel::{Ahead, LANES, Lines, TILE, Tile, TileMut},
 };
 
 const COLS: usize = 4096;
 const ROWS: usize = 16;
-const TILE: usize = 256;
 
 /// Both products of a strip with a block of width `W`, in tiles of 256 columns.
 fn products<const W: usize>(c: &mut Criterion) {
@@ -26,6 +25,24 @@ fn products<const W: usize>(c: &mut Criterion) {
             b.iter(|| {
                 for (i, tile) in tiles() {
                     kernel.forward::<W>(tile, &x[i * W * TILE..], &mut sums, &mut Ahead::default());
+                }
+            });
+        });
+        let sides = [5, 6]
+            .map(|seed| Weights::new(ROWS, COLS, seed, Spectrum::MIDDLE).pair(ROWS, Dtype::Bf16)[0].clone());
+        group.bench_function(BenchmarkId::new("forward from bf16", kernel.name()), |b| {
+            let (mut sums, mut data) = (vec![0.0; ROWS * W * LANES], data.clone());
+            b.iter(|| {
+                for i in 0..COLS / TILE {
+                    let data = &mut data[i * ROWS * TILE..][..ROWS * TILE];
+                    let tile = TileMut { data, row: TILE, rows: ROWS, width: TILE };
+                    let lines = sides.each_ref().map(|bytes| Lines {
+                        dtype: Dtype::Bf16,
+                        bytes: &bytes[2 * i * TILE..],
+                        row: 2 * COLS,
+                    });
+                    let x = &x[i * W * TILE..];
+                    kernel.difference_forward::<W>(lines, TILE, tile, x, &mut sums, &mut Ahead::default());
                 }
             });
         });

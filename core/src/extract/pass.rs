@@ -4,15 +4,9 @@ use core::ops::Range;
 
 use super::plan::MAX_PARTS;
 use crate::{
-    Delta, Dtype, Error, Kernel, Rows,
-    kernel::{Ahead, LANES, Tile},
+    Delta, Error, Kernel, Rows,
+    kernel::{Ahead, LANES, Lines, TILE, Tile, TileMut},
 };
-
-/// Columns per tile. A tile of decoded rows and its piece of the block should stay in the first-level cache,
-/// and a call should have enough to do: 256 measured better than 128, 192 and 512. A whole number of blocks of
-/// every format, so that tiles can be cut out of rows.
-pub const TILE: usize = 256;
-const _: () = assert!(TILE.is_multiple_of(Dtype::MAX_BLOCK_LEN));
 
 /// Rows that are decoded together. More of them spread the traffic of X and Z over more work; fewer keep the
 /// strip, the next one and both panels in the second-level cache: 256 KiB of them measured best.
@@ -184,6 +178,13 @@ fn entries(rows: Rows<'_>, start: usize, len: usize) -> Rows<'_> {
     Rows { bytes: rows.bytes.get(at(start)..at(start + len)).unwrap_or_default(), ..rows }
 }
 
+/// Rows `first`… of a run of rows of `cols` entries, from column `column`, at a whole tile, on.
+fn lines(rows: Rows<'_>, first: usize, column: usize, cols: usize) -> Lines<'_> {
+    let at = |entry: usize| rows.dtype.row_bytes(entry).unwrap_or(usize::MAX);
+    let bytes = rows.bytes.get(at(first * cols + column)..).unwrap_or_default();
+    Lines { dtype: rows.dtype, bytes, row: at(cols) }
+}
+
 /// Decodes row `row` of a block as a whole into `out` (`cols` elements).
 pub fn whole_row(kernel: Kernel, base: Rows<'_>, tuned: Rows<'_>, row: usize, out: &mut [f32]) {
     let (start, cols) = (row * out.len(), out.len());
@@ -249,6 +250,31 @@ impl<'p> Strip<'p> {
         self.kernel.fold(&mut self.sums[..y.len() * LANES], y);
     }
 
+    /// [`decode`](Self::decode) without measuring, and [`forward`](Self::forward) tile by tile on the way.
+    pub fn decode_forward<const W: usize>(
+        &mut self,
+        (base, tuned): (Rows<'_>, Rows<'_>),
+        first: usize,
+        rows: usize,
+        x: &[f32],
+        y: &mut [f32],
+        ahead: &mut Ahead<'_>,
+    ) {
+        if self.scale.is_some() {
+            self.decode((base, tuned), first, rows, None);
+            return self.forward::<W>(rows, x, y, ahead);
+        }
+        for (column, columns) in tiles(self.cols) {
+            let sides = [base, tuned].map(|side| lines(side, first, column, self.cols));
+            let width = columns.next_multiple_of(LANES);
+            let data = &mut self.tiles[column * strip_rows(self.cols)..][..rows * width];
+            let tile = TileMut { data, row: width, rows, width };
+            let x = &x[column * W..][..width * W];
+            self.kernel.difference_forward::<W>(sides, columns, tile, x, self.sums, ahead);
+        }
+        self.kernel.fold(&mut self.sums[..y.len() * LANES], y);
+    }
+
     /// Z += Dᵀ·Y for the decoded rows D; Z is packed. The tiles that were used last are still near.
     fn backward<const W: usize>(&self, rows: usize, y: &[f32], z: &mut [f32], ahead: &mut Ahead<'_>) {
         for tile in tiles(self.cols).rev() {
@@ -301,13 +327,17 @@ impl<const W: usize> BlockPart<'_, W> {
         for first in (0..count).step_by(height) {
             let rows = height.min(count - first);
             let row = self.rows.start + self.progress.done;
-            let measure = self.measure.then_some((row, &mut self.progress.delta));
-            self.strip.decode((base, tuned), first, rows, measure);
             let steps = if self.work == Work::Both { 2 } else { 1 };
             let mut ahead = self.strip.ahead(base, tuned, first + rows, steps);
             let y = &mut self.y[self.progress.done * W..][..rows * W];
-            if self.work != Work::Backward {
-                self.strip.forward::<W>(rows, self.x, y, &mut ahead);
+            if self.measure || self.work == Work::Backward {
+                let measure = self.measure.then_some((row, &mut self.progress.delta));
+                self.strip.decode((base, tuned), first, rows, measure);
+                if self.work != Work::Backward {
+                    self.strip.forward::<W>(rows, self.x, y, &mut ahead);
+                }
+            } else {
+                self.strip.decode_forward::<W>((base, tuned), first, rows, self.x, y, &mut ahead);
             }
             if self.work != Work::Forward {
                 self.strip.backward::<W>(rows, y, self.z, &mut ahead);

@@ -5,11 +5,11 @@
 use core::arch::aarch64::{
     float32x4_t, uint16x4_t, vaddq_f32, vcvtq_f32_s32, vfmaq_f32, vget_high_s16, vget_low_s16, vld1_s8,
     vld1_u16, vld1q_dup_f32, vld1q_f32, vmovl_s8, vmovl_s16, vmulq_n_f32, vpaddq_f32, vreinterpretq_f32_u32,
-    vshll_n_u16, vst1q_f32,
+    vshll_n_u16, vst1q_f32, vsubq_f32,
 };
 
 use super::{
-    Ahead, Strided, Tile,
+    Ahead, Lines, Strided, Tile, TileMut,
     simd::{self, Blocks8, Brain, Half, Reduce, Single, Source, Vector},
     tile,
 };
@@ -41,6 +41,11 @@ impl Vector for float32x4_t {
     unsafe fn add(self, a: Self) -> Self {
         // SAFETY: the caller's promise.
         unsafe { vaddq_f32(self, a) }
+    }
+    #[inline(always)]
+    unsafe fn subtract(self, a: Self) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { vsubq_f32(self, a) }
     }
     #[inline(always)]
     fn prefetch(line: *const u8) {
@@ -103,8 +108,12 @@ fn widen(halves: uint16x4_t) -> float32x4_t {
 
 impl Source<float32x4_t> for Single {
     #[inline(always)]
+    unsafe fn new() -> Self {
+        Self
+    }
+    #[inline(always)]
     #[expect(clippy::cast_ptr_alignment, reason = "unaligned loads")]
-    unsafe fn load(row: *const u8, j: usize) -> float32x4_t {
+    unsafe fn load(self, row: *const u8, j: usize) -> float32x4_t {
         // SAFETY: the caller's promise; no alignment is needed.
         unsafe { vld1q_f32(row.cast::<f32>().add(j)) }
     }
@@ -112,8 +121,12 @@ impl Source<float32x4_t> for Single {
 
 impl Source<float32x4_t> for Half {
     #[inline(always)]
+    unsafe fn new() -> Self {
+        Self
+    }
+    #[inline(always)]
     #[expect(clippy::cast_ptr_alignment, reason = "unaligned loads")]
-    unsafe fn load(row: *const u8, j: usize) -> float32x4_t {
+    unsafe fn load(self, row: *const u8, j: usize) -> float32x4_t {
         // SAFETY: as above.
         widen(unsafe { vld1_u16(row.cast::<u16>().add(j)) })
     }
@@ -121,8 +134,12 @@ impl Source<float32x4_t> for Half {
 
 impl Source<float32x4_t> for Brain {
     #[inline(always)]
+    unsafe fn new() -> Self {
+        Self
+    }
+    #[inline(always)]
     #[expect(clippy::cast_ptr_alignment, reason = "unaligned loads")]
-    unsafe fn load(row: *const u8, j: usize) -> float32x4_t {
+    unsafe fn load(self, row: *const u8, j: usize) -> float32x4_t {
         // SAFETY: as above.
         unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(row.cast::<u16>().add(j)))) }
     }
@@ -130,7 +147,11 @@ impl Source<float32x4_t> for Brain {
 
 impl Source<float32x4_t> for Blocks8 {
     #[inline(always)]
-    unsafe fn load(row: *const u8, j: usize) -> float32x4_t {
+    unsafe fn new() -> Self {
+        Self
+    }
+    #[inline(always)]
+    unsafe fn load(self, row: *const u8, j: usize) -> float32x4_t {
         // SAFETY: as above; eight bytes are read where four are wanted, all of them in the block.
         unsafe {
             let block = row.add(j / 32 * 34);
@@ -173,6 +194,30 @@ pub(super) unsafe fn forward<const W: usize>(
 ) {
     // SAFETY: the caller's promise.
     unsafe { tile::forward::<float32x4_t, 4, 4, W>(tile, xt, sums, ahead) }
+}
+
+/// D = tuned − base and S += D·X; false, and nothing done, for a format without loads of its own.
+///
+/// # Safety
+/// The operands hold the shapes (checked by `Kernel::difference_forward`).
+pub(super) unsafe fn fresh<const W: usize>(
+    dtype: Dtype,
+    sides: [Lines<'_>; 2],
+    tile: &mut TileMut<'_>,
+    xt: &[f32],
+    sums: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match dtype {
+            Dtype::F32 => tile::fresh::<float32x4_t, Single, 4, 4, W>(sides, tile, xt, sums, ahead),
+            Dtype::F16 => tile::fresh::<float32x4_t, Half, 4, 4, W>(sides, tile, xt, sums, ahead),
+            Dtype::Bf16 => tile::fresh::<float32x4_t, Brain, 4, 4, W>(sides, tile, xt, sums, ahead),
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// Zᵀ += Yᵀ·D with NEON.

@@ -79,6 +79,12 @@ impl<'a> Strided<'a> {
 /// Lanes that the widths of tiles and rows of Xᵀ and Zᵀ are rounded up to, the most of any kernel.
 pub const LANES: usize = 16;
 
+/// Columns of a whole tile. One of decoded rows and its piece of the block should stay in the first-level cache,
+/// and a call should have enough to do: 256 measured better than 128, 192 and 512. A whole number of blocks of
+/// every format, so that tiles can be cut out of rows.
+pub const TILE: usize = 256;
+const _: () = assert!(TILE.is_multiple_of(Dtype::MAX_BLOCK_LEN) && TILE.is_multiple_of(LANES));
+
 /// A tile of the difference: `rows` rows of `width` contiguous elements, a multiple of [`LANES`].
 #[derive(Debug, Clone, Copy)]
 pub struct Tile<'a> {
@@ -90,6 +96,53 @@ pub struct Tile<'a> {
     pub rows: usize,
     /// Elements of a row.
     pub width: usize,
+}
+
+/// A [`Tile`] to be written.
+#[derive(Debug)]
+pub struct TileMut<'a> {
+    /// The elements.
+    pub data: &'a mut [f32],
+    /// Elements from one row to the next.
+    pub row: usize,
+    /// Rows.
+    pub rows: usize,
+    /// Elements of a row.
+    pub width: usize,
+}
+
+impl TileMut<'_> {
+    /// The tile, to be read.
+    pub fn view(&self) -> Tile<'_> {
+        Tile { data: self.data, row: self.row, rows: self.rows, width: self.width }
+    }
+}
+
+/// Columns of stored rows: the bytes from the first of them on, `row` bytes from one row to the next.
+#[derive(Debug, Clone, Copy)]
+pub struct Lines<'a> {
+    /// Storage format.
+    pub dtype: Dtype,
+    /// The bytes, as far as the last element of the last row at least.
+    pub bytes: &'a [u8],
+    /// Bytes from one row to the next.
+    pub row: usize,
+}
+
+impl<'a> Lines<'a> {
+    /// The first `len` elements of row `i`; fewer where the bytes end before.
+    fn row(&self, i: usize, len: usize) -> Rows<'a> {
+        let bytes = self.bytes.get(i.saturating_mul(self.row)..).unwrap_or_default();
+        let len = self.dtype.row_bytes(len).unwrap_or(0).min(bytes.len());
+        Rows::new(self.dtype, &bytes[..len])
+    }
+
+    /// Whether `rows` rows of `width` elements lie inside the bytes.
+    fn holds(&self, rows: usize, width: usize) -> bool {
+        let before = rows.saturating_sub(1).checked_mul(self.row);
+        let end = before.zip(self.dtype.row_bytes(width)).and_then(|(before, last)| before.checked_add(last));
+        rows == 0 || end.is_some_and(|end| end <= self.bytes.len())
+    }
 }
 
 impl Tile<'_> {
@@ -266,6 +319,58 @@ impl Kernel {
             // SAFETY: the operands were checked above; NEON is part of the target.
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => unsafe { aarch64::forward::<W>(tile, xt, sums, ahead) },
+        }
+    }
+
+    /// D = tuned − base, into the tile D, and [`Kernel::forward`] with it, to the same bits as one after the other. Each
+    /// side holds `tile.rows` rows of `columns` elements, at most `tile.width`; the rest of the tile becomes 0. Does
+    /// nothing when a buffer is too short.
+    pub fn difference_forward<const W: usize>(
+        self,
+        [base, tuned]: [Lines<'_>; 2],
+        columns: usize,
+        mut tile: TileMut<'_>,
+        xt: &[f32],
+        sums: &mut [f32],
+        ahead: &mut Ahead<'_>,
+    ) {
+        let fits = |len: usize, n: usize| n.checked_mul(W).is_some_and(|need| need <= len);
+        let sums_fit = tile.rows.checked_mul(LANES).is_some_and(|n| fits(sums.len(), n));
+        let sides_fit = [base, tuned].iter().all(|side| side.holds(tile.rows, columns));
+        let tile_fits = tile.view().is_sound() && fits(xt.len(), tile.width) && columns <= tile.width;
+        if !(sides_fit && tile_fits && sums_fit && matches!(W, 8 | 16)) {
+            debug_assert!(false, "operands of a product are too short");
+            return;
+        }
+        let (row, rows, width) = (tile.row, tile.rows, tile.width);
+        let done = base.dtype == tuned.dtype
+            && [columns, row] == [TILE; 2]
+            && match self.0 {
+                Isa::Portable => false,
+                // SAFETY: the operands were checked above, and the variant is made only by `detect` and
+                // `available`, where the processor has the features.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => unsafe {
+                    x86::fresh_avx2::<W>(base.dtype, [base, tuned], &mut tile, xt, sums, ahead)
+                },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => unsafe {
+                    x86::fresh_avx512::<W>(base.dtype, [base, tuned], &mut tile, xt, sums, ahead)
+                },
+                // SAFETY: the operands were checked above; NEON is part of the target.
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => unsafe {
+                    aarch64::fresh::<W>(base.dtype, [base, tuned], &mut tile, xt, sums, ahead)
+                },
+            };
+        if !done {
+            for (i, out) in tile.data.chunks_mut(row.max(1)).take(rows).enumerate() {
+                let (out, padding) = out[..width].split_at_mut(columns);
+                self.difference(base.row(i, columns), tuned.row(i, columns), out);
+                padding.fill(0.0);
+            }
+            self.forward::<W>(Tile { data: tile.data, row, rows, width }, xt, sums, ahead);
         }
     }
 

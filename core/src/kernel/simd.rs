@@ -38,6 +38,11 @@ pub trait Vector: Copy {
     /// # Safety
     /// The processor has the type's features.
     unsafe fn add(self, a: Self) -> Self;
+    /// self − a.
+    ///
+    /// # Safety
+    /// The processor has the type's features.
+    unsafe fn subtract(self, a: Self) -> Self;
     /// Asks for the cache line at `line` in the second-level cache. Any address will do.
     fn prefetch(line: *const u8);
 }
@@ -151,21 +156,30 @@ pub unsafe fn product<V: Vector, const MR: usize, const NV: usize>(
 }
 
 /// How the elements of a stored row become a vector.
-pub trait Source<V> {
+pub trait Source<V>: Copy {
+    /// What the loads need in registers.
+    ///
+    /// # Safety
+    /// The processor has the vector's features.
+    unsafe fn new() -> Self;
     /// Elements from `j`, a multiple of the vector's lanes, on.
     ///
     /// # Safety
     /// The row at `row` has that many elements from there on; the processor has the vector's features.
-    unsafe fn load(row: *const u8, j: usize) -> V;
+    unsafe fn load(self, row: *const u8, j: usize) -> V;
 }
 
 /// Elements of 4 bytes.
+#[derive(Clone, Copy)]
 pub struct Single;
 /// Elements of 2 bytes, IEEE binary16.
+#[derive(Clone, Copy)]
 pub struct Half;
 /// Elements of 2 bytes, the upper half of a binary32.
+#[derive(Clone, Copy)]
 pub struct Brain;
 /// ggml's blocks of 32 bytes and a scale. Rows hold whole blocks, so they have no tail.
+#[derive(Clone, Copy)]
 pub struct Blocks8;
 
 /// A vector that a row of every format can be multiplied with.
@@ -205,7 +219,7 @@ pub unsafe fn dots<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &
     // SAFETY: row i starts at i * row_bytes, and within it elements up to `whole` are loaded from memory; `sums`
     // has a vector per lane; all other pointers are to local arrays of the right size.
     unsafe {
-        let zero = V::splat(&raw const ZERO);
+        let (source, zero) = (S::new(), V::splat(&raw const ZERO));
         let last = V::load(rest.as_ptr());
         for (block, out) in out.chunks_mut(V::LANES).enumerate() {
             let mut sums = [zero; MOST];
@@ -224,22 +238,22 @@ pub unsafe fn dots<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &
                     let (x0, x1) = (V::load(x.add(j)), V::load(x.add(j + V::LANES)));
                     for i in 0..GROUP {
                         V::prefetch(row[i].wrapping_add(j * size + ahead));
-                        even[i] = even[i].fused(S::load(row[i], j), x0);
-                        odd[i] = odd[i].fused(S::load(row[i], j + V::LANES), x1);
+                        even[i] = even[i].fused(source.load(row[i], j), x0);
+                        odd[i] = odd[i].fused(source.load(row[i], j + V::LANES), x1);
                     }
                     j += 2 * V::LANES;
                 }
                 if j < whole {
                     let x0 = V::load(x.add(j));
                     for i in 0..GROUP {
-                        even[i] = even[i].fused(S::load(row[i], j), x0);
+                        even[i] = even[i].fused(source.load(row[i], j), x0);
                     }
                 }
                 if tail > 0 {
                     for i in 0..GROUP {
                         let mut copy = [0_u8; 4 * MOST];
                         core::ptr::copy_nonoverlapping(row[i].add(whole * size), copy.as_mut_ptr(), tail);
-                        odd[i] = odd[i].fused(S::load(copy.as_ptr(), 0), last);
+                        odd[i] = odd[i].fused(source.load(copy.as_ptr(), 0), last);
                     }
                 }
                 for i in 0..GROUP {

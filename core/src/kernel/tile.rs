@@ -7,19 +7,79 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use super::{
-    Ahead, LANES, Tile,
-    simd::{Vector, Walk},
+    Ahead, LANES, Lines, TILE, Tile, TileMut,
+    simd::{Source, Vector, Walk},
 };
+
+/// Where the rows of D come from.
+trait Feed<V>: Copy {
+    /// The rows from `i` on.
+    ///
+    /// # Safety
+    /// There is such a row.
+    unsafe fn skip(self, i: usize) -> Self;
+    /// Vector `k` of row `i`.
+    ///
+    /// # Safety
+    /// It exists; the processor has the vector's features.
+    unsafe fn get(self, i: usize, k: usize) -> V;
+}
+
+/// Rows that are decoded: the first, and elements from one to the next.
+#[derive(Clone, Copy)]
+struct Decoded(*const f32, usize);
+
+impl<V: Vector> Feed<V> for Decoded {
+    #[inline(always)]
+    unsafe fn skip(self, i: usize) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { self.0.add(i * self.1) }, self.1)
+    }
+    #[inline(always)]
+    unsafe fn get(self, i: usize, k: usize) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { V::load(self.0.add(i * self.1 + k * V::LANES)) }
+    }
+}
+
+/// Rows that are decoded as they are asked for, and written to where [`Decoded`] then finds them.
+#[derive(Clone, Copy)]
+struct Fresh<S> {
+    source: S,
+    /// First row of base and tuned, and bytes from one to the next.
+    sides: [(*const u8, usize); 2],
+    to: (*mut f32, usize),
+}
+
+impl<V: Vector, S: Source<V>> Feed<V> for Fresh<S> {
+    #[inline(always)]
+    unsafe fn skip(self, i: usize) -> Self {
+        // SAFETY: the caller's promise.
+        let (sides, to) = unsafe {
+            (self.sides.map(|(at, row)| (at.add(i * row), row)), (self.to.0.add(i * self.to.1), self.to.1))
+        };
+        Self { sides, to, ..self }
+    }
+    #[inline(always)]
+    unsafe fn get(self, i: usize, k: usize) -> V {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let [base, tuned] = self.sides.map(|(at, row)| self.source.load(at.add(i * row), k * V::LANES));
+            let d = tuned.subtract(base);
+            d.store(self.to.0.add(i * self.to.1 + k * V::LANES));
+            d
+        }
+    }
+}
 
 /// `MR` rows of D and `NR` rows of Xᵀ: their products, lane by lane.
 ///
 /// # Safety
-/// `d` holds `MR` rows of `steps` vectors, `row` elements apart; `xt` `NR` rows of them, one after another;
-/// `sums` [`LANES`] elements for each of `MR` × `W`; the processor has the vector's features.
+/// `d` has `MR` rows of `steps` vectors; `xt` `NR` rows of them, one after another; `sums` [`LANES`] elements for
+/// each of `MR` × `W`; the processor has the vector's features.
 #[inline(always)]
-unsafe fn forward_tile<V: Vector, const MR: usize, const NR: usize, const W: usize>(
-    d: *const f32,
-    row: usize,
+unsafe fn forward_tile<V: Vector, D: Feed<V>, const MR: usize, const NR: usize, const W: usize>(
+    d: D,
     xt: *const f32,
     steps: usize,
     sums: *mut f32,
@@ -41,7 +101,7 @@ unsafe fn forward_tile<V: Vector, const MR: usize, const NR: usize, const W: usi
                 x[w] = V::load(xt.add((w * steps + k) * V::LANES));
             }
             for i in 0..MR {
-                let d = V::load(d.add(i * row + k * V::LANES));
+                let d = d.get(i, k);
                 for w in 0..NR {
                     sum[i][w] = sum[i][w].fused(d, x[w]);
                 }
@@ -51,6 +111,60 @@ unsafe fn forward_tile<V: Vector, const MR: usize, const NR: usize, const W: usi
             for w in 0..NR {
                 sum[i][w].store(at(i, w));
             }
+        }
+    }
+}
+
+/// `MR` rows of D, the first `NR` rows of Xᵀ with those of `first`, the others with `later`.
+///
+/// # Safety
+/// As for [`forward_tile`]; `later` finds what `first` has left.
+#[inline(always)]
+unsafe fn forward_rows<V: Vector, D: Feed<V>, const MR: usize, const NR: usize, const W: usize>(
+    first: D,
+    later: Decoded,
+    xt: *const f32,
+    steps: usize,
+    sums: *mut f32,
+    ahead: &mut Walk,
+) {
+    // SAFETY: row w of Xᵀ starts at w * steps vectors, the sums of column w at w * LANES.
+    unsafe {
+        forward_tile::<V, D, MR, NR, W>(first, xt, steps, sums, ahead);
+        for w in (NR..W).step_by(NR) {
+            let (xt, sums) = (xt.add(w * steps * V::LANES), sums.add(w * LANES));
+            forward_tile::<V, Decoded, MR, NR, W>(later, xt, steps, sums, ahead);
+        }
+    }
+}
+
+/// S += D·X for `rows` rows of D, in tiles of `MR` and the rest one by one.
+///
+/// # Safety
+/// As for [`forward_rows`], with `rows` in the place of `MR`.
+#[inline(always)]
+unsafe fn forward_all<V: Vector, D: Feed<V>, const MR: usize, const NR: usize, const W: usize>(
+    (first, later, rows): (D, Decoded, usize),
+    xt: &[f32],
+    steps: usize,
+    sums: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) {
+    let ahead = &mut Walk::new(ahead, rows.div_ceil(MR) * (W / NR) * steps);
+    let (x, s) = (xt.as_ptr(), sums.as_mut_ptr());
+    let mut i = 0;
+    // SAFETY: the sums of row i start at i * W * LANES; each tile ends by `rows`.
+    unsafe {
+        let at = |i: usize| (first.skip(i), Feed::<V>::skip(later, i), s.add(i * W * LANES));
+        while i + MR <= rows {
+            let (first, later, sums) = at(i);
+            forward_rows::<V, D, MR, NR, W>(first, later, x, steps, sums, ahead);
+            i += MR;
+        }
+        while i < rows {
+            let (first, later, sums) = at(i);
+            forward_rows::<V, D, 1, NR, W>(first, later, x, steps, sums, ahead);
+            i += 1;
         }
     }
 }
@@ -67,29 +181,37 @@ pub unsafe fn forward<V: Vector, const MR: usize, const NR: usize, const W: usiz
     sums: &mut [f32],
     ahead: &mut Ahead<'_>,
 ) {
-    let steps = tile.width / V::LANES;
-    let ahead = &mut Walk::new(ahead, tile.rows.div_ceil(MR) * (W / NR) * steps);
-    let mut i = 0;
-    // SAFETY: row i of D starts at i * row, its sums at i * W * LANES, row w of Xᵀ at w * width; each tile
-    // ends by `rows` and by `W`.
+    let d = Decoded(tile.data.as_ptr(), tile.row);
+    // SAFETY: the caller's promise.
+    unsafe { forward_all::<V, _, MR, NR, W>((d, d, tile.rows), xt, tile.width / V::LANES, sums, ahead) }
+}
+
+/// D = tuned − base for a tile D, and S += D·X as in [`forward`]: rows are decoded in the registers that they are first
+/// multiplied from.
+///
+/// # Safety
+/// As for [`forward`]; each of `sides`, base and tuned, holds `tile.rows` rows of `tile.width` elements.
+#[inline(always)]
+pub unsafe fn fresh<V: Vector, S: Source<V>, const MR: usize, const NR: usize, const W: usize>(
+    sides: [Lines<'_>; 2],
+    tile: &mut TileMut<'_>,
+    xt: &[f32],
+    sums: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) {
+    let to = tile.data.as_mut_ptr();
+    let sides = sides.map(|side| (side.bytes.as_ptr(), side.row));
+    // SAFETY: the caller's promise.
     unsafe {
-        let (d, x, s) = (tile.data.as_ptr(), xt.as_ptr(), sums.as_mut_ptr());
-        while i + MR <= tile.rows {
-            for w in (0..W).step_by(NR) {
-                let sums = s.add((i * W + w) * LANES);
-                let (d, x) = (d.add(i * tile.row), x.add(w * tile.width));
-                forward_tile::<V, MR, NR, W>(d, tile.row, x, steps, sums, ahead);
-            }
-            i += MR;
-        }
-        while i < tile.rows {
-            for w in (0..W).step_by(NR) {
-                let sums = s.add((i * W + w) * LANES);
-                let (d, x) = (d.add(i * tile.row), x.add(w * tile.width));
-                forward_tile::<V, 1, NR, W>(d, tile.row, x, steps, sums, ahead);
-            }
-            i += 1;
-        }
+        // With the length known at compile time, addresses take so few registers that all of them fit.
+        let first = Fresh { source: S::new(), sides, to: (to, TILE) };
+        forward_all::<V, _, MR, NR, W>(
+            (first, Decoded(to, TILE), tile.rows),
+            xt,
+            TILE / V::LANES,
+            sums,
+            ahead,
+        );
     }
 }
 

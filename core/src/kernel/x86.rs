@@ -3,20 +3,21 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use core::arch::x86_64::{
-    __cpuid, __m256, __m512, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T1, _mm_cvtph_ps, _mm_cvtsi32_si128,
-    _mm_cvtss_f32, _mm_loadl_epi64, _mm_loadu_si128, _mm_prefetch, _mm_storeu_si128, _mm256_add_ps,
-    _mm256_broadcast_ss, _mm256_castsi256_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps,
-    _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_cvtps_ph, _mm256_fmadd_ps, _mm256_hadd_ps,
-    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_mul_ps, _mm256_permute2f128_ps, _mm256_set1_ps,
-    _mm256_shuffle_ps, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
-    _mm512_add_ps, _mm512_castsi512_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32,
-    _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_shuffle_f32x4,
-    _mm512_shuffle_ps, _mm512_slli_epi32, _mm512_storeu_ps,
+    __cpuid, __m256, __m512, __m512i, _MM_FROUND_CUR_DIRECTION, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T1,
+    _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32, _mm_loadl_epi64, _mm_loadu_si128, _mm_prefetch,
+    _mm_storeu_si128, _mm256_add_ps, _mm256_broadcast_ss, _mm256_castsi256_ps, _mm256_cvtepi8_epi32,
+    _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_cvtps_ph, _mm256_fmadd_ps,
+    _mm256_hadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_mul_ps, _mm256_permute2f128_ps,
+    _mm256_set1_ps, _mm256_shuffle_ps, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_sub_ps,
+    _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps, _mm512_castsi512_ps, _mm512_cvt_roundph_ps,
+    _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_mul_ps, _mm512_permutexvar_epi8, _mm512_set1_ps, _mm512_shuffle_f32x4,
+    _mm512_shuffle_ps, _mm512_slli_epi32, _mm512_storeu_ps, _mm512_sub_ps, _mm512_zextsi256_si512,
 };
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use super::{
-    Ahead, Isa, Strided, Tile,
+    Ahead, Isa, Lines, Strided, Tile, TileMut,
     simd::{self, Blocks8, Brain, Half, Reduce, Single, Source, Vector},
     storage::Widen,
     tile,
@@ -24,6 +25,7 @@ use super::{
 use crate::Dtype;
 
 cpufeatures::new!(has_avx2, "avx2", "fma");
+cpufeatures::new!(has_vbmi, "avx512vbmi");
 cpufeatures::new!(has_avx512, "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl");
 
 /// Whether the processor converts f16; `cpufeatures` has no name for it. Asked once: under a hypervisor the
@@ -107,6 +109,11 @@ impl Vector for __m256 {
         unsafe { _mm256_add_ps(self, a) }
     }
     #[inline(always)]
+    unsafe fn subtract(self, a: Self) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_sub_ps(self, a) }
+    }
+    #[inline(always)]
     fn prefetch(line: *const u8) {
         // SAFETY: a prefetch reads nothing that the program could see, at any address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
@@ -139,6 +146,11 @@ impl Vector for __m512 {
     unsafe fn add(self, a: Self) -> Self {
         // SAFETY: the caller's promise.
         unsafe { _mm512_add_ps(self, a) }
+    }
+    #[inline(always)]
+    unsafe fn subtract(self, a: Self) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_sub_ps(self, a) }
     }
     #[inline(always)]
     fn prefetch(line: *const u8) {
@@ -219,14 +231,14 @@ impl Reduce for __m512 {
 /// A square of 8 × 8, turned over its diagonal: pairs of rows interleaved, then quarters, then halves.
 ///
 /// # Safety
-/// Rows of eight elements, `from_row` and `to_row` apart, are there; the processor has AVX.
+/// Rows of eight elements, `skip` and `to_row` apart, are there; the processor has AVX.
 #[inline(always)]
-unsafe fn turn(from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
+unsafe fn turn(from: *const f32, skip: usize, to: *mut f32, to_row: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut row = [_mm256_loadu_ps(from); 8];
         for (i, row) in row.iter_mut().enumerate() {
-            *row = _mm256_loadu_ps(from.add(i * from_row));
+            *row = _mm256_loadu_ps(from.add(i * skip));
         }
         let mut pair = row;
         for i in [0, 2, 4, 6] {
@@ -291,29 +303,45 @@ macro_rules! sources {
     ($vector:ty, $half:expr, $brain:expr, $bytes:expr) => {
         impl Source<$vector> for Single {
             #[inline(always)]
+            unsafe fn new() -> Self {
+                Self
+            }
+            #[inline(always)]
             #[expect(clippy::cast_ptr_alignment, reason = "unaligned loads")]
-            unsafe fn load(row: *const u8, j: usize) -> $vector {
+            unsafe fn load(self, row: *const u8, j: usize) -> $vector {
                 // SAFETY: the caller's promise; no alignment is needed.
                 unsafe { <$vector>::load(row.cast::<f32>().add(j)) }
             }
         }
         impl Source<$vector> for Half {
             #[inline(always)]
-            unsafe fn load(row: *const u8, j: usize) -> $vector {
+            unsafe fn new() -> Self {
+                Self
+            }
+            #[inline(always)]
+            unsafe fn load(self, row: *const u8, j: usize) -> $vector {
                 // SAFETY: as above.
                 unsafe { $half(row.add(2 * j)) }
             }
         }
         impl Source<$vector> for Brain {
             #[inline(always)]
-            unsafe fn load(row: *const u8, j: usize) -> $vector {
+            unsafe fn new() -> Self {
+                Self
+            }
+            #[inline(always)]
+            unsafe fn load(self, row: *const u8, j: usize) -> $vector {
                 // SAFETY: as above.
                 unsafe { $brain(row.add(2 * j)) }
             }
         }
         impl Source<$vector> for Blocks8 {
             #[inline(always)]
-            unsafe fn load(row: *const u8, j: usize) -> $vector {
+            unsafe fn new() -> Self {
+                Self
+            }
+            #[inline(always)]
+            unsafe fn load(self, row: *const u8, j: usize) -> $vector {
                 // SAFETY: as above; lanes divide the block.
                 unsafe {
                     let block = row.add(j / BLOCK * BLOCK_BYTES);
@@ -336,7 +364,8 @@ sources!(
 );
 sources!(
     __m512,
-    |at: *const u8| _mm512_cvtph_ps(_mm256_loadu_si256(at.cast())),
+    // Not the plain conversion: Rust's suppresses exceptions, and that form takes no operand from memory.
+    |at: *const u8| _mm512_cvt_roundph_ps::<_MM_FROUND_CUR_DIRECTION>(_mm256_loadu_si256(at.cast())),
     |at: *const u8| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(
         at.cast()
     )))),
@@ -345,6 +374,31 @@ sources!(
         _mm512_set1_ps(scale)
     )
 );
+
+/// bf16 where the processor has AVX-512 VBMI: one instruction moves sixteen of them into the upper halves of lanes,
+/// where widening and shifting take one port of the multiply-adds twice as long.
+#[derive(Clone, Copy)]
+struct Bytewise(__m512i);
+
+impl Source<__m512> for Bytewise {
+    #[inline(always)]
+    unsafe fn new() -> Self {
+        // The lower half of a lane from the zeros behind the sixteen.
+        let order: [u8; 64] =
+            core::array::from_fn(|i| if i % 4 < 2 { 32 } else { (i / 4 * 2 + i % 2) as u8 });
+        // SAFETY: the array has the size of the register. Hidden from the compiler, which knows slower ways for a
+        // constant order.
+        Self(unsafe { _mm512_loadu_si512(core::hint::black_box(&order).as_ptr().cast()) })
+    }
+    #[inline(always)]
+    unsafe fn load(self, row: *const u8, j: usize) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let halves = _mm512_zextsi256_si512(_mm256_loadu_si256(row.add(2 * j).cast()));
+            _mm512_castsi512_ps(_mm512_permutexvar_epi8(self.0, halves))
+        }
+    }
+}
 
 /// Rows times a vector; false for formats that have no loads here.
 macro_rules! dots_for {
@@ -438,6 +492,69 @@ pub(super) unsafe fn forward_avx2<const W: usize>(
 ) {
     // SAFETY: the caller's promise.
     unsafe { tile::forward::<__m256, 4, 2, W>(tile, xt, sums, ahead) }
+}
+
+/// D = tuned − base and S += D·X; false, and nothing done, for formats without loads of their own.
+macro_rules! fresh_for {
+    ($name:ident, $vector:ty, $brain:ty, $rows:literal, $columns:literal, $features:literal) => {
+        /// D = tuned − base and S += D·X; false, and nothing done, for a format without loads of its own.
+        ///
+        /// # Safety
+        /// The operands hold the shapes (checked by `Kernel::difference_forward`); the processor has the features
+        /// below.
+        #[target_feature(enable = $features)]
+        pub(super) unsafe fn $name<const W: usize>(
+            dtype: Dtype,
+            sides: [Lines<'_>; 2],
+            tile: &mut TileMut<'_>,
+            xt: &[f32],
+            sums: &mut [f32],
+            ahead: &mut Ahead<'_>,
+        ) -> bool {
+            // SAFETY: the caller's promise.
+            unsafe {
+                match dtype {
+                    Dtype::F32 => {
+                        tile::fresh::<$vector, Single, $rows, $columns, W>(sides, tile, xt, sums, ahead)
+                    }
+                    Dtype::F16 => {
+                        tile::fresh::<$vector, Half, $rows, $columns, W>(sides, tile, xt, sums, ahead)
+                    }
+                    Dtype::Bf16 => {
+                        tile::fresh::<$vector, $brain, $rows, $columns, W>(sides, tile, xt, sums, ahead)
+                    }
+                    _ => return false,
+                }
+            }
+            true
+        }
+    };
+}
+fresh_for!(fresh_avx2, __m256, Brain, 4, 2, "avx2,fma,f16c");
+fresh_for!(fresh_plain, __m512, Brain, 4, 4, "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq");
+fresh_for!(fresh_vbmi, __m512, Bytewise, 4, 4, "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq,avx512vbmi");
+
+/// D = tuned − base and S += D·X; false, and nothing done, for a format without loads of its own.
+///
+/// # Safety
+/// The operands hold the shapes (checked by `Kernel::difference_forward`); the processor has the features of
+/// AVX-512 that [`fresh_plain`] names.
+pub(super) unsafe fn fresh_avx512<const W: usize>(
+    dtype: Dtype,
+    sides: [Lines<'_>; 2],
+    tile: &mut TileMut<'_>,
+    xt: &[f32],
+    sums: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) -> bool {
+    // SAFETY: the caller's promise, and the answer of the processor.
+    unsafe {
+        if dtype == Dtype::Bf16 && has_vbmi::get() {
+            fresh_vbmi::<W>(dtype, sides, tile, xt, sums, ahead)
+        } else {
+            fresh_plain::<W>(dtype, sides, tile, xt, sums, ahead)
+        }
+    }
 }
 
 /// Zᵀ += Yᵀ·D with AVX2.
