@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Extracts adapters with the release binary and hands them to the real PEFT and the real llama.cpp (tests/interop).
+# Extracts adapters with the release binary and hands them to the real PEFT, diffusers and llama.cpp (tests/interop).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::lora::{AdapterFormat, Lora, LoraModule, Naming};
 use crate::model::Model;
 use crate::monitor::Monitor;
-use crate::names::module_of;
+use crate::names::{Kind, kind_of, module_of};
 use crate::options::ExtractOptions;
 use crate::outcome::{Keep, Module, Outcome, extract_pair, measure, reserve};
 use crate::pairs::{Pair, Task, decide, targets};
@@ -310,7 +310,7 @@ impl<'m> Survey<'m> {
             base_name: config.name_or_path.clone().unwrap_or_else(|| base.path().display().to_string()),
             architecture: base.architecture().map(str::to_owned),
             naming: self.models.naming(),
-            causal: config.is_causal(),
+            causal: is_causal(base),
             policy: self.options.policy,
             dtype: self.options.dtype,
             started: self.started,
@@ -419,6 +419,19 @@ impl Extraction {
         let rank = |module: &ModuleReport| if self.policy.uniform { self.rank() } else { module.rank };
         Total::of(reports(), reports().map(|module| sides(module) * rank(module) as u64).sum())
     }
+}
+
+/// Whether PEFT is to take the model for a causal language model, which one without a word about it counts as unless
+/// it has convolutions of images.
+fn is_causal(model: &Model) -> bool {
+    let config = model.config();
+    let image = |shape: &[usize]| shape.len() >= 4;
+    let convolutions = || {
+        model
+            .tensors()
+            .any(|(name, tensor)| kind_of(name, tensor.shape()) == Kind::Conv && image(tensor.shape()))
+    };
+    config.is_causal() && config.class_name.is_none() && (config.architecture.is_some() || !convolutions())
 }
 
 /// Experts of a layer; 0: not known.

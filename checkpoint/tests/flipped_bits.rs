@@ -4,7 +4,10 @@
 mod common;
 
 use common::write_model;
-use phlora_checkpoint::{ExtractOptions, Model, Monitor, Policy, extract};
+use phlora_checkpoint::{
+    Adapter, AdapterFormat, Dtype, ExtractOptions, Factor, Lora, LoraModule, Model, Monitor, Naming, Policy,
+    extract,
+};
 use std::fs;
 use std::path::Path;
 
@@ -39,5 +42,55 @@ fn no_flipped_bit_and_no_length_panics() {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         read(&bad, &flipped, &base);
+    }
+}
+
+#[test]
+fn nor_those_of_an_adapter_of_one_file() {
+    let root = tempfile::tempdir().unwrap();
+    let (good, bad) = (root.path().join("good.safetensors"), root.path().join("bad.safetensors"));
+    let factor =
+        |shape: [usize; 2]| Factor::new(Dtype::F16, shape, vec![60; 2 * shape[0] * shape[1]]).unwrap();
+    let module = LoraModule {
+        name: "lora_unet_conv".into(),
+        a: factor([2, 3 * 9]),
+        b: factor([5, 2]),
+        scale: 0.5,
+        expert: None,
+        embedding: false,
+        kernel: vec![3, 3],
+    };
+    let lora = Lora {
+        modules: vec![module],
+        naming: Naming::Single,
+        base_name: None,
+        architecture: None,
+        task: None,
+        targets: None,
+        fan_in_fan_out: false,
+    };
+    lora.save(&good, AdapterFormat::Kohya, false, &Monitor::default()).unwrap();
+    let bytes = fs::read(&good).unwrap();
+    let header = 8 + usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
+    let open = |bytes: &[u8]| {
+        let _ = fs::remove_file(&bad);
+        fs::write(&bad, bytes).unwrap();
+        Adapter::open(&bad)
+    };
+    let adapter = open(&bytes).unwrap();
+    assert_eq!(adapter.format(), AdapterFormat::Kohya);
+    assert_eq!(adapter.lora().unwrap().modules[0].weight_shape(), [5, 3, 3, 3]);
+    for length in 0..bytes.len() {
+        assert!(open(&bytes[..length]).is_err(), "cut to {length} bytes");
+    }
+    for bit in 0..8 * header {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(adapter) = open(&flipped) {
+            let lora = adapter.lora().unwrap();
+            for module in &lora.modules {
+                let _ = (module.a.decoded(), module.b.decoded(), module.weight_shape());
+            }
+        }
     }
 }

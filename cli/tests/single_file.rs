@@ -67,10 +67,9 @@ fn expected(rank: usize, modules: &[(&str, &[usize])]) -> Shapes {
 fn alphas(path: &Path) -> Vec<f32> {
     let bytes = fs::read(path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    file.iter()
-        .filter(|(name, _)| name.rsplit('.').next() == Some("alpha"))
-        .flat_map(|(_, tensor)| decoded(&tensor))
-        .collect()
+    let scalars = file.iter().filter(|(name, _)| name.rsplit('.').next() == Some("alpha"));
+    let by_name: BTreeMap<_, _> = scalars.map(|(name, tensor)| (name.to_owned(), decoded(&tensor))).collect();
+    by_name.into_values().flatten().collect()
 }
 
 /// Extracts to `out` and gives the report.
@@ -193,22 +192,26 @@ fn the_parts_of_a_pipeline_have_their_own_prefixes() {
 #[test]
 fn text_encoders_are_told_by_their_directory_and_others_by_the_prefix() {
     let root = tempfile::tempdir().unwrap();
-    let layers: [(&str, &[usize]); 1] = [("text_model.encoder.layers.0.self_attn.q_proj.weight", &[8, 8])];
-    let (base, tuned) = pair(&layers);
+    let with = |path: &str| pair(&[(&format!("{path}encoder.layers.0.self_attn.q_proj.weight"), &[8, 8])]);
+    let (base, tuned) = with("text_model.");
     let config = r#"{"model_type": "clip_text_model", "architectures": ["CLIPTextModel"]}"#;
     let path = "text_model_encoder_layers_0_self_attn_q_proj";
-    let module = |pipeline: &str, directory: &str, prefix: &str| {
+    let module = |pipeline: &str, directory: &str, prefix: &str, (base, tuned): &(Tensors, Tensors)| {
         let side = |name: &str, tensors: &Tensors| {
             write_model(&root.path().join(pipeline).join(name).join(directory), tensors, config)
         };
-        let sides = (side("base", &base), side("tuned", &tuned));
+        let sides = (side("base", base), side("tuned", tuned));
         let (out, _) = extract(root.path(), &sides, "kohya", &["--rank", "2"]);
         assert_eq!(shapes(Path::new(&out)), expected(2, &[(&format!("{prefix}_{path}"), &[8, 8])]));
         succeed(&["verify", &sides.0, &sides.1, &out, "--min-energy", "0.9999"]);
     };
-    module("sd", "text_encoder", "lora_te");
-    module("sdxl", "text_encoder_2", "lora_te2");
-    module("sdxl", "text_encoder", "lora_te1");
+    let sides = (base, tuned);
+    module("sd", "text_encoder", "lora_te", &sides);
+    module("sdxl", "text_encoder_2", "lora_te2", &sides);
+    module("sdxl", "text_encoder", "lora_te1", &sides);
+    // As later versions of transformers save it: readers expect the same names.
+    module("late", "text_encoder", "lora_te", &with(""));
+    let (base, tuned) = sides;
 
     let config = r#"{"model_type": "llama"}"#;
     let llama = |name: &str, tensors: &Tensors| write_model(&root.path().join(name), tensors, config);
@@ -334,7 +337,8 @@ fn what_is_no_sound_lora_is_refused_by_name() {
         (file(&[4, 5, 3, 3], &[11, 4]), "expected [out, 4, 1, 1]"),
         (file(&[4, 5, 3, 3], &[11, 4, 3, 3]), "expected [out, 4, 1, 1]"),
         (file(&[4], &[11, 4]), "expected [rank, in]"),
-        (file(&[0, 11], &[11, 0]), "0"),
+        (file(&[0, 11], &[11, 0]), "a rank of at least 1"),
+        (file(&[4, 0], &[11, 4]), "does not take"),
         (one(0), "lora_up.weight is missing"),
         (one(1), "lora_down.weight is missing"),
         (alpha(&[1.0, 2.0]), "expected one number"),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the Python environment of these tests (torch, transformers, PEFT: about 3 GB, some minutes) outside
+# Makes the Python environment of these tests (torch, transformers, PEFT, diffusers: about 3 GB, some minutes) outside
 # the tree, or reuses it; prints the path of its python. Everything else it says goes to standard error.
 #
 #   "$(tests/interop/setup.sh)" -m pytest tests/interop

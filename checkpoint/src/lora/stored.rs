@@ -19,6 +19,9 @@ pub(crate) fn pair<'a>(
         tensor.error(format!("its shape is {:?}, expected {expected}{by}", tensor.shape()))
     };
     let rank = stated.map_or_else(|| a.shape().first().copied().unwrap_or(0), |(rank, _)| rank);
+    if rank == 0 {
+        return Err(of(&a, "a rank of at least 1, [rank, in]".to_owned()));
+    }
     let kernel = match a.shape() {
         [first, _, kernel @ ..] if *first == rank && kernel.len() <= 3 => kernel.to_vec(),
         _ if stated.is_none() => return Err(of(&a, "[rank, in], or [rank, in, kernel…]".to_owned())),

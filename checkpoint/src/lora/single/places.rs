@@ -118,11 +118,23 @@ impl Places {
             (None, None) => alone(&["lora_unet"], &["diffusion_model"], ""),
             (None, Some("clip_text_model")) => {
                 let (directory, second) = encoder_directory(model.path());
-                match (directory.as_str(), second) {
-                    ("text_encoder_2", _) => alone(&["lora_te2"], &["text_encoder_2"], ""),
-                    (_, true) => alone(FIRST_ENCODER, &["text_encoder"], ""),
-                    (_, false) => alone(FIRST_ENCODER_ALONE, &["text_encoder"], ""),
+                let (kohya, comfy) = match (directory.as_str(), second) {
+                    ("text_encoder_2", _) => (&["lora_te2"][..], "text_encoder_2"),
+                    (_, true) => (FIRST_ENCODER, "text_encoder"),
+                    (_, false) => (FIRST_ENCODER_ALONE, "text_encoder"),
+                };
+                let mut places = alone(kohya, &[comfy], "");
+                // Later versions of transformers leave this out of the paths, which the readers expect.
+                if !any("text_model.") {
+                    let Part { kohya, comfy, .. } = &mut places.parts[0];
+                    for prefix in kohya {
+                        prefix.push_str("_text_model");
+                    }
+                    for prefix in comfy {
+                        prefix.push_str(".text_model");
+                    }
                 }
+                places
             }
             (None, Some("t5")) => alone(T5, T5_DOTTED, ""),
             _ => {
