@@ -191,16 +191,16 @@ impl Base {
         self.model.as_ref().filter(|model| matches!(model.container(), Container::Gguf { .. }))
     }
 
-    /// What single files call the base's modules.
-    fn places(&self) -> Result<Places> {
+    /// What single files call the base's modules; `diffusion` says that it may be a diffusion model alone.
+    fn places(&self, diffusion: bool) -> Result<Places> {
         match (&self.prefix, &self.model) {
             (Some(prefix), _) => Ok(Places::whole(prefix)),
             (None, Some(model)) => Ok(Places::of(model)),
-            (None, None) => {
-                let problem =
-                    "what single files call the modules of the base is told by the base, --base, or --prefix";
-                Err(Error::Usage(problem.into()))
-            }
+            (None, None) if diffusion => Ok(Places::diffusion()),
+            (None, None) => Err(Error::Usage(
+                "what single files call the modules of the base is told by the base, --base, or --prefix"
+                    .into(),
+            )),
         }
     }
 
@@ -209,19 +209,15 @@ impl Base {
         if lora.naming != Naming::Single {
             return Ok(lora);
         }
-        let base = self.model.as_ref().ok_or_else(|| {
-            let problem = "the names of a single file have _ for every dot, or stand for a part of the model, so that \
-                           only the base's own names undo them: --base, with its weights";
-            Error::Usage(problem.into())
-        })?;
+        let places = self.places(true)?;
+        let Some(base) = &self.model else { return places.undotted(lora) };
         let naming = if base.is_gguf() { Naming::Gguf } else { Naming::HuggingFace };
         let names = base.tensors().map(|(name, _)| name);
-        let lora = self.places()?.resolve(lora, names, naming, base.path())?;
+        let lora = places.resolve(lora, names, naming, base.path())?;
         for module in &lora.modules {
             let (weight, shape) = (format!("{}.weight", module.name), module.weight_shape());
             if let Some(tensor) = base.tensor(&weight).filter(|tensor| tensor.shape() != shape) {
-                let file = tensor.file().display();
-                let found = tensor.shape();
+                let (file, found) = (tensor.file().display(), tensor.shape());
                 let problem = format!(
                     "its pair changes a weight of shape {shape:?}, but {weight} in {file} has {found:?}"
                 );
@@ -232,9 +228,10 @@ impl Base {
     }
 
     fn to_single<'a>(&self, lora: Lora<'a>, style: Style) -> Result<Lora<'a>> {
+        let single = lora.naming == Naming::Single;
         let lora = self.resolved(lora)?;
         let lora = if lora.naming == Naming::Gguf { self.to_hugging_face(lora)? } else { lora };
-        self.places()?.to_single(lora, style)
+        self.places(single)?.to_single(lora, style)
     }
 
     fn to_gguf<'a>(&self, lora: Lora<'a>) -> Result<Lora<'a>> {

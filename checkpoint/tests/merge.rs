@@ -392,3 +392,25 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
     merged(&base, &[(&adapter, 0.0)], &root.path().join("same.gguf")).unwrap();
     assert_eq!(fs::read(&base).unwrap(), fs::read(root.path().join("same.gguf")).unwrap());
 }
+
+#[test]
+fn a_kohya_adapter_merges_into_a_gguf_model_under_its_authors_names() {
+    let root = tempfile::tempdir().unwrap();
+    let (changed, untouched) = ("single_blocks.3.linear1.weight", "double_blocks.0.img_attn.qkv.weight");
+    let base = root.path().join("base.gguf");
+    [changed, untouched]
+        .iter()
+        .fold(Gguf::model("flux"), |model, name| model.add(name, &[12, 8], Dtype::F16, &noise(1, 12 * 8)))
+        .write(&base);
+    let one = module("lora_unet_single_blocks_3_linear1", [12, 8], 2, 60, 0.5, Dtype::F32);
+    let before = values(&Model::open(&base).unwrap(), changed);
+    let expected: Vec<_> =
+        before.iter().zip(update(&one)).map(|(base, more)| f64::from(*base) + more).collect();
+    let adapter = Lora { naming: Naming::Single, ..lora(vec![one]) };
+    let path = root.path().join("lora.safetensors");
+    adapter.save(&path, AdapterFormat::Kohya, false, &Monitor::default()).unwrap();
+    let out = root.path().join("out.gguf");
+    merged(&base, &[(&Adapter::open(&path).unwrap(), 1.0)], &out).unwrap();
+    assert_rounded(Dtype::F16, &values(&Model::open(&out).unwrap(), changed), &expected, "merged");
+    assert_only(&base, &out, &[changed]);
+}

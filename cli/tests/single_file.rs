@@ -181,6 +181,20 @@ fn the_parts_of_a_pipeline_have_their_own_prefixes() {
         succeed(&args);
         assert_eq!(shapes(Path::new(&out)), shapes(Path::new(to)));
     }
+    // ComfyUI's names of a diffusion model alone tell its modules without a base.
+    let (alone, again) = (root.path().join("alone.safetensors"), root.path().join("again"));
+    refused(&["convert", &comfy, "-o", &text(&again)], "--base");
+    let (down, up) = ([2, 5, 3, 3], [11, 2, 1, 1]);
+    let module = "diffusion_model.input_blocks.0.0";
+    Tensors::default()
+        .add(&format!("{module}.lora_down.weight"), &down, F32, &noise(3, 90, 1.0))
+        .add(&format!("{module}.lora_up.weight"), &up, F32, &noise(4, 22, 1.0))
+        .write(&alone);
+    succeed(&["convert", &text(&alone), "-o", &text(&again)]);
+    assert_eq!(factor(&again, "base_model.model.input_blocks.0.0.lora_A.weight").0, down);
+    let flat = root.path().join("flat.safetensors");
+    succeed(&["convert", &text(&alone), "-o", &text(&flat), "--format", "kohya"]);
+    assert_eq!(shapes(&flat), expected(2, &modules_of_alone()));
     // Pruned, it keeps its format.
     let pruned = root.path().join("pruned.safetensors");
     succeed(&["prune", &kohya, "-o", &text(&pruned), "--rank", "1"]);
@@ -268,7 +282,7 @@ fn several_ranks_budgets_and_mixed_ranks() {
 /// Where each of these can be wrong.
 const MODULE: &str = "lora_unet_input_blocks_1_1_proj_in";
 
-fn file(down: &[usize], up: &[usize]) -> Tensors {
+fn factors(down: &[usize], up: &[usize]) -> Tensors {
     let values = |shape: &[usize]| noise(5, shape.iter().product(), 1.0);
     Tensors::default().add(&format!("{MODULE}.lora_down.weight"), down, F32, &values(down)).add(
         &format!("{MODULE}.lora_up.weight"),
@@ -289,7 +303,7 @@ fn alpha_over_rank_is_the_scale() {
         succeed(&["inspect", &text(&path)])
     };
     let name = format!("{MODULE}.alpha");
-    let good = || file(&[4, 11], &[11, 4]);
+    let good = || factors(&[4, 11], &[11, 4]);
     for (tensors, expected) in [
         (good(), "alpha 4, scale 1"),
         (good().add(&name, &[], F32, &[2.0]), "alpha 2, scale 0.5"),
@@ -328,17 +342,17 @@ fn what_is_no_sound_lora_is_refused_by_name() {
     let (base, tuned) = write_pair(root.path(), &base, &tuned);
     let path = root.path().join("lora.safetensors");
     let out = text(&root.path().join("out"));
-    let good = || file(&[4, 11], &[11, 4]);
+    let good = || factors(&[4, 11], &[11, 4]);
     let more = |name: &str| good().add(&format!("{MODULE}{name}"), &[2, 2], F32, &[1.0; 4]);
     let alpha = |values: &[f32]| good().add(&format!("{MODULE}.alpha"), &[values.len()], F32, values);
     let one = |index: usize| Tensors(vec![good().0[index].clone()]);
     for (tensors, expected) in [
-        (file(&[4, 11], &[11, 3]), "expected [out, 4]"),
-        (file(&[4, 5, 3, 3], &[11, 4]), "expected [out, 4, 1, 1]"),
-        (file(&[4, 5, 3, 3], &[11, 4, 3, 3]), "expected [out, 4, 1, 1]"),
-        (file(&[4], &[11, 4]), "expected [rank, in]"),
-        (file(&[0, 11], &[11, 0]), "a rank of at least 1"),
-        (file(&[4, 0], &[11, 4]), "does not take"),
+        (factors(&[4, 11], &[11, 3]), "expected [out, 4]"),
+        (factors(&[4, 5, 3, 3], &[11, 4]), "expected [out, 4, 1, 1]"),
+        (factors(&[4, 5, 3, 3], &[11, 4, 3, 3]), "expected [out, 4, 1, 1]"),
+        (factors(&[4], &[11, 4]), "expected [rank, in]"),
+        (factors(&[0, 11], &[11, 0]), "a rank of at least 1"),
+        (factors(&[4, 0], &[11, 4]), "does not take"),
         (one(0), "lora_up.weight is missing"),
         (one(1), "lora_down.weight is missing"),
         (alpha(&[1.0, 2.0]), "expected one number"),
@@ -369,6 +383,40 @@ fn what_is_no_sound_lora_is_refused_by_name() {
     assert_eq!(names(root.path()), ["base.safetensors", "lora.safetensors", "tuned.safetensors"]);
 }
 
+fn modules_of_alone() -> [(&'static str, &'static [usize]); 1] {
+    [("lora_unet_input_blocks_0_0", &[11, 5, 3, 3])]
+}
+
+#[test]
+fn a_scale_in_the_metadata_is_not_passed_over() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("lora.safetensors");
+    for (config, sound) in [
+        (json!({"transformer.r": 4, "transformer.lora_alpha": 4, "transformer.alpha_pattern": {}}), true),
+        (json!({"transformer.r": 4, "transformer.lora_alpha": 8}), false),
+        (json!({"transformer.r": 4, "transformer.lora_alpha": 4, "transformer.use_rslora": true}), false),
+        (
+            json!({"transformer.r": 4, "transformer.lora_alpha": 4, "transformer.alpha_pattern": {"a": 2}}),
+            false,
+        ),
+        (json!("what"), false),
+    ] {
+        let mut header = serde_json::Map::new();
+        header.insert("__metadata__".into(), json!({"lora_adapter_metadata": config.to_string()}));
+        let mut data = Vec::new();
+        for (part, shape) in [("lora_A", [4, 11]), ("lora_B", [7, 4])] {
+            let start = data.len();
+            data.resize(start + 4 * shape[0] * shape[1], 0);
+            let entry = json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]});
+            header.insert(format!("transformer.a.{part}.weight"), entry);
+        }
+        fs::write(&path, file(&Value::from(header).to_string(), &data)).unwrap();
+        let (code, stdout, stderr) = phlora(&["inspect", &text(&path)]);
+        assert_eq!(code == 0 && stdout.contains("scale 1"), sound, "{stdout}{stderr}");
+        assert!(sound || stderr.contains("lora_adapter_metadata"), "{stderr}");
+    }
+}
+
 #[test]
 fn names_and_shapes_must_be_those_of_the_base() {
     let root = tempfile::tempdir().unwrap();
@@ -381,7 +429,7 @@ fn names_and_shapes_must_be_those_of_the_base() {
     let out = text(&root.path().join("out"));
     let adapter = text(&path);
     let write = |module: &str, down: &[usize], up: &[usize]| {
-        let mut tensors = file(down, up);
+        let mut tensors = factors(down, up);
         for tensor in &mut tensors.0 {
             tensor.0 = tensor.0.replace(MODULE, module);
         }

@@ -115,7 +115,7 @@ impl Places {
             (Some(class), _) if class.contains("Transformer") => {
                 alone(&["lora_transformer"], &["transformer"], "")
             }
-            (None, None) => alone(&["lora_unet"], &["diffusion_model"], ""),
+            (None, None) => Self::diffusion(),
             (None, Some("clip_text_model")) => {
                 let (directory, second) = encoder_directory(model.path());
                 let (kohya, comfy) = match (directory.as_str(), second) {
@@ -146,6 +146,11 @@ impl Places {
                 Self { parts: Vec::new(), lacking }
             }
         }
+    }
+
+    /// A diffusion model alone, under the names of its authors.
+    pub(crate) fn diffusion() -> Self {
+        Self { parts: vec![Part::new("", &["lora_unet"], &["diffusion_model"])], lacking: String::new() }
     }
 
     /// A model that is called `prefix`, whatever it is.
@@ -189,6 +194,30 @@ impl Places {
         lora.modules.sort_by(|a, b| a.name.cmp(&b.name));
         lora.naming = Naming::Single;
         lora.check()?;
+        Ok(lora)
+    }
+
+    /// `lora`, whose modules have ComfyUI's names of a model that is one part, under the paths in that part: what can
+    /// be told without a base.
+    ///
+    /// # Errors
+    /// When a module's name is another.
+    pub(crate) fn undotted<'a>(&self, mut lora: Lora<'a>) -> Result<Lora<'a>> {
+        let prefixes = || self.parts.iter().filter(|part| part.path.is_empty()).flat_map(|part| &part.comfy);
+        for module in &mut lora.modules {
+            let path = prefixes()
+                .find_map(|prefix| module.name.strip_prefix(prefix.as_str())?.strip_prefix('.'))
+                .map(str::to_owned);
+            let path = path.ok_or_else(|| {
+                module.a.error(format!(
+                    "of which module of the base {} is the name, only the base's own names tell: --base, with its \
+                     weights",
+                    module.name
+                ))
+            })?;
+            module.name = path.into();
+        }
+        lora.naming = Naming::HuggingFace;
         Ok(lora)
     }
 

@@ -8,6 +8,7 @@ use crate::lora::{Lora, LoraModule, Naming};
 use crate::mapped::Mapped;
 use crate::model::{Model, Tensor};
 use phlora_core::Rows;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -47,6 +48,9 @@ const OTHERS: [(&str, &str); 10] = [
     (".b_norm", "a difference of a norm"),
     (".diff", "a whole difference"),
 ];
+
+/// The key of the metadata in which diffusers keeps PEFT's configuration, scales among it.
+const PEFT_CONFIG: &str = "lora_adapter_metadata";
 
 /// The tensors of a module.
 #[derive(Debug, Default)]
@@ -114,11 +118,37 @@ impl SingleFile {
         })
     }
 
+    /// What the metadata says of the base.
     fn base_name(&self) -> Result<Option<String>> {
         let path = self.weights.path();
         let mapped = Mapped::open(path)?;
-        Ok(metadata(path, mapped.bytes())?.remove(BASE_NAME))
+        let mut metadata = metadata(path, mapped.bytes())?;
+        if metadata.get(PEFT_CONFIG).is_some_and(|config| scales(config)) {
+            let problem = format!(
+                "its metadata {PEFT_CONFIG} states a scale other than 1, which ComfyUI ignores and diffusers does not"
+            );
+            return Err(Error::format(path, problem));
+        }
+        Ok(metadata.remove(BASE_NAME))
     }
+}
+
+/// Whether a configuration as diffusers writes it for each part of a model, `unet.lora_alpha` and so on, states another
+/// scale than 1, or does so in words that are not known here.
+fn scales(config: &str) -> bool {
+    let Ok(Value::Object(fields)) = serde_json::from_str(config) else { return true };
+    let set = |value: &Value| match value {
+        Value::Bool(set) => *set,
+        Value::Object(patterns) => !patterns.is_empty(),
+        other => !other.is_null(),
+    };
+    fields.iter().any(|(key, value)| match key.rsplit_once('.') {
+        Some((part, "lora_alpha")) => {
+            fields.get(&format!("{part}.r")).and_then(Value::as_f64) != value.as_f64()
+        }
+        Some((_, "alpha_pattern" | "rank_pattern" | "use_rslora" | "use_dora")) => set(value),
+        _ => false,
+    })
 }
 
 /// What is wrong with a tensor that is no part of a pair.
