@@ -31,6 +31,11 @@ impl Renaming {
         if let Some(style) = options.format.style() {
             return single(models, options.prefix.as_deref(), style, jobs);
         }
+        if options.prefix.is_some() {
+            let problem =
+                "a prefix is for the names of kohya and ComfyUI files; other formats have the model's own";
+            return Err(Error::Usage(problem.into()));
+        }
         let (same, other) = match models.naming() {
             Naming::Gguf => (AdapterFormat::Gguf, "checkpoint"),
             _ => (AdapterFormat::Peft, "GGUF file"),

@@ -241,6 +241,17 @@ fn text_encoders_are_told_by_their_directory_and_others_by_the_prefix() {
     refused(&["convert", &out, "-o", &peft, "--base", &sides.0], "is not known");
     succeed(&["convert", &out, "-o", &peft, "--base", &sides.0, "--prefix", "lora_te3"]);
     succeed(&["verify", &sides.0, &sides.1, &peft, "--min-energy", "0.9999"]);
+    for (format, prefix, why) in [
+        ("peft", "lora_te3", "is for the names of kohya"),
+        ("kohya", "", "is a name"),
+        ("kohya", "a.b", "is a name"),
+        ("comfy", ".", "is a name"),
+    ] {
+        let out = text(&root.path().join("never.safetensors"));
+        let args = ["extract", &sides.0, &sides.1, "-o", &out, "--format", format, "--prefix", prefix];
+        refused(&args, why);
+        assert!(!Path::new(&out).exists());
+    }
     // One file is of one of two kinds, which its name does not tell.
     refused(
         &["extract", &sides.0, &sides.1, "-o", &text(&root.path().join("x.safetensors"))],

@@ -176,6 +176,44 @@ def test_models_of_transformers(make, rank, tmp_path):
         close(expected, outputs(load(tuned)), 1e-3)
 
 
+class Special(nn.Module):
+    """Kernels that PEFT has no layers for, of shapes like any others'."""
+
+    def __init__(self):
+        super().__init__()
+        self.plain = nn.Conv2d(3, 8, 3, padding=1)
+        self.grouped = nn.Conv2d(8, 8, 3, padding=1, groups=2)
+        self.transposed = nn.ConvTranspose2d(8, 6, 3, padding=1)
+        self.dilated = nn.Conv2d(6, 5, 3, padding=2, dilation=2)
+
+    def forward(self, x):
+        return self.dilated(torch.tanh(self.transposed(torch.tanh(self.grouped(torch.tanh(self.plain(x)))))))
+
+
+def test_kernels_that_peft_refuses_still_merge(tmp_path):
+    torch.manual_seed(9)
+    base = Special()
+    save_file(base.state_dict(), tmp_path / "base.safetensors")
+    tuned = {name: t + 0.1 * torch.randn_like(t) if t.ndim == 4 else t for name, t in base.state_dict().items()}
+    save_file(tuned, tmp_path / "tuned.safetensors")
+    files = tmp_path / "base.safetensors", tmp_path / "tuned.safetensors"
+
+    def load():
+        model = Special()
+        model.load_state_dict(load_file(files[0]))
+        return model.eval()
+
+    adapter = command.extract(*files, tmp_path / "adapter", FULL, "f32")
+    for name, tensor in merged(files[0], adapter.path, tmp_path / "merged.safetensors").items():
+        torch.testing.assert_close(tensor, tuned[name], rtol=0, atol=1e-5)
+    for name, error in (("grouped", "groups"), ("transposed", "not supported"), ("dilated", "size of tensor")):
+        alone = command.extract(*files, tmp_path / name, 2, "f32", None, "--include", name)
+        with pytest.raises((ValueError, RuntimeError, UserWarning), match=error):
+            outputs(strict.load_adapter(load(), alone))
+    left = command.extract(*files, tmp_path / "left", 2, "f32", None, "--exclude", "grouped|transposed|dilated")
+    close(outputs(strict.load_adapter(load(), left)), outputs(plus(load(), left)))
+
+
 def test_a_pruned_adapter_of_convolutions_loads(files, tmp_path):
     base, tuned = files
     command.extract(base, tuned, tmp_path / "adapter", 8)

@@ -169,10 +169,17 @@ impl Places {
     /// When no module of the model has a name of this style.
     pub(crate) fn check(&self, style: Style) -> Result<()> {
         let named = |part: &Part| match style {
-            Style::Kohya => !part.kohya.is_empty(),
-            Style::Comfy => !part.comfy.is_empty(),
+            // With a dot it would be read as one of the other style.
+            Style::Kohya => {
+                part.kohya.first().is_some_and(|prefix| !prefix.is_empty() && !prefix.contains('.'))
+            }
+            Style::Comfy => part.comfy.first().is_some_and(|prefix| !prefix.is_empty()),
         };
-        if self.parts.iter().any(named) { Ok(()) } else { Err(Error::Usage(self.lacking.clone())) }
+        match (self.parts.iter().any(named), self.lacking.as_str()) {
+            (true, _) => Ok(()),
+            (_, "") => Err(Error::Usage("a prefix is a name, for kohya without dots".into())),
+            (_, lacking) => Err(Error::Usage(lacking.to_owned())),
+        }
     }
 
     /// `lora` under the names of a single file.
