@@ -5,7 +5,7 @@ use std::{hint::black_box, time::Instant};
 
 use phlora_core::{
     Adapter, Apply, Assignment, Dtype, Error, Inputs, Kernel, Merge, OutputsF32, Rows, Shape, encode,
-    kernel::Strided,
+    kernel::{Ahead, LANES, TILE, Tile},
 };
 use serde_json::{Value, json};
 
@@ -93,10 +93,24 @@ pub fn forward(kernel: Kernel, mebibytes: usize, runs: usize) -> Result<Value, E
     }))
 }
 
+/// `len` zeros that begin at a cache line, as an engine allocates them.
+struct Aligned(Vec<f32>, usize);
+
+impl Aligned {
+    fn new(len: usize) -> Self {
+        const LINE: usize = 16;
+        let values = vec![0.0_f32; len + LINE];
+        let start = values.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        Self(values, start)
+    }
+    fn get(&mut self) -> &mut [f32] {
+        &mut self.0[self.1..]
+    }
+}
+
 /// y = W·x for a base in f16 and `tokens` of at most 16, by whatever way is faster for so many.
 fn base(kernel: Kernel, weights: &[u8], x: &[f32], tokens: usize, y: &mut [f32], by_product: bool) {
     const BLOCK: usize = 16;
-    const TILE: usize = 256;
     let row = 2 * SIZE;
     if !by_product {
         for (block, bytes) in weights.chunks_exact(BLOCK * row).enumerate() {
@@ -106,25 +120,29 @@ fn base(kernel: Kernel, weights: &[u8], x: &[f32], tokens: usize, y: &mut [f32],
         }
         return;
     }
-    let mut turned = vec![0.0; 16 * SIZE];
-    for (token, x) in x.chunks_exact(SIZE).take(tokens).enumerate() {
-        for (turned, &x) in turned.as_chunks_mut::<16>().0.iter_mut().zip(x) {
-            turned[token] = x;
+    // Per tile the tokens' pieces one after another.
+    let [mut pieces, mut data, mut sums] = [16 * SIZE, BLOCK * TILE, BLOCK * 16 * LANES].map(Aligned::new);
+    let (pieces, data, sums) = (pieces.get(), data.get(), sums.get());
+    for (tile, pieces) in pieces.chunks_exact_mut(16 * TILE).enumerate() {
+        for (piece, x) in pieces.chunks_exact_mut(TILE).zip(x.chunks_exact(SIZE)).take(tokens) {
+            piece.copy_from_slice(&x[tile * TILE..][..TILE]);
         }
     }
-    let mut decoded = [0.0; BLOCK * TILE];
     for (block, bytes) in weights.chunks_exact(BLOCK * row).enumerate() {
-        let mut sums = [[0.0; 16]; BLOCK];
-        for from in (0..SIZE).step_by(TILE) {
-            for (row, out) in bytes.chunks_exact(row).zip(decoded.chunks_exact_mut(TILE)) {
-                kernel.decode(Rows::new(Dtype::F16, &row[2 * from..][..2 * TILE]), out);
+        let next = weights.chunks_exact(BLOCK * row).nth(block + 1).unwrap_or_default();
+        let mut ahead = Ahead::new([next, &[]], 2 * SIZE / TILE);
+        for (tile, x) in pieces.chunks_exact(16 * TILE).enumerate() {
+            for (row, out) in bytes.chunks_exact(row).zip(data.chunks_exact_mut(TILE)) {
+                kernel.decode(Rows::new(Dtype::F16, &row[2 * tile * TILE..][..2 * TILE]), out);
             }
-            let x = &turned[from * 16..][..TILE * 16];
-            kernel.product::<16>(Strided::row_major(&decoded, TILE), BLOCK, TILE, x, sums.as_flattened_mut());
+            let tile = Tile { data, row: TILE, rows: BLOCK, width: TILE };
+            kernel.forward::<16>(tile, x, sums, &mut ahead);
         }
+        let mut all = [[0.0; 16]; BLOCK];
+        kernel.fold(&mut sums[..BLOCK * 16 * LANES], all.as_flattened_mut());
         for (token, y) in y.chunks_exact_mut(SIZE).take(tokens).enumerate() {
-            for (y, sums) in y[block * BLOCK..].iter_mut().zip(&sums) {
-                *y = sums[token];
+            for (y, all) in y[block * BLOCK..].iter_mut().zip(&all) {
+                *y = all[token];
             }
         }
     }

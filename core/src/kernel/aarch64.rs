@@ -9,7 +9,7 @@ use core::arch::aarch64::{
 };
 
 use super::{
-    Ahead, Lines, Strided, Tile, TileMut,
+    Ahead, Lines, Strided, Tile, TileMut, short,
     simd::{self, Blocks8, Brain, Half, Reduce, Single, Source, Vector},
     tile,
 };
@@ -172,10 +172,10 @@ pub(super) unsafe fn dots(dtype: Dtype, bytes: &[u8], row_bytes: usize, x: &[f32
     // SAFETY: the caller's promise.
     unsafe {
         match dtype {
-            Dtype::F32 => simd::dots::<float32x4_t, Single>(bytes, row_bytes, x, out),
-            Dtype::F16 => simd::dots::<float32x4_t, Half>(bytes, row_bytes, x, out),
-            Dtype::Bf16 => simd::dots::<float32x4_t, Brain>(bytes, row_bytes, x, out),
-            dtype if dtype.is_q8_0() => simd::dots::<float32x4_t, Blocks8>(bytes, row_bytes, x, out),
+            Dtype::F32 => short::dots::<float32x4_t, Single>(bytes, row_bytes, x, out),
+            Dtype::F16 => short::dots::<float32x4_t, Half>(bytes, row_bytes, x, out),
+            Dtype::Bf16 => short::dots::<float32x4_t, Brain>(bytes, row_bytes, x, out),
+            dtype if dtype.is_q8_0() => short::dots::<float32x4_t, Blocks8>(bytes, row_bytes, x, out),
             _ => return false,
         }
     }

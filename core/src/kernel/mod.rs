@@ -14,6 +14,8 @@ mod aarch64;
 mod blocks;
 mod portable;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod short;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod simd;
 mod storage;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -165,7 +167,7 @@ pub struct Ahead<'a> {
 
 impl<'a> Ahead<'a> {
     /// Both sides in `steps` steps, half of them for each side.
-    pub(crate) fn new(sides: [&'a [u8]; 2], steps: usize) -> Self {
+    pub fn new(sides: [&'a [u8]; 2], steps: usize) -> Self {
         let half = [steps.div_ceil(2).max(1), (steps / 2).max(1)];
         Self { sides, pieces: [0, 1].map(|i| sides[i].len().div_ceil(half[i])) }
     }

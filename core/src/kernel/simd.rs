@@ -193,7 +193,7 @@ pub trait Reduce: Vector {
 }
 
 /// Most lanes of a vector.
-const MOST: usize = 16;
+pub const MOST: usize = 16;
 
 /// Rows that share the loads of x.
 const GROUP: usize = 4;
@@ -214,7 +214,7 @@ pub unsafe fn dots<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &
     }
     let tail = (len - whole) * size;
     // Far enough that lines arrive before they are used, and, over long rows, onto the rows that come next.
-    let ahead = (GROUP * row_bytes).clamp(1024, 65536);
+    let ahead = (GROUP * row_bytes).clamp(1024, 2048);
     let x = x.as_ptr();
     // SAFETY: row i starts at i * row_bytes, and within it elements up to `whole` are loaded from memory; `sums`
     // has a vector per lane; all other pointers are to local arrays of the right size.
@@ -268,4 +268,4 @@ pub unsafe fn dots<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &
 }
 
 /// What sums start from.
-static ZERO: f32 = 0.0;
+pub static ZERO: f32 = 0.0;

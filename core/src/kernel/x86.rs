@@ -17,7 +17,7 @@ use core::arch::x86_64::{
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use super::{
-    Ahead, Isa, Lines, Strided, Tile, TileMut,
+    Ahead, Isa, Lines, Strided, Tile, TileMut, short,
     simd::{self, Blocks8, Brain, Half, Reduce, Single, Source, Vector},
     storage::Widen,
     tile,
@@ -419,10 +419,10 @@ macro_rules! dots_for {
             // SAFETY: the caller's promise.
             unsafe {
                 match dtype {
-                    Dtype::F32 => simd::dots::<$vector, Single>(bytes, row_bytes, x, out),
-                    Dtype::F16 => simd::dots::<$vector, Half>(bytes, row_bytes, x, out),
-                    Dtype::Bf16 => simd::dots::<$vector, Brain>(bytes, row_bytes, x, out),
-                    dtype if dtype.is_q8_0() => simd::dots::<$vector, Blocks8>(bytes, row_bytes, x, out),
+                    Dtype::F32 => short::dots::<$vector, Single>(bytes, row_bytes, x, out),
+                    Dtype::F16 => short::dots::<$vector, Half>(bytes, row_bytes, x, out),
+                    Dtype::Bf16 => short::dots::<$vector, Brain>(bytes, row_bytes, x, out),
+                    dtype if dtype.is_q8_0() => short::dots::<$vector, Blocks8>(bytes, row_bytes, x, out),
                     _ => return false,
                 }
             }

@@ -1,0 +1,72 @@
+//! Stored rows of a few vectors times one vector: lora_b, whose rows are as long as the rank.
+//!
+//! The vector stays in registers, and so do the sums of as many rows as a register has lanes, until their lanes are
+//! added together. The bits are those of [`simd::dots`], which takes what is left.
+
+#![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
+
+use super::simd::{self, MOST, Reduce, Source};
+
+/// Bytes that are asked for ahead of their use.
+const AHEAD: usize = 8192;
+const LINE: usize = 64;
+
+/// out[i] = (row i)·x, through the loop for rows of 1, 2 or 4 vectors where they are so long.
+///
+/// # Safety
+/// As for [`simd::dots`].
+#[inline(always)]
+pub unsafe fn dots<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &[f32], out: &mut [f32]) {
+    let vectors = if x.len().is_multiple_of(V::LANES) { x.len() / V::LANES } else { 0 };
+    // SAFETY: the caller's promise; the length was looked at.
+    unsafe {
+        let done = match vectors {
+            1 => whole::<V, S, 1>(bytes, row_bytes, x, out),
+            2 => whole::<V, S, 2>(bytes, row_bytes, x, out),
+            4 => whole::<V, S, 4>(bytes, row_bytes, x, out),
+            _ => 0,
+        };
+        let rest = bytes.get(done * row_bytes..).unwrap_or_default();
+        simd::dots::<V, S>(rest, row_bytes, x, &mut out[done..]);
+    }
+}
+
+/// The same for whole registers of sums of rows of `N` vectors; gives how many rows these are.
+///
+/// # Safety
+/// As for [`simd::dots`]; x is `N` vectors long.
+#[inline(always)]
+unsafe fn whole<V: Reduce, S: Source<V>, const N: usize>(
+    bytes: &[u8],
+    row_bytes: usize,
+    x: &[f32],
+    out: &mut [f32],
+) -> usize {
+    let done = out.len() / V::LANES * V::LANES;
+    // SAFETY: row i starts at i * row_bytes and holds `N` vectors; x as well; `sums` has a vector per lane, and a
+    // register of `out` is written at a time.
+    unsafe {
+        let (source, zero) = (S::new(), V::splat(&raw const simd::ZERO));
+        let mut wide = [zero; N];
+        for (v, wide) in wide.iter_mut().enumerate() {
+            *wide = V::load(x.as_ptr().add(v * V::LANES));
+        }
+        for first in (0..done).step_by(V::LANES) {
+            let block = bytes.as_ptr().add(first * row_bytes);
+            for line in (0..V::LANES * row_bytes).step_by(LINE) {
+                V::prefetch(block.wrapping_add(AHEAD + line));
+            }
+            let mut sums = [zero; MOST];
+            for (i, sum) in sums.iter_mut().enumerate().take(V::LANES) {
+                let row = block.add(i * row_bytes);
+                let mut parts = [zero; 2];
+                for v in 0..N {
+                    parts[v % 2] = parts[v % 2].fused(source.load(row, v * V::LANES), wide[v]);
+                }
+                *sum = if N > 1 { parts[0].add(parts[1]) } else { parts[0] };
+            }
+            V::sums(sums.as_ptr()).store(out.as_mut_ptr().add(first));
+        }
+    }
+    done
+}
