@@ -39,8 +39,11 @@ fn energy_is_met_by_every_module_of_the_written_file() {
         &["--rank", "192", "--mode", "exact", "--dtype", "f32", "--report", &text(&full), "--quiet"],
     );
     let full = json(&full);
-    for (share, dtype) in [(0.5, "f16"), (0.9, "f16"), (0.9, "bf16"), (0.99, "f16")] {
-        let out = root.path().join(format!("{share}-{dtype}"));
+    for (share, dtype) in
+        [(0.5, "f16"), (0.9, "f16"), (0.9, "bf16"), (0.99, "f16"), (0.5, "q8_0"), (0.9, "q8_0")]
+    {
+        let end = if dtype == "q8_0" { ".gguf" } else { "" };
+        let out = root.path().join(format!("{share}-{dtype}{end}"));
         extract(&out, &["--energy", &share.to_string(), "--dtype", dtype, "--quiet"]);
         for ((name, rank, energy), exact) in
             modules(&verified(&out)).iter().zip(full["modules"].as_array().unwrap())

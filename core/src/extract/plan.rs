@@ -114,9 +114,13 @@ impl Plan {
                 if (self.max_reads as usize) < least {
                     return Err(Error::TooFewReads { needed: least as u32 });
                 }
-                // The whole space, and one block for what a random start wastes; a goal that may ask for all of
-                // it gets another one for what rounding does.
-                let whole = narrow.div_ceil(self.width) + if self.goal.is_fixed() { 1 } else { 2 };
+                // The whole space, and one block for what a random start wastes. A goal that may ask for all of it
+                // gets another one for what rounding does, and room for directions that Δ takes to nothing: where
+                // singular values are equal, blocks start anew, each with some of these.
+                let whole = match self.goal.is_fixed() {
+                    true => narrow.div_ceil(self.width) + 1,
+                    false => self.shape.cols.div_ceil(self.width) + 2,
+                };
                 let most = krylov::depth(self.rank, self.width).min(whole).max(least);
                 self.fit(least, most.min(self.max_reads as usize), limit)?;
             }
