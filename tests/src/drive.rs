@@ -68,11 +68,37 @@ impl Pair {
         &self,
         options: &Options,
         kernel: Kernel,
+        block: impl FnMut() -> usize,
+    ) -> Result<Factors, Error> {
+        self.run(options, kernel, None, block)
+    }
+
+    /// Extracts with scales of the columns.
+    ///
+    /// # Errors
+    /// What the extractor says.
+    pub fn extract_weighed(
+        &self,
+        options: &Options,
+        channels: &[f32],
+        block: impl FnMut() -> usize,
+    ) -> Result<Factors, Error> {
+        self.run(options, Kernel::detect(), Some(channels), block)
+    }
+
+    fn run(
+        &self,
+        options: &Options,
+        kernel: Kernel,
+        channels: Option<&[f32]>,
         mut block: impl FnMut() -> usize,
     ) -> Result<Factors, Error> {
         let plan = Plan::new(self.shape, options)?.with_kernel(kernel);
         let mut scratch = vec![f32::NAN; plan.scratch_len()];
-        let mut extractor = plan.start(&mut scratch)?;
+        let mut extractor = match channels {
+            Some(channels) => plan.start_weighed(channels, &mut scratch)?,
+            None => plan.start(&mut scratch)?,
+        };
         while extractor.wants_pass() {
             let mut first = 0;
             while first < self.shape.rows {

@@ -20,6 +20,7 @@ pub struct Exact<'s> {
     /// The largest rank, then the one chosen.
     rank: usize,
     goal: Goal,
+    channels: Option<&'s [f32]>,
     /// Δ, or Δᵀ where that is the taller one, by columns; U after the decomposition.
     matrix: &'s mut [f32],
     /// V by columns.
@@ -42,7 +43,7 @@ impl<'s> Exact<'s> {
             .and(Scratch::elements(cols))
     }
 
-    pub fn new(plan: &Plan, scratch: &'s mut [f32]) -> Self {
+    pub fn new(plan: &Plan, channels: Option<&'s [f32]>, scratch: &'s mut [f32]) -> Self {
         let mut scratch = Buffer(scratch);
         let Shape { rows, cols } = plan.shape;
         let narrow = rows.min(cols);
@@ -52,6 +53,7 @@ impl<'s> Exact<'s> {
             shape: plan.shape,
             rank: plan.rank,
             goal: plan.goal,
+            channels,
             matrix: scratch.take(rows * cols),
             v: scratch.take(narrow * narrow),
             sigma: scratch.take(narrow),
@@ -96,7 +98,7 @@ impl<'s> Exact<'s> {
         }
         let Shape { rows, cols } = self.shape;
         for i in 0..pass::count_rows(base, tuned, cols, rows - self.done)? {
-            pass::whole_row(self.kernel, base, tuned, i, self.row);
+            pass::whole_row(self.kernel, base, tuned, i, self.channels, self.row);
             self.kernel.measure(self.row, self.done, &mut self.delta);
             if self.upright() {
                 let entries = self.matrix[self.done..].iter_mut().step_by(rows);

@@ -40,6 +40,15 @@ impl Outputs<'_> {
         }
     }
 
+    /// Takes the scales of the columns out of A again.
+    pub fn unweigh(&mut self, channels: &[f32]) {
+        for row in self.a.chunks_exact_mut(channels.len().max(1)) {
+            for (a, &scale) in row.iter_mut().zip(channels) {
+                *a = if scale > 0.0 { *a / scale } else { 0.0 };
+            }
+        }
+    }
+
     /// Factors of the zero matrix.
     pub fn fill_zero(&mut self) {
         self.a.fill(0.0);

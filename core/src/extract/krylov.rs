@@ -98,6 +98,7 @@ pub struct Krylov<'s, const W: usize> {
     measured: bool,
     delta: Delta,
     scale: Option<f32>,
+    channels: Option<&'s [f32]>,
     reads: u32,
     history: History,
     /// Blocks of which the eigenvectors are known, how many there are, and the sweeps they took.
@@ -110,7 +111,7 @@ pub struct Krylov<'s, const W: usize> {
 }
 
 impl<'s, const W: usize> Krylov<'s, W> {
-    pub fn new(plan: &Plan, scratch: &'s mut [f32]) -> Self {
+    pub fn new(plan: &Plan, channels: Option<&'s [f32]>, scratch: &'s mut [f32]) -> Self {
         let mut scratch = Buffer(scratch);
         scratch.align();
         let Shape { rows, cols } = plan.shape;
@@ -142,6 +143,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             measured: false,
             delta: Delta::default(),
             scale: None,
+            channels,
             reads: 0,
             history: History::new(),
             decomposed: 0,
@@ -200,6 +202,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let height = rows.div_ceil(self.parts).max(1);
         let wanted = if self.wants_pass() { self.parts } else { 0 };
         let (kernel, scale, work, measure) = (self.kernel, self.scale, self.work, !self.measured);
+        let channels = self.channels;
         let x = &*self.x;
         let y = self.y[current * rows * W..][..rows * W].chunks_mut(height * W);
         let z = self.z.chunks_mut((packed_len(cols, W)).max(1));
@@ -207,7 +210,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let outputs = y.zip(z).zip(strips).zip(&mut self.progress);
         outputs.take(wanted).enumerate().map(move |(i, (((y, z), buffer), progress))| {
             let start = i * height;
-            let strip = Strip::new(kernel, cols, scale, buffer);
+            let strip = Strip::new(kernel, cols, scale, channels, buffer);
             BlockPart { work, measure, x, rows: start..(start + height).min(rows), y, z, strip, progress }
         })
     }

@@ -33,6 +33,7 @@ use stream::Stream;
 pub struct Extractor<'s> {
     state: State<'s>,
     max_rank: usize,
+    channels: Option<&'s [f32]>,
 }
 
 #[derive(Debug)]
@@ -139,7 +140,11 @@ impl Extractor<'_> {
             return Err(Error::RankTooLarge { most: self.max_rank });
         }
         let mut outputs = factors::Outputs { a, b, singular_values, rank };
-        each!(self.state, state => state.finish(&mut outputs))
+        let report = each!(self.state, state => state.finish(&mut outputs))?;
+        if let Some(channels) = self.channels {
+            outputs.unweigh(channels);
+        }
+        Ok(report)
     }
 }
 

@@ -185,10 +185,25 @@ fn lines(rows: Rows<'_>, first: usize, column: usize, cols: usize) -> Lines<'_> 
     Lines { dtype: rows.dtype, bytes, row: at(cols) }
 }
 
-/// Decodes row `row` of a block as a whole into `out` (`cols` elements).
-pub fn whole_row(kernel: Kernel, base: Rows<'_>, tuned: Rows<'_>, row: usize, out: &mut [f32]) {
+/// Decodes row `row` of a block as a whole into `out` (`cols` elements), weighed by `channels`.
+pub fn whole_row(
+    kernel: Kernel,
+    base: Rows<'_>,
+    tuned: Rows<'_>,
+    row: usize,
+    channels: Option<&[f32]>,
+    out: &mut [f32],
+) {
     let (start, cols) = (row * out.len(), out.len());
     kernel.difference(entries(base, start, cols), entries(tuned, start, cols), out);
+    weigh(out, channels);
+}
+
+/// Multiplies each entry of a row by the scale of its column.
+fn weigh(row: &mut [f32], channels: Option<&[f32]>) {
+    for (entry, scale) in row.iter_mut().zip(channels.unwrap_or_default()) {
+        *entry *= scale;
+    }
 }
 
 /// A run of decoded rows of the difference, in tiles: [tile][row][column].
@@ -198,6 +213,8 @@ pub struct Strip<'p> {
     cols: usize,
     /// Factor on every entry, where it needs one.
     scale: Option<f32>,
+    /// Factors on the columns, where the criterion has them.
+    channels: Option<&'p [f32]>,
     tiles: &'p mut [f32],
     /// Lanes of the sums of a product, zero between two.
     sums: &'p mut [f32],
@@ -205,10 +222,16 @@ pub struct Strip<'p> {
 
 impl<'p> Strip<'p> {
     /// Takes [`strip_len`] elements, which were zero before the first strip.
-    pub fn new(kernel: Kernel, cols: usize, scale: Option<f32>, buffer: &'p mut [f32]) -> Self {
+    pub fn new(
+        kernel: Kernel,
+        cols: usize,
+        scale: Option<f32>,
+        channels: Option<&'p [f32]>,
+        buffer: &'p mut [f32],
+    ) -> Self {
         let tiles = padded(cols).unwrap_or(0) * strip_rows(cols);
         let (tiles, sums) = buffer.split_at_mut(tiles.min(buffer.len()));
-        Self { kernel, cols, scale, tiles, sums }
+        Self { kernel, cols, scale, channels, tiles, sums }
     }
 
     /// Decodes rows `first`… of a block, `rows` of them, at most [`strip_rows`]. With `measure`, adds them
@@ -229,6 +252,7 @@ impl<'p> Strip<'p> {
                 padding.fill(0.0);
                 let start = (first + i) * self.cols + column;
                 self.kernel.difference(entries(base, start, width), entries(tuned, start, width), out);
+                weigh(out, self.channels.map(|channels| &channels[column..]));
                 if let Some((row, delta)) = &mut measure {
                     self.kernel.measure(out, *row + i, delta);
                 }
@@ -260,7 +284,7 @@ impl<'p> Strip<'p> {
         y: &mut [f32],
         ahead: &mut Ahead<'_>,
     ) {
-        if self.scale.is_some() {
+        if self.scale.is_some() || self.channels.is_some() {
             self.decode((base, tuned), first, rows, None);
             return self.forward::<W>(rows, x, y, ahead);
         }

@@ -117,9 +117,10 @@ impl Plan {
                 // The whole space, and one block for what a random start wastes. A goal that may ask for all of it
                 // gets another one for what rounding does, and room for directions that Δ takes to nothing: where
                 // singular values are equal, blocks start anew, each with some of these.
-                let whole = match self.goal.is_fixed() {
-                    true => narrow.div_ceil(self.width) + 1,
-                    false => self.shape.cols.div_ceil(self.width) + 2,
+                let whole = if self.goal.is_fixed() {
+                    narrow.div_ceil(self.width) + 1
+                } else {
+                    self.shape.cols.div_ceil(self.width) + 2
                 };
                 let most = krylov::depth(self.rank, self.width).min(whole).max(least);
                 self.fit(least, most.min(self.max_reads as usize), limit)?;
@@ -200,15 +201,45 @@ impl Plan {
     /// # Errors
     /// [`Error::ScratchTooSmall`].
     pub fn start<'s>(&self, scratch: &'s mut [f32]) -> Result<Extractor<'s>, Error> {
+        self.start_with(None, scratch)
+    }
+
+    /// As [`start`](Self::start), for the criterion ‖(Δ − B·A)·diag(s)‖_F in the place of ‖Δ − B·A‖_F, where
+    /// `channels` holds s, a scale per column. With the root mean squares of a layer's inputs it stands for the error
+    /// of the layer's output. B·A·diag(s) is the truncated decomposition of Δ·diag(s), and everything that is
+    /// measured and reported is of Δ·diag(s). A column whose scale is 0 counts for nothing, and A is 0 there.
+    ///
+    /// # Errors
+    /// [`Error::ScratchTooSmall`]; [`Error::VectorLength`] when there is not a scale per column;
+    /// [`Error::NonFiniteScale`] for one that is negative or no finite number.
+    pub fn start_weighed<'s>(
+        &self,
+        channels: &'s [f32],
+        scratch: &'s mut [f32],
+    ) -> Result<Extractor<'s>, Error> {
+        if channels.len() != self.shape.cols {
+            return Err(Error::VectorLength);
+        }
+        if channels.iter().any(|scale| !scale.is_finite() || *scale < 0.0) {
+            return Err(Error::NonFiniteScale);
+        }
+        self.start_with(Some(channels), scratch)
+    }
+
+    fn start_with<'s>(
+        &self,
+        channels: Option<&'s [f32]>,
+        scratch: &'s mut [f32],
+    ) -> Result<Extractor<'s>, Error> {
         let scratch =
             scratch.get_mut(..self.scratch).ok_or(Error::ScratchTooSmall { needed: self.scratch })?;
         let state = match (self.mode, self.width) {
-            (Mode::Exact, _) => State::Exact(Exact::new(self, scratch)),
-            (Mode::StreamOnce, _) => State::Stream(Stream::new(self, scratch)),
-            (_, 16) => State::Krylov16(Krylov::new(self, scratch)),
-            _ => State::Krylov8(Krylov::new(self, scratch)),
+            (Mode::Exact, _) => State::Exact(Exact::new(self, channels, scratch)),
+            (Mode::StreamOnce, _) => State::Stream(Stream::new(self, channels, scratch)),
+            (_, 16) => State::Krylov16(Krylov::new(self, channels, scratch)),
+            _ => State::Krylov8(Krylov::new(self, channels, scratch)),
         };
-        Ok(Extractor { state, max_rank: self.rank })
+        Ok(Extractor { state, max_rank: self.rank, channels })
     }
 }
 

@@ -34,6 +34,7 @@ pub struct Stream<'s> {
     /// The largest rank, then the one chosen.
     rank: usize,
     goal: Goal,
+    channels: Option<&'s [f32]>,
     reads_allowed: u32,
     /// Panels that are kept; as many again take new rows.
     depth: usize,
@@ -74,7 +75,7 @@ impl<'s> Stream<'s> {
             .and(Scratch::matrix(STRIP, kept_len))
     }
 
-    pub fn new(plan: &Plan, scratch: &'s mut [f32]) -> Self {
+    pub fn new(plan: &Plan, channels: Option<&'s [f32]>, scratch: &'s mut [f32]) -> Self {
         let mut scratch = Buffer(scratch);
         let Shape { rows, cols } = plan.shape;
         let kept = plan.depth * W;
@@ -83,6 +84,7 @@ impl<'s> Stream<'s> {
             shape: plan.shape,
             rank: plan.rank,
             goal: plan.goal,
+            channels,
             reads_allowed: plan.max_reads,
             depth: plan.depth,
             right: scratch.take(kept * cols + packed_len(cols, kept)),
@@ -148,7 +150,7 @@ impl<'s> Stream<'s> {
     fn take_row(&mut self, base: Rows<'_>, tuned: Rows<'_>, i: usize) -> Result<(), Error> {
         let cols = self.shape.cols;
         let row = &mut self.strip[..cols];
-        pass::whole_row(self.kernel, base, tuned, i, row);
+        pass::whole_row(self.kernel, base, tuned, i, self.channels, row);
         self.kernel.measure(row, self.done, &mut self.delta);
         self.adjust_scale();
         let row = &self.strip[..cols];
@@ -212,7 +214,7 @@ impl<'s> Stream<'s> {
         let height = strip_rows(cols);
         let packed = packed_len(cols, W);
         let right = self.right[self.depth * cols * W..].chunks_exact(packed.max(1));
-        let mut strip = Strip::new(self.kernel, cols, self.scale, self.strip);
+        let mut strip = Strip::new(self.kernel, cols, self.scale, self.channels, self.strip);
         for first in (0..count).step_by(height) {
             let batch = height.min(count - first);
             strip.decode((base, tuned), first, batch, None);
