@@ -175,6 +175,8 @@ impl<'m> Survey<'m> {
         // Largest first, so that no large one is left to a single thread at the end.
         jobs.sort_by_key(|(pair, _)| (std::cmp::Reverse(pair.bytes()), pair.name));
         let names = Renaming::new(models, options, &mut jobs)?;
+        let extracted = jobs.iter().filter(|(_, task)| matches!(task, Task::Extract)).map(|(pair, _)| pair);
+        options.channel_scales.check(extracted)?;
         Ok(Self { models, options, monitor, jobs, one_sided, names, started })
     }
 

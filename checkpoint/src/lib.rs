@@ -21,6 +21,7 @@
 mod aligned;
 mod arch;
 mod budget;
+mod channels;
 mod check;
 mod config;
 mod convert;
@@ -55,6 +56,7 @@ mod stored;
 mod verify;
 
 pub use arch::{Heads, Mapped, NameMap, RowPermutation};
+pub use channels::ChannelScales;
 pub use check::{Finding, Severity, check};
 pub use config::Config;
 pub use convert::{ConvertOptions, Converted, convert, convert_to_gguf};

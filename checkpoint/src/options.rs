@@ -1,5 +1,6 @@
 //! What the caller asks of an extraction from checkpoints.
 
+use crate::channels::ChannelScales;
 use crate::lora::AdapterFormat;
 use phlora_core::{Dtype, Mode, Policy};
 use regex::Regex;
@@ -36,6 +37,8 @@ pub struct ExtractOptions {
     pub block_bytes: usize,
     /// Which modules.
     pub filter: Filter,
+    /// What the modules' input channels count. Default: every channel alike.
+    pub channel_scales: ChannelScales,
 }
 
 /// Which modules to extract, by their path (`model.layers.0.self_attn.q_proj`).
@@ -80,6 +83,7 @@ impl Default for ExtractOptions {
             threads: available_threads(),
             block_bytes: 16 << 20,
             filter: Filter::default(),
+            channel_scales: ChannelScales::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::plans::{Aim, Planned, Refused, plan, read_bytes};
 use crate::pool::Ticket;
 use crate::report::{LeftOut, Measured, ModuleReport};
 use phlora_core::{Dtype, Goal, Policy, Report};
+use std::sync::Arc;
 
 /// Pairs beyond the rank that a goal chose: rounding may take what the last ones needed bring.
 const SPARE: usize = 8;
@@ -20,6 +21,8 @@ const SPARE: usize = 8;
 pub(crate) struct Module {
     pub(crate) report: ModuleReport,
     pub(crate) transposed: bool,
+    /// What the columns of the weight count, where not all count alike.
+    pub(crate) channels: Option<Arc<[f32]>>,
     /// Absent where only the spectrum was wanted.
     pub(crate) factors: Option<Factors>,
 }
@@ -76,6 +79,7 @@ pub(crate) fn extract_pair(
     options: &ExtractOptions,
     ticket: Ticket<'_>,
 ) -> Result<Outcome> {
+    let channels = options.channel_scales.of(pair);
     let unchanged = |announced, reads| {
         ticket.monitor().correct_total(read_bytes(pair, announced), read_bytes(pair, reads));
         Ok(Outcome::LeftOut(left_out(pair, "unchanged", Some(0.0))))
@@ -83,11 +87,16 @@ pub(crate) fn extract_pair(
     if pair.base.is_empty() || same_bytes(pair.base, pair.tuned, ticket)? {
         return unchanged(planned.expected_reads, 1);
     }
+    let weighed = channels.as_deref();
     let (mut larger, mut reads, mut parts) = (None::<Planned>, 0, (false, None));
     loop {
         let planned = larger.as_ref().unwrap_or(planned);
-        let found = match find(pair, planned, &options.policy, buffer, options, ticket) {
+        let found = match find(pair, planned, weighed, buffer, options, ticket) {
             Ok(found) => found,
+            Err(Ended::Unchanged(_)) if weighed.is_some() => {
+                let reason = "channel scale: it differs only where that is 0";
+                return Ok(Outcome::LeftOut(left_out(pair, reason, None)));
+            }
             Err(Ended::Unchanged(announced)) => return unchanged(announced, 1),
             Err(Ended::Failed(error)) => return Err(error),
         };
@@ -107,8 +116,9 @@ pub(crate) fn extract_pair(
             converged: found.report.converged,
             expert: pair.expert,
             parts: parts.1,
+            weighed: weighed.is_some(),
         };
-        let (rank, factors) = encode(pair, &found, planned, keep, &options.policy)?;
+        let (rank, factors) = encode(pair, &found, planned, keep, &options.policy, weighed)?;
         let report = measured.report(rank, factors.as_ref());
         if let Some(aim) = unmet(&measured, &report, &found, planned.aim)
             && let Some(next) = widen(pair, aim, options)?
@@ -122,7 +132,12 @@ pub(crate) fn extract_pair(
             let reason = format!("noise: no direction above the floor of {:.3e}", report.noise_floor);
             return Ok(Outcome::LeftOut(left_out(pair, &reason, Some(report.delta_norm))));
         }
-        return Ok(Outcome::Module(Box::new(Module { report, transposed: pair.transposed, factors })));
+        return Ok(Outcome::Module(Box::new(Module {
+            report,
+            transposed: pair.transposed,
+            channels,
+            factors,
+        })));
     }
 }
 
@@ -130,12 +145,13 @@ pub(crate) fn extract_pair(
 fn find<'b>(
     pair: &Pair<'_>,
     planned: &Planned,
-    policy: &Policy,
+    weighed: Option<&[f32]>,
     buffer: &'b mut [f32],
     options: &ExtractOptions,
     ticket: Ticket<'_>,
 ) -> std::result::Result<Found<'b>, Ended> {
     let Planned { plan, expected_reads, parts, .. } = planned;
+    let policy = &options.policy;
     let mut announced = *expected_reads;
     let sides = Sides::new(pair).ok_or_else(|| pair.base.error("not a matrix of a dtype that is read"))?;
     let refused = |error| match error {
@@ -143,7 +159,11 @@ fn find<'b>(
         other => pair.base.error(other.to_string()),
     };
     let (scratch, rest) = buffer.split_at_mut(plan.scratch_len());
-    let mut extractor = plan.start(scratch).map_err(refused)?;
+    let started = match weighed {
+        Some(channels) => plan.start_weighed(channels, scratch),
+        None => plan.start(scratch),
+    };
+    let mut extractor = started.map_err(refused)?;
     while extractor.wants_pass() {
         if extractor.reads() >= announced {
             announced += 1;
@@ -185,12 +205,15 @@ fn encode(
     planned: &Planned,
     keep: Keep,
     policy: &Policy,
+    weighed: Option<&[f32]>,
 ) -> Result<(usize, Option<Factors>)> {
     let one = |rank: usize, dtype: Dtype| {
         let rank = rank.min(found.held);
-        Factors::encode(found.a, found.b, found.held, rank, pair.transposed, dtype).map_err(|e| match e {
-            Error::Usage(problem) => pair.tuned.error(problem),
-            other => other,
+        Factors::encode(found.a, found.b, found.held, rank, pair.transposed, weighed, dtype).map_err(|e| {
+            match e {
+                Error::Usage(problem) => pair.tuned.error(problem),
+                other => other,
+            }
         })
     };
     let fixed = matches!(planned.aim.goal, Goal::Fixed | Goal::Budget(_)) || planned.aim.given.is_some();
@@ -252,7 +275,7 @@ impl Module {
     /// The same module at another rank and in another format, of factors that were kept whole.
     pub(crate) fn cut(&self, rank: usize, dtype: Dtype) -> Result<Self> {
         let Some(whole) = &self.factors else { return Err(Error::Usage("no factors were kept".into())) };
-        let mut factors = whole.cut(rank.min(whole.rank()), dtype)?;
+        let mut factors = whole.cut(rank.min(whole.rank()), self.channels.as_deref(), dtype)?;
         let singular_values = self.report.spectrum();
         let measured = Measured {
             name: &self.report.name,
@@ -265,10 +288,16 @@ impl Module {
             converged: self.report.converged,
             expert: self.report.expert,
             parts: self.report.tuning_norm.zip(self.report.repair_norm),
+            weighed: self.channels.is_some(),
         };
         let report = measured.report(rank, Some(&factors));
         factors.pad(rank);
-        Ok(Self { report, transposed: self.transposed, factors: Some(factors) })
+        Ok(Self {
+            report,
+            transposed: self.transposed,
+            channels: self.channels.clone(),
+            factors: Some(factors),
+        })
     }
 }
 

@@ -222,7 +222,7 @@ fn cut<'l>(
             continue;
         }
         let held = found.singular_values.len();
-        let mut factors = Factors::encode(&found.a, &found.b, held, rank.min(held), false, dtype)?;
+        let mut factors = Factors::encode(&found.a, &found.b, held, rank.min(held), false, None, dtype)?;
         factors.pad(rank);
         factors.b.set_dtype(factor_dtype(dtype, rank));
         modules.push(LoraModule { a: factors.a, b: factors.b, scale: 1.0, ..module.clone() });

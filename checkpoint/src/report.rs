@@ -124,6 +124,9 @@ pub struct ModuleReport {
     /// With a deployed base: ‖base − deployed‖_F, what there is to repair.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repair_norm: Option<f64>,
+    /// Whether its input channels were weighed: Δ stands for Δ·diag(s) then, in all norms, singular values and shares.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub weighed: bool,
     /// Singular values beyond the rank as far as they are known, descending: bounds from below.
     #[serde(default)]
     pub further_singular_values: Vec<f32>,
@@ -155,6 +158,7 @@ pub(crate) struct Measured<'m> {
     pub(crate) expert: Option<Expert>,
     /// ‖tuned − base‖_F and ‖base − deployed‖_F, with a deployed base.
     pub(crate) parts: Option<(f64, f64)>,
+    pub(crate) weighed: bool,
 }
 
 impl Measured<'_> {
@@ -188,6 +192,7 @@ impl Measured<'_> {
             expert: self.expert,
             tuning_norm: self.parts.map(|(tuning, _)| tuning),
             repair_norm: self.parts.map(|(_, repair)| repair),
+            weighed: self.weighed,
             further_singular_values: further[..known].to_vec(),
             noise_floor: noise.floor,
             noise_rank: noise.rank,

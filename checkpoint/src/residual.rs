@@ -76,11 +76,13 @@ impl Product {
     }
 }
 
-/// Reads both sides once and measures the difference and what `product` leaves of it.
+/// Reads both sides once and measures the difference and what `product` leaves of it, each column counted as its scale in
+/// `weighed` says.
 pub(crate) fn residual(
     base: Tensor<'_>,
     tuned: Tensor<'_>,
     product: &Product,
+    weighed: Option<&[f32]>,
     ticket: Ticket<'_>,
 ) -> Result<Residual> {
     let (base_dtype, tuned_dtype) = (base.readable()?, tuned.readable()?);
@@ -98,17 +100,20 @@ pub(crate) fn residual(
             result.non_finite_row = Some(start + at / product.cols);
             return Ok(result);
         }
-        result.delta += sum_squares(delta);
+        result.delta += sum_squares(delta, product.cols, weighed);
         product.subtract_from(start, delta);
-        result.rest += sum_squares(delta);
+        result.rest += sum_squares(delta, product.cols, weighed);
         let size = |dtype: phlora_core::Dtype| dtype.row_bytes(delta.len()).unwrap_or(0);
         ticket.tick(size(base_dtype) + size(tuned_dtype))?;
     }
     Ok(result)
 }
 
-fn sum_squares(values: &[f32]) -> f64 {
-    values.iter().map(|v| f64::from(*v) * f64::from(*v)).sum()
+/// Σ of squares of rows of `cols` entries.
+fn sum_squares(values: &[f32], cols: usize, weighed: Option<&[f32]>) -> f64 {
+    let Some(scales) = weighed else { return values.iter().map(|v| f64::from(*v) * f64::from(*v)).sum() };
+    let square = |(v, s): (&f32, &f32)| (f64::from(*v) * f64::from(*s)).powi(2);
+    values.chunks_exact(cols.max(1)).flat_map(|row| row.iter().zip(scales)).map(square).sum()
 }
 
 /// The transpose of a matrix whose rows have `cols` entries.

@@ -1,6 +1,7 @@
 //! Measures what a written adapter really keeps of a difference, after rounding, from the files alone.
 
 use crate::aligned::Aligned;
+use crate::channels::ChannelScales;
 use crate::error::Result;
 use crate::lora::{Adapter, LoraModule};
 use crate::measure::{difference, non_finite_error, same_bytes};
@@ -55,7 +56,7 @@ struct Measured {
 
 /// Reads both models and the adapter once and measures the kept energy. Sums are in f64; the heap holds the
 /// f32 factors of one module per thread. The adapter may have the names of a checkpoint or of GGUF, whatever the
-/// models have.
+/// models have. Where `channels` has scales for a module, its difference and what is left of it are weighed by them.
 ///
 /// # Errors
 /// When the adapter has factors for a module that a model lacks, of another shape, or with NaN or infinity;
@@ -64,6 +65,7 @@ pub fn verify(
     base: &Model,
     tuned: &Model,
     adapter: &Adapter,
+    channels: &ChannelScales,
     threads: NonZeroUsize,
     monitor: &Monitor,
 ) -> Result<Verification> {
@@ -82,13 +84,14 @@ pub fn verify(
         check_shapes(&pairs[found], module)?;
         factors.insert(weight, module);
     }
+    channels.check(pairs.iter().filter(|pair| factors.contains_key(pair.name)))?;
     pairs.sort_by_key(|pair| (Reverse(pair.bytes()), pair.name));
     monitor.correct_total(0, pairs.iter().map(|pair| pair.bytes() as u64).sum());
 
     let work = |(): &mut (), ticket: Ticket<'_>| {
         let pair = &pairs[ticket.job()];
         match factors.get(pair.name) {
-            Some(module) => measure(pair, module, ticket),
+            Some(module) => measure(pair, module, channels, ticket),
             None => outside(pair, ticket),
         }
     };
@@ -151,11 +154,16 @@ fn check_shapes(pair: &Pair<'_>, module: &LoraModule<'_>) -> Result<()> {
 }
 
 /// The difference and what the factors leave of it.
-fn measure(pair: &Pair<'_>, module: &LoraModule<'_>, ticket: Ticket<'_>) -> Result<Measured> {
+fn measure(
+    pair: &Pair<'_>,
+    module: &LoraModule<'_>,
+    channels: &ChannelScales,
+    ticket: Ticket<'_>,
+) -> Result<Measured> {
     let (a, b) = (module.a.decoded()?, module.b.decoded()?);
     let (rows, cols) = pair.stored_shape();
     let product = Product::new(a, b, rows, cols, (module.rank(), module.scale), pair.transposed);
-    let found = residual(pair.base, pair.tuned, &product, ticket)?;
+    let found = residual(pair.base, pair.tuned, &product, channels.of(pair).as_deref(), ticket)?;
     if let Some(row) = found.non_finite_row {
         return Err(non_finite_error(pair.base, pair.tuned, row, cols));
     }

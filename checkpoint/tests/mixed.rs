@@ -6,8 +6,8 @@ mod common;
 use common::gguf::Gguf;
 use common::llama::{HEADS, Llama, interleaved, noise};
 use phlora_checkpoint::{
-    Adapter, AdapterFormat, Error, Expert, ExtractOptions, Extraction, Filter, LeftOut, Model, Monitor,
-    Output, Report, extract, extract_deployed, save, verify,
+    Adapter, AdapterFormat, ChannelScales, Error, Expert, ExtractOptions, Extraction, Filter, LeftOut, Model,
+    Monitor, Output, Report, extract, extract_deployed, save, verify,
 };
 use phlora_core::Dtype;
 use std::fs;
@@ -276,7 +276,9 @@ fn experts_are_extracted_each() {
     assert_eq!(own.total.energy, report.total.energy);
     let adapter = Adapter::open(&output.path).unwrap();
     for (base, tuned) in [(&ggufs[0], &ggufs[1]), (&checkpoints[0], &checkpoints[1])] {
-        let found = verify(base, tuned, &adapter, NonZeroUsize::MIN, &Monitor::default()).unwrap();
+        let found =
+            verify(base, tuned, &adapter, &ChannelScales::default(), NonZeroUsize::MIN, &Monitor::default())
+                .unwrap();
         assert!((found.energy - report.total.energy).abs() < 1e-4, "{found:?}");
     }
     let (bytes, mixed) = extracted(root.path(), &checkpoints[0], &ggufs[1]);
@@ -306,7 +308,15 @@ fn an_adapter_of_either_format_is_verified_on_any_mix() {
             let adapter = Adapter::open(&output.path).unwrap();
             for (b, t) in [(0, 0), (1, 0), (1, 1)] {
                 let threads = NonZeroUsize::new(2).unwrap();
-                let found = verify(&bases[b], &tuneds[t], &adapter, threads, &Monitor::default()).unwrap();
+                let found = verify(
+                    &bases[b],
+                    &tuneds[t],
+                    &adapter,
+                    &ChannelScales::default(),
+                    threads,
+                    &Monitor::default(),
+                )
+                .unwrap();
                 let (energy, expected) = (found.energy, report.total.energy);
                 assert!(
                     (energy - expected).abs() < 1e-4,

@@ -1,7 +1,9 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use phlora_checkpoint::{AdapterFormat, Dtype, Error, ExtractOptions, Goal, Mode, Policy, Server};
+use phlora_checkpoint::{
+    AdapterFormat, ChannelScales, Dtype, Error, ExtractOptions, Goal, Mode, Policy, Server,
+};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -83,6 +85,10 @@ pub struct ExtractArgs {
     /// No module whose path matches; may be repeated
     #[arg(long, value_name = "RE")]
     pub exclude: Vec<Regex>,
+    /// What the input channels of modules count: a safetensors file with a vector [in] per module, by its path. With the
+    /// root mean squares of a layer's inputs, energies are shares of the error of its output
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub channel_scale: Option<PathBuf>,
     /// Stop reading a weight when the next read is expected to add less than this share of the energy
     #[arg(long, value_name = "T", default_value_t = ExtractOptions::default().tolerance, value_parser = share)]
     pub tolerance: f64,
@@ -135,6 +141,11 @@ pub struct RankArgs {
     pub multiple: usize,
 }
 
+/// The scales of a file, or none.
+pub fn channel_scales(path: Option<&Path>) -> Result<ChannelScales, Error> {
+    path.map_or_else(|| Ok(ChannelScales::default()), ChannelScales::open)
+}
+
 impl RankArgs {
     /// The policy, and the ranks of the adapters where there are several.
     pub fn policy(&self) -> (Policy, &[usize]) {
@@ -177,6 +188,10 @@ pub struct PlanArgs {
     /// No module whose path matches; may be repeated
     #[arg(long, value_name = "RE")]
     pub exclude: Vec<Regex>,
+    /// What the input channels of modules count: a safetensors file with a vector [in] per module, by its path. With the
+    /// root mean squares of a layer's inputs, energies are shares of the error of its output
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub channel_scale: Option<PathBuf>,
     /// Stop reading a weight when the next read is expected to add less than this share of the energy
     #[arg(long, value_name = "T", default_value_t = ExtractOptions::default().tolerance, value_parser = share)]
     pub tolerance: f64,
@@ -263,6 +278,10 @@ pub struct VerifyArgs {
     pub tuned: PathBuf,
     /// The adapter: a PEFT directory, or a file of GGUF, kohya or ComfyUI
     pub adapter: PathBuf,
+    /// What the input channels of modules count: a safetensors file with a vector [in] per module, by its path. With the
+    /// root mean squares of a layer's inputs, energies are shares of the error of its output
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub channel_scale: Option<PathBuf>,
     /// Fail (exit code 1) when less than this share of ‖Δ‖² is kept, from 0 to 1
     #[arg(long, value_name = "E", value_parser = share)]
     pub min_energy: Option<f64>,

@@ -1,6 +1,6 @@
 //! `phlora extract`.
 
-use crate::args::{ExtractArgs, FormatArg};
+use crate::args::{ExtractArgs, FormatArg, channel_scales};
 use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::print::{bytes, count, percent, print, seconds};
@@ -35,6 +35,7 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
         scratch: args.scratch,
         threads: args.threads.unwrap_or_else(available_threads),
         filter: Filter { include: args.include.clone(), exclude: args.exclude.clone(), ..Filter::default() },
+        channel_scales: channel_scales(args.channel_scale.as_deref())?,
         ..ExtractOptions::default()
     };
     if let Some(server) = args.server {
@@ -144,6 +145,12 @@ fn text(report: &Report, args: &ExtractArgs, directory: &Path) -> String {
         count(total.parameters_in),
         count(total.parameters_out)
     );
+    let weighed = report.modules.iter().filter(|module| module.weighed).count();
+    let weighed = if weighed > 0 {
+        format!("Δ stands for Δ·diag(s) in {weighed} modules, s being the scales of their input channels\n")
+    } else {
+        String::new()
+    };
     let parts = match (total.tuning_norm, total.repair_norm) {
         (Some(tuning), Some(repair)) => {
             let share = |norm: f64| percent(norm * norm / (tuning * tuning + repair * repair));
@@ -184,7 +191,7 @@ fn text(report: &Report, args: &ExtractArgs, directory: &Path) -> String {
     let spectra = ["\n", &spark::by_kind(&report.modules)].concat();
     let left_out = summary::left_out(&report.left_out, total.delta_norm.powi(2));
     let gap = if left_out.is_empty() { "" } else { "\n" };
-    [modules.as_str(), &spectra, &kept, &parts, &capped, gap, &left_out, &cost].concat()
+    [modules.as_str(), &spectra, &kept, &weighed, &parts, &capped, gap, &left_out, &cost].concat()
 }
 
 /// What the ranks were chosen by.

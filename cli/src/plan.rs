@@ -1,6 +1,6 @@
 //! `phlora plan`: what ranks and bytes would keep, without writing an adapter.
 
-use crate::args::PlanArgs;
+use crate::args::{PlanArgs, channel_scales};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::print::{bytes, count, percent, print, seconds};
@@ -25,6 +25,7 @@ pub fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
         scratch: args.scratch,
         threads: args.threads.unwrap_or_else(available_threads),
         filter: Filter { include: args.include.clone(), exclude: args.exclude.clone(), ..Filter::default() },
+        channel_scales: channel_scales(args.channel_scale.as_deref())?,
         ..ExtractOptions::default()
     };
     let monitor = interrupt::monitor();

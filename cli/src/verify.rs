@@ -1,6 +1,6 @@
 //! `phlora verify`.
 
-use crate::args::VerifyArgs;
+use crate::args::{VerifyArgs, channel_scales};
 use crate::failure::{CHECK_FAILED, Failure, complain};
 use crate::interrupt;
 use crate::print::{percent, print};
@@ -13,10 +13,12 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let monitor = interrupt::monitor();
     let (base, tuned) = (Model::open(&args.base)?, Model::open(&args.tuned)?);
     let adapter = Adapter::open(&args.adapter)?;
+    let channels = channel_scales(args.channel_scale.as_deref())?;
     let threads = args.threads.unwrap_or_else(available_threads);
     let quiet = args.quiet || args.json;
-    let found =
-        with_bar(&monitor, "verifying", quiet, || verify(&base, &tuned, &adapter, threads, &monitor))?;
+    let found = with_bar(&monitor, "verifying", quiet, || {
+        verify(&base, &tuned, &adapter, &channels, threads, &monitor)
+    })?;
     if args.json {
         let mut json = serde_json::to_string_pretty(&found).unwrap_or_default();
         json.push('\n');

@@ -42,13 +42,15 @@ impl Factors {
     /// Encodes the first `rank` of `held` pairs in the factors `a` [held, cols] and `b` [rows, held] of a stored
     /// weight [rows, cols]. Where that is [in, out], W = b·a is transposed: `lora_a` = bᵀ, `lora_b` = aᵀ.
     ///
-    /// A factor whose rows do not fill the blocks of `dtype` is stored in f16.
+    /// A factor whose rows do not fill the blocks of `dtype` is stored in f16. With `weighed`, a scale per column of
+    /// a weight that is not transposed, what is lost counts as much as these say.
     pub(crate) fn encode(
         a: &[f32],
         b: &[f32],
         held: usize,
         rank: usize,
         transposed: bool,
+        weighed: Option<&[f32]>,
         dtype: Dtype,
     ) -> Result<Self> {
         // max() passes over NaN, which no adapter may hold either.
@@ -60,15 +62,16 @@ impl Factors {
         let left = Matrix { values: b, shape: [rows, rank], strides: [held, 1] };
         let (a, b) = if transposed { (left.transposed(), right.transposed()) } else { (right, left) };
         let (mut sums_a, mut sums_b) = (vec![Rounding::default(); rank], vec![Rounding::default(); rank]);
-        let a = a.encode(factor_dtype(dtype, a.shape[1]), |row, _| row, &mut sums_a)?;
-        let b = b.encode(factor_dtype(dtype, b.shape[1]), |_, col| col, &mut sums_b)?;
+        let a_scale = |_, col: usize| weighed.map_or(1.0, |scales| f64::from(scales[col]));
+        let a = a.encode(factor_dtype(dtype, a.shape[1]), |row, _| row, a_scale, &mut sums_a)?;
+        let b = b.encode(factor_dtype(dtype, b.shape[1]), |_, col| col, |_, _| 1.0, &mut sums_b)?;
         let lost_squares = sums_a.iter().zip(&sums_b).map(|(a, b)| lost_squares(a, b)).sum();
         Ok(Self { a, b, lost_squares })
     }
 
     /// The first `rank` pairs in another format; those of a higher rank are kept as they are, in f32.
-    pub(crate) fn cut(&self, rank: usize, dtype: Dtype) -> Result<Self> {
-        Self::encode(&self.a.decoded()?, &self.b.decoded()?, self.rank(), rank, false, dtype)
+    pub(crate) fn cut(&self, rank: usize, weighed: Option<&[f32]>, dtype: Dtype) -> Result<Self> {
+        Self::encode(&self.a.decoded()?, &self.b.decoded()?, self.rank(), rank, false, weighed, dtype)
     }
 
     /// Filled up with zeros to `rank`.
@@ -89,11 +92,13 @@ impl Matrix<'_> {
         Self { shape: [cols, rows], strides: [right, down], ..self }
     }
 
-    /// Encodes it, and compares it with what is stored in sums over the entries that `group` numbers alike.
+    /// Encodes it, and compares it with what is stored in sums over the entries that `group` numbers alike, each
+    /// counted as `scale` says.
     fn encode(
         &self,
         dtype: Dtype,
         group: impl Fn(usize, usize) -> usize,
+        scale: impl Fn(usize, usize) -> f64,
         sums: &mut [Rounding],
     ) -> Result<Factor<'static>> {
         let [rows, cols] = self.shape;
@@ -123,7 +128,9 @@ impl Matrix<'_> {
                         );
                         return Err(Error::Usage(problem));
                     }
-                    sums[group(row, start + at)].add(f64::from(*value), f64::from(*stored));
+                    let scale = scale(row, start + at);
+                    let (value, stored) = (scale * f64::from(*value), scale * f64::from(*stored));
+                    sums[group(row, start + at)].add(value, stored);
                 }
             }
         }
@@ -157,7 +164,7 @@ mod tests {
     #[test]
     fn transposes_a_conv1d() {
         let (a, b) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [7.0, 8.0]); // rank 2, 1 row, 3 columns
-        let factors = Factors::encode(&a, &b, 2, 2, true, Dtype::F32).unwrap();
+        let factors = Factors::encode(&a, &b, 2, 2, true, None, Dtype::F32).unwrap();
         assert_eq!((floats(&factors.a), factors.a.shape()), (vec![7.0, 8.0], [2, 1]));
         assert_eq!((floats(&factors.b), factors.b.shape()), (vec![1.0, 4.0, 2.0, 5.0, 3.0, 6.0], [3, 2]));
     }
@@ -165,15 +172,15 @@ mod tests {
     #[test]
     fn refuses_what_f16_cannot_hold() {
         let large = [7e4];
-        assert!(Factors::encode(&large, &[1.0], 1, 1, false, Dtype::F16).is_err());
-        assert!(Factors::encode(&large, &[1.0], 1, 1, false, Dtype::Bf16).is_ok());
+        assert!(Factors::encode(&large, &[1.0], 1, 1, false, None, Dtype::F16).is_err());
+        assert!(Factors::encode(&large, &[1.0], 1, 1, false, None, Dtype::Bf16).is_ok());
     }
 
     #[test]
     fn refuses_factors_that_are_no_numbers() {
         for bad in [f32::NAN, f32::INFINITY] {
-            assert!(Factors::encode(&[1.0, bad], &[1.0], 1, 1, false, Dtype::F32).is_err());
-            assert!(Factors::encode(&[1.0, 2.0], &[bad], 1, 1, false, Dtype::F32).is_err());
+            assert!(Factors::encode(&[1.0, bad], &[1.0], 1, 1, false, None, Dtype::F32).is_err());
+            assert!(Factors::encode(&[1.0, 2.0], &[bad], 1, 1, false, None, Dtype::F32).is_err());
         }
     }
 
@@ -184,7 +191,7 @@ mod tests {
         {
             let a = [1.0003_f32, -0.7, 0.33].map(|v| v * scale);
             let b = [0.9_f32, 0.123].map(|v| v * scale);
-            let factors = Factors::encode(&a, &b, 1, 1, false, dtype).unwrap();
+            let factors = Factors::encode(&a, &b, 1, 1, false, None, dtype).unwrap();
             let (sa, sb) = (floats(&factors.a), floats(&factors.b));
             let mut expected = 0.0;
             for (b, sb) in b.iter().zip(&sb) {
@@ -197,7 +204,7 @@ mod tests {
                 (found - expected).abs() <= 1e-6 * expected,
                 "{dtype:?} {scale:e}: {found:e} {expected:e}"
             );
-            let flipped = Factors::encode(&a, &b, 1, 1, true, dtype).unwrap();
+            let flipped = Factors::encode(&a, &b, 1, 1, true, None, dtype).unwrap();
             assert_eq!(flipped.a.encoded().unwrap(), factors.b.encoded().unwrap());
             assert_eq!(flipped.b.encoded().unwrap(), factors.a.encoded().unwrap());
         }

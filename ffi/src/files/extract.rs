@@ -10,7 +10,9 @@ use crate::status::Status;
 use core::ffi::{c_char, c_void};
 use core::mem::{offset_of, size_of};
 use core::ptr;
-use phlora_checkpoint::{ExtractOptions, Filter, Model, Output, Policy, available_threads, extract, save};
+use phlora_checkpoint::{
+    ChannelScales, ExtractOptions, Filter, Model, Output, Policy, available_threads, extract, save,
+};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -169,6 +171,7 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Resu
             exclude: patterns(options.exclude)?,
             ..Filter::default()
         },
+        channel_scales: ChannelScales::default(),
     })
 }
 

@@ -6,7 +6,7 @@ use crate::sized::SizedStruct;
 use crate::status::Status;
 use core::ffi::{c_char, c_void};
 use core::mem::size_of;
-use phlora_checkpoint::{Adapter, Model, available_threads, verify};
+use phlora_checkpoint::{Adapter, ChannelScales, Model, available_threads, verify};
 use std::num::NonZeroUsize;
 
 /// What an adapter on disk keeps of a difference, after rounding.
@@ -77,7 +77,7 @@ pub extern "C" fn phlora_verify_files(
         let threads = NonZeroUsize::new(threads).unwrap_or_else(available_threads);
         let result = watched(progress, user, |monitor| {
             let (base, tuned) = (Model::open(&base)?, Model::open(&tuned)?);
-            verify(&base, &tuned, &Adapter::open(&adapter)?, threads, monitor)
+            verify(&base, &tuned, &Adapter::open(&adapter)?, &ChannelScales::default(), threads, monitor)
         });
         let found = told(result.map_err(|error| failure(&error)), message)?;
         slot.write(Verification {
