@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 use crate::lora::{AdapterFormat, Lora, LoraModule, Naming};
 use crate::model::Model;
 use crate::monitor::Monitor;
-use crate::names::{Kind, kind_of, module_of};
+use crate::names::{Kind, kind_of, module_of, suffix_of};
 use crate::options::ExtractOptions;
 use crate::outcome::{Keep, Module, Outcome, extract_pair, measure, reserve};
-use crate::pairs::{Pair, Task, decide, targets};
+use crate::pairs::{Holds, Pair, Task, decide, targets};
 use crate::plans::{Aim, plans, read_bytes};
 use crate::pool::{Ticket, run};
 use crate::renaming::Renaming;
@@ -24,6 +24,8 @@ use std::time::Instant;
 pub struct Extraction {
     pub(crate) modules: Vec<Module>,
     pub(crate) left_out: Vec<LeftOut>,
+    /// Modules that get factors of zeros, with [out, in] of their weights.
+    pub(crate) empty: Vec<(String, [usize; 2])>,
     pub(crate) format: AdapterFormat,
     /// How the modules are called in the adapter.
     pub(crate) names: Renaming,
@@ -170,7 +172,12 @@ impl<'m> Survey<'m> {
         let convolutions = options.format != AdapterFormat::Gguf
             && models.naming() == Naming::HuggingFace
             && !options.filter.linear_only;
-        let pairing = decide(models, &options.filter, convolutions)?;
+        let embeddings = match options.format {
+            _ if options.filter.linear_only => Err("this server takes none"),
+            AdapterFormat::Kohya | AdapterFormat::Comfy => Err("this file format has no place for them"),
+            AdapterFormat::Peft | AdapterFormat::Gguf => Ok(()),
+        };
+        let pairing = decide(models, &options.filter, Holds { convolutions, embeddings })?;
         let (mut jobs, one_sided) = (pairing.jobs, pairing.one_sided);
         // Largest first, so that no large one is left to a single thread at the end.
         jobs.sort_by_key(|(pair, _)| (std::cmp::Reverse(pair.bytes()), pair.name));
@@ -275,6 +282,23 @@ impl<'m> Survey<'m> {
         self.extraction(modules, left_out)
     }
 
+    /// The linear modules of the models that have no factors, although others of their kind have.
+    fn missing_of_kinds(&self, modules: &[Module]) -> Vec<(String, [usize; 2])> {
+        let named: BTreeSet<_> = modules.iter().map(|module| module.report.name.as_str()).collect();
+        let kinds: BTreeSet<_> = named.iter().map(|name| suffix_of(name)).collect();
+        let missing = self.jobs.iter().map(|(pair, _)| pair).filter(|pair| {
+            let module = pair.module();
+            pair.kind == Kind::Linear && kinds.contains(suffix_of(module)) && !named.contains(module)
+        });
+        let shaped = missing.map(|pair| {
+            let (rows, cols) = pair.stored_shape();
+            (pair.module().to_owned(), if pair.transposed { [cols, rows] } else { [rows, cols] })
+        });
+        let mut shaped: Vec<_> = shaped.collect();
+        shaped.sort();
+        shaped
+    }
+
     /// PEFT's targets for an adapter of `modules`, under the names of a checkpoint where the output has them.
     pub(crate) fn targets<'n>(&self, modules: impl Iterator<Item = &'n str>) -> Vec<String> {
         let tensors = || self.models.sides().flat_map(Side::tensors);
@@ -299,12 +323,15 @@ impl<'m> Survey<'m> {
             return Err(nothing(&left_out));
         }
         left_out.sort_by(|a, b| a.name.cmp(&b.name));
-        let targets = self.targets(modules.iter().map(|module| module.report.name.as_str()));
+        let empty = if self.options.complete_kinds { self.missing_of_kinds(&modules) } else { Vec::new() };
+        let named = modules.iter().map(|module| module.report.name.as_str());
+        let targets = self.targets(named.chain(empty.iter().map(|(name, _)| name.as_str())));
         let base = self.models.origin.as_ref().unwrap_or(&self.models.base).model;
         let config = base.config();
         Ok(Extraction {
             modules,
             left_out,
+            empty,
             format: self.options.format,
             names: self.names.clone(),
             experts: experts(self.models),
@@ -356,7 +383,9 @@ impl Extraction {
 
     /// The adapter, each module at its own rank, or all at one where the policy is uniform.
     pub fn lora(&self) -> Lora<'_> {
-        let lora = self.own_ranks();
+        let mut lora = self.own_ranks();
+        lora.modules
+            .extend(self.empty.iter().filter_map(|(name, shape)| LoraModule::zero(name, *shape, self.dtype)));
         if self.policy.uniform { lora.padded() } else { lora }
     }
 
@@ -370,7 +399,7 @@ impl Extraction {
                 b: factors.b.view(),
                 scale: 1.0,
                 expert: module.report.expert,
-                embedding: false,
+                embedding: module.embedding,
                 kernel: module.report.kernel.clone(),
             })
         });

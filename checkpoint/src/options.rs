@@ -37,6 +37,9 @@ pub struct ExtractOptions {
     pub block_bytes: usize,
     /// Which modules.
     pub filter: Filter,
+    /// Where a kind of module (`q_proj`, …) has factors in some layers, factors of zeros for it in all the others, for
+    /// servers that else drop the kind. Default: no.
+    pub complete_kinds: bool,
     /// What the modules' input channels count. Default: every channel alike.
     pub channel_scales: ChannelScales,
 }
@@ -45,8 +48,8 @@ pub struct ExtractOptions {
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// Only modules that one of these matches; where this is empty, all linear layers and convolutions of two or three
-    /// axes. The output head, convolutions of one axis and those whose weight has a single input channel are
-    /// extracted only when one of these matches them.
+    /// axes. The output head, embeddings, convolutions of one axis and those whose weight has a single input channel
+    /// are extracted only when one of these matches them.
     pub include: Vec<Regex>,
     /// No module that one of these matches.
     pub exclude: Vec<Regex>,
@@ -83,6 +86,7 @@ impl Default for ExtractOptions {
             threads: available_threads(),
             block_bytes: 16 << 20,
             filter: Filter::default(),
+            complete_kinds: false,
             channel_scales: ChannelScales::default(),
         }
     }

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::lora::Factors;
 use crate::measure::{difference, non_finite_error, same_bytes};
 use crate::model::Tensor;
+use crate::names::Kind;
 use crate::options::ExtractOptions;
 use crate::pairs::Pair;
 use crate::pass::{Sides, Stop, feed};
@@ -21,6 +22,8 @@ const SPARE: usize = 8;
 pub(crate) struct Module {
     pub(crate) report: ModuleReport,
     pub(crate) transposed: bool,
+    /// Whether the weight is a lookup table.
+    pub(crate) embedding: bool,
     /// What the columns of the weight count, where not all count alike.
     pub(crate) channels: Option<Arc<[f32]>>,
     /// Absent where only the spectrum was wanted.
@@ -135,6 +138,7 @@ pub(crate) fn extract_pair(
         return Ok(Outcome::Module(Box::new(Module {
             report,
             transposed: pair.transposed,
+            embedding: pair.kind == Kind::Embedding,
             channels,
             factors,
         })));
@@ -295,6 +299,7 @@ impl Module {
         Ok(Self {
             report,
             transposed: self.transposed,
+            embedding: self.embedding,
             channels: self.channels.clone(),
             factors: Some(factors),
         })

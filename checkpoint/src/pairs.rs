@@ -119,23 +119,28 @@ pub(crate) fn pairs<'m>(models: &'m Aligned<'_>) -> Result<(Vec<Pair<'m>>, Vec<L
     Ok((pairs, one_sided))
 }
 
+/// What an adapter can hold beside linear layers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Holds {
+    pub(crate) convolutions: bool,
+    /// Or why it cannot.
+    pub(crate) embeddings: std::result::Result<(), &'static str>,
+}
+
 /// Pairs two models and decides about each pair.
-///
-/// `convolutions` says whether the adapter can hold those.
-pub(crate) fn decide<'m>(
-    models: &'m Aligned<'_>,
-    filter: &Filter,
-    convolutions: bool,
-) -> Result<Pairing<'m>> {
+pub(crate) fn decide<'m>(models: &'m Aligned<'_>, filter: &Filter, mut holds: Holds) -> Result<Pairing<'m>> {
     let (pairs, one_sided) = pairs(models)?;
-    check_includes(&pairs, filter, convolutions)?;
+    check_includes(&pairs, filter, holds.convolutions)?;
     let tied = is_tied(models);
-    let one = |pair| Ok((pair, task(&pair, tied, convolutions, filter)?));
+    if tied {
+        holds.embeddings = Err("tied to the output head, and an adapter would change one of the two alone");
+    }
+    let one = |pair| Ok((pair, task(&pair, tied, holds, filter)?));
     let jobs: Vec<_> = pairs.into_iter().map(one).collect::<Result<_>>()?;
     if !filter.include.is_empty() && !jobs.iter().any(|(_, task)| matches!(task, Task::Extract)) {
         let of_kind = |kind| jobs.iter().any(|(p, _)| p.kind == kind && filter.includes(p.module()));
-        if of_kind(Kind::Embedding) {
-            return Err(Error::Usage("--include names only embeddings, which are not extracted yet".into()));
+        if let (true, Err(why)) = (of_kind(Kind::Embedding), holds.embeddings) {
+            return Err(Error::Usage(format!("--include names only embeddings: {why}")));
         }
         if of_kind(Kind::Head) && tied {
             let problem = "--include names only the output head, which is tied to the embedding";
@@ -164,13 +169,15 @@ pub(crate) fn targets<'n>(
     chosen.iter().map(|&name| name.to_owned()).collect()
 }
 
-fn task(pair: &Pair<'_>, tied: bool, convolutions: bool, filter: &Filter) -> Result<Task> {
+fn task(pair: &Pair<'_>, tied: bool, holds: Holds, filter: &Filter) -> Result<Task> {
+    let convolutions = holds.convolutions;
     let module = pair.module();
     let (base, tuned) = (pair.base.shape(), pair.tuned.shape());
     let included = filter.includes(module);
     let wanted = match pair.kind {
         Kind::Linear => filter.include.is_empty() || included,
         Kind::Head => included && !tied && base.len() == 2 && base == tuned,
+        Kind::Embedding => included && holds.embeddings.is_ok() && base.len() == 2 && base == tuned,
         Kind::Conv if convolutions && base == tuned && !pair.base.is_empty() => {
             base.len() <= 5 && (included || filter.include.is_empty() && doubt(base).is_none())
         }
@@ -198,7 +205,10 @@ fn task(pair: &Pair<'_>, tied: bool, convolutions: bool, filter: &Filter) -> Res
     }
     Ok(match pair.kind {
         Kind::Head if tied => measure("output head: tied to the embedding", true),
-        Kind::Embedding if included => measure("embedding: not extracted yet", true),
+        Kind::Embedding if included => {
+            let why = holds.embeddings.err().unwrap_or("no lookup table");
+            measure(&format!("embedding: {why}"), true)
+        }
         Kind::Conv if convolutions && !filter.include.is_empty() => measure("not included", false),
         Kind::Conv if convolutions => measure(doubt(base).unwrap_or(Kind::Conv.label()), true),
         kind => measure(kind.label(), kind != Kind::Other),

@@ -14,7 +14,7 @@ pub enum Server {
     Vllm,
     /// llama.cpp: GGUF, any rank, also mixed ones.
     LlamaCpp,
-    /// `LoRAX`: one rank, 8 or a multiple of 16.
+    /// `LoRAX`: one rank, 8 or a multiple of 16; a kind of module in all layers or in none.
     Lorax,
     /// S-LoRA: one rank, f16, attention's q, k, v and o alone.
     Slora,
@@ -37,7 +37,10 @@ impl Server {
             Self::Peft => {}
             Self::LlamaCpp => options.format = AdapterFormat::Gguf,
             Self::Vllm => policy.max_rank = policy.max_rank.min(VLLM_MOST),
-            Self::Lorax => policy.allowed = &LORAX,
+            Self::Lorax => {
+                policy.allowed = &LORAX;
+                options.complete_kinds = true;
+            }
             Self::Slora => {
                 options.dtype = Dtype::F16;
                 options.filter.accepted = accepted(r"(^|\.)[qkvo]_proj$");

@@ -78,7 +78,7 @@ pub struct ExtractArgs {
     /// more]
     #[arg(long, value_enum)]
     pub dtype: Option<DtypeArg>,
-    /// Only modules whose path matches; may be repeated. The output head, 1-D convolutions and those of a single
+    /// Only modules whose path matches; may be repeated. Output head, embeddings, 1-D convolutions and those of a single
     /// input channel only take part if one matches them
     #[arg(long, value_name = "RE")]
     pub include: Vec<Regex>,
@@ -181,7 +181,7 @@ pub struct PlanArgs {
     /// Storage format of the adapter
     #[arg(long, value_enum, default_value_t = DtypeArg::F16)]
     pub dtype: DtypeArg,
-    /// Only modules whose path matches; may be repeated. The output head, 1-D convolutions and those of a single
+    /// Only modules whose path matches; may be repeated. Output head, embeddings, 1-D convolutions and those of a single
     /// input channel only take part if one matches them
     #[arg(long, value_name = "RE")]
     pub include: Vec<Regex>,

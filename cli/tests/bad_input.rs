@@ -205,7 +205,7 @@ fn options_that_cannot_be_met() {
         ("--max-reads", "0", "--max-reads"),
         ("--include", "(", "--include"),
         ("--include", "nothing_like_it", "matches no module"),
-        ("--include", "wte", "only embeddings, which are not extracted yet"),
+        ("--include", "ln_f", "matches no module"),
         ("--scratch", "lots", "--scratch"),
         ("--scratch", "1kB", "layers.0.up_proj.weight of shape [24, 16] needs at least"),
     ] {

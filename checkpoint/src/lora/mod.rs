@@ -24,6 +24,8 @@ pub use gguf::{gguf_len, write_gguf};
 
 use crate::error::{Error, Result};
 use crate::model::Expert;
+use phlora_core::Dtype;
+use phlora_core::policy::factor_dtype;
 use std::borrow::Cow;
 
 /// Whose names an adapter's modules have.
@@ -76,6 +78,19 @@ pub struct LoraModule<'a> {
     /// The kernel's axes of a convolution, as [3, 3]: its weight is [out, in, 3, 3] and `lora_a` [rank, in·3·3].
     /// Empty where the weight is a matrix.
     pub kernel: Vec<usize>,
+}
+
+impl<'a> LoraModule<'a> {
+    /// A module of rank 1 that changes nothing, for a weight of `shape`, [out, in]; `None` where there is none in
+    /// `dtype`.
+    pub(crate) fn zero(name: &'a str, [out, input]: [usize; 2], dtype: Dtype) -> Option<Self> {
+        let factor = |rows: usize, cols: usize| {
+            let dtype = factor_dtype(dtype, cols);
+            Factor::new(dtype, [rows, cols], vec![0; dtype.row_bytes(cols)?.checked_mul(rows)?]).ok()
+        };
+        let (a, b) = (factor(1, input)?, factor(out, 1)?);
+        Some(Self { name: name.into(), a, b, scale: 1.0, expert: None, embedding: false, kernel: Vec::new() })
+    }
 }
 
 impl LoraModule<'_> {

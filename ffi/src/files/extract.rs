@@ -171,6 +171,7 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Resu
             exclude: patterns(options.exclude)?,
             ..Filter::default()
         },
+        complete_kinds: false,
         channel_scales: ChannelScales::default(),
     })
 }
