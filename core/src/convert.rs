@@ -1,7 +1,5 @@
 //! Between storage formats and f32, for whoever writes or checks factors.
 
-#[cfg(feature = "blocks")]
-use crate::quantize;
 use crate::{Dtype, Error, Kernel, Rows};
 
 /// Decodes `rows` into `out`, which has exactly as many elements.
@@ -35,33 +33,5 @@ pub fn encode(values: &[f32], dtype: Dtype, out: &mut [u8]) -> Result<(), Error>
     if out.len() != expected {
         return Err(Error::OutputLength { expected });
     }
-    if encode_with(Kernel::detect(), values, dtype, out) { Ok(()) } else { Err(Error::NotEncoded) }
-}
-
-/// [`encode`] for lengths that were checked; false, and nothing done, where [`Dtype::is_encoded`] does not hold.
-pub(crate) fn encode_with(kernel: Kernel, values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
-    #[cfg(feature = "blocks")]
-    match dtype {
-        Dtype::Q8_0 => {
-            write_blocks(values, out, quantize::q8_0);
-            return true;
-        }
-        Dtype::Q4_0 => {
-            write_blocks(values, out, quantize::q4_0);
-            return true;
-        }
-        _ => {}
-    }
-    kernel.encode(values, dtype, out)
-}
-
-#[cfg(feature = "blocks")]
-fn write_blocks<const LEN: usize, const BYTES: usize>(
-    values: &[f32],
-    out: &mut [u8],
-    encode: impl Fn(&[f32; LEN], &mut [u8; BYTES]),
-) {
-    for (bytes, values) in out.as_chunks_mut().0.iter_mut().zip(values.as_chunks().0) {
-        encode(values, bytes);
-    }
+    if Kernel::detect().encode(values, dtype, out) { Ok(()) } else { Err(Error::NotEncoded) }
 }

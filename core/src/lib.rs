@@ -42,8 +42,6 @@ mod options;
 mod orthonormal;
 mod panels;
 pub mod policy;
-#[cfg(feature = "blocks")]
-mod quantize;
 mod random;
 mod registry;
 mod ritz;

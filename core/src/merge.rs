@@ -14,7 +14,6 @@ use crate::{
     Adapter, Dtype, Error, Kernel, Rows, Scratch, Shape,
     adapter::PIECE,
     add_f32,
-    convert::encode_with,
     kernel::{Ahead, Strided},
     scratch::Buffer,
 };
@@ -141,7 +140,7 @@ impl<'a> Merge<'a> {
                 let bytes = strip.get_mut(bytes).unwrap_or_default();
                 self.kernel.decode(Rows::new(dtype, bytes), piece);
                 add_f32(piece, delta);
-                encode_with(self.kernel, piece, dtype, bytes);
+                self.kernel.encode(piece, dtype, bytes);
             });
         }
         if let Some(stash) = stash {
@@ -183,7 +182,7 @@ impl<'a> Merge<'a> {
                 self.kernel.decode(Rows::new(from.dtype, source.get(bytes).unwrap_or_default()), piece);
                 add_f32(piece, delta);
                 let bytes = part(dtype, row_bytes, row, start, delta.len());
-                encode_with(self.kernel, piece, dtype, to.get_mut(bytes).unwrap_or_default());
+                self.kernel.encode(piece, dtype, to.get_mut(bytes).unwrap_or_default());
             });
         }
         Ok(())

@@ -180,3 +180,53 @@ fn rows_that_are_no_whole_blocks_are_refused() {
     let row = Rows::new(Dtype::F32, &floats);
     assert_eq!((0..3).try_for_each(|_| extractor.push(row, row)), Ok(()));
 }
+
+/// ggml's reference rounding, a number at a time.
+fn reference(values: &[f32], dtype: Dtype) -> Vec<u8> {
+    let largest = values.iter().fold(0.0_f32, |most, v| if v.abs() > most.abs() { *v } else { most });
+    let scale = if dtype == Dtype::Q8_0 { largest.abs() / 127.0 } else { largest / -8.0 };
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    let integer = |value: f32| if value.is_finite() { value as i8 } else { 0 };
+    let mut block = half::f16::from_f32(scale).to_le_bytes().to_vec();
+    if dtype == Dtype::Q8_0 {
+        block.extend(values.iter().map(|v| integer((v * inverse).round()).cast_unsigned()));
+    } else {
+        let four = |v: f32| integer(v * inverse + 8.5).min(15).cast_unsigned();
+        block.extend((0..16).map(|i| four(values[i]) | four(values[i + 16]) << 4));
+    }
+    block
+}
+
+#[test]
+fn blocks_are_rounded_to_the_bits_of_the_reference() {
+    let mut normal = Normal::new(77);
+    for round in 0..20_000 {
+        let scale = 2.0_f64.powi(round % 270 - 150);
+        let mut values: Vec<f32> = (0..32).map(|_| (normal.draw() * scale) as f32).collect();
+        match round % 4 {
+            // Halves, which go away from zero, and next to them.
+            0 => {
+                values[0] = 127.0;
+                for (i, value) in values.iter_mut().enumerate().skip(1) {
+                    *value = (i as f32 * 7.0 % 251.0) - 125.5;
+                    if round % 8 == 4 {
+                        *value = value.next_up();
+                    }
+                }
+            }
+            // Zeros of both signs, and the largest twice with both signs.
+            1 => {
+                values[3..20].fill(if round % 8 == 1 { 0.0 } else { -0.0 });
+                let most = values.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
+                (values[7], values[21]) = (-most, most);
+            }
+            2 if round % 16 == 2 => values.fill(0.0),
+            _ => {}
+        }
+        for dtype in [Dtype::Q8_0, Dtype::Q4_0] {
+            let mut block = vec![0; dtype.block_bytes()];
+            phlora_core::encode(&values, dtype, &mut block).unwrap();
+            assert_eq!(block, reference(&values, dtype), "{dtype:?} {values:?}");
+        }
+    }
+}

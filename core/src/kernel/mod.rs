@@ -13,6 +13,8 @@ mod aarch64;
 #[cfg(feature = "blocks")]
 mod blocks;
 mod portable;
+#[cfg(feature = "blocks")]
+mod quantize;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod short;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

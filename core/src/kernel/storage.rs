@@ -5,7 +5,7 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 #[cfg(feature = "blocks")]
-use super::blocks;
+use super::{blocks, quantize};
 use crate::{Dtype, Rows};
 
 /// A format of one element per `N` bytes.
@@ -166,7 +166,7 @@ pub fn difference<H: Widen>(base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
     }
 }
 
-/// Encodes min(values, out) elements of a format without blocks; false, and nothing done, for the others.
+/// Encodes min(values, out) elements; false, and nothing done, for a format that is only read.
 #[inline(always)]
 pub fn encode<H: Widen>(values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
     match dtype {
@@ -181,6 +181,19 @@ pub fn encode<H: Widen>(values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
         }
         Dtype::Bf16 => put(values, out, brain),
         Dtype::F64 => put(values, out, |value| f64::from(value).to_le_bytes()),
+        #[cfg(feature = "blocks")]
+        Dtype::Q8_0 => {
+            // Called by name: as a value a function would be compiled without the features.
+            for (bytes, values) in out.as_chunks_mut().0.iter_mut().zip(values.as_chunks().0) {
+                quantize::q8_0(values, bytes);
+            }
+        }
+        #[cfg(feature = "blocks")]
+        Dtype::Q4_0 => {
+            for (bytes, values) in out.as_chunks_mut().0.iter_mut().zip(values.as_chunks().0) {
+                quantize::q4_0(values, bytes);
+            }
+        }
         #[cfg(feature = "blocks")]
         _ => return false,
     }

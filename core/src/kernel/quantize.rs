@@ -1,0 +1,84 @@
+//! Encoding into Q8_0 and Q4_0, with the bits of ggml's reference rounding (`from_float_ref`).
+//!
+//! A block that holds a NaN or an infinity, where ggml's result is not defined, becomes one that decodes to NaN
+//! throughout, so that none is lost. The loops have a fixed length and no branches, so that they vectorise.
+
+#![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
+#![expect(clippy::cast_sign_loss, reason = "integers are stored as bytes")]
+
+use half::f16;
+
+/// Weights per block of both formats.
+const LEN: usize = 32;
+
+/// The bits of f32 without the sign, and those of infinity, above which there are NaNs alone.
+const MAGNITUDE: u32 = 0x7fff_ffff;
+const INFINITY: u32 = 0x7f80_0000;
+
+/// Encodes one block: the largest magnitude becomes ±127.
+#[inline(always)]
+pub fn q8_0(values: &[f32; LEN], block: &mut [u8; 34]) {
+    let largest = f32::from_bits(largest(values));
+    let (scale, quants) = block.split_at_mut(2);
+    let inverse = write_scale(largest / 127.0, scale).unwrap_or(0.0);
+    for (quant, value) in quants.iter_mut().zip(values) {
+        *quant = round(value * inverse) as u8;
+    }
+}
+
+/// Encodes one block: the value of the largest magnitude, the first of them, becomes −8.
+#[inline(always)]
+pub fn q4_0(values: &[f32; LEN], block: &mut [u8; 18]) {
+    let bits = largest(values);
+    let first = values.iter().find(|value| value.to_bits() & MAGNITUDE == bits);
+    let (scale, quants) = block.split_at_mut(2);
+    let inverse = write_scale(first.copied().unwrap_or(0.0) / -8.0, scale);
+    let (inverse, zero) = inverse.map_or((0.0, 0.0), |inverse| (inverse, 8.5));
+    let four_bits = |value: f32| truncate(value * inverse + zero).min(15) as u8;
+    for (i, quant) in quants.iter_mut().enumerate() {
+        *quant = four_bits(values[i]) | four_bits(values[i + LEN / 2]) << 4;
+    }
+}
+
+/// The bits of the largest magnitude; those of a NaN are larger than all others.
+#[inline(always)]
+fn largest(values: &[f32; LEN]) -> u32 {
+    values.iter().fold(0, |most, value| most.max(value.to_bits() & MAGNITUDE))
+}
+
+/// Writes `scale`, or NaN where it is none, and gives what to multiply the values by, 0 where all of them are. `None`:
+/// the integers are to be 0. They are as well where ggml runs on x86-64 and a scale is so small that its inverse
+/// overflows; it is stored as 0.
+#[inline(always)]
+fn write_scale(scale: f32, to: &mut [u8]) -> Option<f32> {
+    let finite = scale.to_bits() & MAGNITUDE < INFINITY;
+    to.copy_from_slice(&if finite { f16::from_f32(scale) } else { f16::NAN }.to_le_bytes());
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    (finite && inverse.is_finite()).then_some(inverse)
+}
+
+/// Added to a number far smaller than it, it leaves the nearest integer, ties to even, in the lowest bits: what a cast
+/// would do one number at a time.
+const MAGIC: f32 = 12_582_912.0;
+
+/// The nearest integer and the same as f32, ties to even.
+#[inline(always)]
+fn nearest(value: f32) -> (i32, f32) {
+    let shifted = value + MAGIC;
+    (shifted.to_bits().wrapping_sub(MAGIC.to_bits()).cast_signed(), shifted - MAGIC)
+}
+
+/// To the nearest integer, halves away from zero.
+#[inline(always)]
+fn round(value: f32) -> i32 {
+    let (integer, whole) = nearest(value);
+    let rest = value - whole;
+    integer + i32::from(rest == 0.5 && value > 0.0) - i32::from(rest == -0.5 && value < 0.0)
+}
+
+/// Without the fraction, for what is not negative.
+#[inline(always)]
+fn truncate(value: f32) -> i32 {
+    let (integer, whole) = nearest(value);
+    integer - i32::from(whole > value)
+}
