@@ -13,15 +13,11 @@
 use crate::{
     Adapter, Dtype, Error, Kernel, Rows, Scratch, Shape,
     adapter::PIECE,
-    add_f32,
-    kernel::{Ahead, Strided},
+    kernel::{Ahead, LANES, Tile},
     scratch::Buffer,
 };
 
-/// Width of a panel of A.
-const W: usize = 16;
-
-/// Rows that are computed together: one tile of the widest product.
+/// Rows that are computed together: the widest block of a product.
 const STRIP: usize = 16;
 
 /// Adapters that are merged into one weight, with their weights. Checked when made; used by any number of threads.
@@ -79,18 +75,14 @@ impl<'a> Merge<'a> {
         }
         prepared.fill(0.0);
         let mut piece = [0.0; PIECE];
-        let mut first = 0;
+        let (mut first, width) = (0, self.shape.cols.next_multiple_of(LANES));
         for (adapter, _) in self.terms {
             let a = adapter.a();
             for k in 0..adapter.rank() {
                 for from in (0..a.cols).step_by(PIECE) {
                     let piece = &mut piece[..PIECE.min(a.cols - from)];
                     self.kernel.decode(a.piece(k, from, piece.len()), piece);
-                    for (i, values) in piece.chunks(W).enumerate() {
-                        let panel = from / W + i;
-                        prepared[(panel * self.ranks + first + k) * W..][..values.len()]
-                            .copy_from_slice(values);
-                    }
+                    prepared[(first + k) * width + from..][..piece.len()].copy_from_slice(piece);
                 }
             }
             first += adapter.rank();
@@ -139,7 +131,7 @@ impl<'a> Merge<'a> {
                 let bytes = part(dtype, row_bytes, row, from, delta.len());
                 let bytes = strip.get_mut(bytes).unwrap_or_default();
                 self.kernel.decode(Rows::new(dtype, bytes), piece);
-                add_f32(piece, delta);
+                self.kernel.subtract_scaled(piece, -1.0, delta);
                 self.kernel.encode(piece, dtype, bytes);
             });
         }
@@ -180,7 +172,7 @@ impl<'a> Merge<'a> {
                 let piece = &mut piece[..delta.len()];
                 let bytes = part(from.dtype, from_bytes, row, start, delta.len());
                 self.kernel.decode(Rows::new(from.dtype, source.get(bytes).unwrap_or_default()), piece);
-                add_f32(piece, delta);
+                self.kernel.subtract_scaled(piece, -1.0, delta);
                 let bytes = part(dtype, row_bytes, row, start, delta.len());
                 self.kernel.encode(piece, dtype, to.get_mut(bytes).unwrap_or_default());
             });
@@ -229,36 +221,33 @@ impl<'a> Merge<'a> {
     ) {
         let (kernel, cols, ranks) = (self.kernel, self.shape.cols, self.ranks);
         let mut scratch = Buffer(scratch);
+        // Bᵀ of these rows, a row per rank, its scale in it.
         let b = scratch.take(STRIP * ranks);
         let sums = scratch.take(STRIP * PIECE);
+        let mut piece = [0.0; PIECE];
         let mut column = 0;
+        b.fill(0.0);
         for (adapter, weight) in self.terms {
             let (factor, strength) = (adapter.b(), adapter.scale() * weight);
-            for (i, b) in b.chunks_exact_mut(ranks).take(rows).enumerate() {
-                let b = &mut b[column..][..factor.cols];
-                kernel.decode(Rows::new(factor.dtype, factor.rows(first + i, 1)), b);
-                for b in b {
-                    *b *= strength;
+            for i in 0..rows {
+                for from in (0..factor.cols).step_by(PIECE) {
+                    let piece = &mut piece[..PIECE.min(factor.cols - from)];
+                    kernel.decode(factor.piece(first + i, from, piece.len()), piece);
+                    let b = b[(column + from) * STRIP + i..].iter_mut().step_by(STRIP);
+                    b.zip(piece).for_each(|(b, value)| *b = *value * strength);
                 }
             }
             column += factor.cols;
         }
-        let mut ahead = Ahead::new([later, &[]], 2 * cols.div_ceil(W));
-        let mut delta = [0.0; PIECE];
+        let width = cols.next_multiple_of(LANES);
+        let mut ahead = Ahead::new([later, &[]], 2 * cols.div_ceil(PIECE));
         for from in (0..cols).step_by(PIECE) {
-            let wide = PIECE.min(cols - from);
-            let panels = wide.div_ceil(W);
-            let sums = &mut sums[..panels * rows * W];
+            let (wide, whole) = (PIECE.min(cols - from), PIECE.min(width - from));
+            let sums = &mut sums[..STRIP * whole];
             sums.fill(0.0);
-            for (panel, sums) in sums.chunks_exact_mut(rows * W).enumerate() {
-                let x = &prepared[(from / W + panel) * ranks * W..][..ranks * W];
-                kernel.product_ahead::<W>(Strided::row_major(b, ranks), rows, ranks, x, sums, &mut ahead);
-            }
-            for row in 0..rows {
-                for (delta, sums) in delta.as_chunks_mut::<W>().0.iter_mut().zip(sums.chunks_exact(rows * W))
-                {
-                    delta.copy_from_slice(&sums[row * W..][..W]);
-                }
+            let tile = Tile { data: &prepared[from..], row: width, rows: ranks, width: whole };
+            kernel.backward::<STRIP>(tile, b, sums, &mut ahead);
+            for (row, delta) in sums.chunks_exact(whole).take(rows).enumerate() {
                 each(row, from, &delta[..wide]);
             }
         }
@@ -268,7 +257,7 @@ impl<'a> Merge<'a> {
 /// `f32` elements that a merge of adapters of `shape`, whose ranks add up to `ranks`, needs: of prepared factors, and
 /// of scratch per call.
 pub const fn merge_scratch(shape: Shape, ranks: usize) -> (Scratch, Scratch) {
-    let prepared = match shape.cols.checked_next_multiple_of(W) {
+    let prepared = match shape.cols.checked_next_multiple_of(LANES) {
         Some(cols) => Scratch::matrix(cols, ranks),
         None => Scratch::OVERFLOW,
     };
