@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// One vector of scales per module, [in]; modules without one count every channel alike.
+/// A vector of scales per module, one for each input channel; modules without one count every channel alike.
 #[derive(Debug, Clone, Default)]
 pub struct ChannelScales {
     path: PathBuf,

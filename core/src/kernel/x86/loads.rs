@@ -1,0 +1,172 @@
+//! Stored rows in vectors, and their products with a vector.
+
+#![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
+
+use core::arch::x86_64::{
+    __m256, __m512, __m512i, _MM_FROUND_CUR_DIRECTION, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32,
+    _mm_loadl_epi64, _mm_loadu_si128, _mm256_castsi256_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps,
+    _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_mul_ps, _mm256_set1_ps,
+    _mm256_slli_epi32, _mm512_castsi512_ps, _mm512_cvt_roundph_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps,
+    _mm512_cvtepu16_epi32, _mm512_loadu_si512, _mm512_mul_ps, _mm512_permutexvar_epi8, _mm512_set1_ps,
+    _mm512_slli_epi32, _mm512_zextsi256_si512,
+};
+
+use crate::{
+    Dtype,
+    kernel::{
+        short,
+        simd::{Blocks8, Brain, Half, Single, Source, Vector},
+    },
+};
+
+/// Weights of a block of Q8_0, and its bytes: a scale, then the weights.
+const BLOCK: usize = 32;
+const BLOCK_BYTES: usize = BLOCK + 2;
+
+/// The scale of the block at `block`.
+///
+/// # Safety
+/// A block is there; the processor has F16C.
+#[inline(always)]
+unsafe fn block_scale(block: *const u8) -> f32 {
+    // SAFETY: the caller's promise; no alignment is needed.
+    unsafe {
+        let bits = block.cast::<u16>().read_unaligned();
+        _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits))))
+    }
+}
+
+/// The loads of one vector type, by format.
+macro_rules! sources {
+    ($vector:ty, $half:expr, $brain:expr, $bytes:expr) => {
+        impl Source<$vector> for Single {
+            #[inline(always)]
+            unsafe fn new() -> Self {
+                Self
+            }
+            #[inline(always)]
+            #[expect(clippy::cast_ptr_alignment, reason = "unaligned loads")]
+            unsafe fn load(self, row: *const u8, j: usize) -> $vector {
+                // SAFETY: the caller's promise; no alignment is needed.
+                unsafe { <$vector>::load(row.cast::<f32>().add(j)) }
+            }
+        }
+        impl Source<$vector> for Half {
+            #[inline(always)]
+            unsafe fn new() -> Self {
+                Self
+            }
+            #[inline(always)]
+            unsafe fn load(self, row: *const u8, j: usize) -> $vector {
+                // SAFETY: as above.
+                unsafe { $half(row.add(2 * j)) }
+            }
+        }
+        impl Source<$vector> for Brain {
+            #[inline(always)]
+            unsafe fn new() -> Self {
+                Self
+            }
+            #[inline(always)]
+            unsafe fn load(self, row: *const u8, j: usize) -> $vector {
+                // SAFETY: as above.
+                unsafe { $brain(row.add(2 * j)) }
+            }
+        }
+        impl Source<$vector> for Blocks8 {
+            #[inline(always)]
+            unsafe fn new() -> Self {
+                Self
+            }
+            #[inline(always)]
+            unsafe fn load(self, row: *const u8, j: usize) -> $vector {
+                // SAFETY: as above; lanes divide the block.
+                unsafe {
+                    let block = row.add(j / BLOCK * BLOCK_BYTES);
+                    $bytes(block.add(2 + j % BLOCK), block_scale(block))
+                }
+            }
+        }
+    };
+}
+sources!(
+    __m256,
+    |at: *const u8| _mm256_cvtph_ps(_mm_loadu_si128(at.cast())),
+    |at: *const u8| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(
+        at.cast()
+    )))),
+    |at: *const u8, scale: f32| _mm256_mul_ps(
+        _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(at.cast()))),
+        _mm256_set1_ps(scale)
+    )
+);
+sources!(
+    __m512,
+    // Not the plain conversion: Rust's suppresses exceptions, and that form takes no operand from memory.
+    |at: *const u8| _mm512_cvt_roundph_ps::<_MM_FROUND_CUR_DIRECTION>(_mm256_loadu_si256(at.cast())),
+    |at: *const u8| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(
+        at.cast()
+    )))),
+    |at: *const u8, scale: f32| _mm512_mul_ps(
+        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at.cast()))),
+        _mm512_set1_ps(scale)
+    )
+);
+
+/// bf16 where the processor has AVX-512 VBMI: one instruction moves sixteen of them into the upper halves of lanes,
+/// where widening and shifting take one port of the multiply-adds twice as long.
+#[derive(Clone, Copy)]
+pub(super) struct Bytewise(__m512i);
+
+impl Source<__m512> for Bytewise {
+    #[inline(always)]
+    unsafe fn new() -> Self {
+        // The lower half of a lane from the zeros behind the sixteen.
+        let order: [u8; 64] =
+            core::array::from_fn(|i| if i % 4 < 2 { 32 } else { (i / 4 * 2 + i % 2) as u8 });
+        // SAFETY: the array has the size of the register. Hidden from the compiler, which knows slower ways for a
+        // constant order.
+        Self(unsafe { _mm512_loadu_si512(core::hint::black_box(&order).as_ptr().cast()) })
+    }
+    #[inline(always)]
+    unsafe fn load(self, row: *const u8, j: usize) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let halves = _mm512_zextsi256_si512(_mm256_loadu_si256(row.add(2 * j).cast()));
+            _mm512_castsi512_ps(_mm512_permutexvar_epi8(self.0, halves))
+        }
+    }
+}
+
+/// Rows times a vector; false for formats that have no loads here.
+macro_rules! dots_for {
+    ($name:ident, $vector:ty, $features:literal) => {
+        /// out[i] = (row i)·x; false, and nothing done, for a format without loads of its own.
+        ///
+        /// # Safety
+        /// `bytes` holds `out.len()` rows of `x.len()` elements, `row_bytes` apart; the processor has the features
+        /// below.
+        #[target_feature(enable = $features)]
+        pub(in crate::kernel) unsafe fn $name(
+            dtype: Dtype,
+            bytes: &[u8],
+            row_bytes: usize,
+            x: &[f32],
+            out: &mut [f32],
+        ) -> bool {
+            // SAFETY: the caller's promise.
+            unsafe {
+                match dtype {
+                    Dtype::F32 => short::dots::<$vector, Single>(bytes, row_bytes, x, out),
+                    Dtype::F16 => short::dots::<$vector, Half>(bytes, row_bytes, x, out),
+                    Dtype::Bf16 => short::dots::<$vector, Brain>(bytes, row_bytes, x, out),
+                    dtype if dtype.is_q8_0() => short::dots::<$vector, Blocks8>(bytes, row_bytes, x, out),
+                    _ => return false,
+                }
+            }
+            true
+        }
+    };
+}
+dots_for!(dots_avx2, __m256, "avx2,fma,f16c");
+dots_for!(dots_avx512, __m512, "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq");

@@ -1,0 +1,297 @@
+//! x86-64: AVX2 with FMA, and AVX-512.
+
+#![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
+
+mod loads;
+mod transpose;
+mod vectors;
+
+use core::arch::x86_64::{
+    __cpuid, __m256, __m512, _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128, _mm_storeu_si128, _mm256_cvtph_ps,
+    _mm256_cvtps_ph, _mm256_loadu_ps, _mm256_storeu_ps,
+};
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use super::{
+    Ahead, Isa, Lines, Strided, Tile, TileMut,
+    simd::{self, Brain, Half, Single},
+    storage::Widen,
+    tile,
+};
+use crate::Dtype;
+use loads::Bytewise;
+pub(super) use loads::{dots_avx2, dots_avx512};
+pub(super) use transpose::transpose;
+
+cpufeatures::new!(has_avx2, "avx2", "fma");
+cpufeatures::new!(has_vbmi, "avx512vbmi");
+cpufeatures::new!(has_avx512, "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl");
+
+/// Whether the processor converts f16; `cpufeatures` has no name for it. Asked once: under a hypervisor the
+/// question is slow.
+fn has_f16c() -> bool {
+    const UNKNOWN: u8 = 2;
+    static KNOWN: AtomicU8 = AtomicU8::new(UNKNOWN);
+    let mut known = KNOWN.load(Ordering::Relaxed);
+    if known == UNKNOWN {
+        known = (__cpuid(1).ecx >> 29 & 1) as u8;
+        KNOWN.store(known, Ordering::Relaxed);
+    }
+    known == 1
+}
+
+/// The best instruction set of this processor and operating system.
+pub(super) fn detect() -> Isa {
+    if !has_f16c() {
+        Isa::Portable
+    } else if has_avx512::get() {
+        Isa::Avx512
+    } else if has_avx2::get() {
+        Isa::Avx2
+    } else {
+        Isa::Portable
+    }
+}
+
+/// Conversion of f16 by instruction. Only for code that is compiled for F16C.
+pub(super) struct F16c;
+
+impl Widen for F16c {
+    #[inline(always)]
+    fn widen(bytes: &[u8; 16]) -> [f32; 8] {
+        let mut out = [0.0; 8];
+        // SAFETY: both arrays have the size of their register; the callers, `avx2` and `avx512` below, run
+        // only where the processor has F16C.
+        unsafe {
+            let halves = _mm_loadu_si128(bytes.as_ptr().cast());
+            _mm256_storeu_ps(out.as_mut_ptr(), _mm256_cvtph_ps(halves));
+        }
+        out
+    }
+    #[inline(always)]
+    fn narrow(values: &[f32; 8]) -> [u8; 16] {
+        let mut out = [0; 16];
+        // SAFETY: as above.
+        unsafe {
+            let halves = _mm256_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT }>(_mm256_loadu_ps(values.as_ptr()));
+            _mm_storeu_si128(out.as_mut_ptr().cast(), halves);
+        }
+        out
+    }
+}
+
+/// C += A·X with AVX2.
+///
+/// # Safety
+/// The operands hold the shapes (checked by `Kernel::product`); the processor has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn product_avx2<const W: usize>(
+    a: Strided<'_>,
+    rows: usize,
+    depth: usize,
+    x: &[f32],
+    c: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match W {
+            8 => simd::product::<__m256, 8, 1>(a, rows, depth, x, c, ahead),
+            16 => simd::product::<__m256, 6, 2>(a, rows, depth, x, c, ahead),
+            _ => super::portable::product::<W>(a, rows, depth, x, c),
+        }
+    }
+}
+
+/// C += A·X with AVX-512 where the width fills a register.
+///
+/// # Safety
+/// The operands hold the shapes (checked by `Kernel::product`); the processor has the features below.
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
+pub(super) unsafe fn product_avx512<const W: usize>(
+    a: Strided<'_>,
+    rows: usize,
+    depth: usize,
+    x: &[f32],
+    c: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match W {
+            8 => simd::product::<__m256, 16, 1>(a, rows, depth, x, c, ahead),
+            16 => simd::product::<__m512, 16, 1>(a, rows, depth, x, c, ahead),
+            _ => super::portable::product::<W>(a, rows, depth, x, c),
+        }
+    }
+}
+
+/// S += D·X with AVX2.
+///
+/// # Safety
+/// The operands hold the shapes (checked by `Kernel::forward`); the processor has the features below.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn forward_avx2<const W: usize>(
+    tile: Tile<'_>,
+    xt: &[f32],
+    sums: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { tile::forward::<__m256, 4, 2, W>(tile, xt, sums, ahead) }
+}
+
+/// D = tuned − base and S += D·X; false, and nothing done, for formats without loads of their own.
+macro_rules! fresh_for {
+    ($name:ident, $vector:ty, $brain:ty, $rows:literal, $columns:literal, $features:literal) => {
+        /// D = tuned − base and S += D·X; false, and nothing done, for a format without loads of its own.
+        ///
+        /// # Safety
+        /// The operands hold the shapes (checked by `Kernel::difference_forward`); the processor has the features
+        /// below.
+        #[target_feature(enable = $features)]
+        pub(super) unsafe fn $name<const W: usize>(
+            dtype: Dtype,
+            sides: [Lines<'_>; 2],
+            tile: &mut TileMut<'_>,
+            xt: &[f32],
+            sums: &mut [f32],
+            ahead: &mut Ahead<'_>,
+        ) -> bool {
+            // SAFETY: the caller's promise.
+            unsafe {
+                match dtype {
+                    Dtype::F32 => {
+                        tile::fresh::<$vector, Single, $rows, $columns, W>(sides, tile, xt, sums, ahead)
+                    }
+                    Dtype::F16 => {
+                        tile::fresh::<$vector, Half, $rows, $columns, W>(sides, tile, xt, sums, ahead)
+                    }
+                    Dtype::Bf16 => {
+                        tile::fresh::<$vector, $brain, $rows, $columns, W>(sides, tile, xt, sums, ahead)
+                    }
+                    _ => return false,
+                }
+            }
+            true
+        }
+    };
+}
+fresh_for!(fresh_avx2, __m256, Brain, 4, 2, "avx2,fma,f16c");
+fresh_for!(fresh_plain, __m512, Brain, 4, 4, "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq");
+fresh_for!(fresh_vbmi, __m512, Bytewise, 4, 4, "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq,avx512vbmi");
+
+/// D = tuned − base and S += D·X; false, and nothing done, for a format without loads of its own.
+///
+/// # Safety
+/// The operands hold the shapes (checked by `Kernel::difference_forward`); the processor has the features of
+/// AVX-512 that [`fresh_plain`] names.
+pub(super) unsafe fn fresh_avx512<const W: usize>(
+    dtype: Dtype,
+    sides: [Lines<'_>; 2],
+    tile: &mut TileMut<'_>,
+    xt: &[f32],
+    sums: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) -> bool {
+    // SAFETY: the caller's promise, and the answer of the processor.
+    unsafe {
+        if dtype == Dtype::Bf16 && has_vbmi::get() {
+            fresh_vbmi::<W>(dtype, sides, tile, xt, sums, ahead)
+        } else {
+            fresh_plain::<W>(dtype, sides, tile, xt, sums, ahead)
+        }
+    }
+}
+
+/// Zᵀ += Yᵀ·D with AVX2.
+///
+/// # Safety
+/// The operands hold the shapes (checked by `Kernel::backward`); the processor has the features below.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn backward_avx2<const W: usize>(
+    tile: Tile<'_>,
+    y: &[f32],
+    zt: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { tile::backward::<__m256, 4, 2, W>(tile, y, zt, ahead) }
+}
+
+/// S += D·X with AVX-512.
+///
+/// # Safety
+/// The operands hold the shapes (checked by `Kernel::forward`); the processor has the features below.
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
+pub(super) unsafe fn forward_avx512<const W: usize>(
+    tile: Tile<'_>,
+    xt: &[f32],
+    sums: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { tile::forward::<__m512, 4, 4, W>(tile, xt, sums, ahead) }
+}
+
+/// Zᵀ += Yᵀ·D with AVX-512.
+///
+/// # Safety
+/// The operands hold the shapes (checked by `Kernel::backward`); the processor has the features below.
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
+pub(super) unsafe fn backward_avx512<const W: usize>(
+    tile: Tile<'_>,
+    y: &[f32],
+    zt: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { tile::backward::<__m512, 4, 4, W>(tile, y, zt, ahead) }
+}
+
+/// The portable routines once more, compiled for a set of features.
+macro_rules! compiled_for {
+    ($module:ident, $features:literal) => {
+        pub(super) mod $module {
+            use crate::{
+                Delta, Dtype, Rows,
+                kernel::{portable, storage, x86::F16c},
+            };
+
+            #[target_feature(enable = $features)]
+            pub fn difference(base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
+                storage::difference::<F16c>(base, tuned, out);
+            }
+            #[target_feature(enable = $features)]
+            pub fn decode(rows: Rows<'_>, out: &mut [f32]) {
+                storage::decode::<F16c>(rows, out);
+            }
+            #[target_feature(enable = $features)]
+            pub fn encode(values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
+                storage::encode::<F16c>(values, dtype, out)
+            }
+            #[target_feature(enable = $features)]
+            pub fn fold(sums: &mut [f32], y: &mut [f32]) {
+                portable::fold(sums, y);
+            }
+            #[target_feature(enable = $features)]
+            pub fn measure(values: &[f32], row: usize, delta: &mut Delta) {
+                portable::measure(values, row, delta);
+            }
+            #[target_feature(enable = $features)]
+            pub fn dot(x: &[f32], y: &[f32]) -> f32 {
+                portable::dot(x, y)
+            }
+            #[target_feature(enable = $features)]
+            pub fn subtract_scaled(x: &mut [f32], f: f32, y: &[f32]) {
+                portable::subtract_scaled(x, f, y);
+            }
+            #[target_feature(enable = $features)]
+            pub fn rotate(x: &mut [f32], y: &mut [f32], c: f32, s: f32) {
+                portable::rotate(x, y, c, s);
+            }
+        }
+    };
+}
+compiled_for!(avx2, "avx2,fma,f16c");
+compiled_for!(avx512, "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl");
