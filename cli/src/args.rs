@@ -85,7 +85,7 @@ pub struct ExtractArgs {
     /// No module whose path matches; may be repeated
     #[arg(long, value_name = "RE")]
     pub exclude: Vec<Regex>,
-    /// What the input channels of modules count: a safetensors file with a vector [in] per module, by its path. With the
+    /// What the input channels of modules count: a safetensors file with a vector per module, by its path. With the
     /// root mean squares of a layer's inputs, energies are shares of the error of its output
     #[arg(long, value_name = "FILE.safetensors")]
     pub channel_scale: Option<PathBuf>,
@@ -188,7 +188,7 @@ pub struct PlanArgs {
     /// No module whose path matches; may be repeated
     #[arg(long, value_name = "RE")]
     pub exclude: Vec<Regex>,
-    /// What the input channels of modules count: a safetensors file with a vector [in] per module, by its path. With the
+    /// What the input channels of modules count: a safetensors file with a vector per module, by its path. With the
     /// root mean squares of a layer's inputs, energies are shares of the error of its output
     #[arg(long, value_name = "FILE.safetensors")]
     pub channel_scale: Option<PathBuf>,
@@ -278,7 +278,7 @@ pub struct VerifyArgs {
     pub tuned: PathBuf,
     /// The adapter: a PEFT directory, or a file of GGUF, kohya or ComfyUI
     pub adapter: PathBuf,
-    /// What the input channels of modules count: a safetensors file with a vector [in] per module, by its path. With the
+    /// What the input channels of modules count: a safetensors file with a vector per module, by its path. With the
     /// root mean squares of a layer's inputs, energies are shares of the error of its output
     #[arg(long, value_name = "FILE.safetensors")]
     pub channel_scale: Option<PathBuf>,
