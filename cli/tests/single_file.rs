@@ -236,10 +236,12 @@ fn text_encoders_are_told_by_their_directory_and_others_by_the_prefix() {
     assert!(!Path::new(&out).exists());
     succeed(&[&args[..], &["--prefix", "lora_te3", "--rank", "2", "--dtype", "f32"]].concat());
     assert_eq!(shapes(Path::new(&out)), expected(2, &[(&format!("lora_te3_{path}"), &[8, 8])]));
-    refused(&["verify", &sides.0, &sides.1, &out], "is not known; --prefix");
+    // What stands before the paths is seen where the base is at hand.
+    succeed(&["verify", &sides.0, &sides.1, &out, "--min-energy", "0.999"]);
+    let merged = text(&root.path().join("merged.safetensors"));
+    succeed(&["merge", &sides.0, &out, "-o", &merged, "--quiet"]);
     let peft = text(&root.path().join("peft"));
-    refused(&["convert", &out, "-o", &peft, "--base", &sides.0], "is not known");
-    succeed(&["convert", &out, "-o", &peft, "--base", &sides.0, "--prefix", "lora_te3"]);
+    succeed(&["convert", &out, "-o", &peft, "--base", &sides.0]);
     succeed(&["verify", &sides.0, &sides.1, &peft, "--min-energy", "0.9999"]);
     for (format, prefix, why) in [
         ("peft", "lora_te3", "is for the names of kohya"),

@@ -229,7 +229,8 @@ impl Places {
     }
 
     /// `lora`, whose modules have the names of a single file, under those of a base, a model of `naming` at `path`
-    /// with tensors of these `names`.
+    /// with tensors of these `names`. Where the parts of the base are not known, what stands before the first module's
+    /// path stands before all.
     ///
     /// # Errors
     /// When a module's name is that of no module of the base, or of several.
@@ -240,9 +241,13 @@ impl Places {
         naming: Naming,
         base: &Path,
     ) -> Result<Lora<'a>> {
+        let bases: Vec<_> = names.filter_map(|name| name.strip_suffix(".weight")).collect();
+        let whole = lora.modules.first().filter(|_| self.parts.is_empty());
+        let whole = whole.and_then(|module| Some(Self::whole(prefix_of(&module.name, &bases)?)));
+        let parts = whole.as_ref().map_or(&self.parts, |places| &places.parts);
         let mut modules = BTreeMap::<String, Vec<&str>>::new();
-        for module in names.filter_map(|name| name.strip_suffix(".weight")) {
-            for part in &self.parts {
+        for module in bases {
+            for part in parts {
                 let Some(path) = part.within(module) else { continue };
                 for style in [Style::Kohya, Style::Comfy] {
                     for name in part.names(style, path) {
@@ -275,6 +280,15 @@ impl Places {
         lora.naming = naming;
         Ok(lora)
     }
+}
+
+/// What stands before the path of one of `modules` in a single file's `name`; of the longest path that fits.
+fn prefix_of<'n>(name: &'n str, modules: &[&str]) -> Option<&'n str> {
+    let prefix = |module: &&str| {
+        let dotted = name.strip_suffix(*module).and_then(|prefix| prefix.strip_suffix('.'));
+        dotted.or_else(|| name.strip_suffix(&module.replace('.', "_"))?.strip_suffix('_'))
+    };
+    modules.iter().filter_map(prefix).min_by_key(|prefix| prefix.len())
 }
 
 /// The name of the directory that a text encoder is in, and whether a second one is beside it.
