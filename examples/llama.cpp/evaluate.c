@@ -3,7 +3,8 @@
  *   evaluate LIBRARIES MODEL IDS OUT THREADS REPEATS [operator|own ADAPTER SCALE]...
  *
  * IDS holds int32 tokens; OUT receives the float32 logits of each. Then REPEATS times the last token is decoded again by
- * itself, as in generation, and the least milliseconds of that are printed. */
+ * itself, as in generation, and the milliseconds are printed of loading the model, of loading and checking the
+ * adapters, and the least of a token. */
 #include "operator.h"
 #include <ggml-backend.h>
 #include <llama.h>
@@ -56,7 +57,7 @@ int main(int count, char **words) {
     long size;
     int at, threads, repeats, used[MOST], used_len = 0;
     float used_scales[MOST];
-    double least = 1e9;
+    double least = 1e9, started, model_loaded, adapters_loaded;
 
     if (count < 7 || (count - 7) % 3 != 0 || (count - 7) / 3 > MOST)
         return stop("usage", "LIBRARIES MODEL IDS OUT THREADS REPEATS [operator|own ADAPTER SCALE]...");
@@ -74,9 +75,11 @@ int main(int count, char **words) {
     llama_log_set(say, NULL);
     ggml_backend_load_all_from_path(words[1]);
     llama_backend_init();
+    started = now();
     model = llama_model_load_from_file(words[2], llama_model_default_params());
     if (!model)
         return stop("model refused", words[2]);
+    model_loaded = now();
     for (at = 7; at < count; at += 3) {
         float scale = strtof(words[at + 2], NULL);
         if (strcmp(words[at], "own") == 0) {
@@ -93,6 +96,7 @@ int main(int count, char **words) {
     }
     if (operator_check(words[2]) < 0 || operator_prepare(len, (size_t)threads) < 0)
         return 2;
+    adapters_loaded = now();
 
     params.n_ctx = (uint32_t)(len + (size_t)repeats + 1);
     params.n_batch = params.n_ubatch = (uint32_t)len;
@@ -129,7 +133,7 @@ int main(int count, char **words) {
         least = took < least ? took : least;
     }
     if (repeats > 0)
-        printf("%.4f\n", least);
+        printf("%.4f %.4f %.4f\n", model_loaded - started, adapters_loaded - model_loaded, least);
     llama_batch_free(batch);
     llama_free(context);
     llama_model_free(model);

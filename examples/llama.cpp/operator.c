@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include "operator.h"
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <ggml.h>
 #include <gguf.h>
 #include <math.h>
@@ -11,6 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { MOST_ADAPTERS = 16, MOST_MODULES = 4096, MOST_THREADS = 256, NAME = 64 };
 
@@ -22,7 +26,6 @@ struct module {
 
 static struct module *modules[MOST_MODULES];
 static size_t modules_len;
-static struct ggml_context *loaded[MOST_ADAPTERS];
 static float strength[MOST_ADAPTERS];
 static int adapters_len;
 static float *scratch[MOST_THREADS];
@@ -51,9 +54,57 @@ static int dtype(enum ggml_type type, uint32_t *out) {
     }
 }
 
+/* An adapter's file, mapped. */
+struct file {
+    const char *path;
+    const char *bytes;
+    size_t size;
+    struct gguf_context *gguf;
+    struct ggml_context *tensors; /* without data */
+};
+
+static void close_file(struct file *file) {
+    if (file->bytes)
+        munmap((void *)(size_t)file->bytes, file->size);
+    if (file->gguf)
+        gguf_free(file->gguf);
+    if (file->tensors)
+        ggml_free(file->tensors);
+}
+
+static int open_file(struct file *file, const char *path) {
+    struct gguf_init_params params = {true, &file->tensors};
+    struct stat stat;
+    int descriptor = open(path, O_RDONLY);
+    void *bytes = MAP_FAILED;
+    memset(file, 0, sizeof *file);
+    file->path = path;
+    if (descriptor >= 0 && fstat(descriptor, &stat) == 0 && stat.st_size > 0)
+        bytes = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    if (descriptor >= 0)
+        close(descriptor);
+    if (bytes == MAP_FAILED)
+        return refuse(path, "", "cannot be mapped");
+    file->bytes = bytes;
+    file->size = (size_t)stat.st_size;
+    file->gguf = gguf_init_from_file(path, params);
+    if (file->gguf)
+        return 0;
+    close_file(file);
+    return refuse(path, "", "no GGUF file");
+}
+
+/* Where a tensor's bytes are; NULL where the file ends before. */
+static const void *data(const struct file *file, const char *name, size_t *size) {
+    int64_t id = gguf_find_tensor(file->gguf, name);
+    size_t start = gguf_get_data_offset(file->gguf) + gguf_get_tensor_offset(file->gguf, id);
+    *size = gguf_get_tensor_size(file->gguf, id);
+    return start <= file->size && *size <= file->size - start ? file->bytes + start : NULL;
+}
+
 /* The pair of tensors whose first is `a`, as an adapter of phlora. */
-static int pair(const char *path, struct ggml_context *ctx, struct ggml_tensor *a, float alpha,
-                struct phlora_adapter *out, char *weight) {
+static int pair(const struct file *file, struct ggml_tensor *a, float alpha, struct phlora_adapter *out, char *weight) {
+    const char *path = file->path;
     static const char END[] = ".lora_a";
     size_t length = strlen(a->name) - (sizeof END - 1);
     char name[NAME];
@@ -64,7 +115,7 @@ static int pair(const char *path, struct ggml_context *ctx, struct ggml_tensor *
     weight[length] = 0;
     memcpy(name, a->name, strlen(a->name) + 1);
     name[strlen(name) - 1] = 'b';
-    b = ggml_get_tensor(ctx, name);
+    b = ggml_get_tensor(file->tensors, name);
     if (!b)
         return refuse(path, a->name, "its lora_b is missing");
     if (a->ne[2] != 1 || b->ne[2] != 1)
@@ -78,10 +129,10 @@ static int pair(const char *path, struct ggml_context *ctx, struct ggml_tensor *
     out->rows = (size_t)b->ne[1];
     out->cols = (size_t)a->ne[0];
     out->rank = (size_t)a->ne[1];
-    out->a = a->data;
-    out->a_bytes = ggml_nbytes(a);
-    out->b = b->data;
-    out->b_bytes = ggml_nbytes(b);
+    out->a = data(file, a->name, &out->a_bytes);
+    out->b = data(file, b->name, &out->b_bytes);
+    if (!out->a || !out->b)
+        return refuse(path, a->name, "the file ends within its factors");
     out->scale = alpha != 0 ? alpha / (float)out->rank : 1;
     if (!dtype(a->type, &out->a_dtype) || !dtype(b->type, &out->b_dtype))
         return refuse(path, a->name, "its type is not f32, f16, bf16 or q8_0");
@@ -90,9 +141,7 @@ static int pair(const char *path, struct ggml_context *ctx, struct ggml_tensor *
 }
 
 int operator_load(const char *path) {
-    struct ggml_context *ctx = NULL;
-    struct gguf_init_params params = {false, &ctx};
-    struct gguf_context *gguf;
+    struct file file;
     struct ggml_tensor *tensor = NULL;
     struct phlora_adapter *found;
     char (*weights)[NAME];
@@ -102,25 +151,24 @@ int operator_load(const char *path) {
 
     if (adapters_len == MOST_ADAPTERS)
         return refuse(path, "", "too many adapters");
-    gguf = gguf_init_from_file(path, params);
-    if (!gguf)
-        return refuse(path, "", "no GGUF file");
-    key = gguf_find_key(gguf, "adapter.lora.alpha");
-    if (key >= 0 && gguf_get_kv_type(gguf, key) == GGUF_TYPE_FLOAT32)
-        alpha = gguf_get_val_f32(gguf, key);
+    if (open_file(&file, path) != 0)
+        return -1;
+    key = gguf_find_key(file.gguf, "adapter.lora.alpha");
+    if (key >= 0 && gguf_get_kv_type(file.gguf, key) == GGUF_TYPE_FLOAT32)
+        alpha = gguf_get_val_f32(file.gguf, key);
     found = malloc(MOST_MODULES * sizeof *found);
     weights = malloc(MOST_MODULES * sizeof *weights);
     if (!found || !weights)
         return refuse(path, "", "no memory");
-    for (at = 0; at < gguf_get_n_tensors(gguf); at++) {
+    for (at = 0; at < gguf_get_n_tensors(file.gguf); at++) {
         const char *end;
-        tensor = ggml_get_tensor(ctx, gguf_get_tensor_name(gguf, at));
+        tensor = ggml_get_tensor(file.tensors, gguf_get_tensor_name(file.gguf, at));
         end = strrchr(tensor->name, '.');
         if (!end || (strcmp(end, ".lora_a") != 0 && strcmp(end, ".lora_b") != 0) || len == MOST_MODULES)
             goto failed;
         if (strcmp(end, ".lora_b") == 0)
             continue;
-        if (pair(path, ctx, tensor, alpha, &found[len], weights[len]) != 0)
+        if (pair(&file, tensor, alpha, &found[len], weights[len]) != 0)
             goto freed;
         fresh += !find(weights[len]);
         len++;
@@ -141,16 +189,16 @@ int operator_load(const char *path) {
     }
     free(found);
     free(weights);
-    gguf_free(gguf);
-    loaded[adapters_len] = ctx;
+    /* The bytes stay mapped for as long as the program runs. */
+    gguf_free(file.gguf);
+    ggml_free(file.tensors);
     return adapters_len++;
 failed:
     refuse(path, tensor ? tensor->name : "", "no adapter that can be used: too many modules, or none, or another tensor");
 freed:
     free(found);
     free(weights);
-    gguf_free(gguf);
-    ggml_free(ctx);
+    close_file(&file);
     return -1;
 }
 

@@ -50,14 +50,24 @@ def main():
             words = [word for path in paths for word in (how, path, "0.1")]
             command = [folder / "evaluate", llama.libraries(), base, folder / "ids", folder / "out", "1", REPEATS, *words]
             done = subprocess.run([*map(str, command)], check=True, capture_output=True, text=True)
-            return float(done.stdout)
+            return [float(word) for word in done.stdout.split()]
 
+        def loading():
+            """Least milliseconds of loading the tuned model, and of loading and checking an adapter of rank 16."""
+            command = [folder / "evaluate", llama.libraries(), pair.gguf("tuned", "f16"), folder / "ids", folder / "out", "1", 1]
+            words = [["operator", adapters[16], "0.1"]] * (5 * rounds)
+            runs = [subprocess.run([*map(str, command + one)], check=True, capture_output=True, text=True) for one in words]
+            return [min(float(run.stdout.split()[i]) for run in runs) for i in (0, 1)]
+
+        model_ms, adapter_ms = loading()
+        print(f"loading the tuned model in f16 {model_ms:.1f} ms, an adapter of rank 16 {adapter_ms:.2f} ms: "
+              f"{model_ms / adapter_ms:.0f} times\n")
         least = {}
         for _ in range(rounds):
             for name, how, paths in [("none", "own", [])] + [
                 (name, how, paths) for name, paths in sets.items() for how in ("own", "operator")
             ]:
-                least[name, how] = min(token(how, paths), least.get((name, how), float("inf")))
+                least[name, how] = min(token(how, paths)[2], least.get((name, how), float("inf")))
         plain = least["none", "own"]
         print(f"without an adapter {plain:.2f} ms per token\n")
         print("| adapters | llama.cpp's own path adds | the operator adds | share |")

@@ -77,7 +77,15 @@ def test_quantised_bases(evaluate, real, pieces):
 
 def test_what_does_not_fit_is_refused(evaluate, pieces, wide, tmp_path):
     base, adapters = pieces
-    for path, what in ((tmp_path / "none.gguf", "no GGUF file"), (base, "no adapter that can be used")):
+    text, cut = tmp_path / "text.gguf", tmp_path / "cut.gguf"
+    text.write_text("no such thing")
+    cut.write_bytes(adapters[4].read_bytes()[:-4000])
+    for path, what in (
+        (tmp_path / "none.gguf", "cannot be mapped"),
+        (text, "no GGUF file"),
+        (cut, "the file ends within its factors"),
+        (base, "no adapter that can be used"),
+    ):
         code, said = evaluate(base, [("operator", path, 1)])
         assert code == 2 and what in said, said
     code, said = evaluate(wide.gguf("base", "f32"), [("operator", adapters[4], 1)])
