@@ -354,7 +354,7 @@ impl<const W: usize> BlockPart<'_, W> {
             let steps = if self.work == Work::Both { 2 } else { 1 };
             let mut ahead = self.strip.ahead(base, tuned, first + rows, steps);
             let y = &mut self.y[self.progress.done * W..][..rows * W];
-            if self.measure || self.work == Work::Backward {
+            if self.measure || self.work == Work::Backward || !Kernel::DECODES_ON_THE_WAY {
                 let measure = self.measure.then_some((row, &mut self.progress.delta));
                 self.strip.decode((base, tuned), first, rows, measure);
                 if self.work != Work::Backward {

@@ -71,6 +71,10 @@ impl Kernel {
     /// The reference: safe Rust without fused multiply-add.
     pub const PORTABLE: Self = Self(Isa::Portable);
 
+    /// Whether [`Kernel::difference_forward`] is more than one after the other on any processor of this target; small
+    /// ones save its code.
+    pub(crate) const DECODES_ON_THE_WAY: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+
     /// The instruction set's name.
     pub const fn name(self) -> &'static str {
         match self.0 {
