@@ -30,7 +30,8 @@ pub fn q8_0(values: &[f32; LEN], block: &mut [u8; 34]) {
 #[inline(always)]
 pub fn q4_0(values: &[f32; LEN], block: &mut [u8; 18]) {
     let bits = largest(values);
-    let first = values.iter().find(|value| value.to_bits() & MAGNITUDE == bits);
+    // Of zeros alone it is 0, whatever their signs.
+    let first = values.iter().find(|value| bits > 0 && value.to_bits() & MAGNITUDE == bits);
     let (scale, quants) = block.split_at_mut(2);
     let inverse = write_scale(first.copied().unwrap_or(0.0) / -8.0, scale);
     let (inverse, zero) = inverse.map_or((0.0, 0.0), |inverse| (inverse, 8.5));
