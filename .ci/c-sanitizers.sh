@@ -51,4 +51,5 @@ run sanitized env ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=pri
 echo "Valgrind"
 cargo rustc --locked --quiet -p phlora-ffi --lib --crate-type staticlib --target-dir "${CARGO_TARGET_DIR:-target}/c"
 build plain "${CARGO_TARGET_DIR:-target}/c/debug/libphlora.a"
-run plain valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite
+# Valgrind runs one thread at a time; by default a thread may wait for its turn until the others have ended.
+run plain valgrind --fair-sched=yes --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite

@@ -259,7 +259,7 @@ fn hot_swap_under_load_tears_nothing() {
         registry.add(id, new(1 + id as usize), len).unwrap();
     }
     let (stop, batches) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let end = Instant::now() + Duration::from_secs_f64(seconds);
+    let start = Instant::now();
     thread::scope(|scope| {
         for reader in 0..3_u32 {
             let (registry, stop, batches) = (&registry, &stop, &batches);
@@ -273,7 +273,11 @@ fn hot_swap_under_load_tears_nothing() {
             });
         }
         let (mut version, mut free) = (5, vec![new(0), new(0)]);
-        while Instant::now() < end {
+        // For the time asked for, and on a busy machine until enough has happened to mean something.
+        let enough = |version| version > 100 && batches.load(Ordering::Relaxed) > 50;
+        while start.elapsed().as_secs_f64() < seconds
+            || !enough(version) && start.elapsed() < Duration::from_secs(60)
+        {
             version += 1;
             let id = version as u32 % 4;
             while let Some(memory) = registry.reclaim() {
@@ -298,9 +302,8 @@ fn hot_swap_under_load_tears_nothing() {
             }
         }
         stop.store(true, Ordering::Relaxed);
-        assert!(version > 100, "the swapper came to {version} versions");
+        assert!(enough(version), "{version} versions, {batches:?} batches in a minute");
     });
-    assert!(batches.load(Ordering::Relaxed) > 50);
     while registry.reclaim().is_some() {}
     assert_eq!(registry.usage().retired, 0, "every pin was dropped");
 }
