@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::extract::{Extraction, Survey, replace};
 use crate::lora::AdapterFormat;
 use crate::lora::Lora;
-use crate::outcome::{Keep, Module};
+use crate::outcome::{Keep, Module, Others};
 use crate::pairs::Pair;
 use crate::plans::Aim;
 use crate::report::LeftOut;
@@ -31,10 +31,10 @@ pub(crate) fn share_out(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
     let more = options.choose_dtype && options.format == AdapterFormat::Gguf && options.dtype != Dtype::Q8_0;
     let dtypes = if more { vec![options.dtype, Dtype::Q8_0] } else { vec![options.dtype] };
     let mut ranks = first_ranks(survey, &policy, bytes);
-    let (mut modules, left_out) =
+    let (mut modules, others) =
         survey.run(|pair| Some(Aim::fixed(pair, *ranks.get(pair.name)?)), Keep::Whole, true)?;
     loop {
-        let whole = survey.extraction(std::mem::take(&mut modules), left_out.clone())?;
+        let whole = survey.extraction(std::mem::take(&mut modules), others.clone())?;
         // One rank for all may round better, where blocks make some ranks cheap.
         let mut choices = Vec::new();
         for &dtype in &dtypes {
@@ -46,7 +46,7 @@ pub(crate) fn share_out(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
         let more: BTreeMap<_, _> =
             choices.iter().flat_map(|choice| larger(survey, &whole, choice, &policy)).collect();
         if more.is_empty() {
-            return best(survey, &whole, &choices)?.ok_or_else(|| {
+            return best(survey, &whole, &others, &choices)?.ok_or_else(|| {
                 let problem = format!("a budget of {bytes} bytes has no room for a single component");
                 Error::Usage(problem)
             });
@@ -161,10 +161,15 @@ fn larger<'s>(
 }
 
 /// The choice that keeps the most after rounding.
-fn best(survey: &Survey<'_>, whole: &Extraction, choices: &[Choice]) -> Result<Option<Extraction>> {
+fn best(
+    survey: &Survey<'_>,
+    whole: &Extraction,
+    others: &Others,
+    choices: &[Choice],
+) -> Result<Option<Extraction>> {
     let mut best = None::<(Extraction, f64)>;
     for choice in choices {
-        let extraction = finish(survey, whole, choice)?;
+        let extraction = finish(survey, whole, others.clone(), choice)?;
         let kept = |module: &Module| {
             (module.report.energy - module.report.rounding_loss) * module.report.delta_norm.powi(2)
         };
@@ -177,11 +182,16 @@ fn best(survey: &Survey<'_>, whole: &Extraction, choices: &[Choice]) -> Result<O
 }
 
 /// Cuts every module to its rank.
-fn finish(survey: &Survey<'_>, whole: &Extraction, choice: &Choice) -> Result<Extraction> {
-    let (mut modules, mut left_out) = (Vec::<Module>::new(), whole.left_out.clone());
+fn finish(
+    survey: &Survey<'_>,
+    whole: &Extraction,
+    mut others: Others,
+    choice: &Choice,
+) -> Result<Extraction> {
+    let mut modules = Vec::<Module>::new();
     for (module, &rank) in whole.modules.iter().zip(&choice.ranks) {
         if rank == 0 {
-            left_out.push(LeftOut {
+            others.left_out.push(LeftOut {
                 name: format!("{}.weight", module.report.name),
                 reason: "budget: its bytes keep more elsewhere".into(),
                 delta_norm: Some(module.report.delta_norm),
@@ -190,5 +200,5 @@ fn finish(survey: &Survey<'_>, whole: &Extraction, choice: &Choice) -> Result<Ex
             modules.push(module.cut(rank, choice.dtype)?);
         }
     }
-    Ok(Extraction { dtype: choice.dtype, ..survey.extraction(modules, left_out)? })
+    Ok(Extraction { dtype: choice.dtype, ..survey.extraction(modules, others)? })
 }

@@ -4,12 +4,13 @@ use crate::aligned::{Aligned, Side};
 use crate::budget;
 use crate::curve::energy_by_bytes;
 use crate::error::{Error, Result};
+use crate::full::{self, Full};
 use crate::lora::{AdapterFormat, Lora, LoraModule, Naming};
 use crate::model::Model;
 use crate::monitor::Monitor;
 use crate::names::{Kind, kind_of, module_of, suffix_of};
 use crate::options::ExtractOptions;
-use crate::outcome::{Keep, Module, Outcome, extract_pair, measure, reserve};
+use crate::outcome::{Keep, Module, Others, Outcome, extract_pair, measure, reserve};
 use crate::pairs::{Holds, Pair, Task, decide, targets};
 use crate::plans::{Aim, plans, read_bytes};
 use crate::pool::{Ticket, run};
@@ -17,12 +18,17 @@ use crate::renaming::Renaming;
 use crate::report::{LeftOut, ModuleReport, REPORT_VERSION, Report, Total};
 use phlora_core::{Dtype, Goal, Policy};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// An adapter in memory, ready to be saved, and what is to be reported about it.
 #[derive(Debug)]
 pub struct Extraction {
     pub(crate) modules: Vec<Module>,
+    /// What is stored beside their factors.
+    pub(crate) full: Vec<Arc<Full>>,
+    /// Modules with factors whose bias could not be changed, since there is none, while those of others are.
+    pub(crate) without_bias: usize,
     pub(crate) left_out: Vec<LeftOut>,
     /// Modules that get factors of zeros, with [out, in] of their weights.
     pub(crate) empty: Vec<(String, [usize; 2])>,
@@ -86,8 +92,8 @@ fn extract_from(models: &Aligned<'_>, options: &ExtractOptions, monitor: &Monito
         Goal::Energy(_) | Goal::NoiseFloor if options.policy.uniform => survey.one_rank_for_all(),
         _ => {
             let keep = Keep::Encoded(options.dtype);
-            let (modules, left_out) = survey.run(|pair| Some(Aim::of(pair, &options.policy)), keep, true)?;
-            survey.extraction(modules, left_out)
+            let (modules, others) = survey.run(|pair| Some(Aim::of(pair, &options.policy)), keep, true)?;
+            survey.extraction(modules, others)
         }
     }
 }
@@ -118,13 +124,13 @@ pub fn extract_ranks(
     let options = ExtractOptions { policy, ..options.clone() };
     let models = aligned(base, tuned, deployed)?;
     let survey = Survey::new(&models, &options, monitor)?;
-    let (modules, left_out) = survey.run(|pair| Some(Aim::of(pair, &policy)), Keep::Whole, true)?;
+    let (modules, others) = survey.run(|pair| Some(Aim::of(pair, &policy)), Keep::Whole, true)?;
     let one = |&rank: &usize| {
         let policy = Policy { max_rank: rank, ..policy };
         check(&policy)?;
         let modules: Result<_> =
             modules.iter().map(|module| module.cut_to(policy.round(rank), options.dtype)).collect();
-        Ok(Extraction { policy, ..survey.extraction(modules?, left_out.clone())? })
+        Ok(Extraction { policy, ..survey.extraction(modules?, others.clone())? })
     };
     ranks.iter().map(one).collect()
 }
@@ -144,8 +150,8 @@ pub fn survey(
     let models = aligned(base, tuned, deployed)?;
     let survey = Survey::new(&models, options, monitor)?;
     let aim = |pair: &Pair<'_>| Some(Aim::fixed(pair, options.policy.round(options.policy.max_rank)));
-    let (modules, left_out) = survey.run(aim, Keep::Spectrum(options.dtype), true)?;
-    Ok(survey.extraction(modules, left_out)?.report(0))
+    let (modules, others) = survey.run(aim, Keep::Spectrum(options.dtype), true)?;
+    Ok(survey.extraction(modules, others)?.report(0))
 }
 
 /// Two models, paired, and what is asked of them.
@@ -177,7 +183,10 @@ impl<'m> Survey<'m> {
             AdapterFormat::Kohya | AdapterFormat::Comfy => Err("this file format has no place for them"),
             AdapterFormat::Peft | AdapterFormat::Gguf => Ok(()),
         };
-        let pairing = decide(models, &options.filter, Holds { convolutions, embeddings })?;
+        let checkpoints = models.sides().all(|side| !side.model.is_gguf());
+        options.also.check(options.format, checkpoints)?;
+        let holds = Holds { convolutions, embeddings, also: options.also, format: options.format };
+        let pairing = decide(models, &options.filter, holds)?;
         let (mut jobs, one_sided) = (pairing.jobs, pairing.one_sided);
         // Largest first, so that no large one is left to a single thread at the end.
         jobs.sort_by_key(|(pair, _)| (std::cmp::Reverse(pair.bytes()), pair.name));
@@ -199,7 +208,7 @@ impl<'m> Survey<'m> {
         aim: impl Fn(&Pair<'m>) -> Option<Aim>,
         keep: Keep,
         others: bool,
-    ) -> Result<(Vec<Module>, Vec<LeftOut>)> {
+    ) -> Result<(Vec<Module>, Others)> {
         let extract = |task: &Task| matches!(task, Task::Extract);
         let aims = self.jobs.iter().map(|(pair, task)| (pair, extract(task).then(|| aim(pair)).flatten()));
         let plans = plans(aims, self.options)?;
@@ -233,6 +242,10 @@ impl<'m> Survey<'m> {
                 (Task::Measure { reason, entries, strict }, _) => {
                     measure(pair, reason, *entries, *strict, ticket).map(Outcome::LeftOut)
                 }
+                (Task::Take(take), _) => {
+                    let (full, left_out) = full::extract(pair, *take, ticket)?;
+                    Ok(Outcome::Full(full.map(Arc::new), left_out))
+                }
                 (Task::Extract, Some(planned)) => {
                     reserve(buffer, memory)?;
                     extract_pair(pair, planned, keep, buffer, self.options, ticket)
@@ -243,16 +256,21 @@ impl<'m> Survey<'m> {
         let outcomes = run(threads, jobs.len(), self.monitor, Vec::new, work)?;
         self.monitor.check()?;
 
-        let (mut modules, mut left_out) = (Vec::new(), self.one_sided.clone());
+        let (mut modules, mut full, mut left_out) = (Vec::new(), Vec::new(), self.one_sided.clone());
         for outcome in outcomes {
             match outcome {
                 Outcome::Module(module) => modules.push(*module),
+                Outcome::Full(found, rest) => {
+                    full.extend(found);
+                    left_out.extend(rest);
+                }
                 Outcome::LeftOut(tensor) => left_out.push(tensor),
             }
         }
         modules.sort_by(|a, b| a.report.name.cmp(&b.report.name));
+        full.sort_by(|a, b| a.report.name.cmp(&b.report.name));
         left_out.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok((modules, left_out))
+        Ok((modules, Others { full, left_out }))
     }
 
     /// The goal's ranks first, then every module at the largest of them.
@@ -263,7 +281,7 @@ impl<'m> Survey<'m> {
         let rank = modules.iter().map(|module| module.report.rank).max().unwrap_or(0).max(1);
         let rank = policy.round(rank);
         let keep = Keep::Encoded(self.options.dtype);
-        let (mut modules, left_out) = self.run(|pair| Some(Aim::fixed(pair, rank)), keep, true)?;
+        let (mut modules, others) = self.run(|pair| Some(Aim::fixed(pair, rank)), keep, true)?;
         if let Goal::Energy(share) = policy.goal {
             // What a rank keeps is known to the tolerance; a module that needs it all is read to the end.
             let missed: BTreeSet<_> = modules
@@ -279,7 +297,7 @@ impl<'m> Survey<'m> {
             let (again, _) = self.run(aim, keep, false)?;
             replace(&mut modules, again);
         }
-        self.extraction(modules, left_out)
+        self.extraction(modules, others)
     }
 
     /// The linear modules of the models that have no factors, although others of their kind have.
@@ -318,18 +336,30 @@ impl<'m> Survey<'m> {
     }
 
     /// The adapter of `modules`.
-    pub(crate) fn extraction(&self, modules: Vec<Module>, mut left_out: Vec<LeftOut>) -> Result<Extraction> {
+    pub(crate) fn extraction(&self, modules: Vec<Module>, others: Others) -> Result<Extraction> {
+        let Others { full, mut left_out } = others;
         if modules.is_empty() {
             return Err(nothing(&left_out));
         }
-        left_out.sort_by(|a, b| a.name.cmp(&b.name));
         let empty = if self.options.complete_kinds { self.missing_of_kinds(&modules) } else { Vec::new() };
-        let named = modules.iter().map(|module| module.report.name.as_str());
+        let names = || modules.iter().map(|module| module.report.name.as_str());
+        let all = self.models.sides().flat_map(Side::tensors).map(|(name, _)| module_of(name)).collect();
+        let factored: BTreeSet<_> = names().chain(empty.iter().map(|(name, _)| name.as_str())).collect();
+        let (full, no_place) = full::placed(full, self.options.format, &factored, &all);
+        left_out.extend(no_place);
+        left_out.sort_by(|a, b| a.name.cmp(&b.name));
+        let biases =
+            self.options.format == AdapterFormat::Peft && full.iter().any(|full| full.tensor.adds_to_bias());
+        let lacks = |module: &&&str| self.models.base.tensor(&format!("{module}.bias")).is_none();
+        let without_bias = if biases { factored.iter().filter(lacks).count() } else { 0 };
+        let named = names();
         let targets = self.targets(named.chain(empty.iter().map(|(name, _)| name.as_str())));
         let base = self.models.origin.as_ref().unwrap_or(&self.models.base).model;
         let config = base.config();
         Ok(Extraction {
             modules,
+            full,
+            without_bias,
             left_out,
             empty,
             format: self.options.format,
@@ -381,6 +411,19 @@ impl Extraction {
         self.modules.iter().map(|module| module.report.rank).max().unwrap_or(0)
     }
 
+    /// What is to be known before it is used.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.without_bias > 0 {
+            notes.push(format!(
+                "PEFT runs this adapter but does not merge it: {} of its modules have no bias to merge one into; phlora \
+                 merge does",
+                self.without_bias
+            ));
+        }
+        notes
+    }
+
     /// The adapter, each module at its own rank, or all at one where the policy is uniform.
     pub fn lora(&self) -> Lora<'_> {
         let mut lora = self.own_ranks();
@@ -405,6 +448,7 @@ impl Extraction {
         });
         Lora {
             modules: modules.collect(),
+            full: self.full.iter().map(|full| full.tensor.view()).collect(),
             naming: self.naming,
             base_name: Some(self.base_name.clone()),
             architecture: self.architecture.clone(),
@@ -435,6 +479,7 @@ impl Extraction {
             dtype: self.dtype.name().to_ascii_lowercase(),
             curve: energy_by_bytes(&modules, self.dtype),
             modules,
+            full: self.full.iter().map(|full| full.report.clone()).collect(),
             total: self.total(),
             left_out: self.left_out.clone(),
             seconds: self.started.elapsed().as_secs_f64(),

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, read_json};
 use crate::error::{Error, Result};
-use crate::lora::{Adapter, AdapterFormat, Naming, is_adapter_file};
+use crate::lora::{Adapter, AdapterFormat, Factor, Naming, is_adapter_file};
 use crate::model::{Container, Model, Tensor};
 use crate::names::{Kind, kind_of, suffix_of};
 use crate::report::Report;
@@ -69,7 +69,9 @@ pub struct AdapterFacts {
     pub modules: usize,
     /// Over all factors.
     pub total: Count,
-    /// By dtype.
+    /// Over what it changes beside factors.
+    pub full: Count,
+    /// By dtype, both together.
     pub dtypes: BTreeMap<String, Count>,
     /// By the last part of the module's path; of one without dots, by what follows its last number.
     pub suffixes: BTreeMap<String, Count>,
@@ -128,21 +130,23 @@ fn adapter_facts(adapter: &Adapter) -> Result<AdapterFacts> {
         scales: (f64::INFINITY, f64::NEG_INFINITY),
         modules: lora.modules.len(),
         total: Count::default(),
+        full: Count::default(),
         dtypes: BTreeMap::new(),
         suffixes: BTreeMap::new(),
     };
     for module in &lora.modules {
         facts.scales = (facts.scales.0.min(module.scale), facts.scales.1.max(module.scale));
         for factor in [&module.a, &module.b] {
-            let count = Count {
-                tensors: 1,
-                parameters: factor.entries() as u64,
-                bytes: factor.encoded_len().unwrap_or(0) as u64,
-            };
+            let count = Count::of_factor(factor);
             facts.total.add(count);
             facts.dtypes.entry(factor.dtype().name().to_owned()).or_default().add(count);
             facts.suffixes.entry(suffix(&module.name).to_owned()).or_default().add(count);
         }
+    }
+    for tensor in &lora.full {
+        let count = Count::of_factor(&tensor.values);
+        facts.full.add(count);
+        facts.dtypes.entry(tensor.values.dtype().name().to_owned()).or_default().add(count);
     }
     Ok(facts)
 }
@@ -167,6 +171,11 @@ impl Count {
             parameters: tensor.len() as u64,
             bytes: tensor.bytes().len() as u64,
         }
+    }
+
+    fn of_factor(factor: &Factor<'_>) -> Self {
+        let bytes = factor.encoded_len().unwrap_or(0) as u64;
+        Self { tensors: 1, parameters: factor.entries() as u64, bytes }
     }
 
     fn add(&mut self, other: Self) {

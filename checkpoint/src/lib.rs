@@ -28,6 +28,7 @@ mod convert;
 mod curve;
 mod error;
 mod extract;
+mod full;
 mod gguf;
 mod header;
 mod inspect;
@@ -63,8 +64,11 @@ pub use convert::{ConvertOptions, Converted, convert, convert_to_gguf};
 pub use curve::{Choice, choose};
 pub use error::{Error, Result};
 pub use extract::{Extraction, extract, extract_deployed, extract_ranks, survey};
+pub use full::{Also, Tokens};
 pub use inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
-pub use lora::{Adapter, AdapterFormat, Factor, Lora, LoraModule, Naming, gguf_len, write_gguf};
+pub use lora::{
+    Adapter, AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Naming, gguf_len, write_gguf,
+};
 pub use merge::{MergeOptions, Merged, merge};
 pub use model::{Container, Expert, Model, Tensor};
 pub use monitor::Monitor;
@@ -74,7 +78,7 @@ pub use output::{Output, save, save_page, save_report};
 pub use phlora_core::{Dtype, Goal, Mode, Policy};
 pub use prune::{PruneOptions, Pruned, PrunedModule, prune};
 pub use report::{
-    CurvePoint, LeftOut, ModuleReport, PolicyReport, REPORT_VERSION, Report, Total, read_report,
+    CurvePoint, FullReport, LeftOut, ModuleReport, PolicyReport, REPORT_VERSION, Report, Total, read_report,
 };
 pub use serving::Server;
-pub use verify::{Verification, VerifiedModule, verify};
+pub use verify::{Verification, VerifiedModule, VerifiedTensor, verify};

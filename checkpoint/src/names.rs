@@ -75,6 +75,15 @@ const HEADS: [&str; 2] = ["lm_head", "embed_out"];
 const TOP_HEADS: [&str; 8] =
     ["output", "head", "score", "classifier", "qa_outputs", "cls.predictions.decoder", "cls", "cls.output"];
 
+/// Token embeddings, which the output head of a tied model shares.
+const TOKENS: [&str; 7] =
+    ["embed_tokens", "embed_in", "word_embeddings", "tok_embeddings", "token_embd", "wte", "shared"];
+
+/// Whether a module is the token embedding.
+pub(crate) fn is_token_table(module: &str) -> bool {
+    TOKENS.contains(&suffix_of(module))
+}
+
 /// The module a tensor belongs to: its name without the last part.
 pub fn module_of(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(module, _)| module)

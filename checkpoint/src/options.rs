@@ -1,6 +1,7 @@
 //! What the caller asks of an extraction from checkpoints.
 
 use crate::channels::ChannelScales;
+use crate::full::Also;
 use crate::lora::AdapterFormat;
 use phlora_core::{Dtype, Mode, Policy};
 use regex::Regex;
@@ -40,6 +41,8 @@ pub struct ExtractOptions {
     /// Where a kind of module (`q_proj`, …) has factors in some layers, factors of zeros for it in all the others, for
     /// servers that else drop the kind. Default: no.
     pub complete_kinds: bool,
+    /// What to take beside factors, as far as the file format has a place for it. Default: nothing.
+    pub also: Also,
     /// What the modules' input channels count. Default: every channel alike.
     pub channel_scales: ChannelScales,
 }
@@ -87,6 +90,7 @@ impl Default for ExtractOptions {
             block_bytes: 16 << 20,
             filter: Filter::default(),
             complete_kinds: false,
+            also: Also::default(),
             channel_scales: ChannelScales::default(),
         }
     }

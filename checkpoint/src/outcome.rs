@@ -1,6 +1,7 @@
 //! What becomes of one pair: factors, or a place among what is left out.
 
 use crate::error::{Error, Result};
+use crate::full::Full;
 use crate::lora::Factors;
 use crate::measure::{difference, non_finite_error, same_bytes};
 use crate::model::Tensor;
@@ -33,7 +34,16 @@ pub(crate) struct Module {
 /// What became of one pair.
 pub(crate) enum Outcome {
     Module(Box<Module>),
+    /// What is stored beside the factors, and what of the same tensor is not.
+    Full(Option<Arc<Full>>, Option<LeftOut>),
     LeftOut(LeftOut),
+}
+
+/// What came of the pairs beside modules, sorted by name.
+#[derive(Debug, Clone)]
+pub(crate) struct Others {
+    pub(crate) full: Vec<Arc<Full>>,
+    pub(crate) left_out: Vec<LeftOut>,
 }
 
 /// What is kept of the factors.

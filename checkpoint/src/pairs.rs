@@ -2,7 +2,8 @@
 
 use crate::aligned::{Aligned, Side};
 use crate::error::{Error, Result};
-use crate::lora::Naming;
+use crate::full::{Also, Take};
+use crate::lora::{AdapterFormat, Naming};
 use crate::model::{Expert, Tensor};
 use crate::names::{Kind, is_conv1d, is_conv1d_model, is_number, kind_of, module_of, suffix_of};
 use crate::options::Filter;
@@ -30,6 +31,8 @@ pub(crate) struct Pair<'m> {
 pub(crate) enum Task {
     /// Find its factors. Both sides have the same shape, a matrix or a convolution, and a dtype that is read.
     Extract,
+    /// Take it as it is, beside factors.
+    Take(Take),
     /// Leave it out and measure its difference.
     Measure {
         reason: String,
@@ -125,6 +128,9 @@ pub(crate) struct Holds {
     pub(crate) convolutions: bool,
     /// Or why it cannot.
     pub(crate) embeddings: std::result::Result<(), &'static str>,
+    /// What is taken beside factors.
+    pub(crate) also: Also,
+    pub(crate) format: AdapterFormat,
 }
 
 /// Pairs two models and decides about each pair.
@@ -136,7 +142,14 @@ pub(crate) fn decide<'m>(models: &'m Aligned<'_>, filter: &Filter, mut holds: Ho
         holds.embeddings = Err("tied to the output head, and an adapter would change one of the two alone");
     }
     let one = |pair| Ok((pair, task(&pair, tied, holds, filter)?));
-    let jobs: Vec<_> = pairs.into_iter().map(one).collect::<Result<_>>()?;
+    let mut jobs: Vec<_> = pairs.into_iter().map(one).collect::<Result<_>>()?;
+    whole_modules(&mut jobs);
+    let table =
+        |(pair, task): &(Pair<'_>, Task)| matches!(task, Task::Extract) && pair.kind == Kind::Embedding;
+    if holds.also.biases && holds.format == AdapterFormat::Peft && jobs.iter().any(table) {
+        let problem = "PEFT takes no biases beside the factors of an embedding: leave out one of the two";
+        return Err(Error::Usage(problem.into()));
+    }
     if !filter.include.is_empty() && !jobs.iter().any(|(_, task)| matches!(task, Task::Extract)) {
         let of_kind = |kind| jobs.iter().any(|(p, _)| p.kind == kind && filter.includes(p.module()));
         if let (true, Err(why)) = (of_kind(Kind::Embedding), holds.embeddings) {
@@ -148,6 +161,22 @@ pub(crate) fn decide<'m>(models: &'m Aligned<'_>, filter: &Filter, mut holds: Ho
         }
     }
     Ok(Pairing { jobs, one_sided })
+}
+
+/// Values are taken of modules as a whole: of none that has anything but a weight and a bias, such as running
+/// statistics.
+fn whole_modules(jobs: &mut [(Pair<'_>, Task)]) {
+    let more: BTreeSet<_> = jobs
+        .iter()
+        .filter(|(_, task)| !matches!(task, Task::Take(Take::Values)))
+        .map(|(pair, _)| pair.module())
+        .collect();
+    for (pair, task) in jobs.iter_mut().filter(|(_, task)| matches!(task, Task::Take(Take::Values))) {
+        if more.contains(pair.module()) {
+            let reason = "norm: its module holds more than a weight and a bias".to_owned();
+            *task = Task::Measure { reason, entries: Some(pair.base.len()), strict: true };
+        }
+    }
 }
 
 /// The targets of a PEFT configuration: the last parts of the extracted modules' paths, or their full paths
@@ -193,6 +222,19 @@ fn task(pair: &Pair<'_>, tied: bool, holds: Holds, filter: &Filter) -> Result<Ta
     }
     if pair.kind == Kind::Linear && !wanted {
         return Ok(measure("not included", false));
+    }
+    let take = if wanted { None } else { holds.also.take(pair.name, pair.kind, holds.format, tied) };
+    let sound = match take {
+        Some(Take::Rows { .. }) => {
+            matches!((base, tuned), ([rows, dim], [new, other]) if dim == other && rows <= new)
+        }
+        _ => base == tuned && !pair.base.is_empty(),
+    };
+    if let Some(take) = take.filter(|_| sound) {
+        for side in [pair.base, pair.tuned] {
+            side.readable().map_err(Error::or_excluded)?;
+        }
+        return Ok(Task::Take(take));
     }
     if base != tuned {
         return grown(pair);

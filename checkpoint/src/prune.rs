@@ -1,7 +1,7 @@
 //! Any LoRA adapter at smaller ranks, in factored form and without its base: energies are those of its own B·A.
 
 use crate::error::{Error, Result};
-use crate::lora::{Adapter, AdapterFormat, Factor, Factors, Lora, LoraModule};
+use crate::lora::{Adapter, AdapterFormat, Factor, Factors, FullTensor, Lora, LoraModule, Naming};
 use crate::monitor::Monitor;
 use crate::options::available_threads;
 use crate::pool::{Ticket, run};
@@ -230,6 +230,12 @@ fn cut<'l>(
     // A suffix may now also name a module without factors: full paths never do.
     let all = modules.len() == lora.modules.len();
     let targets = lora.targets.clone().filter(|_| all);
-    let pruned = Lora { modules, targets, ..lora.clone() };
+    // PEFT's place for what is added to a bias is beside factors.
+    let left = |module: &str| modules.iter().any(|left| left.name == module);
+    let beside = |tensor: &&FullTensor<'_>| {
+        lora.naming != Naming::HuggingFace || !tensor.adds_to_bias() || left(tensor.module())
+    };
+    let full = lora.full.iter().filter(beside).cloned().collect();
+    let pruned = Lora { modules, full, targets, ..lora.clone() };
     Ok(if options.policy.uniform { pruned.padded() } else { pruned })
 }

@@ -90,7 +90,7 @@ fn single(
     };
     let places = prefix.map_or_else(|| Places::of(side.model), Places::whole);
     places.check(style)?;
-    for (pair, task) in jobs.iter_mut().filter(|(_, task)| matches!(task, Task::Extract)) {
+    for (pair, task) in jobs.iter_mut().filter(|(_, task)| !matches!(task, Task::Measure { .. })) {
         let reason = match places.name(style, pair.module()) {
             None => "no name: the readers of single files have none".to_owned(),
             Some(_) if pair.kind == Kind::Linear && pair.transposed => {

@@ -27,9 +27,12 @@ pub struct Report {
     pub dtype: String,
     /// Extracted modules, sorted by name.
     pub modules: Vec<ModuleReport>,
+    /// What is stored beside the factors, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub full: Vec<FullReport>,
     /// Sums over the extracted modules.
     pub total: Total,
-    /// Tensors without factors, sorted by name.
+    /// Tensors that the adapter does not change, sorted by name.
     pub left_out: Vec<LeftOut>,
     /// What so many bytes of factors would keep of the extracted modules, as far as their singular values are known.
     #[serde(default)]
@@ -225,6 +228,30 @@ pub struct Total {
     /// With a deployed base: √Σ‖base − deployed‖²_F.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repair_norm: Option<f64>,
+}
+
+/// A tensor that is stored beside the factors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FullReport {
+    /// Full name of the tensor.
+    pub name: String,
+    /// `norm`, `bias` or `tokens`.
+    pub kind: String,
+    /// Number of rows that are stored, where it is not the whole tensor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<usize>,
+    /// How many of them the base lacks.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub new_rows: usize,
+    /// ‖Δ‖_F, over what the base has of it.
+    pub delta_norm: f64,
+    /// Bytes of the values.
+    pub bytes: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// A tensor without factors.

@@ -1,5 +1,6 @@
 //! What serving systems accept, and options made to fit them.
 
+use crate::full::Also;
 use crate::lora::AdapterFormat;
 use crate::options::ExtractOptions;
 use phlora_core::{Dtype, Goal, Policy};
@@ -35,7 +36,10 @@ impl Server {
         let policy = &mut options.policy;
         match self {
             Self::Peft => {}
-            Self::LlamaCpp => options.format = AdapterFormat::Gguf,
+            Self::LlamaCpp => {
+                options.format = AdapterFormat::Gguf;
+                options.also = Also::default();
+            }
             Self::Vllm => policy.max_rank = policy.max_rank.min(VLLM_MOST),
             Self::Lorax => {
                 policy.allowed = &LORAX;
@@ -54,6 +58,7 @@ impl Server {
         if !matches!(self, Self::Peft | Self::LlamaCpp) {
             options.format = AdapterFormat::Peft;
             options.filter.linear_only = true;
+            options.also = Also::default();
             policy.uniform = true;
         }
         if let Some(&most) = policy.allowed.last() {
@@ -90,6 +95,9 @@ fn notes(before: &ExtractOptions, after: &ExtractOptions) -> Vec<String> {
     if after.format != before.format {
         let name = if after.format == AdapterFormat::Gguf { "a GGUF file" } else { "a PEFT directory" };
         notes.push(format!("{name} as the format"));
+    }
+    if after.also != before.also {
+        notes.push("no norms, biases or tokens beside the factors".to_owned());
     }
     if let Some(accepted) = &after.filter.accepted {
         notes.push(format!("only modules that match {accepted}"));

@@ -3,8 +3,8 @@
 use crate::aligned::Aligned;
 use crate::channels::ChannelScales;
 use crate::error::Result;
-use crate::lora::{Adapter, LoraModule};
-use crate::measure::{difference, non_finite_error, same_bytes};
+use crate::lora::{Adapter, Effect, FullTensor, LoraModule};
+use crate::measure::{decode, difference, non_finite_error, same_bytes};
 use crate::model::Model;
 use crate::monitor::Monitor;
 use crate::pairs::{Pair, pairs};
@@ -20,11 +20,14 @@ use std::num::NonZeroUsize;
 pub struct Verification {
     /// The adapter's modules, sorted by name.
     pub modules: Vec<VerifiedModule>,
+    /// What the adapter holds beside factors, sorted by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub full: Vec<VerifiedTensor>,
     /// 1 − Σ‖Δ − s·B·A‖² / Σ‖Δ‖² over the adapter's modules.
     pub energy: f64,
     /// Σ‖Δ‖²_F over them.
     pub sum_squares: f64,
-    /// Tensors that differ but have no factors.
+    /// Tensors that differ, but that the adapter does not change.
     pub outside: usize,
     /// Σ‖Δ‖²_F over those of them that can be compared.
     pub outside_sum_squares: f64,
@@ -47,11 +50,29 @@ pub struct VerifiedModule {
     pub residual_norm: f64,
 }
 
+/// What an adapter makes of a tensor without factors.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VerifiedTensor {
+    /// Name of the tensor.
+    pub name: String,
+    /// Rows that the adapter holds, where it is not the whole tensor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<usize>,
+    /// ‖Δ‖_F of what it changes and the base has.
+    pub delta_norm: f64,
+    /// ‖tuned − changed‖_F of what it changes, rows that the base lacks among it.
+    pub residual_norm: f64,
+    /// ‖Δ‖_F of rows that it does not change.
+    pub outside_norm: f64,
+}
+
 /// Squared norms of one pair.
 struct Measured {
     delta: f64,
     /// What the factors leave of it.
     rest: f64,
+    /// Beside it: what the adapter does not touch.
+    outside: f64,
 }
 
 /// Reads both models and the adapter once and measures the kept energy. Sums are in f64; the heap holds the
@@ -84,21 +105,33 @@ pub fn verify(
         check_shapes(&pairs[found], module)?;
         factors.insert(weight, module);
     }
+    let mut full = BTreeMap::new();
+    for tensor in &lora.full {
+        let Ok(found) = pairs.binary_search_by(|pair| pair.name.cmp(&tensor.name)) else {
+            let side = if models.base.tensor(&tensor.name).is_none() { base } else { tuned };
+            let problem = format!("the model {} has no tensor {}", side.path().display(), tensor.name);
+            return Err(tensor.values.error(problem));
+        };
+        check_full(&pairs[found], tensor)?;
+        full.insert(tensor.name.as_ref(), tensor);
+    }
     channels.check(pairs.iter().filter(|pair| factors.contains_key(pair.name)))?;
     pairs.sort_by_key(|pair| (Reverse(pair.bytes()), pair.name));
     monitor.correct_total(0, pairs.iter().map(|pair| pair.bytes() as u64).sum());
 
     let work = |(): &mut (), ticket: Ticket<'_>| {
         let pair = &pairs[ticket.job()];
-        match factors.get(pair.name) {
-            Some(module) => measure(pair, module, channels, ticket),
-            None => outside(pair, ticket),
+        match (factors.get(pair.name), full.get(pair.name)) {
+            (Some(module), _) => measure(pair, module, channels, ticket),
+            (None, Some(tensor)) => measure_full(pair, tensor, ticket),
+            (None, None) => outside(pair, ticket),
         }
     };
     let measured = run(threads.get(), pairs.len(), monitor, || (), work)?;
     monitor.check()?;
     let mut result = Verification {
         modules: Vec::new(),
+        full: Vec::new(),
         energy: 0.0,
         sum_squares: 0.0,
         outside: 0,
@@ -106,11 +139,18 @@ pub fn verify(
     };
     let mut rest = 0.0;
     for (pair, found) in pairs.iter().zip(measured) {
-        let Some(module) = factors.get(pair.name) else {
-            result.outside += usize::from(found.delta > 0.0);
-            result.outside_sum_squares += found.delta;
-            continue;
-        };
+        result.outside += usize::from(found.outside > 0.0);
+        result.outside_sum_squares += found.outside;
+        if let Some(tensor) = full.get(pair.name) {
+            result.full.push(VerifiedTensor {
+                name: pair.name.to_owned(),
+                rows: if let Effect::Rows(rows) = &tensor.effect { Some(rows.len()) } else { None },
+                delta_norm: found.delta.sqrt(),
+                residual_norm: found.rest.sqrt(),
+                outside_norm: found.outside.sqrt(),
+            });
+        }
+        let Some(module) = factors.get(pair.name) else { continue };
         rest += found.rest;
         result.sum_squares += found.delta;
         result.modules.push(VerifiedModule {
@@ -123,7 +163,8 @@ pub fn verify(
         });
     }
     result.modules.sort_by(|a, b| a.name.cmp(&b.name));
-    result.energy = energy(&Measured { delta: result.sum_squares, rest });
+    result.full.sort_by(|a, b| a.name.cmp(&b.name));
+    result.energy = energy(&Measured { delta: result.sum_squares, rest, outside: 0.0 });
     Ok(result)
 }
 
@@ -167,12 +208,72 @@ fn measure(
     if let Some(row) = found.non_finite_row {
         return Err(non_finite_error(pair.base, pair.tuned, row, cols));
     }
-    Ok(Measured { delta: found.delta, rest: found.rest })
+    Ok(Measured { delta: found.delta, rest: found.rest, outside: 0.0 })
+}
+
+/// Both sides must have a shape that the tensor can change, and the tuned one all its rows.
+fn check_full(pair: &Pair<'_>, tensor: &FullTensor<'_>) -> Result<()> {
+    for side in [pair.base, pair.tuned] {
+        side.readable()?;
+        if !tensor.fits(side.shape()) {
+            let (found, own) = (side.shape(), &tensor.shape);
+            return Err(
+                side.error(format!("its shape is {found:?}, but the adapter holds values of {own:?} for it"))
+            );
+        }
+    }
+    let last = if let Effect::Rows(rows) = &tensor.effect { rows.last() } else { None };
+    match (last, pair.tuned.shape().first()) {
+        (Some(row), Some(rows)) if row >= rows => {
+            Err(pair.tuned.error(format!("it has {rows} rows, but the adapter holds its row {row}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a tensor without factors leaves of the difference; rows that the base lacks begin as what the adapter says.
+fn measure_full(pair: &Pair<'_>, tensor: &FullTensor<'_>, ticket: Ticket<'_>) -> Result<Measured> {
+    let (base_dtype, tuned_dtype) = (pair.base.readable()?, pair.tuned.readable()?);
+    let values = tensor.values.decoded()?;
+    let ([common, cols], [rows, _]) =
+        (FullTensor::matrix_shape(pair.base.shape()), FullTensor::matrix_shape(pair.tuned.shape()));
+    let (mut base, mut tuned, mut left) = (vec![0.0; cols], vec![0.0; cols], vec![0.0; cols]);
+    let mut measured = Measured { delta: 0.0, rest: 0.0, outside: 0.0 };
+    for row in 0..rows {
+        let entries = row * cols..(row + 1) * cols;
+        let (changed, known) = (tensor.has_row(row), row < common);
+        if !changed && !known {
+            continue;
+        }
+        decode(pair.tuned, tuned_dtype, entries.clone(), &mut tuned)?;
+        base.fill(0.0);
+        if known {
+            decode(pair.base, base_dtype, entries, &mut base)?;
+        }
+        let of = |(tuned, base): (&f32, &f32)| f64::from(*tuned) - f64::from(*base);
+        left.iter_mut().zip(tuned.iter().zip(&base)).for_each(|(left, sides)| *left = of(sides));
+        let squares = |left: &[f64]| left.iter().map(|value| value * value).sum::<f64>();
+        let delta = squares(&left);
+        if !delta.is_finite() {
+            return Err(non_finite_error(pair.base, pair.tuned, row, cols));
+        }
+        tensor.change(&values, row, &base, |at, added| left[at] -= added);
+        if changed {
+            measured.rest += squares(&left);
+        }
+        match (changed, known) {
+            (true, true) => measured.delta += delta,
+            (false, true) => measured.outside += delta,
+            _ => {}
+        }
+        ticket.tick([base_dtype, tuned_dtype].iter().filter_map(|dtype| dtype.row_bytes(cols)).sum())?;
+    }
+    Ok(measured)
 }
 
 /// A tensor without factors: only how much it differs, where that can be said.
 fn outside(pair: &Pair<'_>, ticket: Ticket<'_>) -> Result<Measured> {
-    let unknown = Measured { delta: 0.0, rest: 0.0 };
+    let unknown = Measured { delta: 0.0, rest: 0.0, outside: 0.0 };
     let (Some(base), Some(tuned)) = (pair.base.dtype(), pair.tuned.dtype()) else { return Ok(unknown) };
     if same_bytes(pair.base, pair.tuned, ticket)? {
         return Ok(unknown);
@@ -183,6 +284,5 @@ fn outside(pair: &Pair<'_>, ticket: Ticket<'_>) -> Result<Measured> {
         _ => return Ok(unknown),
     };
     let found = difference((pair.base, base), (pair.tuned, tuned), entries, ticket)?;
-    let delta = if found.non_finite.is_none() { found.sum_squares } else { 0.0 };
-    Ok(Measured { delta, rest: delta })
+    Ok(Measured { outside: if found.non_finite.is_none() { found.sum_squares } else { 0.0 }, ..unknown })
 }

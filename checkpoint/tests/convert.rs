@@ -64,6 +64,7 @@ fn adapter(ranks: &[usize], scales: &[f64], dtype: Dtype) -> Lora<'static> {
     modules.sort_by(|a, b| a.name.cmp(&b.name));
     Lora {
         modules,
+        full: Vec::new(),
         naming: Naming::HuggingFace,
         base_name: Some("some/base".into()),
         architecture: None,

@@ -62,6 +62,7 @@ fn nor_those_of_an_adapter_of_one_file() {
     };
     let lora = Lora {
         modules: vec![module],
+        full: Vec::new(),
         naming: Naming::Single,
         base_name: None,
         architecture: None,

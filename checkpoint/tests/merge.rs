@@ -47,7 +47,7 @@ fn module(
 fn lora(modules: Vec<LoraModule<'static>>) -> Lora<'static> {
     let (naming, fan_in_fan_out) = (Naming::HuggingFace, false);
     let (base_name, architecture, task, targets) = (Some("base".into()), None, None, None);
-    Lora { modules, naming, base_name, architecture, task, targets, fan_in_fan_out }
+    Lora { modules, full: Vec::new(), naming, base_name, architecture, task, targets, fan_in_fan_out }
 }
 
 fn small(seed: u64, scale: f64, dtype: Dtype) -> Lora<'static> {

@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use phlora_checkpoint::{
-    AdapterFormat, ChannelScales, Dtype, Error, ExtractOptions, Goal, Mode, Policy, Server,
+    AdapterFormat, Also, ChannelScales, Dtype, Error, ExtractOptions, Goal, Mode, Policy, Server, Tokens,
 };
 use regex::Regex;
 use std::num::NonZeroUsize;
@@ -85,6 +85,10 @@ pub struct ExtractArgs {
     /// No module whose path matches; may be repeated
     #[arg(long, value_name = "RE")]
     pub exclude: Vec<Regex>,
+    /// What to store beside the factors, exactly, where the file format has a place for it: norms, biases, tokens;
+    /// whatever --include says. PEFT adapters hold all of them, kohya and ComfyUI files norms and biases
+    #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
+    pub also: Vec<AlsoArg>,
     /// What the input channels of modules count: a safetensors file with a vector per module, by its path. With the
     /// root mean squares of a layer's inputs, energies are shares of the error of its output
     #[arg(long, value_name = "FILE.safetensors")]
@@ -458,6 +462,34 @@ impl From<FormatArg> for AdapterFormat {
             FormatArg::Gguf => Self::Gguf,
             FormatArg::Kohya => Self::Kohya,
             FormatArg::Comfy => Self::Comfy,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AlsoArg {
+    /// Weights and biases of normalisations
+    Norms,
+    /// Biases of modules; in PEFT's format of those with factors
+    Biases,
+    /// Rows of the vocabulary that differ or are new
+    Tokens,
+    /// Rows of the vocabulary that the base lacks
+    NewTokens,
+}
+
+impl AlsoArg {
+    /// All that was asked for.
+    pub fn all(asked: &[Self]) -> Also {
+        let has = |what| asked.contains(&what);
+        Also {
+            norms: has(Self::Norms),
+            biases: has(Self::Biases),
+            tokens: match (has(Self::Tokens), has(Self::NewTokens)) {
+                (true, _) => Tokens::Changed,
+                (false, true) => Tokens::New,
+                (false, false) => Tokens::None,
+            },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `phlora extract`.
 
-use crate::args::{ExtractArgs, FormatArg, channel_scales};
+use crate::args::{AlsoArg, ExtractArgs, FormatArg, channel_scales};
 use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::print::{bytes, count, percent, print, seconds};
@@ -35,6 +35,7 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
         scratch: args.scratch,
         threads: args.threads.unwrap_or_else(available_threads),
         filter: Filter { include: args.include.clone(), exclude: args.exclude.clone(), ..Filter::default() },
+        also: AlsoArg::all(&args.also),
         channel_scales: channel_scales(args.channel_scale.as_deref())?,
         ..ExtractOptions::default()
     };
@@ -60,6 +61,7 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
     for (i, (extraction, output)) in extractions.iter().zip(&outputs).enumerate() {
         let report = save(extraction, output, &monitor)?;
         warn(&report);
+        extraction.notes().iter().for_each(|note| complain(note));
         if !args.quiet {
             let gap = if i > 0 { "\n" } else { "" };
             print(&[gap, &text(&report, args, &output.path)].concat())?;
@@ -189,9 +191,11 @@ fn text(report: &Report, args: &ExtractArgs, directory: &Path) -> String {
     );
     let modules = summary::modules(&lines, args.modules, asked);
     let spectra = ["\n", &spark::by_kind(&report.modules)].concat();
-    let left_out = summary::left_out(&report.left_out, total.delta_norm.powi(2));
-    let gap = if left_out.is_empty() { "" } else { "\n" };
-    [modules.as_str(), &spectra, &kept, &weighed, &parts, &capped, gap, &left_out, &cost].concat()
+    let full = summary::full(report);
+    let left_out = summary::left_out(report);
+    let gap = |text: &str| if text.is_empty() { "" } else { "\n" };
+    let tables = [gap(&full), &full, gap(&left_out), &left_out].concat();
+    [modules.as_str(), &spectra, &kept, &weighed, &parts, &capped, &tables, &cost].concat()
 }
 
 /// What the ranks were chosen by.

@@ -57,6 +57,14 @@ fn adapter(facts: &AdapterFacts) -> String {
         (AdapterFormat::Comfy, _) => "ComfyUI LoRA adapter".to_owned(),
         _ => "LoRA adapter".to_owned(),
     };
+    let full = match facts.full.tensors {
+        0 => String::new(),
+        tensors => format!(
+            "{} weights in {tensors} tensors beside the factors, {}\n",
+            count(facts.full.parameters),
+            bytes(facts.full.bytes)
+        ),
+    };
     let text = format!(
         "{what}, rank {}, alpha {}, scale {scale}\n{} weights for {} modules, {}\n",
         facts.rank,
@@ -66,7 +74,7 @@ fn adapter(facts: &AdapterFacts) -> String {
         bytes(facts.total.bytes)
     );
     let suffixes = facts.suffixes.iter().map(|(name, count)| (name.as_str(), count));
-    text + &base + "\n" + &counts("modules", suffixes) + "\n" + &dtypes(&facts.dtypes)
+    text + &full + &base + "\n" + &counts("modules", suffixes) + "\n" + &dtypes(&facts.dtypes)
 }
 
 fn report(facts: &Report) -> String {
@@ -83,7 +91,7 @@ fn report(facts: &Report) -> String {
         bytes(facts.bytes_in),
         seconds(facts.seconds),
         bytes(facts.bytes_out),
-        summary::left_out(&facts.left_out, total.delta_norm.powi(2))
+        [summary::full(facts), summary::left_out(facts)].concat()
     )
 }
 

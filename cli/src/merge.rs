@@ -29,7 +29,10 @@ pub fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
     let merged = with_bar(&monitor, "merging", args.quiet, work)?;
     if !args.quiet {
         let (adapters, files) = (plural(count, "adapter"), plural(merged.files, "file"));
-        let weights = plural(merged.weights, "weight");
+        let weights = match merged.full {
+            0 => plural(merged.weights, "weight"),
+            full => format!("{} and {}", plural(merged.weights, "weight"), plural(full, "other tensor")),
+        };
         let output = args.output.display();
         print(&format!(
             "merged {adapters} into {weights}, wrote {} in {files} to {output}\n",

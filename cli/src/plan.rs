@@ -53,7 +53,7 @@ fn text(report: &Report, dtype: Dtype) -> String {
         seconds(report.seconds),
         dtype.name().to_ascii_lowercase()
     );
-    let left_out = summary::left_out(&report.left_out, total.delta_norm.powi(2));
+    let left_out = summary::left_out(report);
     let gap = if left_out.is_empty() { "" } else { "\n" };
     [
         &spark::by_kind(&report.modules),

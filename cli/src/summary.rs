@@ -2,7 +2,7 @@
 
 use crate::print::percent;
 use crate::table::Table;
-use phlora_checkpoint::{LeftOut, module_of, suffix_of};
+use phlora_checkpoint::{LeftOut, Report, module_of, suffix_of};
 use std::collections::BTreeMap;
 
 /// More modules than this are shown by kind.
@@ -74,8 +74,44 @@ fn kind(name: &str) -> &str {
     if last.bytes().all(|byte| byte.is_ascii_digit()) { suffix_of(module_of(name)) } else { last }
 }
 
+/// ‖Δ‖² over both models, as far as it is known.
+fn whole_squares(report: &Report) -> f64 {
+    let full: f64 = report.full.iter().map(|tensor| tensor.delta_norm.powi(2)).sum();
+    let left_out: f64 = report.left_out.iter().map(LeftOut::sum_squares).sum();
+    report.total.delta_norm.powi(2) + full + left_out
+}
+
+/// What is stored beside the factors, by kind, with its share of ‖Δ‖² over both models; empty where nothing is.
+pub fn full(report: &Report) -> String {
+    let mut kinds = BTreeMap::<&str, (usize, usize, usize, f64, u64)>::new();
+    for tensor in &report.full {
+        let (tensors, rows, new, squares, bytes) = kinds.entry(&tensor.kind).or_default();
+        *tensors += 1;
+        *rows += tensor.rows.unwrap_or(0);
+        *new += tensor.new_rows;
+        *squares += tensor.delta_norm.powi(2);
+        *bytes += tensor.bytes;
+    }
+    let mut table = Table::new(&["beside factors", "tensors", "of all ‖Δ‖²", "bytes"]);
+    for (kind, (tensors, rows, new, squares, bytes)) in kinds {
+        let what = match (rows, new) {
+            (0, _) => kind.to_owned(),
+            (rows, 0) => format!("{kind}: {rows} rows"),
+            (rows, new) => format!("{kind}: {rows} rows, {new} of them new"),
+        };
+        table.row(vec![
+            what,
+            tensors.to_string(),
+            share(squares, whole_squares(report)),
+            crate::print::bytes(bytes),
+        ]);
+    }
+    if table.is_empty() { String::new() } else { table.render() }
+}
+
 /// What was left out, by group, with its share of ‖Δ‖² over both models; empty where nothing was.
-pub fn left_out(tensors: &[LeftOut], extracted: f64) -> String {
+pub fn left_out(report: &Report) -> String {
+    let tensors = &report.left_out;
     let mut groups = BTreeMap::<&str, (usize, f64, usize)>::new();
     for tensor in tensors {
         let group = groups.entry(tensor.group()).or_default();
@@ -83,7 +119,7 @@ pub fn left_out(tensors: &[LeftOut], extracted: f64) -> String {
         group.1 += tensor.sum_squares();
         group.2 += usize::from(tensor.delta_norm.is_none());
     }
-    let all = extracted + tensors.iter().map(LeftOut::sum_squares).sum::<f64>();
+    let all = whole_squares(report);
     let mut table = Table::new(&["left out", "tensors", "of all ‖Δ‖²"]);
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by(|(_, a), (_, b)| b.1.total_cmp(&a.1));

@@ -6,7 +6,7 @@ use crate::interrupt;
 use crate::print::{percent, print};
 use crate::progress::with_bar;
 use crate::summary::{self, Line};
-use phlora_checkpoint::{Adapter, Model, Verification, available_threads, verify};
+use phlora_checkpoint::{Adapter, Model, Verification, VerifiedTensor, available_threads, verify};
 use std::process::ExitCode;
 
 pub fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
@@ -54,13 +54,24 @@ fn text(found: &Verification, every: bool) -> String {
         percent(found.energy),
         lines.len()
     );
-    let all = found.sum_squares + found.outside_sum_squares;
+    let inside: f64 = found.full.iter().map(|tensor| tensor.delta_norm.powi(2)).sum();
+    let all = found.sum_squares + inside + found.outside_sum_squares;
     let outside = match found.outside {
         0 => String::new(),
         tensors => format!(
-            "{} of all ‖Δ‖² is in {tensors} tensors without factors\n",
+            "{} of all ‖Δ‖² is in {tensors} tensors that the adapter does not change\n",
             percent(found.outside_sum_squares / all)
         ),
     };
-    [summary::modules(&lines, every, 0), kept, outside].concat()
+    let full = match found.full.len() {
+        0 => String::new(),
+        tensors => {
+            let sum =
+                |part: fn(&VerifiedTensor) -> f64| found.full.iter().map(|t| part(t).powi(2)).sum::<f64>();
+            let (delta, rest) = (sum(|tensor| tensor.delta_norm), sum(|tensor| tensor.residual_norm));
+            let kept = if delta > 0.0 { 1.0 - rest / delta } else { f64::from(u8::from(rest == 0.0)) };
+            format!("{} of ‖Δ‖² kept in {tensors} tensors beside the factors\n", percent(kept))
+        }
+    };
+    [summary::modules(&lines, every, 0), kept, full, outside].concat()
 }

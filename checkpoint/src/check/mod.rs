@@ -93,6 +93,12 @@ pub fn check(adapter: &Path, base: &Model) -> Result<Vec<Finding>> {
 /// Checks a sound adapter module by module, under the names of the base.
 fn named(lora: &Lora<'_>, base: &Model, findings: &mut Findings) {
     let naming = if base.is_gguf() { Naming::Gguf } else { Naming::HuggingFace };
+    let full = &lora.full;
+    let lora = &Lora { full: if naming == Naming::Gguf { Vec::new() } else { full.clone() }, ..lora.clone() };
+    for tensor in full.iter().filter(|_| naming == Naming::Gguf) {
+        let message = "llama.cpp reads nothing but factors from an adapter; phlora convert refuses it";
+        findings.error("no-place", Some(&tensor.name), message);
+    }
     let names = || {
         let architecture = base.architecture().unwrap_or_default();
         Ok(NameMap::new(architecture, base.config().heads)?.with_names(base.tensors().map(|(name, _)| name)))
@@ -115,6 +121,26 @@ fn named(lora: &Lora<'_>, base: &Model, findings: &mut Findings) {
         Ok(renamed) => renamed,
         Err(error) => return findings.error("unknown-tensor", None, error.to_string()),
     };
+    for tensor in &renamed.full {
+        match base.tensor(&tensor.name) {
+            None => findings.error(
+                "unknown-tensor",
+                Some(&tensor.name),
+                "the base has no such tensor: wrong base or name",
+            ),
+            Some(found) if !tensor.fits(found.shape()) => {
+                let (found, own) = (found.shape(), &tensor.shape);
+                let message = format!(
+                    "the base's shape is {found:?}, that of the adapter's values {own:?}: wrong base"
+                );
+                findings.error("wrong-shape", Some(&tensor.name), message);
+            }
+            Some(_) => {}
+        }
+        if let Err(error) = tensor.values.decoded() {
+            findings.error("not-finite", Some(&tensor.name), error.to_string());
+        }
+    }
     for module in &renamed.modules {
         let weight = format!("{}.weight", module.name);
         match base.tensor(&weight) {

@@ -119,6 +119,16 @@ impl<'a> Factor<'a> {
         }
     }
 
+    /// The same with the rows `order`, as they are stored. Nothing may have been changed yet.
+    pub(crate) fn with_rows(&self, order: &[usize]) -> Result<Self> {
+        let size = self.bytes.len() / self.stored_shape[0].max(1);
+        let bytes: Vec<u8> =
+            order.iter().flat_map(|&row| &self.bytes[row * size..][..size]).copied().collect();
+        let shape = [order.len(), self.stored_shape[1]];
+        let factor = Self::new(self.stored_dtype, shape, bytes).map_err(|e| self.error(e.to_string()))?;
+        Ok(Self { origin: self.origin, ..factor })
+    }
+
     /// Row `i` becomes what row `order.source(i)` was.
     pub fn permute_rows(&mut self, order: RowPermutation) {
         self.changes.push(Change::Rows(order));

@@ -8,6 +8,7 @@ mod adapter;
 mod encode;
 mod factor;
 mod format;
+mod full;
 pub(crate) mod gguf;
 pub(crate) mod peft;
 mod rename;
@@ -20,6 +21,7 @@ pub(crate) use adapter::{is_adapter_file, open_gguf};
 pub(crate) use encode::Factors;
 pub use factor::Factor;
 pub use format::AdapterFormat;
+pub use full::{Effect, FullTensor};
 pub use gguf::{gguf_len, write_gguf};
 
 use crate::error::{Error, Result};
@@ -40,11 +42,13 @@ pub enum Naming {
     Single,
 }
 
-/// A LoRA adapter: factors by module, and what its base is.
+/// A LoRA adapter: factors by module, what else it changes, and what its base is.
 #[derive(Debug, Clone)]
 pub struct Lora<'a> {
     /// Its modules.
     pub modules: Vec<LoraModule<'a>>,
+    /// What it changes beside them.
+    pub full: Vec<FullTensor<'a>>,
     /// Whose names they have.
     pub naming: Naming,
     /// Name or path of the base model.
@@ -151,13 +155,30 @@ impl Lora<'_> {
         self
     }
 
-    /// Checks that every pair belongs together and that no module is named twice.
+    /// # Errors
+    /// When it changes anything beside its factors, which `place` has no place for.
+    pub(crate) fn factors_only(&self, place: &str) -> Result<()> {
+        self.full.first().map_or(Ok(()), |tensor| {
+            Err(tensor
+                .values
+                .error(format!("it changes {} beside its factors, for which {place}", tensor.name)))
+        })
+    }
+
+    /// Checks that every pair belongs together and that no module or tensor is named twice.
     pub(crate) fn check(&self) -> Result<()> {
         let mut names = std::collections::BTreeSet::new();
         for module in &self.modules {
             module.check()?;
             if !names.insert(module.name.as_ref()) {
                 return Err(Error::Usage(format!("module {} is named twice", module.name)));
+            }
+        }
+        let mut names = std::collections::BTreeSet::new();
+        for tensor in &self.full {
+            tensor.check()?;
+            if !names.insert(tensor.name.as_ref()) {
+                return Err(tensor.values.error(format!("{} is named twice", tensor.name)));
             }
         }
         Ok(())

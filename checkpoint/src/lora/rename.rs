@@ -1,5 +1,6 @@
 //! An adapter under the other naming: names, and the order of rows.
 
+use super::gguf;
 use super::single::Places;
 use super::{Lora, LoraModule, Naming};
 use crate::arch::NameMap;
@@ -18,6 +19,7 @@ impl Lora<'_> {
             Naming::Gguf => return Ok(self),
             Naming::Single => return Err(flattened()),
         }
+        self.factors_only(gguf::NO_PLACE)?;
         for module in &mut self.modules {
             let mapped = names.to_gguf(&format!("{}.weight", module.name)).ok_or_else(|| {
                 module.a.error(format!(

@@ -1,19 +1,20 @@
 //! A model with adapters merged into its weights: W += Σ s·B·A, streamed into copies of its files.
 //!
-//! A merged weight keeps its format and its place, so that every other byte of a file, metadata and headers among
+//! What an adapter changes beside factors is merged by `full.rs`. A merged weight keeps its format and its place, so that every other byte of a file, metadata and headers among
 //! them, is copied. Memory holds the factors of one weight and a block of its rows for each thread.
 
+mod full;
 mod others;
 mod terms;
 
 use crate::error::{Error, Result};
 use crate::lora::Adapter;
-use crate::model::Model;
+use crate::model::{Model, Tensor};
 use crate::monitor::Monitor;
 use crate::options::available_threads;
 use crate::pool::{Ticket, run};
 use crate::staging::{Known, Replaces, StagedDir, StagedFile};
-use phlora_core::{Kernel, Rows};
+use phlora_core::{Dtype, Kernel, Rows};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -21,7 +22,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use terms::{Target, targets};
+use terms::{Target, Targets, targets};
 
 /// Bytes of a job: what is copied, or the rows that are merged with one preparation of the factors.
 const JOB: usize = 16 << 20;
@@ -49,6 +50,8 @@ impl Default for MergeOptions {
 pub struct Merged {
     /// Weights that adapters were merged into, each expert counted.
     pub weights: usize,
+    /// Tensors that adapters change beside factors.
+    pub full: usize,
     /// Files of the model.
     pub files: usize,
     /// Bytes of these files.
@@ -68,6 +71,8 @@ struct Copy<'m> {
 enum Job {
     /// Rows of a target.
     Rows(usize, Range<usize>),
+    /// A tensor that is changed beside factors.
+    Full(usize),
     /// Bytes of a file that stay.
     Bytes(usize, Range<usize>),
 }
@@ -153,7 +158,7 @@ fn copies<'m>(
 /// Fills the files and waits until they are on disk.
 fn write(
     copies: &[Copy<'_>],
-    targets: &[Target<'_>],
+    targets: &Targets<'_>,
     path: &Path,
     options: &MergeOptions,
     monitor: &Monitor,
@@ -168,8 +173,14 @@ fn write(
             copy.put(range.start, &copy.bytes[range.clone()]).map_err(|e| Error::io(path, "write", e))
         }
         Job::Rows(target, rows) => {
-            let target = &targets[*target];
+            let target = &targets.products[*target];
             merge_rows(target, rows.clone(), &copies[target.file], block, path, ticket)
+        }
+        Job::Full(target) => {
+            let target = &targets.full[*target];
+            full::merge(target, ticket, |at, bytes| {
+                copies[target.file].put(at, bytes).map_err(|e| Error::io(path, "write", e))
+            })
         }
     };
     run(options.threads.get(), jobs.len(), monitor, Vec::new, work)?;
@@ -178,14 +189,18 @@ fn write(
         synced.map_err(|e| Error::io(path, "write", e))?;
     }
     monitor.check()?;
-    Ok(Merged { weights: targets.len(), files: copies.len(), bytes })
+    Ok(Merged { weights: targets.products.len(), full: targets.full.len(), files: copies.len(), bytes })
 }
 
 /// What is to be done, the merging first: the copying then fills the threads evenly.
-fn jobs(copies: &[Copy<'_>], targets: &[Target<'_>]) -> Vec<Job> {
+fn jobs(copies: &[Copy<'_>], targets: &Targets<'_>) -> Vec<Job> {
     let (mut merged, mut copied) = (Vec::new(), Vec::new());
     let mut taken = vec![Vec::new(); copies.len()];
-    for (at, target) in targets.iter().enumerate() {
+    for (at, target) in targets.full.iter().enumerate() {
+        merged.push(Job::Full(at));
+        taken[target.file].push(target.tensor.range());
+    }
+    for (at, target) in targets.products.iter().enumerate() {
         let rows = target.shape[0];
         let step = (JOB / target.row_bytes().max(1)).max(1);
         merged.extend((0..rows).step_by(step).map(|from| Job::Rows(at, from..rows.min(from + step))));
@@ -248,7 +263,7 @@ fn merge_rows(
         merge
             .rows_to(&prepared, first, source, target.dtype, block, &mut scratch)
             .map_err(|e| target.tensor.error(e.to_string()))?;
-        check_finite(target, first, block)?;
+        check_finite(&target.tensor, target.dtype, target.shape[1], first, block)?;
         copy.put(target.tensor.range().start + bytes.start, block)
             .map_err(|e| Error::io(path, "write", e))?;
         ticket.tick(from.len())?;
@@ -257,20 +272,18 @@ fn merge_rows(
 }
 
 /// Refuses a merged weight that its format cannot hold.
-fn check_finite(target: &Target<'_>, first: usize, block: &[u8]) -> Result<()> {
-    let cols = target.shape[1];
+fn check_finite(tensor: &Tensor<'_>, dtype: Dtype, cols: usize, first: usize, block: &[u8]) -> Result<()> {
     let mut values = vec![0.0; cols];
-    for (row, bytes) in block.chunks_exact(target.row_bytes().max(1)).enumerate() {
-        phlora_core::decode(Rows::new(target.dtype, bytes), &mut values)
-            .map_err(|e| target.tensor.error(e.to_string()))?;
+    for (row, bytes) in block.chunks_exact(dtype.row_bytes(cols).unwrap_or(0).max(1)).enumerate() {
+        phlora_core::decode(Rows::new(dtype, bytes), &mut values).map_err(|e| tensor.error(e.to_string()))?;
         // Anything times zero is zero, unless it is not finite.
         if values.iter().fold(0.0_f32, |sum, value| sum + value * 0.0) != 0.0 {
             let problem = format!(
                 "merged, its row {} holds NaN, infinity or what is beyond the range of {}",
                 first + row,
-                target.dtype.name()
+                dtype.name()
             );
-            return Err(target.tensor.error(problem));
+            return Err(tensor.error(problem));
         }
     }
     Ok(())

@@ -2,16 +2,12 @@
 
 use crate::arch::NameMap;
 use crate::error::{Error, Result};
-use crate::lora::{Adapter, Lora, LoraModule, Naming};
+use crate::lora::{Adapter, Effect, FullTensor, Lora, LoraModule, Naming};
 use crate::model::{Model, Tensor};
-use crate::names::{Kind, is_conv1d, is_conv1d_model, kind_of, suffix_of};
+use crate::names::{Kind, is_conv1d, is_conv1d_model, is_token_table, kind_of};
 use phlora_core::{Dtype, Rows, Shape};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-
-/// Token embeddings, which the output head of a tied model shares.
-const TOKENS: [&str; 7] =
-    ["embed_tokens", "embed_in", "word_embeddings", "tok_embeddings", "token_embd", "wte", "shared"];
 
 /// A weight and what is added to it.
 #[derive(Debug)]
@@ -26,6 +22,26 @@ pub(super) struct Target<'a> {
     pub(super) terms: Vec<Term<'a>>,
 }
 
+/// A tensor that adapters change beside their factors.
+#[derive(Debug)]
+pub(super) struct FullTarget<'a> {
+    pub(super) tensor: Tensor<'a>,
+    /// The number of its file.
+    pub(super) file: usize,
+    pub(super) dtype: Dtype,
+    /// [rows, cols] as it is stored.
+    pub(super) shape: [usize; 2],
+    /// Not empty; each with its strength.
+    pub(super) terms: Vec<(FullTensor<'a>, f32)>,
+}
+
+/// What is merged into the tensors of a base.
+#[derive(Debug)]
+pub(super) struct Targets<'a> {
+    pub(super) products: Vec<Target<'a>>,
+    pub(super) full: Vec<FullTarget<'a>>,
+}
+
 /// One adapter's part: factors in the order of the stored weight, which may be [in, out].
 #[derive(Debug)]
 pub(super) struct Term<'a> {
@@ -34,10 +50,11 @@ pub(super) struct Term<'a> {
 }
 
 /// The targets by name, each with its adapters in their order.
-pub(super) fn targets<'a>(base: &'a Model, adapters: &[(&'a Adapter, f32)]) -> Result<Vec<Target<'a>>> {
+pub(super) fn targets<'a>(base: &'a Model, adapters: &[(&'a Adapter, f32)]) -> Result<Targets<'a>> {
     let conv1d = !base.is_gguf()
         && is_conv1d_model(base.config(), base.tensors().map(|(name, tensor)| (name, tensor.shape())));
     let mut targets = BTreeMap::<String, Target<'a>>::new();
+    let mut full = BTreeMap::<String, FullTarget<'a>>::new();
     for (adapter, strength) in adapters {
         if !strength.is_finite() {
             let problem = format!("the scale {strength} of {} is no number", adapter.path().display());
@@ -55,18 +72,7 @@ pub(super) fn targets<'a>(base: &'a Model, adapters: &[(&'a Adapter, f32)]) -> R
                 b.transpose();
                 std::mem::swap(a, b);
             }
-            let dtype = tensor.readable()?;
-            if !dtype.is_encoded() {
-                let written: Vec<_> =
-                    Dtype::ALL.iter().filter(|dtype| dtype.is_encoded()).map(|dtype| dtype.name()).collect();
-                let problem = format!(
-                    "{} merges into it, but its format {} is only read, expected {}",
-                    adapter.path().display(),
-                    dtype.name(),
-                    written.join(", ")
-                );
-                return Err(tensor.error(problem));
-            }
+            let dtype = written(&tensor, adapter)?;
             for factor in [&mut module.a, &mut module.b] {
                 // Another order of the entries must not round them again.
                 if factor.dtype().is_block() {
@@ -77,14 +83,77 @@ pub(super) fn targets<'a>(base: &'a Model, adapters: &[(&'a Adapter, f32)]) -> R
             if *strength == 0.0 {
                 continue;
             }
-            let file = base.files().position(|file| file == tensor.file());
-            let file = file.ok_or_else(|| tensor.error("its file is not one of the model's"))?;
+            let file = file_of(base, &tensor)?;
             let (shape, terms) = (module.shape(), Vec::new());
             let target = targets.entry(name).or_insert(Target { tensor, file, dtype, shape, terms });
             target.terms.push(Term { module, strength: *strength });
         }
+        for change in lora.full {
+            let tensor = place_full(base, &change)?;
+            let dtype = written(&tensor, adapter)?;
+            if *strength == 0.0 {
+                continue;
+            }
+            let name = change.name.clone().into_owned();
+            let (file, shape, terms) =
+                (file_of(base, &tensor)?, FullTensor::matrix_shape(tensor.shape()), Vec::new());
+            let target = full.entry(name).or_insert(FullTarget { tensor, file, dtype, shape, terms });
+            target.terms.push((change, *strength));
+        }
     }
-    Ok(targets.into_values().collect())
+    if let Some((name, target)) = full.iter().find(|(name, _)| targets.contains_key(*name)) {
+        let problem = format!("{name} gets values of its own from one adapter and factors from another");
+        return Err(target.terms[0].0.values.error(problem));
+    }
+    Ok(Targets { products: targets.into_values().collect(), full: full.into_values().collect() })
+}
+
+/// The format of a tensor, which `adapter` changes and which must be one that is written.
+fn written(tensor: &Tensor<'_>, adapter: &Adapter) -> Result<Dtype> {
+    let dtype = tensor.readable()?;
+    if dtype.is_encoded() {
+        return Ok(dtype);
+    }
+    let written: Vec<_> =
+        Dtype::ALL.iter().filter(|dtype| dtype.is_encoded()).map(|dtype| dtype.name()).collect();
+    Err(tensor.error(format!(
+        "{} merges into it, but its format {} is only read, expected {}",
+        adapter.path().display(),
+        dtype.name(),
+        written.join(", ")
+    )))
+}
+
+/// The number of the file that holds a tensor.
+fn file_of(base: &Model, tensor: &Tensor<'_>) -> Result<usize> {
+    let file = base.files().position(|file| file == tensor.file());
+    file.ok_or_else(|| tensor.error("its file is not one of the model's"))
+}
+
+/// The tensor that is changed beside factors.
+fn place_full<'a>(base: &'a Model, change: &FullTensor<'_>) -> Result<Tensor<'a>> {
+    let file = base.path().display();
+    let name = &change.name;
+    let Some(tensor) = base.tensor(name) else {
+        return Err(change.values.error(format!("the base {file} has no tensor {name} to merge into")));
+    };
+    let found = tensor.shape();
+    if !change.fits(found) {
+        let own = &change.shape;
+        let problem =
+            format!("it holds values of shape {own:?}, but {name} in {file} has the shape {found:?}");
+        return Err(change.values.error(problem));
+    }
+    if let (Effect::Rows(rows), [have, ..]) = (&change.effect, found)
+        && let Some(row) = rows.last().filter(|row| *row >= have)
+    {
+        let problem = format!(
+            "it holds row {row} of {name}, which has {have} rows in {file}: the vocabulary grew, and merging keeps \
+             the shapes of the base"
+        );
+        return Err(change.values.error(problem));
+    }
+    Ok(tensor)
 }
 
 /// What an adapter holds, under the names of the base.
@@ -130,7 +199,7 @@ fn place<'a>(
     let Some(tensor) = base.tensor(name) else {
         return Err(module.a.error(format!("the base {file} has no tensor {name} to merge into")));
     };
-    if TOKENS.contains(&suffix_of(&module.name)) && tied() {
+    if is_token_table(&module.name) && tied() {
         let problem = format!(
             "in the base {file} the embedding {name} is the output head as well; merged, the adapter would \
              change both"

@@ -12,6 +12,9 @@ pub(crate) const MAX_NAME: usize = 63;
 /// What follows a base tensor's name.
 pub(crate) const SUFFIXES: [&str; 2] = [".lora_a", ".lora_b"];
 
+/// What is said of anything beside factors.
+pub(crate) const NO_PLACE: &str = "llama.cpp has no place in an adapter";
+
 /// Keys of an adapter.
 pub(crate) mod key {
     pub(crate) const ARCHITECTURE: &str = "general.architecture";

@@ -74,6 +74,7 @@ impl AdapterFile {
         }
         Ok(Lora {
             modules,
+            full: Vec::new(),
             naming: Naming::Gguf,
             base_name: file.str(key::BASE_NAME).map(str::to_owned),
             architecture: file.architecture().map(str::to_owned),

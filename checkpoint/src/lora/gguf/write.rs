@@ -4,7 +4,7 @@
 //! any other value would give modules of different ranks different scales. A scale that is not 1 is multiplied
 //! into B; by a power of two that is exact.
 
-use super::{MAX_NAME, SUFFIXES, is_flipped, key};
+use super::{MAX_NAME, NO_PLACE, SUFFIXES, is_flipped, key};
 use crate::error::{Error, Result};
 use crate::lora::{Factor, Lora, LoraModule, Naming};
 use phlora_core::Dtype;
@@ -86,6 +86,7 @@ impl Tensor<'_> {
 /// The tensors in file order, checked.
 fn tensors<'l>(lora: &'l Lora<'_>) -> Result<Vec<Tensor<'l>>> {
     lora.check()?;
+    lora.factors_only(NO_PLACE)?;
     if lora.naming != Naming::Gguf {
         return Err(Error::Usage("a GGUF adapter needs modules under GGUF's names".into()));
     }

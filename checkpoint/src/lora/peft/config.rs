@@ -1,11 +1,13 @@
 //! `adapter_config.json`: the one PEFT needs to load what is written here, and what is read of any other.
 
+use super::full::{Fields, token_rows};
 use crate::config::read_json;
 use crate::error::{Error, Result};
 use crate::lora::{Lora, LoraModule};
 use regex::Regex;
 use serde::Serialize;
 use serde_json::{Number, Value};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// All fields that PEFT and the servers look at, in PEFT's spelling.
@@ -21,7 +23,7 @@ struct Written<'l> {
     exclude_modules: Option<()>,
     rank_pattern: Pattern<'l, usize>,
     alpha_pattern: Pattern<'l, Number>,
-    modules_to_save: Option<()>,
+    modules_to_save: Option<&'l [&'l str]>,
     bias: &'static str,
     lora_bias: bool,
     lora_dropout: f32,
@@ -32,6 +34,9 @@ struct Written<'l> {
     inference_mode: bool,
     layers_to_transform: Option<()>,
     layers_pattern: Option<()>,
+    /// Only where there are any: readers that do not know the field may refuse it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trainable_token_indices: Option<&'l BTreeMap<&'l str, &'l [usize]>>,
 }
 
 /// An object whose first key that matches a module counts, so that the order matters.
@@ -44,12 +49,12 @@ impl<V: Serialize> Serialize for Pattern<'_, V> {
     }
 }
 
-/// The configuration of `lora`, as JSON.
+/// The configuration of `lora`, as JSON, with the `fields` of what it holds beside factors.
 ///
 /// `r` is the largest rank, and `lora_alpha` gives the scale of the modules that have it; α = r where that is 1, so
 /// that the scale is 1 whatever formula a consumer uses. Modules of another rank or scale are listed in the patterns
 /// by their full path.
-pub(crate) fn written(lora: &Lora<'_>) -> String {
+pub(super) fn written(lora: &Lora<'_>, fields: &Fields<'_>) -> String {
     let rank = lora.rank();
     let scale = lora.modules.iter().find(|module| module.rank() == rank).map_or(1.0, |module| module.scale);
     let alpha = alpha(scale, rank);
@@ -71,9 +76,9 @@ pub(crate) fn written(lora: &Lora<'_>) -> String {
         exclude_modules: None,
         rank_pattern: ranks,
         alpha_pattern: alphas,
-        modules_to_save: None,
-        bias: "none",
-        lora_bias: false,
+        modules_to_save: Some(fields.modules_to_save.as_slice()).filter(|modules| !modules.is_empty()),
+        bias: fields.bias,
+        lora_bias: fields.lora_bias,
         lora_dropout: 0.0,
         use_rslora: false,
         use_dora: false,
@@ -82,6 +87,7 @@ pub(crate) fn written(lora: &Lora<'_>) -> String {
         inference_mode: true,
         layers_to_transform: None,
         layers_pattern: None,
+        trainable_token_indices: Some(&fields.tokens).filter(|tokens| !tokens.is_empty()),
     };
     let mut json = serde_json::to_string_pretty(&config).unwrap_or_default();
     json.push('\n');
@@ -130,6 +136,11 @@ pub(crate) struct AdapterConfig {
     /// Where it is a list; a regular expression is not kept.
     pub(crate) targets: Option<Vec<String>>,
     pub(crate) fan_in_fan_out: bool,
+    /// Modules that are stored whole, or the ends of their paths.
+    saved: Vec<String>,
+    biases: bool,
+    /// Rows of the modules' weights; the module is empty where it is the input embedding.
+    tokens: Vec<(String, Vec<usize>)>,
     rslora: bool,
     ranks: Vec<(Regex, f64)>,
     alphas: Vec<(Regex, f64)>,
@@ -157,10 +168,31 @@ impl AdapterConfig {
             task: json["task_type"].as_str().map(str::to_owned),
             targets: list(&json["target_modules"]),
             fan_in_fan_out: json["fan_in_fan_out"].as_bool().unwrap_or(false),
+            saved: list(&json["modules_to_save"]).unwrap_or_default(),
+            biases: json["bias"].as_str().is_some_and(|bias| bias != "none"),
+            tokens: token_rows(path, &json)?,
             rslora: json["use_rslora"].as_bool().unwrap_or(false),
             ranks: patterns(path, "rank_pattern", &json, 1.0)?,
             alphas: patterns(path, "alpha_pattern", &json, f64::MIN)?,
         })
+    }
+
+    /// Whether `module` is stored whole.
+    pub(super) fn saves(&self, module: &str) -> bool {
+        self.saved.iter().any(|saved| module.ends_with(saved.as_str()))
+    }
+
+    /// Whether values of biases are stored.
+    pub(super) fn has_biases(&self) -> bool {
+        self.biases
+    }
+
+    /// Which rows of the weight of `module` are stored.
+    pub(super) fn tokens(&self, module: &str) -> Option<&[usize]> {
+        let named =
+            |name: &str| module.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        let found = self.tokens.iter().find(|(name, _)| name.is_empty() || named(name));
+        found.map(|(_, rows)| rows.as_slice())
     }
 
     /// Rank and scale of `module`, as PEFT computes them.
@@ -241,8 +273,10 @@ mod tests {
             let (a, b) = (factor([rank, 3]), factor([5, rank]));
             LoraModule { name: name.into(), a, b, scale, expert: None, embedding: false, kernel: Vec::new() }
         };
+        let fields = || Fields { bias: "none", ..Fields::default() };
         let lora = |modules| Lora {
             modules,
+            full: Vec::new(),
             naming: Naming::HuggingFace,
             base_name: Some("base".into()),
             architecture: None,
@@ -259,7 +293,7 @@ mod tests {
             vec![module("l.0.q", 4, 1.0), module("model.l.0.q", 8, 1.0), module("x.model.l.0.q", 2, 0.5)],
         ] {
             let lora = lora(modules);
-            let json = written(&lora);
+            let json = written(&lora, &fields());
             let config = read(&json).unwrap();
             for module in &lora.modules {
                 let (rank, scale) = config.rank_and_scale(&module.name);
@@ -267,9 +301,9 @@ mod tests {
                 assert!((scale - module.scale).abs() <= 1e-12 * module.scale.abs(), "{scale} {json}");
             }
         }
-        let uniform = written(&lora(vec![module("l.0.q", 8, 1.0)]));
+        let uniform = written(&lora(vec![module("l.0.q", 8, 1.0)]), &fields());
         assert!(uniform.contains(r#""lora_alpha": 8,"#) && uniform.contains(r#""rank_pattern": {}"#));
-        let mixed = written(&lora(vec![module("l.0.q", 8, 1.0), module("l.1.q", 4, 1.0)]));
+        let mixed = written(&lora(vec![module("l.0.q", 8, 1.0), module("l.1.q", 4, 1.0)]), &fields());
         let json: Value = serde_json::from_str(&mixed).unwrap();
         assert_eq!(json["rank_pattern"], serde_json::json!({"l.1.q": 4}));
         assert_eq!(json["alpha_pattern"], serde_json::json!({"l.1.q": 4}));

@@ -1,6 +1,7 @@
 //! PEFT's adapter directory: `adapter_config.json` and `adapter_model.safetensors`.
 
 mod config;
+mod full;
 mod read;
 mod write;
 

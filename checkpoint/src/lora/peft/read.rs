@@ -50,14 +50,17 @@ impl Directory {
     /// What it holds, modules sorted by name; complete pairs of the rank that the configuration says, or an error.
     pub(crate) fn lora(&self) -> Result<Lora<'_>> {
         let mut pairs = BTreeMap::<(&str, bool), [Option<Tensor<'_>>; 2]>::new();
+        let mut full = Vec::new();
         for (_, tensor) in self.weights.tensors() {
             let path = tensor.stored_name().strip_prefix(PREFIX);
-            let found = path.and_then(|path| {
-                SUFFIXES.iter().find_map(|(suffix, part)| Some((path.strip_suffix(suffix)?, *part)))
-            });
-            let Some((module, part)) = found else {
-                let expected = format!("{PREFIX}MODULE.lora_A.weight or .lora_B.weight");
-                return Err(tensor.error(format!("not a LoRA factor, expected {expected}")));
+            let Some(path) = path else {
+                return Err(tensor
+                    .error(format!("not a tensor of PEFT's, expected {PREFIX} before its module's path")));
+            };
+            let part = |(suffix, part): &(&str, Part)| Some((path.strip_suffix(suffix)?, *part));
+            let Some((module, part)) = SUFFIXES.iter().find_map(part) else {
+                full.extend(super::full::read(path, tensor, &self.config)?);
+                continue;
             };
             pairs.entry((module, part.embedding)).or_default()[usize::from(!part.is_a)] = Some(tensor);
         }
@@ -76,6 +79,7 @@ impl Directory {
         }
         Ok(Lora {
             modules,
+            full,
             naming: Naming::HuggingFace,
             base_name: self.config.base_name.clone(),
             architecture: None,

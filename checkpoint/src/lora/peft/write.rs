@@ -1,6 +1,7 @@
 //! Writes the two files.
 
 use super::config::written;
+use super::full::{Stored, place};
 use super::{CONFIG, PREFIX, WEIGHTS};
 use crate::error::{Error, Result};
 use crate::lora::stored::shapes;
@@ -18,21 +19,26 @@ pub(crate) fn write(lora: &Lora<'_>, directory: &Path) -> Result<u64> {
         return Err(Error::Usage("PEFT knows modules by the names of a checkpoint only".into()));
     }
     let (config, path) = (directory.join(CONFIG), directory.join(WEIGHTS));
-    let json = written(lora);
+    let (fields, full) = place(lora)?;
+    let json = written(lora, &fields);
     write_synced(&config, json.as_bytes()).map_err(|e| Error::io(&config, "write", e))?;
-    let weights = weights(lora)?;
+    let weights = weights(lora, full)?;
     fill_synced(&path, &path, |file| weights.write(file))?;
     Ok(weights.len() + json.len() as u64)
 }
 
 /// Bytes that [`write`] will write, from shapes and names alone.
 pub(crate) fn length(lora: &Lora<'_>) -> Result<u64> {
-    Ok(weights(lora)?.len() + written(lora).len() as u64)
+    let (fields, full) = place(lora)?;
+    Ok(weights(lora, full)?.len() + written(lora, &fields).len() as u64)
 }
 
-/// The file of factors.
-fn weights<'l>(lora: &'l Lora<'_>) -> Result<Weights<'l>> {
-    let mut tensors = Vec::with_capacity(2 * lora.modules.len());
+/// The file of factors, and of what is stored beside them.
+fn weights<'l>(lora: &'l Lora<'_>, full: Vec<Stored<'l>>) -> Result<Weights<'l>> {
+    let mut tensors = Vec::with_capacity(2 * lora.modules.len() + full.len());
+    for (path, factor, shape) in full {
+        tensors.push(Named { name: format!("{PREFIX}{path}"), factor, shape });
+    }
     for module in &lora.modules {
         let (mut a, mut b) = (Cow::Borrowed(&module.a), Cow::Borrowed(&module.b));
         let mut names = ["lora_A.weight", "lora_B.weight"];

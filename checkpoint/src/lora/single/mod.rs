@@ -14,5 +14,9 @@ const DOWN: &str = ".lora_down.weight";
 const UP: &str = ".lora_up.weight";
 const ALPHA: &str = ".alpha";
 
+/// What follows the name of a module whose weight or bias is changed without factors: differences, which are added.
+const DIFF: &str = ".diff";
+const DIFF_BIAS: &str = ".diff_b";
+
 /// The key of the metadata that names the base.
 const BASE_NAME: &str = "ss_sd_model_name";

@@ -4,7 +4,7 @@
 //! kohya's names have `_` for every `.` of that path, so that only the base's own names tell where the dots were.
 
 use crate::error::{Error, Result};
-use crate::lora::{Lora, Naming};
+use crate::lora::{Factor, Lora, Naming};
 use crate::model::Model;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -198,6 +198,12 @@ impl Places {
             })?;
             module.name = name.into();
         }
+        for tensor in &mut lora.full {
+            let name = self.name(style, tensor.module()).ok_or_else(|| {
+                tensor.values.error(format!("single files have no name for {}", tensor.name))
+            })?;
+            tensor.rename(&name);
+        }
         lora.modules.sort_by(|a, b| a.name.cmp(&b.name));
         lora.naming = Naming::Single;
         lora.check()?;
@@ -211,18 +217,20 @@ impl Places {
     /// When a module's name is another.
     pub(crate) fn undotted<'a>(&self, mut lora: Lora<'a>) -> Result<Lora<'a>> {
         let prefixes = || self.parts.iter().filter(|part| part.path.is_empty()).flat_map(|part| &part.comfy);
-        for module in &mut lora.modules {
-            let path = prefixes()
-                .find_map(|prefix| module.name.strip_prefix(prefix.as_str())?.strip_prefix('.'))
-                .map(str::to_owned);
-            let path = path.ok_or_else(|| {
-                module.a.error(format!(
-                    "of which module of the base {} is the name, only the base's own names tell: --base, with its \
-                     weights",
-                    module.name
+        let path = |name: &str, values: &Factor<'_>| {
+            let path = prefixes().find_map(|prefix| name.strip_prefix(prefix.as_str())?.strip_prefix('.'));
+            path.map(str::to_owned).ok_or_else(|| {
+                values.error(format!(
+                    "of which module of the base {name} is the name, only the base's own names tell: --base, with its \
+                     weights"
                 ))
-            })?;
-            module.name = path.into();
+            })
+        };
+        for module in &mut lora.modules {
+            module.name = path(&module.name, &module.a)?.into();
+        }
+        for tensor in &mut lora.full {
+            tensor.name = path(&tensor.name, &tensor.values)?.into();
         }
         lora.naming = Naming::HuggingFace;
         Ok(lora)
@@ -256,25 +264,27 @@ impl Places {
                 }
             }
         }
-        for module in &mut lora.modules {
+        let found = |name: &str, values: &Factor<'_>| {
             let base = base.display();
-            match modules.get(module.name.as_ref()).map(Vec::as_slice) {
-                Some([found]) => module.name = (*found).to_owned().into(),
-                Some([one, other, ..]) => {
-                    let name = &module.name;
-                    let problem = format!(
-                        "its module {name} may be {one} or {other} of the base {base}, which have one name"
-                    );
-                    return Err(module.a.error(problem));
-                }
+            match modules.get(name).map(Vec::as_slice) {
+                Some([found]) => Ok((*found).to_owned()),
+                Some([one, other, ..]) => Err(values.error(format!(
+                    "its module {name} may be {one} or {other} of the base {base}, which have one name"
+                ))),
                 _ => {
-                    let name = &module.name;
                     let why = if self.lacking.is_empty() { "" } else { ": " };
                     let why = format!("{why}{}", self.lacking);
-                    let problem = format!("the base {base} has no module that single files call {name}{why}");
-                    return Err(module.a.error(problem));
+                    Err(values
+                        .error(format!("the base {base} has no module that single files call {name}{why}")))
                 }
             }
+        };
+        for module in &mut lora.modules {
+            module.name = found(&module.name, &module.a)?.into();
+        }
+        for tensor in &mut lora.full {
+            let name = found(tensor.module(), &tensor.values)?;
+            tensor.rename(&name);
         }
         lora.modules.sort_by(|a, b| a.name.cmp(&b.name));
         lora.naming = naming;

@@ -1,10 +1,10 @@
 //! Reads an adapter of one safetensors file.
 
-use super::{ALPHA, BASE_NAME, DOWN, Style, UP};
+use super::{ALPHA, BASE_NAME, DIFF, DIFF_BIAS, DOWN, Style, UP};
 use crate::error::{Error, Result};
 use crate::header::metadata;
 use crate::lora::stored::pair;
-use crate::lora::{Lora, LoraModule, Naming};
+use crate::lora::{Effect, Factor, FullTensor, Lora, LoraModule, Naming};
 use crate::mapped::Mapped;
 use crate::model::{Model, Tensor};
 use phlora_core::Rows;
@@ -24,19 +24,26 @@ enum Part {
     Down,
     Up,
     Alpha,
+    /// The difference of its weight, of its bias.
+    Weight,
+    Bias,
 }
 
-/// PEFT's names for the factors are met in these files as well.
-const PARTS: [(&str, Part); 5] = [
+/// PEFT's names for the factors are met in these files as well, and those of LyCORIS for the differences of norms.
+const PARTS: [(&str, Part); 9] = [
     (DOWN, Part::Down),
     (UP, Part::Up),
     (ALPHA, Part::Alpha),
     (".lora_A.weight", Part::Down),
     (".lora_B.weight", Part::Up),
+    (DIFF, Part::Weight),
+    (DIFF_BIAS, Part::Bias),
+    (".w_norm", Part::Weight),
+    (".b_norm", Part::Bias),
 ];
 
 /// What these files may hold beside LoRA, by a part of the name, and what it is.
-const OTHERS: [(&str, &str); 10] = [
+const OTHERS: [(&str, &str); 7] = [
     (".lora_mid.", "the core of a Tucker decomposition"),
     (".dora_scale", "the magnitudes of a DoRA adapter"),
     (".hada_", "part of a LoHa adapter"),
@@ -44,9 +51,6 @@ const OTHERS: [(&str, &str); 10] = [
     (".oft_", "part of an OFT adapter"),
     (".reshape_weight", "another shape for the base's weight"),
     (".set_weight", "a weight in place of the base's"),
-    (".w_norm", "a difference of a norm"),
-    (".b_norm", "a difference of a norm"),
-    (".diff", "a whole difference"),
 ];
 
 /// The key of the metadata in which diffusers keeps PEFT's configuration, scales among it.
@@ -58,12 +62,14 @@ struct Found<'a> {
     down: Option<Tensor<'a>>,
     up: Option<Tensor<'a>>,
     alpha: Option<Tensor<'a>>,
+    weight: Option<Tensor<'a>>,
+    bias: Option<Tensor<'a>>,
 }
 
 /// Whether `path` is a safetensors file with a tensor that is named as those of such an adapter, and is none of PEFT's.
 pub(crate) fn is_single_file(path: &Path) -> bool {
     let safetensors = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
-    let pair = |name: &str| split(name).is_some_and(|(_, part)| part != Part::Alpha);
+    let pair = |name: &str| split(name).is_some_and(|(_, part)| matches!(part, Part::Down | Part::Up));
     let ours = |name: &str| !name.starts_with("base_model.model.") && pair(name);
     let parts = |name: &str| OTHERS[..5].iter().any(|(part, _)| name.contains(part));
     safetensors
@@ -96,12 +102,23 @@ impl SingleFile {
                 Part::Down => &mut found.down,
                 Part::Up => &mut found.up,
                 Part::Alpha => &mut found.alpha,
+                Part::Weight => &mut found.weight,
+                Part::Bias => &mut found.bias,
             };
             if let Some(first) = place.replace(tensor) {
                 let problem = format!("the same part of the module as {}", first.stored_name());
                 return Err(tensor.error(problem));
             }
         }
+        let mut full = Vec::new();
+        for (module, found) in &mut modules {
+            for (parameter, tensor) in [("weight", found.weight.take()), ("bias", found.bias.take())] {
+                if let Some(tensor) = tensor {
+                    full.push(difference(format!("{module}.{parameter}"), tensor)?);
+                }
+            }
+        }
+        modules.retain(|_, found| !found.is_empty());
         if modules.is_empty() {
             return Err(Error::format(self.weights.path(), "it holds no LoRA factors"));
         }
@@ -109,6 +126,7 @@ impl SingleFile {
             modules.into_iter().map(|(name, found)| found.module(name)).collect::<Result<_>>()?;
         Ok(Lora {
             modules,
+            full,
             naming: Naming::Single,
             base_name: self.base_name()?,
             architecture: None,
@@ -151,6 +169,15 @@ fn scales(config: &str) -> bool {
     })
 }
 
+/// What is added to the tensor of the base that is called `name` here.
+fn difference(name: String, tensor: Tensor<'_>) -> Result<FullTensor<'_>> {
+    let shape = tensor.shape().to_vec();
+    let values = Factor::new(tensor.readable()?, FullTensor::matrix_shape(&shape), tensor.bytes());
+    let values = values.map_err(|e| tensor.error(e.to_string()))?;
+    let values = values.read_from(tensor.file(), tensor.stored_name());
+    Ok(FullTensor { name: name.into(), shape, values, effect: Effect::Adds(1.0) })
+}
+
 /// What is wrong with a tensor that is no part of a pair.
 fn other(tensor: &Tensor<'_>) -> Error {
     let name = tensor.stored_name();
@@ -162,6 +189,10 @@ fn other(tensor: &Tensor<'_>) -> Error {
 }
 
 impl<'a> Found<'a> {
+    fn is_empty(&self) -> bool {
+        self.down.is_none() && self.up.is_none() && self.alpha.is_none()
+    }
+
     fn module(self, name: &'a str) -> Result<LoraModule<'a>> {
         let (down, up) = match (self.down, self.up, self.alpha) {
             (Some(down), Some(up), _) => (down, up),

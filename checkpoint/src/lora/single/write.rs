@@ -1,10 +1,10 @@
 //! Writes an adapter of one safetensors file.
 
-use super::{ALPHA, BASE_NAME, DOWN, UP};
+use super::{ALPHA, BASE_NAME, DIFF, DIFF_BIAS, DOWN, UP};
 use crate::error::{Error, Result};
 use crate::lora::stored::shapes;
 use crate::lora::weights::{Named, Weights};
-use crate::lora::{Factor, Lora, LoraModule, Naming};
+use crate::lora::{Effect, Factor, FullTensor, Lora, LoraModule, Naming};
 use phlora_core::Dtype;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +14,8 @@ use std::path::Path;
 /// Writes `lora`, whose modules have the names of such a file, and gives the number of bytes.
 ///
 /// # Errors
-/// When modules have other names or are lookup tables, or a factor does not fit into its format; and what `out`
-/// refuses.
+/// When modules have other names or are lookup tables, what it changes beside factors is not added, or a factor does
+/// not fit into its format; and what `out` refuses.
 pub(crate) fn write(lora: &Lora<'_>, out: &mut impl Write) -> Result<u64> {
     let weights = weights(lora)?;
     weights.write(out)?;
@@ -50,7 +50,32 @@ fn weights<'l>(lora: &'l Lora<'_>) -> Result<Weights<'l>> {
         add(UP, Cow::Borrowed(&module.b), up);
         add(ALPHA, Cow::Owned(alpha), Vec::new());
     }
+    for tensor in &lora.full {
+        tensors.push(difference(tensor)?);
+    }
     Weights::new(tensors, &metadata(lora))
+}
+
+/// A tensor that is added to one of the base's.
+fn difference<'l>(tensor: &'l FullTensor<'_>) -> Result<Named<'l>> {
+    let suffix = match tensor.name.rsplit_once('.') {
+        Some((_, "weight")) => DIFF,
+        Some((_, "bias")) => DIFF_BIAS,
+        _ => return Err(tensor.values.error(format!("single files have no place for {}", tensor.name))),
+    };
+    let Effect::Adds(scale) = tensor.effect else {
+        let problem = format!(
+            "it holds values in the place of {}, but single files hold differences, for which those of the base are \
+             needed",
+            tensor.name
+        );
+        return Err(tensor.values.error(problem));
+    };
+    let mut values = Cow::Borrowed(&tensor.values);
+    if scale != 1.0 {
+        values.to_mut().scale(scale);
+    }
+    Ok(Named { name: format!("{}{suffix}", tensor.module()), factor: values, shape: tensor.shape.clone() })
 }
 
 /// The alpha of a module's own rank that gives its scale: the rank where that is 1.
