@@ -12,6 +12,7 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || bash .ci/apt.sh python3 pytho
 command -v npm >/dev/null || bash .ci/apt.sh nodejs npm
 command -v git >/dev/null || bash .ci/apt.sh git
 command -v cc >/dev/null || bash .ci/apt.sh gcc libc6-dev
+command -v c++ >/dev/null || bash .ci/apt.sh g++
 command -v make >/dev/null || bash .ci/apt.sh make
 python=$(bash tests/interop/setup.sh)
 PHLORA_LLAMA=$(bash tests/interop/llama_setup.sh)

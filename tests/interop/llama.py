@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-FTYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 7, "q4_k": 14}  # enum llama_ftype
+FTYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 7, "q4_k": 14, "bf16": 32}  # enum llama_ftype
 
 
 @functools.cache
@@ -24,7 +24,7 @@ def libraries():
 
 
 def source():
-    """The directory of include/, ggml/include/ and convert_lora_to_gguf.py."""
+    """The directory of include/, ggml/include/, common/, tools/export-lora and convert_lora_to_gguf.py."""
     return libraries().parent / "source"
 
 
@@ -33,14 +33,26 @@ def _scratch():
     return tempfile.TemporaryDirectory(prefix="phlora-llama-")  # lives as long as the cache: until the end
 
 
+def _build(name, command, libs):
+    """A program linked with the libraries, in the scratch folder."""
+    out, lib = Path(_scratch().name) / name, libraries()
+    includes = [f"-I{source() / 'include'}", f"-I{source() / 'ggml/include'}"]
+    links = [f"-L{lib}", f"-Wl,-rpath,{lib}", *libs, "-lllama", "-lggml", "-lggml-base"]
+    subprocess.run([*command, "-O1", *includes, "-o", out, *links], check=True)
+    return out
+
+
 @functools.cache
 def _program():
-    out, lib = Path(_scratch().name) / "llama_run", libraries()
-    includes = [f"-I{source() / 'include'}", f"-I{source() / 'ggml/include'}"]
-    links = [f"-L{lib}", f"-Wl,-rpath,{lib}", "-lllama", "-lggml", "-lggml-base"]
     code = Path(__file__).with_name("llama_run.c")
-    subprocess.run(["cc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", *includes, code, "-o", out, *links], check=True)
-    return out
+    return _build("llama_run", ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", code], [])
+
+
+@functools.cache
+def _exporter():
+    """Its own export-lora, from the source as it is. The backend that it calls directly is the plainest one's."""
+    code = [source() / "tools/export-lora/export-lora.cpp", f"-I{source() / 'common'}"]
+    return _build("export-lora", ["c++", "-std=c++17", *code], ["-lllama-common", "-l:libggml-cpu-x64.so"])
 
 
 class Failed(Exception):
@@ -87,6 +99,15 @@ def _logits(model, ids, words):
 def quantize(model, out, kind):
     """llama.cpp's own quantisation of every matrix; what does not fit the block size becomes something wider."""
     _run("quantize", model, out, FTYPES[kind])
+    return out
+
+
+def export(model, out, *adapters):
+    """Its own merge of adapters, each (path, scale): F32 where the weight was F32, else F16."""
+    words = [word for path, scale in adapters for word in ("--lora-scaled", f"{path}:{scale}")]
+    command = [_exporter(), "-m", model, *words, "-o", out, "-t", "1"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"export-lora: exit {done.returncode}\n{done.stdout}{done.stderr}"
     return out
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the real llama.cpp from npm outside the tree (about 65 MB fetched, some seconds), or reuses it; prints the
 # directory that holds libllama.so and libggml*.so. Beside it, in ../source, is the same release's source: the
-# headers and the stock converters. Everything else it says goes to standard error. Needs npm and git.
+# headers, the stock converters and export-lora. Everything else it says goes to standard error. Needs npm and git.
 #
 # PHLORA_LLAMA_HOME  where it is put; default ${XDG_CACHE_HOME:-~/.cache}/phlora/llama
 set -euo pipefail
@@ -9,10 +9,13 @@ version=3.22.1
 platform=linux-x64
 home=${PHLORA_LLAMA_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/phlora/llama}
 stamp=$home/version
+sources=(include ggml/include gguf-py conversion convert_lora_to_gguf.py convert_hf_to_gguf.py
+  tools/export-lora common/arg.h common/common.h common/download.h common/hf-cache.h)
+wanted="$version: ${sources[*]}"
 
 say() { echo "llama_setup.sh: $*" >&2; }
 
-if [ "$(cat "$stamp" 2>/dev/null)" = "$version" ]; then
+if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
   echo "$home/lib"
   exit 0
 fi
@@ -47,10 +50,9 @@ done
 tar -xzf "$fresh/npm/node-llama-cpp-$version.tgz" -C "$fresh/npm" package/llama/gitRelease.bundle
 git -c init.defaultBranch=main clone --quiet --no-checkout "$fresh/npm/package/llama/gitRelease.bundle" "$fresh/npm/source" >&2
 mkdir "$fresh/source"
-git -C "$fresh/npm/source" archive HEAD include ggml/include gguf-py conversion \
-  convert_lora_to_gguf.py convert_hf_to_gguf.py | tar -x -C "$fresh/source"
+git -C "$fresh/npm/source" archive HEAD "${sources[@]}" | tar -x -C "$fresh/source"
 rm -rf "$fresh/npm"
-echo "$version" >"$fresh/version"
+echo "$wanted" >"$fresh/version"
 
 rm -rf "$home"
 mv "$fresh" "$home"
