@@ -72,7 +72,10 @@ def test_several_adapters_and_their_scales(evaluate, pieces):
 def test_quantised_bases(evaluate, real, pieces):
     base = real.gguf("base", "q8_0")
     adapter = pieces[1][4]
-    assert apart(evaluate(base, [("operator", adapter, 1)]), evaluate(base, [("own", adapter, 1)])) <= 1e-5
+    own, ours = evaluate(base, [("own", adapter, 1)]), evaluate(base, [("operator", adapter, 1)])
+    # llama.cpp rounds the activations to 8 bits before such a product: where the order of two f32 sums decides about a
+    # step, it is 1/254 of the largest of its block. Whether that happens depends on the machine.
+    assert apart(ours, own) <= 2e-2 < 0.1 * apart(evaluate(base, []), own)
 
 
 def test_what_does_not_fit_is_refused(evaluate, pieces, wide, tmp_path):

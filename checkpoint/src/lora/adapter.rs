@@ -38,7 +38,7 @@ impl Adapter {
             None => Source::Peft(Box::new(peft::Directory::open(path)?)),
         };
         let adapter = Self { path: path.to_owned(), source };
-        adapter.lora()?;
+        adapter.lora()?.check()?;
         Ok(adapter)
     }
 

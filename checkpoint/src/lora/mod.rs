@@ -174,11 +174,15 @@ impl Lora<'_> {
                 return Err(Error::Usage(format!("module {} is named twice", module.name)));
             }
         }
-        let mut names = std::collections::BTreeSet::new();
+        let mut full = std::collections::BTreeSet::new();
         for tensor in &self.full {
             tensor.check()?;
-            if !names.insert(tensor.name.as_ref()) {
+            if !full.insert(tensor.name.as_ref()) {
                 return Err(tensor.values.error(format!("{} is named twice", tensor.name)));
+            }
+            if tensor.name.ends_with(".weight") && names.contains(tensor.module()) {
+                let problem = format!("the weight of {} has factors as well, which is not read", tensor.module());
+                return Err(tensor.values.error(problem));
             }
         }
         Ok(())

@@ -59,10 +59,15 @@ pub(super) fn read<'a>(
     let inner = module.strip_suffix(WRAPPED).unwrap_or(module);
     let stated = config.saves(inner) || parameter == "bias" && config.has_biases();
     if path.contains("lora_") || !stated && !RESIZED.contains(&suffix_of(inner)) {
-        let expected = format!("{}MODULE.lora_A.weight or .lora_B.weight", super::PREFIX);
-        return Err(tensor.error(format!("not a LoRA factor, expected {expected}")));
+        return Err(unexpected(&tensor));
     }
     of(format!("{inner}.{parameter}").into(), Effect::Replaces).map(Some)
+}
+
+/// What is wrong with a tensor that has no place.
+pub(super) fn unexpected(tensor: &Tensor<'_>) -> Error {
+    let expected = format!("{}MODULE.lora_A.weight or .lora_B.weight", super::PREFIX);
+    tensor.error(format!("not a LoRA factor, expected {expected}"))
 }
 
 /// `tensor` with its rows, which are `rows` of the base, in ascending order.

@@ -53,10 +53,7 @@ impl Directory {
         let mut full = Vec::new();
         for (_, tensor) in self.weights.tensors() {
             let path = tensor.stored_name().strip_prefix(PREFIX);
-            let Some(path) = path else {
-                return Err(tensor
-                    .error(format!("not a tensor of PEFT's, expected {PREFIX} before its module's path")));
-            };
+            let Some(path) = path else { return Err(super::full::unexpected(&tensor)) };
             let part = |(suffix, part): &(&str, Part)| Some((path.strip_suffix(suffix)?, *part));
             let Some((module, part)) = SUFFIXES.iter().find_map(part) else {
                 full.extend(super::full::read(path, tensor, &self.config)?);
