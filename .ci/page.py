@@ -48,7 +48,8 @@ def main(report, dom):
     assert page.data["bytes_out"] == report["bytes_out"], page.data
     left = sum((tensor["delta_norm"] or 0) ** 2 for tensor in report["left_out"])
     inside = total["delta_norm"] ** 2
-    assert same(page.data["outside"], left / (left + inside)), page.data
+    full = sum(tensor["delta_norm"] ** 2 for tensor in report.get("full", []))
+    assert same(page.data["outside"], left / (left + inside + full)), page.data
     assert len(page.rows) == len(report["modules"]), len(page.rows)
     for module in report["modules"]:
         row = page.rows[module["name"]]

@@ -18,7 +18,7 @@ browser() {
 cargo build --locked --quiet -p phlora-cli
 phlora=${CARGO_TARGET_DIR:-target}/debug/phlora
 pair=tests/data/tiny-llama
-"$phlora" extract $pair/base $pair/tuned -o "$work/adapter" --budget 500kB --report "$work/report.json" --quiet
+"$phlora" extract $pair/base $pair/tuned -o "$work/adapter" --budget 500kB --also norms --report "$work/report.json" --quiet
 python3 - "$work" <<'PYTHON'
 import json, sys
 # Names that would run a script and change the title, were they not escaped.

@@ -92,8 +92,9 @@ fn prepare<'a>(
     monitor: &Monitor,
 ) -> Result<(Lora<'a>, usize)> {
     let mut lora = adapter.lora()?;
-    for factor in lora.modules.iter().flat_map(|module| [&module.a, &module.b]) {
-        factor.decoded()?;
+    let factors = lora.modules.iter().flat_map(|module| [&module.a, &module.b]);
+    for values in factors.chain(lora.full.iter().map(|tensor| &tensor.values)) {
+        values.decoded()?;
         monitor.check()?;
     }
     let base = Base::open(&lora, options)?;

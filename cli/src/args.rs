@@ -312,7 +312,7 @@ pub struct PruneArgs {
     pub output: PathBuf,
     #[command(flatten)]
     pub ranks: RankArgs,
-    /// Drop modules that hold less than this share of the whole adapter's energy
+    /// Drop modules that hold less than this share of the whole adapter's energy, with what is added to their biases
     #[arg(long, value_name = "E", default_value_t = 0.0, value_parser = share)]
     pub drop_below: f64,
     /// Storage format of the factors [default: as they are]

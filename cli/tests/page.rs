@@ -46,6 +46,37 @@ fn figures_equal_the_report() {
 }
 
 #[test]
+fn says_what_is_beside_the_factors_and_what_was_weighed() {
+    let root = tempfile::tempdir().unwrap();
+    let (report, page) = (root.path().join("r.json"), root.path().join("r.html"));
+    let module = serde_json::json!({
+        "name": "a", "layer": "", "kind": "a", "shape": [4, 3], "rank": 1, "energy": 0.5, "delta_norm": 3.0,
+        "singular_values": [0.7], "reads": 1, "converged": true, "weighed": true
+    });
+    let total =
+        serde_json::json!({"energy": 0.5, "delta_norm": 3.0, "parameters_in": 12, "parameters_out": 7});
+    let full = serde_json::json!([
+        {"name": "norm.weight", "kind": "norm", "delta_norm": 4.0, "bytes": 24},
+        {"name": "wte.weight", "kind": "tokens", "rows": 3, "new_rows": 1, "delta_norm": 0.0, "bytes": 1000}
+    ]);
+    let made = |full: &serde_json::Value| {
+        let json = serde_json::json!({
+            "version": 1, "phlora": "0.1.0", "modules": [module], "full": full, "total": total, "left_out": [],
+            "seconds": 1.0, "bytes_in": 1, "bytes_out": 1
+        });
+        fs::write(&report, json.to_string()).unwrap();
+        succeed(&["report", &text(&report), "-o", &text(&page), "--force"]);
+        fs::read_to_string(&page).unwrap()
+    };
+    let html = made(&full);
+    assert!(html.contains("stored beside the factors: norm, tokens, 1.0 kB"));
+    assert!(html.contains("data-share=\"0.64\"") && html.contains("id=\"outside\" value=\"0\""));
+    assert!(html.contains("In 1 modules Δ stands for Δ·diag(s)"));
+    let plain = made(&serde_json::json!([]));
+    assert!(!plain.contains("beside the factors") && plain.contains("every tensor that differs has factors"));
+}
+
+#[test]
 fn names_do_not_become_markup() {
     let root = tempfile::tempdir().unwrap();
     let hostile = "layers.0.</title></style><script>document.title='pwned'</script>\"' onload='x()' &amp;";

@@ -181,7 +181,8 @@ impl Lora<'_> {
                 return Err(tensor.values.error(format!("{} is named twice", tensor.name)));
             }
             if tensor.name.ends_with(".weight") && names.contains(tensor.module()) {
-                let problem = format!("the weight of {} has factors as well, which is not read", tensor.module());
+                let problem =
+                    format!("the weight of {} has factors as well, which is not read", tensor.module());
                 return Err(tensor.values.error(problem));
             }
         }

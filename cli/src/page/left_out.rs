@@ -1,9 +1,9 @@
-//! What has no factors, and how much of the whole difference it is.
+//! What has no factors, stored beside them or left out, and how much of the whole difference it is.
 
-use crate::print::percent;
+use crate::print::{bytes, percent};
 use maud::{Markup, html};
 use phlora_checkpoint::{LeftOut, Report};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Tensors of one reason.
 #[derive(Debug, Default)]
@@ -22,19 +22,20 @@ pub fn section(report: &Report) -> Markup {
         group.unknown += usize::from(tensor.delta_norm.is_none());
     }
     let inside = report.total.delta_norm.powi(2);
-    let all = inside + report.left_out.iter().map(LeftOut::sum_squares).sum::<f64>();
+    let full: f64 = report.full.iter().map(|tensor| tensor.delta_norm.powi(2)).sum();
+    let all = inside + full + report.left_out.iter().map(LeftOut::sum_squares).sum::<f64>();
     let share = |squares: f64| if all > 0.0 { squares / all } else { 0.0 };
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by(|(_, a), (_, b)| b.squares.total_cmp(&a.squares));
     html! {
         section aria-labelledby="left-out" {
             h2 id="left-out" { "What was left out" }
-            @if groups.is_empty() {
+            @if groups.is_empty() && report.full.is_empty() {
                 p { "Nothing: every tensor that differs has factors." }
             } @else {
                 p {
                     "Of the whole difference between the models, "
-                    data id="outside" value=(share(all - inside)) { (percent(share(all - inside))) }
+                    data id="outside" value=(share(all - inside - full)) { (percent(share(all - inside - full))) }
                     " is in tensors that this adapter does not touch."
                 }
                 table.bars {
@@ -48,6 +49,13 @@ pub fn section(report: &Report) -> Markup {
                             td { (report.modules.len()) }
                             (bar(share(inside), None))
                         }
+                        @if !report.full.is_empty() {
+                            tr.inside {
+                                th scope="row" { "stored beside the factors: " (kinds(report)) }
+                                td { (report.full.len()) }
+                                (bar(share(full), None))
+                            }
+                        }
                         @for (reason, group) in &groups {
                             tr {
                                 th scope="row" { (reason) }
@@ -60,6 +68,13 @@ pub fn section(report: &Report) -> Markup {
             }
         }
     }
+}
+
+/// What is stored beside the factors, and its bytes.
+fn kinds(report: &Report) -> String {
+    let kinds: BTreeSet<_> = report.full.iter().map(|tensor| tensor.kind.as_str()).collect();
+    let size = report.full.iter().map(|tensor| tensor.bytes).sum();
+    format!("{}, {}", kinds.into_iter().collect::<Vec<_>>().join(", "), bytes(size))
 }
 
 fn bar(share: f64, instead: Option<&str>) -> Markup {

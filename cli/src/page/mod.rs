@@ -83,8 +83,15 @@ fn goal(policy: &PolicyReport) -> String {
 }
 
 fn footer(report: &Report) -> String {
+    let weighed = report.modules.iter().filter(|module| module.weighed).count();
+    let weighed = match weighed {
+        0 => String::new(),
+        count => {
+            format!(" In {count} modules Δ stands for Δ·diag(s), s being the scales of their input channels.")
+        }
+    };
     format!(
-        "Energy is Σσ² of the kept singular values over ‖Δ‖², Δ = tuned − base. Written by phlora {}, report \
+        "Energy is Σσ² of the kept singular values over ‖Δ‖², Δ = tuned − base.{weighed} Written by phlora {}, report \
          version {}.",
         report.phlora, report.version
     )

@@ -10,9 +10,7 @@ use crate::status::Status;
 use core::ffi::{c_char, c_void};
 use core::mem::{offset_of, size_of};
 use core::ptr;
-use phlora_checkpoint::{
-    ChannelScales, ExtractOptions, Filter, Model, Output, Policy, available_threads, extract, save,
-};
+use phlora_checkpoint::{ExtractOptions, Filter, Model, Output, Policy, available_threads, extract, save};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -160,7 +158,6 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Resu
         mode: mode(options.mode)?,
         dtype: dtype(options.dtype)?,
         format: format(options.format, adapter)?,
-        prefix: None,
         tolerance: options.tolerance,
         max_reads: options.max_reads,
         scratch: (options.max_memory > 0).then_some(options.max_memory),
@@ -171,8 +168,7 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Resu
             exclude: patterns(options.exclude)?,
             ..Filter::default()
         },
-        complete_kinds: false,
-        channel_scales: ChannelScales::default(),
+        ..ExtractOptions::default()
     })
 }
 
