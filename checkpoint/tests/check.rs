@@ -214,3 +214,66 @@ fn a_file_of_another_kind_is_no_gguf_adapter() {
     let found = findings(root.path(), &bytes, &base(root.path(), "llama", false));
     assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["gguf-invalid"]);
 }
+
+#[test]
+fn what_is_beside_the_factors_has_no_place_in_llama_cpp() {
+    use phlora_checkpoint::{AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Monitor, Naming};
+    let root = tempfile::tempdir().unwrap();
+    let factor = |shape: [usize; 2], value: f32| {
+        let bytes: Vec<u8> = vec![value; shape[0] * shape[1]].iter().flat_map(|v| v.to_le_bytes()).collect();
+        Factor::new(Dtype::F32, shape, bytes).unwrap()
+    };
+    let save = |name: &str, norm: usize, value: f32| {
+        let module = LoraModule {
+            name: "model.layers.0.mlp.up_proj".into(),
+            a: factor([2, 32], 1.0),
+            b: factor([64, 2], 1.0),
+            scale: 1.0,
+            expert: None,
+            embedding: false,
+            kernel: Vec::new(),
+        };
+        let norm = FullTensor {
+            name: "model.layers.0.input_layernorm.weight".into(),
+            shape: vec![norm],
+            values: factor([1, norm], value),
+            effect: Effect::Replaces,
+        };
+        let lora = Lora {
+            modules: vec![module],
+            full: vec![norm],
+            naming: Naming::HuggingFace,
+            base_name: None,
+            architecture: None,
+            task: None,
+            targets: None,
+            fan_in_fan_out: false,
+        };
+        let path = root.path().join(name);
+        lora.save(&path, AdapterFormat::Peft, false, &Monitor::default()).unwrap();
+        path
+    };
+    let codes = |adapter: &Path, base: &Model| -> Vec<&str> {
+        check(adapter, base).unwrap().iter().map(|finding| finding.code).collect()
+    };
+    let good = save("good", 32, 1.5);
+    assert_eq!(
+        codes(&good, &base(root.path(), "llama", false)),
+        ["no-place", "unknown-tensor", "needs-conversion"]
+    );
+
+    // A checkpoint has a place, if it has the tensor.
+    let checkpoint = root.path().join("model.safetensors");
+    let (up, norm) = (vec![0_u8; 64 * 32 * 4], vec![0_u8; 32 * 4]);
+    let view = |shape: &[usize], data| {
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), data).unwrap()
+    };
+    let tensors = [
+        ("model.layers.0.mlp.up_proj.weight", view(&[64, 32], up.as_slice())),
+        ("model.layers.0.input_layernorm.weight", view(&[32], norm.as_slice())),
+    ];
+    safetensors::serialize_to_file(tensors, None, &checkpoint).unwrap();
+    let checkpoint = Model::open(&checkpoint).unwrap();
+    assert!(codes(&good, &checkpoint).is_empty());
+    assert_eq!(codes(&save("short", 31, 1.5), &checkpoint), ["wrong-shape"]);
+}
