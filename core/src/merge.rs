@@ -60,7 +60,8 @@ impl<'a> Merge<'a> {
         merge_scratch(self.shape, self.ranks).1.count().unwrap_or(usize::MAX)
     }
 
-    /// Reads every factor once, and decodes all A for the calls that follow. `prepared` has
+    /// Reads every factor once, and decodes all A for the calls that follow: piece after piece of the columns, each with
+    /// a row per rank, since rows a power of two apart would push each other out of the cache. `prepared` has
     /// [`Merge::prepared_len`] elements.
     ///
     /// # Errors
@@ -82,7 +83,9 @@ impl<'a> Merge<'a> {
                 for from in (0..a.cols).step_by(PIECE) {
                     let piece = &mut piece[..PIECE.min(a.cols - from)];
                     self.kernel.decode(a.piece(k, from, piece.len()), piece);
-                    prepared[(first + k) * width + from..][..piece.len()].copy_from_slice(piece);
+                    let whole = PIECE.min(width - from);
+                    let row = from * self.ranks + (first + k) * whole;
+                    prepared[row..][..piece.len()].copy_from_slice(piece);
                 }
             }
             first += adapter.rank();
@@ -245,7 +248,8 @@ impl<'a> Merge<'a> {
             let (wide, whole) = (PIECE.min(cols - from), PIECE.min(width - from));
             let sums = &mut sums[..STRIP * whole];
             sums.fill(0.0);
-            let tile = Tile { data: &prepared[from..], row: width, rows: ranks, width: whole };
+            let data = &prepared[from * ranks..][..whole * ranks];
+            let tile = Tile { data, row: whole, rows: ranks, width: whole };
             kernel.backward::<STRIP>(tile, b, sums, &mut ahead);
             for (row, delta) in sums.chunks_exact(whole).take(rows).enumerate() {
                 each(row, from, &delta[..wide]);

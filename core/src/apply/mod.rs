@@ -22,8 +22,11 @@ pub use route::Assignment;
 pub use slice::Slice;
 pub use vectors::{Inputs, Outputs, OutputsF16, OutputsF32, Values, add_f16, add_f32};
 
-/// Output rows that are computed together, and the unit that slices of rows are cut at: a cache line of f32 at least.
+/// The unit that slices of rows are cut at: a cache line of f32 at least.
 const ROWS: usize = 64;
+
+/// Output rows of a token alone that are computed together: fewer, where the stack is small.
+const TOGETHER: usize = if Kernel::DECODES_ON_THE_WAY { 256 } else { 64 };
 
 /// Adapters, tokens and who uses what, at one layer. Checked when made; used by any number of threads.
 #[derive(Debug, Clone, Copy)]
@@ -339,9 +342,9 @@ impl<'a> Apply<'a> {
     /// [`Apply::up`] for a token alone.
     fn up_one(&self, group: Group<'_>, rows: Range<usize>, t: &[f32], y: &mut impl Outputs) {
         let Some((token, _)) = group.lanes.get(0) else { return };
-        let mut values = [0.0; ROWS];
-        for first in rows.clone().step_by(ROWS) {
-            let values = &mut values[..ROWS.min(rows.end - first)];
+        let mut values = [0.0; TOGETHER];
+        for first in rows.clone().step_by(TOGETHER) {
+            let values = &mut values[..TOGETHER.min(rows.end - first)];
             self.kernel.dots(stored(group.adapter.b(), first..first + values.len()), t, values);
             y.add(self.kernel, token, first, values);
         }

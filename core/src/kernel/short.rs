@@ -26,8 +26,10 @@ pub unsafe fn dots<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &
             4 => whole::<V, S, 4>(bytes, row_bytes, x, out),
             _ => 0,
         };
-        let rest = bytes.get(done * row_bytes..).unwrap_or_default();
-        simd::dots::<V, S>(rest, row_bytes, x, &mut out[done..]);
+        if done < out.len() {
+            let rest = bytes.get(done * row_bytes..).unwrap_or_default();
+            simd::dots::<V, S>(rest, row_bytes, x, &mut out[done..]);
+        }
     }
 }
 

@@ -236,8 +236,11 @@ pub unsafe fn dots<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &
                 let mut j = 0;
                 while j < pairs {
                     let (x0, x1) = (V::load(x.add(j)), V::load(x.add(j + V::LANES)));
+                    // Behind its end a row is followed by the one that takes its place, not by its neighbour.
+                    let next = j * size + ahead;
+                    let next = if next < row_bytes { next } else { next + (GROUP - 1) * row_bytes };
                     for i in 0..GROUP {
-                        V::prefetch(row[i].wrapping_add(j * size + ahead));
+                        V::prefetch(row[i].wrapping_add(next));
                         even[i] = even[i].fused(source.load(row[i], j), x0);
                         odd[i] = odd[i].fused(source.load(row[i], j + V::LANES), x1);
                     }
