@@ -73,6 +73,22 @@ fn storage(c: &mut Criterion) {
     group.finish();
 }
 
+/// Block formats, a tile at a time.
+fn blocks(c: &mut Criterion) {
+    let mut group = c.benchmark_group("decode 256 of");
+    group.throughput(Throughput::Elements(TILE as u64));
+    for dtype in Dtype::ALL.iter().copied().filter(|dtype| dtype.is_block()) {
+        let bytes: Vec<u8> = (0..dtype.row_bytes(TILE).unwrap_or(0)).map(|i| (i * 37 % 64) as u8).collect();
+        for kernel in Kernel::available() {
+            group.bench_function(BenchmarkId::new(dtype.name(), kernel.name()), |b| {
+                let mut out = vec![0.0; TILE];
+                b.iter(|| kernel.decode(Rows::new(dtype, &bytes), &mut out));
+            });
+        }
+    }
+    group.finish();
+}
+
 fn vectors(c: &mut Criterion) {
     let (mut x, mut y) = (vec![0.5_f32; 256], vec![0.25_f32; 256]);
     let mut group = c.benchmark_group("vectors of 256");
@@ -90,5 +106,5 @@ fn vectors(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, products::<8>, products::<16>, storage, vectors);
+criterion_group!(benches, blocks, products::<8>, products::<16>, storage, vectors);
 criterion_main!(benches);
