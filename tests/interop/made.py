@@ -37,6 +37,17 @@ def tuned(model):
     return test_models.tune(model)
 
 
+def train(adapted, rate):
+    """Some steps of a PEFT model on random tokens."""
+    torch.manual_seed(1)
+    optimiser = torch.optim.AdamW([p for p in adapted.train().parameters() if p.requires_grad], lr=rate)
+    for _ in range(6):
+        tokens = torch.randint(0, adapted.config.vocab_size, (4, 24))
+        adapted(input_ids=tokens, labels=tokens).loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+
 def tied():
     """Qwen2: grouped heads, biases, tied embeddings."""
     return test_models.qwen2()

@@ -8,13 +8,14 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaForCausalLM, Qwen2ForCausalLM
+from transformers import GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM, LlamaForCausalLM, Qwen2ForCausalLM
+from transformers.pytorch_utils import Conv1D
 
 import command
 import made
 import pair
 import strict
-from test_models import IDS, logits, qwen2, save
+from test_models import gpt2, logits, qwen2, save
 
 ALSO = ("--also", "norms,biases,tokens")
 # Weights change by rank 4: at 8 the factors hold all of it.
@@ -34,7 +35,7 @@ def tune(model, rows):
     torch.manual_seed(3)
     heads = [model.get_input_embeddings(), model.get_output_embeddings()]
     for module in model.modules():
-        if isinstance(module, torch.nn.Linear) and module not in heads:
+        if isinstance(module, (torch.nn.Linear, Conv1D)) and module not in heads:
             module.weight += 0.03 * torch.randn(module.weight.shape[0], 4) @ torch.randn(4, module.weight.shape[1])
     for table in {head.weight for head in heads[: 1 if isinstance(model, GPTNeoXForCausalLM) else 2]}:
         table[rows] += 0.5 * torch.randn(len(rows), table.shape[1])
@@ -77,6 +78,16 @@ def test_every_change_of_a_neox_is_there_and_merges(tmp_path):
     plain = command.extract(base, tuned, tmp_path / "plain", RANK, "f32")
     far = logits(strict.load_adapter(strict.load_base(GPTNeoXForCausalLM, base), plain))
     assert (far - expected).norm() > 0.1 * expected.norm()
+
+
+def test_gpt2_whose_weights_are_the_other_way_round(tmp_path):
+    base, tuned = save(gpt2(), tune(gpt2(), [1, 2]), tmp_path)
+    adapter = command.extract(base, tuned, tmp_path / "adapter", RANK, "f32", "exact", *ALSO)
+    assert adapter.config["fan_in_fan_out"] and adapter.config["lora_bias"]
+    expected = logits(strict.load_base(GPT2LMHeadModel, tuned))
+    loaded = load(strict.load_base(GPT2LMHeadModel, base), adapter.path)
+    close(logits(loaded), expected)
+    close(logits(strict.merge(loaded)), expected)
 
 
 def test_a_vocabulary_and_an_output_head(tmp_path):
@@ -124,14 +135,8 @@ def test_new_tokens_reach_a_base_that_is_resized(tmp_path, also):
 
 def trained(model, path, **config):
     """An adapter that PEFT trains for some steps, saved; and the model that it merges into."""
-    torch.manual_seed(1)
-    adapted = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=12, **config)).train()
-    optimiser = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=3e-2)
-    for _ in range(6):
-        tokens = torch.randint(0, model.config.vocab_size, (4, 24))
-        adapted(input_ids=tokens, labels=tokens).loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
+    adapted = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=12, **config))
+    made.train(adapted, 3e-2)
     adapted.save_pretrained(path)
     return adapted.eval().merge_and_unload()
 

@@ -25,14 +25,8 @@ def trained(tmp_path_factory):
     config = peft.LoraConfig(
         task_type="CAUSAL_LM", r=16, lora_alpha=ALPHA, rank_pattern=PATTERN, target_modules=TARGETS
     )
-    torch.manual_seed(1)
-    adapted = peft.get_peft_model(model, config).train()
-    optimiser = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=1e-2)
-    for _ in range(6):
-        tokens = torch.randint(0, model.config.vocab_size, (4, 24))
-        adapted(input_ids=tokens, labels=tokens).loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
+    adapted = peft.get_peft_model(model, config)
+    made.train(adapted, 1e-2)
     path = tmp_path_factory.mktemp("trained")
     adapted.save_pretrained(path)
     products = {}
