@@ -1,12 +1,16 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use phlora_checkpoint::{
-    AdapterFormat, Also, ChannelScales, Dtype, Error, ExtractOptions, Goal, Mode, Policy, Server, Tokens,
-};
+mod choices;
+mod units;
+
+pub use choices::{AlsoArg, DtypeArg, FormatArg, ModeArg, ServerArg};
+
+use clap::{Args, Parser, Subcommand};
+use phlora_checkpoint::{ChannelScales, Error, ExtractOptions, Goal, Policy};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use units::{rank, share, size, strength};
 
 /// LoRA adapters out of pairs of checkpoints, without data and without training.
 #[derive(Debug, Parser)]
@@ -379,185 +383,6 @@ pub struct InspectArgs {
     pub path: PathBuf,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum ServerArg {
-    Peft,
-    Vllm,
-    #[value(name = "llama.cpp")]
-    LlamaCpp,
-    Lorax,
-    Slora,
-    Punica,
-}
-
-impl From<ServerArg> for Server {
-    fn from(server: ServerArg) -> Self {
-        match server {
-            ServerArg::Peft => Self::Peft,
-            ServerArg::Vllm => Self::Vllm,
-            ServerArg::LlamaCpp => Self::LlamaCpp,
-            ServerArg::Lorax => Self::Lorax,
-            ServerArg::Slora => Self::Slora,
-            ServerArg::Punica => Self::Punica,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum ModeArg {
-    /// Exact for narrow weights, else multi-read
-    Auto,
-    /// Whole singular value decomposition: one read, scratch for the whole difference
-    Exact,
-    /// Block Lanczos: several reads, little scratch
-    MultiRead,
-    /// Merge and truncate: at most two reads, less exact
-    StreamOnce,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum DtypeArg {
-    F32,
-    F16,
-    Bf16,
-    #[value(name = "q8_0")]
-    Q8_0,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum FormatArg {
-    /// A directory for PEFT and the servers
-    Peft,
-    /// A file for llama.cpp
-    Gguf,
-    /// A safetensors file with names as lora_unet_down_blocks_0_…, for kohya's scripts, diffusers and ComfyUI
-    Kohya,
-    /// A safetensors file with names as diffusion_model.input_blocks.…, for ComfyUI
-    Comfy,
-}
-
-impl FormatArg {
-    /// The format of an adapter at `path`, with the one that was asked for.
-    ///
-    /// # Errors
-    /// When the path is that of a single file, of which there are two kinds.
-    pub fn of(asked: Option<Self>, path: &Path) -> Result<AdapterFormat, Error> {
-        let safetensors =
-            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
-        match asked {
-            Some(format) => Ok(format.into()),
-            None if safetensors => Err(Error::Usage(format!(
-                "{}: one safetensors file is --format kohya or --format comfy; PEFT's adapter is a directory",
-                path.display()
-            ))),
-            None => Ok(AdapterFormat::of_path(path)),
-        }
-    }
-}
-
-impl From<FormatArg> for AdapterFormat {
-    fn from(format: FormatArg) -> Self {
-        match format {
-            FormatArg::Peft => Self::Peft,
-            FormatArg::Gguf => Self::Gguf,
-            FormatArg::Kohya => Self::Kohya,
-            FormatArg::Comfy => Self::Comfy,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum AlsoArg {
-    /// Weights and biases of normalisations
-    Norms,
-    /// Biases of modules; in PEFT's format of those with factors
-    Biases,
-    /// Rows of the vocabulary that differ or are new
-    Tokens,
-    /// Rows of the vocabulary that the base lacks
-    NewTokens,
-}
-
-impl AlsoArg {
-    /// All that was asked for.
-    pub fn all(asked: &[Self]) -> Also {
-        let has = |what| asked.contains(&what);
-        Also {
-            norms: has(Self::Norms),
-            biases: has(Self::Biases),
-            tokens: match (has(Self::Tokens), has(Self::NewTokens)) {
-                (true, _) => Tokens::Changed,
-                (false, true) => Tokens::New,
-                (false, false) => Tokens::None,
-            },
-        }
-    }
-}
-
-impl From<ModeArg> for Mode {
-    fn from(mode: ModeArg) -> Self {
-        match mode {
-            ModeArg::Auto => Self::Auto,
-            ModeArg::Exact => Self::Exact,
-            ModeArg::MultiRead => Self::MultiRead,
-            ModeArg::StreamOnce => Self::StreamOnce,
-        }
-    }
-}
-
-impl From<DtypeArg> for Dtype {
-    fn from(dtype: DtypeArg) -> Self {
-        match dtype {
-            DtypeArg::F32 => Self::F32,
-            DtypeArg::F16 => Self::F16,
-            DtypeArg::Bf16 => Self::Bf16,
-            DtypeArg::Q8_0 => Self::Q8_0,
-        }
-    }
-}
-
-fn rank(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("a rank is at least 1".to_owned()),
-        Ok(rank) => Ok(rank),
-        Err(error) => Err(format!("{error}")),
-    }
-}
-
-fn strength(text: &str) -> Result<f32, String> {
-    let value = text.parse().ok().filter(|value: &f32| value.is_finite());
-    value.ok_or_else(|| "expected a finite number".to_owned())
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    let value = text.parse().ok().filter(|value| (0.0..=1.0).contains(value));
-    value.ok_or_else(|| "expected a number from 0 to 1".to_owned())
-}
-
-/// Bytes from `1048576`, `64MiB`, `1.5G` or `200kB`; K, M, G and T alone are powers of 1024.
-fn size(text: &str) -> Result<usize, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let factor: f64 = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1.0,
-        "k" | "kib" => 1024.0,
-        "m" | "mib" => 1_048_576.0,
-        "g" | "gib" => 1_073_741_824.0,
-        "kb" => 1e3,
-        "mb" => 1e6,
-        "gb" => 1e9,
-        "t" | "tib" => 1_099_511_627_776.0,
-        "tb" => 1e12,
-        _ => return Err(format!("unknown unit {unit}, expected B, KiB, MiB, GiB, TiB, kB, MB, GB or TB")),
-    };
-    let number: f64 = number.parse().map_err(|_| "expected a size as in 64MiB".to_owned())?;
-    let bytes = number * factor;
-    // 2^53: beyond it f64 does not hold every whole number, and no machine has that much memory.
-    #[allow(clippy::cast_sign_loss)]
-    let whole = (bytes < 9e15).then_some(bytes as usize);
-    whole.ok_or_else(|| "too large".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -565,18 +390,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         <Cli as clap::CommandFactory>::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes() {
-        for (text, bytes) in
-            [("0", 0), ("1048576", 1 << 20), ("64MiB", 64 << 20), ("1.5k", 1536), ("2kB", 2000)]
-        {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-        assert!(size("1TiB").is_ok_and(|bytes| bytes > 1 << 30));
-        for text in ["", "MiB", "1.2.3", "5 parsecs", "-1", "99999999999999GiB"] {
-            assert!(size(text).is_err(), "{text}");
-        }
     }
 }

@@ -1,0 +1,142 @@
+//! What can be chosen by a word.
+
+use clap::ValueEnum;
+use phlora_checkpoint::{AdapterFormat, Also, Dtype, Error, Mode, Server, Tokens};
+use std::path::Path;
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ServerArg {
+    Peft,
+    Vllm,
+    #[value(name = "llama.cpp")]
+    LlamaCpp,
+    Lorax,
+    Slora,
+    Punica,
+}
+
+impl From<ServerArg> for Server {
+    fn from(server: ServerArg) -> Self {
+        match server {
+            ServerArg::Peft => Self::Peft,
+            ServerArg::Vllm => Self::Vllm,
+            ServerArg::LlamaCpp => Self::LlamaCpp,
+            ServerArg::Lorax => Self::Lorax,
+            ServerArg::Slora => Self::Slora,
+            ServerArg::Punica => Self::Punica,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ModeArg {
+    /// Exact for narrow weights, else multi-read
+    Auto,
+    /// Whole singular value decomposition: one read, scratch for the whole difference
+    Exact,
+    /// Block Lanczos: several reads, little scratch
+    MultiRead,
+    /// Merge and truncate: at most two reads, less exact
+    StreamOnce,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum DtypeArg {
+    F32,
+    F16,
+    Bf16,
+    #[value(name = "q8_0")]
+    Q8_0,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum FormatArg {
+    /// A directory for PEFT and the servers
+    Peft,
+    /// A file for llama.cpp
+    Gguf,
+    /// A safetensors file with names as lora_unet_down_blocks_0_…, for kohya's scripts, diffusers and ComfyUI
+    Kohya,
+    /// A safetensors file with names as diffusion_model.input_blocks.…, for ComfyUI
+    Comfy,
+}
+
+impl FormatArg {
+    /// The format of an adapter at `path`, with the one that was asked for.
+    ///
+    /// # Errors
+    /// When the path is that of a single file, of which there are two kinds.
+    pub fn of(asked: Option<Self>, path: &Path) -> Result<AdapterFormat, Error> {
+        let safetensors =
+            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
+        match asked {
+            Some(format) => Ok(format.into()),
+            None if safetensors => Err(Error::Usage(format!(
+                "{}: one safetensors file is --format kohya or --format comfy; PEFT's adapter is a directory",
+                path.display()
+            ))),
+            None => Ok(AdapterFormat::of_path(path)),
+        }
+    }
+}
+
+impl From<FormatArg> for AdapterFormat {
+    fn from(format: FormatArg) -> Self {
+        match format {
+            FormatArg::Peft => Self::Peft,
+            FormatArg::Gguf => Self::Gguf,
+            FormatArg::Kohya => Self::Kohya,
+            FormatArg::Comfy => Self::Comfy,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AlsoArg {
+    /// Weights and biases of normalisations
+    Norms,
+    /// Biases of modules; in PEFT's format of those with factors
+    Biases,
+    /// Rows of the vocabulary that differ or are new
+    Tokens,
+    /// Rows of the vocabulary that the base lacks
+    NewTokens,
+}
+
+impl AlsoArg {
+    /// All that was asked for.
+    pub fn all(asked: &[Self]) -> Also {
+        let has = |what| asked.contains(&what);
+        Also {
+            norms: has(Self::Norms),
+            biases: has(Self::Biases),
+            tokens: match (has(Self::Tokens), has(Self::NewTokens)) {
+                (true, _) => Tokens::Changed,
+                (false, true) => Tokens::New,
+                (false, false) => Tokens::None,
+            },
+        }
+    }
+}
+
+impl From<ModeArg> for Mode {
+    fn from(mode: ModeArg) -> Self {
+        match mode {
+            ModeArg::Auto => Self::Auto,
+            ModeArg::Exact => Self::Exact,
+            ModeArg::MultiRead => Self::MultiRead,
+            ModeArg::StreamOnce => Self::StreamOnce,
+        }
+    }
+}
+
+impl From<DtypeArg> for Dtype {
+    fn from(dtype: DtypeArg) -> Self {
+        match dtype {
+            DtypeArg::F32 => Self::F32,
+            DtypeArg::F16 => Self::F16,
+            DtypeArg::Bf16 => Self::Bf16,
+            DtypeArg::Q8_0 => Self::Q8_0,
+        }
+    }
+}
