@@ -1,13 +1,14 @@
 //! The most energy in so many bytes: every module once at a rank that probably suffices, then bytes shared out.
 
 use crate::error::{Error, Result};
-use crate::extract::{Extraction, Survey, replace};
+use crate::extract::Extraction;
 use crate::lora::AdapterFormat;
 use crate::lora::Lora;
 use crate::outcome::{Keep, Module, Others};
 use crate::pairs::Pair;
 use crate::plans::Aim;
 use crate::report::LeftOut;
+use crate::survey::{Survey, replace};
 use phlora_core::policy::{Candidate, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
 use phlora_core::{Dtype, Policy, Shape};
 use std::collections::BTreeMap;

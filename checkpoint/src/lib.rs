@@ -54,6 +54,7 @@ mod residual;
 mod serving;
 mod staging;
 mod stored;
+mod survey;
 mod verify;
 
 pub use arch::{Heads, Mapped, NameMap, RowPermutation};
