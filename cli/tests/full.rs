@@ -277,6 +277,32 @@ fn what_has_no_place_is_refused_or_said() {
 }
 
 #[test]
+fn what_is_no_number_is_refused_by_name_and_row() {
+    for (name, row) in [
+        ("model.embed_tokens.weight", 7),
+        ("lm_head.weight", 1),
+        ("model.norm.weight", 0),
+        ("model.layers.0.up_proj.bias", 0),
+    ] {
+        let models = models(2);
+        let path = Path::new(&models.tuned).join("model.safetensors");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+        let header = usize::try_from(header).unwrap();
+        let entries: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+        let start = usize::try_from(entries[name]["data_offsets"][0].as_u64().unwrap()).unwrap();
+        let size = if entries[name]["dtype"] == "BF16" { 2 } else { 4 };
+        bytes[8 + header + start + row * DIM * size..][..4].fill(0xff);
+        std::fs::write(&path, bytes).unwrap();
+        let out = models.path("out");
+        let (code, _, stderr) = phlora(&["extract", &models.base, &models.tuned, "-o", &out, ALL[0], ALL[1]]);
+        assert_eq!(code, 2, "{name}: {stderr}");
+        assert!(stderr.contains(name) && stderr.contains(&format!("row {row}")), "{name}: {stderr}");
+        assert!(!Path::new(&out).exists());
+    }
+}
+
+#[test]
 fn adapters_that_say_what_they_do_not_hold_are_refused() {
     let models = models(2);
     models.extract("out", &ALL);
