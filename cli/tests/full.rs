@@ -49,7 +49,9 @@ struct Models {
 fn models(new_tokens: usize) -> Models {
     let root = tempfile::tempdir().unwrap();
     let (up, down) = (noise(1, 24 * DIM, 1.0), noise(2, DIM * 24, 1.0));
-    let tuned = (plus_low_rank(&up, 24, DIM, 2, 7), plus_low_rank(&down, DIM, 24, 2, 9));
+    let mut tuned = (plus_low_rank(&up, 24, DIM, 2, 7), plus_low_rank(&down, DIM, 24, 2, 9));
+    // The module without a bias changes the most.
+    tuned.1.iter_mut().zip(&down).for_each(|(tuned, base)| *tuned = base + 4.0 * (*tuned - base));
     let base = side(&Side { up: &up, down: &down, norm: 1.0, bias: 0.5, tokens: (ROWS, 0.0) });
     let tuned =
         Side { up: &tuned.0, down: &tuned.1, norm: 1.5, bias: 0.75, tokens: (ROWS + new_tokens, 3.0) };
@@ -241,6 +243,15 @@ fn pruning_leaves_them_as_they_are() {
     let found = models.verify("pruned");
     assert_eq!(found["full"], models.verify("out")["full"]);
     assert_eq!(found["modules"][0]["rank"], 1);
+    // What is added to a bias has its place beside factors, and goes with them.
+    succeed(&["prune", &models.path("out"), "-o", &pruned, "--rank", "1", "--drop-below", "0.2", "--force"]);
+    let (all, found) = (found, models.verify("pruned"));
+    assert_eq!(found["modules"].as_array().unwrap().len(), 1);
+    let kept = |found: &serde_json::Value| {
+        let names = found["full"].as_array().unwrap().iter().map(|tensor| tensor["name"].clone());
+        names.filter(|name| name != "model.layers.0.up_proj.bias").collect::<Vec<_>>()
+    };
+    assert_eq!((kept(&found), found["full"].as_array().unwrap().len()), (kept(&all), 5));
 }
 
 #[test]
