@@ -6,6 +6,7 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 #![expect(clippy::cast_sign_loss, reason = "integers are stored as bytes")]
 
+use super::storage::Widen;
 use half::f16;
 
 /// Weights per block of both formats.
@@ -15,14 +16,27 @@ const LEN: usize = 32;
 const MAGNITUDE: u32 = 0x7fff_ffff;
 const INFINITY: u32 = 0x7f80_0000;
 
-/// Encodes one block: the largest magnitude becomes ±127.
+/// Blocks whose scales are computed side by side: one after the other, two divisions and a conversion would be waited for.
+const GROUP: usize = 8;
+
+/// Encodes blocks: the largest magnitude of each becomes ±127.
 #[inline(always)]
-pub fn q8_0(values: &[f32; LEN], block: &mut [u8; 34]) {
-    let largest = f32::from_bits(largest(values));
-    let (scale, quants) = block.split_at_mut(2);
-    let inverse = write_scale(largest / 127.0, scale).unwrap_or(0.0);
-    for (quant, value) in quants.iter_mut().zip(values) {
-        *quant = round(value * inverse) as u8;
+pub fn q8_0<H: Widen>(values: &[[f32; LEN]], blocks: &mut [[u8; 34]]) {
+    for (values, blocks) in values.chunks(GROUP).zip(blocks.chunks_mut(GROUP)) {
+        let mut scales = [0.0; GROUP];
+        for (scale, values) in scales.iter_mut().zip(values) {
+            *scale = f32::from_bits(largest(values));
+        }
+        let scales = scales.map(|largest| largest / 127.0);
+        let (stored, inverses) = (H::narrow(&scales), scales.map(inverse));
+        let all = blocks.iter_mut().zip(values).zip(scales).zip(inverses).zip(stored.as_chunks::<2>().0);
+        for ((((block, values), scale), inverse), stored) in all {
+            let (to, quants) = block.split_at_mut(2);
+            to.copy_from_slice(if is_finite(scale) { stored } else { &NAN });
+            for (quant, value) in quants.iter_mut().zip(values) {
+                *quant = round(value * inverse) as u8;
+            }
+        }
     }
 }
 
@@ -52,11 +66,26 @@ fn largest(values: &[f32; LEN]) -> u32 {
 /// overflows; it is stored as 0.
 #[inline(always)]
 fn write_scale(scale: f32, to: &mut [u8]) -> Option<f32> {
-    let finite = scale.to_bits() & MAGNITUDE < INFINITY;
-    to.copy_from_slice(&if finite { f16::from_f32(scale) } else { f16::NAN }.to_le_bytes());
+    let finite = is_finite(scale);
+    to.copy_from_slice(if finite { f16::from_f32(scale).to_le_bytes() } else { NAN }.as_slice());
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
     (finite && inverse.is_finite()).then_some(inverse)
 }
+
+/// What a value of a block of Q8_0 is multiplied by: 0 also where [`write_scale`] has none.
+#[inline(always)]
+fn inverse(scale: f32) -> f32 {
+    let inverse = 1.0 / scale;
+    if is_finite(scale) && is_finite(inverse) { inverse } else { 0.0 }
+}
+
+#[inline(always)]
+fn is_finite(value: f32) -> bool {
+    value.to_bits() & MAGNITUDE < INFINITY
+}
+
+/// The scale of a block that holds what is no number.
+const NAN: [u8; 2] = f16::NAN.to_le_bytes();
 
 /// Added to a number far smaller than it, it leaves the nearest integer, ties to even, in the lowest bits: what a cast
 /// would do one number at a time.

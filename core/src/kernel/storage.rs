@@ -182,14 +182,10 @@ pub fn encode<H: Widen>(values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
         Dtype::Bf16 => put(values, out, brain),
         Dtype::F64 => put(values, out, |value| f64::from(value).to_le_bytes()),
         #[cfg(feature = "blocks")]
-        Dtype::Q8_0 => {
-            // Called by name: as a value a function would be compiled without the features.
-            for (bytes, values) in out.as_chunks_mut().0.iter_mut().zip(values.as_chunks().0) {
-                quantize::q8_0(values, bytes);
-            }
-        }
+        Dtype::Q8_0 => quantize::q8_0::<H>(values.as_chunks().0, out.as_chunks_mut().0),
         #[cfg(feature = "blocks")]
         Dtype::Q4_0 => {
+            // Called by name: as a value a function would be compiled without the features.
             for (bytes, values) in out.as_chunks_mut().0.iter_mut().zip(values.as_chunks().0) {
                 quantize::q4_0(values, bytes);
             }
