@@ -319,6 +319,32 @@ typedef uint32_t phlora_adapter_format;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+/**
+ * What is stored beside the factors, exactly, as flags that add up: where the file format has a place for it, which
+ * GGUF has for none of them.
+ */
+enum phlora_also
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** Weights and biases of normalisations. */
+  PHLORA_ALSO_NORMS = 1,
+  /** Biases of modules with factors. */
+  PHLORA_ALSO_BIASES = 2,
+  /** Rows of the vocabulary that differ or are new. */
+  PHLORA_ALSO_TOKENS = 4,
+  /** Rows of the vocabulary that the base lacks. */
+  PHLORA_ALSO_NEW_TOKENS = 8,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum phlora_also phlora_also;
+#else
+typedef uint32_t phlora_also;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 /** How bad a finding of phlora_check_files is. */
 enum phlora_severity
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -589,8 +615,8 @@ typedef struct phlora_file_options {
   size_t block_bytes;
   /** The phlora_adapter_format to write. PHLORA_ADAPTER_FORMAT_AUTO, the default: by the name of the adapter. */
   uint32_t format;
-  /** 0. */
-  uint32_t reserved;
+  /** The sum of what is stored beside the factors, see phlora_also. Default 0: nothing. */
+  uint32_t also;
 } phlora_file_options;
 
 /**

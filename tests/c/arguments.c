@@ -468,6 +468,13 @@ static void file_mode_9(void) { files(); file_options.mode = 9; }
 static void file_dtype_0(void) { files(); file_options.dtype = 0; }
 static void file_dtype_q8_0(void) { files(); file_options.dtype = PHLORA_DTYPE_Q8_0; }
 static void file_dtype_q4_0(void) { files(); file_options.dtype = PHLORA_DTYPE_Q4_0; file_options.format = PHLORA_ADAPTER_FORMAT_GGUF; }
+static void file_also_16(void) { files(); file_options.also = 16; }
+static void file_also_gguf(void) { files(); file_options.also = PHLORA_ALSO_NORMS; file_options.format = PHLORA_ADAPTER_FORMAT_GGUF; }
+static void file_also(void) {
+    files();
+    file_options.also = (uint32_t)PHLORA_ALSO_NORMS + PHLORA_ALSO_BIASES + PHLORA_ALSO_TOKENS + PHLORA_ALSO_NEW_TOKENS;
+    snprintf(target, sizeof target, "%s/also", arg_directory);
+}
 static void file_size_0(void) { files(); file_options.struct_size = 0; }
 static void with_outputs(void) { files(); snprintf(converted, sizeof converted, "%s/converted.gguf", arg_directory); }
 static void there(void) { files(); snprintf(target, sizeof target, "%s", arg_directory); }
@@ -502,6 +509,10 @@ static void file_rows(void) {
     ROW(BAD_OPTION, file_dtype_q8_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_OPTION, file_dtype_q4_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(UNKNOWN_VALUE, file_dtype_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(UNKNOWN_VALUE, file_also_16, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(BAD_OPTION, file_also_gguf, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(OK, file_also, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(OK, file_also, VERIFY(arg_base, arg_tuned, target));
     ROW(BAD_OPTION, file_rank_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_TEXT, bad_regex, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_TEXT, bad_utf8, EXTRACT(arg_base, arg_tuned, target, &file_options));

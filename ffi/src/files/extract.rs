@@ -1,6 +1,7 @@
 //! phlora_extract_files.
 
 use super::adapter_format::{AdapterFormat, format};
+use super::also::also;
 use super::{ProgressCallback, failure, os_path, path, told, watched};
 use crate::dtype::{Dtype, dtype};
 use crate::guard::{Guard, In, Out, guarded};
@@ -49,8 +50,8 @@ pub struct FileOptions {
     pub block_bytes: usize,
     /// The phlora_adapter_format to write. PHLORA_ADAPTER_FORMAT_AUTO, the default: by the name of the adapter.
     pub format: u32,
-    /// 0.
-    pub reserved: u32,
+    /// The sum of what is stored beside the factors, see phlora_also. Default 0: nothing.
+    pub also: u32,
 }
 
 /// What phlora_extract_files did.
@@ -100,7 +101,7 @@ impl SizedStruct for FileOptions {
         report_path: ptr::null(),
         block_bytes: 0,
         format: AdapterFormat::Auto as u32,
-        reserved: 0,
+        also: 0,
     };
 }
 
@@ -163,6 +164,7 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Resu
         scratch: (options.max_memory > 0).then_some(options.max_memory),
         threads: NonZeroUsize::new(options.threads).unwrap_or_else(available_threads),
         block_bytes: options.block_bytes,
+        also: also(options.also)?,
         filter: Filter {
             include: patterns(options.include)?,
             exclude: patterns(options.exclude)?,

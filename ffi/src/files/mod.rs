@@ -2,6 +2,7 @@
 //! calls, so to the same bits.
 
 mod adapter_format;
+mod also;
 mod check;
 mod convert;
 mod extract;

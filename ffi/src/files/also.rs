@@ -1,0 +1,36 @@
+//! What is stored beside factors, by the flags that C passes.
+
+use crate::status::Status;
+use phlora_checkpoint::Tokens;
+
+/// What is stored beside the factors, exactly, as flags that add up: where the file format has a place for it, which
+/// GGUF has for none of them.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Also {
+    /// Weights and biases of normalisations.
+    Norms = 1,
+    /// Biases of modules with factors.
+    Biases = 2,
+    /// Rows of the vocabulary that differ or are new.
+    Tokens = 4,
+    /// Rows of the vocabulary that the base lacks.
+    NewTokens = 8,
+}
+
+/// What the sum of flags `value` stands for.
+pub fn also(value: u32) -> Result<phlora_checkpoint::Also, Status> {
+    let has = |flag: Also| value & flag as u32 != 0;
+    if value >= 2 * Also::NewTokens as u32 {
+        return Err(Status::UnknownValue);
+    }
+    Ok(phlora_checkpoint::Also {
+        norms: has(Also::Norms),
+        biases: has(Also::Biases),
+        tokens: match (has(Also::Tokens), has(Also::NewTokens)) {
+            (true, _) => Tokens::Changed,
+            (false, true) => Tokens::New,
+            (false, false) => Tokens::None,
+        },
+    })
+}
