@@ -23,7 +23,8 @@ pub fn section(report: &Report) -> Markup {
     }
     let inside = report.total.delta_norm.powi(2);
     let full: f64 = report.full.iter().map(|tensor| tensor.delta_norm.powi(2)).sum();
-    let all = inside + full + report.left_out.iter().map(LeftOut::sum_squares).sum::<f64>();
+    let outside: f64 = report.left_out.iter().map(LeftOut::sum_squares).sum();
+    let all = inside + full + outside;
     let share = |squares: f64| if all > 0.0 { squares / all } else { 0.0 };
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by(|(_, a), (_, b)| b.squares.total_cmp(&a.squares));
@@ -35,7 +36,7 @@ pub fn section(report: &Report) -> Markup {
             } @else {
                 p {
                     "Of the whole difference between the models, "
-                    data id="outside" value=(share(all - inside - full)) { (percent(share(all - inside - full))) }
+                    data id="outside" value=(share(outside)) { (percent(share(outside))) }
                     " is in tensors that this adapter does not touch."
                 }
                 table.bars {
