@@ -56,7 +56,7 @@ pub struct Extraction {
 /// [`Goal::Budget`] plus f32 factors of up to some times the budget.
 ///
 /// # Errors
-/// [`Error::NothingToExtract`] when no selected module differs; else what the two models or the options
+/// [`Error::NothingToExtract`](crate::Error::NothingToExtract) when no selected module differs; else what the two models or the options
 /// have wrong, with file and tensor.
 pub fn extract(
     base: &Model,

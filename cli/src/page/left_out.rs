@@ -23,7 +23,8 @@ pub fn section(report: &Report) -> Markup {
     }
     let inside = report.total.delta_norm.powi(2);
     let full: f64 = report.full.iter().map(|tensor| tensor.delta_norm.powi(2)).sum();
-    let outside: f64 = report.left_out.iter().map(LeftOut::sum_squares).sum();
+    // An empty sum would be −0.
+    let outside = report.left_out.iter().map(LeftOut::sum_squares).fold(0.0, |sum, squares| sum + squares);
     let all = inside + full + outside;
     let share = |squares: f64| if all > 0.0 { squares / all } else { 0.0 };
     let mut groups: Vec<_> = groups.into_iter().collect();
