@@ -3,7 +3,7 @@
 use crate::aligned::{Aligned, Side};
 use crate::error::{Error, Result};
 use crate::extract::Extraction;
-use crate::full;
+use crate::full::{self, Full};
 use crate::lora::{AdapterFormat, Naming};
 use crate::model::Model;
 use crate::monitor::Monitor;
@@ -205,7 +205,7 @@ impl<'m> Survey<'m> {
     pub(crate) fn extraction(&self, modules: Vec<Module>, others: Others) -> Result<Extraction> {
         let Others { full, mut left_out } = others;
         if modules.is_empty() {
-            return Err(nothing(&left_out));
+            return Err(nothing(&full, &left_out));
         }
         let empty = if self.options.complete_kinds { self.missing_of_kinds(&modules) } else { Vec::new() };
         let names = || modules.iter().map(|module| module.report.name.as_str());
@@ -292,9 +292,12 @@ fn experts(models: &Aligned<'_>) -> usize {
     models.sides().find_map(count).unwrap_or(0)
 }
 
-/// Why there is nothing: all alike, or only what is not extracted differs.
-fn nothing(left_out: &[LeftOut]) -> Error {
-    let mut groups = std::collections::BTreeMap::<&str, usize>::new();
+/// Why there is nothing: all alike, or only what is not extracted differs, or what is stored beside factors alone.
+fn nothing(full: &[Arc<Full>], left_out: &[LeftOut]) -> Error {
+    let mut groups = BTreeMap::<&str, usize>::new();
+    for full in full.iter().filter(|full| full.report.delta_norm > 0.0 || full.report.new_rows > 0) {
+        *groups.entry(&full.report.kind).or_default() += 1;
+    }
     for tensor in left_out.iter().filter(|tensor| tensor.group() != "unchanged") {
         *groups.entry(tensor.group()).or_default() += 1;
     }

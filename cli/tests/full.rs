@@ -288,6 +288,18 @@ fn what_has_no_place_is_refused_or_said() {
 }
 
 #[test]
+fn without_factors_there_is_no_adapter() {
+    let root = tempfile::tempdir().unwrap();
+    let (up, down) = (noise(1, 24 * DIM, 1.0), noise(2, DIM * 24, 1.0));
+    let model = |norm: f32| side(&Side { up: &up, down: &down, norm, bias: 0.5, tokens: (ROWS, 0.0) });
+    let (base, tuned) = write_pair(root.path(), &model(1.0), &model(2.0));
+    let out = text(&root.path().join("out"));
+    let (code, _, stderr) = phlora(&["extract", &base, &tuned, "-o", &out, "--also", "norms"]);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("no selected layer differs") && stderr.contains("norm (3)"), "{stderr}");
+}
+
+#[test]
 fn what_is_no_number_is_refused_by_name_and_row() {
     for (name, row) in [
         ("model.embed_tokens.weight", 7),
