@@ -5,6 +5,7 @@ use crate::lora::{AdapterFormat, Effect, Factor, FullTensor};
 use crate::measure::{decode, difference, non_finite_error, same_bytes};
 use crate::model::Tensor;
 use crate::names::{Kind, is_token_table, module_of, suffix_of};
+use crate::outcome::left_out;
 use crate::pairs::Pair;
 use crate::pool::Ticket;
 use crate::report::{FullReport, LeftOut};
@@ -33,6 +34,17 @@ pub enum Tokens {
     New,
     /// Those, and all that differ.
     Changed,
+}
+
+impl Tokens {
+    /// All rows that differ or are new, or the new ones alone, by what was asked for.
+    pub fn of(changed: bool, new: bool) -> Self {
+        match (changed, new) {
+            (true, _) => Self::Changed,
+            (false, true) => Self::New,
+            (false, false) => Self::None,
+        }
+    }
 }
 
 /// How a tensor is taken.
@@ -106,11 +118,10 @@ pub(crate) fn extract(
     take: Take,
     ticket: Ticket<'_>,
 ) -> Result<(Option<Full>, Option<LeftOut>)> {
-    let left_out =
-        |reason: String, norm| LeftOut { name: pair.name.to_owned(), reason, delta_norm: Some(norm) };
+    let unchanged = || Ok((None, Some(left_out(pair, "unchanged", Some(0.0)))));
     let same = same_bytes(pair.base, pair.tuned, ticket)?;
     if same && take != Take::Values {
-        return Ok((None, Some(left_out("unchanged".into(), 0.0))));
+        return unchanged();
     }
     let dtypes = (pair.base.readable()?, pair.tuned.readable()?);
     if let Take::Rows { new_only } = take {
@@ -122,7 +133,7 @@ pub(crate) fn extract(
         return Err(non_finite_error(pair.base, pair.tuned, at / cols, cols));
     }
     if found.sum_squares == 0.0 && take != Take::Values {
-        return Ok((None, Some(left_out("unchanged".into(), 0.0))));
+        return unchanged();
     }
     let shape = pair.base.shape();
     let matrix = FullTensor::matrix_shape(shape);
@@ -175,11 +186,7 @@ fn rows(
         }
         ticket.tick(row_bytes(tuned) + if row < common { row_bytes(base) } else { 0 })?;
     }
-    let left = |reason: &str| LeftOut {
-        name: pair.name.to_owned(),
-        reason: reason.to_owned(),
-        delta_norm: Some(left_squares.sqrt()),
-    };
+    let left = |reason: &str| left_out(pair, reason, Some(left_squares.sqrt()));
     let label = pair.kind.label();
     let left = match (taken.is_empty(), left_squares > 0.0) {
         (_, true) => Some(left(&format!("{label}: the rows that the base has"))),

@@ -368,7 +368,8 @@ pub(crate) fn measure(
     Ok(left_out(pair, &format!("{reason}: NaN or infinity in row {}", at / cols), None))
 }
 
-fn left_out(pair: &Pair<'_>, reason: &str, delta_norm: Option<f64>) -> LeftOut {
+/// What is said of a pair without a place in the adapter.
+pub(crate) fn left_out(pair: &Pair<'_>, reason: &str, delta_norm: Option<f64>) -> LeftOut {
     LeftOut { name: pair.name.to_owned(), reason: reason.to_owned(), delta_norm }
 }
 

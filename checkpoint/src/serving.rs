@@ -36,10 +36,7 @@ impl Server {
         let policy = &mut options.policy;
         match self {
             Self::Peft => {}
-            Self::LlamaCpp => {
-                options.format = AdapterFormat::Gguf;
-                options.also = Also::default();
-            }
+            Self::LlamaCpp => options.format = AdapterFormat::Gguf,
             Self::Vllm => policy.max_rank = policy.max_rank.min(VLLM_MOST),
             Self::Lorax => {
                 policy.allowed = &LORAX;
@@ -58,8 +55,10 @@ impl Server {
         if !matches!(self, Self::Peft | Self::LlamaCpp) {
             options.format = AdapterFormat::Peft;
             options.filter.linear_only = true;
-            options.also = Also::default();
             policy.uniform = true;
+        }
+        if self != Self::Peft {
+            options.also = Also::default();
         }
         if let Some(&most) = policy.allowed.last() {
             let first = policy.allowed.first().copied().unwrap_or(1);

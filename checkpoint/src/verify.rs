@@ -3,7 +3,7 @@
 use crate::aligned::Aligned;
 use crate::channels::ChannelScales;
 use crate::error::Result;
-use crate::lora::{Adapter, Effect, FullTensor, LoraModule};
+use crate::lora::{Adapter, Factor, FullTensor, LoraModule};
 use crate::measure::{decode, difference, non_finite_error, same_bytes};
 use crate::model::Model;
 use crate::monitor::Monitor;
@@ -94,25 +94,21 @@ pub fn verify(
     let (mut pairs, _) = pairs(&models)?;
     let mut factors = BTreeMap::new();
     let lora = models.renamed(adapter.lora()?)?;
+    let find = |name: &str, values: &Factor<'_>| {
+        // Pairs come sorted by name.
+        pairs.binary_search_by(|pair| pair.name.cmp(name)).map(|found| &pairs[found]).map_err(|_| {
+            let side = if models.base.tensor(name).is_none() { base } else { tuned };
+            values.error(format!("the model {} has no tensor {name}", side.path().display()))
+        })
+    };
     for module in &lora.modules {
         let weight = format!("{}.weight", module.name);
-        // Pairs come sorted by name.
-        let Ok(found) = pairs.binary_search_by(|pair| pair.name.cmp(&weight)) else {
-            let side = if models.base.tensor(&weight).is_none() { base } else { tuned };
-            let problem = format!("the model {} has no tensor {weight}", side.path().display());
-            return Err(module.a.error(problem));
-        };
-        check_shapes(&pairs[found], module)?;
+        check_shapes(find(&weight, &module.a)?, module)?;
         factors.insert(weight, module);
     }
     let mut full = BTreeMap::new();
     for tensor in &lora.full {
-        let Ok(found) = pairs.binary_search_by(|pair| pair.name.cmp(&tensor.name)) else {
-            let side = if models.base.tensor(&tensor.name).is_none() { base } else { tuned };
-            let problem = format!("the model {} has no tensor {}", side.path().display(), tensor.name);
-            return Err(tensor.values.error(problem));
-        };
-        check_full(&pairs[found], tensor)?;
+        check_full(find(&tensor.name, &tensor.values)?, tensor)?;
         full.insert(tensor.name.as_ref(), tensor);
     }
     channels.check(pairs.iter().filter(|pair| factors.contains_key(pair.name)))?;
@@ -144,7 +140,7 @@ pub fn verify(
         if let Some(tensor) = full.get(pair.name) {
             result.full.push(VerifiedTensor {
                 name: pair.name.to_owned(),
-                rows: if let Effect::Rows(rows) = &tensor.effect { Some(rows.len()) } else { None },
+                rows: tensor.rows().map(<[usize]>::len),
                 delta_norm: found.delta.sqrt(),
                 residual_norm: found.rest.sqrt(),
                 outside_norm: found.outside.sqrt(),
@@ -222,8 +218,7 @@ fn check_full(pair: &Pair<'_>, tensor: &FullTensor<'_>) -> Result<()> {
             );
         }
     }
-    let last = if let Effect::Rows(rows) = &tensor.effect { rows.last() } else { None };
-    match (last, pair.tuned.shape().first()) {
+    match (tensor.rows().and_then(<[usize]>::last), pair.tuned.shape().first()) {
         (Some(row), Some(rows)) if row >= rows => {
             Err(pair.tuned.error(format!("it has {rows} rows, but the adapter holds its row {row}")))
         }

@@ -1,6 +1,6 @@
 //! `phlora extract`.
 
-use crate::args::{AlsoArg, ExtractArgs, FormatArg, channel_scales};
+use crate::args::{AlsoArg, ExtractArgs, FormatArg};
 use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::print::{bytes, count, percent, print, seconds};
@@ -8,8 +8,8 @@ use crate::progress::with_bar;
 use crate::spark;
 use crate::summary::{self, Line};
 use phlora_checkpoint::{
-    ExtractOptions, Filter, Model, ModuleReport, Output, PolicyReport, Report, Server, available_threads,
-    extract, extract_deployed, extract_ranks, save,
+    ExtractOptions, Model, ModuleReport, Output, PolicyReport, Report, Server, available_threads, extract,
+    extract_deployed, extract_ranks, save,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,14 +30,11 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
         choose_dtype: args.dtype.is_none(),
         format,
         prefix: args.prefix.clone(),
-        tolerance: args.tolerance,
         max_reads: args.max_reads,
         scratch: args.scratch,
         threads: args.threads.unwrap_or_else(available_threads),
-        filter: Filter { include: args.include.clone(), exclude: args.exclude.clone(), ..Filter::default() },
         also: AlsoArg::all(&args.also),
-        channel_scales: channel_scales(args.channel_scale.as_deref())?,
-        ..ExtractOptions::default()
+        ..args.what.options()?
     };
     if let Some(server) = args.server {
         for note in Server::from(server).adjust(&mut options) {

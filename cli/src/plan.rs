@@ -1,6 +1,6 @@
 //! `phlora plan`: what ranks and bytes would keep, without writing an adapter.
 
-use crate::args::{PlanArgs, channel_scales};
+use crate::args::PlanArgs;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::print::{bytes, count, percent, print, seconds};
@@ -9,8 +9,8 @@ use crate::spark;
 use crate::summary;
 use crate::table::Table;
 use phlora_checkpoint::{
-    Choice, Dtype, ExtractOptions, Filter, Goal, Model, Policy, Report, available_threads, choose,
-    save_report, survey,
+    Choice, Dtype, ExtractOptions, Goal, Model, Policy, Report, available_threads, choose, save_report,
+    survey,
 };
 use std::process::ExitCode;
 
@@ -21,12 +21,9 @@ pub fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     let options = ExtractOptions {
         policy: Policy::fixed(args.max_rank),
         dtype: args.dtype.into(),
-        tolerance: args.tolerance,
         scratch: args.scratch,
         threads: args.threads.unwrap_or_else(available_threads),
-        filter: Filter { include: args.include.clone(), exclude: args.exclude.clone(), ..Filter::default() },
-        channel_scales: channel_scales(args.channel_scale.as_deref())?,
-        ..ExtractOptions::default()
+        ..args.what.options()?
     };
     let monitor = interrupt::monitor();
     let (base, tuned) = (Model::open(&args.base)?, Model::open(&args.tuned)?);

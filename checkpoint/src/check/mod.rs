@@ -56,6 +56,10 @@ impl Findings {
         self.add(Severity::Error, code, tensor, message);
     }
 
+    fn unknown(&mut self, tensor: &str) {
+        self.error("unknown-tensor", Some(tensor), "the base has no such tensor: wrong base or name");
+    }
+
     fn warning(&mut self, code: &'static str, tensor: Option<&str>, message: impl Into<String>) {
         self.add(Severity::Warning, code, tensor, message);
     }
@@ -74,7 +78,7 @@ pub fn check(adapter: &Path, base: &Model) -> Result<Vec<Finding>> {
             findings.error("gguf-invalid", None, "the file does not begin as a GGUF file does");
         }
         _ => match Adapter::open(adapter) {
-            Ok(opened) => named(&opened.lora()?, base, &mut findings),
+            Ok(opened) => named(opened.lora()?, base, &mut findings),
             Err(error @ Error::Io { .. }) => return Err(error),
             Err(error) => {
                 let tensor = match &error {
@@ -91,21 +95,22 @@ pub fn check(adapter: &Path, base: &Model) -> Result<Vec<Finding>> {
 }
 
 /// Checks a sound adapter module by module, under the names of the base.
-fn named(lora: &Lora<'_>, base: &Model, findings: &mut Findings) {
+fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
     let naming = if base.is_gguf() { Naming::Gguf } else { Naming::HuggingFace };
-    let full = &lora.full;
-    let lora = &Lora { full: if naming == Naming::Gguf { Vec::new() } else { full.clone() }, ..lora.clone() };
-    for tensor in full.iter().filter(|_| naming == Naming::Gguf) {
-        let message = "llama.cpp reads nothing but factors from an adapter; phlora convert refuses it";
-        findings.error("no-place", Some(&tensor.name), message);
+    if naming == Naming::Gguf {
+        for tensor in lora.full.drain(..) {
+            let message = "llama.cpp reads nothing but factors from an adapter; phlora convert refuses it";
+            findings.error("no-place", Some(&tensor.name), message);
+        }
     }
+    let transposed = lora.fan_in_fan_out;
     let names = || {
         let architecture = base.architecture().unwrap_or_default();
         Ok(NameMap::new(architecture, base.config().heads)?.with_names(base.tensors().map(|(name, _)| name)))
     };
     let renamed = match (lora.naming == naming, naming) {
-        (true, _) => Ok(lora.clone()),
-        _ if lora.naming == Naming::Single => lora.clone().resolved(base),
+        (true, _) => Ok(lora),
+        _ if lora.naming == Naming::Single => lora.resolved(base),
         (_, Naming::Gguf) => {
             findings.add(
                 Severity::Note,
@@ -113,9 +118,9 @@ fn named(lora: &Lora<'_>, base: &Model, findings: &mut Findings) {
                 None,
                 "llama.cpp reads it only after phlora convert",
             );
-            names().and_then(|names| lora.clone().to_gguf(&names, 0))
+            names().and_then(|names| lora.to_gguf(&names, 0))
         }
-        _ => names().and_then(|names| lora.clone().to_hugging_face(&names)),
+        _ => names().and_then(|names| lora.to_hugging_face(&names)),
     };
     let renamed = match renamed {
         Ok(renamed) => renamed,
@@ -123,11 +128,7 @@ fn named(lora: &Lora<'_>, base: &Model, findings: &mut Findings) {
     };
     for tensor in &renamed.full {
         match base.tensor(&tensor.name) {
-            None => findings.error(
-                "unknown-tensor",
-                Some(&tensor.name),
-                "the base has no such tensor: wrong base or name",
-            ),
+            None => findings.unknown(&tensor.name),
             Some(found) if !tensor.fits(found.shape()) => {
                 let (found, own) = (found.shape(), &tensor.shape);
                 let message = format!(
@@ -144,12 +145,8 @@ fn named(lora: &Lora<'_>, base: &Model, findings: &mut Findings) {
     for module in &renamed.modules {
         let weight = format!("{}.weight", module.name);
         match base.tensor(&weight) {
-            None => findings.error(
-                "unknown-tensor",
-                Some(&weight),
-                "the base has no such tensor: wrong base or name",
-            ),
-            Some(tensor) if !fits(tensor.shape(), &module.weight_shape(), lora.fan_in_fan_out) => {
+            None => findings.unknown(&weight),
+            Some(tensor) if !fits(tensor.shape(), &module.weight_shape(), transposed) => {
                 let (found, shape) = (tensor.shape(), module.weight_shape());
                 let message =
                     format!("the base's shape is {found:?}, that of the factors {shape:?}: wrong base");

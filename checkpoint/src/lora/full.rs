@@ -1,7 +1,9 @@
 //! What an adapter changes beside its factors: norms, biases and rows of vocabularies, each entry by itself.
 
 use super::Factor;
+use super::stored::matrix;
 use crate::error::Result;
+use crate::model::Tensor;
 use std::borrow::Cow;
 
 /// A tensor of the base that an adapter changes without factors.
@@ -27,6 +29,13 @@ pub enum Effect {
     Replaces,
     /// They take the place of these rows, ascending, which may lie beyond those of the base.
     Rows(Vec<usize>),
+}
+
+impl<'a> FullTensor<'a> {
+    /// A tensor of an adapter's file that does `effect` to the tensor `name` of the base.
+    pub(crate) fn stored(name: impl Into<Cow<'a, str>>, tensor: Tensor<'a>, effect: Effect) -> Result<Self> {
+        Ok(Self { name: name.into(), shape: tensor.shape().to_vec(), values: matrix(tensor)?, effect })
+    }
 }
 
 impl FullTensor<'_> {
@@ -101,13 +110,8 @@ impl FullTensor<'_> {
         base: &[f32],
         mut change: impl FnMut(usize, f64),
     ) {
-        let row = match &self.effect {
-            Effect::Rows(rows) => rows.binary_search(&row).ok(),
-            _ => Some(row),
-        };
-        let Some(values) = row.and_then(|row| values.get(row * base.len()..)?.get(..base.len())) else {
-            return;
-        };
+        let values = self.position(row).and_then(|row| values.get(row * base.len()..)?.get(..base.len()));
+        let Some(values) = values else { return };
         for (at, (value, base)) in values.iter().zip(base).enumerate() {
             let value = f64::from(*value);
             change(
@@ -122,10 +126,17 @@ impl FullTensor<'_> {
 
     /// Whether it changes row `row`.
     pub(crate) fn has_row(&self, row: usize) -> bool {
-        match &self.effect {
-            Effect::Rows(rows) => rows.binary_search(&row).is_ok(),
-            _ => true,
-        }
+        self.position(row).is_some()
+    }
+
+    /// Which row of the values is row `row` of the base.
+    fn position(&self, row: usize) -> Option<usize> {
+        self.rows().map_or(Some(row), |rows| rows.binary_search(&row).ok())
+    }
+
+    /// The rows of the base that it holds, where it is not the whole tensor.
+    pub(crate) fn rows(&self) -> Option<&[usize]> {
+        if let Effect::Rows(rows) = &self.effect { Some(rows) } else { None }
     }
 }
 

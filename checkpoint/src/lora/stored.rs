@@ -1,6 +1,6 @@
 //! The two factors of a module as safetensors files hold them, those of a convolution with its kernel's axes.
 
-use super::Factor;
+use super::{Factor, FullTensor};
 use crate::error::Result;
 use crate::model::Tensor;
 
@@ -32,12 +32,13 @@ pub(crate) fn pair<'a>(
         [_, second, rest @ ..] if *second == rank && *rest == vec![1; kernel.len()] => {}
         _ => return Err(of(&b, format!("[out, {rank}{ones}]"))),
     }
-    let factor = |tensor: Tensor<'a>| {
-        let shape = [tensor.shape()[0], tensor.row_len()];
-        let factor = Factor::new(tensor.readable()?, shape, tensor.bytes());
-        Ok(factor.map_err(|e| tensor.error(e.to_string()))?.read_from(tensor.file(), tensor.stored_name()))
-    };
-    Ok((factor(a)?, factor(b)?, kernel))
+    Ok((matrix(a)?, matrix(b)?, kernel))
+}
+
+/// A tensor of a file as a matrix, its rows those of the first axis; of one axis or none, a single row.
+pub(crate) fn matrix(tensor: Tensor<'_>) -> Result<Factor<'_>> {
+    let factor = Factor::new(tensor.readable()?, FullTensor::matrix_shape(tensor.shape()), tensor.bytes());
+    Ok(factor.map_err(|e| tensor.error(e.to_string()))?.read_from(tensor.file(), tensor.stored_name()))
 }
 
 /// The shapes of the factors `a` and `b` in a file, with the axes of the kernel of a convolution.

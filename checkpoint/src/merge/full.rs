@@ -1,13 +1,10 @@
 //! Merges what adapters change beside factors: norms, biases and rows of vocabularies.
 
-use super::check_finite;
 use super::terms::FullTarget;
+use super::{BLOCK, check_finite};
 use crate::error::Result;
 use crate::measure::decode;
 use crate::pool::Ticket;
-
-/// Bytes between two looks at the cancel flag.
-const BLOCK: usize = 1 << 20;
 
 /// Gives `put` the bytes of the whole tensor, in order, with their places in the file. Rows that no adapter changes are
 /// those of the base.

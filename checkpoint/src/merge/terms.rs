@@ -2,7 +2,7 @@
 
 use crate::arch::NameMap;
 use crate::error::{Error, Result};
-use crate::lora::{Adapter, Effect, FullTensor, Lora, LoraModule, Naming};
+use crate::lora::{Adapter, FullTensor, Lora, LoraModule, Naming};
 use crate::model::{Model, Tensor};
 use crate::names::{Kind, is_conv1d, is_conv1d_model, is_token_table, kind_of};
 use phlora_core::{Dtype, Rows, Shape};
@@ -144,7 +144,7 @@ fn place_full<'a>(base: &'a Model, change: &FullTensor<'_>) -> Result<Tensor<'a>
             format!("it holds values of shape {own:?}, but {name} in {file} has the shape {found:?}");
         return Err(change.values.error(problem));
     }
-    if let (Effect::Rows(rows), [have, ..]) = (&change.effect, found)
+    if let (Some(rows), [have, ..]) = (change.rows(), found)
         && let Some(row) = rows.last().filter(|row| *row >= have)
     {
         let problem = format!(

@@ -110,11 +110,7 @@ impl AlsoArg {
         Also {
             norms: has(Self::Norms),
             biases: has(Self::Biases),
-            tokens: match (has(Self::Tokens), has(Self::NewTokens)) {
-                (true, _) => Tokens::Changed,
-                (false, true) => Tokens::New,
-                (false, false) => Tokens::None,
-            },
+            tokens: Tokens::of(has(Self::Tokens), has(Self::NewTokens)),
         }
     }
 }

@@ -6,7 +6,7 @@ mod units;
 pub use choices::{AlsoArg, DtypeArg, FormatArg, ModeArg, ServerArg};
 
 use clap::{Args, Parser, Subcommand};
-use phlora_checkpoint::{ChannelScales, Error, ExtractOptions, Goal, Policy};
+use phlora_checkpoint::{ChannelScales, Error, ExtractOptions, Filter, Goal, Policy};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -82,24 +82,12 @@ pub struct ExtractArgs {
     /// more]
     #[arg(long, value_enum)]
     pub dtype: Option<DtypeArg>,
-    /// Only modules whose path matches; may be repeated. Output head, embeddings, 1-D convolutions and those of a single
-    /// input channel only take part if one matches them
-    #[arg(long, value_name = "RE")]
-    pub include: Vec<Regex>,
-    /// No module whose path matches; may be repeated
-    #[arg(long, value_name = "RE")]
-    pub exclude: Vec<Regex>,
     /// What to store beside the factors, exactly, where the file format has a place for it: norms, biases, tokens;
     /// whatever --include says. PEFT adapters hold all of them, kohya and ComfyUI files norms and biases
     #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
     pub also: Vec<AlsoArg>,
-    /// What the input channels of modules count: a safetensors file with a vector per module, by its path. With the
-    /// root mean squares of a layer's inputs, energies are shares of the error of its output
-    #[arg(long, value_name = "FILE.safetensors")]
-    pub channel_scale: Option<PathBuf>,
-    /// Stop reading a weight when the next read is expected to add less than this share of the energy
-    #[arg(long, value_name = "T", default_value_t = ExtractOptions::default().tolerance, value_parser = share)]
-    pub tolerance: f64,
+    #[command(flatten)]
+    pub what: ModuleArgs,
     /// Most reads of a weight
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_reads: u32,
@@ -121,6 +109,25 @@ pub struct ExtractArgs {
     /// No progress bar and no table
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// What is looked at, and how closely.
+#[derive(Debug, Args)]
+pub struct ModuleArgs {
+    /// Only modules whose path matches; may be repeated. Output head, embeddings, 1-D convolutions and those of a single
+    /// input channel only take part if one matches them
+    #[arg(long, value_name = "RE")]
+    pub include: Vec<Regex>,
+    /// No module whose path matches; may be repeated
+    #[arg(long, value_name = "RE")]
+    pub exclude: Vec<Regex>,
+    /// What the input channels of modules count: a safetensors file with a vector per module, by its path. With the
+    /// root mean squares of a layer's inputs, energies are shares of the error of its output
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub channel_scale: Option<PathBuf>,
+    /// Stop reading a weight when the next read is expected to add less than this share of the energy
+    #[arg(long, value_name = "T", default_value_t = ExtractOptions::default().tolerance, value_parser = share)]
+    pub tolerance: f64,
 }
 
 /// How ranks are chosen.
@@ -152,6 +159,22 @@ pub struct RankArgs {
 /// The scales of a file, or none.
 pub fn channel_scales(path: Option<&Path>) -> Result<ChannelScales, Error> {
     path.map_or_else(|| Ok(ChannelScales::default()), ChannelScales::open)
+}
+
+impl ModuleArgs {
+    /// The options that they stand for, the others at their defaults.
+    pub fn options(&self) -> Result<ExtractOptions, Error> {
+        Ok(ExtractOptions {
+            tolerance: self.tolerance,
+            filter: Filter {
+                include: self.include.clone(),
+                exclude: self.exclude.clone(),
+                ..Filter::default()
+            },
+            channel_scales: channel_scales(self.channel_scale.as_deref())?,
+            ..ExtractOptions::default()
+        })
+    }
 }
 
 impl RankArgs {
@@ -189,20 +212,8 @@ pub struct PlanArgs {
     /// Storage format of the adapter
     #[arg(long, value_enum, default_value_t = DtypeArg::F16)]
     pub dtype: DtypeArg,
-    /// Only modules whose path matches; may be repeated. Output head, embeddings, 1-D convolutions and those of a single
-    /// input channel only take part if one matches them
-    #[arg(long, value_name = "RE")]
-    pub include: Vec<Regex>,
-    /// No module whose path matches; may be repeated
-    #[arg(long, value_name = "RE")]
-    pub exclude: Vec<Regex>,
-    /// What the input channels of modules count: a safetensors file with a vector per module, by its path. With the
-    /// root mean squares of a layer's inputs, energies are shares of the error of its output
-    #[arg(long, value_name = "FILE.safetensors")]
-    pub channel_scale: Option<PathBuf>,
-    /// Stop reading a weight when the next read is expected to add less than this share of the energy
-    #[arg(long, value_name = "T", default_value_t = ExtractOptions::default().tolerance, value_parser = share)]
-    pub tolerance: f64,
+    #[command(flatten)]
+    pub what: ModuleArgs,
     /// Threads; one per processor by default
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,

@@ -28,11 +28,11 @@ pub fn q8_0<H: Widen>(values: &[[f32; LEN]], blocks: &mut [[u8; 34]]) {
             *scale = f32::from_bits(largest(values));
         }
         let scales = scales.map(|largest| largest / 127.0);
-        let (stored, inverses) = (H::narrow(&scales), scales.map(inverse));
-        let all = blocks.iter_mut().zip(values).zip(scales).zip(inverses).zip(stored.as_chunks::<2>().0);
-        for ((((block, values), scale), inverse), stored) in all {
+        let (halves, inverses) = (H::narrow(&scales), scales.map(|scale| inverse(scale).unwrap_or(0.0)));
+        let all = blocks.iter_mut().zip(values).zip(scales).zip(inverses).zip(halves.as_chunks::<2>().0);
+        for ((((block, values), scale), inverse), half) in all {
             let (to, quants) = block.split_at_mut(2);
-            to.copy_from_slice(if is_finite(scale) { stored } else { &NAN });
+            to.copy_from_slice(&stored(scale, *half));
             for (quant, value) in quants.iter_mut().zip(values) {
                 *quant = round(value * inverse) as u8;
             }
@@ -61,31 +61,31 @@ fn largest(values: &[f32; LEN]) -> u32 {
     values.iter().fold(0, |most, value| most.max(value.to_bits() & MAGNITUDE))
 }
 
-/// Writes `scale`, or NaN where it is none, and gives what to multiply the values by, 0 where all of them are. `None`:
-/// the integers are to be 0. They are as well where ggml runs on x86-64 and a scale is so small that its inverse
-/// overflows; it is stored as 0.
+/// Writes `scale`, or NaN where it is none, and gives its inverse.
 #[inline(always)]
 fn write_scale(scale: f32, to: &mut [u8]) -> Option<f32> {
-    let finite = is_finite(scale);
-    to.copy_from_slice(if finite { f16::from_f32(scale).to_le_bytes() } else { NAN }.as_slice());
-    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-    (finite && inverse.is_finite()).then_some(inverse)
+    to.copy_from_slice(&stored(scale, f16::from_f32(scale).to_le_bytes()));
+    inverse(scale)
 }
 
-/// What a value of a block of Q8_0 is multiplied by: 0 also where [`write_scale`] has none.
+/// What is stored of `scale`, `half` in f16: NaN where it is none.
 #[inline(always)]
-fn inverse(scale: f32) -> f32 {
-    let inverse = 1.0 / scale;
-    if is_finite(scale) && is_finite(inverse) { inverse } else { 0.0 }
+fn stored(scale: f32, half: [u8; 2]) -> [u8; 2] {
+    if is_finite(scale) { half } else { f16::NAN.to_le_bytes() }
+}
+
+/// What to multiply the values by, 0 where all of them are. `None`: the integers are to be 0. They are as well where ggml
+/// runs on x86-64 and a scale is so small that its inverse overflows; it is stored as 0.
+#[inline(always)]
+fn inverse(scale: f32) -> Option<f32> {
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    (is_finite(scale) && is_finite(inverse)).then_some(inverse)
 }
 
 #[inline(always)]
 fn is_finite(value: f32) -> bool {
     value.to_bits() & MAGNITUDE < INFINITY
 }
-
-/// The scale of a block that holds what is no number.
-const NAN: [u8; 2] = f16::NAN.to_le_bytes();
 
 /// Added to a number far smaller than it, it leaves the nearest integer, ties to even, in the lowest bits: what a cast
 /// would do one number at a time.

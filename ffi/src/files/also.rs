@@ -27,10 +27,6 @@ pub fn also(value: u32) -> Result<phlora_checkpoint::Also, Status> {
     Ok(phlora_checkpoint::Also {
         norms: has(Also::Norms),
         biases: has(Also::Biases),
-        tokens: match (has(Also::Tokens), has(Also::NewTokens)) {
-            (true, _) => Tokens::Changed,
-            (false, true) => Tokens::New,
-            (false, false) => Tokens::None,
-        },
+        tokens: Tokens::of(has(Also::Tokens), has(Also::NewTokens)),
     })
 }

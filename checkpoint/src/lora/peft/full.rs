@@ -30,16 +30,9 @@ pub(super) fn read<'a>(
     tensor: Tensor<'a>,
     config: &AdapterConfig,
 ) -> Result<Option<FullTensor<'a>>> {
-    let of = |name: Cow<'a, str>, effect: Effect| {
-        let shape = tensor.shape().to_vec();
-        let values = Factor::new(tensor.readable()?, FullTensor::matrix_shape(&shape), tensor.bytes());
-        let values = values.map_err(|e| tensor.error(e.to_string()))?;
-        let values = values.read_from(tensor.file(), tensor.stored_name());
-        Ok(FullTensor { name, shape, values, effect })
-    };
     if let Some(module) = path.strip_suffix(BIAS) {
         let (_, scale) = config.rank_and_scale(module);
-        let found = of(format!("{module}.bias").into(), Effect::Adds(scale))?;
+        let found = FullTensor::stored(format!("{module}.bias"), tensor, Effect::Adds(scale))?;
         // All modules have one, also those whose weight has no bias to add it to.
         return Ok(if found.values.is_zero()? { None } else { Some(found) });
     }
@@ -53,7 +46,8 @@ pub(super) fn read<'a>(
                 format!("its shape is {found:?}, expected [{expected}, dim] by trainable_token_indices");
             return Err(tensor.error(problem));
         }
-        return sorted(of(format!("{module}.weight").into(), Effect::Rows(Vec::new()))?, rows).map(Some);
+        let found = FullTensor::stored(format!("{module}.weight"), tensor, Effect::Rows(Vec::new()))?;
+        return sorted(found, rows).map(Some);
     }
     let (module, parameter) = (module_of(path), suffix_of(path));
     let inner = module.strip_suffix(WRAPPED).unwrap_or(module);
@@ -61,7 +55,7 @@ pub(super) fn read<'a>(
     if path.contains("lora_") || !stated && !RESIZED.contains(&suffix_of(inner)) {
         return Err(unexpected(&tensor));
     }
-    of(format!("{inner}.{parameter}").into(), Effect::Replaces).map(Some)
+    FullTensor::stored(format!("{inner}.{parameter}"), tensor, Effect::Replaces).map(Some)
 }
 
 /// What is wrong with a tensor that has no place.

@@ -4,7 +4,7 @@ use super::{ALPHA, BASE_NAME, DIFF, DIFF_BIAS, DOWN, Style, UP};
 use crate::error::{Error, Result};
 use crate::header::metadata;
 use crate::lora::stored::pair;
-use crate::lora::{Effect, Factor, FullTensor, Lora, LoraModule, Naming};
+use crate::lora::{Effect, FullTensor, Lora, LoraModule, Naming};
 use crate::mapped::Mapped;
 use crate::model::{Model, Tensor};
 use phlora_core::Rows;
@@ -114,7 +114,8 @@ impl SingleFile {
         for (module, found) in &mut modules {
             for (parameter, tensor) in [("weight", found.weight.take()), ("bias", found.bias.take())] {
                 if let Some(tensor) = tensor {
-                    full.push(difference(format!("{module}.{parameter}"), tensor)?);
+                    let name = format!("{module}.{parameter}");
+                    full.push(FullTensor::stored(name, tensor, Effect::Adds(1.0))?);
                 }
             }
         }
@@ -167,15 +168,6 @@ fn scales(config: &str) -> bool {
         Some((_, "alpha_pattern" | "rank_pattern" | "use_rslora" | "use_dora")) => set(value),
         _ => false,
     })
-}
-
-/// What is added to the tensor of the base that is called `name` here.
-fn difference(name: String, tensor: Tensor<'_>) -> Result<FullTensor<'_>> {
-    let shape = tensor.shape().to_vec();
-    let values = Factor::new(tensor.readable()?, FullTensor::matrix_shape(&shape), tensor.bytes());
-    let values = values.map_err(|e| tensor.error(e.to_string()))?;
-    let values = values.read_from(tensor.file(), tensor.stored_name());
-    Ok(FullTensor { name: name.into(), shape, values, effect: Effect::Adds(1.0) })
 }
 
 /// What is wrong with a tensor that is no part of a pair.
