@@ -29,11 +29,14 @@ pub struct Sweeps {
     /// Only this many of the largest singular values, and their vectors, need to converge; the others come
     /// out as they are. At least 1.
     pub leading: usize,
+    /// Good enough as well is a sweep that adds no more than this share to the sum of squares of the leading ones; 0
+    /// asks for the tolerance.
+    pub growth: f64,
 }
 
 impl Default for Sweeps {
     fn default() -> Self {
-        Self { tolerance: 0.0, most: 40, leading: usize::MAX }
+        Self { tolerance: 0.0, most: 40, leading: usize::MAX, growth: 0.0 }
     }
 }
 
@@ -93,11 +96,15 @@ pub fn jacobi_svd(
     let mut svd = Svd { sweeps: 0, largest_cosine: 0.0, converged: cols < 2, rank: 0, scale };
     let mut work = Columns { kernel, rows, a, cols, v, norms: sigma };
     work.measure();
+    let mut before = 0.0;
     while !svd.converged && svd.sweeps < sweeps.most {
         svd.largest_cosine = work.sweep(tolerance, sweeps.leading);
         svd.sweeps += 1;
-        svd.converged = svd.largest_cosine <= tolerance;
         work.measure();
+        let squares = work.squares(sweeps.leading);
+        let grown = before == 0.0 || squares - before > sweeps.growth * squares;
+        svd.converged = svd.largest_cosine <= tolerance || sweeps.growth > 0.0 && !grown;
+        before = squares;
     }
     svd.rank = work.finish();
     Ok(svd)
@@ -140,6 +147,11 @@ impl Columns<'_> {
         for j in 0..self.cols {
             self.norms[j] = norm(self.kernel, column(self.a, self.rows, j));
         }
+    }
+
+    /// Sum of squares of the `leading` columns.
+    fn squares(&self, leading: usize) -> f64 {
+        self.norms.iter().take(leading).map(|&norm| f64::from(norm) * f64::from(norm)).sum()
     }
 
     /// Visits every pair with one of the `leading` columns once, the longest remaining column first; returns

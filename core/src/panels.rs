@@ -22,8 +22,8 @@ pub fn cross<const W: usize>(kernel: Kernel, p: &[f32], q: &[f32]) -> [[f32; W];
     total
 }
 
-/// Writes the rows and columns of panel `last` into the Gram matrix of panels 0…`last`, which is symmetric
-/// with leading dimension `ld`.
+/// Writes the columns of panel `last` into the upper triangle of the Gram matrix of panels 0…`last`, of leading
+/// dimension `ld`.
 pub fn extend_gram<const W: usize>(
     kernel: Kernel,
     rows: usize,
@@ -35,10 +35,7 @@ pub fn extend_gram<const W: usize>(
     let newest = &panels[last * rows * W..][..rows * W];
     for (block, panel) in panels.chunks_exact(rows * W).take(last + 1).enumerate() {
         for (i, row) in cross::<W>(kernel, panel, newest).iter().enumerate() {
-            for (j, &value) in row.iter().enumerate() {
-                gram[(block * W + i) * ld + last * W + j] = value;
-                gram[(last * W + j) * ld + block * W + i] = value;
-            }
+            gram[(block * W + i) * ld + last * W..][..W].copy_from_slice(row);
         }
     }
 }

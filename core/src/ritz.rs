@@ -14,7 +14,7 @@ const NOISE: f32 = 4.0 * f32::EPSILON;
 /// elements each) is the eigenvector of the j-th largest eigenvalue and `sigma[j]` its square root.
 ///
 /// The factor is graded by the pivoting and small eigenvalues are as accurate as the scaled matrix allows:
-/// Drmač and Veselić (2008). `gram` is only read, `vectors` needs `size`² elements and `sigma` `size`.
+/// Drmač and Veselić (2008). Of `gram` only the upper triangle is read, `vectors` needs `size`² elements and `sigma` `size`.
 pub fn ritz(
     kernel: Kernel,
     gram: &[f32],

@@ -51,7 +51,7 @@ pub struct Options {
     pub mode: u32,
     /// Most reads of the matrix, at least 1. Default 32.
     pub max_reads: u32,
-    /// Multi-read: width of a block, 8 or 16; 0, the default, chooses by the rank.
+    /// Multi-read: width of a block, 8 or 16; 0, the default, chooses by the rank. Small builds know 8 only.
     pub width: u32,
     /// A phlora_kernel. Default PHLORA_KERNEL_FASTEST.
     pub kernel: u32,

@@ -1,19 +1,21 @@
 //! Multi-read mode: block Lanczos on G = ΔᵀΔ with a kept basis Q and kept products Y = Δ·Q.
 //!
-//! A read multiplies the newest block Qⱼ from both sides: Yⱼ = Δ·Qⱼ is kept, Zⱼ = Δᵀ·Yⱼ made orthonormal to
+//! The first read measures, and adds its rows up with random signs to the block that the others start from. Each of
+//! these multiplies the newest block Qⱼ from both sides: Yⱼ = Δ·Qⱼ is kept, Zⱼ = Δᵀ·Yⱼ made orthonormal to
 //! all of Q is the next block. The Gram matrix YᵀY gives the energy that the space captures so far; its
 //! eigenvectors give the best rank-r approximation within the space (Musco and Musco 2015).
 //!
-//! Each half of a read is one step of the Krylov recurrence. The last read leaves the second half out, and
-//! where it turns out not to be the last, one read makes up for it from the kept Y.
+//! Each half of a read is one step of the Krylov recurrence. What the second half of the last one is worth without
+//! another read tells `predict.rs`: one more block of Q, and its product as far as the space of Y knows it.
 
 use super::{
     Report,
     factors::{Outputs, Space},
     outlook::History,
-    pass::{BlockPart, Progress, Strip, Work, deal, pack, packed_len, strip_len, unit_scale, unpack},
+    pass::{BlockPart, Progress, Strip, deal, pack, packed_len, strip_len, unit_scale, unpack},
     plan::{MAX_PARTS, Plan, packed_scratch, strip_scratch},
-    watch::{Verdict, Watch},
+    predict::Factored,
+    watch::Watch,
 };
 use crate::{
     Delta, Error, Goal, Kernel, Rows, Shape, Spectrum,
@@ -28,34 +30,38 @@ use crate::{
 /// Largest |Δᵢⱼ| outside this range would overflow or underflow in Δᵀ·Δ: the entries are scaled then.
 const SAFE: core::ops::Range<f32> = 1e-6..4e3;
 
-/// Sweeps that estimate the captured energy: eigenvalues are good to the square of the tolerance.
-const ESTIMATE: Sweeps = Sweeps { tolerance: 1e-2, most: 6, leading: usize::MAX };
+/// Sweeps that estimate the captured energy.
+const ESTIMATE: Sweeps = Sweeps { tolerance: 1e-2, most: 12, leading: usize::MAX, growth: 1e-4 };
 
 /// Sweeps for the directions that are kept: their cosines enter the energy by their squares.
-const FINAL: Sweeps = Sweeps { tolerance: 1e-4, most: 40, leading: usize::MAX };
+const FINAL: Sweeps = Sweeps { tolerance: 1e-4, most: 40, leading: usize::MAX, growth: 0.0 };
 
 /// A block of which less than this is new brings only rounding errors.
 const NOTHING_NEW: f32 = 2e-5;
 
+/// How near the squares of a predicted product and of the computed one are, at least.
+const AGREES: f32 = 1e-3;
+
 /// Block width for a rank.
 pub const fn default_width(rank: usize) -> usize {
-    if rank >= 24 { 16 } else { 8 }
+    if rank > 32 { 16 } else { 8 }
 }
 
 /// Blocks of the basis that a rank takes at most.
 pub const fn depth(rank: usize, width: usize) -> usize {
-    (3 * rank + 64).div_ceil(width)
+    (3 * rank + 48).div_ceil(width)
 }
 
 pub fn scratch(plan: &Plan) -> Scratch {
     let Shape { rows, cols } = plan.shape;
-    let size = Scratch::matrix(plan.depth, plan.width);
+    let panels = plan.depth.saturating_add(1);
+    let size = Scratch::matrix(panels, plan.width);
     let panel = |rows: usize| Scratch::matrix(rows, plan.width);
     Scratch::ALIGNED
-        .and(panel(rows).and(panel(cols)).times(plan.depth))
+        .and(panel(rows).and(panel(cols)).times(panels))
         .and(packed_scratch(cols, plan.width))
         .and(packed_scratch(cols, plan.width).and(strip_scratch(cols, plan.width)).times(plan.parts))
-        .and(size.times(2))
+        .and(size.times(3))
         .and(size.count().map_or(Scratch::OVERFLOW, |size| Scratch::matrix(size, size)).times(2))
 }
 
@@ -71,17 +77,20 @@ pub struct Krylov<'s, const W: usize> {
     max_reads: u32,
     depth: usize,
     parts: usize,
-    /// Basis: panels of cols × W; the block in work is panel `blocks`.
+    /// Basis: panels of cols × W; the block in work, or the one that would be next, is panel `blocks`.
     q: &'s mut [f32],
-    /// Products: panels of rows × W.
+    /// Products: panels of rows × W, at the end one more that is predicted.
     y: &'s mut [f32],
     /// The block in work, packed.
     x: &'s mut [f32],
     /// One packed panel of cols × W per part.
     z: &'s mut [f32],
     strips: &'s mut [f32],
-    /// YᵀY, symmetric, leading dimension depth·W.
+    /// YᵀY and its Cholesky factor, as `predict.rs` has them, of leading dimension [`Self::most`].
     gram: &'s mut [f32],
+    diagonal: &'s mut [f32],
+    /// ‖Y·K‖², as predicted.
+    predicted: f32,
     /// Eigenvectors of the Gram matrix, by columns.
     vectors: &'s mut [f32],
     sigma: &'s mut [f32],
@@ -92,9 +101,6 @@ pub struct Krylov<'s, const W: usize> {
     blocks: usize,
     /// Blocks from one estimate of the energy to the next.
     stride: usize,
-    /// The block that will probably be the last.
-    last: usize,
-    work: Work,
     measured: bool,
     delta: Delta,
     scale: Option<f32>,
@@ -115,7 +121,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let mut scratch = Buffer(scratch);
         scratch.align();
         let Shape { rows, cols } = plan.shape;
-        let size = plan.depth * W;
+        let size = (plan.depth + 1) * W;
         let mut state = Self {
             kernel: plan.kernel,
             shape: plan.shape,
@@ -131,6 +137,8 @@ impl<'s, const W: usize> Krylov<'s, W> {
             q: scratch.take(size * cols),
             y: scratch.take(size * rows),
             gram: scratch.take(size * size),
+            diagonal: scratch.take(size),
+            predicted: 0.0,
             vectors: scratch.take(size * size),
             sigma: scratch.take(size),
             earlier: scratch.take(size),
@@ -138,8 +146,6 @@ impl<'s, const W: usize> Krylov<'s, W> {
             blocks: 0,
             // A large basis costs as much to decompose as several reads.
             stride: (plan.depth / 12).max(1),
-            last: plan.depth,
-            work: if plan.depth == 1 || plan.max_reads == 1 { Work::Forward } else { Work::Both },
             measured: false,
             delta: Delta::default(),
             scale: None,
@@ -153,11 +159,8 @@ impl<'s, const W: usize> Krylov<'s, W> {
             failed: false,
         };
         state.earlier.fill(0.0);
-        let start = &mut state.q[..cols * W];
-        start.iter_mut().enumerate().for_each(|(i, x)| *x = uniform(i as u64));
-        orthonormalize::<W>(state.kernel, cols, &[], start);
         state.strips.fill(0.0);
-        state.prepare_pass();
+        state.z.fill(0.0);
         if rows == 0 || cols == 0 {
             state.converged = Some(true);
         }
@@ -184,34 +187,31 @@ impl<'s, const W: usize> Krylov<'s, W> {
     fn prepare_pass(&mut self) {
         self.progress = [Progress::default(); MAX_PARTS];
         let Shape { rows, cols } = self.shape;
-        if self.work != Work::Backward {
-            pack::<W>(&self.q[self.blocks * cols * W..][..cols * W], self.x);
-            self.y[self.blocks * rows * W..][..rows * W].fill(0.0);
-        }
+        pack::<W>(&self.q[self.blocks * cols * W..][..cols * W], self.x);
+        self.y[self.blocks * rows * W..][..rows * W].fill(0.0);
         self.z.fill(0.0);
     }
 
-    /// Panel of the basis that is in work.
-    fn current(&self) -> usize {
-        if self.work == Work::Backward { self.blocks - 1 } else { self.blocks }
+    /// Columns of the space at its largest.
+    fn most(&self) -> usize {
+        (self.depth + 1) * W
     }
 
     pub fn parts(&mut self) -> impl Iterator<Item = BlockPart<'_, W>> {
         let Shape { rows, cols } = self.shape;
-        let current = self.current();
         let height = rows.div_ceil(self.parts).max(1);
         let wanted = if self.wants_pass() { self.parts } else { 0 };
-        let (kernel, scale, work, measure) = (self.kernel, self.scale, self.work, !self.measured);
+        let (kernel, scale, measure) = (self.kernel, self.scale, !self.measured);
         let channels = self.channels;
         let x = &*self.x;
-        let y = self.y[current * rows * W..][..rows * W].chunks_mut(height * W);
+        let y = self.y[self.blocks * rows * W..][..rows * W].chunks_mut(height * W);
         let z = self.z.chunks_mut((packed_len(cols, W)).max(1));
         let strips = self.strips.chunks_mut(strip_len(cols, W).unwrap_or(0).max(1));
         let outputs = y.zip(z).zip(strips).zip(&mut self.progress);
         outputs.take(wanted).enumerate().map(move |(i, (((y, z), buffer), progress))| {
             let start = i * height;
             let strip = Strip::new(kernel, cols, scale, channels, buffer);
-            BlockPart { work, measure, x, rows: start..(start + height).min(rows), y, z, strip, progress }
+            BlockPart { measure, x, rows: start..(start + height).min(rows), y, z, strip, progress }
         })
     }
 
@@ -232,23 +232,19 @@ impl<'s, const W: usize> Krylov<'s, W> {
             return Err(Error::MissingRows { pushed });
         }
         self.reads += 1;
-        if !self.measured && !self.take_measurements()? {
-            return Ok(());
+        if !self.measured {
+            return self.take_measurements();
         }
-        if self.work != Work::Forward {
-            self.sum_parts();
-        }
-        if self.work != Work::Backward {
-            self.blocks += 1;
-            let (rows, ld) = (self.shape.rows, self.depth * W);
-            panels::extend_gram::<W>(self.kernel, rows, self.y, self.blocks - 1, self.gram, ld);
-        }
+        self.sum_parts();
+        self.blocks += 1;
+        let rows = self.shape.rows;
+        panels::extend_gram::<W>(self.kernel, rows, self.y, self.blocks - 1, self.gram, self.most());
         self.decide().inspect_err(|_| self.failed = true)
     }
 
-    /// After the first read: refuses what is not finite, ends where nothing differs, and scales what would
-    /// leave the range of f32. Says whether the products of this pass can be used.
-    fn take_measurements(&mut self) -> Result<bool, Error> {
+    /// After the first read: refuses what is not finite, ends where nothing differs, finds the scale for what would
+    /// leave the range of f32, and makes the first block.
+    fn take_measurements(&mut self) -> Result<(), Error> {
         self.measured = true;
         self.delta = Delta::default();
         for part in &self.progress {
@@ -258,16 +254,24 @@ impl<'s, const W: usize> Krylov<'s, W> {
             self.failed = true;
             return Err(Error::NonFinite { row });
         }
-        if self.delta.max_abs == 0.0 {
+        let largest = self.delta.max_abs;
+        if largest == 0.0 {
             self.converged = Some(true);
-            return Ok(false);
+            return Ok(());
         }
-        if !SAFE.contains(&self.delta.max_abs) {
-            self.scale = Some(unit_scale(self.delta.max_abs));
-            self.prepare_pass();
-            return Ok(false);
+        self.sum_parts();
+        let start = &mut self.q[..self.shape.cols * W];
+        for (w, sum) in self.z.chunks_exact(self.shape.cols).take(W).enumerate() {
+            start.iter_mut().skip(w).step_by(W).zip(sum).for_each(|(x, &sum)| *x = sum);
         }
-        Ok(true)
+        if !SAFE.contains(&largest) {
+            // Sums of such rows may have left the range already.
+            self.scale = Some(unit_scale(largest));
+            start.iter_mut().enumerate().for_each(|(i, x)| *x = uniform(i as u64));
+        }
+        orthonormalize::<W>(self.kernel, self.shape.cols, &[], start);
+        self.prepare_pass();
+        Ok(())
     }
 
     fn sum_parts(&mut self) {
@@ -279,62 +283,82 @@ impl<'s, const W: usize> Krylov<'s, W> {
 
     /// Ends, or sets up the next pass.
     fn decide(&mut self) -> Result<(), Error> {
-        let reads_left = self.max_reads.saturating_sub(self.reads);
-        if self.work != Work::Backward {
-            let full = self.blocks == self.depth;
-            if full || self.blocks.is_multiple_of(self.stride) {
-                let verdict = self.estimate()?;
-                if verdict.enough {
-                    return self.conclude(true);
-                }
-                self.last = if verdict.soon { self.blocks + self.stride } else { self.depth };
-            }
-            if full || reads_left == 0 || (self.work == Work::Forward && reads_left < 2) {
-                return self.conclude(self.blocks * W >= self.shape.rows.min(self.shape.cols) + W);
-            }
-        }
-        if self.work == Work::Forward {
-            self.work = Work::Backward;
-            self.prepare_pass();
-            return Ok(());
-        }
-        let last = self.blocks + 1 == self.last.min(self.depth) || reads_left == 1;
-        self.work = if last { Work::Forward } else { Work::Both };
         let cols = self.shape.cols;
         let (basis, free) = self.q.split_at_mut(self.blocks * cols * W);
-        let next = &mut free[..cols * W];
-        unpack::<W>(self.z, next);
-        if orthonormalize::<W>(self.kernel, cols, basis, next) < NOTHING_NEW {
+        let (next, z) = (&mut free[..cols * W], &mut self.strips[..cols * W]);
+        unpack::<W>(self.z, z);
+        next.copy_from_slice(z);
+        let mut new = orthonormalize::<W>(self.kernel, cols, basis, next);
+        if new < NOTHING_NEW {
             // The space is invariant, but a singular value of higher multiplicity than the block is wide
             // may lie outside: only fresh directions can find it.
             let offset = self.blocks * cols * W;
             next.iter_mut().enumerate().for_each(|(i, x)| *x = uniform((offset + i) as u64));
-            if orthonormalize::<W>(self.kernel, cols, basis, next) < NOTHING_NEW {
-                return self.conclude(true);
-            }
+            new = orthonormalize::<W>(self.kernel, cols, basis, next);
             self.history.suspend();
+        }
+        let r = panels::cross::<W>(self.kernel, next, z);
+        self.strips.fill(0.0);
+        let (size, ld) = (self.blocks * W, self.most());
+        let mut factored = Factored { gram: self.gram, ld, diagonal: self.diagonal };
+        factored.extend(self.kernel, size - W, size);
+        self.predicted = factored.append(size, &r);
+        if new < NOTHING_NEW {
+            return self.conclude(true);
+        }
+        let full = self.blocks == self.depth || self.reads >= self.max_reads;
+        if (full || self.blocks.is_multiple_of(self.stride)) && self.estimate()? {
+            return self.conclude(true);
+        }
+        if full {
+            return self.conclude(self.blocks * W >= self.shape.rows.min(cols) + W);
         }
         self.prepare_pass();
         Ok(())
     }
 
-    /// The energy captured so far, and how its gains shrink from block to block.
-    fn estimate(&mut self) -> Result<Verdict, Error> {
+    /// Computes the product with the next block, as far as the others know it. Says whether its squares are those
+    /// that were predicted: the energy would not be honest else.
+    fn materialize(&mut self) -> bool {
+        let (size, rows, ld) = (self.blocks * W, self.shape.rows, self.most());
+        let k = &mut self.strips[..size * W];
+        Factored { gram: self.gram, ld, diagonal: self.diagonal }.coefficients::<W>(size, k);
+        let (known, next) = self.y.split_at_mut(size * rows);
+        let next = &mut next[..W * rows];
+        panels::combine::<W>(self.kernel, rows, known, k, |i, block| {
+            next[i * W..][..block.len() * W].copy_from_slice(block.as_flattened());
+        });
+        let squares = panels::cross::<W>(self.kernel, next, next);
+        let squares: f32 = (0..W).map(|i| squares[i][i]).sum();
+        (squares - self.predicted).abs() <= AGREES * self.predicted
+    }
+
+    /// Leaves the next block out.
+    fn forget(&mut self) {
+        let (size, rows, ld) = (self.blocks * W, self.shape.rows, self.most());
+        self.y[size * rows..][..W * rows].fill(0.0);
+        self.gram.chunks_exact_mut(ld).take(size + W).for_each(|row| row[size..].fill(0.0));
+        self.decomposed = 0;
+    }
+
+    /// Whether the energy captured so far is enough, from how its gains shrink from block to block.
+    fn estimate(&mut self) -> Result<bool, Error> {
         let size = self.blocks * W;
         if self.goal.is_fixed() && size < self.rank {
-            return Ok(Verdict { enough: false, soon: false });
+            return Ok(false);
         }
         self.decompose()?;
+        let size = size + W;
         let all = self.spectrum(size);
         let leading = self.spectrum(self.rank.min(size));
         let watch = Watch::new(self.goal, &leading, all.kept(size), self.rank, self.tolerance);
         let earlier = Spectrum { singular_values: self.earlier, ..leading };
         let mut history = self.history;
-        let verdict =
-            watch.verdict(|rank| history.look(leading.kept(rank), earlier.kept(rank), leading.sum_squares));
+        let enough =
+            watch.is_enough(|rank| history.look(leading.kept(rank), earlier.kept(rank), leading.sum_squares));
         self.history = history;
         self.earlier[..size].copy_from_slice(&self.sigma[..size]);
-        Ok(verdict)
+        Ok(enough)
     }
 
     /// The leading `count` singular values of the space, as scaled, and the norm of all.
@@ -349,7 +373,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
 
     /// Eigenvectors of the Gram matrix, roughly; nothing where they are known.
     fn decompose(&mut self) -> Result<(), Error> {
-        let (size, ld) = (self.blocks * W, self.depth * W);
+        let (size, ld) = ((self.blocks + 1) * W, self.most());
         if self.decomposed != self.blocks {
             let sweeps = Sweeps { leading: self.rank, ..ESTIMATE };
             let svd = ritz(self.kernel, self.gram, ld, size, self.vectors, self.sigma, sweeps)?;
@@ -360,7 +384,11 @@ impl<'s, const W: usize> Krylov<'s, W> {
 
     fn conclude(&mut self, converged: bool) -> Result<(), Error> {
         self.decompose()?;
-        let (size, found) = (self.blocks * W, self.found);
+        if !self.materialize() {
+            self.forget();
+            self.decompose()?;
+        }
+        let (size, found) = ((self.blocks + 1) * W, self.found);
         let svd = refine(self.kernel, size, found, self.vectors, self.sigma, FINAL)?;
         self.sweeps += svd.sweeps;
         self.rank = self.goal.rank(&self.spectrum(self.rank.min(size)), self.rank);
@@ -371,7 +399,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
     pub fn finish(self, outputs: &mut Outputs<'_>) -> Result<Report, Error> {
         let converged = self.converged.ok_or(Error::OutOfOrder)?;
         outputs.check(self.shape)?;
-        let size = self.blocks * W;
+        let size = (self.blocks + 1) * W;
         let space = Space {
             right: &self.q[..size * self.shape.cols],
             left: &self.y[..size * self.shape.rows],

@@ -13,6 +13,7 @@ mod krylov;
 mod outlook;
 mod pass;
 mod plan;
+mod predict;
 mod stream;
 mod watch;
 
@@ -40,6 +41,7 @@ pub struct Extractor<'s> {
 enum State<'s> {
     Exact(Exact<'s>),
     Krylov8(Krylov<'s, 8>),
+    #[cfg(feature = "wide")]
     Krylov16(Krylov<'s, 16>),
     Stream(Stream<'s>),
 }
@@ -50,6 +52,7 @@ macro_rules! each {
         match $state {
             State::Exact($name) => $body,
             State::Krylov8($name) => $body,
+            #[cfg(feature = "wide")]
             State::Krylov16($name) => $body,
             State::Stream($name) => $body,
         }
@@ -91,14 +94,20 @@ impl Extractor<'_> {
     /// The row ranges of this pass, disjoint and in order; each may be fed from another thread. Use it in
     /// the place of [`push`](Self::push): both see the same progress. Empty when no pass is wanted.
     pub fn parts(&mut self) -> impl Iterator<Item = Part<'_>> {
-        let (mut krylov8, mut krylov16, mut whole) = (None, None, None);
+        let (mut krylov8, mut whole) = (None, None);
+        #[cfg(feature = "wide")]
+        let mut krylov16 = None;
         match &mut self.state {
             State::Krylov8(state) => krylov8 = Some(state.parts().map(Part::from)),
+            #[cfg(feature = "wide")]
             State::Krylov16(state) => krylov16 = Some(state.parts().map(Part::from)),
             State::Exact(state) => whole = state.wants_pass().then(|| Part::from(state)),
             State::Stream(state) => whole = state.wants_pass().then(|| Part::from(state)),
         }
-        krylov8.into_iter().flatten().chain(krylov16.into_iter().flatten()).chain(whole)
+        let parts = krylov8.into_iter().flatten();
+        #[cfg(feature = "wide")]
+        let parts = parts.chain(krylov16.into_iter().flatten());
+        parts.chain(whole)
     }
 
     /// Ends the pass, after every row was pushed.

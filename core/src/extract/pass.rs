@@ -6,6 +6,7 @@ use super::plan::MAX_PARTS;
 use crate::{
     Delta, Error, Kernel, Rows,
     kernel::{Ahead, LANES, Lines, TILE, Tile, TileMut},
+    random,
 };
 
 /// Rows that are decoded together. More of them spread the traffic of X and Z over more work; fewer keep the
@@ -75,17 +76,6 @@ pub fn unit_scale(largest: f32) -> f32 {
     libm::ldexpf(1.0, (-libm::ilogbf(largest)).clamp(-126, 126))
 }
 
-/// Which products a read computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
-    /// Y = Δ·X and Z += Δᵀ·Y.
-    Both,
-    /// Y = Δ·X alone.
-    Forward,
-    /// Z += Δᵀ·Y alone, for a Y that was computed before.
-    Backward,
-}
-
 /// How far a part has come.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Progress {
@@ -102,6 +92,7 @@ pub struct Part<'p>(Kind<'p>);
 #[derive(Debug)]
 enum Kind<'p> {
     Block8(BlockPart<'p, 8>),
+    #[cfg(feature = "wide")]
     Block16(BlockPart<'p, 16>),
     Whole(&'p mut (dyn Whole + 'p)),
 }
@@ -111,6 +102,7 @@ impl Part<'_> {
     pub fn rows(&self) -> Range<usize> {
         match &self.0 {
             Kind::Block8(part) => part.rows.clone(),
+            #[cfg(feature = "wide")]
             Kind::Block16(part) => part.rows.clone(),
             Kind::Whole(state) => 0..state.row_count(),
         }
@@ -123,6 +115,7 @@ impl Part<'_> {
     pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
         match &mut self.0 {
             Kind::Block8(part) => part.push(base, tuned),
+            #[cfg(feature = "wide")]
             Kind::Block16(part) => part.push(base, tuned),
             Kind::Whole(state) => state.push_rows(base, tuned),
         }
@@ -135,6 +128,7 @@ impl<'p> From<BlockPart<'p, 8>> for Part<'p> {
     }
 }
 
+#[cfg(feature = "wide")]
 impl<'p> From<BlockPart<'p, 16>> for Part<'p> {
     fn from(part: BlockPart<'p, 16>) -> Self {
         Self(Kind::Block16(part))
@@ -234,15 +228,8 @@ impl<'p> Strip<'p> {
         Self { kernel, cols, scale, channels, tiles, sums }
     }
 
-    /// Decodes rows `first`… of a block, `rows` of them, at most [`strip_rows`]. With `measure`, adds them
-    /// to the measurements as the matrix's rows from the given one on.
-    pub fn decode(
-        &mut self,
-        (base, tuned): (Rows<'_>, Rows<'_>),
-        first: usize,
-        rows: usize,
-        mut measure: Option<(usize, &mut Delta)>,
-    ) {
+    /// Decodes rows `first`… of a block, `rows` of them, at most [`strip_rows`].
+    pub fn decode(&mut self, (base, tuned): (Rows<'_>, Rows<'_>), first: usize, rows: usize) {
         let height = strip_rows(self.cols);
         for i in 0..rows {
             for (column, width) in tiles(self.cols) {
@@ -253,9 +240,6 @@ impl<'p> Strip<'p> {
                 let start = (first + i) * self.cols + column;
                 self.kernel.difference(entries(base, start, width), entries(tuned, start, width), out);
                 weigh(out, self.channels.map(|channels| &channels[column..]));
-                if let Some((row, delta)) = &mut measure {
-                    self.kernel.measure(out, *row + i, delta);
-                }
                 if let Some(scale) = self.scale {
                     for x in out {
                         *x *= scale;
@@ -263,6 +247,25 @@ impl<'p> Strip<'p> {
                 }
             }
         }
+    }
+
+    /// Measures row `row` of the matrix, row `at` of a block, and adds it to one of the `W` rows of `sums` or subtracts
+    /// it, both at random.
+    fn add_up<const W: usize>(
+        &mut self,
+        (base, tuned): (Rows<'_>, Rows<'_>),
+        at: usize,
+        row: usize,
+        delta: &mut Delta,
+        sums: &mut [f32],
+    ) {
+        let entries = &mut self.tiles[..self.cols];
+        whole_row(self.kernel, base, tuned, at, self.channels, entries);
+        self.kernel.measure(entries, row, delta);
+        let random = random::bits(row as u64);
+        let sum = &mut sums[random as usize % W * self.cols..][..self.cols];
+        let sign = if random >> 63 == 0 { 1.0 } else { -1.0 };
+        self.kernel.subtract_scaled(sum, sign, entries);
     }
 
     /// Y += D·X for the decoded rows D; X is packed.
@@ -274,7 +277,7 @@ impl<'p> Strip<'p> {
         self.kernel.fold(&mut self.sums[..y.len() * LANES], y);
     }
 
-    /// [`decode`](Self::decode) without measuring, and [`forward`](Self::forward) tile by tile on the way.
+    /// [`decode`](Self::decode), and [`forward`](Self::forward) tile by tile on the way.
     pub fn decode_forward<const W: usize>(
         &mut self,
         (base, tuned): (Rows<'_>, Rows<'_>),
@@ -285,7 +288,7 @@ impl<'p> Strip<'p> {
         ahead: &mut Ahead<'_>,
     ) {
         if self.scale.is_some() || self.channels.is_some() {
-            self.decode((base, tuned), first, rows, None);
+            self.decode((base, tuned), first, rows);
             return self.forward::<W>(rows, x, y, ahead);
         }
         for (column, columns) in tiles(self.cols) {
@@ -328,15 +331,14 @@ impl<'p> Strip<'p> {
 /// One row range of a pass over a panel of width `W`.
 #[derive(Debug)]
 pub struct BlockPart<'p, const W: usize> {
-    pub work: Work,
-    /// Whether this pass also measures the difference.
+    /// Whether this pass measures the difference and adds its rows up to Z, in the place of the products.
     pub measure: bool,
     /// The block X, packed.
     pub x: &'p [f32],
     pub rows: Range<usize>,
     /// Y of these rows, `rows` × `W`.
     pub y: &'p mut [f32],
-    /// Z summed over these rows, packed.
+    /// Z summed over these rows, packed; while measuring the sums of rows, `W` × columns.
     pub z: &'p mut [f32],
     pub strip: Strip<'p>,
     pub progress: &'p mut Progress,
@@ -347,25 +349,26 @@ impl<const W: usize> BlockPart<'_, W> {
     pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
         let cols = self.strip.cols;
         let count = count_rows(base, tuned, cols, self.rows.len() - self.progress.done)?;
+        if self.measure {
+            for at in 0..count {
+                let row = self.rows.start + self.progress.done;
+                self.strip.add_up::<W>((base, tuned), at, row, &mut self.progress.delta, self.z);
+                self.progress.done += 1;
+            }
+            return Ok(());
+        }
         let height = strip_rows(cols);
         for first in (0..count).step_by(height) {
             let rows = height.min(count - first);
-            let row = self.rows.start + self.progress.done;
-            let steps = if self.work == Work::Both { 2 } else { 1 };
-            let mut ahead = self.strip.ahead(base, tuned, first + rows, steps);
+            let mut ahead = self.strip.ahead(base, tuned, first + rows, 2);
             let y = &mut self.y[self.progress.done * W..][..rows * W];
-            if self.measure || self.work == Work::Backward || !Kernel::DECODES_ON_THE_WAY {
-                let measure = self.measure.then_some((row, &mut self.progress.delta));
-                self.strip.decode((base, tuned), first, rows, measure);
-                if self.work != Work::Backward {
-                    self.strip.forward::<W>(rows, self.x, y, &mut ahead);
-                }
-            } else {
+            if Kernel::DECODES_ON_THE_WAY {
                 self.strip.decode_forward::<W>((base, tuned), first, rows, self.x, y, &mut ahead);
+            } else {
+                self.strip.decode((base, tuned), first, rows);
+                self.strip.forward::<W>(rows, self.x, y, &mut ahead);
             }
-            if self.work != Work::Forward {
-                self.strip.backward::<W>(rows, y, self.z, &mut ahead);
-            }
+            self.strip.backward::<W>(rows, y, self.z, &mut ahead);
             self.progress.done += rows;
         }
         Ok(())

@@ -54,6 +54,7 @@ impl Plan {
             max_reads: options.max_reads,
             parts: options.parts.clamp(1, MAX_PARTS).min(shape.rows.max(1)),
             width: match options.width {
+                _ if cfg!(not(feature = "wide")) => 8,
                 0 => krylov::default_width(options.rank.min(narrow)),
                 1..16 => 8,
                 _ => 16,
@@ -236,6 +237,7 @@ impl Plan {
         let state = match (self.mode, self.width) {
             (Mode::Exact, _) => State::Exact(Exact::new(self, channels, scratch)),
             (Mode::StreamOnce, _) => State::Stream(Stream::new(self, channels, scratch)),
+            #[cfg(feature = "wide")]
             (_, 16) => State::Krylov16(Krylov::new(self, channels, scratch)),
             _ => State::Krylov8(Krylov::new(self, channels, scratch)),
         };

@@ -217,7 +217,7 @@ impl<'s> Stream<'s> {
         let mut strip = Strip::new(self.kernel, cols, self.scale, self.channels, self.strip);
         for first in (0..count).step_by(height) {
             let batch = height.min(count - first);
-            strip.decode((base, tuned), first, batch, None);
+            strip.decode((base, tuned), first, batch);
             let mut ahead = strip.ahead(base, tuned, first + batch, self.depth);
             for (p, x) in right.clone().take(self.depth).enumerate() {
                 let y = &mut self.left[(p * rows + self.done) * W..][..batch * W];
