@@ -11,7 +11,7 @@
 use super::{
     Report,
     factors::{Outputs, Space},
-    outlook::History,
+    outlook::{Captured, History},
     pass::{BlockPart, Progress, Strip, deal, pack, packed_len, strip_len, unit_scale, unpack},
     plan::{MAX_PARTS, Plan, packed_scratch, strip_scratch},
     predict::Factored,
@@ -44,7 +44,7 @@ const AGREES: f32 = 1e-3;
 
 /// Block width for a rank.
 pub const fn default_width(rank: usize) -> usize {
-    if rank > 32 { 16 } else { 8 }
+    if rank >= 24 { 16 } else { 8 }
 }
 
 /// Blocks of the basis that a rank takes at most.
@@ -354,11 +354,37 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let watch = Watch::new(self.goal, &leading, all.kept(size), self.rank, self.tolerance);
         let earlier = Spectrum { singular_values: self.earlier, ..leading };
         let mut history = self.history;
-        let enough =
-            watch.is_enough(|rank| history.look(leading.kept(rank), earlier.kept(rank), leading.sum_squares));
+        let enough = watch.is_enough(|rank| {
+            history.look(Captured {
+                kept: leading.kept(rank),
+                half: self.last_step(rank),
+                earlier: earlier.kept(rank),
+                total: leading.sum_squares,
+                reads: self.stride,
+            })
+        });
         self.history = history;
         self.earlier[..size].copy_from_slice(&self.sigma[..size]);
         Ok(enough)
+    }
+
+    /// What the predicted block adds to the energy of the leading `rank` directions. Without its coordinates w⁺ a
+    /// direction w keeps σ² − (σ²·‖w⁺‖² − w⁺ᵀ·G⁺·w⁺)/(1 − ‖w⁺‖²), so this is no less than what it adds.
+    fn last_step(&self, rank: usize) -> f64 {
+        let (old, ld) = (self.blocks * W, self.most());
+        let product = &self.gram[old * ld..];
+        let columns = self.vectors.chunks_exact(old + W).zip(&*self.sigma);
+        let lost = columns.take(rank.min(self.found)).map(|(column, sigma)| {
+            let new = &column[old..];
+            let square: f32 = new.iter().map(|x| x * x).sum();
+            let within: f32 = product
+                .chunks(ld)
+                .zip(new)
+                .map(|(row, x)| x * row[old..].iter().zip(new).map(|(g, y)| g * y).sum::<f32>())
+                .sum();
+            f64::from((sigma * sigma * square - within) / (1.0 - square).max(f32::EPSILON))
+        });
+        lost.sum()
     }
 
     /// The leading `count` singular values of the space, as scaled, and the norm of all.
@@ -375,7 +401,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
     fn decompose(&mut self) -> Result<(), Error> {
         let (size, ld) = ((self.blocks + 1) * W, self.most());
         if self.decomposed != self.blocks {
-            let sweeps = Sweeps { leading: self.rank, ..ESTIMATE };
+            let sweeps = Sweeps { leading: self.rank + W, ..ESTIMATE };
             let svd = ritz(self.kernel, self.gram, ld, size, self.vectors, self.sigma, sweeps)?;
             (self.decomposed, self.found, self.sweeps) = (self.blocks, svd.rank, svd.sweeps);
         }

@@ -18,9 +18,6 @@ pub enum Watch {
     },
 }
 
-/// What is expected may be this share of the tolerance: of ten spectra in many shapes none then misses it.
-const MARGIN: f64 = 0.65;
-
 /// Expected gains are trusted to half of what is allowed.
 const TRUST: f64 = 0.5;
 
@@ -34,7 +31,7 @@ impl Watch {
         let known = spectrum.singular_values.len();
         match goal {
             Goal::Fixed | Goal::Budget(_) if known < max_rank => Self::Larger,
-            Goal::Fixed | Goal::Budget(_) => Self::Rank { rank: max_rank, allowed: MARGIN * tolerance },
+            Goal::Fixed | Goal::Budget(_) => Self::Rank { rank: max_rank, allowed: tolerance },
             Goal::Energy(share) => energy(share, spectrum, captured, max_rank, tolerance),
             Goal::NoiseFloor => noise(spectrum, max_rank, tolerance),
         }
