@@ -200,6 +200,10 @@ fn weigh(row: &mut [f32], channels: Option<&[f32]>) {
     }
 }
 
+/// Entries of a row that are measured at a time, whole blocks of every format: they stay in the first-level cache from
+/// step to step.
+const PIECE: usize = 2 * TILE;
+
 /// A run of decoded rows of the difference, in tiles: [tile][row][column].
 #[derive(Debug)]
 pub struct Strip<'p> {
@@ -259,13 +263,20 @@ impl<'p> Strip<'p> {
         delta: &mut Delta,
         sums: &mut [f32],
     ) {
-        let entries = &mut self.tiles[..self.cols];
-        whole_row(self.kernel, base, tuned, at, self.channels, entries);
-        self.kernel.measure(entries, row, delta);
         let random = random::bits(row as u64);
         let sum = &mut sums[random as usize % W * self.cols..][..self.cols];
         let sign = if random >> 63 == 0 { 1.0 } else { -1.0 };
-        self.kernel.subtract_scaled(sum, sign, entries);
+        let next = [base, tuned].map(|side| entries(side, (at + 1) * self.cols, self.cols).bytes);
+        let mut ahead = Ahead::new(next, self.cols.div_ceil(PIECE));
+        for (piece, sum) in sum.chunks_mut(PIECE).enumerate() {
+            let (start, out) = (piece * PIECE, &mut self.tiles[..sum.len()]);
+            let of = |side| entries(side, at * self.cols + start, out.len());
+            self.kernel.ask(&mut ahead);
+            self.kernel.difference(of(base), of(tuned), out);
+            weigh(out, self.channels.map(|channels| &channels[start..]));
+            self.kernel.measure(out, row, delta);
+            self.kernel.subtract_scaled(sum, sign, out);
+        }
     }
 
     /// Y += D·X for the decoded rows D; X is packed.

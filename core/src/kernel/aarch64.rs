@@ -60,6 +60,11 @@ impl Vector for float32x4_t {
     }
 }
 
+/// Asks for all of `bytes`.
+pub(super) fn ask(bytes: &[u8]) {
+    simd::ask::<float32x4_t>(bytes);
+}
+
 /// C += A·X with NEON.
 ///
 /// # Safety

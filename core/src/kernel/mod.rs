@@ -380,6 +380,17 @@ impl Kernel {
         with_features!(self, portable::measure(values, row, delta));
     }
 
+    /// One step of `ahead`, for loops that multiply nothing.
+    pub(crate) fn ask(self, ahead: &mut Ahead<'_>) {
+        let _bytes = ahead.step();
+        #[cfg(target_arch = "x86_64")]
+        if self.0 != Isa::Portable {
+            x86::ask(_bytes);
+        }
+        #[cfg(target_arch = "aarch64")]
+        aarch64::ask(_bytes);
+    }
+
     /// x·y over min(x, y) elements, in a fixed order of lanes.
     pub fn dot(self, x: &[f32], y: &[f32]) -> f32 {
         with_features!(self, portable::dot(x, y))

@@ -47,6 +47,9 @@ pub trait Vector: Copy {
     fn prefetch(line: *const u8);
 }
 
+/// Bytes of a cache line on most processors.
+const LINE: usize = 64;
+
 /// A walk over bytes that will be read soon, a little with each step of the depth: asked for in a burst, they
 /// would hold up the loads. Without a branch, since that costs registers; so a line may be asked for twice.
 pub struct Walk {
@@ -67,6 +70,11 @@ impl Walk {
         V::prefetch(self.next);
         self.next = self.next.wrapping_add(self.stride);
     }
+}
+
+/// Asks for all of `bytes`.
+pub fn ask<V: Vector>(bytes: &[u8]) {
+    bytes.chunks(LINE).for_each(|line| V::prefetch(line.as_ptr()));
 }
 
 /// `MR` rows of C, `NV` vectors wide.

@@ -53,6 +53,11 @@ pub(super) fn detect() -> Isa {
     }
 }
 
+/// Asks for all of `bytes`.
+pub(super) fn ask(bytes: &[u8]) {
+    simd::ask::<__m256>(bytes);
+}
+
 /// Conversion of f16 by instruction. Only for code that is compiled for F16C.
 pub(super) struct F16c;
 
