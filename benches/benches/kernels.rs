@@ -4,7 +4,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use phlora_benches::weights::{Spectrum, Weights};
 use phlora_core::{
     Delta, Dtype, Kernel, Rows,
-    kernel::{Ahead, LANES, Lines, Product, Stored, TILE, Tile},
+    kernel::{Ahead, LANES, Lines, TILE, Tile, TileMut},
 };
 
 const COLS: usize = 4096;
@@ -30,30 +30,19 @@ fn products<const W: usize>(c: &mut Criterion) {
         });
         let sides = [5, 6]
             .map(|seed| Weights::new(ROWS, COLS, seed, Spectrum::MIDDLE).pair(ROWS, Dtype::Bf16)[0].clone());
-        let stored = |i: usize| {
-            let sides = sides.each_ref().map(|bytes| Lines {
-                dtype: Dtype::Bf16,
-                bytes: &bytes[2 * i * TILE..],
-                row: 2 * COLS,
-            });
-            Stored { sides, rows: ROWS, columns: TILE }
-        };
-        let mut room = vec![0.0; ROWS * TILE];
         group.bench_function(BenchmarkId::new("forward from bf16", kernel.name()), |b| {
-            let mut sums = vec![0.0; ROWS * W * LANES];
+            let (mut sums, mut data) = (vec![0.0; ROWS * W * LANES], data.clone());
             b.iter(|| {
                 for i in 0..COLS / TILE {
-                    let product = Product::Forward { xt: &x[i * W * TILE..], sums: &mut sums };
-                    kernel.stored::<W>(stored(i), &mut room, product, &mut Ahead::default());
-                }
-            });
-        });
-        group.bench_function(BenchmarkId::new("backward from bf16", kernel.name()), |b| {
-            let mut z = vec![0.0; COLS * W];
-            b.iter(|| {
-                for i in 0..COLS / TILE {
-                    let product = Product::Backward { y: &y, zt: &mut z[i * W * TILE..] };
-                    kernel.stored::<W>(stored(i), &mut room, product, &mut Ahead::default());
+                    let data = &mut data[i * ROWS * TILE..][..ROWS * TILE];
+                    let tile = TileMut { data, row: TILE, rows: ROWS, width: TILE };
+                    let lines = sides.each_ref().map(|bytes| Lines {
+                        dtype: Dtype::Bf16,
+                        bytes: &bytes[2 * i * TILE..],
+                        row: 2 * COLS,
+                    });
+                    let x = &x[i * W * TILE..];
+                    kernel.difference_forward::<W>(lines, TILE, tile, x, &mut sums, &mut Ahead::default());
                 }
             });
         });

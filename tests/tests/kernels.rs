@@ -2,7 +2,7 @@
 
 use phlora_core::{
     Dtype, Kernel, Rows, decode, encode,
-    kernel::{Ahead, LANES, Lines, Product, Stored, Strided, Tile},
+    kernel::{Ahead, LANES, Lines, Strided, Tile, TileMut},
 };
 use phlora_tests::{matrix::Normal, tolerance};
 
@@ -112,48 +112,48 @@ fn products_of_tiles_stay_within_the_bound() {
     }
 }
 
-/// Checks that products with stored rows have the bits of decoding and a product, one after the other.
-fn check_stored<const W: usize>([base, tuned]: [Dtype; 2], rows: usize, columns: usize) {
+/// Checks that decoding on the way to a product gives the bits of both, one after the other.
+fn check_fresh<const W: usize>([base, tuned]: [Dtype; 2], rows: usize, columns: usize) {
     let (cols, width) = (columns + 8, columns.next_multiple_of(LANES));
     let side = |dtype: Dtype, seed| {
         let mut bytes = vec![0; dtype.row_bytes(rows * cols).unwrap()];
         encode(&deviates(seed, rows * cols), dtype, &mut bytes).unwrap();
         bytes
     };
-    let stored = [(base, side(base, 31)), (tuned, side(tuned, 32))];
-    let sides = stored.each_ref().map(|(dtype, bytes)| Lines {
-        dtype: *dtype,
-        bytes,
-        row: dtype.row_bytes(cols).unwrap(),
-    });
-    let (xt, y) = (deviates(33, W * width), deviates(34, rows * W));
+    let sides = [(base, side(base, 31)), (tuned, side(tuned, 32))];
+    let lines = |i: usize| {
+        let (dtype, bytes) = &sides[i];
+        Lines { dtype: *dtype, bytes, row: dtype.row_bytes(cols).unwrap() }
+    };
+    let xt = deviates(33, W * width);
     for kernel in Kernel::available() {
-        let what = format!("{} {base:?} {tuned:?} {rows}×{columns} times {W}", kernel.name());
-        let mut decoded = vec![0.0; rows * width];
-        for (i, row) in decoded.chunks_exact_mut(width.max(1)).enumerate() {
-            let [base, tuned] = sides.map(|side| {
-                let at = |entry: usize| side.dtype.row_bytes(entry).unwrap();
-                Rows::new(side.dtype, &side.bytes[at(i * cols)..at(i * cols + columns)])
-            });
-            kernel.difference(base, tuned, &mut row[..columns]);
+        let mut expected = vec![0.0; rows * width];
+        for (i, row) in expected.chunks_exact_mut(width.max(1)).enumerate() {
+            let of = |side: usize| {
+                let (dtype, bytes) = &sides[side];
+                let at = |entry: usize| dtype.row_bytes(entry).unwrap();
+                Rows::new(*dtype, &bytes[at(i * cols)..at(i * cols + columns)])
+            };
+            kernel.difference(of(0), of(1), &mut row[..columns]);
         }
-        let decoded = Tile { data: &decoded, row: width, rows, width };
-        let tile = Stored { sides, rows, columns };
-        let mut room = [vec![f32::NAN; rows * width], vec![7.0; 3]].concat();
-        let mut sums = [vec![0.5; rows * W * LANES], vec![0.5; rows * W * LANES]];
-        let [expected, got] = &mut sums;
-        kernel.forward::<W>(decoded, &xt, expected, &mut Ahead::default());
-        let product = Product::Forward { xt: &xt, sums: got };
-        kernel.stored::<W>(tile, &mut room, product, &mut Ahead::default());
-        let mut zt = [deviates(35, W * width), deviates(35, W * width)];
-        let [expected, got] = &mut zt;
-        kernel.backward::<W>(decoded, &y, expected, &mut Ahead::default());
-        let product = Product::Backward { y: &y, zt: got };
-        kernel.stored::<W>(tile, &mut room, product, &mut Ahead::default());
+        let mut sums = [vec![0.0; rows * W * LANES], vec![0.0; rows * W * LANES]];
+        let tile = Tile { data: &expected, row: width, rows, width };
+        kernel.forward::<W>(tile, &xt, &mut sums[0], &mut Ahead::default());
+        let mut got = [vec![f32::NAN; rows * width], vec![7.0; 3]].concat();
+        let tile = TileMut { data: &mut got, row: width, rows, width };
+        kernel.difference_forward::<W>(
+            [lines(0), lines(1)],
+            columns,
+            tile,
+            &xt,
+            &mut sums[1],
+            &mut Ahead::default(),
+        );
         let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-        assert_eq!(bits(&sums[0]), bits(&sums[1]), "{what}: forward");
-        assert_eq!(bits(&zt[0]), bits(&zt[1]), "{what}: backward");
-        assert_eq!(room[rows * width..], [7.0; 3], "{what}: nothing is written behind the room");
+        let name = kernel.name();
+        assert_eq!(bits(&got[..rows * width]), bits(&expected), "{name} {base:?} {tuned:?} {rows}×{columns}");
+        assert_eq!(bits(&sums[0]), bits(&sums[1]), "{name} {base:?} {tuned:?} {rows}×{columns}");
+        assert_eq!(got[rows * width..], [7.0; 3], "nothing is written behind the tile");
     }
 }
 
@@ -163,8 +163,8 @@ fn decoding_on_the_way_changes_no_bit() {
     for dtypes in [[f32; 2], [f16; 2], [bf16; 2], [bf16, f32], [f16, bf16]] {
         for rows in [0, 1, 3, 4, 5, 16, 19] {
             for columns in [0, 1, 16, 40, 255, 256] {
-                check_stored::<8>(dtypes, rows, columns);
-                check_stored::<16>(dtypes, rows, columns);
+                check_fresh::<8>(dtypes, rows, columns);
+                check_fresh::<16>(dtypes, rows, columns);
             }
         }
     }

@@ -5,7 +5,7 @@ use core::ops::Range;
 use super::plan::MAX_PARTS;
 use crate::{
     Delta, Error, Kernel, Rows,
-    kernel::{Ahead, LANES, Lines, Product, Stored, TILE, Tile},
+    kernel::{Ahead, LANES, Lines, TILE, Tile, TileMut},
     random,
 };
 
@@ -288,37 +288,29 @@ impl<'p> Strip<'p> {
         self.kernel.fold(&mut self.sums[..y.len() * LANES], y);
     }
 
-    /// Whether the products decode rows of these formats faster than [`decode`](Self::decode) does for both.
-    fn decodes_on_the_way(&self, base: Rows<'_>, tuned: Rows<'_>) -> bool {
-        let weighed = self.scale.is_some() || self.channels.is_some();
-        !weighed && self.cols >= TILE && self.kernel.decodes_on_the_way(base.dtype, tuned.dtype)
-    }
-
-    /// Y += D·X and Z += Dᵀ·Y for rows `first`… of a block; X and Z are packed. The tiles that were used last are
-    /// still near.
-    fn products<const W: usize>(
+    /// [`decode`](Self::decode), and [`forward`](Self::forward) tile by tile on the way.
+    pub fn decode_forward<const W: usize>(
         &mut self,
         (base, tuned): (Rows<'_>, Rows<'_>),
-        (first, rows): (usize, usize),
-        (x, y, z): (&[f32], &mut [f32], &mut [f32]),
+        first: usize,
+        rows: usize,
+        x: &[f32],
+        y: &mut [f32],
         ahead: &mut Ahead<'_>,
     ) {
-        let stored = |(column, columns): (usize, usize)| {
+        if self.scale.is_some() || self.channels.is_some() {
+            self.decode((base, tuned), first, rows);
+            return self.forward::<W>(rows, x, y, ahead);
+        }
+        for (column, columns) in tiles(self.cols) {
             let sides = [base, tuned].map(|side| lines(side, first, column, self.cols));
-            let range = column * W..(column + columns.next_multiple_of(LANES)) * W;
-            (Stored { sides, rows, columns }, range)
-        };
-        for tile in tiles(self.cols) {
-            let (tile, range) = stored(tile);
-            let product = Product::Forward { xt: &x[range], sums: self.sums };
-            self.kernel.stored::<W>(tile, self.tiles, product, ahead);
+            let width = columns.next_multiple_of(LANES);
+            let data = &mut self.tiles[column * strip_rows(self.cols)..][..rows * width];
+            let tile = TileMut { data, row: width, rows, width };
+            let x = &x[column * W..][..width * W];
+            self.kernel.difference_forward::<W>(sides, columns, tile, x, self.sums, ahead);
         }
         self.kernel.fold(&mut self.sums[..y.len() * LANES], y);
-        for tile in tiles(self.cols).rev() {
-            let (tile, range) = stored(tile);
-            let product = Product::Backward { y, zt: &mut z[range] };
-            self.kernel.stored::<W>(tile, self.tiles, product, ahead);
-        }
     }
 
     /// Z += Dᵀ·Y for the decoded rows D; Z is packed. The tiles that were used last are still near.
@@ -381,14 +373,13 @@ impl<const W: usize> BlockPart<'_, W> {
             let rows = height.min(count - first);
             let mut ahead = self.strip.ahead(base, tuned, first + rows, 2);
             let y = &mut self.y[self.progress.done * W..][..rows * W];
-            if self.strip.decodes_on_the_way(base, tuned) {
-                let panels = (self.x, y, &mut *self.z);
-                self.strip.products::<W>((base, tuned), (first, rows), panels, &mut ahead);
+            if Kernel::DECODES_ON_THE_WAY {
+                self.strip.decode_forward::<W>((base, tuned), first, rows, self.x, y, &mut ahead);
             } else {
                 self.strip.decode((base, tuned), first, rows);
                 self.strip.forward::<W>(rows, self.x, y, &mut ahead);
-                self.strip.backward::<W>(rows, y, self.z, &mut ahead);
             }
+            self.strip.backward::<W>(rows, y, self.z, &mut ahead);
             self.progress.done += rows;
         }
         Ok(())

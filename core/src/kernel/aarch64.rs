@@ -9,7 +9,7 @@ use core::arch::aarch64::{
 };
 
 use super::{
-    Ahead, Product, Stored, Strided, Tile, short,
+    Ahead, Lines, Strided, Tile, TileMut, short,
     simd::{self, Blocks8, Brain, Half, Reduce, Single, Source, Vector},
     tile,
 };
@@ -201,24 +201,28 @@ pub(super) unsafe fn forward<const W: usize>(
     unsafe { tile::forward::<float32x4_t, 4, 4, W>(tile, xt, sums, ahead) }
 }
 
-/// A product with D = tuned − base.
+/// D = tuned − base and S += D·X; false, and nothing done, for a format without loads of its own.
 ///
 /// # Safety
-/// The operands hold the shapes and both sides have one plain format (checked by `Kernel::stored`).
-pub(super) unsafe fn stored<const W: usize>(
-    tile: Stored<'_>,
-    room: &mut [f32],
-    product: Product<'_>,
+/// The operands hold the shapes (checked by `Kernel::difference_forward`).
+pub(super) unsafe fn fresh<const W: usize>(
+    dtype: Dtype,
+    sides: [Lines<'_>; 2],
+    tile: &mut TileMut<'_>,
+    xt: &[f32],
+    sums: &mut [f32],
     ahead: &mut Ahead<'_>,
-) {
+) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
-        match tile.sides[0].dtype {
-            Dtype::F32 => tile::stored::<float32x4_t, Single, 4, 4, 4, 4, 16, W>(tile, room, product, ahead),
-            Dtype::F16 => tile::stored::<float32x4_t, Half, 4, 4, 4, 4, 16, W>(tile, room, product, ahead),
-            _ => tile::stored::<float32x4_t, Brain, 4, 4, 4, 4, 16, W>(tile, room, product, ahead),
+        match dtype {
+            Dtype::F32 => tile::fresh::<float32x4_t, Single, 4, 4, W>(sides, tile, xt, sums, ahead),
+            Dtype::F16 => tile::fresh::<float32x4_t, Half, 4, 4, W>(sides, tile, xt, sums, ahead),
+            Dtype::Bf16 => tile::fresh::<float32x4_t, Brain, 4, 4, W>(sides, tile, xt, sums, ahead),
+            _ => return false,
         }
     }
+    true
 }
 
 /// Zᵀ += Yᵀ·D with NEON.

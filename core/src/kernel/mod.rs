@@ -27,7 +27,7 @@ mod tile;
 mod x86;
 
 use crate::{Delta, Dtype, Rows};
-pub use operands::{Ahead, LANES, Lines, Product, Stored, Strided, TILE, Tile};
+pub use operands::{Ahead, LANES, Lines, Strided, TILE, Tile, TileMut};
 
 /// Weights of a side in blocks that are decoded at once beside the other side: whole blocks of every format.
 const PIECE: usize = Dtype::MAX_BLOCK_LEN;
@@ -71,8 +71,8 @@ impl Kernel {
     /// The reference: safe Rust without fused multiply-add.
     pub const PORTABLE: Self = Self(Isa::Portable);
 
-    /// Whether [`Kernel::stored`] is more than decoding and a product on any processor of this target; small ones save
-    /// its code.
+    /// Whether [`Kernel::difference_forward`] is more than one after the other on any processor of this target; small
+    /// ones save its code.
     pub(crate) const DECODES_ON_THE_WAY: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
 
     /// The instruction set's name.
@@ -196,56 +196,56 @@ impl Kernel {
         }
     }
 
-    /// Whether [`Kernel::stored`] decodes rows of these formats in the registers that it multiplies from: else decoding
-    /// once and both products of it are faster.
-    pub fn decodes_on_the_way(self, base: Dtype, tuned: Dtype) -> bool {
-        let plain = matches!(base, Dtype::F32 | Dtype::F16 | Dtype::Bf16);
-        Self::DECODES_ON_THE_WAY && plain && base == tuned && self.0 != Isa::Portable
-    }
-
-    /// A product with D = tuned − base, to the same bits as of the decoded tile. `room` is overwritten; it takes a row
-    /// of the tile, rounded up to [`LANES`], for each of its rows. `W` is 8 or 16. Does nothing when a buffer is too
-    /// short.
-    pub fn stored<const W: usize>(
+    /// D = tuned − base, into the tile D, and [`Kernel::forward`] with it, to the same bits as one after the other. Each
+    /// side holds `tile.rows` rows of `columns` elements, at most `tile.width`; the rest of the tile becomes 0. Does
+    /// nothing when a buffer is too short.
+    pub fn difference_forward<const W: usize>(
         self,
-        tile: Stored<'_>,
-        room: &mut [f32],
-        product: Product<'_>,
+        [base, tuned]: [Lines<'_>; 2],
+        columns: usize,
+        mut tile: TileMut<'_>,
+        xt: &[f32],
+        sums: &mut [f32],
         ahead: &mut Ahead<'_>,
     ) {
-        let (rows, columns, width) = (tile.rows, tile.columns, tile.width());
-        let room = rows.checked_mul(width).and_then(|need| room.get_mut(..need));
-        let (Some(room), true, true) =
-            (room, tile.is_sound() && matches!(W, 8 | 16), product.fits(rows, width, W))
-        else {
+        let fits = |len: usize, n: usize| n.checked_mul(W).is_some_and(|need| need <= len);
+        let sums_fit = tile.rows.checked_mul(LANES).is_some_and(|n| fits(sums.len(), n));
+        let sides_fit = [base, tuned].iter().all(|side| side.holds(tile.rows, columns));
+        let tile_fits = tile.view().is_sound() && fits(xt.len(), tile.width);
+        let tile_fits = tile_fits && columns <= tile.width && tile.width <= tile.row;
+        if !(sides_fit && tile_fits && sums_fit && matches!(W, 8 | 16)) {
             debug_assert!(false, "operands of a product are too short");
             return;
-        };
-        let [base, tuned] = tile.sides;
-        if columns == TILE && self.decodes_on_the_way(base.dtype, tuned.dtype) {
-            match self.0 {
-                Isa::Portable => {}
+        }
+        let (row, rows, width) = (tile.row, tile.rows, tile.width);
+        let done = base.dtype == tuned.dtype
+            && [columns, width, row] == [TILE; 3]
+            && match self.0 {
+                Isa::Portable => false,
                 // SAFETY: the operands were checked above, and the variant is made only by `detect` and
-                // `available`, where the processor has the features; the room takes whole tiles.
+                // `available`, where the processor has the features.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => return unsafe { x86::stored_avx2::<W>(tile, room, product, ahead) },
+                Isa::Avx2 => unsafe {
+                    x86::fresh_avx2::<W>(base.dtype, [base, tuned], &mut tile, xt, sums, ahead)
+                },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => return unsafe { x86::stored_avx512::<W>(tile, room, product, ahead) },
+                Isa::Avx512 => unsafe {
+                    x86::fresh_avx512::<W>(base.dtype, [base, tuned], &mut tile, xt, sums, ahead)
+                },
                 // SAFETY: the operands were checked above; NEON is part of the target.
                 #[cfg(target_arch = "aarch64")]
-                Isa::Neon => return unsafe { aarch64::stored::<W>(tile, room, product, ahead) },
+                Isa::Neon => unsafe {
+                    aarch64::fresh::<W>(base.dtype, [base, tuned], &mut tile, xt, sums, ahead)
+                },
+            };
+        if !done {
+            for (i, out) in tile.data.chunks_mut(row.max(1)).take(rows).enumerate() {
+                let (out, padding) = out[..width].split_at_mut(columns);
+                self.difference(base.row(i, columns), tuned.row(i, columns), out);
+                padding.fill(0.0);
             }
-        }
-        for (i, out) in room.chunks_exact_mut(width.max(1)).enumerate() {
-            let (out, padding) = out.split_at_mut(columns);
-            self.difference(base.row(i, columns), tuned.row(i, columns), out);
-            padding.fill(0.0);
-        }
-        let tile = Tile { data: room, row: width, rows, width };
-        match product {
-            Product::Forward { xt, sums } => self.forward::<W>(tile, xt, sums, ahead),
-            Product::Backward { y, zt } => self.backward::<W>(tile, y, zt, ahead),
+            self.forward::<W>(Tile { data: tile.data, row, rows, width }, xt, sums, ahead);
         }
     }
 

@@ -57,58 +57,23 @@ pub struct Tile<'a> {
     pub width: usize,
 }
 
-/// A tile of the difference as both sides store it.
-#[derive(Debug, Clone, Copy)]
-pub struct Stored<'a> {
-    /// Base and tuned.
-    pub sides: [Lines<'a>; 2],
+/// A [`Tile`] to be written.
+#[derive(Debug)]
+pub struct TileMut<'a> {
+    /// The elements.
+    pub data: &'a mut [f32],
+    /// Elements from one row to the next.
+    pub row: usize,
     /// Rows.
     pub rows: usize,
-    /// Elements of a row, at most [`TILE`].
-    pub columns: usize,
+    /// Elements of a row.
+    pub width: usize,
 }
 
-impl Stored<'_> {
-    /// Elements of a decoded row, the last ones zero.
-    pub(super) fn width(&self) -> usize {
-        self.columns.next_multiple_of(LANES)
-    }
-
-    /// Whether both sides hold the shape.
-    pub(super) fn is_sound(&self) -> bool {
-        self.columns <= TILE && self.sides.iter().all(|side| side.holds(self.rows, self.columns))
-    }
-}
-
-/// A product with a tile D of a difference.
-#[derive(Debug)]
-pub enum Product<'a> {
-    /// S += D·X in lanes, as [`Kernel::forward`](crate::Kernel::forward) has it.
-    Forward {
-        /// Xᵀ, as many rows as X has columns, each as wide as the tile.
-        xt: &'a [f32],
-        /// [`LANES`] for each sum.
-        sums: &'a mut [f32],
-    },
-    /// Zᵀ += Yᵀ·D, as [`Kernel::backward`](crate::Kernel::backward) has it.
-    Backward {
-        /// Y, a row per row of the tile.
-        y: &'a [f32],
-        /// Zᵀ, as many rows as Y has columns, each as wide as the tile.
-        zt: &'a mut [f32],
-    },
-}
-
-impl Product<'_> {
-    /// Whether the operands fit a tile of `rows` × `width` and a block of `w` columns.
-    pub(super) fn fits(&self, rows: usize, width: usize, w: usize) -> bool {
-        let holds = |len: usize, n: usize, m: usize| n.checked_mul(m).is_some_and(|need| need <= len);
-        match self {
-            Self::Forward { xt, sums } => {
-                holds(xt.len(), width, w) && rows.checked_mul(LANES).is_some_and(|n| holds(sums.len(), n, w))
-            }
-            Self::Backward { y, zt } => holds(y.len(), rows, w) && holds(zt.len(), width, w),
-        }
+impl TileMut<'_> {
+    /// The tile, to be read.
+    pub fn view(&self) -> Tile<'_> {
+        Tile { data: self.data, row: self.row, rows: self.rows, width: self.width }
     }
 }
 

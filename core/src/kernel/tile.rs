@@ -3,15 +3,11 @@
 //! Both read rows of D, Xᵀ and Zᵀ, which are contiguous, and keep a square of vectors of their output in
 //! registers: per step half as many loads as multiply-adds. Where two of these can start per cycle, loads
 //! are the limit.
-//!
-//! Rows that are stored are decoded in the registers that they are first multiplied from, and kept in the first-level
-//! cache for the other columns of X or Y. Each product decodes for itself: a decoded strip between the two would take
-//! as many bytes of the second-level cache as the stored one, twice.
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use super::{
-    Ahead, LANES, Product, Stored, TILE, Tile,
+    Ahead, LANES, Lines, TILE, Tile, TileMut,
     simd::{Source, Vector, Walk},
 };
 
@@ -27,8 +23,6 @@ trait Feed<V>: Copy {
     /// # Safety
     /// It exists; the processor has the vector's features.
     unsafe fn get(self, i: usize, k: usize) -> V;
-    /// The rows once more, after [`get`](Self::get) of them.
-    fn again(self) -> Decoded;
 }
 
 /// Rows that are decoded: the first, and elements from one to the next.
@@ -46,45 +40,35 @@ impl<V: Vector> Feed<V> for Decoded {
         // SAFETY: the caller's promise.
         unsafe { V::load(self.0.add(i * self.1 + k * V::LANES)) }
     }
-    #[inline(always)]
-    fn again(self) -> Decoded {
-        self
-    }
 }
 
-/// Rows that are decoded as they are asked for, and written to where [`Decoded`] then finds them; those that are
-/// skipped to take the place of those before.
+/// Rows that are decoded as they are asked for, and written to where [`Decoded`] then finds them.
 #[derive(Clone, Copy)]
-struct Fresh<S, const ROW: usize> {
+struct Fresh<S> {
     source: S,
-    /// First row of base and tuned, bytes from one to the next, and the first element.
+    /// First row of base and tuned, and bytes from one to the next.
     sides: [(*const u8, usize); 2],
-    first: usize,
-    /// Rows of `ROW` elements.
-    to: *mut f32,
+    to: (*mut f32, usize),
 }
 
-impl<V: Vector, S: Source<V>, const ROW: usize> Feed<V> for Fresh<S, ROW> {
+impl<V: Vector, S: Source<V>> Feed<V> for Fresh<S> {
     #[inline(always)]
     unsafe fn skip(self, i: usize) -> Self {
         // SAFETY: the caller's promise.
-        let sides = unsafe { self.sides.map(|(at, row)| (at.add(i * row), row)) };
-        Self { sides, ..self }
+        let (sides, to) = unsafe {
+            (self.sides.map(|(at, row)| (at.add(i * row), row)), (self.to.0.add(i * self.to.1), self.to.1))
+        };
+        Self { sides, to, ..self }
     }
     #[inline(always)]
     unsafe fn get(self, i: usize, k: usize) -> V {
         // SAFETY: the caller's promise.
         unsafe {
-            let j = self.first + k * V::LANES;
-            let [base, tuned] = self.sides.map(|(at, row)| self.source.load(at.add(i * row), j));
+            let [base, tuned] = self.sides.map(|(at, row)| self.source.load(at.add(i * row), k * V::LANES));
             let d = tuned.subtract(base);
-            d.store(self.to.add(i * ROW + k * V::LANES));
+            d.store(self.to.0.add(i * self.to.1 + k * V::LANES));
             d
         }
-    }
-    #[inline(always)]
-    fn again(self) -> Decoded {
-        Decoded(self.to, ROW)
     }
 }
 
@@ -131,13 +115,14 @@ unsafe fn forward_tile<V: Vector, D: Feed<V>, const MR: usize, const NR: usize, 
     }
 }
 
-/// `MR` rows of D and all of Xᵀ, `NR` rows at a time.
+/// `MR` rows of D, the first `NR` rows of Xᵀ with those of `first`, the others with `later`.
 ///
 /// # Safety
-/// As for [`forward_tile`].
+/// As for [`forward_tile`]; `later` finds what `first` has left.
 #[inline(always)]
 unsafe fn forward_rows<V: Vector, D: Feed<V>, const MR: usize, const NR: usize, const W: usize>(
-    d: D,
+    first: D,
+    later: Decoded,
     xt: *const f32,
     steps: usize,
     sums: *mut f32,
@@ -145,10 +130,10 @@ unsafe fn forward_rows<V: Vector, D: Feed<V>, const MR: usize, const NR: usize, 
 ) {
     // SAFETY: row w of Xᵀ starts at w * steps vectors, the sums of column w at w * LANES.
     unsafe {
-        forward_tile::<V, D, MR, NR, W>(d, xt, steps, sums, ahead);
+        forward_tile::<V, D, MR, NR, W>(first, xt, steps, sums, ahead);
         for w in (NR..W).step_by(NR) {
             let (xt, sums) = (xt.add(w * steps * V::LANES), sums.add(w * LANES));
-            forward_tile::<V, Decoded, MR, NR, W>(d.again(), xt, steps, sums, ahead);
+            forward_tile::<V, Decoded, MR, NR, W>(later, xt, steps, sums, ahead);
         }
     }
 }
@@ -159,7 +144,7 @@ unsafe fn forward_rows<V: Vector, D: Feed<V>, const MR: usize, const NR: usize, 
 /// As for [`forward_rows`], with `rows` in the place of `MR`.
 #[inline(always)]
 unsafe fn forward_all<V: Vector, D: Feed<V>, const MR: usize, const NR: usize, const W: usize>(
-    (d, rows): (D, usize),
+    (first, later, rows): (D, Decoded, usize),
     xt: &[f32],
     steps: usize,
     sums: &mut [f32],
@@ -170,12 +155,15 @@ unsafe fn forward_all<V: Vector, D: Feed<V>, const MR: usize, const NR: usize, c
     let mut i = 0;
     // SAFETY: the sums of row i start at i * W * LANES; each tile ends by `rows`.
     unsafe {
+        let at = |i: usize| (first.skip(i), Feed::<V>::skip(later, i), s.add(i * W * LANES));
         while i + MR <= rows {
-            forward_rows::<V, D, MR, NR, W>(d.skip(i), x, steps, s.add(i * W * LANES), ahead);
+            let (first, later, sums) = at(i);
+            forward_rows::<V, D, MR, NR, W>(first, later, x, steps, sums, ahead);
             i += MR;
         }
         while i < rows {
-            forward_rows::<V, D, 1, NR, W>(d.skip(i), x, steps, s.add(i * W * LANES), ahead);
+            let (first, later, sums) = at(i);
+            forward_rows::<V, D, 1, NR, W>(first, later, x, steps, sums, ahead);
             i += 1;
         }
     }
@@ -195,17 +183,46 @@ pub unsafe fn forward<V: Vector, const MR: usize, const NR: usize, const W: usiz
 ) {
     let d = Decoded(tile.data.as_ptr(), tile.row);
     // SAFETY: the caller's promise.
-    unsafe { forward_all::<V, _, MR, NR, W>((d, tile.rows), xt, tile.width / V::LANES, sums, ahead) }
+    unsafe { forward_all::<V, _, MR, NR, W>((d, d, tile.rows), xt, tile.width / V::LANES, sums, ahead) }
+}
+
+/// D = tuned − base for a tile D, and S += D·X as in [`forward`]: rows are decoded in the registers that they are first
+/// multiplied from.
+///
+/// # Safety
+/// As for [`forward`]; each of `sides`, base and tuned, holds `tile.rows` rows of `tile.width` elements.
+#[inline(always)]
+pub unsafe fn fresh<V: Vector, S: Source<V>, const MR: usize, const NR: usize, const W: usize>(
+    sides: [Lines<'_>; 2],
+    tile: &mut TileMut<'_>,
+    xt: &[f32],
+    sums: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) {
+    let to = tile.data.as_mut_ptr();
+    let sides = sides.map(|side| (side.bytes.as_ptr(), side.row));
+    // SAFETY: the caller's promise.
+    unsafe {
+        // With the length known at compile time, addresses take so few registers that all of them fit.
+        let first = Fresh { source: S::new(), sides, to: (to, TILE) };
+        forward_all::<V, _, MR, NR, W>(
+            (first, Decoded(to, TILE), tile.rows),
+            xt,
+            TILE / V::LANES,
+            sums,
+            ahead,
+        );
+    }
 }
 
 /// `MR` rows of Zᵀ, `NV` vectors wide.
 ///
 /// # Safety
-/// `d` has `rows` rows of `NV` vectors; `y` `rows` rows of `MR`, `W` apart; `zt` `MR` rows of `NV` vectors, `width`
-/// apart; the processor has the vector's features.
+/// `d` holds `rows` rows of `NV` vectors, `row` elements apart; `y` `rows` rows of `MR`, `W` apart; `zt` `MR`
+/// rows of `NV` vectors, `width` apart; the processor has the vector's features.
 #[inline(always)]
-unsafe fn backward_tile<V: Vector, D: Feed<V>, const MR: usize, const NV: usize, const W: usize>(
-    (d, rows): (D, usize),
+unsafe fn backward_tile<V: Vector, const MR: usize, const NV: usize, const W: usize>(
+    (d, row, rows): (*const f32, usize, usize),
     y: *const f32,
     (zt, width): (*mut f32, usize),
     ahead: &mut Walk,
@@ -222,7 +239,7 @@ unsafe fn backward_tile<V: Vector, D: Feed<V>, const MR: usize, const NV: usize,
             ahead.step::<V>();
             let mut wide = [sum[0][0]; NV];
             for v in 0..NV {
-                wide[v] = d.get(i, v);
+                wide[v] = V::load(d.add(i * row + v * V::LANES));
             }
             for w in 0..MR {
                 let y = V::splat(y.add(i * W + w));
@@ -239,38 +256,6 @@ unsafe fn backward_tile<V: Vector, D: Feed<V>, const MR: usize, const NV: usize,
     }
 }
 
-/// `NV` vectors of all rows of Zᵀ, `MR` at a time.
-///
-/// # Safety
-/// As for [`backward_tile`], with `W` in the place of `MR`, which divides it.
-#[inline(always)]
-unsafe fn backward_columns<V: Vector, D: Feed<V>, const MR: usize, const NV: usize, const W: usize>(
-    (d, rows): (D, usize),
-    y: *const f32,
-    (zt, width): (*mut f32, usize),
-    ahead: &mut Walk,
-) {
-    // SAFETY: row w of Zᵀ starts at w * width.
-    unsafe {
-        backward_tile::<V, D, MR, NV, W>((d, rows), y, (zt, width), ahead);
-        for w in (MR..W).step_by(MR) {
-            let zt = (zt.add(w * width), width);
-            backward_tile::<V, Decoded, MR, NV, W>((d.again(), rows), y.add(w), zt, ahead);
-        }
-    }
-}
-
-/// The walk over `ahead` of a backward product.
-fn backward_walk<V: Vector>(
-    ahead: &mut Ahead<'_>,
-    width: usize,
-    vectors: usize,
-    passes: usize,
-    rows: usize,
-) -> Walk {
-    Walk::new(ahead, width.div_ceil(vectors * V::LANES) * passes * rows)
-}
-
 /// Zᵀ += Yᵀ·D for a tile D.
 ///
 /// # Safety
@@ -283,67 +268,27 @@ pub unsafe fn backward<V: Vector, const MR: usize, const NV: usize, const W: usi
     zt: &mut [f32],
     ahead: &mut Ahead<'_>,
 ) {
-    let ahead = &mut backward_walk::<V>(ahead, tile.width, NV, W / MR, tile.rows);
+    let ahead = &mut Walk::new(ahead, tile.width.div_ceil(NV * V::LANES) * (W / MR) * tile.rows);
     let mut column = 0;
-    // SAFETY: column c of D and Zᵀ starts c elements further on; each tile ends by `width`.
+    // SAFETY: column c of D and Zᵀ starts c elements further on, row w of Zᵀ at w * width; each tile ends by
+    // `width` and by `W`.
     unsafe {
         let (d, y, z) = (tile.data.as_ptr(), y.as_ptr(), zt.as_mut_ptr());
         while column + NV * V::LANES <= tile.width {
-            let d = (Decoded(d.add(column), tile.row), tile.rows);
-            backward_columns::<V, _, MR, NV, W>(d, y, (z.add(column), tile.width), ahead);
+            for w in (0..W).step_by(MR) {
+                let zt = (z.add(w * tile.width + column), tile.width);
+                let d = (d.add(column), tile.row, tile.rows);
+                backward_tile::<V, MR, NV, W>(d, y.add(w), zt, ahead);
+            }
             column += NV * V::LANES;
         }
         while column < tile.width {
-            let d = (Decoded(d.add(column), tile.row), tile.rows);
-            backward_columns::<V, _, MR, 1, W>(d, y, (z.add(column), tile.width), ahead);
+            for w in (0..W).step_by(MR) {
+                let zt = (z.add(w * tile.width + column), tile.width);
+                let d = (d.add(column), tile.row, tile.rows);
+                backward_tile::<V, MR, 1, W>(d, y.add(w), zt, ahead);
+            }
             column += V::LANES;
-        }
-    }
-}
-
-/// A product with D = tuned − base, a tile of [`TILE`] columns: squares of `FR` rows of D and `FC` columns of X, or of
-/// `BR` columns of Y and `ROW` columns of D, which are `BV` vectors. To the same bits as of the decoded tile.
-///
-/// # Safety
-/// Both sides hold the shape; the operands are as for [`forward`] and [`backward`], with `FC` in the place of `NR` and
-/// `BR` in that of `MR`; `room` holds a row of [`TILE`] for each of
-/// the tile's rows.
-#[inline(always)]
-pub unsafe fn stored<
-    V: Vector,
-    S: Source<V>,
-    const FR: usize,
-    const FC: usize,
-    const BR: usize,
-    const BV: usize,
-    const ROW: usize,
-    const W: usize,
->(
-    Stored { sides, rows, .. }: Stored<'_>,
-    room: &mut [f32],
-    product: Product<'_>,
-    ahead: &mut Ahead<'_>,
-) {
-    const { assert!(ROW == BV * V::LANES && TILE.is_multiple_of(ROW)) };
-    let sides = sides.map(|side| (side.bytes.as_ptr(), side.row));
-    let to = room.as_mut_ptr();
-    // SAFETY: as in `forward` and `backward`. With lengths of rows that are known at compile time, addresses take so few
-    // registers that all of them fit.
-    unsafe {
-        let source = S::new();
-        match product {
-            Product::Forward { xt, sums } => {
-                let d = Fresh::<S, TILE> { source, sides, first: 0, to };
-                forward_all::<V, _, FR, FC, W>((d, rows), xt, TILE / V::LANES, sums, ahead);
-            }
-            Product::Backward { y, zt } => {
-                let ahead = &mut backward_walk::<V>(ahead, TILE, BV, W / BR, rows);
-                for first in (0..TILE).step_by(ROW) {
-                    let d = Fresh::<S, ROW> { source, sides, first, to };
-                    let z = (zt.as_mut_ptr().add(first), TILE);
-                    backward_columns::<V, _, BR, BV, W>((d, rows), y.as_ptr(), z, ahead);
-                }
-            }
         }
     }
 }

@@ -13,7 +13,7 @@ use core::arch::x86_64::{
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use super::{
-    Ahead, Isa, Product, Stored, Strided, Tile,
+    Ahead, Isa, Lines, Strided, Tile, TileMut,
     simd::{self, Brain, Half, Single},
     storage::Widen,
     tile,
@@ -146,65 +146,65 @@ pub(super) unsafe fn forward_avx2<const W: usize>(
     unsafe { tile::forward::<__m256, 4, 2, W>(tile, xt, sums, ahead) }
 }
 
-/// Products with tiles as they are stored.
-macro_rules! stored_for {
-    ($name:ident, $vector:ty, $brain:ty, [$($shape:literal),*], $features:literal) => {
-        /// A product with D = tuned − base.
+/// D = tuned − base and S += D·X; false, and nothing done, for formats without loads of their own.
+macro_rules! fresh_for {
+    ($name:ident, $vector:ty, $brain:ty, $rows:literal, $columns:literal, $features:literal) => {
+        /// D = tuned − base and S += D·X; false, and nothing done, for a format without loads of its own.
         ///
         /// # Safety
-        /// The operands hold the shapes and both sides have one plain format (checked by `Kernel::stored`); the
-        /// processor has the features below.
+        /// The operands hold the shapes (checked by `Kernel::difference_forward`); the processor has the features
+        /// below.
         #[target_feature(enable = $features)]
         pub(super) unsafe fn $name<const W: usize>(
-            tile: Stored<'_>,
-            room: &mut [f32],
-            product: Product<'_>,
+            dtype: Dtype,
+            sides: [Lines<'_>; 2],
+            tile: &mut TileMut<'_>,
+            xt: &[f32],
+            sums: &mut [f32],
             ahead: &mut Ahead<'_>,
-        ) {
+        ) -> bool {
             // SAFETY: the caller's promise.
             unsafe {
-                match tile.sides[0].dtype {
-                    Dtype::F32 => tile::stored::<$vector, Single, $($shape,)* W>(tile, room, product, ahead),
-                    Dtype::F16 => tile::stored::<$vector, Half, $($shape,)* W>(tile, room, product, ahead),
-                    _ => tile::stored::<$vector, $brain, $($shape,)* W>(tile, room, product, ahead),
+                match dtype {
+                    Dtype::F32 => {
+                        tile::fresh::<$vector, Single, $rows, $columns, W>(sides, tile, xt, sums, ahead)
+                    }
+                    Dtype::F16 => {
+                        tile::fresh::<$vector, Half, $rows, $columns, W>(sides, tile, xt, sums, ahead)
+                    }
+                    Dtype::Bf16 => {
+                        tile::fresh::<$vector, $brain, $rows, $columns, W>(sides, tile, xt, sums, ahead)
+                    }
+                    _ => return false,
                 }
             }
+            true
         }
     };
 }
-stored_for!(stored_avx2, __m256, Brain, [4, 2, 4, 2, 16], "avx2,fma,f16c");
-stored_for!(
-    stored_plain,
-    __m512,
-    Brain,
-    [4, 4, 4, 4, 64],
-    "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq"
-);
-stored_for!(
-    stored_vbmi,
-    __m512,
-    Bytewise,
-    [4, 4, 4, 4, 64],
-    "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq,avx512vbmi"
-);
+fresh_for!(fresh_avx2, __m256, Brain, 4, 2, "avx2,fma,f16c");
+fresh_for!(fresh_plain, __m512, Brain, 4, 4, "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq");
+fresh_for!(fresh_vbmi, __m512, Bytewise, 4, 4, "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq,avx512vbmi");
 
-/// A product with D = tuned − base.
+/// D = tuned − base and S += D·X; false, and nothing done, for a format without loads of its own.
 ///
 /// # Safety
-/// The operands hold the shapes and both sides have one plain format (checked by `Kernel::stored`); the processor has
-/// the features of AVX-512 that [`stored_plain`] names.
-pub(super) unsafe fn stored_avx512<const W: usize>(
-    tile: Stored<'_>,
-    room: &mut [f32],
-    product: Product<'_>,
+/// The operands hold the shapes (checked by `Kernel::difference_forward`); the processor has the features of
+/// AVX-512 that [`fresh_plain`] names.
+pub(super) unsafe fn fresh_avx512<const W: usize>(
+    dtype: Dtype,
+    sides: [Lines<'_>; 2],
+    tile: &mut TileMut<'_>,
+    xt: &[f32],
+    sums: &mut [f32],
     ahead: &mut Ahead<'_>,
-) {
+) -> bool {
     // SAFETY: the caller's promise, and the answer of the processor.
     unsafe {
-        if tile.sides[0].dtype == Dtype::Bf16 && has_vbmi::get() {
-            stored_vbmi::<W>(tile, room, product, ahead);
+        if dtype == Dtype::Bf16 && has_vbmi::get() {
+            fresh_vbmi::<W>(dtype, sides, tile, xt, sums, ahead)
         } else {
-            stored_plain::<W>(tile, room, product, ahead);
+            fresh_plain::<W>(dtype, sides, tile, xt, sums, ahead)
         }
     }
 }
