@@ -189,7 +189,7 @@ impl Stack<'_> {
         }
         for last in 0..width / W {
             let (basis, rest) = q.split_at_mut(last * rows * W);
-            orthonormalize::<W>(kernel, rows, basis, &mut rest[..rows * W]);
+            orthonormalize::<W>(kernel, rows, basis, usize::MAX, &mut rest[..rows * W]);
         }
         // R = Qᵀ·(the stack), which is decoded once more for it: what the columns of Q went through is forgotten.
         for first in (0..rows).step_by(BLOCK) {

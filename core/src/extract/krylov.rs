@@ -42,6 +42,9 @@ const NOTHING_NEW: f32 = 2e-5;
 /// How near the squares of a predicted product and of the computed one are, at least.
 const AGREES: f32 = 1e-3;
 
+/// Blocks that Δᵀ·Δ·Qⱼ has a part of, before the next one: Qⱼ and the one before.
+const RECURRENCE: usize = 2;
+
 /// Block width for a rank.
 pub const fn default_width(rank: usize) -> usize {
     if rank >= 24 { 16 } else { 8 }
@@ -145,7 +148,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             progress: [Progress::default(); MAX_PARTS],
             blocks: 0,
             // A large basis costs as much to decompose as several reads.
-            stride: (plan.depth / 12).max(1),
+            stride: (plan.depth / 8).max(1),
             measured: false,
             delta: Delta::default(),
             scale: None,
@@ -269,7 +272,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             self.scale = Some(unit_scale(largest));
             start.iter_mut().enumerate().for_each(|(i, x)| *x = uniform(i as u64));
         }
-        orthonormalize::<W>(self.kernel, self.shape.cols, &[], start);
+        orthonormalize::<W>(self.kernel, self.shape.cols, &[], 0, start);
         self.prepare_pass();
         Ok(())
     }
@@ -288,13 +291,13 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let (next, z) = (&mut free[..cols * W], &mut self.strips[..cols * W]);
         unpack::<W>(self.z, z);
         next.copy_from_slice(z);
-        let mut new = orthonormalize::<W>(self.kernel, cols, basis, next);
+        let mut new = orthonormalize::<W>(self.kernel, cols, basis, RECURRENCE, next);
         if new < NOTHING_NEW {
             // The space is invariant, but a singular value of higher multiplicity than the block is wide
             // may lie outside: only fresh directions can find it.
             let offset = self.blocks * cols * W;
             next.iter_mut().enumerate().for_each(|(i, x)| *x = uniform((offset + i) as u64));
-            new = orthonormalize::<W>(self.kernel, cols, basis, next);
+            new = orthonormalize::<W>(self.kernel, cols, basis, self.blocks, next);
             self.history.suspend();
         }
         let r = panels::cross::<W>(self.kernel, next, z);

@@ -64,23 +64,25 @@ impl History {
         }
         let gain = (kept - earlier).max(0.0);
         let half = half.clamp(0.0, gain);
-        let ratio = if self.gain > 0.0 { (gain / self.gain).clamp(RATIO.0, RATIO.1) } else { FIRST_RATIO };
-        let mut step = step_ratio(2 * reads - 1, |sum| half * sum > gain - half);
+        let (mut ratio, mut most) = (FIRST_RATIO, 1.0);
         if self.gain > 0.0 {
-            step = step.min(libm::pow(ratio, 0.5 / reads as f64)).max(STEP_RATIO.0);
+            ratio = (gain / self.gain).clamp(RATIO.0, RATIO.1);
+            most = ratio;
         }
+        let step = step_ratio(2 * reads - 1, |sum, all| half * sum > gain - half && all < most);
         self.gain = gain;
         let left = |gain: f64, ratio: f64| gain * ratio / (1.0 - ratio);
         (left(gain, ratio).max(left(half, step)) / kept).min(bound)
     }
 }
 
-/// ρ, where `too_small` tells of ρ⁻¹ + … + ρ⁻ᵏ, k being `steps`, whether ρ must be larger.
-fn step_ratio(steps: usize, too_small: impl Fn(f64) -> bool) -> f64 {
+/// ρ, where `too_small` tells of ρ⁻¹ + … + ρ⁻ᵏ, k being `steps`, and of ρᵏ⁺¹ whether ρ must be larger.
+fn step_ratio(steps: usize, too_small: impl Fn(f64, f64) -> bool) -> f64 {
     let (mut low, mut high) = STEP_RATIO;
     for _ in 0..HALVINGS {
         let middle = 0.5 * (low + high);
-        if too_small((0..steps).fold(0.0, |sum, _| (sum + 1.0) / middle)) {
+        let (sum, all) = (0..steps).fold((0.0, middle), |(sum, all), _| ((sum + 1.0) / middle, all * middle));
+        if too_small(sum, all) {
             low = middle;
         } else {
             high = middle;

@@ -257,7 +257,7 @@ impl<'s> Stream<'s> {
         let panel = self.shape.cols * W;
         for p in 0..self.depth {
             let (basis, rest) = self.right.split_at_mut(p * panel);
-            orthonormalize::<W>(self.kernel, self.shape.cols, basis, &mut rest[..panel]);
+            orthonormalize::<W>(self.kernel, self.shape.cols, basis, usize::MAX, &mut rest[..panel]);
         }
         let (panels, packed) = self.right.split_at_mut(self.depth * panel);
         let size = packed_len(self.shape.cols, W);

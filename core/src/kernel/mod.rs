@@ -382,13 +382,16 @@ impl Kernel {
 
     /// One step of `ahead`, for loops that multiply nothing.
     pub(crate) fn ask(self, ahead: &mut Ahead<'_>) {
-        let _bytes = ahead.step();
-        #[cfg(target_arch = "x86_64")]
-        if self.0 != Isa::Portable {
-            x86::ask(_bytes);
+        #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), expect(unused_variables))]
+        let bytes = ahead.step();
+        match self.0 {
+            // It cannot ask for anything.
+            Isa::Portable => (),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::Avx512 => x86::ask(bytes),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => aarch64::ask(bytes),
         }
-        #[cfg(target_arch = "aarch64")]
-        aarch64::ask(_bytes);
     }
 
     /// x·y over min(x, y) elements, in a fixed order of lanes.
