@@ -401,9 +401,9 @@ typedef struct phlora_options {
   double tolerance;
   /** A phlora_mode. Default PHLORA_MODE_AUTO. */
   uint32_t mode;
-  /** Most reads of the matrix, at least 1. Default 32. */
+  /** Most reads of the matrix, at least 1. Default 40. */
   uint32_t max_reads;
-  /** Multi-read: width of a block, 8 or 16; 0, the default, chooses by the rank. */
+  /** Multi-read: width of a block, 8 or 16; 0, the default, chooses by the rank. Small builds know 8 only. */
   uint32_t width;
   /** A phlora_kernel. Default PHLORA_KERNEL_FASTEST. */
   uint32_t kernel;
@@ -423,10 +423,7 @@ typedef struct phlora_plan {
   size_t b_len;
   /** The phlora_mode chosen, never PHLORA_MODE_AUTO. */
   uint32_t mode;
-  /**
-   * Most reads of the matrix; one more happens where the difference is so large or so small that it has to
-   * be scaled.
-   */
+  /** Most reads of the matrix. */
   uint32_t max_reads;
 } phlora_plan;
 
@@ -596,7 +593,7 @@ typedef struct phlora_file_options {
   double tolerance;
   /** A phlora_mode. Default PHLORA_MODE_AUTO. */
   uint32_t mode;
-  /** Most reads of a weight. Default 32. */
+  /** Most reads of a weight. Default 40. */
   uint32_t max_reads;
   /** The phlora_dtype of the adapter. Default PHLORA_DTYPE_F16. */
   uint32_t dtype;

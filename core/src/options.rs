@@ -38,7 +38,7 @@ pub struct Options {
     /// Multi-read: stop when another read is expected to add less than this share of the energy kept so
     /// far. Smaller reads more often. Default 1e-3.
     pub tolerance: f64,
-    /// Most reads of the matrix. Default 32.
+    /// Most reads of the matrix. Default 40.
     pub max_reads: u32,
     /// Most scratch in `f32` elements; the modes use less depth to fit. Default: no limit.
     pub max_scratch: usize,
@@ -57,7 +57,7 @@ impl Default for Options {
             goal: Goal::Fixed,
             mode: Mode::Auto,
             tolerance: 1e-3,
-            max_reads: 32,
+            max_reads: 40,
             max_scratch: usize::MAX,
             width: 0,
             parts: 1,

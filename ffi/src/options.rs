@@ -49,7 +49,7 @@ pub struct Options {
     pub tolerance: f64,
     /// A phlora_mode. Default PHLORA_MODE_AUTO.
     pub mode: u32,
-    /// Most reads of the matrix, at least 1. Default 32.
+    /// Most reads of the matrix, at least 1. Default 40.
     pub max_reads: u32,
     /// Multi-read: width of a block, 8 or 16; 0, the default, chooses by the rank. Small builds know 8 only.
     pub width: u32,

@@ -29,7 +29,7 @@ fn plans_refuse_what_cannot_be_done() {
         assert_eq!(plan(Options { rank: 1000, ..options(mode) }).unwrap().rank(), 20, "capped");
     }
     let few = Options { rank: 20, max_reads: 1, mode: Mode::MultiRead, ..Options::default() };
-    assert_eq!(Plan::new(Shape { rows: 300, cols: 300 }, &few), Err(Error::TooFewReads { needed: 3 }));
+    assert_eq!(Plan::new(Shape { rows: 300, cols: 300 }, &few), Err(Error::TooFewReads { needed: 4 }));
 }
 
 #[test]

@@ -89,7 +89,7 @@ pub struct ExtractArgs {
     #[command(flatten)]
     pub what: ModuleArgs,
     /// Most reads of a weight
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_reads: u32,
     /// Threads; one per processor by default. The adapter does not depend on it
     #[arg(long, value_name = "N")]

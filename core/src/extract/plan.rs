@@ -86,7 +86,7 @@ impl Plan {
         let small = narrow <= EXACT_SIDE || self.rank * 3 >= narrow && narrow <= 4 * EXACT_SIDE;
         if small && wide <= 8 * EXACT_SIDE {
             (Mode::Exact, Mode::MultiRead)
-        } else if (self.max_reads as usize) < blocks.max(3) {
+        } else if (self.max_reads as usize) < (blocks + 1).max(3) {
             (Mode::StreamOnce, Mode::Exact)
         } else {
             (Mode::MultiRead, Mode::Exact)
@@ -112,8 +112,10 @@ impl Plan {
             }
             Mode::MultiRead | Mode::Auto => {
                 let least = self.rank.div_ceil(self.width).max(1);
-                if (self.max_reads as usize) < least {
-                    return Err(Error::TooFewReads { needed: least as u32 });
+                // The first read makes the first block.
+                let blocks = (self.max_reads as usize).saturating_sub(1);
+                if blocks < least {
+                    return Err(Error::TooFewReads { needed: least as u32 + 1 });
                 }
                 // The whole space, and one block for what a random start wastes. A goal that may ask for all of it
                 // gets another one for what rounding does, and room for directions that Δ takes to nothing: where
@@ -124,7 +126,7 @@ impl Plan {
                     self.shape.cols.div_ceil(self.width) + 2
                 };
                 let most = krylov::depth(self.rank, self.width).min(whole).max(least);
-                self.fit(least, most.min(self.max_reads as usize), limit)?;
+                self.fit(least, most.min(blocks), limit)?;
             }
         }
         Ok(self)
@@ -178,8 +180,7 @@ impl Plan {
         self.mode
     }
 
-    /// Most reads of the matrix; one more happens where the difference is so large or so small that it has
-    /// to be scaled.
+    /// Most reads of the matrix.
     pub const fn max_reads(&self) -> u32 {
         self.max_reads
     }

@@ -33,7 +33,7 @@ pub struct FileOptions {
     pub tolerance: f64,
     /// A phlora_mode. Default PHLORA_MODE_AUTO.
     pub mode: u32,
-    /// Most reads of a weight. Default 32.
+    /// Most reads of a weight. Default 40.
     pub max_reads: u32,
     /// The phlora_dtype of the adapter. Default PHLORA_DTYPE_F16.
     pub dtype: u32,
