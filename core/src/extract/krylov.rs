@@ -11,36 +11,25 @@
 use super::{
     Report,
     factors::{Outputs, Space},
+    gram::{self, Gram},
     outlook::{Captured, History},
     pass::{BlockPart, Progress, Strip, deal, pack, packed_len, strip_len, unit_scale, unpack},
     plan::{MAX_PARTS, Plan, packed_scratch, strip_scratch},
-    predict::Factored,
     watch::Watch,
 };
 use crate::{
     Delta, Error, Goal, Kernel, Rows, Shape, Spectrum,
-    jacobi::Sweeps,
     orthonormal::orthonormalize,
     panels,
     random::uniform,
-    ritz::{refine, ritz},
     scratch::{Buffer, Scratch},
 };
 
 /// Largest |Δᵢⱼ| outside this range would overflow or underflow in Δᵀ·Δ: the entries are scaled then.
 const SAFE: core::ops::Range<f32> = 1e-6..4e3;
 
-/// Sweeps that estimate the captured energy.
-const ESTIMATE: Sweeps = Sweeps { tolerance: 1e-2, most: 12, leading: usize::MAX, growth: 1e-4 };
-
-/// Sweeps for the directions that are kept: their cosines enter the energy by their squares.
-const FINAL: Sweeps = Sweeps { tolerance: 1e-4, most: 40, leading: usize::MAX, growth: 0.0 };
-
 /// A block of which less than this is new brings only rounding errors.
 const NOTHING_NEW: f32 = 2e-5;
-
-/// How near the squares of a predicted product and of the computed one are, at least.
-const AGREES: f32 = 1e-3;
 
 /// Blocks that Δᵀ·Δ·Qⱼ has a part of, before the next one: Qⱼ and the one before.
 const RECURRENCE: usize = 2;
@@ -58,14 +47,13 @@ pub const fn depth(rank: usize, width: usize) -> usize {
 pub fn scratch(plan: &Plan) -> Scratch {
     let Shape { rows, cols } = plan.shape;
     let panels = plan.depth.saturating_add(1);
-    let size = Scratch::matrix(panels, plan.width);
     let panel = |rows: usize| Scratch::matrix(rows, plan.width);
     Scratch::ALIGNED
         .and(panel(rows).and(panel(cols)).times(panels))
         .and(packed_scratch(cols, plan.width))
         .and(packed_scratch(cols, plan.width).and(strip_scratch(cols, plan.width)).times(plan.parts))
-        .and(size.times(3))
-        .and(size.count().map_or(Scratch::OVERFLOW, |size| Scratch::matrix(size, size)).times(2))
+        .and(gram::scratch(panels, plan.width))
+        .and(Scratch::matrix(panels, plan.width))
 }
 
 /// The state of a multi-read extraction.
@@ -89,31 +77,21 @@ pub struct Krylov<'s, const W: usize> {
     /// One packed panel of cols × W per part.
     z: &'s mut [f32],
     strips: &'s mut [f32],
-    /// YᵀY and its Cholesky factor, as `predict.rs` has them, of leading dimension [`Self::most`].
-    gram: &'s mut [f32],
-    diagonal: &'s mut [f32],
-    /// ‖Y·K‖², as predicted.
-    predicted: f32,
-    /// Eigenvectors of the Gram matrix, by columns.
-    vectors: &'s mut [f32],
-    sigma: &'s mut [f32],
+    gram: Gram<'s, W>,
     /// The singular values of the estimate before.
     earlier: &'s mut [f32],
     progress: [Progress; MAX_PARTS],
     /// Blocks of which Y is known.
     blocks: usize,
-    /// Blocks from one estimate of the energy to the next.
+    /// Blocks from one estimate of the energy to the next, and at the last one.
     stride: usize,
+    estimated: usize,
     measured: bool,
     delta: Delta,
     scale: Option<f32>,
     channels: Option<&'s [f32]>,
     reads: u32,
     history: History,
-    /// Blocks of which the eigenvectors are known, how many there are, and the sweeps they took.
-    decomposed: usize,
-    found: usize,
-    sweeps: u32,
     /// Known at the end.
     converged: Option<bool>,
     failed: bool,
@@ -139,25 +117,19 @@ impl<'s, const W: usize> Krylov<'s, W> {
             strips: scratch.take(plan.parts * strip_len(cols, W).unwrap_or(0)),
             q: scratch.take(size * cols),
             y: scratch.take(size * rows),
-            gram: scratch.take(size * size),
-            diagonal: scratch.take(size),
-            predicted: 0.0,
-            vectors: scratch.take(size * size),
-            sigma: scratch.take(size),
+            gram: Gram::new(plan.kernel, plan.depth + 1, &mut scratch),
             earlier: scratch.take(size),
             progress: [Progress::default(); MAX_PARTS],
             blocks: 0,
             // A large basis costs as much to decompose as several reads.
             stride: (plan.depth / 8).max(1),
+            estimated: 0,
             measured: false,
             delta: Delta::default(),
             scale: None,
             channels,
             reads: 0,
             history: History::new(),
-            decomposed: 0,
-            found: 0,
-            sweeps: 0,
             converged: None,
             failed: false,
         };
@@ -193,11 +165,6 @@ impl<'s, const W: usize> Krylov<'s, W> {
         pack::<W>(&self.q[self.blocks * cols * W..][..cols * W], self.x);
         self.y[self.blocks * rows * W..][..rows * W].fill(0.0);
         self.z.fill(0.0);
-    }
-
-    /// Columns of the space at its largest.
-    fn most(&self) -> usize {
-        (self.depth + 1) * W
     }
 
     pub fn parts(&mut self) -> impl Iterator<Item = BlockPart<'_, W>> {
@@ -240,8 +207,6 @@ impl<'s, const W: usize> Krylov<'s, W> {
         }
         self.sum_parts();
         self.blocks += 1;
-        let rows = self.shape.rows;
-        panels::extend_gram::<W>(self.kernel, rows, self.y, self.blocks - 1, self.gram, self.most());
         self.decide().inspect_err(|_| self.failed = true)
     }
 
@@ -302,10 +267,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         }
         let r = panels::cross::<W>(self.kernel, next, z);
         self.strips.fill(0.0);
-        let (size, ld) = (self.blocks * W, self.most());
-        let mut factored = Factored { gram: self.gram, ld, diagonal: self.diagonal };
-        factored.extend(self.kernel, size - W, size);
-        self.predicted = factored.append(size, &r);
+        self.gram.extend(self.shape.rows, self.y, &r);
         if new < NOTHING_NEW {
             return self.conclude(true);
         }
@@ -320,38 +282,14 @@ impl<'s, const W: usize> Krylov<'s, W> {
         Ok(())
     }
 
-    /// Computes the product with the next block, as far as the others know it. Says whether its squares are those
-    /// that were predicted: the energy would not be honest else.
-    fn materialize(&mut self) -> bool {
-        let (size, rows, ld) = (self.blocks * W, self.shape.rows, self.most());
-        let k = &mut self.strips[..size * W];
-        Factored { gram: self.gram, ld, diagonal: self.diagonal }.coefficients::<W>(size, k);
-        let (known, next) = self.y.split_at_mut(size * rows);
-        let next = &mut next[..W * rows];
-        panels::combine::<W>(self.kernel, rows, known, k, |i, block| {
-            next[i * W..][..block.len() * W].copy_from_slice(block.as_flattened());
-        });
-        let squares = panels::cross::<W>(self.kernel, next, next);
-        let squares: f32 = (0..W).map(|i| squares[i][i]).sum();
-        (squares - self.predicted).abs() <= AGREES * self.predicted
-    }
-
-    /// Leaves the next block out.
-    fn forget(&mut self) {
-        let (size, rows, ld) = (self.blocks * W, self.shape.rows, self.most());
-        self.y[size * rows..][..W * rows].fill(0.0);
-        self.gram.chunks_exact_mut(ld).take(size + W).for_each(|row| row[size..].fill(0.0));
-        self.decomposed = 0;
-    }
-
     /// Whether the energy captured so far is enough, from how its gains shrink from block to block.
     fn estimate(&mut self) -> Result<bool, Error> {
         let size = self.blocks * W;
         if self.goal.is_fixed() && size < self.rank {
             return Ok(false);
         }
-        self.decompose()?;
-        let size = size + W;
+        self.gram.decompose(self.rank)?;
+        let size = self.gram.size();
         let all = self.spectrum(size);
         let leading = self.spectrum(self.rank.min(size));
         let watch = Watch::new(self.goal, &leading, all.kept(size), self.rank, self.tolerance);
@@ -360,67 +298,34 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let enough = watch.is_enough(|rank| {
             history.look(Captured {
                 kept: leading.kept(rank),
-                half: self.last_step(rank),
+                half: self.gram.last_step(rank),
                 earlier: earlier.kept(rank),
                 total: leading.sum_squares,
-                reads: self.stride,
+                reads: self.blocks - self.estimated,
             })
         });
         self.history = history;
-        self.earlier[..size].copy_from_slice(&self.sigma[..size]);
+        self.estimated = self.blocks;
+        self.earlier[..size].copy_from_slice(self.gram.sigma());
         Ok(enough)
-    }
-
-    /// What the predicted block adds to the energy of the leading `rank` directions. Without its coordinates w⁺ a
-    /// direction w keeps σ² − (σ²·‖w⁺‖² − w⁺ᵀ·G⁺·w⁺)/(1 − ‖w⁺‖²), so this is no less than what it adds.
-    fn last_step(&self, rank: usize) -> f64 {
-        let (old, ld) = (self.blocks * W, self.most());
-        let product = &self.gram[old * ld..];
-        let columns = self.vectors.chunks_exact(old + W).zip(&*self.sigma);
-        let lost = columns.take(rank.min(self.found)).map(|(column, sigma)| {
-            let new = &column[old..];
-            let square: f32 = new.iter().map(|x| x * x).sum();
-            let within: f32 = product
-                .chunks(ld)
-                .zip(new)
-                .map(|(row, x)| x * row[old..].iter().zip(new).map(|(g, y)| g * y).sum::<f32>())
-                .sum();
-            f64::from((sigma * sigma * square - within) / (1.0 - square).max(f32::EPSILON))
-        });
-        lost.sum()
     }
 
     /// The leading `count` singular values of the space, as scaled, and the norm of all.
     fn spectrum(&self, count: usize) -> Spectrum<'_> {
         let scale = f64::from(self.scale.unwrap_or(1.0));
         Spectrum {
-            singular_values: &self.sigma[..count],
+            singular_values: &self.gram.sigma()[..count],
             sum_squares: self.delta.sum_squares * scale * scale,
             shape: self.shape,
         }
     }
 
-    /// Eigenvectors of the Gram matrix, roughly; nothing where they are known.
-    fn decompose(&mut self) -> Result<(), Error> {
-        let (size, ld) = ((self.blocks + 1) * W, self.most());
-        if self.decomposed != self.blocks {
-            let sweeps = Sweeps { leading: self.rank + W, ..ESTIMATE };
-            let svd = ritz(self.kernel, self.gram, ld, size, self.vectors, self.sigma, sweeps)?;
-            (self.decomposed, self.found, self.sweeps) = (self.blocks, svd.rank, svd.sweeps);
-        }
-        Ok(())
-    }
-
     fn conclude(&mut self, converged: bool) -> Result<(), Error> {
-        self.decompose()?;
-        if !self.materialize() {
-            self.forget();
-            self.decompose()?;
-        }
-        let (size, found) = ((self.blocks + 1) * W, self.found);
-        let svd = refine(self.kernel, size, found, self.vectors, self.sigma, FINAL)?;
-        self.sweeps += svd.sweeps;
-        self.rank = self.goal.rank(&self.spectrum(self.rank.min(size)), self.rank);
+        self.gram.decompose(self.rank)?;
+        self.gram.materialize(self.shape.rows, self.y, self.strips);
+        self.gram.decompose(self.rank)?;
+        let svd = self.gram.refine()?;
+        self.rank = self.goal.rank(&self.spectrum(self.rank.min(self.gram.size())), self.rank);
         self.converged = Some(converged && svd.converged);
         Ok(())
     }
@@ -428,30 +333,24 @@ impl<'s, const W: usize> Krylov<'s, W> {
     pub fn finish(self, outputs: &mut Outputs<'_>) -> Result<Report, Error> {
         let converged = self.converged.ok_or(Error::OutOfOrder)?;
         outputs.check(self.shape)?;
-        let size = (self.blocks + 1) * W;
+        let (size, found, sweeps) = (self.gram.size(), self.gram.found(), self.gram.sweeps());
+        let (vectors, coefficients, sigma) = self.gram.into_parts();
         let space = Space {
             right: &self.q[..size * self.shape.cols],
             left: &self.y[..size * self.shape.rows],
-            vectors: self.vectors,
+            vectors,
             size,
-            found: self.found,
-            coefficients: self.gram,
+            found,
+            coefficients,
         };
         let unscale = 1.0 / self.scale.unwrap_or(1.0);
-        let kept = if self.found == 0 {
+        let kept = if found == 0 {
             outputs.fill_zero();
             0.0
         } else {
             outputs.write::<W>(self.kernel, self.shape, space, unscale)
         };
-        outputs.fill_rest(&self.sigma[..self.found], f64::from(unscale));
-        Ok(Report {
-            rank: outputs.rank,
-            delta: self.delta,
-            kept,
-            reads: self.reads,
-            converged,
-            sweeps: self.sweeps,
-        })
+        outputs.fill_rest(sigma, f64::from(unscale));
+        Ok(Report { rank: outputs.rank, delta: self.delta, kept, reads: self.reads, converged, sweeps })
     }
 }

@@ -9,6 +9,7 @@
 
 mod exact;
 mod factors;
+mod gram;
 mod krylov;
 mod outlook;
 mod pass;

@@ -1,0 +1,170 @@
+//! The small problem of a multi-read extraction: the Gram matrix of the products, the next product that it predicts,
+//! and its eigenvectors.
+
+use super::predict::Factored;
+use crate::{
+    Error, Kernel,
+    jacobi::{Svd, Sweeps},
+    panels,
+    ritz::{refine, ritz},
+    scratch::{Buffer, Scratch},
+};
+
+/// Sweeps that estimate the captured energy.
+const ESTIMATE: Sweeps = Sweeps { tolerance: 1e-2, most: 12, leading: usize::MAX, growth: 1e-4 };
+
+/// Sweeps for the directions that are kept: their cosines enter the energy by their squares.
+const FINAL: Sweeps = Sweeps { tolerance: 1e-4, most: 40, leading: usize::MAX, growth: 0.0 };
+
+/// How near the squares of a predicted product and of the computed one are, at least.
+const AGREES: f32 = 1e-3;
+
+/// The Gram matrix of the products with blocks of `W` columns and with the next block, and what is known of it.
+#[derive(Debug)]
+pub struct Gram<'s, const W: usize> {
+    kernel: Kernel,
+    /// Columns of the products at most, and the leading dimension.
+    most: usize,
+    /// Blocks of which the products are known.
+    blocks: usize,
+    /// YᵀY and its Cholesky factor, as `predict.rs` has them.
+    matrix: &'s mut [f32],
+    diagonal: &'s mut [f32],
+    /// The sum of squares of the next product, as predicted.
+    predicted: f32,
+    /// Eigenvectors by columns, and the singular values of Y.
+    vectors: &'s mut [f32],
+    sigma: &'s mut [f32],
+    /// Blocks of which the eigenvectors are known, how many there are, and the sweeps they took.
+    decomposed: usize,
+    found: usize,
+    sweeps: u32,
+}
+
+/// What [`Gram::new`] takes for that many blocks, the next one among them.
+pub fn scratch(blocks: usize, width: usize) -> Scratch {
+    let size = Scratch::matrix(blocks, width);
+    let square = size.count().map_or(Scratch::OVERFLOW, |size| Scratch::matrix(size, size));
+    square.and(size).times(2)
+}
+
+impl<'s, const W: usize> Gram<'s, W> {
+    /// For `blocks` blocks, the next one among them.
+    pub fn new(kernel: Kernel, blocks: usize, scratch: &mut Buffer<'s>) -> Self {
+        let most = blocks * W;
+        Self {
+            kernel,
+            most,
+            blocks: 0,
+            matrix: scratch.take(most * most),
+            diagonal: scratch.take(most),
+            predicted: 0.0,
+            vectors: scratch.take(most * most),
+            sigma: scratch.take(most),
+            decomposed: 0,
+            found: 0,
+            sweeps: 0,
+        }
+    }
+
+    /// Columns of the products, those of the next block among them.
+    pub fn size(&self) -> usize {
+        (self.blocks + 1) * W
+    }
+
+    /// The singular values, descending, after [`decompose`](Self::decompose).
+    pub fn sigma(&self) -> &[f32] {
+        &self.sigma[..self.size()]
+    }
+
+    /// How many directions exist.
+    pub fn found(&self) -> usize {
+        self.found
+    }
+
+    /// Sweeps of the last decomposition.
+    pub fn sweeps(&self) -> u32 {
+        self.sweeps
+    }
+
+    /// Takes the product with one more block, the last panel of `y` of `rows` rows, and predicts the next one from R.
+    pub fn extend(&mut self, rows: usize, y: &[f32], r: &[[f32; W]; W]) {
+        panels::extend_gram::<W>(self.kernel, rows, y, self.blocks, self.matrix, self.most);
+        self.blocks += 1;
+        let (kernel, size) = (self.kernel, self.blocks * W);
+        let mut factored = self.factored();
+        factored.extend(kernel, size - W, size);
+        self.predicted = factored.append(size, r);
+    }
+
+    fn factored(&mut self) -> Factored<'_> {
+        Factored { gram: self.matrix, ld: self.most, diagonal: self.diagonal }
+    }
+
+    /// Writes the next product to the panel of `y` behind those that are known, as far as they know it. Where its squares
+    /// are not those that were predicted, it is left out: the energy would not be honest else. `room` takes
+    /// [`size`](Self::size) × `W` elements.
+    pub fn materialize(&mut self, rows: usize, y: &mut [f32], room: &mut [f32]) {
+        let (size, most) = (self.blocks * W, self.most);
+        let k = &mut room[..size * W];
+        self.factored().coefficients::<W>(size, k);
+        let (known, next) = y.split_at_mut(size * rows);
+        let next = &mut next[..W * rows];
+        panels::combine::<W>(self.kernel, rows, known, k, |i, block| {
+            next[i * W..][..block.len() * W].copy_from_slice(block.as_flattened());
+        });
+        let squares = panels::cross::<W>(self.kernel, next, next);
+        let squares: f32 = (0..W).map(|i| squares[i][i]).sum();
+        let agrees = (squares - self.predicted).abs() <= AGREES * self.predicted;
+        if !agrees {
+            next.fill(0.0);
+            self.matrix.chunks_exact_mut(most).take(size + W).for_each(|row| row[size..].fill(0.0));
+            self.decomposed = 0;
+        }
+    }
+
+    /// The leading eigenvectors, roughly; nothing where they are known. One more block than the `rank` is rotated along:
+    /// the last ones converge too slowly else.
+    pub fn decompose(&mut self, rank: usize) -> Result<(), Error> {
+        if self.decomposed != self.blocks {
+            let (size, sweeps) = (self.size(), Sweeps { leading: rank + W, ..ESTIMATE });
+            let svd = ritz(self.kernel, self.matrix, self.most, size, self.vectors, self.sigma, sweeps)?;
+            (self.decomposed, self.found, self.sweeps) = (self.blocks, svd.rank, svd.sweeps);
+        }
+        Ok(())
+    }
+
+    /// All eigenvectors, to the end.
+    pub fn refine(&mut self) -> Result<Svd, Error> {
+        let size = self.size();
+        let svd = refine(self.kernel, size, self.found, self.vectors, self.sigma, FINAL)?;
+        self.sweeps += svd.sweeps;
+        Ok(svd)
+    }
+
+    /// What the next block adds to the energy of the leading `rank` directions. Without its coordinates w⁺ a direction w
+    /// keeps σ² − (σ²·‖w⁺‖² − w⁺ᵀ·G⁺·w⁺)/(1 − ‖w⁺‖²), so this is no less than what it adds.
+    pub fn last_step(&self, rank: usize) -> f64 {
+        let (old, ld) = (self.blocks * W, self.most);
+        let product = &self.matrix[old * ld..];
+        let columns = self.vectors.chunks_exact(self.size()).zip(&*self.sigma);
+        let lost = columns.take(rank.min(self.found)).map(|(column, sigma)| {
+            let new = &column[old..];
+            let square: f32 = new.iter().map(|x| x * x).sum();
+            let within: f32 = product
+                .chunks(ld)
+                .zip(new)
+                .map(|(row, x)| x * row[old..].iter().zip(new).map(|(g, y)| g * y).sum::<f32>())
+                .sum();
+            f64::from((sigma * sigma * square - within) / (1.0 - square).max(f32::EPSILON))
+        });
+        lost.sum()
+    }
+
+    /// The eigenvectors, and what is no longer needed as workspace, at the end.
+    pub fn into_parts(self) -> (&'s [f32], &'s mut [f32], &'s [f32]) {
+        let size = self.size();
+        let (vectors, sigma) = (&*self.vectors, &*self.sigma);
+        (&vectors[..size * size], self.matrix, &sigma[..self.found])
+    }
+}
