@@ -423,7 +423,10 @@ typedef struct phlora_plan {
   size_t b_len;
   /** The phlora_mode chosen, never PHLORA_MODE_AUTO. */
   uint32_t mode;
-  /** Most reads of the matrix. */
+  /**
+   * Most reads of the matrix; one more happens where the difference is so large or so small that it has to
+   * be scaled.
+   */
   uint32_t max_reads;
 } phlora_plan;
 

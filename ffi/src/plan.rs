@@ -23,7 +23,8 @@ pub struct Plan {
     pub b_len: usize,
     /// The phlora_mode chosen, never PHLORA_MODE_AUTO.
     pub mode: u32,
-    /// Most reads of the matrix.
+    /// Most reads of the matrix; one more happens where the difference is so large or so small that it has to
+    /// be scaled.
     pub max_reads: u32,
 }
 

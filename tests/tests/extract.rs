@@ -230,3 +230,33 @@ fn kernels_agree() {
         }
     }
 }
+
+/// Entry (i, j) of `rows` differences, given its uniform number.
+type Entry = fn(usize, usize, f64) -> f64;
+
+#[test]
+fn odd_matrices_keep_what_they_say() {
+    // Few rows, few columns, many equal singular values, whole bands of zeros, one direction far above all others.
+    let kinds: [(&str, Entry); 7] = [
+        ("one row", |i, _, x| if i == 1 { x } else { 0.0 }),
+        ("five rows", |i, _, x| if i % 37 == 0 { x } else { 0.0 }),
+        ("one column", |_, j, x| if j == 2 { x } else { 0.0 }),
+        ("identity", |i, j, _| f64::from(u8::from(i == j))),
+        ("equal singular values", |i, j, _| ((i + 1) as f64 * (j + 1) as f64 * 0.01).sin()),
+        ("bands", |i, j, x| if (i / 8 + j / 8) % 3 == 0 { x } else { 0.0 }),
+        ("huge sum", |i, j, x| 1e3 * (i as f64 * 0.7).sin() * (j as f64 * 0.3).cos() + 0.01 * x),
+    ];
+    for (rows, cols) in [(9, 260), (260, 9), (17, 257), (130, 129), (64, 300)] {
+        for (kind, entry) in kinds {
+            let mut random = Normal::new(5);
+            let delta = DMatrix::from_fn(rows, cols, |i, j| entry(i, j, random.uniform() - 0.5));
+            for scale in [1.0, 1e-30, 1e30] {
+                for (rank, width) in [(1, 8), (5, 8), (8, 16), (16, 8)] {
+                    let options = Options { rank, width, mode: Mode::MultiRead, ..Options::default() };
+                    let name = format!("{kind}, {rows}×{cols}, times {scale:e}, rank {rank}, width {width}");
+                    check(&name, &(scale * &delta), &options, tolerance::MULTI_READ);
+                }
+            }
+        }
+    }
+}

@@ -30,7 +30,8 @@ pub struct Gram<'s, const W: usize> {
     /// YᵀY and its Cholesky factor, as `predict.rs` has them.
     matrix: &'s mut [f32],
     diagonal: &'s mut [f32],
-    /// The sum of squares of the next product, as predicted.
+    /// Rᵀ, the products of the newest block with the next one, and the sum of squares of the latter, as predicted.
+    newest: &'s mut [f32],
     predicted: f32,
     /// Eigenvectors by columns, and the singular values of Y.
     vectors: &'s mut [f32],
@@ -45,7 +46,7 @@ pub struct Gram<'s, const W: usize> {
 pub fn scratch(blocks: usize, width: usize) -> Scratch {
     let size = Scratch::matrix(blocks, width);
     let square = size.count().map_or(Scratch::OVERFLOW, |size| Scratch::matrix(size, size));
-    square.and(size).times(2)
+    square.and(size).times(2).and(Scratch::matrix(width, width))
 }
 
 impl<'s, const W: usize> Gram<'s, W> {
@@ -58,6 +59,7 @@ impl<'s, const W: usize> Gram<'s, W> {
             blocks: 0,
             matrix: scratch.take(most * most),
             diagonal: scratch.take(most),
+            newest: scratch.take(W * W),
             predicted: 0.0,
             vectors: scratch.take(most * most),
             sigma: scratch.take(most),
@@ -95,6 +97,9 @@ impl<'s, const W: usize> Gram<'s, W> {
         let mut factored = self.factored();
         factored.extend(kernel, size - W, size);
         self.predicted = factored.append(size, r);
+        for (i, actual) in self.newest.iter_mut().enumerate() {
+            *actual = r[i % W][i / W];
+        }
     }
 
     fn factored(&mut self) -> Factored<'_> {
@@ -113,12 +118,13 @@ impl<'s, const W: usize> Gram<'s, W> {
         panels::combine::<W>(self.kernel, rows, known, k, |i, block| {
             next[i * W..][..block.len() * W].copy_from_slice(block.as_flattened());
         });
-        let squares = panels::cross::<W>(self.kernel, next, next);
-        let squares: f32 = (0..W).map(|i| squares[i][i]).sum();
+        panels::extend_gram::<W>(self.kernel, rows, y, self.blocks, self.matrix, most);
+        let squares: f32 = (size..size + W).map(|i| self.matrix[i * most + i]).sum();
         let agrees = (squares - self.predicted).abs() <= AGREES * self.predicted;
         if !agrees {
-            next.fill(0.0);
+            y[size * rows..][..W * rows].fill(0.0);
             self.matrix.chunks_exact_mut(most).take(size + W).for_each(|row| row[size..].fill(0.0));
+            self.newest.fill(0.0);
             self.decomposed = 0;
         }
     }
@@ -159,6 +165,26 @@ impl<'s, const W: usize> Gram<'s, W> {
             f64::from((sigma * sigma * square - within) / (1.0 - square).max(f32::EPSILON))
         });
         lost.sum()
+    }
+
+    /// What B·A of the leading `rank` directions keeps of Δ beyond its own sum of squares, after
+    /// [`materialize`](Self::materialize). The prediction leaves out columns of Y that are hardly new; where a direction w
+    /// has a part in them, it is not orthogonal to what is missing of the next product Y₊: ⟨Δ, Y·w·(Q·w)ᵀ⟩ = σ² +
+    /// wᵀ·([0; Rᵀ] − Yᵀ·Y₊)·w₊.
+    pub fn beyond(&self, rank: usize) -> f64 {
+        let (size, old) = (self.size(), self.blocks * W);
+        let columns = self.vectors.chunks_exact(size).take(rank.min(self.found));
+        let beyond = columns.map(|column| {
+            let (known, next) = column.split_at(old);
+            let rows = known.iter().zip(self.matrix.chunks(self.most)).enumerate();
+            let beyond = rows.map(|(i, (w, row))| {
+                let actual = (i + W).checked_sub(old).map_or(&[0.0; W][..], |a| &self.newest[a * W..][..W]);
+                let missing = actual.iter().zip(&row[old..]).zip(next);
+                w * missing.map(|((actual, known), next)| (actual - known) * next).sum::<f32>()
+            });
+            f64::from(2.0 * beyond.sum::<f32>())
+        });
+        beyond.sum()
     }
 
     /// The eigenvectors, and what is no longer needed as workspace, at the end.

@@ -65,7 +65,6 @@ pub struct Krylov<'s, const W: usize> {
     rank: usize,
     goal: Goal,
     tolerance: f64,
-    max_reads: u32,
     depth: usize,
     parts: usize,
     /// Basis: panels of cols × W; the block in work, or the one that would be next, is panel `blocks`.
@@ -109,7 +108,6 @@ impl<'s, const W: usize> Krylov<'s, W> {
             rank: plan.rank,
             goal: plan.goal,
             tolerance: plan.tolerance,
-            max_reads: plan.max_reads,
             depth: plan.depth,
             parts: plan.parts,
             x: scratch.take(packed_len(cols, W)),
@@ -227,15 +225,17 @@ impl<'s, const W: usize> Krylov<'s, W> {
             self.converged = Some(true);
             return Ok(());
         }
+        if self.scale.is_none() && !SAFE.contains(&largest) {
+            // Sums of such rows may have left the range already: they are read once more, scaled.
+            self.scale = Some(unit_scale(largest));
+            (self.measured, self.progress) = (false, [Progress::default(); MAX_PARTS]);
+            self.z.fill(0.0);
+            return Ok(());
+        }
         self.sum_parts();
         let start = &mut self.q[..self.shape.cols * W];
         for (w, sum) in self.z.chunks_exact(self.shape.cols).take(W).enumerate() {
             start.iter_mut().skip(w).step_by(W).zip(sum).for_each(|(x, &sum)| *x = sum);
-        }
-        if !SAFE.contains(&largest) {
-            // Sums of such rows may have left the range already.
-            self.scale = Some(unit_scale(largest));
-            start.iter_mut().enumerate().for_each(|(i, x)| *x = uniform(i as u64));
         }
         orthonormalize::<W>(self.kernel, self.shape.cols, &[], 0, start);
         self.prepare_pass();
@@ -271,7 +271,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         if new < NOTHING_NEW {
             return self.conclude(true);
         }
-        let full = self.blocks == self.depth || self.reads >= self.max_reads;
+        let full = self.blocks == self.depth;
         if (full || self.blocks.is_multiple_of(self.stride)) && self.estimate()? {
             return self.conclude(true);
         }
@@ -334,6 +334,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let converged = self.converged.ok_or(Error::OutOfOrder)?;
         outputs.check(self.shape)?;
         let (size, found, sweeps) = (self.gram.size(), self.gram.found(), self.gram.sweeps());
+        let beyond = self.gram.beyond(outputs.rank);
         let (vectors, coefficients, sigma) = self.gram.into_parts();
         let space = Space {
             right: &self.q[..size * self.shape.cols],
@@ -348,7 +349,8 @@ impl<'s, const W: usize> Krylov<'s, W> {
             outputs.fill_zero();
             0.0
         } else {
-            outputs.write::<W>(self.kernel, self.shape, space, unscale)
+            let kept = outputs.write::<W>(self.kernel, self.shape, space, unscale);
+            kept + beyond * f64::from(unscale) * f64::from(unscale)
         };
         outputs.fill_rest(sigma, f64::from(unscale));
         Ok(Report { rank: outputs.rank, delta: self.delta, kept, reads: self.reads, converged, sweeps })

@@ -39,6 +39,10 @@ pub struct Extractor<'s> {
 }
 
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "wide"),
+    expect(clippy::large_enum_variant, reason = "there is one of them, in the caller's memory")
+)]
 enum State<'s> {
     Exact(Exact<'s>),
     Krylov8(Krylov<'s, 8>),

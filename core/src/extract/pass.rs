@@ -265,7 +265,7 @@ impl<'p> Strip<'p> {
     ) {
         let random = random::bits(row as u64);
         let sum = &mut sums[random as usize % W * self.cols..][..self.cols];
-        let sign = if random >> 63 == 0 { 1.0 } else { -1.0 };
+        let factor = libm::copysignf(self.scale.unwrap_or(1.0), if random >> 63 == 0 { 1.0 } else { -1.0 });
         let next = [base, tuned].map(|side| entries(side, (at + 1) * self.cols, self.cols).bytes);
         let mut ahead = Ahead::new(next, self.cols.div_ceil(PIECE));
         for (piece, sum) in sum.chunks_mut(PIECE).enumerate() {
@@ -275,7 +275,7 @@ impl<'p> Strip<'p> {
             self.kernel.difference(of(base), of(tuned), out);
             weigh(out, self.channels.map(|channels| &channels[start..]));
             self.kernel.measure(out, row, delta);
-            self.kernel.subtract_scaled(sum, sign, out);
+            self.kernel.subtract_scaled(sum, factor, out);
         }
     }
 

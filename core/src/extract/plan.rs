@@ -180,7 +180,8 @@ impl Plan {
         self.mode
     }
 
-    /// Most reads of the matrix.
+    /// Most reads of the matrix; one more happens where the difference is so large or so small that it has
+    /// to be scaled.
     pub const fn max_reads(&self) -> u32 {
         self.max_reads
     }
