@@ -96,14 +96,14 @@ pub fn jacobi_svd(
     let mut svd = Svd { sweeps: 0, largest_cosine: 0.0, converged: cols < 2, rank: 0, scale };
     let mut work = Columns { kernel, rows, a, cols, v, norms: sigma };
     work.measure();
-    let mut before = 0.0;
+    let mut before = f64::NEG_INFINITY;
     while !svd.converged && svd.sweeps < sweeps.most {
         svd.largest_cosine = work.sweep(tolerance, sweeps.leading);
         svd.sweeps += 1;
         work.measure();
         let squares = work.squares(sweeps.leading);
-        let grown = before == 0.0 || squares - before > sweeps.growth * squares;
-        svd.converged = svd.largest_cosine <= tolerance || sweeps.growth > 0.0 && !grown;
+        let settled = sweeps.growth > 0.0 && squares - before <= sweeps.growth * squares;
+        svd.converged = svd.largest_cosine <= tolerance || settled;
         before = squares;
     }
     svd.rank = work.finish();

@@ -69,6 +69,11 @@ impl<'s, const W: usize> Gram<'s, W> {
         }
     }
 
+    /// Blocks of which the products are known.
+    pub fn blocks(&self) -> usize {
+        self.blocks
+    }
+
     /// Columns of the products, those of the next block among them.
     pub fn size(&self) -> usize {
         (self.blocks + 1) * W

@@ -67,7 +67,8 @@ pub struct Krylov<'s, const W: usize> {
     tolerance: f64,
     depth: usize,
     parts: usize,
-    /// Basis: panels of cols × W; the block in work, or the one that would be next, is panel `blocks`.
+    /// Basis: panels of cols × W; the block in work, or the one that would be next, is the one behind those that the
+    /// Gram matrix knows.
     q: &'s mut [f32],
     /// Products: panels of rows × W, at the end one more that is predicted.
     y: &'s mut [f32],
@@ -80,8 +81,6 @@ pub struct Krylov<'s, const W: usize> {
     /// The singular values of the estimate before.
     earlier: &'s mut [f32],
     progress: [Progress; MAX_PARTS],
-    /// Blocks of which Y is known.
-    blocks: usize,
     /// Blocks from one estimate of the energy to the next, and at the last one.
     stride: usize,
     estimated: usize,
@@ -118,7 +117,6 @@ impl<'s, const W: usize> Krylov<'s, W> {
             gram: Gram::new(plan.kernel, plan.depth + 1, &mut scratch),
             earlier: scratch.take(size),
             progress: [Progress::default(); MAX_PARTS],
-            blocks: 0,
             // A large basis costs as much to decompose as several reads.
             stride: (plan.depth / 8).max(1),
             estimated: 0,
@@ -159,9 +157,9 @@ impl<'s, const W: usize> Krylov<'s, W> {
     /// Packs the block that the next pass multiplies, and clears what it sums into.
     fn prepare_pass(&mut self) {
         self.progress = [Progress::default(); MAX_PARTS];
-        let Shape { rows, cols } = self.shape;
-        pack::<W>(&self.q[self.blocks * cols * W..][..cols * W], self.x);
-        self.y[self.blocks * rows * W..][..rows * W].fill(0.0);
+        let (Shape { rows, cols }, blocks) = (self.shape, self.gram.blocks());
+        pack::<W>(&self.q[blocks * cols * W..][..cols * W], self.x);
+        self.y[blocks * rows * W..][..rows * W].fill(0.0);
         self.z.fill(0.0);
     }
 
@@ -172,7 +170,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let (kernel, scale, measure) = (self.kernel, self.scale, !self.measured);
         let channels = self.channels;
         let x = &*self.x;
-        let y = self.y[self.blocks * rows * W..][..rows * W].chunks_mut(height * W);
+        let y = self.y[self.gram.blocks() * rows * W..][..rows * W].chunks_mut(height * W);
         let z = self.z.chunks_mut((packed_len(cols, W)).max(1));
         let strips = self.strips.chunks_mut(strip_len(cols, W).unwrap_or(0).max(1));
         let outputs = y.zip(z).zip(strips).zip(&mut self.progress);
@@ -204,7 +202,6 @@ impl<'s, const W: usize> Krylov<'s, W> {
             return self.take_measurements();
         }
         self.sum_parts();
-        self.blocks += 1;
         self.decide().inspect_err(|_| self.failed = true)
     }
 
@@ -234,9 +231,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         }
         self.sum_parts();
         let start = &mut self.q[..self.shape.cols * W];
-        for (w, sum) in self.z.chunks_exact(self.shape.cols).take(W).enumerate() {
-            start.iter_mut().skip(w).step_by(W).zip(sum).for_each(|(x, &sum)| *x = sum);
-        }
+        unpack::<W>(self.z, start);
         orthonormalize::<W>(self.kernel, self.shape.cols, &[], 0, start);
         self.prepare_pass();
         Ok(())
@@ -251,8 +246,8 @@ impl<'s, const W: usize> Krylov<'s, W> {
 
     /// Ends, or sets up the next pass.
     fn decide(&mut self) -> Result<(), Error> {
-        let cols = self.shape.cols;
-        let (basis, free) = self.q.split_at_mut(self.blocks * cols * W);
+        let (cols, blocks) = (self.shape.cols, self.gram.blocks() + 1);
+        let (basis, free) = self.q.split_at_mut(blocks * cols * W);
         let (next, z) = (&mut free[..cols * W], &mut self.strips[..cols * W]);
         unpack::<W>(self.z, z);
         next.copy_from_slice(z);
@@ -260,9 +255,9 @@ impl<'s, const W: usize> Krylov<'s, W> {
         if new < NOTHING_NEW {
             // The space is invariant, but a singular value of higher multiplicity than the block is wide
             // may lie outside: only fresh directions can find it.
-            let offset = self.blocks * cols * W;
+            let offset = blocks * cols * W;
             next.iter_mut().enumerate().for_each(|(i, x)| *x = uniform((offset + i) as u64));
-            new = orthonormalize::<W>(self.kernel, cols, basis, self.blocks, next);
+            new = orthonormalize::<W>(self.kernel, cols, basis, blocks, next);
             self.history.suspend();
         }
         let r = panels::cross::<W>(self.kernel, next, z);
@@ -271,12 +266,12 @@ impl<'s, const W: usize> Krylov<'s, W> {
         if new < NOTHING_NEW {
             return self.conclude(true);
         }
-        let full = self.blocks == self.depth;
-        if (full || self.blocks.is_multiple_of(self.stride)) && self.estimate()? {
+        let full = blocks == self.depth;
+        if (full || blocks.is_multiple_of(self.stride)) && self.estimate()? {
             return self.conclude(true);
         }
         if full {
-            return self.conclude(self.blocks * W >= self.shape.rows.min(cols) + W);
+            return self.conclude(blocks * W >= self.shape.rows.min(cols) + W);
         }
         self.prepare_pass();
         Ok(())
@@ -284,8 +279,8 @@ impl<'s, const W: usize> Krylov<'s, W> {
 
     /// Whether the energy captured so far is enough, from how its gains shrink from block to block.
     fn estimate(&mut self) -> Result<bool, Error> {
-        let size = self.blocks * W;
-        if self.goal.is_fixed() && size < self.rank {
+        let blocks = self.gram.blocks();
+        if self.goal.is_fixed() && blocks * W < self.rank {
             return Ok(false);
         }
         self.gram.decompose(self.rank)?;
@@ -301,11 +296,11 @@ impl<'s, const W: usize> Krylov<'s, W> {
                 half: self.gram.last_step(rank),
                 earlier: earlier.kept(rank),
                 total: leading.sum_squares,
-                reads: self.blocks - self.estimated,
+                reads: blocks - self.estimated,
             })
         });
         self.history = history;
-        self.estimated = self.blocks;
+        self.estimated = blocks;
         self.earlier[..size].copy_from_slice(self.gram.sigma());
         Ok(enough)
     }
@@ -321,7 +316,6 @@ impl<'s, const W: usize> Krylov<'s, W> {
     }
 
     fn conclude(&mut self, converged: bool) -> Result<(), Error> {
-        self.gram.decompose(self.rank)?;
         self.gram.materialize(self.shape.rows, self.y, self.strips);
         self.gram.decompose(self.rank)?;
         let svd = self.gram.refine()?;

@@ -188,8 +188,19 @@ pub fn whole_row(
     channels: Option<&[f32]>,
     out: &mut [f32],
 ) {
-    let (start, cols) = (row * out.len(), out.len());
-    kernel.difference(entries(base, start, cols), entries(tuned, start, cols), out);
+    weighed(kernel, (base, tuned), row * out.len(), channels, out);
+}
+
+/// Decodes entries `start`… of a run of rows into `out`, weighed by the `channels` of their columns.
+fn weighed(
+    kernel: Kernel,
+    (base, tuned): (Rows<'_>, Rows<'_>),
+    start: usize,
+    channels: Option<&[f32]>,
+    out: &mut [f32],
+) {
+    let len = out.len();
+    kernel.difference(entries(base, start, len), entries(tuned, start, len), out);
     weigh(out, channels);
 }
 
@@ -199,10 +210,6 @@ fn weigh(row: &mut [f32], channels: Option<&[f32]>) {
         *entry *= scale;
     }
 }
-
-/// Entries of a row that are measured at a time, whole blocks of every format: they stay in the first-level cache from
-/// step to step.
-const PIECE: usize = 2 * TILE;
 
 /// A run of decoded rows of the difference, in tiles: [tile][row][column].
 #[derive(Debug)]
@@ -242,8 +249,8 @@ impl<'p> Strip<'p> {
                 let (out, padding) = out.split_at_mut(width);
                 padding.fill(0.0);
                 let start = (first + i) * self.cols + column;
-                self.kernel.difference(entries(base, start, width), entries(tuned, start, width), out);
-                weigh(out, self.channels.map(|channels| &channels[column..]));
+                let channels = self.channels.map(|channels| &channels[column..]);
+                weighed(self.kernel, (base, tuned), start, channels, out);
                 if let Some(scale) = self.scale {
                     for x in out {
                         *x *= scale;
@@ -253,29 +260,28 @@ impl<'p> Strip<'p> {
         }
     }
 
-    /// Measures row `row` of the matrix, row `at` of a block, and adds it to one of the `W` rows of `sums` or subtracts
-    /// it, both at random.
+    /// Measures row `row` of the matrix, row `at` of a block, and adds it to one of the columns of Z or subtracts it,
+    /// both at random; Z is packed.
     fn add_up<const W: usize>(
         &mut self,
         (base, tuned): (Rows<'_>, Rows<'_>),
         at: usize,
         row: usize,
         delta: &mut Delta,
-        sums: &mut [f32],
+        z: &mut [f32],
     ) {
         let random = random::bits(row as u64);
-        let sum = &mut sums[random as usize % W * self.cols..][..self.cols];
         let factor = libm::copysignf(self.scale.unwrap_or(1.0), if random >> 63 == 0 { 1.0 } else { -1.0 });
         let next = [base, tuned].map(|side| entries(side, (at + 1) * self.cols, self.cols).bytes);
-        let mut ahead = Ahead::new(next, self.cols.div_ceil(PIECE));
-        for (piece, sum) in sum.chunks_mut(PIECE).enumerate() {
-            let (start, out) = (piece * PIECE, &mut self.tiles[..sum.len()]);
-            let of = |side| entries(side, at * self.cols + start, out.len());
+        let mut ahead = Ahead::new(next, self.cols.div_ceil(TILE));
+        for (column, width) in tiles(self.cols) {
+            let out = &mut self.tiles[..width];
+            let channels = self.channels.map(|channels| &channels[column..]);
             self.kernel.ask(&mut ahead);
-            self.kernel.difference(of(base), of(tuned), out);
-            weigh(out, self.channels.map(|channels| &channels[start..]));
+            weighed(self.kernel, (base, tuned), at * self.cols + column, channels, out);
             self.kernel.measure(out, row, delta);
-            self.kernel.subtract_scaled(sum, factor, out);
+            let first = column * W + random as usize % W * width.next_multiple_of(LANES);
+            self.kernel.subtract_scaled(&mut z[first..][..width], factor, out);
         }
     }
 
@@ -349,7 +355,7 @@ pub struct BlockPart<'p, const W: usize> {
     pub rows: Range<usize>,
     /// Y of these rows, `rows` × `W`.
     pub y: &'p mut [f32],
-    /// Z summed over these rows, packed; while measuring the sums of rows, `W` × columns.
+    /// Z summed over these rows, packed.
     pub z: &'p mut [f32],
     pub strip: Strip<'p>,
     pub progress: &'p mut Progress,

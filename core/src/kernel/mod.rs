@@ -382,15 +382,15 @@ impl Kernel {
 
     /// One step of `ahead`, for loops that multiply nothing.
     pub(crate) fn ask(self, ahead: &mut Ahead<'_>) {
-        #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), expect(unused_variables))]
-        let bytes = ahead.step();
         match self.0 {
-            // It cannot ask for anything.
-            Isa::Portable => (),
+            // It cannot ask for anything, but stays in step with those that can.
+            Isa::Portable => {
+                ahead.step();
+            }
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::Avx512 => x86::ask(bytes),
+            Isa::Avx2 | Isa::Avx512 => x86::ask(ahead.step()),
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => aarch64::ask(bytes),
+            Isa::Neon => aarch64::ask(ahead.step()),
         }
     }
 
