@@ -122,7 +122,6 @@ impl<'a> Merge<'a> {
         if let Some(stash) = stash.as_deref_mut() {
             stash.copy_from_slice(weights);
         }
-        let mut piece = [0.0; PIECE];
         let mut rest = &mut *weights;
         for done in (0..count).step_by(STRIP) {
             let rows = STRIP.min(count - done);
@@ -130,12 +129,8 @@ impl<'a> Merge<'a> {
             (strip, rest) = rest.split_at_mut(rows * row_bytes);
             let later = &rest[..rest.len().min(STRIP * row_bytes)];
             self.strip(prepared, first + done, rows, later, scratch, |row, from, delta| {
-                let piece = &mut piece[..delta.len()];
                 let bytes = part(dtype, row_bytes, row, from, delta.len());
-                let bytes = strip.get_mut(bytes).unwrap_or_default();
-                self.kernel.decode(Rows::new(dtype, bytes), piece);
-                self.kernel.subtract_scaled(piece, -1.0, delta);
-                self.kernel.encode(piece, dtype, bytes);
+                self.kernel.add(delta, dtype, strip.get_mut(bytes).unwrap_or_default());
             });
         }
         if let Some(stash) = stash {
@@ -172,12 +167,18 @@ impl<'a> Merge<'a> {
             let later = from.bytes.get((i + 1) * from_strip..).unwrap_or_default();
             let later = &later[..later.len().min(from_strip)];
             self.strip(prepared, first + i * STRIP, rows, later, scratch, |row, start, delta| {
-                let piece = &mut piece[..delta.len()];
                 let bytes = part(from.dtype, from_bytes, row, start, delta.len());
-                self.kernel.decode(Rows::new(from.dtype, source.get(bytes).unwrap_or_default()), piece);
-                self.kernel.subtract_scaled(piece, -1.0, delta);
+                let source = source.get(bytes).unwrap_or_default();
                 let bytes = part(dtype, row_bytes, row, start, delta.len());
-                self.kernel.encode(piece, dtype, to.get_mut(bytes).unwrap_or_default());
+                let to = to.get_mut(bytes).unwrap_or_default();
+                if from.dtype == dtype && to.len() == source.len() {
+                    to.copy_from_slice(source);
+                    return self.kernel.add(delta, dtype, to);
+                }
+                let piece = &mut piece[..delta.len()];
+                self.kernel.decode(Rows::new(from.dtype, source), piece);
+                self.kernel.subtract_scaled(piece, -1.0, delta);
+                self.kernel.encode(piece, dtype, to);
             });
         }
         Ok(())

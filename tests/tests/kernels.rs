@@ -282,6 +282,59 @@ fn vector_routines_give_the_same_bits_everywhere() {
     }
 }
 
+/// Values that rounding treats in its own way, between ordinary ones: halves, both zeros, subnormal and huge numbers,
+/// and, in every seventh group of 32, what is no number.
+fn awkward(seed: u64, len: usize) -> Vec<f32> {
+    const SPECIAL: [f32; 12] =
+        [0.5, -0.5, 2.5, -2.5, 127.0, -127.0, 0.0, -0.0, 1e-40, -3e-8, 6e4, f32::from_bits(0x3f80_8000)];
+    const NONE: [f32; 4] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::from_bits(0xff80_0001)];
+    // In a block of the scale 1 these are the integers' own borders.
+    const BORDERS: [f32; 7] = [127.0, 0.5, -0.5, 0.5_f32.next_down(), -2.5, 126.5, -0.5_f32.next_down()];
+    let value = |(i, value): (usize, f32)| match i % 5 {
+        _ if i / 32 % 7 == 4 => BORDERS[i % 7],
+        1 => SPECIAL[(i / 5 + seed as usize) % SPECIAL.len()],
+        3 if i / 32 % 7 == 6 => NONE[i / 5 % NONE.len()],
+        // A block of zeros, of equal magnitudes, and of numbers so small that a scale has no inverse.
+        _ if i / 32 % 7 == 1 => 0.0,
+        _ if i / 32 % 7 == 2 => {
+            if i % 2 == 0 {
+                -3.0
+            } else {
+                3.0
+            }
+        }
+        _ if i / 32 % 7 == 3 => 1e-39 * value,
+        _ => value,
+    };
+    deviates(seed, len).into_iter().enumerate().map(value).collect()
+}
+
+#[test]
+fn encoding_and_adding_to_stored_rows_give_the_same_bits_everywhere() {
+    let formats = Dtype::ALL.iter().copied().filter(|dtype| dtype.is_encoded());
+    for (seed, dtype) in (1..).zip(formats) {
+        for len in [1_usize, 7, 15, 16, 17, 31, 32, 64, 250, 256, 288, 1024, 2048 + 96] {
+            let len = len.next_multiple_of(dtype.block_len());
+            let (values, delta) = (awkward(seed, len), awkward(seed + 100, len));
+            let bytes = dtype.row_bytes(len).unwrap();
+            let mut expected = vec![0; bytes];
+            assert!(Kernel::PORTABLE.encode(&values, dtype, &mut expected));
+            let mut sums = vec![0.0; len];
+            Kernel::PORTABLE.decode(Rows::new(dtype, &expected), &mut sums);
+            sums.iter_mut().zip(&delta).for_each(|(sum, delta)| *sum += delta);
+            let mut added = vec![0; bytes];
+            assert!(Kernel::PORTABLE.encode(&sums, dtype, &mut added));
+            for kernel in Kernel::available() {
+                let mut found = vec![0xaa; bytes];
+                assert!(kernel.encode(&values, dtype, &mut found));
+                assert!(found == expected, "{} {} {len}", kernel.name(), dtype.name());
+                kernel.add(&delta, dtype, &mut found);
+                assert!(found == added, "{} adds to {} {len}", kernel.name(), dtype.name());
+            }
+        }
+    }
+}
+
 #[test]
 fn stored_rows_times_a_vector_stay_within_the_bound_and_do_not_depend_on_their_neighbours() {
     let (mut x, mut matrix) = (Vec::new(), Vec::new());

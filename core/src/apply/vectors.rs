@@ -117,14 +117,7 @@ pub fn add_f32(y: &mut [f32], values: &[f32]) {
 
 /// The same for an y in f16: added in f32, rounded once.
 pub fn add_f16(kernel: Kernel, y: &mut [u8], values: &[f32]) {
-    const PIECE: usize = 64;
-    let mut sum = [0.0; PIECE];
-    for (y, values) in y.chunks_mut(2 * PIECE).zip(values.chunks(PIECE)) {
-        let sum = &mut sum[..values.len()];
-        kernel.decode(Rows::new(Dtype::F16, y), sum);
-        add_f32(sum, values);
-        kernel.encode(sum, Dtype::F16, y);
-    }
+    kernel.add(values, Dtype::F16, y);
 }
 
 /// Whether `tokens` vectors of `width` elements of `size` units, `stride` elements apart, lie within `len` units.

@@ -3,13 +3,16 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use core::arch::aarch64::{
-    float32x4_t, uint16x4_t, vaddq_f32, vcvtq_f32_s32, vfmaq_f32, vget_high_s16, vget_low_s16, vld1_s8,
-    vld1_u16, vld1q_dup_f32, vld1q_f32, vmovl_s8, vmovl_s16, vmulq_n_f32, vpaddq_f32, vreinterpretq_f32_u32,
-    vshll_n_u16, vst1q_f32, vsubq_f32,
+    float32x4_t, uint16x4_t, vaddq_f32, vaddq_u32, vandq_u32, vbslq_u32, vceqq_f32, vcvtq_f32_s32,
+    vdupq_n_u32, vfmaq_f32, vget_high_s16, vget_low_s16, vld1_s8, vld1_u16, vld1q_dup_f32, vld1q_f32,
+    vmovl_s8, vmovl_s16, vmovn_u32, vmulq_n_f32, vorrq_u32, vpaddq_f32, vreinterpretq_f32_u32,
+    vreinterpretq_u32_f32, vshll_n_u16, vshrq_n_u32, vst1_u16, vst1q_f32, vsubq_f32,
 };
 
 use super::{
-    Ahead, Lines, Strided, Tile, TileMut, short,
+    Ahead, Lines, Strided, Tile, TileMut,
+    deposit::{self, Sink},
+    short,
     simd::{self, Blocks8, Brain, Half, Reduce, Single, Source, Vector},
     tile,
 };
@@ -111,6 +114,22 @@ fn widen(halves: uint16x4_t) -> float32x4_t {
     wide
 }
 
+/// Four numbers rounded to f16, as [`widen`].
+#[inline(always)]
+fn narrow(wide: float32x4_t) -> uint16x4_t {
+    let halves: uint16x4_t;
+    // SAFETY: registers alone.
+    unsafe {
+        core::arch::asm!(
+            "fcvtn {0:v}.4h, {1:v}.4s",
+            out(vreg) halves,
+            in(vreg) wide,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    halves
+}
+
 impl Source<float32x4_t> for Single {
     #[inline(always)]
     unsafe fn new() -> Self {
@@ -185,6 +204,59 @@ pub(super) unsafe fn dots(dtype: Dtype, bytes: &[u8], row_bytes: usize, x: &[f32
         }
     }
     true
+}
+
+impl Sink<float32x4_t> for Single {
+    #[inline(always)]
+    #[expect(clippy::cast_ptr_alignment, reason = "unaligned stores")]
+    unsafe fn store(self, values: float32x4_t, row: *mut u8, j: usize) {
+        // SAFETY: the caller's promise; no alignment is needed.
+        unsafe { vst1q_f32(row.cast::<f32>().add(j), values) }
+    }
+}
+
+impl Sink<float32x4_t> for Half {
+    #[inline(always)]
+    #[expect(clippy::cast_ptr_alignment, reason = "unaligned stores")]
+    unsafe fn store(self, values: float32x4_t, row: *mut u8, j: usize) {
+        // SAFETY: as above.
+        unsafe { vst1_u16(row.cast::<u16>().add(j), narrow(values)) }
+    }
+}
+
+impl Sink<float32x4_t> for Brain {
+    #[inline(always)]
+    #[expect(clippy::cast_ptr_alignment, reason = "unaligned stores")]
+    unsafe fn store(self, values: float32x4_t, row: *mut u8, j: usize) {
+        // SAFETY: as above.
+        unsafe {
+            let bits = vreinterpretq_u32_f32(values);
+            let upper = vshrq_n_u32::<16>(bits);
+            let odd = vandq_u32(upper, vdupq_n_u32(1));
+            let rounded = vaddq_u32(vaddq_u32(bits, odd), vdupq_n_u32(0x7fff));
+            // A NaN, which does not equal itself, stays one.
+            let quiet = vorrq_u32(upper, vdupq_n_u32(0x40));
+            let chosen = vbslq_u32(vceqq_f32(values, values), vshrq_n_u32::<16>(rounded), quiet);
+            vst1_u16(row.cast::<u16>().add(j), vmovn_u32(chosen));
+        }
+    }
+}
+
+/// Adds `delta` to stored weights as far as whole vectors go; gives how many these are, 0 for a format without stores of
+/// its own.
+///
+/// # Safety
+/// `weights` holds as many weights as `delta`.
+pub(super) unsafe fn add(delta: &[f32], dtype: Dtype, weights: &mut [u8]) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match dtype {
+            Dtype::F32 => deposit::add::<float32x4_t, Single>(delta, weights),
+            Dtype::F16 => deposit::add::<float32x4_t, Half>(delta, weights),
+            Dtype::Bf16 => deposit::add::<float32x4_t, Brain>(delta, weights),
+            _ => 0,
+        }
+    }
 }
 
 /// S += D·X with NEON.

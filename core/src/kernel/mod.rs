@@ -12,6 +12,8 @@
 mod aarch64;
 #[cfg(feature = "blocks")]
 mod blocks;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod deposit;
 mod operands;
 mod portable;
 #[cfg(feature = "blocks")]
@@ -26,11 +28,8 @@ mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use crate::{Delta, Dtype, Rows};
+use crate::Delta;
 pub use operands::{Ahead, LANES, Lines, Strided, TILE, Tile, TileMut};
-
-/// Weights of a side in blocks that are decoded at once beside the other side: whole blocks of every format.
-const PIECE: usize = Dtype::MAX_BLOCK_LEN;
 
 /// Runs an always-inlined portable routine, compiled for the features of the kernel.
 macro_rules! with_features {
@@ -48,6 +47,8 @@ macro_rules! with_features {
         }
     };
 }
+
+mod rows;
 
 /// An implementation of the inner loops that this processor runs: made only by [`Kernel::detect`] and
 /// [`Kernel::available`].
@@ -278,86 +279,6 @@ impl Kernel {
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => unsafe { aarch64::backward::<W>(tile, y, zt, ahead) },
         }
-    }
-
-    /// `out[i]` = (row i of `rows`)·x, for `out.len()` rows of `x.len()` elements: each read once, decoded in registers
-    /// where the format allows it. A row's bits do not depend on the rows beside it. Does nothing when the rows are
-    /// too few, or rows of that length do not exist in the format.
-    pub fn dots(self, rows: Rows<'_>, x: &[f32], out: &mut [f32]) {
-        let fits =
-            |row_bytes: usize| row_bytes.checked_mul(out.len()).is_some_and(|need| need <= rows.bytes.len());
-        let Some(row_bytes) = rows.dtype.row_bytes(x.len()).filter(|&row_bytes| fits(row_bytes)) else {
-            debug_assert!(false, "operands of a product are too short");
-            return;
-        };
-        let done = match self.0 {
-            Isa::Portable => false,
-            // SAFETY: the rows were checked above; the variant is made only where the processor has the features.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { x86::dots_avx2(rows.dtype, rows.bytes, row_bytes, x, out) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { x86::dots_avx512(rows.dtype, rows.bytes, row_bytes, x, out) },
-            // SAFETY: the rows were checked above; NEON is part of the target.
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => unsafe { aarch64::dots(rows.dtype, rows.bytes, row_bytes, x, out) },
-        };
-        if !done {
-            for (i, out) in out.iter_mut().enumerate() {
-                let row = Rows::new(rows.dtype, &rows.bytes[i * row_bytes..][..row_bytes]);
-                *out = self.decoded_dot(row, x);
-            }
-        }
-    }
-
-    /// A row's product with x, decoded piece by piece.
-    fn decoded_dot(self, row: Rows<'_>, x: &[f32]) -> f32 {
-        let mut piece = [0.0; PIECE];
-        let piece_bytes = row.dtype.row_bytes(piece.len()).unwrap_or(1);
-        let mut sum = 0.0;
-        for (bytes, x) in row.bytes.chunks(piece_bytes).zip(x.chunks(piece.len())) {
-            let piece = &mut piece[..x.len()];
-            self.decode(Rows::new(row.dtype, bytes), piece);
-            sum += self.dot(piece, x);
-        }
-        sum
-    }
-
-    /// `out` = tuned − base, both decoded to f32 first. Works on min(out, tuned, base) elements.
-    pub fn difference(self, base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
-        if base.dtype.is_block() || tuned.dtype.is_block() {
-            self.difference_of_blocks(base, tuned, out);
-        } else {
-            with_features!(self, storage::difference::<storage::ByInteger>(base, tuned, out));
-        }
-    }
-
-    /// [`Kernel::difference`] where a side is in blocks: one side after the other, so that the decoders exist
-    /// once. Apart, or every caller would pay for the piece on its stack.
-    #[inline(never)]
-    fn difference_of_blocks(self, base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
-        let len = out.len().min(base.weights()).min(tuned.weights());
-        let out = &mut out[..len];
-        self.decode(tuned, out);
-        let mut piece = [0.0; PIECE];
-        let bytes = base.bytes.chunks(base.dtype.row_bytes(PIECE).unwrap_or(PIECE));
-        for (out, bytes) in out.chunks_mut(PIECE).zip(bytes) {
-            let piece = &mut piece[..out.len()];
-            self.decode(Rows::new(base.dtype, bytes), piece);
-            // A factor of 1 changes no bit.
-            self.subtract_scaled(out, 1.0, piece);
-        }
-    }
-
-    /// Decodes `rows` to f32, min(rows, out) elements.
-    pub fn decode(self, rows: Rows<'_>, out: &mut [f32]) {
-        with_features!(self, storage::decode::<storage::ByInteger>(rows, out));
-    }
-
-    /// Encodes min(values, out) elements, rounding to nearest, ties to even; false, and nothing done, for a format
-    /// that cannot be written.
-    pub(crate) fn encode(self, values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
-        with_features!(self, storage::encode::<storage::ByInteger>(values, dtype, out))
     }
 
     /// out[j, i] = matrix[i, j] for a row-major `matrix` of `cols` columns; as many elements on both sides.

@@ -6,8 +6,7 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 #![expect(clippy::cast_sign_loss, reason = "integers are stored as bytes")]
 
-use super::storage::Widen;
-use half::f16;
+use super::storage::Convert;
 
 /// Weights per block of both formats.
 const LEN: usize = 32;
@@ -21,65 +20,88 @@ const GROUP: usize = 8;
 
 /// Encodes blocks: the largest magnitude of each becomes ±127.
 #[inline(always)]
-pub fn q8_0<H: Widen>(values: &[[f32; LEN]], blocks: &mut [[u8; 34]]) {
+pub fn q8_0<H: Convert>(values: &[[f32; LEN]], blocks: &mut [[u8; 34]]) {
+    let scale = |values: &_| f32::from_bits(H::largest(values)) / 127.0;
+    each::<H, 34, 32>(values, blocks, scale, |values, inverse, quants| H::bytes(values, inverse, quants), 0);
+}
+
+/// Encodes blocks: the value of the largest magnitude of each, the first of them, becomes −8.
+#[inline(always)]
+pub fn q4_0<H: Convert>(values: &[[f32; LEN]], blocks: &mut [[u8; 18]]) {
+    let scale = |values: &_| {
+        let largest = H::largest(values);
+        // Of zeros alone it is 0, whatever their signs.
+        (if largest == 0 { 0.0 } else { H::first_largest(values, largest) }) / -8.0
+    };
+    let quants = |values: &_, inverse, quants: &mut _| H::nibbles(values, inverse, 8.5, quants);
+    each::<H, 18, 16>(values, blocks, scale, quants, 0x88);
+}
+
+/// Encodes blocks of a scale and `Q` bytes: `scale` gives the scale of a block, `encode` writes its integers from its
+/// values and the inverse of the scale; `zero` is a byte of them where all values are zero.
+///
+/// Where the scale is no number it is stored as NaN, and all integers are 0. They are as well where ggml runs on x86-64 and
+/// a scale is so small that its inverse overflows; it is stored as 0.
+#[inline(always)]
+fn each<H: Convert, const B: usize, const Q: usize>(
+    values: &[[f32; LEN]],
+    blocks: &mut [[u8; B]],
+    scale: impl Fn(&[f32; LEN]) -> f32,
+    encode: impl Fn(&[f32; LEN], f32, &mut [u8; Q]),
+    zero: u8,
+) {
     for (values, blocks) in values.chunks(GROUP).zip(blocks.chunks_mut(GROUP)) {
         let mut scales = [0.0; GROUP];
-        for (scale, values) in scales.iter_mut().zip(values) {
-            *scale = f32::from_bits(largest(values));
+        for (to, values) in scales.iter_mut().zip(values) {
+            *to = scale(values);
         }
-        let scales = scales.map(|largest| largest / 127.0);
-        let (halves, inverses) = (H::narrow(&scales), scales.map(|scale| inverse(scale).unwrap_or(0.0)));
-        let all = blocks.iter_mut().zip(values).zip(scales).zip(inverses).zip(halves.as_chunks::<2>().0);
-        for ((((block, values), scale), inverse), half) in all {
-            let (to, quants) = block.split_at_mut(2);
-            to.copy_from_slice(&stored(scale, *half));
-            for (quant, value) in quants.iter_mut().zip(values) {
-                *quant = round(value * inverse) as u8;
+        // Without branches, for vectors.
+        let scales = scales.map(|scale| if is_finite(scale) { scale } else { f32::NAN });
+        let inverses = scales.map(|scale| 1.0 / scale);
+        let inverses = inverses.map(|inverse| if is_finite(inverse) { inverse } else { 0.0 });
+        let all = blocks.iter_mut().zip(values).zip(scales).zip(inverses);
+        for ((((block, values), scale), inverse), half) in all.zip(H::narrow(&scales).as_chunks::<2>().0) {
+            if let Some((stored, quants)) = block.split_first_chunk_mut::<2>()
+                && let Some(quants) = quants.first_chunk_mut()
+            {
+                *stored = *half;
+                if inverse == 0.0 {
+                    quants.fill(if scale == 0.0 { zero } else { 0 });
+                } else {
+                    encode(values, inverse, quants);
+                }
             }
         }
     }
 }
 
-/// Encodes one block: the value of the largest magnitude, the first of them, becomes −8.
+/// [`Convert::largest`] without instructions of its own.
 #[inline(always)]
-pub fn q4_0(values: &[f32; LEN], block: &mut [u8; 18]) {
-    let bits = largest(values);
-    // Of zeros alone it is 0, whatever their signs.
-    let first = values.iter().find(|value| bits > 0 && value.to_bits() & MAGNITUDE == bits);
-    let (scale, quants) = block.split_at_mut(2);
-    let inverse = write_scale(first.copied().unwrap_or(0.0) / -8.0, scale);
-    let (inverse, zero) = inverse.map_or((0.0, 0.0), |inverse| (inverse, 8.5));
-    let four_bits = |value: f32| truncate(value * inverse + zero).min(15) as u8;
-    for (i, quant) in quants.iter_mut().enumerate() {
-        *quant = four_bits(values[i]) | four_bits(values[i + LEN / 2]) << 4;
-    }
-}
-
-/// The bits of the largest magnitude; those of a NaN are larger than all others.
-#[inline(always)]
-fn largest(values: &[f32; LEN]) -> u32 {
+pub fn largest(values: &[f32; LEN]) -> u32 {
     values.iter().fold(0, |most, value| most.max(value.to_bits() & MAGNITUDE))
 }
 
-/// Writes `scale`, or NaN where it is none, and gives its inverse.
+/// [`Convert::first_largest`] without instructions of its own.
 #[inline(always)]
-fn write_scale(scale: f32, to: &mut [u8]) -> Option<f32> {
-    to.copy_from_slice(&stored(scale, f16::from_f32(scale).to_le_bytes()));
-    inverse(scale)
+pub fn first_largest(values: &[f32; LEN], largest: u32) -> f32 {
+    values.iter().find(|value| value.to_bits() & MAGNITUDE == largest).copied().unwrap_or(0.0)
 }
 
-/// What is stored of `scale`, `half` in f16: NaN where it is none.
+/// [`Convert::nibbles`] without instructions of its own.
 #[inline(always)]
-fn stored(scale: f32, half: [u8; 2]) -> [u8; 2] {
-    if is_finite(scale) { half } else { f16::NAN.to_le_bytes() }
+pub fn nibbles(values: &[f32; LEN], factor: f32, zero: f32, out: &mut [u8; LEN / 2]) {
+    let four_bits = |value: f32| truncate(value * factor + zero).min(15) as u8;
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = four_bits(values[i]) | four_bits(values[i + LEN / 2]) << 4;
+    }
 }
 
-/// What to multiply the values by, 0 where all of them are. `None`: the integers are to be 0. They are as well where ggml
-/// runs on x86-64 and a scale is so small that its inverse overflows; it is stored as 0.
+/// [`Convert::bytes`] without instructions of its own.
 #[inline(always)]
-fn inverse(scale: f32) -> Option<f32> {
-    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-    (is_finite(scale) && is_finite(inverse)).then_some(inverse)
+pub fn bytes(values: &[f32; LEN], factor: f32, out: &mut [u8; LEN]) {
+    for (out, value) in out.iter_mut().zip(values) {
+        *out = round(value * factor) as u8;
+    }
 }
 
 #[inline(always)]

@@ -61,18 +61,43 @@ pub fn half(bytes: [u8; 2]) -> f32 {
     F16::value(bytes)
 }
 
-/// A way to convert eight f16 at a time: by integers, or by an instruction where there is one.
-pub trait Widen {
+/// Conversions that some processors have instructions for: by integers in general.
+pub trait Convert {
     /// The values of eight f16.
     fn widen(bytes: &[u8; 16]) -> [f32; 8];
     /// Eight values rounded to f16, to nearest, ties to even.
     fn narrow(values: &[f32; 8]) -> [u8; 16];
+    /// The bits of the largest magnitude; those of a NaN are larger than all others.
+    #[cfg(feature = "blocks")]
+    #[inline(always)]
+    fn largest(values: &[f32; 32]) -> u32 {
+        quantize::largest(values)
+    }
+    /// The first of the values that have the largest magnitude, which has the bits `largest`.
+    #[cfg(feature = "blocks")]
+    #[inline(always)]
+    fn first_largest(values: &[f32; 32], largest: u32) -> f32 {
+        quantize::first_largest(values, largest)
+    }
+    /// Writes values times `factor` plus `zero`, from 0 up, without their fractions and at most 15: in each byte one of the
+    /// first half below one of the second.
+    #[cfg(feature = "blocks")]
+    #[inline(always)]
+    fn nibbles(values: &[f32; 32], factor: f32, zero: f32, out: &mut [u8; 16]) {
+        quantize::nibbles(values, factor, zero, out);
+    }
+    /// Writes values times `factor`, of magnitudes up to 127, rounded to the nearest integer, halves away from zero.
+    #[cfg(feature = "blocks")]
+    #[inline(always)]
+    fn bytes(values: &[f32; 32], factor: f32, out: &mut [u8; 32]) {
+        quantize::bytes(values, factor, out);
+    }
 }
 
 /// The conversion that every processor can do.
 pub struct ByInteger;
 
-impl Widen for ByInteger {
+impl Convert for ByInteger {
     #[inline(always)]
     fn widen(bytes: &[u8; 16]) -> [f32; 8] {
         let mut out = [0.0; 8];
@@ -101,7 +126,7 @@ fn each<const N: usize, F: Format<N>>(bytes: &[u8], out: &mut [f32], f: impl Fn(
 
 /// [`each`] for f16, eight at a time.
 #[inline(always)]
-fn each_half<H: Widen>(bytes: &[u8], out: &mut [f32], f: impl Fn(f32, f32) -> f32) {
+fn each_half<H: Convert>(bytes: &[u8], out: &mut [f32], f: impl Fn(f32, f32) -> f32) {
     let (eights, rest) = bytes.as_chunks::<16>();
     let (outs, out_rest) = out.as_chunks_mut::<8>();
     for (out, bytes) in outs.iter_mut().zip(eights) {
@@ -128,7 +153,7 @@ fn fused<const N: usize, F: Format<N>>(base: &[u8], tuned: &[u8], out: &mut [f32
 
 /// [`each`] for the formats that store every weight for itself; nothing for the others.
 #[inline(always)]
-fn apply<H: Widen>(rows: Rows<'_>, out: &mut [f32], f: impl Fn(f32, f32) -> f32) {
+fn apply<H: Convert>(rows: Rows<'_>, out: &mut [f32], f: impl Fn(f32, f32) -> f32) {
     match rows.dtype {
         Dtype::F32 => each::<4, F32>(rows.bytes, out, f),
         Dtype::F16 => each_half::<H>(rows.bytes, out, f),
@@ -141,7 +166,7 @@ fn apply<H: Widen>(rows: Rows<'_>, out: &mut [f32], f: impl Fn(f32, f32) -> f32)
 
 /// Decodes min(rows, out) elements.
 #[inline(always)]
-pub fn decode<H: Widen>(rows: Rows<'_>, out: &mut [f32]) {
+pub fn decode<H: Convert>(rows: Rows<'_>, out: &mut [f32]) {
     #[cfg(feature = "blocks")]
     if rows.dtype.is_block() {
         return blocks::decode(rows, out);
@@ -155,7 +180,7 @@ pub fn decode<H: Widen>(rows: Rows<'_>, out: &mut [f32]) {
 /// loops the product at width 8 loses several percent. All others decode one side after the other, so
 /// that formats add up instead of multiplying.
 #[inline(always)]
-pub fn difference<H: Widen>(base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
+pub fn difference<H: Convert>(base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
     match (base.dtype, tuned.dtype) {
         (Dtype::F32, Dtype::F32) => fused::<4, F32>(base.bytes, tuned.bytes, out),
         (Dtype::Bf16, Dtype::Bf16) => fused::<2, Bf16>(base.bytes, tuned.bytes, out),
@@ -168,7 +193,7 @@ pub fn difference<H: Widen>(base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
 
 /// Encodes min(values, out) elements; false, and nothing done, for a format that is only read.
 #[inline(always)]
-pub fn encode<H: Widen>(values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
+pub fn encode<H: Convert>(values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
     match dtype {
         Dtype::F32 => put(values, out, f32::to_le_bytes),
         Dtype::F16 => {
@@ -184,12 +209,7 @@ pub fn encode<H: Widen>(values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
         #[cfg(feature = "blocks")]
         Dtype::Q8_0 => quantize::q8_0::<H>(values.as_chunks().0, out.as_chunks_mut().0),
         #[cfg(feature = "blocks")]
-        Dtype::Q4_0 => {
-            // Called by name: as a value a function would be compiled without the features.
-            for (bytes, values) in out.as_chunks_mut().0.iter_mut().zip(values.as_chunks().0) {
-                quantize::q4_0(values, bytes);
-            }
-        }
+        Dtype::Q4_0 => quantize::q4_0::<H>(values.as_chunks().0, out.as_chunks_mut().0),
         #[cfg(feature = "blocks")]
         _ => return false,
     }

@@ -1,26 +1,24 @@
 //! x86-64: AVX2 with FMA, and AVX-512.
 
-#![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
-
+mod convert;
 mod loads;
+mod stores;
 mod transpose;
 mod vectors;
 
-use core::arch::x86_64::{
-    __cpuid, __m256, __m512, _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128, _mm_storeu_si128, _mm256_cvtph_ps,
-    _mm256_cvtps_ph, _mm256_loadu_ps, _mm256_storeu_ps,
-};
+use core::arch::x86_64::{__cpuid, __m256, __m512};
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use super::{
     Ahead, Isa, Lines, Strided, Tile, TileMut,
     simd::{self, Brain, Half, Single},
-    storage::Widen,
     tile,
 };
 use crate::Dtype;
+use convert::{ByAvx2, ByAvx512};
 use loads::Bytewise;
 pub(super) use loads::{dots_avx2, dots_avx512};
+pub(super) use stores::{add_avx2, add_avx512};
 pub(super) use transpose::transpose;
 
 cpufeatures::new!(has_avx2, "avx2", "fma");
@@ -56,33 +54,6 @@ pub(super) fn detect() -> Isa {
 /// Asks for all of `bytes`.
 pub(super) fn ask(bytes: &[u8]) {
     simd::ask::<__m256>(bytes);
-}
-
-/// Conversion of f16 by instruction. Only for code that is compiled for F16C.
-pub(super) struct F16c;
-
-impl Widen for F16c {
-    #[inline(always)]
-    fn widen(bytes: &[u8; 16]) -> [f32; 8] {
-        let mut out = [0.0; 8];
-        // SAFETY: both arrays have the size of their register; the callers, `avx2` and `avx512` below, run
-        // only where the processor has F16C.
-        unsafe {
-            let halves = _mm_loadu_si128(bytes.as_ptr().cast());
-            _mm256_storeu_ps(out.as_mut_ptr(), _mm256_cvtph_ps(halves));
-        }
-        out
-    }
-    #[inline(always)]
-    fn narrow(values: &[f32; 8]) -> [u8; 16] {
-        let mut out = [0; 16];
-        // SAFETY: as above.
-        unsafe {
-            let halves = _mm256_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT }>(_mm256_loadu_ps(values.as_ptr()));
-            _mm_storeu_si128(out.as_mut_ptr().cast(), halves);
-        }
-        out
-    }
 }
 
 /// C += A·X with AVX2.
@@ -256,24 +227,24 @@ pub(super) unsafe fn backward_avx512<const W: usize>(
 
 /// The portable routines once more, compiled for a set of features.
 macro_rules! compiled_for {
-    ($module:ident, $features:literal) => {
+    ($module:ident, $convert:ident, $features:literal) => {
         pub(super) mod $module {
             use crate::{
                 Delta, Dtype, Rows,
-                kernel::{portable, storage, x86::F16c},
+                kernel::{portable, storage, x86::$convert},
             };
 
             #[target_feature(enable = $features)]
             pub fn difference(base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
-                storage::difference::<F16c>(base, tuned, out);
+                storage::difference::<$convert>(base, tuned, out);
             }
             #[target_feature(enable = $features)]
             pub fn decode(rows: Rows<'_>, out: &mut [f32]) {
-                storage::decode::<F16c>(rows, out);
+                storage::decode::<$convert>(rows, out);
             }
             #[target_feature(enable = $features)]
             pub fn encode(values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
-                storage::encode::<F16c>(values, dtype, out)
+                storage::encode::<$convert>(values, dtype, out)
             }
             #[target_feature(enable = $features)]
             pub fn fold(sums: &mut [f32], y: &mut [f32]) {
@@ -298,5 +269,5 @@ macro_rules! compiled_for {
         }
     };
 }
-compiled_for!(avx2, "avx2,fma,f16c");
-compiled_for!(avx512, "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl");
+compiled_for!(avx2, ByAvx2, "avx2,fma,f16c");
+compiled_for!(avx512, ByAvx512, "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl");

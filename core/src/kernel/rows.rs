@@ -1,0 +1,131 @@
+//! What a kernel does with stored rows: decode, subtract, encode, add to them, multiply them with a vector.
+
+#[cfg(target_arch = "aarch64")]
+use super::aarch64;
+#[cfg(target_arch = "x86_64")]
+use super::x86;
+use super::{Isa, Kernel, storage};
+use crate::{Dtype, Rows};
+
+/// Weights that are decoded at once beside others: whole blocks of every format.
+const PIECE: usize = Dtype::MAX_BLOCK_LEN;
+
+impl Kernel {
+    /// `out[i]` = (row i of `rows`)·x, for `out.len()` rows of `x.len()` elements: each read once, decoded in registers
+    /// where the format allows it. A row's bits do not depend on the rows beside it. Does nothing when the rows are
+    /// too few, or rows of that length do not exist in the format.
+    pub fn dots(self, rows: Rows<'_>, x: &[f32], out: &mut [f32]) {
+        let fits =
+            |row_bytes: usize| row_bytes.checked_mul(out.len()).is_some_and(|need| need <= rows.bytes.len());
+        let Some(row_bytes) = rows.dtype.row_bytes(x.len()).filter(|&row_bytes| fits(row_bytes)) else {
+            debug_assert!(false, "operands of a product are too short");
+            return;
+        };
+        let done = match self.0 {
+            Isa::Portable => false,
+            // SAFETY: the rows were checked above; the variant is made only where the processor has the features.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::dots_avx2(rows.dtype, rows.bytes, row_bytes, x, out) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::dots_avx512(rows.dtype, rows.bytes, row_bytes, x, out) },
+            // SAFETY: the rows were checked above; NEON is part of the target.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { aarch64::dots(rows.dtype, rows.bytes, row_bytes, x, out) },
+        };
+        if !done {
+            for (i, out) in out.iter_mut().enumerate() {
+                let row = Rows::new(rows.dtype, &rows.bytes[i * row_bytes..][..row_bytes]);
+                *out = self.decoded_dot(row, x);
+            }
+        }
+    }
+
+    /// A row's product with x, decoded piece by piece.
+    fn decoded_dot(self, row: Rows<'_>, x: &[f32]) -> f32 {
+        let mut piece = [0.0; PIECE];
+        let piece_bytes = row.dtype.row_bytes(piece.len()).unwrap_or(1);
+        let mut sum = 0.0;
+        for (bytes, x) in row.bytes.chunks(piece_bytes).zip(x.chunks(piece.len())) {
+            let piece = &mut piece[..x.len()];
+            self.decode(Rows::new(row.dtype, bytes), piece);
+            sum += self.dot(piece, x);
+        }
+        sum
+    }
+
+    /// `out` = tuned − base, both decoded to f32 first. Works on min(out, tuned, base) elements.
+    pub fn difference(self, base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
+        if base.dtype.is_block() || tuned.dtype.is_block() {
+            self.difference_of_blocks(base, tuned, out);
+        } else {
+            with_features!(self, storage::difference::<storage::ByInteger>(base, tuned, out));
+        }
+    }
+
+    /// [`Kernel::difference`] where a side is in blocks: one side after the other, so that the decoders exist
+    /// once. Apart, or every caller would pay for the piece on its stack.
+    #[inline(never)]
+    fn difference_of_blocks(self, base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
+        let len = out.len().min(base.weights()).min(tuned.weights());
+        let out = &mut out[..len];
+        self.decode(tuned, out);
+        let mut piece = [0.0; PIECE];
+        let bytes = base.bytes.chunks(base.dtype.row_bytes(PIECE).unwrap_or(PIECE));
+        for (out, bytes) in out.chunks_mut(PIECE).zip(bytes) {
+            let piece = &mut piece[..out.len()];
+            self.decode(Rows::new(base.dtype, bytes), piece);
+            // A factor of 1 changes no bit.
+            self.subtract_scaled(out, 1.0, piece);
+        }
+    }
+
+    /// Decodes `rows` to f32, min(rows, out) elements.
+    pub fn decode(self, rows: Rows<'_>, out: &mut [f32]) {
+        with_features!(self, storage::decode::<storage::ByInteger>(rows, out));
+    }
+
+    /// Encodes min(values, out) elements, rounding to nearest, ties to even; false, and nothing done, for a format
+    /// that cannot be written.
+    pub fn encode(self, values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
+        with_features!(self, storage::encode::<storage::ByInteger>(values, dtype, out))
+    }
+
+    /// Adds `delta` to min(weights, delta) stored weights, to the bits of [`Kernel::decode`], one addition each and
+    /// [`Kernel::encode`]; `weights` holds whole blocks. Nothing for a format that cannot be written.
+    pub fn add(self, delta: &[f32], dtype: Dtype, weights: &mut [u8]) {
+        let len = delta.len().min(Rows::new(dtype, weights).weights());
+        let delta = &delta[..len];
+        let done = match self.0 {
+            Isa::Portable => 0,
+            // SAFETY: `weights` holds as many as `delta`; the variant is made only where the processor has the
+            // features.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::add_avx2(delta, dtype, weights) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::add_avx512(delta, dtype, weights) },
+            // SAFETY: as above; NEON is part of the target.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { aarch64::add(delta, dtype, weights) },
+        };
+        if done < len {
+            let bytes = dtype.row_bytes(done).unwrap_or(usize::MAX);
+            self.add_decoded(&delta[done..], dtype, weights.get_mut(bytes..).unwrap_or_default());
+        }
+    }
+
+    /// [`Kernel::add`] one step after the other. Apart, for the piece on its stack.
+    #[inline(never)]
+    fn add_decoded(self, delta: &[f32], dtype: Dtype, weights: &mut [u8]) {
+        let mut piece = [0.0; PIECE];
+        let bytes = weights.chunks_mut(dtype.row_bytes(PIECE).unwrap_or(PIECE));
+        for (delta, bytes) in delta.chunks(PIECE).zip(bytes) {
+            let piece = &mut piece[..delta.len()];
+            self.decode(Rows::new(dtype, bytes), piece);
+            // A factor of −1 changes no bit.
+            self.subtract_scaled(piece, -1.0, delta);
+            self.encode(piece, dtype, bytes);
+        }
+    }
+}
