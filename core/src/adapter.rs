@@ -53,16 +53,7 @@ impl<'a> Factor<'a> {
 
     /// Whether every entry is a number.
     fn is_finite(&self, kernel: Kernel) -> bool {
-        let mut piece = [0.0; PIECE];
-        let rows = self.bytes.len().checked_div(self.row_bytes).unwrap_or(0);
-        (0..rows).all(|row| {
-            (0..self.cols).step_by(PIECE).all(|from| {
-                let piece = &mut piece[..PIECE.min(self.cols - from)];
-                kernel.decode(self.piece(row, from, piece.len()), piece);
-                // Anything times zero is zero, unless it is not finite.
-                piece.iter().fold(0.0, |sum, x| sum + x * 0.0) == 0.0
-            })
-        })
+        kernel.all_finite(Rows::new(self.dtype, self.bytes))
     }
 }
 

@@ -53,7 +53,7 @@ pub use apply::{
     apply_scratch,
 };
 pub use combine::{Combined, combine, combine_scratch};
-pub use convert::{decode, encode};
+pub use convert::{all_finite, decode, encode};
 pub use delta::Delta;
 pub use dtype::{Dtype, Rows};
 pub use error::Error;

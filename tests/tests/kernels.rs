@@ -336,6 +336,32 @@ fn encoding_and_adding_to_stored_rows_give_the_same_bits_everywhere() {
 }
 
 #[test]
+fn what_is_no_number_is_found_wherever_it_is() {
+    for &dtype in Dtype::ALL.iter().filter(|dtype| dtype.is_encoded()) {
+        let len = 65_usize.next_multiple_of(dtype.block_len());
+        let mut bytes = vec![0; dtype.row_bytes(len).unwrap()];
+        let kernels = || Kernel::available();
+        // The largest numbers are numbers.
+        let most = if matches!(dtype, Dtype::F16 | Dtype::Q4_0) { 65504.0 } else { 1e6 };
+        encode(&vec![most; len], dtype, &mut bytes).unwrap();
+        assert!(kernels().all(|kernel| kernel.all_finite(Rows::new(dtype, &bytes))), "{}", dtype.name());
+        for at in 0..len {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut values = vec![-1.0; len];
+                values[at] = bad;
+                encode(&values, dtype, &mut bytes).unwrap();
+                let found = |kernel: Kernel| !kernel.all_finite(Rows::new(dtype, &bytes));
+                assert!(kernels().all(found), "{} {at}", dtype.name());
+            }
+        }
+    }
+    // A format that is only read: the scale of a block of Q4_1 is infinite.
+    let block = [[0x00, 0x7c], [0x00, 0x3c]].concat().into_iter().chain([0x11; 16]).collect::<Vec<u8>>();
+    assert!(Kernel::available().all(|kernel| !kernel.all_finite(Rows::new(Dtype::Q4_1, &block))));
+    assert!(Kernel::available().all(|kernel| kernel.all_finite(Rows::new(Dtype::Q4_1, &block[..0]))));
+}
+
+#[test]
 fn stored_rows_times_a_vector_stay_within_the_bound_and_do_not_depend_on_their_neighbours() {
     let (mut x, mut matrix) = (Vec::new(), Vec::new());
     for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::F64, Dtype::Q8_0, Dtype::Q4_0] {

@@ -1,8 +1,9 @@
 //! A model with adapters merged into its weights: W += Σ s·B·A, streamed into copies of its files.
 //!
-//! What an adapter changes beside factors is merged by `full.rs`. A merged weight keeps its format and its place, so that every other byte of a file, metadata and headers among
-//! them, is copied. Memory holds the factors of one weight and a block of its rows for each thread.
+//! What an adapter changes beside factors is merged by `full.rs`. A merged weight keeps its format and its place, so that
+//! every other byte of a file, metadata and headers among them, is copied. Memory holds the factors of one weight and a block of its rows for each thread.
 
+mod copies;
 mod full;
 mod others;
 mod terms;
@@ -14,14 +15,13 @@ use crate::monitor::Monitor;
 use crate::options::available_threads;
 use crate::pool::{Ticket, run};
 use crate::staging::{Known, Replaces, StagedDir, StagedFile};
+use copies::Copy;
 use phlora_core::{Dtype, Kernel, Rows};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use terms::{Target, Targets, targets};
 
 /// Bytes of a job: what is copied, or the rows that are merged with one preparation of the factors.
@@ -56,14 +56,6 @@ pub struct Merged {
     pub files: usize,
     /// Bytes of these files.
     pub bytes: u64,
-}
-
-/// A copy of a file of the base on its way.
-#[derive(Debug)]
-struct Copy<'m> {
-    /// Where the staged file is.
-    path: PathBuf,
-    bytes: &'m [u8],
 }
 
 /// A part of the work.
@@ -105,7 +97,7 @@ pub fn merge(
     monitor.begin_writing()?;
     if !others::is_directory(base) {
         let staged = StagedFile::create(path, Known::Model, options.force)?;
-        let copies = copies(base, |_| staged.path().to_owned(), path)?;
+        let copies = Copy::all(base, |_| staged.path().to_owned(), path)?;
         let merged = write(&copies, &targets, path, options, monitor)?;
         staged.commit()?;
         return Ok(merged);
@@ -114,7 +106,7 @@ pub fn merge(
     let kept: BTreeSet<OsString> = names.iter().chain(&others.files).filter_map(|name| first(name)).collect();
     let staged = StagedDir::create(path, Replaces::Model(kept), options.force)?;
     let mut at = names.iter();
-    let copies = copies(base, |_| staged.path().join(at.next().map_or(Path::new(""), |name| name)), path)?;
+    let copies = Copy::all(base, |_| staged.path().join(at.next().map_or(Path::new(""), |name| name)), path)?;
     let merged = write(&copies, &targets, path, options, monitor)?;
     others.copy(staged.path(), path, monitor)?;
     staged.commit()?;
@@ -135,26 +127,6 @@ fn refuse_inputs(base: &Model, adapters: &[(&Adapter, f32)], path: &Path) -> Res
     }
 }
 
-/// Makes the files, at their full length.
-fn copies<'m>(
-    base: &'m Model,
-    mut place: impl FnMut(&Path) -> PathBuf,
-    target: &Path,
-) -> Result<Vec<Copy<'m>>> {
-    let failed = |e| Error::io(target, "write", e);
-    base.contents()
-        .map(|(source, bytes)| {
-            let path = place(source);
-            if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent).map_err(failed)?;
-            }
-            let file = File::create(&path).map_err(failed)?;
-            file.set_len(bytes.len() as u64).map_err(failed)?;
-            Ok(Copy { path, bytes })
-        })
-        .collect()
-}
-
 /// Fills the files and waits until they are on disk.
 fn write(
     copies: &[Copy<'_>],
@@ -166,28 +138,33 @@ fn write(
     let jobs = jobs(copies, targets);
     let bytes = copies.iter().map(|copy| copy.bytes.len() as u64).sum();
     monitor.correct_total(0, bytes);
-    let work = |block: &mut Vec<u8>, ticket: Ticket<'_>| match &jobs[ticket.job()] {
-        Job::Bytes(file, range) => {
-            ticket.tick(range.len())?;
-            let copy = &copies[*file];
-            copy.put(range.start, &copy.bytes[range.clone()]).map_err(|e| Error::io(path, "write", e))
-        }
-        Job::Rows(target, rows) => {
-            let target = &targets.products[*target];
-            merge_rows(target, rows.clone(), &copies[target.file], block, path, ticket)
-        }
-        Job::Full(target) => {
-            let target = &targets.full[*target];
-            full::merge(target, ticket, |at, bytes| {
-                copies[target.file].put(at, bytes).map_err(|e| Error::io(path, "write", e))
-            })
-        }
-    };
-    run(options.threads.get(), jobs.len(), monitor, Vec::new, work)?;
-    for copy in copies {
-        let synced = File::options().write(true).open(&copy.path).and_then(|file| file.sync_all());
-        synced.map_err(|e| Error::io(path, "write", e))?;
-    }
+    copies::synced(copies, path, |written| {
+        let work = |block: &mut Vec<u8>, ticket: Ticket<'_>| {
+            let put = |file: usize, at, bytes: &[u8]| {
+                copies[file].put(at, bytes).map_err(|e| Error::io(path, "write", e))
+            };
+            let file = match &jobs[ticket.job()] {
+                Job::Bytes(file, range) => {
+                    ticket.tick(range.len())?;
+                    put(*file, range.start, &copies[*file].bytes[range.clone()])?;
+                    *file
+                }
+                Job::Rows(target, rows) => {
+                    let target = &targets.products[*target];
+                    merge_rows(target, rows.clone(), block, ticket, |at, bytes| put(target.file, at, bytes))?;
+                    target.file
+                }
+                Job::Full(target) => {
+                    let target = &targets.full[*target];
+                    full::merge(target, ticket, |at, bytes| put(target.file, at, bytes))?;
+                    target.file
+                }
+            };
+            written(file);
+            Ok(())
+        };
+        run(options.threads.get(), jobs.len(), monitor, Vec::new, work).map(drop)
+    })?;
     monitor.check()?;
     Ok(Merged { weights: targets.products.len(), full: targets.full.len(), files: copies.len(), bytes })
 }
@@ -222,23 +199,13 @@ fn jobs(copies: &[Copy<'_>], targets: &Targets<'_>) -> Vec<Job> {
     merged
 }
 
-impl Copy<'_> {
-    /// Writes `bytes` at `offset`. Each call has its own position in the file, so that threads need no lock.
-    fn put(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
-        let mut file = File::options().write(true).open(&self.path)?;
-        file.seek(SeekFrom::Start(offset as u64))?;
-        file.write_all(bytes)
-    }
-}
-
 /// Merges and writes some rows of a weight.
 fn merge_rows(
     target: &Target<'_>,
     rows: Range<usize>,
-    copy: &Copy<'_>,
     block: &mut Vec<u8>,
-    path: &Path,
     ticket: Ticket<'_>,
+    mut put: impl FnMut(usize, &[u8]) -> Result<()>,
 ) -> Result<()> {
     let factors = target.factors()?;
     let terms = target.adapters(&factors)?;
@@ -264,8 +231,7 @@ fn merge_rows(
             .rows_to(&prepared, first, source, target.dtype, block, &mut scratch)
             .map_err(|e| target.tensor.error(e.to_string()))?;
         check_finite(&target.tensor, target.dtype, target.shape[1], first, block)?;
-        copy.put(target.tensor.range().start + bytes.start, block)
-            .map_err(|e| Error::io(path, "write", e))?;
+        put(target.tensor.range().start + bytes.start, block)?;
         ticket.tick(from.len())?;
     }
     Ok(())
@@ -273,11 +239,11 @@ fn merge_rows(
 
 /// Refuses a merged weight that its format cannot hold.
 fn check_finite(tensor: &Tensor<'_>, dtype: Dtype, cols: usize, first: usize, block: &[u8]) -> Result<()> {
-    let mut values = vec![0.0; cols];
+    if phlora_core::all_finite(Rows::new(dtype, block)) {
+        return Ok(());
+    }
     for (row, bytes) in block.chunks_exact(dtype.row_bytes(cols).unwrap_or(0).max(1)).enumerate() {
-        phlora_core::decode(Rows::new(dtype, bytes), &mut values).map_err(|e| tensor.error(e.to_string()))?;
-        // Without a branch or an order of sums, so that it vectorises.
-        if values.iter().fold(false, |found, value| found | !value.is_finite()) {
+        if !phlora_core::all_finite(Rows::new(dtype, bytes)) {
             let problem = format!(
                 "merged, its row {} holds NaN, infinity or what is beyond the range of {}",
                 first + row,

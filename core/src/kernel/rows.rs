@@ -91,6 +91,24 @@ impl Kernel {
         with_features!(self, storage::encode::<storage::ByInteger>(values, dtype, out))
     }
 
+    /// Whether no entry of `rows` is infinite or NaN.
+    pub fn all_finite(self, rows: Rows<'_>) -> bool {
+        with_features!(self, storage::all_finite(rows)).unwrap_or_else(|| self.decodes_to_finite(rows))
+    }
+
+    /// [`Kernel::all_finite`] by decoding. Apart, for the piece on its stack.
+    #[inline(never)]
+    fn decodes_to_finite(self, rows: Rows<'_>) -> bool {
+        let mut piece = [0.0; PIECE];
+        rows.bytes.chunks(rows.dtype.row_bytes(PIECE).unwrap_or(PIECE)).all(|bytes| {
+            let rows = Rows::new(rows.dtype, bytes);
+            let piece = &mut piece[..rows.weights().min(PIECE)];
+            self.decode(rows, piece);
+            // Anything times zero is zero, unless it is not finite.
+            piece.iter().fold(0.0, |sum, x| sum + x * 0.0) == 0.0
+        })
+    }
+
     /// Adds `delta` to min(weights, delta) stored weights, to the bits of [`Kernel::decode`], one addition each and
     /// [`Kernel::encode`]; `weights` holds whole blocks. Nothing for a format that cannot be written.
     pub fn add(self, delta: &[f32], dtype: Dtype, weights: &mut [u8]) {

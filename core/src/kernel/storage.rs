@@ -207,13 +207,45 @@ pub fn encode<H: Convert>(values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool 
         Dtype::Bf16 => put(values, out, brain),
         Dtype::F64 => put(values, out, |value| f64::from(value).to_le_bytes()),
         #[cfg(feature = "blocks")]
-        Dtype::Q8_0 => quantize::q8_0::<H>(values.as_chunks().0, out.as_chunks_mut().0),
+        Dtype::Q8_0 => {
+            quantize::encode::<quantize::Q8_0, H, 32, 34>(values.as_chunks().0, out.as_chunks_mut().0);
+        }
         #[cfg(feature = "blocks")]
-        Dtype::Q4_0 => quantize::q4_0::<H>(values.as_chunks().0, out.as_chunks_mut().0),
+        Dtype::Q4_0 => {
+            quantize::encode::<quantize::Q4_0, H, 16, 18>(values.as_chunks().0, out.as_chunks_mut().0);
+        }
         #[cfg(feature = "blocks")]
         _ => return false,
     }
     true
+}
+
+/// Whether no entry is infinite or NaN; `None` where only decoding tells.
+#[inline(always)]
+pub fn all_finite(rows: Rows<'_>) -> Option<bool> {
+    Some(match rows.dtype {
+        Dtype::F32 => whole(rows.bytes, |entry| u32::from_le_bytes(entry) & 0x7f80_0000 != 0x7f80_0000),
+        Dtype::F16 => whole(rows.bytes, |entry| u16::from_le_bytes(entry) & 0x7c00 != 0x7c00),
+        Dtype::Bf16 => whole(rows.bytes, |entry| u16::from_le_bytes(entry) & 0x7f80 != 0x7f80),
+        // Integers times the scale that a block begins with: no product of these overflows.
+        #[cfg(feature = "blocks")]
+        Dtype::Q8_0 => whole(rows.bytes, |[low, high, ..]: [u8; 34]| has_finite_scale([low, high])),
+        #[cfg(feature = "blocks")]
+        Dtype::Q4_0 => whole(rows.bytes, |[low, high, ..]: [u8; 18]| has_finite_scale([low, high])),
+        _ => return None,
+    })
+}
+
+#[cfg(feature = "blocks")]
+#[inline(always)]
+fn has_finite_scale(half: [u8; 2]) -> bool {
+    u16::from_le_bytes(half) & 0x7c00 != 0x7c00
+}
+
+/// Whether `is` holds for every entry of `N` bytes; without leaving early, so that it vectorises.
+#[inline(always)]
+fn whole<const N: usize>(bytes: &[u8], is: impl Fn([u8; N]) -> bool) -> bool {
+    bytes.as_chunks::<N>().0.iter().fold(0_u32, |found, &entry| found | u32::from(!is(entry))) == 0
 }
 
 /// To the upper half of the bits, to nearest, ties to even; without branches, so that it vectorises.

@@ -247,6 +247,10 @@ macro_rules! compiled_for {
                 storage::encode::<$convert>(values, dtype, out)
             }
             #[target_feature(enable = $features)]
+            pub fn all_finite(rows: Rows<'_>) -> Option<bool> {
+                storage::all_finite(rows)
+            }
+            #[target_feature(enable = $features)]
             pub fn fold(sums: &mut [f32], y: &mut [f32]) {
                 portable::fold(sums, y);
             }
