@@ -134,7 +134,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             for mebibytes in levels {
                 println!("{}", apply::forward(kernel, mebibytes, runs)?);
             }
-            println!("{}", apply::route(kernel, runs)?);
+            for layers in [1, 32] {
+                println!("{}", apply::route(kernel, layers, runs.min(100 / layers + 2))?);
+            }
             for dtype in [Dtype::F16, Dtype::Bf16, Dtype::F32, Dtype::Q8_0] {
                 println!("{}", apply::merge(kernel, dtype, runs)?);
             }
