@@ -61,6 +61,17 @@ impl Vector for float32x4_t {
             );
         }
     }
+    #[inline(always)]
+    fn prefetch_near(line: *const u8) {
+        // SAFETY: as above.
+        unsafe {
+            core::arch::asm!(
+                "prfm pldl1keep, [{0}]",
+                in(reg) line,
+                options(nostack, preserves_flags, readonly)
+            );
+        }
+    }
 }
 
 /// Asks for all of `bytes`.

@@ -56,7 +56,7 @@ unsafe fn whole<V: Reduce, S: Source<V>, const N: usize>(
         for first in (0..done).step_by(V::LANES) {
             let block = bytes.as_ptr().add(first * row_bytes);
             for line in (0..V::LANES * row_bytes).step_by(LINE) {
-                V::prefetch(block.wrapping_add(AHEAD + line));
+                V::prefetch_near(block.wrapping_add(AHEAD + line));
             }
             let mut sums = [zero; MOST];
             for (i, sum) in sums.iter_mut().enumerate().take(V::LANES) {

@@ -45,6 +45,8 @@ pub trait Vector: Copy {
     unsafe fn subtract(self, a: Self) -> Self;
     /// Asks for the cache line at `line` in the second-level cache. Any address will do.
     fn prefetch(line: *const u8);
+    /// The same in the first-level cache, for what is used once and soon.
+    fn prefetch_near(line: *const u8);
 }
 
 /// Bytes of a cache line on most processors.
@@ -248,7 +250,7 @@ pub unsafe fn dots<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &
                     let next = j * size + ahead;
                     let next = if next < row_bytes { next } else { next + (GROUP - 1) * row_bytes };
                     for i in 0..GROUP {
-                        V::prefetch(row[i].wrapping_add(next));
+                        V::prefetch_near(row[i].wrapping_add(next));
                         even[i] = even[i].fused(source.load(row[i], j), x0);
                         odd[i] = odd[i].fused(source.load(row[i], j + V::LANES), x1);
                     }

@@ -3,10 +3,10 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use core::arch::x86_64::{
-    __m256, __m512, _MM_HINT_T1, _mm_prefetch, _mm256_add_ps, _mm256_broadcast_ss, _mm256_fmadd_ps,
-    _mm256_hadd_ps, _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps,
-    _mm512_storeu_ps, _mm512_sub_ps,
+    __m256, __m512, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_add_ps, _mm256_broadcast_ss,
+    _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_storeu_ps,
+    _mm256_sub_ps, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_shuffle_f32x4,
+    _mm512_shuffle_ps, _mm512_storeu_ps, _mm512_sub_ps,
 };
 
 use crate::kernel::simd::{Reduce, Vector};
@@ -48,6 +48,11 @@ impl Vector for __m256 {
         // SAFETY: a prefetch reads nothing that the program could see, at any address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
     }
+    #[inline(always)]
+    fn prefetch_near(line: *const u8) {
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
+    }
 }
 
 impl Vector for __m512 {
@@ -85,6 +90,10 @@ impl Vector for __m512 {
     #[inline(always)]
     fn prefetch(line: *const u8) {
         __m256::prefetch(line);
+    }
+    #[inline(always)]
+    fn prefetch_near(line: *const u8) {
+        __m256::prefetch_near(line);
     }
 }
 
