@@ -9,8 +9,8 @@ pub struct Svd {
     pub sweeps: u32,
     /// Largest |cosine| between two columns that the last sweep met.
     pub largest_cosine: f32,
-    /// Whether `largest_cosine` is within the tolerance. If not, the factors still multiply to A within
-    /// rounding, but the columns of U are orthogonal only to `largest_cosine`.
+    /// Whether `largest_cosine` is within the tolerance, or what [`Sweeps`] accepts in its place was met. If not, the
+    /// factors still multiply to A within rounding, but the columns of U are orthogonal only to `largest_cosine`.
     pub converged: bool,
     /// Singular values above 0.
     pub rank: usize,
@@ -32,13 +32,19 @@ pub struct Sweeps {
     /// Good enough as well is a sweep that adds no more than this share to the sum of squares of the leading ones; 0
     /// asks for the tolerance.
     pub growth: f64,
+    /// So is a sweep that met no cosine above this: its rotations leave about the squares of the cosines that it met. At
+    /// most the tolerance asks for the tolerance.
+    pub settled: f32,
 }
 
 impl Default for Sweeps {
     fn default() -> Self {
-        Self { tolerance: 0.0, most: 40, leading: usize::MAX, growth: 0.0 }
+        Self { tolerance: 0.0, most: 40, leading: usize::MAX, growth: 0.0, settled: 0.0 }
     }
 }
+
+/// Rows of pairs that are visited as a wave.
+const ROWS: usize = 8;
 
 /// Entries between these need no scaling: squares and their sums stay normal numbers.
 const SAFE: core::ops::Range<f32> = 1e-9..1e15;
@@ -103,7 +109,7 @@ pub fn jacobi_svd(
         work.measure();
         let squares = work.squares(sweeps.leading);
         let settled = sweeps.growth > 0.0 && squares - before <= sweeps.growth * squares;
-        svd.converged = svd.largest_cosine <= tolerance || settled;
+        svd.converged = svd.largest_cosine <= tolerance.max(sweeps.settled) || settled;
         before = squares;
     }
     svd.rank = work.finish();
@@ -154,19 +160,62 @@ impl Columns<'_> {
         self.norms.iter().take(leading).map(|&norm| f64::from(norm) * f64::from(norm)).sum()
     }
 
-    /// Visits every pair with one of the `leading` columns once, the longest remaining column first; returns
-    /// the largest cosine met.
+    /// Visits every pair with one of the `leading` columns once, the longest remaining columns first; returns the largest
+    /// cosine met.
+    ///
+    /// Row by row of pairs (p, q), [`ROWS`] of them as a wave: row i + 1 follows a pair behind row i, so that every pair
+    /// finds its columns as if the rows came one after another, yet no pair waits for another.
     fn sweep(&mut self, tolerance: f32, leading: usize) -> f32 {
-        let mut largest = 0.0_f32;
-        for p in 0..self.cols.saturating_sub(1).min(leading) {
-            self.bring_longest_to(p);
-            if self.norms[p] == 0.0 {
+        let (mut largest, cols) = (0.0_f32, self.cols);
+        let end = cols.saturating_sub(1).min(leading);
+        for first in (0..end).step_by(ROWS) {
+            let rows = ROWS.min(end - first);
+            (first..first + rows).for_each(|p| self.bring_longest_to(p));
+            if self.norms[first] == 0.0 {
                 break;
             }
-            for q in p + 1..self.cols {
-                if self.norms[q] > 0.0 {
-                    largest = largest.max(self.pair(p, q, tolerance));
-                }
+            for step in 0..cols - first + rows - 2 {
+                let row = |i: usize| (first + i, first + 1 + step - i);
+                let pairs = (0..rows.min(step / 2 + 1)).map(row).filter(|&(_, q)| q < cols);
+                largest = largest.max(self.round(pairs, tolerance));
+            }
+        }
+        largest
+    }
+
+    /// Visits pairs that have no column in common, at most [`ROWS`]; returns the largest cosine met.
+    fn round(&mut self, pairs: impl Iterator<Item = (usize, usize)>, tolerance: f32) -> f32 {
+        let mut all = [((0, 0), 0.0, None); ROWS];
+        let mut count = 0;
+        for pair in pairs {
+            if self.norms[pair.0].min(self.norms[pair.1]) == 0.0 {
+                continue;
+            }
+            // x is the longer one: the smaller of both angles then makes it longer still.
+            let (p, q) = if self.norms[pair.0] < self.norms[pair.1] { (pair.1, pair.0) } else { pair };
+            let (x, y) = (column(self.a, self.rows, p), column(self.a, self.rows, q));
+            all[count] = ((p, q), cosine(self.kernel, x, y, self.norms[p], self.norms[q]), None);
+            count += 1;
+        }
+        let all = &mut all[..count];
+        let mut largest = 0.0_f32;
+        for (pair, cosine, turn) in all.iter_mut() {
+            *turn = self.turn(*pair, *cosine, tolerance);
+            // Where nothing can be done, there is nothing to wait for.
+            if turn.is_some() || cosine.abs() <= tolerance {
+                largest = largest.max(cosine.abs());
+            }
+        }
+        for &mut ((p, q), _, turn) in all {
+            let Some((c, s)) = turn else { continue };
+            let (x, y) = two_columns(self.a, self.rows, p, q);
+            self.kernel.rotate(x, y, c, s);
+            if self.norms[q] < 0.0 {
+                self.norms[q] = norm(self.kernel, y);
+            }
+            if let Some(v) = self.v.as_deref_mut() {
+                let (x, y) = two_columns(v, self.cols, p, q);
+                self.kernel.rotate(x, y, c, s);
             }
         }
         largest
@@ -196,22 +245,18 @@ impl Columns<'_> {
         }
     }
 
-    /// Makes columns p and q orthogonal if they are not; returns the cosine they had.
-    fn pair(&mut self, p: usize, q: usize, tolerance: f32) -> f32 {
-        let (x, y) = two_columns(self.a, self.rows, p, q);
+    /// Cosine and sine of the angle that makes columns p and q, of which p is not shorter, orthogonal, and their norms then:
+    /// below 0 where it is to be measured. `None` where they are orthogonal or cannot be made so.
+    fn turn(&mut self, (p, q): (usize, usize), cosine: f32, tolerance: f32) -> Option<(f32, f32)> {
         let (norm_x, norm_y) = (self.norms[p], self.norms[q]);
-        let cosine = cosine(self.kernel, x, y, norm_x, norm_y);
-        if cosine.abs() <= tolerance {
-            return cosine.abs();
+        // Below the normal numbers the entries say no more about the angle.
+        if cosine.abs() <= tolerance || cosine.abs() * norm_y <= self.rows as f32 * SMALLEST {
+            return None;
         }
-        if cosine.abs() * norm_x.min(norm_y) <= self.rows as f32 * SMALLEST {
-            // Below the normal numbers the entries say no more about the angle.
-            return 0.0;
-        }
-        // tan of the angle that annihilates x·y, the smaller of the two roots. x is the longer column, if only
-        // by rounding, so the sign of tau is that of −cosine, also where the norms are equal.
+        // tan of the angle that annihilates x·y, the smaller of the two roots. x is the longer column, so the sign of tau
+        // is that of −cosine, also where the norms are equal.
         let cosine = cosine.clamp(-1.0, 1.0);
-        let ratio = (norm_y / norm_x).min(1.0);
+        let ratio = norm_y / norm_x;
         let tau = (ratio - 1.0 / ratio) / (2.0 * cosine);
         let root = if tau.abs() < 1e6 { libm::sqrtf(1.0 + tau * tau) } else { tau.abs() };
         let t = libm::copysignf(1.0, -cosine) / (tau.abs() + root);
@@ -219,19 +264,14 @@ impl Columns<'_> {
         let s = t * c;
         if s == 0.0 {
             // y is shorter than x by more than the range of f32: nothing can be represented.
-            return 0.0;
+            return None;
         }
-        self.kernel.rotate(x, y, c, s);
         let grown = 1.0 - t * cosine * ratio;
         let shrunk = 1.0 + t * cosine / ratio;
         self.norms[p] = norm_x * libm::sqrtf(grown);
         // Where most of y went into x, the formula has lost its digits.
-        self.norms[q] = if shrunk > 0.1 { norm_y * libm::sqrtf(shrunk) } else { norm(self.kernel, y) };
-        if let Some(v) = self.v.as_deref_mut() {
-            let (x, y) = two_columns(v, self.cols, p, q);
-            self.kernel.rotate(x, y, c, s);
-        }
-        cosine.abs()
+        self.norms[q] = if shrunk > 0.1 { norm_y * libm::sqrtf(shrunk) } else { -1.0 };
+        Some((c, s))
     }
 
     /// Sorts by norm and normalises; returns the number of columns above 0.

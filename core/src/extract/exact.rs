@@ -37,7 +37,8 @@ impl<'s> Exact<'s> {
     pub fn scratch(plan: &Plan) -> Scratch {
         let Shape { rows, cols } = plan.shape;
         let narrow = rows.min(cols);
-        Scratch::matrix(rows, cols)
+        Scratch::ALIGNED
+            .and(Scratch::matrix(rows, cols))
             .and(Scratch::matrix(narrow, narrow))
             .and(Scratch::elements(narrow))
             .and(Scratch::elements(cols))
@@ -45,6 +46,7 @@ impl<'s> Exact<'s> {
 
     pub fn new(plan: &Plan, channels: Option<&'s [f32]>, scratch: &'s mut [f32]) -> Self {
         let mut scratch = Buffer(scratch);
+        scratch.align();
         let Shape { rows, cols } = plan.shape;
         let narrow = rows.min(cols);
         let nothing = narrow == 0;

@@ -2,7 +2,7 @@
 //!
 //! [`Kernel`] names an implementation and runs it. `portable` is safe Rust and the reference; the others
 //! differ from it only in the products, by fused multiply-adds, one rounding per term instead of two, and by
-//! the lanes of a sum. With u = 2⁻²⁴, d terms and S = Σ|aᵢₖ·xₖⱼ|, every kernel stays within 2·d·u·S of the
+//! the lanes of a sum, and in plane rotations, which stay within 4·u·(|x| + |y|) of the exact result. With u = 2⁻²⁴, d terms and S = Σ|aᵢₖ·xₖⱼ|, every kernel stays within 2·d·u·S of the
 //! exact sum, so two kernels differ by at most 4·d·u·S. All other routines give the same bits everywhere.
 //!
 //! Sums over the depth run in one fixed order per output element, so the bits do not depend on how rows
@@ -325,8 +325,22 @@ impl Kernel {
         with_features!(self, portable::subtract_scaled(x, f, y));
     }
 
-    /// (x, y) ← (c·x − s·y, s·x + c·y), elementwise.
+    /// (x, y) ← (c·x − s·y, s·x + c·y) over min(x, y) elements.
     pub fn rotate(self, x: &mut [f32], y: &mut [f32], c: f32, s: f32) {
-        with_features!(self, portable::rotate(x, y, c, s));
+        let len = x.len().min(y.len());
+        let (x, y) = (&mut x[..len], &mut y[..len]);
+        let done = match self.0 {
+            Isa::Portable => 0,
+            // SAFETY: both have one length; the variant is made only where the processor has the features.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::rotate_avx2(x, y, c, s) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::rotate_avx512(x, y, c, s) },
+            // SAFETY: both have one length; NEON is part of the target.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { simd::rotate::<core::arch::aarch64::float32x4_t>(x, y, c, s) },
+        };
+        portable::rotate(&mut x[done..], &mut y[done..], c, s);
     }
 }

@@ -280,5 +280,26 @@ pub unsafe fn dots<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &
     }
 }
 
+/// (x, y) ← (c·x − s·y, s·x + c·y) as far as whole vectors go; gives how many elements these are. In the form of
+/// `portable::rotate`, with τ = s/(1 + c).
+///
+/// # Safety
+/// `y` is as long as `x`; the processor has the vector's features.
+#[inline(always)]
+pub unsafe fn rotate<V: Vector>(x: &mut [f32], y: &mut [f32], c: f32, s: f32) -> usize {
+    let whole = x.len() / V::LANES * V::LANES;
+    let (x, y, tau) = (x.as_mut_ptr(), y.as_mut_ptr(), s / (1.0 + c));
+    // SAFETY: i stays below `whole`, a multiple of the lanes.
+    unsafe {
+        let [tau, less_tau, sine, less_sine] = [tau, -tau, s, -s].map(|value| V::splat(&raw const value));
+        for i in (0..whole).step_by(V::LANES) {
+            let (a, b) = (V::load(x.add(i)), V::load(y.add(i)));
+            a.fused(less_sine, b.fused(tau, a)).store(x.add(i));
+            b.fused(sine, a.fused(less_tau, b)).store(y.add(i));
+        }
+    }
+    whole
+}
+
 /// What sums start from.
 pub static ZERO: f32 = 0.0;

@@ -225,6 +225,26 @@ pub(super) unsafe fn backward_avx512<const W: usize>(
     unsafe { tile::backward::<__m512, 4, 4, W>(tile, y, zt, ahead) }
 }
 
+/// A plane rotation with AVX2, as far as whole vectors go.
+///
+/// # Safety
+/// As for [`simd::rotate`]; the processor has the features below.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn rotate_avx2(x: &mut [f32], y: &mut [f32], c: f32, s: f32) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { simd::rotate::<__m256>(x, y, c, s) }
+}
+
+/// The same with AVX-512.
+///
+/// # Safety
+/// As for [`simd::rotate`]; the processor has the features below.
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
+pub(super) unsafe fn rotate_avx512(x: &mut [f32], y: &mut [f32], c: f32, s: f32) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { simd::rotate::<__m512>(x, y, c, s) }
+}
+
 /// The portable routines once more, compiled for a set of features.
 macro_rules! compiled_for {
     ($module:ident, $convert:ident, $features:literal) => {
@@ -265,10 +285,6 @@ macro_rules! compiled_for {
             #[target_feature(enable = $features)]
             pub fn subtract_scaled(x: &mut [f32], f: f32, y: &[f32]) {
                 portable::subtract_scaled(x, f, y);
-            }
-            #[target_feature(enable = $features)]
-            pub fn rotate(x: &mut [f32], y: &mut [f32], c: f32, s: f32) {
-                portable::rotate(x, y, c, s);
             }
         }
     };
