@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::model::Tensor;
 use crate::pool::Ticket;
-use phlora_core::Dtype;
+use phlora_core::{Delta, Dtype, Kernel};
 
 /// Entries decoded at once, small enough for the stack and the first cache; whole blocks of every format.
 const CHUNK: usize = 2048;
@@ -15,7 +15,7 @@ const COMPARED: usize = 1 << 20;
 /// What one read of both sides tells.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Difference {
-    /// Sum of squared differences, in f64.
+    /// Sum of squared differences, in f64, of those that are numbers.
     pub(crate) sum_squares: f64,
     /// Position of the first entry that is NaN or infinite.
     pub(crate) non_finite: Option<usize>,
@@ -48,23 +48,20 @@ pub(crate) fn difference(
 ) -> Result<Difference> {
     let mut result = Difference { sum_squares: 0.0, non_finite: None };
     let (mut left, mut right) = ([0.0; CHUNK], [0.0; CHUNK]);
-    let mut unreported = 0;
+    let (mut unreported, kernel) = (0, Kernel::detect());
     for start in (0..entries).step_by(CHUNK) {
         let range = start..entries.min(start + CHUNK);
         let (left, right) = (&mut left[..range.len()], &mut right[..range.len()]);
         decode(base, base_dtype, range.clone(), left)?;
         decode(tuned, tuned_dtype, range, right)?;
-        let mut sum = 0.0;
-        for (b, t) in left.iter().zip(&*right) {
-            let d = f64::from(t - b);
-            sum += d * d;
+        right.iter_mut().zip(&*left).for_each(|(tuned, base)| *tuned -= base);
+        let mut delta = Delta::default();
+        kernel.measure(right, 0, &mut delta);
+        // A difference that overflows counts as well.
+        if delta.non_finite > 0 && result.non_finite.is_none() {
+            result.non_finite = right.iter().position(|d| !d.is_finite()).map(|at| start + at);
         }
-        // A difference that overflows counts as well; so does NaN, for which every comparison fails.
-        if !sum.is_finite() && result.non_finite.is_none() {
-            let bad = left.iter().zip(&*right).position(|(b, t)| !(t - b).is_finite());
-            result.non_finite = bad.map(|at| start + at);
-        }
-        result.sum_squares += sum;
+        result.sum_squares += delta.sum_squares;
         unreported += left.len();
         if unreported >= COMPARED / 2 {
             ticket.tick(bytes(unreported, base_dtype) + bytes(unreported, tuned_dtype))?;

@@ -62,9 +62,15 @@ impl Factors {
         let left = Matrix { values: b, shape: [rows, rank], strides: [held, 1] };
         let (a, b) = if transposed { (left.transposed(), right.transposed()) } else { (right, left) };
         let (mut sums_a, mut sums_b) = (vec![Rounding::default(); rank], vec![Rounding::default(); rank]);
-        let a_scale = |_, col: usize| weighed.map_or(1.0, |scales| f64::from(scales[col]));
-        let a = a.encode(factor_dtype(dtype, a.shape[1]), |row, _| row, a_scale, &mut sums_a)?;
-        let b = b.encode(factor_dtype(dtype, b.shape[1]), |_, col| col, |_, _| 1.0, &mut sums_b)?;
+        let a = a.encode(factor_dtype(dtype, a.shape[1]), |row, start, values, stored| {
+            let scales = weighed.map(|scales| &scales[start..]);
+            sums_a[row].add_all(values, stored, scales);
+        })?;
+        let b = b.encode(factor_dtype(dtype, b.shape[1]), |_, start, values, stored| {
+            for (sums, (value, stored)) in sums_b[start..].iter_mut().zip(values.iter().zip(stored)) {
+                sums.add(f64::from(*value), f64::from(*stored));
+            }
+        })?;
         let lost_squares = sums_a.iter().zip(&sums_b).map(|(a, b)| lost_squares(a, b)).sum();
         Ok(Self { a, b, lost_squares })
     }
@@ -92,14 +98,11 @@ impl Matrix<'_> {
         Self { shape: [cols, rows], strides: [right, down], ..self }
     }
 
-    /// Encodes it, and compares it with what is stored in sums over the entries that `group` numbers alike, each
-    /// counted as `scale` says.
+    /// Encodes it, and gives `compare` pieces of its rows: row, first column, entries and what is stored of them.
     fn encode(
         &self,
         dtype: Dtype,
-        group: impl Fn(usize, usize) -> usize,
-        scale: impl Fn(usize, usize) -> f64,
-        sums: &mut [Rounding],
+        mut compare: impl FnMut(usize, usize, &[f32], &[f32]),
     ) -> Result<Factor<'static>> {
         let [rows, cols] = self.shape;
         let internal = |e: phlora_core::Error| Error::Usage(e.to_string());
@@ -120,18 +123,14 @@ impl Matrix<'_> {
                 rest = after;
                 phlora_core::encode(values, dtype, chunk).map_err(internal)?;
                 phlora_core::decode(Rows::new(dtype, chunk), stored).map_err(internal)?;
-                for (at, (value, stored)) in values.iter().zip(&*stored).enumerate() {
-                    if !stored.is_finite() {
-                        let name = dtype.name().to_ascii_lowercase();
-                        let problem = format!(
-                            "a factor of {value:e} does not fit into {name}; use --dtype bf16 or f32"
-                        );
-                        return Err(Error::Usage(problem));
-                    }
-                    let scale = scale(row, start + at);
-                    let (value, stored) = (scale * f64::from(*value), scale * f64::from(*stored));
-                    sums[group(row, start + at)].add(value, stored);
+                if let Some(at) = stored.iter().position(|stored| !stored.is_finite()) {
+                    let name = dtype.name().to_ascii_lowercase();
+                    return Err(Error::Usage(format!(
+                        "a factor of {:e} does not fit into {name}; use --dtype bf16 or f32",
+                        values[at]
+                    )));
                 }
+                compare(row, start, values, stored);
             }
         }
         Factor::new(dtype, self.shape, bytes)
@@ -139,6 +138,26 @@ impl Matrix<'_> {
 }
 
 impl Rounding {
+    /// Adds entries, each counted as the scale of its place says; in lanes, which do not wait for each other.
+    fn add_all(&mut self, values: &[f32], stored: &[f32], scales: Option<&[f32]>) {
+        const LANES: usize = 8;
+        let mut lanes = [Self::default(); LANES];
+        for (start, (values, stored)) in
+            (0..).step_by(LANES).zip(values.chunks(LANES).zip(stored.chunks(LANES)))
+        {
+            for (i, (lane, (value, stored))) in lanes.iter_mut().zip(values.iter().zip(stored)).enumerate() {
+                let scale = scales.map_or(1.0, |scales| f64::from(scales[start + i]));
+                lane.add(scale * f64::from(*value), scale * f64::from(*stored));
+            }
+        }
+        for lane in lanes {
+            self.exact += lane.exact;
+            self.stored += lane.stored;
+            self.error += lane.error;
+            self.bias += lane.bias;
+        }
+    }
+
     fn add(&mut self, value: f64, stored: f64) {
         let error = stored - value;
         self.exact += value * value;

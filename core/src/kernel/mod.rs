@@ -252,7 +252,21 @@ impl Kernel {
 
     /// Adds the lanes of each sum of [`Kernel::forward`] to the elements of `y`, and clears them.
     pub fn fold(self, sums: &mut [f32], y: &mut [f32]) {
-        with_features!(self, portable::fold(sums, y));
+        let len = y.len().min(sums.len() / LANES);
+        let (sums, y) = (&mut sums[..len * LANES], &mut y[..len]);
+        let done = match self.0 {
+            Isa::Portable => 0,
+            // SAFETY: the lengths fit; the variant is made only where the processor has the features.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::fold_avx2(sums, y) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::fold_avx512(sums, y) },
+            // SAFETY: the lengths fit; NEON is part of the target.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { tile::fold::<core::arch::aarch64::float32x4_t>(sums, y) },
+        };
+        portable::fold(&mut sums[done * LANES..], &mut y[done..]);
     }
 
     /// Zᵀ += Yᵀ·D for a tile D: `y` is `tile.rows` × `W`, row-major, and `zt` holds Zᵀ, `W` rows of

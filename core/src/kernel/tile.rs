@@ -8,7 +8,7 @@
 
 use super::{
     Ahead, LANES, Lines, TILE, Tile, TileMut,
-    simd::{Source, Vector, Walk},
+    simd::{MOST, Reduce, Source, Vector, Walk, ZERO},
 };
 
 /// Where the rows of D come from.
@@ -184,6 +184,31 @@ pub unsafe fn forward<V: Vector, const MR: usize, const NR: usize, const W: usiz
     let d = Decoded(tile.data.as_ptr(), tile.row);
     // SAFETY: the caller's promise.
     unsafe { forward_all::<V, _, MR, NR, W>((d, d, tile.rows), xt, tile.width / V::LANES, sums, ahead) }
+}
+
+/// y += the lanes of each sum of [`forward`], halves onto halves, and clears them, as far as whole vectors of sums go;
+/// gives how many these are.
+///
+/// # Safety
+/// `sums` holds [`LANES`] elements for each of `y`, of which `forward` with the same vector has written; the processor has
+/// the vector's features.
+#[inline(always)]
+pub unsafe fn fold<V: Reduce>(sums: &mut [f32], y: &mut [f32]) -> usize {
+    let done = y.len() / V::LANES * V::LANES;
+    // SAFETY: sum i starts at i * LANES; `rows` has a vector per lane.
+    unsafe {
+        let zero = V::splat(&raw const ZERO);
+        for first in (0..done).step_by(V::LANES) {
+            let (sums, y) = (sums.as_mut_ptr().add(first * LANES), y.as_mut_ptr().add(first));
+            let mut rows = [zero; MOST];
+            for (i, row) in rows.iter_mut().enumerate().take(V::LANES) {
+                *row = V::load(sums.add(i * LANES));
+                zero.store(sums.add(i * LANES));
+            }
+            V::load(y).add(V::sums(rows.as_ptr())).store(y);
+        }
+    }
+    done
 }
 
 /// D = tuned − base for a tile D, and S += D·X as in [`forward`]: rows are decoded in the registers that they are first

@@ -225,6 +225,26 @@ pub(super) unsafe fn backward_avx512<const W: usize>(
     unsafe { tile::backward::<__m512, 4, 4, W>(tile, y, zt, ahead) }
 }
 
+/// Lanes added up with AVX2, as far as whole vectors of sums go.
+///
+/// # Safety
+/// As for [`tile::fold`]; the processor has the features below.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn fold_avx2(sums: &mut [f32], y: &mut [f32]) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { tile::fold::<__m256>(sums, y) }
+}
+
+/// The same with AVX-512.
+///
+/// # Safety
+/// As for [`tile::fold`]; the processor has the features below.
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
+pub(super) unsafe fn fold_avx512(sums: &mut [f32], y: &mut [f32]) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { tile::fold::<__m512>(sums, y) }
+}
+
 /// A plane rotation with AVX2, as far as whole vectors go.
 ///
 /// # Safety
@@ -269,10 +289,6 @@ macro_rules! compiled_for {
             #[target_feature(enable = $features)]
             pub fn all_finite(rows: Rows<'_>) -> Option<bool> {
                 storage::all_finite(rows)
-            }
-            #[target_feature(enable = $features)]
-            pub fn fold(sums: &mut [f32], y: &mut [f32]) {
-                portable::fold(sums, y);
             }
             #[target_feature(enable = $features)]
             pub fn measure(values: &[f32], row: usize, delta: &mut Delta) {
