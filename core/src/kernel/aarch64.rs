@@ -10,7 +10,7 @@ use core::arch::aarch64::{
 };
 
 use super::{
-    Ahead, Lines, Strided, Tile, TileMut,
+    Ahead, Lines, Strided, Tile,
     deposit::{self, Sink},
     short,
     simd::{self, Blocks8, Brain, Half, Reduce, Single, Source, Vector},
@@ -284,24 +284,24 @@ pub(super) unsafe fn forward<const W: usize>(
     unsafe { tile::forward::<float32x4_t, 4, 4, W>(tile, xt, sums, ahead) }
 }
 
-/// D = tuned − base and S += D·X; false, and nothing done, for a format without loads of its own.
+/// D = tuned − base, both of one format, and S += D·X; false, and nothing done, for one without loads of its own.
 ///
 /// # Safety
 /// The operands hold the shapes (checked by `Kernel::difference_forward`).
 pub(super) unsafe fn fresh<const W: usize>(
-    dtype: Dtype,
     sides: [Lines<'_>; 2],
-    tile: &mut TileMut<'_>,
+    data: &mut [f32],
+    rows: usize,
     xt: &[f32],
     sums: &mut [f32],
     ahead: &mut Ahead<'_>,
 ) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
-        match dtype {
-            Dtype::F32 => tile::fresh::<float32x4_t, Single, 4, 4, W>(sides, tile, xt, sums, ahead),
-            Dtype::F16 => tile::fresh::<float32x4_t, Half, 4, 4, W>(sides, tile, xt, sums, ahead),
-            Dtype::Bf16 => tile::fresh::<float32x4_t, Brain, 4, 4, W>(sides, tile, xt, sums, ahead),
+        match sides[0].dtype {
+            Dtype::F32 => tile::fresh::<float32x4_t, Single, 4, 4, W>(sides, data, rows, xt, sums, ahead),
+            Dtype::F16 => tile::fresh::<float32x4_t, Half, 4, 4, W>(sides, data, rows, xt, sums, ahead),
+            Dtype::Bf16 => tile::fresh::<float32x4_t, Brain, 4, 4, W>(sides, data, rows, xt, sums, ahead),
             _ => return false,
         }
     }

@@ -204,7 +204,7 @@ impl Kernel {
         self,
         [base, tuned]: [Lines<'_>; 2],
         columns: usize,
-        mut tile: TileMut<'_>,
+        tile: TileMut<'_>,
         xt: &[f32],
         sums: &mut [f32],
         ahead: &mut Ahead<'_>,
@@ -218,7 +218,7 @@ impl Kernel {
             debug_assert!(false, "operands of a product are too short");
             return;
         }
-        let (row, rows, width) = (tile.row, tile.rows, tile.width);
+        let TileMut { data, row, rows, width } = tile;
         let done = base.dtype == tuned.dtype
             && [columns, width, row] == [TILE; 3]
             && match self.0 {
@@ -226,27 +226,21 @@ impl Kernel {
                 // SAFETY: the operands were checked above, and the variant is made only by `detect` and
                 // `available`, where the processor has the features.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => unsafe {
-                    x86::fresh_avx2::<W>(base.dtype, [base, tuned], &mut tile, xt, sums, ahead)
-                },
+                Isa::Avx2 => unsafe { x86::fresh_avx2::<W>([base, tuned], data, rows, xt, sums, ahead) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => unsafe {
-                    x86::fresh_avx512::<W>(base.dtype, [base, tuned], &mut tile, xt, sums, ahead)
-                },
+                Isa::Avx512 => unsafe { x86::fresh_avx512::<W>([base, tuned], data, rows, xt, sums, ahead) },
                 // SAFETY: the operands were checked above; NEON is part of the target.
                 #[cfg(target_arch = "aarch64")]
-                Isa::Neon => unsafe {
-                    aarch64::fresh::<W>(base.dtype, [base, tuned], &mut tile, xt, sums, ahead)
-                },
+                Isa::Neon => unsafe { aarch64::fresh::<W>([base, tuned], data, rows, xt, sums, ahead) },
             };
         if !done {
-            for (i, out) in tile.data.chunks_mut(row.max(1)).take(rows).enumerate() {
+            for (i, out) in data.chunks_mut(row.max(1)).take(rows).enumerate() {
                 let (out, padding) = out[..width].split_at_mut(columns);
                 self.difference(base.row(i, columns), tuned.row(i, columns), out);
                 padding.fill(0.0);
             }
-            self.forward::<W>(Tile { data: tile.data, row, rows, width }, xt, sums, ahead);
+            self.forward::<W>(Tile { data, row, rows, width }, xt, sums, ahead);
         }
     }
 

@@ -7,7 +7,7 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use super::{
-    Ahead, LANES, Lines, TILE, Tile, TileMut,
+    Ahead, LANES, Lines, TILE, Tile,
     simd::{MOST, Reduce, Source, Vector, Walk, ZERO},
 };
 
@@ -211,32 +211,27 @@ pub unsafe fn fold<V: Reduce>(sums: &mut [f32], y: &mut [f32]) -> usize {
     done
 }
 
-/// D = tuned − base for a tile D, and S += D·X as in [`forward`]: rows are decoded in the registers that they are first
-/// multiplied from.
+/// D = tuned − base for a tile D of `rows` rows of [`TILE`] elements, into `data`, and S += D·X as in [`forward`]: rows are
+/// decoded in the registers that they are first multiplied from.
 ///
 /// # Safety
-/// As for [`forward`]; each of `sides`, base and tuned, holds `tile.rows` rows of `tile.width` elements.
+/// As for [`forward`]; each of `sides`, base and tuned, holds as many rows and elements.
 #[inline(always)]
 pub unsafe fn fresh<V: Vector, S: Source<V>, const MR: usize, const NR: usize, const W: usize>(
     sides: [Lines<'_>; 2],
-    tile: &mut TileMut<'_>,
+    data: &mut [f32],
+    rows: usize,
     xt: &[f32],
     sums: &mut [f32],
     ahead: &mut Ahead<'_>,
 ) {
-    let to = tile.data.as_mut_ptr();
+    let to = data.as_mut_ptr();
     let sides = sides.map(|side| (side.bytes.as_ptr(), side.row));
     // SAFETY: the caller's promise.
     unsafe {
         // With the length known at compile time, addresses take so few registers that all of them fit.
         let first = Fresh { source: S::new(), sides, to: (to, TILE) };
-        forward_all::<V, _, MR, NR, W>(
-            (first, Decoded(to, TILE), tile.rows),
-            xt,
-            TILE / V::LANES,
-            sums,
-            ahead,
-        );
+        forward_all::<V, _, MR, NR, W>((first, Decoded(to, TILE), rows), xt, TILE / V::LANES, sums, ahead);
     }
 }
 

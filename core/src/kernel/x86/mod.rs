@@ -10,7 +10,7 @@ use core::arch::x86_64::{__cpuid, __m256, __m512};
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use super::{
-    Ahead, Isa, Lines, Strided, Tile, TileMut,
+    Ahead, Isa, Lines, Strided, Tile,
     simd::{self, Brain, Half, Single},
     tile,
 };
@@ -120,31 +120,31 @@ pub(super) unsafe fn forward_avx2<const W: usize>(
 /// D = tuned − base and S += D·X; false, and nothing done, for formats without loads of their own.
 macro_rules! fresh_for {
     ($name:ident, $vector:ty, $brain:ty, $rows:literal, $columns:literal, $features:literal) => {
-        /// D = tuned − base and S += D·X; false, and nothing done, for a format without loads of its own.
+        /// D = tuned − base, both of one format, and S += D·X; false, and nothing done, for one without loads of its own.
         ///
         /// # Safety
         /// The operands hold the shapes (checked by `Kernel::difference_forward`); the processor has the features
         /// below.
         #[target_feature(enable = $features)]
         pub(super) unsafe fn $name<const W: usize>(
-            dtype: Dtype,
             sides: [Lines<'_>; 2],
-            tile: &mut TileMut<'_>,
+            data: &mut [f32],
+            rows: usize,
             xt: &[f32],
             sums: &mut [f32],
             ahead: &mut Ahead<'_>,
         ) -> bool {
             // SAFETY: the caller's promise.
             unsafe {
-                match dtype {
+                match sides[0].dtype {
                     Dtype::F32 => {
-                        tile::fresh::<$vector, Single, $rows, $columns, W>(sides, tile, xt, sums, ahead)
+                        tile::fresh::<$vector, Single, $rows, $columns, W>(sides, data, rows, xt, sums, ahead)
                     }
                     Dtype::F16 => {
-                        tile::fresh::<$vector, Half, $rows, $columns, W>(sides, tile, xt, sums, ahead)
+                        tile::fresh::<$vector, Half, $rows, $columns, W>(sides, data, rows, xt, sums, ahead)
                     }
                     Dtype::Bf16 => {
-                        tile::fresh::<$vector, $brain, $rows, $columns, W>(sides, tile, xt, sums, ahead)
+                        tile::fresh::<$vector, $brain, $rows, $columns, W>(sides, data, rows, xt, sums, ahead)
                     }
                     _ => return false,
                 }
@@ -157,25 +157,25 @@ fresh_for!(fresh_avx2, __m256, Brain, 4, 2, "avx2,fma,f16c");
 fresh_for!(fresh_plain, __m512, Brain, 4, 4, "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq");
 fresh_for!(fresh_vbmi, __m512, Bytewise, 4, 4, "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq,avx512vbmi");
 
-/// D = tuned − base and S += D·X; false, and nothing done, for a format without loads of its own.
+/// D = tuned − base, both of one format, and S += D·X; false, and nothing done, for one without loads of its own.
 ///
 /// # Safety
 /// The operands hold the shapes (checked by `Kernel::difference_forward`); the processor has the features of
 /// AVX-512 that [`fresh_plain`] names.
 pub(super) unsafe fn fresh_avx512<const W: usize>(
-    dtype: Dtype,
     sides: [Lines<'_>; 2],
-    tile: &mut TileMut<'_>,
+    data: &mut [f32],
+    rows: usize,
     xt: &[f32],
     sums: &mut [f32],
     ahead: &mut Ahead<'_>,
 ) -> bool {
     // SAFETY: the caller's promise, and the answer of the processor.
     unsafe {
-        if dtype == Dtype::Bf16 && has_vbmi::get() {
-            fresh_vbmi::<W>(dtype, sides, tile, xt, sums, ahead)
+        if sides[0].dtype == Dtype::Bf16 && has_vbmi::get() {
+            fresh_vbmi::<W>(sides, data, rows, xt, sums, ahead)
         } else {
-            fresh_plain::<W>(dtype, sides, tile, xt, sums, ahead)
+            fresh_plain::<W>(sides, data, rows, xt, sums, ahead)
         }
     }
 }
