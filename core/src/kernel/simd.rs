@@ -191,6 +191,10 @@ pub struct Brain;
 /// ggml's blocks of 32 bytes and a scale. Rows hold whole blocks, so they have no tail.
 #[derive(Clone, Copy)]
 pub struct Blocks8;
+/// Those of Q4_0: a scale, then in each byte a weight of the first half below one of the second.
+#[cfg(all(feature = "blocks", target_arch = "x86_64"))]
+#[derive(Clone, Copy)]
+pub struct Blocks4;
 
 /// A vector that a row of every format can be multiplied with.
 pub trait Reduce: Vector {

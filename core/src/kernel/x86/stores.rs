@@ -14,7 +14,10 @@ use core::arch::x86_64::{
 #[cfg(feature = "blocks")]
 use super::{ByAvx2, ByAvx512};
 #[cfg(feature = "blocks")]
-use crate::kernel::{simd::Blocks8, storage};
+use crate::kernel::{
+    simd::{Blocks4, Blocks8},
+    storage,
+};
 use crate::{
     Dtype,
     kernel::{
@@ -126,6 +129,12 @@ macro_rules! add_for {
                     #[cfg(feature = "blocks")]
                     Dtype::Q8_0 => {
                         deposit::in_pieces::<$vector, Blocks8>(delta, dtype, weights, |sums, bytes| {
+                            storage::encode::<$convert>(sums, dtype, bytes);
+                        })
+                    }
+                    #[cfg(feature = "blocks")]
+                    Dtype::Q4_0 => {
+                        deposit::in_pieces::<$vector, Blocks4>(delta, dtype, weights, |sums, bytes| {
                             storage::encode::<$convert>(sums, dtype, bytes);
                         })
                     }
