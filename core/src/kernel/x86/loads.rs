@@ -3,16 +3,16 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use core::arch::x86_64::{
-    __m128i, __m256, __m512, __m512i, _MM_FROUND_CUR_DIRECTION, _mm_cvtph_ps, _mm_cvtsi32_si128,
-    _mm_cvtss_f32, _mm_loadl_epi64, _mm_loadu_si128, _mm256_castsi256_ps, _mm256_cvtepi8_epi32,
-    _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_mul_ps,
-    _mm256_set1_ps, _mm256_slli_epi32, _mm512_castsi512_ps, _mm512_cvt_roundph_ps, _mm512_cvtepi8_epi32,
-    _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_loadu_si512, _mm512_mul_ps, _mm512_permutexvar_epi8,
-    _mm512_set1_ps, _mm512_slli_epi32, _mm512_zextsi256_si512,
+    __m256, __m512, __m512i, _MM_FROUND_CUR_DIRECTION, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32,
+    _mm_loadl_epi64, _mm_loadu_si128, _mm256_castsi256_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps,
+    _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_mul_ps, _mm256_set1_ps,
+    _mm256_slli_epi32, _mm512_castsi512_ps, _mm512_cvt_roundph_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps,
+    _mm512_cvtepu16_epi32, _mm512_loadu_si512, _mm512_mul_ps, _mm512_permutexvar_epi8, _mm512_set1_ps,
+    _mm512_slli_epi32, _mm512_zextsi256_si512,
 };
 
 #[cfg(feature = "blocks")]
-use core::arch::x86_64::{_mm_and_si128, _mm_set1_epi8, _mm_srli_epi16, _mm_sub_epi8};
+use core::arch::x86_64::{__m128i, _mm_and_si128, _mm_set1_epi8, _mm_srli_epi16, _mm_sub_epi8};
 
 #[cfg(feature = "blocks")]
 use crate::kernel::simd::Blocks4;
