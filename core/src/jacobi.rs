@@ -32,8 +32,8 @@ pub struct Sweeps {
     /// Good enough as well is a sweep that adds no more than this share to the sum of squares of the leading ones; 0
     /// asks for the tolerance.
     pub growth: f64,
-    /// So is a sweep that met no cosine above this: its rotations leave about the squares of the cosines that it met. At
-    /// most the tolerance asks for the tolerance.
+    /// So is a sweep that met no cosine above this: its rotations leave about the squares of the cosines that it met, and no
+    /// larger ones where singular values are equal. No more than the tolerance asks for the tolerance.
     pub settled: f32,
 }
 
@@ -107,10 +107,12 @@ pub fn jacobi_svd(
         svd.largest_cosine = work.sweep(tolerance, sweeps.leading);
         svd.sweeps += 1;
         work.measure();
-        let squares = work.squares(sweeps.leading);
-        let settled = sweeps.growth > 0.0 && squares - before <= sweeps.growth * squares;
-        svd.converged = svd.largest_cosine <= tolerance.max(sweeps.settled) || settled;
-        before = squares;
+        svd.converged = svd.largest_cosine <= tolerance.max(sweeps.settled);
+        if sweeps.growth > 0.0 {
+            let squares = work.squares(sweeps.leading);
+            svd.converged |= squares - before <= sweeps.growth * squares;
+            before = squares;
+        }
     }
     svd.rank = work.finish();
     Ok(svd)
@@ -155,9 +157,11 @@ impl Columns<'_> {
         }
     }
 
-    /// Sum of squares of the `leading` columns.
-    fn squares(&self, leading: usize) -> f64 {
-        self.norms.iter().take(leading).map(|&norm| f64::from(norm) * f64::from(norm)).sum()
+    /// Sum of squares of the `leading` longest columns, which are brought to the front.
+    fn squares(&mut self, leading: usize) -> f64 {
+        let leading = leading.min(self.cols);
+        (0..leading).for_each(|p| self.bring_longest_to(p));
+        self.norms[..leading].iter().map(|&norm| f64::from(norm) * f64::from(norm)).sum()
     }
 
     /// Visits every pair with one of the `leading` columns once, the longest remaining columns first; returns the largest
@@ -201,7 +205,7 @@ impl Columns<'_> {
         let mut largest = 0.0_f32;
         for (pair, cosine, turn) in all.iter_mut() {
             *turn = self.turn(*pair, *cosine, tolerance);
-            // Where nothing can be done, there is nothing to wait for.
+            // A cosine that nothing can be done about is none to wait for.
             if turn.is_some() || cosine.abs() <= tolerance {
                 largest = largest.max(cosine.abs());
             }

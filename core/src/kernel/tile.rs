@@ -6,9 +6,11 @@
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
+#[cfg(target_arch = "x86_64")]
+use super::simd::{MOST, Reduce, ZERO};
 use super::{
     Ahead, LANES, Lines, TILE, Tile,
-    simd::{MOST, Reduce, Source, Vector, Walk, ZERO},
+    simd::{Source, Vector, Walk},
 };
 
 /// Where the rows of D come from.
@@ -192,6 +194,7 @@ pub unsafe fn forward<V: Vector, const MR: usize, const NR: usize, const W: usiz
 /// # Safety
 /// `sums` holds [`LANES`] elements for each of `y`, of which `forward` with the same vector has written; the processor has
 /// the vector's features.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub unsafe fn fold<V: Reduce>(sums: &mut [f32], y: &mut [f32]) -> usize {
     let done = y.len() / V::LANES * V::LANES;
