@@ -19,7 +19,7 @@ const ESTIMATE: Sweeps =
 const FINAL: Sweeps = Sweeps { tolerance: 1e-4, most: 40, leading: usize::MAX, growth: 0.0, settled: 5e-4 };
 
 /// How near the squares of a predicted product and of the computed one are, at least.
-const AGREES: f32 = 1e-3;
+const AGREES: f32 = 1e-4;
 
 /// The Gram matrix of the products with blocks of `W` columns and with the next block, and what is known of it.
 #[derive(Debug)]
