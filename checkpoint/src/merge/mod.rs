@@ -1,7 +1,8 @@
 //! A model with adapters merged into its weights: W += Σ s·B·A, streamed into copies of its files.
 //!
 //! What an adapter changes beside factors is merged by `full.rs`. A merged weight keeps its format and its place, so that
-//! every other byte of a file, metadata and headers among them, is copied. Memory holds the factors of one weight and a block of its rows for each thread.
+//! every other byte of a file, metadata and headers among them, is copied. Memory holds the factors of one weight and a
+//! block of its rows for each thread.
 
 mod copies;
 mod full;

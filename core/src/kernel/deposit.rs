@@ -2,6 +2,8 @@
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
+#[cfg(all(feature = "blocks", target_arch = "x86_64"))]
+use super::rows::PIECE;
 use super::simd::{Source, Vector};
 #[cfg(all(feature = "blocks", target_arch = "x86_64"))]
 use crate::Dtype;
@@ -46,7 +48,6 @@ pub unsafe fn in_pieces<V: Vector, S: Source<V>>(
     weights: &mut [u8],
     encode: impl Fn(&[f32], &mut [u8]),
 ) -> usize {
-    const PIECE: usize = Dtype::MAX_BLOCK_LEN;
     const BLOCK: usize = 32;
     let mut sums = [0.0; PIECE];
     let bytes = weights.chunks_mut(dtype.row_bytes(PIECE).unwrap_or(PIECE));

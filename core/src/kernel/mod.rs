@@ -2,8 +2,9 @@
 //!
 //! [`Kernel`] names an implementation and runs it. `portable` is safe Rust and the reference; the others
 //! differ from it only in the products, by fused multiply-adds, one rounding per term instead of two, and by
-//! the lanes of a sum, and in plane rotations, which stay within 4·u·(|x| + |y|) of the exact result. With u = 2⁻²⁴, d terms and S = Σ|aᵢₖ·xₖⱼ|, every kernel stays within 2·d·u·S of the
-//! exact sum, so two kernels differ by at most 4·d·u·S. All other routines give the same bits everywhere.
+//! the lanes of a sum, and in plane rotations. With u = 2⁻²⁴, d terms and S = Σ|aᵢₖ·xₖⱼ|, every kernel stays
+//! within 2·d·u·S of the exact sum, so two kernels differ by at most 4·d·u·S; a rotation stays within
+//! 4·u·(|x| + |y|). All other routines give the same bits everywhere.
 //!
 //! Sums over the depth run in one fixed order per output element, so the bits do not depend on how rows
 //! are grouped into calls.

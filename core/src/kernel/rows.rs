@@ -8,7 +8,7 @@ use super::{Isa, Kernel, storage};
 use crate::{Dtype, Rows};
 
 /// Weights that are decoded at once beside others: whole blocks of every format.
-const PIECE: usize = Dtype::MAX_BLOCK_LEN;
+pub(super) const PIECE: usize = Dtype::MAX_BLOCK_LEN;
 
 impl Kernel {
     /// `out[i]` = (row i of `rows`)·x, for `out.len()` rows of `x.len()` elements: each read once, decoded in registers

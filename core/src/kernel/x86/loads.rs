@@ -3,16 +3,16 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use core::arch::x86_64::{
-    __m256, __m512, __m512i, _MM_FROUND_CUR_DIRECTION, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32,
-    _mm_loadl_epi64, _mm_loadu_si128, _mm256_castsi256_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps,
-    _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_mul_ps, _mm256_set1_ps,
-    _mm256_slli_epi32, _mm512_castsi512_ps, _mm512_cvt_roundph_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps,
-    _mm512_cvtepu16_epi32, _mm512_loadu_si512, _mm512_mul_ps, _mm512_permutexvar_epi8, _mm512_set1_ps,
-    _mm512_slli_epi32, _mm512_zextsi256_si512,
+    __m128i, __m256, __m512, __m512i, _MM_FROUND_CUR_DIRECTION, _mm_cvtph_ps, _mm_cvtsi32_si128,
+    _mm_cvtss_f32, _mm_loadl_epi64, _mm_loadu_si128, _mm256_castsi256_ps, _mm256_cvtepi8_epi32,
+    _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_mul_ps,
+    _mm256_set1_ps, _mm256_slli_epi32, _mm512_castsi512_ps, _mm512_cvt_roundph_ps, _mm512_cvtepi8_epi32,
+    _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_loadu_si512, _mm512_mul_ps, _mm512_permutexvar_epi8,
+    _mm512_set1_ps, _mm512_slli_epi32, _mm512_zextsi256_si512,
 };
 
 #[cfg(feature = "blocks")]
-use core::arch::x86_64::{__m128i, _mm_and_si128, _mm_set1_epi8, _mm_srli_epi16, _mm_sub_epi8};
+use core::arch::x86_64::{_mm_and_si128, _mm_set1_epi8, _mm_srli_epi16, _mm_sub_epi8};
 
 #[cfg(feature = "blocks")]
 use crate::kernel::simd::Blocks4;
@@ -45,24 +45,23 @@ unsafe fn block_scale(block: *const u8) -> f32 {
 #[cfg(feature = "blocks")]
 const NIBBLE_BYTES: usize = 2 + BLOCK / 2;
 
-/// The lower or upper halves of sixteen bytes, or of eight where `few`, less 8.
+/// The lower or upper halves of bytes, less 8.
 ///
 /// # Safety
-/// They are there; the processor has SSE2.
+/// The processor has SSE2.
 #[cfg(feature = "blocks")]
 #[inline(always)]
-unsafe fn nibbles(at: *const u8, upper: bool, few: bool) -> __m128i {
-    // SAFETY: the caller's promise; no alignment is needed.
+unsafe fn nibbles(bytes: __m128i, upper: bool) -> __m128i {
+    // SAFETY: registers alone.
     unsafe {
-        let bytes = if few { _mm_loadl_epi64(at.cast()) } else { _mm_loadu_si128(at.cast()) };
         let bytes = if upper { _mm_srli_epi16::<4>(bytes) } else { bytes };
         _mm_sub_epi8(_mm_and_si128(bytes, _mm_set1_epi8(15)), _mm_set1_epi8(8))
     }
 }
 
-/// The loads of one vector type, by format.
+/// The loads of one vector type, by format; `bytes` loads as many bytes as it has lanes, `scaled` widens and scales them.
 macro_rules! sources {
-    ($vector:ty, $half:expr, $brain:expr, $bytes:expr, $integers:expr) => {
+    ($vector:ty, $half:expr, $brain:expr, $bytes:expr, $scaled:expr) => {
         impl Source<$vector> for Single {
             #[inline(always)]
             unsafe fn new() -> Self {
@@ -107,7 +106,7 @@ macro_rules! sources {
                 // SAFETY: as above; lanes divide the block.
                 unsafe {
                     let block = row.add(j / BLOCK * BLOCK_BYTES);
-                    $bytes(block.add(2 + j % BLOCK), block_scale(block))
+                    $scaled($bytes(block.add(2 + j % BLOCK)), block_scale(block))
                 }
             }
         }
@@ -123,7 +122,7 @@ macro_rules! sources {
                 unsafe {
                     let block = row.add(j / BLOCK * NIBBLE_BYTES);
                     let (at, upper) = (j % (BLOCK / 2), j % BLOCK >= BLOCK / 2);
-                    $integers(nibbles(block.add(2 + at), upper, <$vector>::LANES == 8), block_scale(block))
+                    $scaled(nibbles($bytes(block.add(2 + at)), upper), block_scale(block))
                 }
             }
         }
@@ -135,10 +134,7 @@ sources!(
     |at: *const u8| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(
         at.cast()
     )))),
-    |at: *const u8, scale: f32| _mm256_mul_ps(
-        _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(at.cast()))),
-        _mm256_set1_ps(scale)
-    ),
+    |at: *const u8| _mm_loadl_epi64(at.cast()),
     |bytes: __m128i, scale: f32| _mm256_mul_ps(
         _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
         _mm256_set1_ps(scale)
@@ -151,10 +147,7 @@ sources!(
     |at: *const u8| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(
         at.cast()
     )))),
-    |at: *const u8, scale: f32| _mm512_mul_ps(
-        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at.cast()))),
-        _mm512_set1_ps(scale)
-    ),
+    |at: *const u8| _mm_loadu_si128(at.cast()),
     |bytes: __m128i, scale: f32| _mm512_mul_ps(
         _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)),
         _mm512_set1_ps(scale)
