@@ -188,7 +188,7 @@ fn find<'b>(
             Stop::Other(error) => error,
         })?;
         extractor.end_pass().map_err(refused)?;
-        if extractor.delta().sum_squares == 0.0 {
+        if extractor.delta().is_some_and(|delta| delta.sum_squares == 0.0) {
             return Err(Ended::Unchanged(announced));
         }
     }

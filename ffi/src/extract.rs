@@ -8,9 +8,10 @@ use crate::state::{self, State};
 use crate::status::Status;
 use core::ffi::c_void;
 use core::mem::size_of;
-use phlora_core::{Extractor, Rows};
+use phlora_core::{Delta, Extractor, Rows};
 
-/// Measurements of the difference: of all rows once the first pass has ended.
+/// Measurements of the difference, of all rows: once the first pass has ended, or the second or third where the first one
+/// looks at some of the rows only.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Measurements {
@@ -18,11 +19,11 @@ pub struct Measurements {
     pub struct_size: usize,
     /// First row that holds a NaN or an infinity; SIZE_MAX when none does.
     pub first_non_finite_row: usize,
-    /// ‖Δ‖²_F, the sum of squared entries.
+    /// ‖Δ‖²_F, the sum of squared entries; NaN until all rows were measured.
     pub sum_squares: f64,
     /// Entries that are NaN or infinite.
     pub non_finite: u64,
-    /// Largest absolute entry.
+    /// Largest absolute entry; NaN until all rows were measured.
     pub max_abs: f32,
     /// Reads that have ended.
     pub reads: u32,
@@ -162,7 +163,7 @@ pub extern "C" fn phlora_push(
 ///
 /// The thread that uses the extraction.
 /// Returns OK, NULL_POINTER, MISALIGNED, NOT_STARTED, OUT_OF_ORDER, MISSING_ROWS (go on pushing, or split again), and
-/// NON_FINITE (after the first pass) or OUT_OF_RANGE, after which the extraction cannot go on.
+/// NON_FINITE (after one of the first passes) or OUT_OF_RANGE, after which the extraction cannot go on.
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_end_pass(extractor: Out<State>) -> Status {
     guarded(|guard| {
@@ -176,8 +177,8 @@ pub extern "C" fn phlora_end_pass(extractor: Out<State>) -> Status {
     })
 }
 
-/// Measurements of the difference so far, also after NON_FINITE. Where `sum_squares` is 0 after the first pass,
-/// the weight has not changed and needs no factors.
+/// Measurements of the difference, also after NON_FINITE. Where `sum_squares` is 0, the weight has not changed and needs
+/// no factors; it is NaN until all rows were measured.
 ///
 /// - `measurements`, `measurements_size`: written on success; sizeof(phlora_measurements).
 ///
@@ -192,7 +193,8 @@ pub extern "C" fn phlora_measure(
     guarded(|guard| {
         let extractor = running(guard, extractor)?;
         let slot = guard.sized_slot(measurements, measurements_size)?;
-        let delta = extractor.delta();
+        let unknown = Delta { sum_squares: f64::NAN, max_abs: f32::NAN, ..Delta::default() };
+        let delta = extractor.delta().unwrap_or(unknown);
         slot.write(Measurements {
             struct_size: measurements_size.min(size_of::<Measurements>()),
             first_non_finite_row: delta.first_non_finite_row.unwrap_or(usize::MAX),

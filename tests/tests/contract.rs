@@ -148,7 +148,7 @@ fn what_is_not_finite_is_named_with_its_row() {
                 let (base, tuned) = pair.rows(0, 30);
                 extractor.push(base, tuned).unwrap();
                 assert_eq!(extractor.end_pass(), Err(Error::NonFinite { row: 17 }), "{mode:?}");
-                assert_eq!(extractor.delta().non_finite, 2);
+                assert_eq!(extractor.delta().unwrap().non_finite, 2);
                 assert!(!extractor.wants_pass());
                 let refused = extractor.finish(&mut [0.0; 60], &mut [0.0; 90], &mut [0.0; 3]);
                 assert_eq!(refused, Err(Error::OutOfOrder));

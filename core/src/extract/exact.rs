@@ -86,8 +86,8 @@ impl<'s> Exact<'s> {
         u32::from(self.svd.is_some())
     }
 
-    pub fn delta(&self) -> Delta {
-        self.delta
+    pub fn delta(&self) -> Option<Delta> {
+        (!self.wants_pass()).then_some(self.delta)
     }
 
     pub fn rank(&self) -> usize {

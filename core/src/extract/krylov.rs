@@ -13,7 +13,7 @@ use super::{
     factors::{Outputs, Space},
     gram::{self, Gram},
     outlook::{Captured, History},
-    pass::{BlockPart, Progress, Strip, deal, pack, packed_len, strip_len, unit_scale, unpack},
+    pass::{BlockPart, Progress, Strip, Work, deal, pack, packed_len, strip_len, unit_scale, unpack},
     plan::{MAX_PARTS, Plan, packed_scratch, strip_scratch},
     watch::Watch,
 };
@@ -33,6 +33,14 @@ const NOTHING_NEW: f32 = 2e-5;
 
 /// Blocks that Δᵀ·Δ·Qⱼ has a part of, before the next one: Qⱼ and the one before.
 const RECURRENCE: usize = 2;
+
+/// Rows that are added up to the first block, at least.
+const SAMPLE: usize = 512;
+
+/// One row in so many is looked at for the first block.
+const fn one_in(rows: usize) -> usize {
+    if rows < 2 * SAMPLE { 1 } else { rows / SAMPLE }
+}
 
 /// Block width for a rank.
 pub const fn default_width(rank: usize) -> usize {
@@ -84,8 +92,10 @@ pub struct Krylov<'s, const W: usize> {
     /// Blocks from one estimate of the energy to the next, and at the last one.
     stride: usize,
     estimated: usize,
-    measured: bool,
-    delta: Delta,
+    /// One row in so many is added up to the first block in this pass; `None` once there is one.
+    adding: Option<usize>,
+    /// Of all rows, once they have been measured.
+    delta: Option<Delta>,
     scale: Option<f32>,
     channels: Option<&'s [f32]>,
     reads: u32,
@@ -120,8 +130,8 @@ impl<'s, const W: usize> Krylov<'s, W> {
             // A large basis costs as much to decompose as several reads.
             stride: (plan.depth / 8).max(1),
             estimated: 0,
-            measured: false,
-            delta: Delta::default(),
+            adding: Some(one_in(rows)),
+            delta: None,
             scale: None,
             channels,
             reads: 0,
@@ -133,7 +143,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         state.strips.fill(0.0);
         state.z.fill(0.0);
         if rows == 0 || cols == 0 {
-            state.converged = Some(true);
+            (state.delta, state.converged) = (Some(Delta::default()), Some(true));
         }
         state
     }
@@ -150,7 +160,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         self.rank
     }
 
-    pub fn delta(&self) -> Delta {
+    pub fn delta(&self) -> Option<Delta> {
         self.delta
     }
 
@@ -167,7 +177,8 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let Shape { rows, cols } = self.shape;
         let height = rows.div_ceil(self.parts).max(1);
         let wanted = if self.wants_pass() { self.parts } else { 0 };
-        let (kernel, scale, measure) = (self.kernel, self.scale, !self.measured);
+        let (kernel, scale) = (self.kernel, self.scale);
+        let work = self.adding.map_or(Work::Multiply { measure: self.delta.is_none() }, Work::AddUp);
         let channels = self.channels;
         let x = &*self.x;
         let y = self.y[self.gram.blocks() * rows * W..][..rows * W].chunks_mut(height * W);
@@ -177,7 +188,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         outputs.take(wanted).enumerate().map(move |(i, (((y, z), buffer), progress))| {
             let start = i * height;
             let strip = Strip::new(kernel, cols, scale, channels, buffer);
-            BlockPart { measure, x, rows: start..(start + height).min(rows), y, z, strip, progress }
+            BlockPart { work, x, rows: start..(start + height).min(rows), y, z, strip, progress }
         })
     }
 
@@ -198,43 +209,81 @@ impl<'s, const W: usize> Krylov<'s, W> {
             return Err(Error::MissingRows { pushed });
         }
         self.reads += 1;
-        if !self.measured {
-            return self.take_measurements();
+        match self.adding {
+            Some(one_in) if one_in > 1 => {
+                if !self.begin() {
+                    self.add_up_all();
+                }
+            }
+            Some(_) => {
+                if self.take_measurements()? {
+                    self.begin();
+                }
+            }
+            None => {
+                if self.delta.is_some() || self.take_measurements()? {
+                    self.sum_parts();
+                    self.decide().inspect_err(|_| self.failed = true)?;
+                }
+            }
         }
-        self.sum_parts();
-        self.decide().inspect_err(|_| self.failed = true)
+        Ok(())
     }
 
-    /// After the first read: refuses what is not finite, ends where nothing differs, finds the scale for what would
-    /// leave the range of f32, and makes the first block.
-    fn take_measurements(&mut self) -> Result<(), Error> {
-        self.measured = true;
-        self.delta = Delta::default();
-        for part in &self.progress {
-            self.delta.merge(&part.delta);
-        }
-        if let Some(row) = self.delta.first_non_finite_row {
+    /// What the parts of this pass measured.
+    fn measured(&self) -> Delta {
+        let mut delta = Delta::default();
+        self.progress.iter().for_each(|part| delta.merge(&part.delta));
+        delta
+    }
+
+    /// The next pass is to add up and measure all rows.
+    fn add_up_all(&mut self) {
+        (self.adding, self.delta) = (Some(1), None);
+        self.progress = [Progress::default(); MAX_PARTS];
+        self.z.fill(0.0);
+    }
+
+    /// After all rows were measured: refuses what is not finite, ends where nothing differs, finds the scale for what
+    /// would leave the range of f32. Whether the sums of this pass are of use.
+    fn take_measurements(&mut self) -> Result<bool, Error> {
+        let delta = self.measured();
+        self.delta = Some(delta);
+        if let Some(row) = delta.first_non_finite_row {
             self.failed = true;
             return Err(Error::NonFinite { row });
         }
-        let largest = self.delta.max_abs;
-        if largest == 0.0 {
+        if delta.max_abs == 0.0 {
             self.converged = Some(true);
-            return Ok(());
+            return Ok(false);
         }
-        if self.scale.is_none() && !SAFE.contains(&largest) {
+        if self.scale.is_none() && !SAFE.contains(&delta.max_abs) {
             // Sums of such rows may have left the range already: they are read once more, scaled.
-            self.scale = Some(unit_scale(largest));
-            (self.measured, self.progress) = (false, [Progress::default(); MAX_PARTS]);
-            self.z.fill(0.0);
-            return Ok(());
+            self.scale = Some(unit_scale(delta.max_abs));
+            self.add_up_all();
+            return Ok(false);
         }
+        Ok(true)
+    }
+
+    /// Makes the first block of what was added up; false, and nothing done, where some of the rows that were chosen tell too
+    /// little.
+    fn begin(&mut self) -> bool {
+        let delta = self.measured();
         self.sum_parts();
         let start = &mut self.q[..self.shape.cols * W];
         unpack::<W>(self.z, start);
+        if self.delta.is_none() {
+            let rows = start.as_chunks::<W>().0;
+            let missing = (0..W).any(|column| rows.iter().all(|row| row[column] == 0.0));
+            if missing || delta.non_finite > 0 || !SAFE.contains(&delta.max_abs) {
+                return false;
+            }
+        }
         orthonormalize::<W>(self.kernel, self.shape.cols, &[], 0, start);
+        self.adding = None;
         self.prepare_pass();
-        Ok(())
+        true
     }
 
     fn sum_parts(&mut self) {
@@ -310,7 +359,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let scale = f64::from(self.scale.unwrap_or(1.0));
         Spectrum {
             singular_values: &self.gram.sigma()[..count],
-            sum_squares: self.delta.sum_squares * scale * scale,
+            sum_squares: self.delta.map_or(0.0, |delta| delta.sum_squares) * scale * scale,
             shape: self.shape,
         }
     }
@@ -325,7 +374,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
     }
 
     pub fn finish(self, outputs: &mut Outputs<'_>) -> Result<Report, Error> {
-        let converged = self.converged.ok_or(Error::OutOfOrder)?;
+        let (converged, delta) = self.converged.zip(self.delta).ok_or(Error::OutOfOrder)?;
         outputs.check(self.shape)?;
         let (size, found, sweeps) = (self.gram.size(), self.gram.found(), self.gram.sweeps());
         let beyond = self.gram.beyond(outputs.rank);
@@ -347,6 +396,6 @@ impl<'s, const W: usize> Krylov<'s, W> {
             kept + beyond * f64::from(unscale) * f64::from(unscale)
         };
         outputs.fill_rest(sigma, f64::from(unscale));
-        Ok(Report { rank: outputs.rank, delta: self.delta, kept, reads: self.reads, converged, sweeps })
+        Ok(Report { rank: outputs.rank, delta, kept, reads: self.reads, converged, sweeps })
     }
 }

@@ -81,8 +81,9 @@ impl Extractor<'_> {
         each!(&self.state, state => state.rank())
     }
 
-    /// Measurements of the difference, complete after the first pass.
-    pub fn delta(&self) -> Delta {
+    /// Measurements of the difference; `None` before all rows were measured: after the first pass or, where that looks at
+    /// some of the rows only, after the second or third.
+    pub fn delta(&self) -> Option<Delta> {
         each!(&self.state, state => state.delta())
     }
 
@@ -118,7 +119,8 @@ impl Extractor<'_> {
     /// Ends the pass, after every row was pushed.
     ///
     /// # Errors
-    /// [`Error::OutOfOrder`], [`Error::MissingRows`], and after the first pass [`Error::NonFinite`].
+    /// [`Error::OutOfOrder`], [`Error::MissingRows`], and where all rows were measured
+    /// [`Error::NonFinite`].
     pub fn end_pass(&mut self) -> Result<(), Error> {
         each!(&mut self.state, state => state.end_pass())
     }

@@ -42,7 +42,7 @@ pub const fn strip_len(cols: usize, width: usize) -> Option<usize> {
 }
 
 /// First column and width of each tile of `cols` columns.
-fn tiles(cols: usize) -> impl DoubleEndedIterator<Item = (usize, usize)> + use<> {
+fn tiles(cols: usize) -> impl DoubleEndedIterator<Item = (usize, usize)> + Clone + use<> {
     (0..cols.div_ceil(TILE)).map(move |tile| (tile * TILE, TILE.min(cols - tile * TILE)))
 }
 
@@ -261,19 +261,19 @@ impl<'p> Strip<'p> {
     }
 
     /// Measures row `row` of the matrix, row `at` of a block, and adds it to one of the columns of Z or subtracts it,
-    /// both at random; Z is packed.
+    /// both at random; Z is packed. Row `next` comes after it.
     fn add_up<const W: usize>(
         &mut self,
         (base, tuned): (Rows<'_>, Rows<'_>),
-        at: usize,
+        (at, next): (usize, Option<usize>),
         row: usize,
         delta: &mut Delta,
         z: &mut [f32],
     ) {
         let random = random::bits(row as u64);
         let factor = libm::copysignf(self.scale.unwrap_or(1.0), if random >> 63 == 0 { 1.0 } else { -1.0 });
-        let next = [base, tuned].map(|side| entries(side, (at + 1) * self.cols, self.cols).bytes);
-        let mut ahead = Ahead::new(next, self.cols.div_ceil(TILE));
+        let of = |side| next.map_or(&[][..], |next| entries(side, next * self.cols, self.cols).bytes);
+        let mut ahead = Ahead::new([base, tuned].map(of), self.cols.div_ceil(TILE));
         for (column, width) in tiles(self.cols) {
             let out = &mut self.tiles[..width];
             let channels = self.channels.map(|channels| &channels[column..]);
@@ -294,7 +294,7 @@ impl<'p> Strip<'p> {
         self.kernel.fold(&mut self.sums[..y.len() * LANES], y);
     }
 
-    /// [`decode`](Self::decode), and [`forward`](Self::forward) tile by tile on the way.
+    /// [`decode`](Self::decode) and [`forward`](Self::forward), tile by tile where that is faster.
     pub fn decode_forward<const W: usize>(
         &mut self,
         (base, tuned): (Rows<'_>, Rows<'_>),
@@ -304,7 +304,7 @@ impl<'p> Strip<'p> {
         y: &mut [f32],
         ahead: &mut Ahead<'_>,
     ) {
-        if self.scale.is_some() || self.channels.is_some() {
+        if !Kernel::DECODES_ON_THE_WAY || self.scale.is_some() || self.channels.is_some() {
             self.decode((base, tuned), first, rows);
             return self.forward::<W>(rows, x, y, ahead);
         }
@@ -317,6 +317,18 @@ impl<'p> Strip<'p> {
             self.kernel.difference_forward::<W>(sides, columns, tile, x, self.sums, ahead);
         }
         self.kernel.fold(&mut self.sums[..y.len() * LANES], y);
+    }
+
+    /// Measures the decoded rows, which are rows `row`… of the matrix.
+    fn measure(&self, rows: usize, row: usize, delta: &mut Delta) {
+        let height = strip_rows(self.cols);
+        for i in 0..rows {
+            let pieces = tiles(self.cols).map(|(column, width)| {
+                let whole = width.next_multiple_of(LANES);
+                &self.tiles[column * height + i * whole..][..whole]
+            });
+            self.kernel.measure_pieces(pieces, row + i, delta);
+        }
     }
 
     /// Z += Dᵀ·Y for the decoded rows D; Z is packed. The tiles that were used last are still near.
@@ -345,11 +357,19 @@ impl<'p> Strip<'p> {
     }
 }
 
+/// What a pass does with the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Measures one row in so many, chosen at random, and adds them up to Z.
+    AddUp(usize),
+    /// Both products; measures the difference on the way or does not.
+    Multiply { measure: bool },
+}
+
 /// One row range of a pass over a panel of width `W`.
 #[derive(Debug)]
 pub struct BlockPart<'p, const W: usize> {
-    /// Whether this pass measures the difference and adds its rows up to Z, in the place of the products.
-    pub measure: bool,
+    pub work: Work,
     /// The block X, packed.
     pub x: &'p [f32],
     pub rows: Range<usize>,
@@ -366,29 +386,39 @@ impl<const W: usize> BlockPart<'_, W> {
     pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
         let cols = self.strip.cols;
         let count = count_rows(base, tuned, cols, self.rows.len() - self.progress.done)?;
-        if self.measure {
-            for at in 0..count {
-                let row = self.rows.start + self.progress.done;
-                self.strip.add_up::<W>((base, tuned), at, row, &mut self.progress.delta, self.z);
-                self.progress.done += 1;
+        let measure = match self.work {
+            Work::AddUp(one_in) => {
+                self.add_up((base, tuned), count, one_in);
+                return Ok(());
             }
-            return Ok(());
-        }
+            Work::Multiply { measure } => measure,
+        };
         let height = strip_rows(cols);
         for first in (0..count).step_by(height) {
             let rows = height.min(count - first);
             let mut ahead = self.strip.ahead(base, tuned, first + rows, 2);
             let y = &mut self.y[self.progress.done * W..][..rows * W];
-            if Kernel::DECODES_ON_THE_WAY {
-                self.strip.decode_forward::<W>((base, tuned), first, rows, self.x, y, &mut ahead);
-            } else {
-                self.strip.decode((base, tuned), first, rows);
-                self.strip.forward::<W>(rows, self.x, y, &mut ahead);
+            self.strip.decode_forward::<W>((base, tuned), first, rows, self.x, y, &mut ahead);
+            if measure {
+                let row = self.rows.start + self.progress.done;
+                self.strip.measure(rows, row, &mut self.progress.delta);
             }
             self.strip.backward::<W>(rows, y, self.z, &mut ahead);
             self.progress.done += rows;
         }
         Ok(())
+    }
+
+    /// The chosen ones of the next `count` rows, one in `one_in`.
+    fn add_up(&mut self, sides: (Rows<'_>, Rows<'_>), count: usize, one_in: usize) {
+        let first = self.rows.start + self.progress.done;
+        let is_chosen = |at: &usize| (random::bits((first + at) as u64) >> 32) as usize % one_in == 0;
+        let mut chosen = (0..count).filter(is_chosen).peekable();
+        while let Some(at) = chosen.next() {
+            let rows = (at, chosen.peek().copied());
+            self.strip.add_up::<W>(sides, rows, first + at, &mut self.progress.delta, self.z);
+        }
+        self.progress.done += count;
     }
 }
 

@@ -122,8 +122,8 @@ impl<'s> Stream<'s> {
         self.rank
     }
 
-    pub fn delta(&self) -> Delta {
-        self.delta
+    pub fn delta(&self) -> Option<Delta> {
+        (self.reads > 0).then_some(self.delta)
     }
 
     /// Columns that are kept.

@@ -307,7 +307,34 @@ impl Kernel {
 
     /// Adds the entries of `values`, which lie in row `row` of the difference, to `delta`.
     pub fn measure(self, values: &[f32], row: usize, delta: &mut Delta) {
-        with_features!(self, portable::measure(values, row, delta));
+        self.measure_pieces(core::iter::once(values), row, delta);
+    }
+
+    /// [`Kernel::measure`] of a row in pieces.
+    pub(crate) fn measure_pieces<'v>(
+        self,
+        pieces: impl Iterator<Item = &'v [f32]> + Clone,
+        row: usize,
+        delta: &mut Delta,
+    ) {
+        let mut lanes = portable::Lanes::NOTHING;
+        for piece in pieces.clone() {
+            let done = match self.0 {
+                Isa::Portable => 0,
+                // SAFETY: the variant is made only where the processor has the features.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => unsafe { x86::measure_avx2(piece, &mut lanes) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => unsafe { x86::measure_avx512(piece, &mut lanes) },
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => 0,
+            };
+            portable::measure(&piece[done..], &mut lanes);
+        }
+        if !with_features!(self, portable::sum_up(lanes, delta)) {
+            pieces.for_each(|piece| portable::count_non_finite(piece, row, delta));
+        }
     }
 
     /// One step of `ahead`, for loops that multiply nothing.

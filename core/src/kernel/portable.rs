@@ -92,13 +92,22 @@ pub fn backward(width: usize, tile: Tile<'_>, y: &[f32], zt: &mut [f32]) {
 }
 
 /// Lanes of the f64 sum of squares.
-const SQUARES: usize = 32;
+pub const SQUARES: usize = 32;
 
-/// Adds `values`, a piece of row `row`, to `delta`.
+/// Measurements of a row, lane by lane.
+pub struct Lanes {
+    pub squares: [f64; SQUARES],
+    pub largest: [f32; SQUARES],
+}
+
+impl Lanes {
+    pub const NOTHING: Self = Self { squares: [0.0; SQUARES], largest: [0.0; SQUARES] };
+}
+
+/// Adds `values`, a piece of a row, to `lanes`.
 #[inline(always)]
-pub fn measure(values: &[f32], row: usize, delta: &mut Delta) {
-    let mut squares = [0.0_f64; SQUARES];
-    let mut largest = [0.0_f32; SQUARES];
+pub fn measure(values: &[f32], lanes: &mut Lanes) {
+    let Lanes { squares, largest } = lanes;
     let (chunks, rest) = values.as_chunks::<SQUARES>();
     for chunk in chunks {
         for i in 0..SQUARES {
@@ -112,6 +121,12 @@ pub fn measure(values: &[f32], row: usize, delta: &mut Delta) {
         squares[i] += f64::from(value) * f64::from(value);
         largest[i] = if value.abs() > largest[i] { value.abs() } else { largest[i] };
     }
+}
+
+/// Adds all lanes to `delta`; false, and nothing done, where they are not finite.
+#[inline(always)]
+pub fn sum_up(lanes: Lanes, delta: &mut Delta) -> bool {
+    let Lanes { mut squares, mut largest } = lanes;
     // Halves onto halves: lane after lane would take longer than the rows.
     let mut width = SQUARES / 2;
     while width > 0 {
@@ -121,19 +136,18 @@ pub fn measure(values: &[f32], row: usize, delta: &mut Delta) {
         }
         width /= 2;
     }
-    let sum = squares[0];
     // No square of a finite f32 overflows in f64, so the sum tells whether anything is not finite.
-    if sum.is_finite() {
-        delta.sum_squares += sum;
+    let finite = squares[0].is_finite();
+    if finite {
+        delta.sum_squares += squares[0];
         delta.max_abs = delta.max_abs.max(largest[0]);
-    } else {
-        count_non_finite(values, row, delta);
     }
+    finite
 }
 
-/// The rare case of [`measure`]: what is finite is added, the rest counted.
+/// Adds what is finite of `values`, a piece of row `row`, and counts the rest: for the rare row that [`sum_up`] refused.
 #[cold]
-fn count_non_finite(values: &[f32], row: usize, delta: &mut Delta) {
+pub fn count_non_finite(values: &[f32], row: usize, delta: &mut Delta) {
     for &value in values {
         if value.is_finite() {
             delta.sum_squares += f64::from(value) * f64::from(value);

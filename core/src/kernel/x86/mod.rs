@@ -2,6 +2,7 @@
 
 mod convert;
 mod loads;
+mod squares;
 mod stores;
 mod transpose;
 mod vectors;
@@ -18,6 +19,7 @@ use crate::Dtype;
 use convert::{ByAvx2, ByAvx512};
 use loads::Bytewise;
 pub(super) use loads::{dots_avx2, dots_avx512};
+pub(super) use squares::{measure_avx2, measure_avx512};
 pub(super) use stores::{add_avx2, add_avx512};
 pub(super) use transpose::transpose;
 
@@ -291,8 +293,8 @@ macro_rules! compiled_for {
                 storage::all_finite(rows)
             }
             #[target_feature(enable = $features)]
-            pub fn measure(values: &[f32], row: usize, delta: &mut Delta) {
-                portable::measure(values, row, delta);
+            pub fn sum_up(lanes: portable::Lanes, delta: &mut Delta) -> bool {
+                portable::sum_up(lanes, delta)
             }
             #[target_feature(enable = $features)]
             pub fn dot(x: &[f32], y: &[f32]) -> f32 {
