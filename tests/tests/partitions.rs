@@ -60,6 +60,19 @@ fn block_sizes_do_not_matter() {
 }
 
 #[test]
+fn neither_do_they_where_the_first_read_looks_at_some_rows() {
+    let pair = pair(1500, 40);
+    let options = Options { rank: 6, mode: Mode::MultiRead, parts: 3, ..Options::default() };
+    for kernel in Kernel::available() {
+        let whole = pair.extract_in_blocks(&options, kernel, || usize::MAX).unwrap();
+        for size in [1, 13, 600] {
+            let blocks = pair.extract_in_blocks(&options, kernel, || size).unwrap();
+            assert_same(&format!("blocks of {size}"), &whole, &blocks);
+        }
+    }
+}
+
+#[test]
 fn parts_may_be_fed_from_threads_in_any_order() {
     let pair = pair(101, 150);
     for options in modes() {

@@ -37,9 +37,11 @@ const RECURRENCE: usize = 2;
 /// Rows that are added up to the first block, at least.
 const SAMPLE: usize = 512;
 
-/// One row in so many is looked at for the first block.
-const fn one_in(rows: usize) -> usize {
-    if rows < 2 * SAMPLE { 1 } else { rows / SAMPLE }
+/// One row in so many is looked at for the first block: all of them where these are few, or where another read of all would
+/// be one too many.
+fn one_in(plan: &Plan) -> usize {
+    let spare = (plan.max_reads as usize).checked_sub(plan.depth + 2);
+    spare.map_or(1, |_| (plan.shape.rows / SAMPLE).max(1))
 }
 
 /// Block width for a rank.
@@ -130,7 +132,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             // A large basis costs as much to decompose as several reads.
             stride: (plan.depth / 8).max(1),
             estimated: 0,
-            adding: Some(one_in(rows)),
+            adding: Some(one_in(plan)),
             delta: None,
             scale: None,
             channels,
