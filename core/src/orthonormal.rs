@@ -30,7 +30,7 @@ pub fn orthonormalize<const W: usize>(
     near: usize,
     z: &mut [f32],
 ) -> f32 {
-    let before = trace(&panels::cross::<W>(kernel, z, z));
+    let before = panels::sum_squares(kernel, z);
     if before <= 0.0 {
         z.fill(0.0);
         return 0.0;

@@ -22,6 +22,11 @@ pub fn cross<const W: usize>(kernel: Kernel, p: &[f32], q: &[f32]) -> [[f32; W];
     total
 }
 
+/// Sum of squares of a panel.
+pub fn sum_squares(kernel: Kernel, p: &[f32]) -> f32 {
+    p.chunks(CHUNK).map(|p| kernel.dot(p, p)).sum()
+}
+
 /// Writes the columns of panel `last` into the upper triangle of the Gram matrix of panels 0…`last`, of leading
 /// dimension `ld`.
 pub fn extend_gram<const W: usize>(
