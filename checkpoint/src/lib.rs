@@ -48,6 +48,7 @@ mod pass;
 mod plans;
 mod pool;
 mod prune;
+mod read_ahead;
 mod renaming;
 mod report;
 mod residual;

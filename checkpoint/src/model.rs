@@ -338,9 +338,11 @@ impl<'m> Tensor<'m> {
         self.shape.contains(&0)
     }
 
-    /// Asks the system to read it ahead; only the time depends on it.
-    pub(crate) fn will_need(&self) {
-        self.source.will_need(self.range());
+    /// Asks the system to read some of its bytes ahead, as far as there are any; only the time depends on it.
+    pub(crate) fn will_need(&self, bytes: Range<usize>) {
+        let all = self.range();
+        let at = |offset: usize| all.end.min(all.start + offset);
+        self.source.will_need(at(bytes.start)..at(bytes.end));
     }
 
     /// The same with the rows in another order: row `i` is row `order.source(i)` of the file.

@@ -13,6 +13,7 @@ use crate::outcome::{Keep, Module, Others, Outcome, extract_pair, measure, reser
 use crate::pairs::{Holds, Pair, Task, decide, targets};
 use crate::plans::{Aim, plans, read_bytes};
 use crate::pool::{Ticket, run};
+use crate::read_ahead::ReadAhead;
 use crate::renaming::Renaming;
 use crate::report::LeftOut;
 use phlora_core::{Goal, Policy};
@@ -91,19 +92,11 @@ impl<'m> Survey<'m> {
             self.monitor.correct_total(0, read_bytes(pair, reads));
         }
 
-        // While one job is computed, the disk already reads the one that this thread will probably take next.
-        let read_ahead = |job: usize| {
-            for side in jobs.get(job).into_iter().flat_map(|(pair, _, _)| [pair.base, pair.tuned]) {
-                side.will_need();
-            }
-        };
+        let files: Vec<_> = jobs.iter().map(|(pair, _, _)| [pair.base, pair.tuned]).collect();
         let threads = self.options.threads.get();
-        let work = |buffer: &mut Vec<f32>, ticket: Ticket<'_>| {
+        let work = |buffer: &mut Vec<f32>, ticket: Ticket<'_>, ahead: &ReadAhead| {
             let (pair, task, plan) = jobs[ticket.job()];
-            if ticket.job() < threads {
-                read_ahead(ticket.job());
-            }
-            read_ahead(ticket.job().saturating_add(threads));
+            ahead.wait(ticket.job(), threads);
             match (task, plan) {
                 (Task::Measure { reason, entries, strict }, _) => {
                     measure(pair, reason, *entries, *strict, ticket).map(Outcome::LeftOut)
@@ -119,7 +112,9 @@ impl<'m> Survey<'m> {
                 (Task::Extract, None) => Err(Error::Usage("no plan".into())),
             }
         };
-        let outcomes = run(threads, jobs.len(), self.monitor, Vec::new, work)?;
+        let outcomes = ReadAhead::beside(&files, self.monitor, |ahead| {
+            run(threads, jobs.len(), self.monitor, Vec::new, |buffer, ticket| work(buffer, ticket, ahead))
+        })?;
         self.monitor.check()?;
 
         let (mut modules, mut full, mut left_out) = (Vec::new(), Vec::new(), self.one_sided.clone());

@@ -412,7 +412,7 @@ impl<const W: usize> BlockPart<'_, W> {
     /// The chosen ones of the next `count` rows, one in `one_in`.
     fn add_up(&mut self, sides: (Rows<'_>, Rows<'_>), count: usize, one_in: usize) {
         let first = self.rows.start + self.progress.done;
-        let is_chosen = |at: &usize| (random::bits((first + at) as u64) >> 32) as usize % one_in == 0;
+        let is_chosen = |at: &usize| (random::bits((first + at) as u64) >> 32).is_multiple_of(one_in as u64);
         let mut chosen = (0..count).filter(is_chosen).peekable();
         while let Some(at) = chosen.next() {
             let rows = (at, chosen.peek().copied());

@@ -332,7 +332,7 @@ impl Kernel {
             };
             portable::measure(&piece[done..], &mut lanes);
         }
-        if !with_features!(self, portable::sum_up(lanes, delta)) {
+        if !with_features!(self, portable::sum_up(&mut lanes, delta)) {
             pieces.for_each(|piece| portable::count_non_finite(piece, row, delta));
         }
     }

@@ -125,8 +125,8 @@ pub fn measure(values: &[f32], lanes: &mut Lanes) {
 
 /// Adds all lanes to `delta`; false, and nothing done, where they are not finite.
 #[inline(always)]
-pub fn sum_up(lanes: Lanes, delta: &mut Delta) -> bool {
-    let Lanes { mut squares, mut largest } = lanes;
+pub fn sum_up(lanes: &mut Lanes, delta: &mut Delta) -> bool {
+    let Lanes { squares, largest } = lanes;
     // Halves onto halves: lane after lane would take longer than the rows.
     let mut width = SQUARES / 2;
     while width > 0 {

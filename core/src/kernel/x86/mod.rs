@@ -293,7 +293,7 @@ macro_rules! compiled_for {
                 storage::all_finite(rows)
             }
             #[target_feature(enable = $features)]
-            pub fn sum_up(lanes: portable::Lanes, delta: &mut Delta) -> bool {
+            pub fn sum_up(lanes: &mut portable::Lanes, delta: &mut Delta) -> bool {
                 portable::sum_up(lanes, delta)
             }
             #[target_feature(enable = $features)]
