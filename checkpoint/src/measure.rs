@@ -49,12 +49,19 @@ pub(crate) fn difference(
     let mut result = Difference { sum_squares: 0.0, non_finite: None };
     let (mut left, mut right) = ([0.0; CHUNK], [0.0; CHUNK]);
     let (mut unreported, kernel) = (0, Kernel::detect());
+    let in_order = !base.is_reordered() && !tuned.is_reordered();
     for start in (0..entries).step_by(CHUNK) {
         let range = start..entries.min(start + CHUNK);
         let (left, right) = (&mut left[..range.len()], &mut right[..range.len()]);
-        decode(base, base_dtype, range.clone(), left)?;
-        decode(tuned, tuned_dtype, range, right)?;
-        right.iter_mut().zip(&*left).for_each(|(tuned, base)| *tuned -= base);
+        // The usual case in one step: in two it takes twice as long.
+        if in_order {
+            let base = base.entries(base_dtype, range.clone());
+            kernel.difference(base, tuned.entries(tuned_dtype, range), right);
+        } else {
+            decode(base, base_dtype, range.clone(), left)?;
+            decode(tuned, tuned_dtype, range, right)?;
+            right.iter_mut().zip(&*left).for_each(|(tuned, base)| *tuned -= base);
+        }
         let mut delta = Delta::default();
         kernel.measure(right, 0, &mut delta);
         // A difference that overflows counts as well.

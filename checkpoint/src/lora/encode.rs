@@ -54,7 +54,7 @@ impl Factors {
         dtype: Dtype,
     ) -> Result<Self> {
         // max() passes over NaN, which no adapter may hold either.
-        if let Some(bad) = a.iter().chain(b).find(|v| !v.is_finite()) {
+        if let Some(bad) = [a, b].iter().find_map(|side| first_non_finite(side).map(|at| side[at])) {
             return Err(Error::Usage(format!("a factor came out as {bad}; please report this matrix")));
         }
         let (cols, rows) = (a.len() / held.max(1), b.len() / held.max(1));
@@ -92,6 +92,12 @@ impl Factors {
     }
 }
 
+/// Where the first entry that is no number is; looks at all of them at once before, since there is hardly ever one.
+fn first_non_finite(values: &[f32]) -> Option<usize> {
+    let all_finite = values.iter().fold(true, |all, value| all & value.is_finite());
+    if all_finite { None } else { values.iter().position(|value| !value.is_finite()) }
+}
+
 impl Matrix<'_> {
     fn transposed(self) -> Self {
         let ([rows, cols], [down, right]) = (self.shape, self.strides);
@@ -116,14 +122,18 @@ impl Matrix<'_> {
             for start in (0..cols).step_by(CHUNK) {
                 let width = CHUNK.min(cols - start);
                 let (values, stored) = (&mut values[..width], &mut stored[..width]);
-                for (at, value) in values.iter_mut().enumerate() {
-                    *value = self.values[row * self.strides[0] + (start + at) * self.strides[1]];
+                let entries = &self.values[row * self.strides[0] + start * self.strides[1]..];
+                match self.strides[1] {
+                    1 => values.copy_from_slice(&entries[..width]),
+                    stride => {
+                        values.iter_mut().zip(entries.iter().step_by(stride)).for_each(|(v, &e)| *v = e);
+                    }
                 }
                 let (chunk, after) = rest.split_at_mut(dtype.row_bytes(width).unwrap_or(rest.len()));
                 rest = after;
                 phlora_core::encode(values, dtype, chunk).map_err(internal)?;
                 phlora_core::decode(Rows::new(dtype, chunk), stored).map_err(internal)?;
-                if let Some(at) = stored.iter().position(|stored| !stored.is_finite()) {
+                if let Some(at) = first_non_finite(stored) {
                     let name = dtype.name().to_ascii_lowercase();
                     return Err(Error::Usage(format!(
                         "a factor of {:e} does not fit into {name}; use --dtype bf16 or f32",
