@@ -91,9 +91,11 @@ pub struct Krylov<'s, const W: usize> {
     /// The singular values of the estimate before.
     earlier: &'s mut [f32],
     progress: [Progress; MAX_PARTS],
-    /// Blocks from one estimate of the energy to the next, and at the last one.
+    /// Blocks from one estimate of the energy to the next, at least.
     stride: usize,
+    /// Blocks at the last estimate, and at the next one.
     estimated: usize,
+    due: usize,
     /// One row in so many is added up to the first block in this pass; `None` once there is one.
     adding: Option<usize>,
     /// Of all rows, once they have been measured.
@@ -132,6 +134,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             // A large basis costs as much to decompose as several reads.
             stride: (plan.depth / 8).max(1),
             estimated: 0,
+            due: (plan.depth / 8).max(1),
             adding: Some(one_in(plan)),
             delta: None,
             scale: None,
@@ -318,7 +321,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             return self.conclude(true);
         }
         let full = blocks == self.depth;
-        if (full || blocks.is_multiple_of(self.stride)) && self.estimate()? {
+        if (full || blocks >= self.due) && self.estimate()? {
             return self.conclude(true);
         }
         if full {
@@ -331,6 +334,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
     /// Whether the energy captured so far is enough, from how its gains shrink from block to block.
     fn estimate(&mut self) -> Result<bool, Error> {
         let blocks = self.gram.blocks();
+        self.due = blocks + self.stride;
         if self.goal.is_fixed() && blocks * W < self.rank {
             return Ok(false);
         }
@@ -341,7 +345,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let watch = Watch::new(self.goal, &leading, all.kept(size), self.rank, self.tolerance);
         let earlier = Spectrum { singular_values: self.earlier, ..leading };
         let mut history = self.history;
-        let enough = watch.is_enough(|rank| {
+        let excess = watch.excess(|rank| {
             history.look(Captured {
                 kept: leading.kept(rank),
                 half: self.gram.last_step(rank),
@@ -352,8 +356,11 @@ impl<'s, const W: usize> Krylov<'s, W> {
         });
         self.history = history;
         self.estimated = blocks;
+        if self.stride > 1 {
+            self.due = self.due.max(blocks + history.reads_to(excess) * 3 / 4);
+        }
         self.earlier[..size].copy_from_slice(self.gram.sigma());
-        Ok(enough)
+        Ok(excess <= 1.0)
     }
 
     /// The leading `count` singular values of the space, as scaled, and the norm of all.

@@ -19,10 +19,17 @@ const FIRST_RATIO: f64 = 0.5;
 /// Halvings of the range of the ratio.
 const HALVINGS: u32 = 12;
 
+/// No outlook goes further than this.
+const MOST_AHEAD: usize = 16;
+
 /// The captured energy from estimate to estimate.
 #[derive(Debug, Clone, Copy)]
 pub struct History {
     gain: f64,
+    /// Reads that brought it.
+    reads: usize,
+    /// What a step is expected to shrink gains by.
+    step: f64,
     /// Estimates whose gain says nothing yet.
     suspended: u32,
 }
@@ -45,12 +52,22 @@ pub struct Captured {
 impl History {
     /// Nothing captured. The first estimate has no gain.
     pub const fn new() -> Self {
-        Self { gain: 0.0, suspended: 1 }
+        Self { gain: 0.0, reads: 0, step: STEP_RATIO.0, suspended: 1 }
     }
 
     /// A block of random directions follows: it gains little itself, the next one shows what it found.
     pub fn suspend(&mut self) {
         self.suspended = 2;
+    }
+
+    /// Reads until what is left is `excess` times less, as far as the last step tells.
+    pub fn reads_to(&self, excess: f64) -> usize {
+        let (mut left, mut reads) = (excess, 0);
+        while left > 1.0 && reads < MOST_AHEAD {
+            left *= self.step * self.step;
+            reads += 1;
+        }
+        reads
     }
 
     /// What all further reads are expected to add, as a share of what is kept. No rank keeps more than everything.
@@ -66,14 +83,34 @@ impl History {
         let half = half.clamp(0.0, gain);
         let (mut ratio, mut most) = (FIRST_RATIO, 1.0);
         if self.gain > 0.0 {
-            ratio = (gain / self.gain).clamp(RATIO.0, RATIO.1);
+            ratio = read_ratio(gain / self.gain, self.reads, reads).clamp(RATIO.0, RATIO.1);
             most = ratio;
         }
         let step = step_ratio(2 * reads - 1, |sum, all| half * sum > gain - half && all < most);
-        self.gain = gain;
+        (self.gain, self.reads, self.step) = (gain, reads, step);
         let left = |gain: f64, ratio: f64| gain * ratio / (1.0 - ratio);
         (left(gain, ratio).max(left(half, step)) / kept).min(bound)
     }
+}
+
+/// The ratio of the gains of the next `reads` reads and of the last ones, where those of the last `reads` reads and of the
+/// `before` ones before are of the given ratio.
+fn read_ratio(ratio: f64, before: usize, reads: usize) -> f64 {
+    if before == reads {
+        return ratio;
+    }
+    let powers = |q: f64, count: usize| (0..count).fold((0.0, 1.0), |(sum, all), _| (sum + all, all * q));
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..2 * HALVINGS {
+        let middle = 0.5 * (low + high);
+        let ((earlier, all), (later, _)) = (powers(middle, before), powers(middle, reads));
+        if all * later < ratio * earlier {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    powers(low, reads).1
 }
 
 /// ρ, where `too_small` tells of ρ⁻¹ + … + ρ⁻ᵏ, k being `steps`, and of ρᵏ⁺¹ whether ρ must be larger.

@@ -37,13 +37,16 @@ impl Watch {
         }
     }
 
-    /// Whether to stop, where `remaining` tells what further reads would add to the energy of a rank, as a share
-    /// of it.
-    pub fn is_enough(self, remaining: impl FnOnce(usize) -> f64) -> bool {
+    /// How many times as much as is allowed further reads would add, 1 or less being enough to stop; `remaining` tells what
+    /// they would add to the energy of a rank, as a share of it.
+    pub fn excess(self, remaining: impl FnOnce(usize) -> f64) -> f64 {
         match self {
-            Self::Larger => false,
-            Self::Enough => true,
-            Self::Rank { rank, allowed } => remaining(rank) <= allowed,
+            Self::Larger => f64::INFINITY,
+            Self::Enough => 0.0,
+            Self::Rank { rank, allowed } => {
+                let remaining = remaining(rank);
+                if remaining <= allowed { 1.0 } else { remaining / allowed }
+            }
         }
     }
 }
