@@ -430,17 +430,20 @@ typedef struct phlora_plan {
   uint32_t max_reads;
 } phlora_plan;
 
-/** Measurements of the difference: of all rows once the first pass has ended. */
+/**
+ * Measurements of the difference, of all rows: once the first pass has ended, or the second or third where the first one
+ * looks at some of the rows only.
+ */
 typedef struct phlora_measurements {
   /** Size of what was written. */
   size_t struct_size;
   /** First row that holds a NaN or an infinity; SIZE_MAX when none does. */
   size_t first_non_finite_row;
-  /** ‖Δ‖²_F, the sum of squared entries. */
+  /** ‖Δ‖²_F, the sum of squared entries; NaN until all rows were measured. */
   double sum_squares;
   /** Entries that are NaN or infinite. */
   uint64_t non_finite;
-  /** Largest absolute entry. */
+  /** Largest absolute entry; NaN until all rows were measured. */
   float max_abs;
   /** Reads that have ended. */
   uint32_t reads;
@@ -820,13 +823,13 @@ phlora_status phlora_push(struct phlora_extractor *extractor,
  *
  * The thread that uses the extraction.
  * Returns OK, NULL_POINTER, MISALIGNED, NOT_STARTED, OUT_OF_ORDER, MISSING_ROWS (go on pushing, or split again), and
- * NON_FINITE (after the first pass) or OUT_OF_RANGE, after which the extraction cannot go on.
+ * NON_FINITE (after one of the first passes) or OUT_OF_RANGE, after which the extraction cannot go on.
  */
 phlora_status phlora_end_pass(struct phlora_extractor *extractor);
 
 /**
- * Measurements of the difference so far, also after NON_FINITE. Where `sum_squares` is 0 after the first pass,
- * the weight has not changed and needs no factors.
+ * Measurements of the difference, also after NON_FINITE. Where `sum_squares` is 0, the weight has not changed and needs
+ * no factors; it is NaN until all rows were measured.
  *
  * - `measurements`, `measurements_size`: written on success; sizeof(phlora_measurements).
  *

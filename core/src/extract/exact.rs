@@ -5,6 +5,7 @@ use super::{
     factors::Outputs,
     pass::{self, Part, Whole},
     plan::Plan,
+    strip,
 };
 use crate::{
     Delta, Error, Goal, Kernel, Rows, Shape, Spectrum,
@@ -100,7 +101,7 @@ impl<'s> Exact<'s> {
         }
         let Shape { rows, cols } = self.shape;
         for i in 0..pass::count_rows(base, tuned, cols, rows - self.done)? {
-            pass::whole_row(self.kernel, base, tuned, i, self.channels, self.row);
+            strip::whole_row(self.kernel, base, tuned, i, self.channels, self.row);
             self.kernel.measure(self.row, self.done, &mut self.delta);
             if self.upright() {
                 let entries = self.matrix[self.done..].iter_mut().step_by(rows);

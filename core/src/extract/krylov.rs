@@ -1,6 +1,6 @@
 //! Multi-read mode: block Lanczos on G = ΔᵀΔ with a kept basis Q and kept products Y = Δ·Q.
 //!
-//! The first read measures, and adds its rows up with random signs to the block that the others start from. Each of
+//! The first read adds rows up with random signs to the block that the others start from (`begin.rs`). Each of
 //! these multiplies the newest block Qⱼ from both sides: Yⱼ = Δ·Qⱼ is kept, Zⱼ = Δᵀ·Yⱼ made orthonormal to
 //! all of Q is the next block. The Gram matrix YᵀY gives the energy that the space captures so far; its
 //! eigenvectors give the best rank-r approximation within the space (Musco and Musco 2015).
@@ -8,13 +8,16 @@
 //! Each half of a read is one step of the Krylov recurrence. What the second half of the last one is worth without
 //! another read tells `predict.rs`: one more block of Q, and its product as far as the space of Y knows it.
 
+mod begin;
+
 use super::{
     Report,
     factors::{Outputs, Space},
     gram::{self, Gram},
     outlook::{Captured, History},
-    pass::{BlockPart, Progress, Strip, Work, deal, pack, packed_len, strip_len, unit_scale, unpack},
+    pass::{BlockPart, Progress, Work, deal},
     plan::{MAX_PARTS, Plan, packed_scratch, strip_scratch},
+    strip::{Strip, pack, packed_len, strip_len, unpack},
     watch::Watch,
 };
 use crate::{
@@ -25,24 +28,11 @@ use crate::{
     scratch::{Buffer, Scratch},
 };
 
-/// Largest |Δᵢⱼ| outside this range would overflow or underflow in Δᵀ·Δ: the entries are scaled then.
-const SAFE: core::ops::Range<f32> = 1e-6..4e3;
-
 /// A block of which less than this is new brings only rounding errors.
 const NOTHING_NEW: f32 = 2e-5;
 
 /// Blocks that Δᵀ·Δ·Qⱼ has a part of, before the next one: Qⱼ and the one before.
 const RECURRENCE: usize = 2;
-
-/// Rows that are added up to the first block, at least.
-const SAMPLE: usize = 512;
-
-/// One row in so many is looked at for the first block: all of them where these are few, or where another read of all would
-/// be one too many.
-fn one_in(plan: &Plan) -> usize {
-    let spare = (plan.max_reads as usize).checked_sub(plan.depth + 2);
-    spare.map_or(1, |_| (plan.shape.rows / SAMPLE).max(1))
-}
 
 /// Block width for a rank.
 pub const fn default_width(rank: usize) -> usize {
@@ -135,7 +125,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             stride: (plan.depth / 8).max(1),
             estimated: 0,
             due: (plan.depth / 8).max(1),
-            adding: Some(one_in(plan)),
+            adding: Some(begin::one_in(plan)),
             delta: None,
             scale: None,
             channels,
@@ -214,81 +204,14 @@ impl<'s, const W: usize> Krylov<'s, W> {
             return Err(Error::MissingRows { pushed });
         }
         self.reads += 1;
-        match self.adding {
-            Some(one_in) if one_in > 1 => {
-                if !self.begin() {
-                    self.add_up_all();
-                }
-            }
-            Some(_) => {
-                if self.take_measurements()? {
-                    self.begin();
-                }
-            }
-            None => {
-                if self.delta.is_some() || self.take_measurements()? {
-                    self.sum_parts();
-                    self.decide().inspect_err(|_| self.failed = true)?;
-                }
-            }
+        if let Some(one_in) = self.adding {
+            return self.end_first_pass(one_in);
+        }
+        if self.delta.is_some() || self.take_measurements()? {
+            self.sum_parts();
+            self.decide().inspect_err(|_| self.failed = true)?;
         }
         Ok(())
-    }
-
-    /// What the parts of this pass measured.
-    fn measured(&self) -> Delta {
-        let mut delta = Delta::default();
-        self.progress.iter().for_each(|part| delta.merge(&part.delta));
-        delta
-    }
-
-    /// The next pass is to add up and measure all rows.
-    fn add_up_all(&mut self) {
-        (self.adding, self.delta) = (Some(1), None);
-        self.progress = [Progress::default(); MAX_PARTS];
-        self.z.fill(0.0);
-    }
-
-    /// After all rows were measured: refuses what is not finite, ends where nothing differs, finds the scale for what
-    /// would leave the range of f32. Whether the sums of this pass are of use.
-    fn take_measurements(&mut self) -> Result<bool, Error> {
-        let delta = self.measured();
-        self.delta = Some(delta);
-        if let Some(row) = delta.first_non_finite_row {
-            self.failed = true;
-            return Err(Error::NonFinite { row });
-        }
-        if delta.max_abs == 0.0 {
-            self.converged = Some(true);
-            return Ok(false);
-        }
-        if self.scale.is_none() && !SAFE.contains(&delta.max_abs) {
-            // Sums of such rows may have left the range already: they are read once more, scaled.
-            self.scale = Some(unit_scale(delta.max_abs));
-            self.add_up_all();
-            return Ok(false);
-        }
-        Ok(true)
-    }
-
-    /// Makes the first block of what was added up; false, and nothing done, where some of the rows that were chosen tell too
-    /// little.
-    fn begin(&mut self) -> bool {
-        let delta = self.measured();
-        self.sum_parts();
-        let start = &mut self.q[..self.shape.cols * W];
-        unpack::<W>(self.z, start);
-        if self.delta.is_none() {
-            let rows = start.as_chunks::<W>().0;
-            let missing = (0..W).any(|column| rows.iter().all(|row| row[column] == 0.0));
-            if missing || delta.non_finite > 0 || !SAFE.contains(&delta.max_abs) {
-                return false;
-            }
-        }
-        orthonormalize::<W>(self.kernel, self.shape.cols, &[], 0, start);
-        self.adding = None;
-        self.prepare_pass();
-        true
     }
 
     fn sum_parts(&mut self) {

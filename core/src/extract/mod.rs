@@ -16,6 +16,7 @@ mod pass;
 mod plan;
 mod predict;
 mod stream;
+mod strip;
 mod watch;
 
 use crate::{Delta, Error, Rows};

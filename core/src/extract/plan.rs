@@ -1,6 +1,6 @@
 //! Checks a shape and its options; decides the mode, the depth, the scratch and the reads.
 
-use super::{Extractor, State, exact::Exact, krylov, krylov::Krylov, pass, stream::Stream};
+use super::{Extractor, State, exact::Exact, krylov, krylov::Krylov, stream::Stream, strip};
 use crate::{Error, Goal, Kernel, Mode, Options, Shape, scratch::Scratch};
 
 /// Row ranges at most.
@@ -249,10 +249,10 @@ impl Plan {
 
 /// `f32` elements of a strip for a panel of `width`, as scratch.
 pub fn strip_scratch(cols: usize, width: usize) -> Scratch {
-    pass::strip_len(cols, width).map_or(Scratch::OVERFLOW, Scratch::elements)
+    strip::strip_len(cols, width).map_or(Scratch::OVERFLOW, Scratch::elements)
 }
 
 /// `f32` elements of a packed panel, as scratch.
 pub fn packed_scratch(cols: usize, width: usize) -> Scratch {
-    pass::padded(cols).map_or(Scratch::OVERFLOW, |cols| Scratch::matrix(cols, width))
+    strip::padded(cols).map_or(Scratch::OVERFLOW, |cols| Scratch::matrix(cols, width))
 }

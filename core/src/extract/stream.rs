@@ -8,8 +8,9 @@
 use super::{
     Report,
     factors::{Outputs, Space},
-    pass::{self, Part, Strip, Whole, pack, packed_len, strip_len, strip_rows},
+    pass::{self, Part, Whole},
     plan::{Plan, packed_scratch, strip_scratch},
+    strip::{self, Strip, pack, packed_len, strip_len, strip_rows},
 };
 use crate::{
     Delta, Error, Goal, Kernel, Rows, Shape, Spectrum,
@@ -150,7 +151,7 @@ impl<'s> Stream<'s> {
     fn take_row(&mut self, base: Rows<'_>, tuned: Rows<'_>, i: usize) -> Result<(), Error> {
         let cols = self.shape.cols;
         let row = &mut self.strip[..cols];
-        pass::whole_row(self.kernel, base, tuned, i, self.channels, row);
+        strip::whole_row(self.kernel, base, tuned, i, self.channels, row);
         self.kernel.measure(row, self.done, &mut self.delta);
         self.adjust_scale();
         let row = &self.strip[..cols];

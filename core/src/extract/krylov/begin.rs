@@ -1,0 +1,99 @@
+//! How a multi-read extraction begins: some rows, or all, added up to the first block, and every row measured.
+//!
+//! A start needs no more rows than there are columns in the block, some times over; so where there are many, the first pass
+//! looks at some, chosen at random, and the second one measures while it multiplies. Where those tell too little, another
+//! pass looks at all.
+
+use super::Krylov;
+use crate::{
+    Delta, Error,
+    extract::{
+        pass::{Progress, unit_scale},
+        plan::{MAX_PARTS, Plan},
+        strip::unpack,
+    },
+    orthonormal::orthonormalize,
+};
+
+/// Largest |Δᵢⱼ| outside this range would overflow or underflow in Δᵀ·Δ: the entries are scaled then.
+const SAFE: core::ops::Range<f32> = 1e-6..4e3;
+
+/// Rows that are added up to the first block, at least.
+const SAMPLE: usize = 512;
+
+/// One row in so many is looked at for the first block: all of them where these are few, or where another read of all would
+/// be one too many.
+pub fn one_in(plan: &Plan) -> usize {
+    let spare = (plan.max_reads as usize).checked_sub(plan.depth + 2);
+    spare.map_or(1, |_| (plan.shape.rows / SAMPLE).max(1))
+}
+
+impl<const W: usize> Krylov<'_, W> {
+    /// After a pass that added up one row in `one_in`.
+    pub(super) fn end_first_pass(&mut self, one_in: usize) -> Result<(), Error> {
+        if one_in == 1 {
+            if self.take_measurements()? {
+                self.begin();
+            }
+        } else if !self.begin() {
+            self.add_up_all();
+        }
+        Ok(())
+    }
+
+    /// What the parts of this pass measured.
+    fn measured(&self) -> Delta {
+        let mut delta = Delta::default();
+        self.progress.iter().for_each(|part| delta.merge(&part.delta));
+        delta
+    }
+
+    /// The next pass is to add up and measure all rows.
+    fn add_up_all(&mut self) {
+        (self.adding, self.delta) = (Some(1), None);
+        self.progress = [Progress::default(); MAX_PARTS];
+        self.z.fill(0.0);
+    }
+
+    /// After all rows were measured: refuses what is not finite, ends where nothing differs, finds the scale for what
+    /// would leave the range of f32. Whether the sums of this pass are of use.
+    pub(super) fn take_measurements(&mut self) -> Result<bool, Error> {
+        let delta = self.measured();
+        self.delta = Some(delta);
+        if let Some(row) = delta.first_non_finite_row {
+            self.failed = true;
+            return Err(Error::NonFinite { row });
+        }
+        if delta.max_abs == 0.0 {
+            self.converged = Some(true);
+            return Ok(false);
+        }
+        if self.scale.is_none() && !SAFE.contains(&delta.max_abs) {
+            // Sums of such rows may have left the range already: they are read once more, scaled.
+            self.scale = Some(unit_scale(delta.max_abs));
+            self.add_up_all();
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Makes the first block of what was added up; false, and nothing done, where some of the rows that were chosen tell too
+    /// little.
+    fn begin(&mut self) -> bool {
+        let delta = self.measured();
+        self.sum_parts();
+        let start = &mut self.q[..self.shape.cols * W];
+        unpack::<W>(self.z, start);
+        if self.delta.is_none() {
+            let rows = start.as_chunks::<W>().0;
+            let missing = (0..W).any(|column| rows.iter().all(|row| row[column] == 0.0));
+            if missing || delta.non_finite > 0 || !SAFE.contains(&delta.max_abs) {
+                return false;
+            }
+        }
+        orthonormalize::<W>(self.kernel, self.shape.cols, &[], 0, start);
+        self.adding = None;
+        self.prepare_pass();
+        true
+    }
+}
