@@ -114,9 +114,9 @@ impl<'s, const W: usize> Gram<'s, W> {
     }
 
     /// Writes the next product to the panel of `y` behind those that are known, as far as they know it. Where its squares
-    /// are not those that were predicted, it is left out: the energy would not be honest else. `room` takes
-    /// [`size`](Self::size) × `W` elements.
-    pub fn materialize(&mut self, rows: usize, y: &mut [f32], room: &mut [f32]) {
+    /// are not those that were predicted, it is left out, and false returned: the energy would not be honest else. `room`
+    /// takes [`size`](Self::size) × `W` elements.
+    pub fn materialize(&mut self, rows: usize, y: &mut [f32], room: &mut [f32]) -> bool {
         let (size, most) = (self.blocks * W, self.most);
         let k = &mut room[..size * W];
         self.factored().coefficients::<W>(size, k);
@@ -134,6 +134,7 @@ impl<'s, const W: usize> Gram<'s, W> {
             self.newest.fill(0.0);
             self.decomposed = 0;
         }
+        agrees
     }
 
     /// The leading eigenvectors, roughly; nothing where they are known. One more block than the `rank` is rotated along:

@@ -34,6 +34,14 @@ const NOTHING_NEW: f32 = 2e-5;
 /// Blocks that Δᵀ·Δ·Qⱼ has a part of, before the next one: Qⱼ and the one before.
 const RECURRENCE: usize = 2;
 
+/// An estimate of the energy in a space of n dimensions takes as long as this many flop of a read per n³: measured with two
+/// threads, of which one estimates.
+const ESTIMATE: u64 = 100;
+
+/// Blocks from one estimate to the next from which on they wait as long as it takes, as far as the outlook knows: no more
+/// reads than cost what an estimate does.
+const LARGE: usize = 3;
+
 /// Block width for a rank.
 pub const fn default_width(rank: usize) -> usize {
     if rank >= 24 { 16 } else { 8 }
@@ -240,18 +248,26 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let r = panels::cross::<W>(self.kernel, next, z);
         self.strips.fill(0.0);
         self.gram.extend(self.shape.rows, self.y, &r);
-        if new < NOTHING_NEW {
-            return self.conclude(true);
+        let (exhausted, full) = (new < NOTHING_NEW, blocks == self.depth);
+        let enough = !exhausted && (full || blocks >= self.due) && self.estimate()?;
+        if !(exhausted || full || enough) {
+            self.prepare_pass();
+            return Ok(());
         }
-        let full = blocks == self.depth;
-        if (full || blocks >= self.due) && self.estimate()? {
-            return self.conclude(true);
+        let agrees = self.gram.materialize(self.shape.rows, self.y, self.strips);
+        if !(exhausted || full || agrees) {
+            // What was predicted is not so: the estimate was made of it.
+            self.strips.fill(0.0);
+            self.history.doubt();
+            self.prepare_pass();
+            return Ok(());
         }
-        if full {
-            return self.conclude(blocks * W >= self.shape.rows.min(cols) + W);
-        }
-        self.prepare_pass();
-        Ok(())
+        self.conclude(exhausted || enough && agrees)
+    }
+
+    /// What a read multiplies.
+    fn read_flop(&self) -> u64 {
+        (4 * W as u64).saturating_mul(self.shape.rows as u64).saturating_mul(self.shape.cols as u64)
     }
 
     /// Whether the energy captured so far is enough, from how its gains shrink from block to block.
@@ -268,19 +284,25 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let watch = Watch::new(self.goal, &leading, all.kept(size), self.rank, self.tolerance);
         let earlier = Spectrum { singular_values: self.earlier, ..leading };
         let mut history = self.history;
+        let missing = (all.sum_squares - all.kept(size)).max(0.0);
+        let narrow = self.shape.rows.min(self.shape.cols);
         let excess = watch.excess(|rank| {
-            history.look(Captured {
-                kept: leading.kept(rank),
+            let kept = leading.kept(rank);
+            let outlook = history.look(Captured {
+                kept,
                 half: self.gram.last_step(rank),
                 earlier: earlier.kept(rank),
-                total: leading.sum_squares,
+                missing,
                 reads: blocks - self.estimated,
-            })
+            });
+            // Where all of a space is soon read, gains need not be trusted.
+            if narrow <= rank + 2 * W { missing / kept } else { outlook }
         });
         self.history = history;
         self.estimated = blocks;
-        if self.stride > 1 {
-            self.due = self.due.max(blocks + history.reads_to(excess) * 3 / 4);
+        if self.stride >= LARGE {
+            let spare = ESTIMATE * (size as u64).pow(3) / self.read_flop().max(1);
+            self.due += (spare as usize).min((history.reads_to(excess) * 3 / 4).saturating_sub(self.stride));
         }
         self.earlier[..size].copy_from_slice(self.gram.sigma());
         Ok(excess <= 1.0)
@@ -296,12 +318,16 @@ impl<'s, const W: usize> Krylov<'s, W> {
         }
     }
 
+    /// Finds the directions. A space that captures all there is has converged in any case.
     fn conclude(&mut self, converged: bool) -> Result<(), Error> {
-        self.gram.materialize(self.shape.rows, self.y, self.strips);
         self.gram.decompose(self.rank)?;
         let svd = self.gram.refine()?;
-        self.rank = self.goal.rank(&self.spectrum(self.rank.min(self.gram.size())), self.rank);
-        self.converged = Some(converged && svd.converged);
+        let size = self.gram.size();
+        let (all, leading) = (self.spectrum(size), self.spectrum(self.rank.min(size)));
+        let missing = all.sum_squares - all.kept(size);
+        let whole = missing <= self.tolerance * leading.kept(self.rank);
+        self.rank = self.goal.rank(&leading, self.rank);
+        self.converged = Some((converged || whole) && svd.converged);
         Ok(())
     }
 

@@ -43,8 +43,8 @@ pub struct Captured {
     pub half: f64,
     /// Energy of as many directions at the estimate before.
     pub earlier: f64,
-    /// Energy of all there is.
-    pub total: f64,
+    /// Energy of all there is that the space leaves out: no rank can gain more.
+    pub missing: f64,
     /// Reads between the two estimates.
     pub reads: usize,
 }
@@ -60,6 +60,11 @@ impl History {
         self.suspended = 2;
     }
 
+    /// What was captured, at the last estimate, was less than it seemed: the next gain says nothing.
+    pub fn doubt(&mut self) {
+        self.suspended = self.suspended.max(1);
+    }
+
     /// Reads until what is left is `excess` times less, as far as the last step tells.
     pub fn reads_to(&self, excess: f64) -> usize {
         let (mut left, mut reads) = (excess, 0);
@@ -70,10 +75,10 @@ impl History {
         reads
     }
 
-    /// What all further reads are expected to add, as a share of what is kept. No rank keeps more than everything.
+    /// What all further reads are expected to add, as a share of what is kept.
     pub fn look(&mut self, captured: Captured) -> f64 {
-        let Captured { kept, half, earlier, total, reads } = captured;
-        let bound = (total - kept).max(0.0) / kept;
+        let Captured { kept, half, earlier, missing, reads } = captured;
+        let bound = missing / kept;
         if self.suspended > 0 {
             self.suspended -= 1;
             self.gain = 0.0;

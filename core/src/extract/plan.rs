@@ -121,7 +121,7 @@ impl Plan {
                 // gets another one for what rounding does, and room for directions that Δ takes to nothing: where
                 // singular values are equal, blocks start anew, each with some of these.
                 let whole = if self.goal.is_fixed() {
-                    narrow.div_ceil(self.width) + 1
+                    narrow.div_ceil(self.width) + 3
                 } else {
                     self.shape.cols.div_ceil(self.width) + 2
                 };
