@@ -375,13 +375,19 @@ pub(crate) fn left_out(pair: &Pair<'_>, reason: &str, delta_norm: Option<f64>) -
 
 /// Grows the worker's memory to `elements`, once.
 pub(crate) fn reserve(buffer: &mut Vec<f32>, elements: usize) -> Result<()> {
-    let missing = elements.saturating_sub(buffer.len());
-    buffer.try_reserve_exact(missing).map_err(|_| {
+    if elements <= buffer.len() {
+        return Ok(());
+    }
+    *buffer = Vec::new();
+    buffer.try_reserve_exact(elements).map_err(|_| {
         Error::Usage(format!(
             "{} bytes per thread cannot be allocated; see --scratch and --threads",
             4 * elements
         ))
     })?;
-    buffer.resize(buffer.len() + missing, 0.0);
+    // Not filled but asked for as zeros, now that there is room: the system makes those when they are touched, by several
+    // threads then.
+    *buffer = Vec::new();
+    *buffer = vec![0.0; elements];
     Ok(())
 }

@@ -634,6 +634,17 @@ static void what_the_state_says(void) {
     expect(out.measurements.first_non_finite_row == 3 && out.measurements.non_finite == 1, "the row of the NaN");
     expect(phlora_wants_pass(out.x) == 0 && phlora_wants_pass(NULL) == 0, "no pass after an error");
     fresh();
+    need(phlora_start(&options, ROWS, COLS, memory, plan.memory_bytes, &out.x));
+    need(phlora_measure(out.x, &out.measurements, sizeof out.measurements));
+    expect(out.measurements.sum_squares != out.measurements.sum_squares && out.measurements.reads == 0,
+           "the norm is not a number before all rows were measured");
+    while (phlora_wants_pass(out.x)) {
+        need(phlora_push(out.x, SIDES));
+        if (need(phlora_end_pass(out.x))) break;
+    }
+    need(phlora_measure(out.x, &out.measurements, sizeof out.measurements));
+    expect(out.measurements.sum_squares > 0 && out.measurements.max_abs > 0, "what was measured is known");
+    fresh();
     unstarted();
     expect(phlora_wants_pass(out.x) == 0, "no pass where nothing was started");
     expect(phlora_version() == PHLORA_VERSION && !strcmp(phlora_version_string(), PHLORA_VERSION_STRING),

@@ -143,8 +143,6 @@ impl<'s, const W: usize> Krylov<'s, W> {
             failed: false,
         };
         state.earlier.fill(0.0);
-        state.strips.fill(0.0);
-        state.z.fill(0.0);
         if rows == 0 || cols == 0 {
             (state.delta, state.converged) = (Some(Delta::default()), Some(true));
         }
@@ -167,13 +165,11 @@ impl<'s, const W: usize> Krylov<'s, W> {
         self.delta
     }
 
-    /// Packs the block that the next pass multiplies, and clears what it sums into.
+    /// Packs the block that the next pass multiplies.
     fn prepare_pass(&mut self) {
         self.progress = [Progress::default(); MAX_PARTS];
-        let (Shape { rows, cols }, blocks) = (self.shape, self.gram.blocks());
+        let (cols, blocks) = (self.shape.cols, self.gram.blocks());
         pack::<W>(&self.q[blocks * cols * W..][..cols * W], self.x);
-        self.y[blocks * rows * W..][..rows * W].fill(0.0);
-        self.z.fill(0.0);
     }
 
     pub fn parts(&mut self) -> impl Iterator<Item = BlockPart<'_, W>> {
@@ -222,9 +218,11 @@ impl<'s, const W: usize> Krylov<'s, W> {
         Ok(())
     }
 
+    /// Adds Z up, of the parts that have rows: the first one always has.
     fn sum_parts(&mut self) {
         let (total, parts) = self.z.split_at_mut(packed_len(self.shape.cols, W));
-        for part in parts.chunks_exact(total.len()) {
+        let parts = parts.chunks_exact(total.len()).zip(&self.progress[1..]);
+        for (part, _) in parts.filter(|(_, progress)| progress.done > 0) {
             total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
         }
     }
@@ -246,7 +244,6 @@ impl<'s, const W: usize> Krylov<'s, W> {
             self.history.suspend();
         }
         let r = panels::cross::<W>(self.kernel, next, z);
-        self.strips.fill(0.0);
         self.gram.extend(self.shape.rows, self.y, &r);
         let (exhausted, full) = (new < NOTHING_NEW, blocks == self.depth);
         let enough = !exhausted && (full || blocks >= self.due) && self.estimate()?;
@@ -257,7 +254,6 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let agrees = self.gram.materialize(self.shape.rows, self.y, self.strips);
         if !(exhausted || full || agrees) {
             // What was predicted is not so: the estimate was made of it.
-            self.strips.fill(0.0);
             self.history.doubt();
             self.prepare_pass();
             return Ok(());

@@ -118,9 +118,9 @@ pub struct BlockPart<'p, const W: usize> {
     /// The block X, packed.
     pub x: &'p [f32],
     pub rows: Range<usize>,
-    /// Y of these rows, `rows` × `W`.
+    /// Y of these rows, `rows` × `W`, cleared by the first push.
     pub y: &'p mut [f32],
-    /// Z summed over these rows, packed.
+    /// Z summed over these rows, packed, cleared by the first push.
     pub z: &'p mut [f32],
     pub strip: Strip<'p>,
     pub progress: &'p mut Progress,
@@ -131,6 +131,12 @@ impl<const W: usize> BlockPart<'_, W> {
     pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
         let cols = self.strip.cols;
         let count = count_rows(base, tuned, cols, self.rows.len() - self.progress.done)?;
+        if self.progress.done == 0 && count > 0 {
+            // Here, where threads share it, and not before all of them begin.
+            self.y.fill(0.0);
+            self.z.fill(0.0);
+            self.strip.clear();
+        }
         let measure = match self.work {
             Work::AddUp(one_in) => {
                 self.add_up((base, tuned), count, one_in);

@@ -125,7 +125,7 @@ pub struct Strip<'p> {
 }
 
 impl<'p> Strip<'p> {
-    /// Takes [`strip_len`] elements, which were zero before the first strip.
+    /// Takes [`strip_len`] elements, to be [cleared](Self::clear) before the first product unless they are zero.
     pub fn new(
         kernel: Kernel,
         cols: usize,
@@ -136,6 +136,11 @@ impl<'p> Strip<'p> {
         let tiles = padded(cols).unwrap_or(0) * strip_rows(cols);
         let (tiles, sums) = buffer.split_at_mut(tiles.min(buffer.len()));
         Self { kernel, cols, scale, channels, tiles, sums }
+    }
+
+    /// Makes the buffer fit for products.
+    pub fn clear(&mut self) {
+        self.sums.fill(0.0);
     }
 
     /// Decodes rows `first`… of a block, `rows` of them, at most [`strip_rows`].

@@ -52,7 +52,6 @@ impl<const W: usize> Krylov<'_, W> {
     fn add_up_all(&mut self) {
         (self.adding, self.delta) = (Some(1), None);
         self.progress = [Progress::default(); MAX_PARTS];
-        self.z.fill(0.0);
     }
 
     /// After all rows were measured: refuses what is not finite, ends where nothing differs, finds the scale for what
