@@ -7,6 +7,7 @@ use crate::model::Tensor;
 use crate::monitor::Monitor;
 use crate::pool::lock;
 use std::hint::black_box;
+use std::iter;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -16,12 +17,16 @@ const PIECE: usize = 128 << 10;
 /// Bytes from one touch to the next: no page is smaller.
 const PAGE: usize = 4096;
 
+/// Bytes that are read beyond the jobs that have started, at most: a small device must not lose them again before they are
+/// used.
+const AHEAD: usize = 256 << 20;
+
 /// How far the reading has come.
 #[derive(Debug, Default)]
 struct Progress {
-    /// Jobs to be read, the first ones.
-    wanted: usize,
-    /// Jobs that were read.
+    /// Jobs that have started, the first ones.
+    started: usize,
+    /// Jobs that were read, the first ones.
     done: usize,
     /// Nothing more will be read.
     over: bool,
@@ -35,8 +40,8 @@ pub(crate) struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// Calls `work` while another thread reads both sides of the jobs that [`wait`](Self::wait) asks for. Where the system
-    /// refuses a thread, they are read when they are touched.
+    /// Calls `work` while another thread reads both sides of the jobs, somewhat further than those that have
+    /// [started](Self::start). Where the system refuses a thread, they are read when they are touched.
     pub(crate) fn beside<T>(jobs: &[[Tensor<'_>; 2]], monitor: &Monitor, work: impl FnOnce(&Self) -> T) -> T {
         let ahead = Self::default();
         thread::scope(|scope| {
@@ -49,13 +54,12 @@ impl ReadAhead {
         })
     }
 
-    /// Waits until job `job` is in memory, and asks for the `more` ones behind it.
-    pub(crate) fn wait(&self, job: usize, more: usize) {
+    /// Waits until job `job`, which starts, is in memory.
+    pub(crate) fn start(&self, job: usize) {
         let mut progress = lock(&self.progress);
-        progress.wanted = progress.wanted.max(job.saturating_add(more).saturating_add(1));
+        progress.started = progress.started.max(job + 1);
         self.changed.notify_all();
-        let waits = |progress: &Progress| progress.done <= job && !progress.over;
-        drop(self.wait_while(progress, waits));
+        drop(self.wait_while(progress, |progress| progress.done <= job));
     }
 
     /// Nothing more will be read.
@@ -64,12 +68,13 @@ impl ReadAhead {
         self.changed.notify_all();
     }
 
+    /// Waits while `waits` holds, at most until the reading ends.
     fn wait_while<'p>(
         &self,
         mut progress: MutexGuard<'p, Progress>,
         waits: impl Fn(&Progress) -> bool,
     ) -> MutexGuard<'p, Progress> {
-        while waits(&progress) {
+        while waits(&progress) && !progress.over {
             progress = self.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
         }
         progress
@@ -78,14 +83,28 @@ impl ReadAhead {
     /// The reading thread.
     fn read(&self, jobs: &[[Tensor<'_>; 2]], monitor: &Monitor) {
         let _end = End(self);
-        jobs.first().into_iter().for_each(ask);
+        let sizes = jobs.iter().map(|sides| sides.iter().map(|side| side.bytes().len()).sum());
+        // Bytes of the first jobs, by their number.
+        let bytes: Vec<usize> = iter::once(0)
+            .chain(sizes.scan(0, |sum: &mut usize, size: usize| {
+                *sum += size;
+                Some(*sum)
+            }))
+            .collect();
+        let is_near = |job: usize, started: usize| job < started || bytes[job + 1] - bytes[started] <= AHEAD;
+        let mut asked = 0;
         for (job, sides) in jobs.iter().enumerate() {
-            let waits = |progress: &Progress| progress.wanted <= job && !progress.over;
-            if self.wait_while(lock(&self.progress), waits).over {
+            let progress = self.wait_while(lock(&self.progress), |progress| !is_near(job, progress.started));
+            if progress.over {
                 return;
             }
-            // Before this job is waited for, so that the disk always has something to do.
-            jobs.get(job + 1).into_iter().for_each(ask);
+            let started = progress.started;
+            drop(progress);
+            // One job more than is waited for, so that the disk always has something to do.
+            while asked <= job || asked == job + 1 && asked < jobs.len() && is_near(asked, started) {
+                ask(&jobs[asked]);
+                asked += 1;
+            }
             let [mut base, mut tuned] = sides.map(|side| side.bytes().chunks(PIECE));
             loop {
                 let pieces = [base.next(), tuned.next()];

@@ -96,7 +96,7 @@ impl<'m> Survey<'m> {
         let threads = self.options.threads.get();
         let work = |buffer: &mut Vec<f32>, ticket: Ticket<'_>, ahead: &ReadAhead| {
             let (pair, task, plan) = jobs[ticket.job()];
-            ahead.wait(ticket.job(), threads);
+            ahead.start(ticket.job());
             match (task, plan) {
                 (Task::Measure { reason, entries, strict }, _) => {
                     measure(pair, reason, *entries, *strict, ticket).map(Outcome::LeftOut)
