@@ -31,6 +31,9 @@ use crate::{
 /// A block of which less than this is new brings only rounding errors.
 const NOTHING_NEW: f32 = 2e-5;
 
+/// The share of what is kept to which a sum of squares in f32 tells whether anything is missing.
+const ROUNDING: f64 = 1e-5;
+
 /// Blocks that Δᵀ·Δ·Qⱼ has a part of, before the next one: Qⱼ and the one before.
 const RECURRENCE: usize = 2;
 
@@ -321,7 +324,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let size = self.gram.size();
         let (all, leading) = (self.spectrum(size), self.spectrum(self.rank.min(size)));
         let missing = all.sum_squares - all.kept(size);
-        let whole = missing <= self.tolerance * leading.kept(self.rank);
+        let whole = missing <= self.tolerance.max(ROUNDING) * leading.kept(self.rank);
         self.rank = self.goal.rank(&leading, self.rank);
         self.converged = Some((converged || whole) && svd.converged);
         Ok(())
