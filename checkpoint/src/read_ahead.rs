@@ -7,7 +7,6 @@ use crate::model::Tensor;
 use crate::monitor::Monitor;
 use crate::pool::lock;
 use std::hint::black_box;
-use std::iter;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -83,14 +82,11 @@ impl ReadAhead {
     /// The reading thread.
     fn read(&self, jobs: &[[Tensor<'_>; 2]], monitor: &Monitor) {
         let _end = End(self);
-        let sizes = jobs.iter().map(|sides| sides.iter().map(|side| side.bytes().len()).sum());
         // Bytes of the first jobs, by their number.
-        let bytes: Vec<usize> = iter::once(0)
-            .chain(sizes.scan(0, |sum: &mut usize, size: usize| {
-                *sum += size;
-                Some(*sum)
-            }))
-            .collect();
+        let mut bytes = vec![0; jobs.len() + 1];
+        for (job, sides) in jobs.iter().enumerate() {
+            bytes[job + 1] = bytes[job] + sides.iter().map(|side| side.bytes().len()).sum::<usize>();
+        }
         let is_near = |job: usize, started: usize| job < started || bytes[job + 1] - bytes[started] <= AHEAD;
         let mut asked = 0;
         for (job, sides) in jobs.iter().enumerate() {

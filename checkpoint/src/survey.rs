@@ -93,10 +93,8 @@ impl<'m> Survey<'m> {
         }
 
         let files: Vec<_> = jobs.iter().map(|(pair, _, _)| [pair.base, pair.tuned]).collect();
-        let threads = self.options.threads.get();
-        let work = |buffer: &mut Vec<f32>, ticket: Ticket<'_>, ahead: &ReadAhead| {
+        let work = |buffer: &mut Vec<f32>, ticket: Ticket<'_>| {
             let (pair, task, plan) = jobs[ticket.job()];
-            ahead.start(ticket.job());
             match (task, plan) {
                 (Task::Measure { reason, entries, strict }, _) => {
                     measure(pair, reason, *entries, *strict, ticket).map(Outcome::LeftOut)
@@ -113,7 +111,10 @@ impl<'m> Survey<'m> {
             }
         };
         let outcomes = ReadAhead::beside(&files, self.monitor, |ahead| {
-            run(threads, jobs.len(), self.monitor, Vec::new, |buffer, ticket| work(buffer, ticket, ahead))
+            run(self.options.threads.get(), jobs.len(), self.monitor, Vec::new, |buffer, ticket| {
+                ahead.start(ticket.job());
+                work(buffer, ticket)
+            })
         })?;
         self.monitor.check()?;
 

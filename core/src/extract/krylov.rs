@@ -116,6 +116,8 @@ impl<'s, const W: usize> Krylov<'s, W> {
         scratch.align();
         let Shape { rows, cols } = plan.shape;
         let size = (plan.depth + 1) * W;
+        // A large basis costs as much to decompose as several reads.
+        let stride = (plan.depth / 8).max(1);
         let mut state = Self {
             kernel: plan.kernel,
             shape: plan.shape,
@@ -132,10 +134,9 @@ impl<'s, const W: usize> Krylov<'s, W> {
             gram: Gram::new(plan.kernel, plan.depth + 1, &mut scratch),
             earlier: scratch.take(size),
             progress: [Progress::default(); MAX_PARTS],
-            // A large basis costs as much to decompose as several reads.
-            stride: (plan.depth / 8).max(1),
+            stride,
             estimated: 0,
-            due: (plan.depth / 8).max(1),
+            due: stride,
             adding: Some(begin::one_in(plan)),
             delta: None,
             scale: None,
@@ -278,12 +279,12 @@ impl<'s, const W: usize> Krylov<'s, W> {
         }
         self.gram.decompose(self.rank)?;
         let size = self.gram.size();
-        let all = self.spectrum(size);
+        let captured = self.spectrum(size).kept(size);
         let leading = self.spectrum(self.rank.min(size));
-        let watch = Watch::new(self.goal, &leading, all.kept(size), self.rank, self.tolerance);
+        let watch = Watch::new(self.goal, &leading, captured, self.rank, self.tolerance);
         let earlier = Spectrum { singular_values: self.earlier, ..leading };
         let mut history = self.history;
-        let missing = (all.sum_squares - all.kept(size)).max(0.0);
+        let missing = (leading.sum_squares - captured).max(0.0);
         let narrow = self.shape.rows.min(self.shape.cols);
         let excess = watch.excess(|rank| {
             let kept = leading.kept(rank);
@@ -322,8 +323,8 @@ impl<'s, const W: usize> Krylov<'s, W> {
         self.gram.decompose(self.rank)?;
         let svd = self.gram.refine()?;
         let size = self.gram.size();
-        let (all, leading) = (self.spectrum(size), self.spectrum(self.rank.min(size)));
-        let missing = all.sum_squares - all.kept(size);
+        let leading = self.spectrum(self.rank.min(size));
+        let missing = leading.sum_squares - self.spectrum(size).kept(size);
         let whole = missing <= self.tolerance.max(ROUNDING) * leading.kept(self.rank);
         self.rank = self.goal.rank(&leading, self.rank);
         self.converged = Some((converged || whole) && svd.converged);

@@ -13,6 +13,7 @@ use crate::{Delta, Error, Rows, random};
 pub fn unit_scale(largest: f32) -> f32 {
     libm::ldexpf(1.0, (-libm::ilogbf(largest)).clamp(-126, 126))
 }
+
 /// How far a part has come.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Progress {
@@ -102,6 +103,7 @@ pub fn count_rows(base: Rows<'_>, tuned: Rows<'_>, cols: usize, left: usize) -> 
     }
     if rows > left { Err(Error::TooManyRows) } else { Ok(rows) }
 }
+
 /// What a pass does with the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {

@@ -66,6 +66,7 @@ pub fn unpack<const W: usize>(packed: &[f32], panel: &mut [f32]) {
         }
     }
 }
+
 /// Entries `start`… of a run of rows, `len` of them: both at whole rows or tiles, so at whole blocks.
 pub fn entries(rows: Rows<'_>, start: usize, len: usize) -> Rows<'_> {
     let at = |entry: usize| rows.dtype.row_bytes(entry).unwrap_or(usize::MAX);
@@ -78,6 +79,7 @@ fn lines(rows: Rows<'_>, first: usize, column: usize, cols: usize) -> Lines<'_> 
     let bytes = rows.bytes.get(at(first * cols + column)..).unwrap_or_default();
     Lines { dtype: rows.dtype, bytes, row: at(cols) }
 }
+
 /// Decodes row `row` of a block as a whole into `out` (`cols` elements), weighed by `channels`.
 pub fn whole_row(
     kernel: Kernel,
