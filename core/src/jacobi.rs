@@ -9,8 +9,8 @@ pub struct Svd {
     pub sweeps: u32,
     /// Largest |cosine| between two columns that the last sweep met.
     pub largest_cosine: f32,
-    /// Whether `largest_cosine` is within the tolerance, or what [`Sweeps`] accepts in its place was met. If not, the
-    /// factors still multiply to A within rounding, but the columns of U are orthogonal only to `largest_cosine`.
+    /// Whether `largest_cosine` is within the tolerance. If not, the factors still multiply to A within rounding, but the
+    /// columns of U are orthogonal only to `largest_cosine`.
     pub converged: bool,
     /// Singular values above 0.
     pub rank: usize,
@@ -26,20 +26,11 @@ pub struct Sweeps {
     pub tolerance: f32,
     /// Sweeps at most.
     pub most: u32,
-    /// Only this many of the largest singular values, and their vectors, need to converge; the others come
-    /// out as they are. At least 1.
-    pub leading: usize,
-    /// Good enough as well is a sweep that adds no more than this share to the sum of squares of the leading ones; 0
-    /// asks for the tolerance.
-    pub growth: f64,
-    /// So is a sweep that met no cosine above this: its rotations leave about the squares of the cosines that it met, and no
-    /// larger ones where singular values are equal. No more than the tolerance asks for the tolerance.
-    pub settled: f32,
 }
 
 impl Default for Sweeps {
     fn default() -> Self {
-        Self { tolerance: 0.0, most: 40, leading: usize::MAX, growth: 0.0, settled: 0.0 }
+        Self { tolerance: 0.0, most: 40 }
     }
 }
 
@@ -102,17 +93,11 @@ pub fn jacobi_svd(
     let mut svd = Svd { sweeps: 0, largest_cosine: 0.0, converged: cols < 2, rank: 0, scale };
     let mut work = Columns { kernel, rows, a, cols, v, norms: sigma };
     work.measure();
-    let mut before = f64::NEG_INFINITY;
     while !svd.converged && svd.sweeps < sweeps.most {
-        svd.largest_cosine = work.sweep(tolerance, sweeps.leading);
+        svd.largest_cosine = work.sweep(tolerance);
         svd.sweeps += 1;
         work.measure();
-        svd.converged = svd.largest_cosine <= tolerance.max(sweeps.settled);
-        if sweeps.growth > 0.0 {
-            let squares = work.squares(sweeps.leading);
-            svd.converged |= squares - before <= sweeps.growth * squares;
-            before = squares;
-        }
+        svd.converged = svd.largest_cosine <= tolerance;
     }
     svd.rank = work.finish();
     Ok(svd)
@@ -157,21 +142,13 @@ impl Columns<'_> {
         }
     }
 
-    /// Sum of squares of the `leading` longest columns, which are brought to the front.
-    fn squares(&mut self, leading: usize) -> f64 {
-        let leading = leading.min(self.cols);
-        (0..leading).for_each(|p| self.bring_longest_to(p));
-        self.norms[..leading].iter().map(|&norm| f64::from(norm) * f64::from(norm)).sum()
-    }
-
-    /// Visits every pair with one of the `leading` columns once, the longest remaining columns first; returns the largest
-    /// cosine met.
+    /// Visits every pair once, the longest remaining columns first; returns the largest cosine met.
     ///
     /// Row by row of pairs (p, q), [`ROWS`] of them as a wave: row i + 1 follows a pair behind row i, so that every pair
     /// finds its columns as if the rows came one after another, yet no pair waits for another.
-    fn sweep(&mut self, tolerance: f32, leading: usize) -> f32 {
+    fn sweep(&mut self, tolerance: f32) -> f32 {
         let (mut largest, cols) = (0.0_f32, self.cols);
-        let end = cols.saturating_sub(1).min(leading);
+        let end = cols.saturating_sub(1);
         for first in (0..end).step_by(ROWS) {
             let rows = ROWS.min(end - first);
             (first..first + rows).for_each(|p| self.bring_longest_to(p));

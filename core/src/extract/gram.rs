@@ -3,20 +3,9 @@
 
 use super::predict::Factored;
 use crate::{
-    Error, Kernel,
-    jacobi::{Svd, Sweeps},
-    panels,
-    ritz::{refine, ritz},
+    Error, Kernel, gram_svd, panels,
     scratch::{Buffer, Scratch},
 };
-
-/// Sweeps that estimate the captured energy.
-const ESTIMATE: Sweeps =
-    Sweeps { tolerance: 1e-2, most: 12, leading: usize::MAX, growth: 1e-4, settled: 0.0 };
-
-/// Sweeps for the directions that are kept: their cosines enter the energy by their squares. Where singular values are
-/// equal, small cosines are turned by large angles, and a sweep can leave as large ones as it has met.
-const FINAL: Sweeps = Sweeps { tolerance: 1e-4, most: 40, leading: usize::MAX, growth: 0.0, settled: 5e-4 };
 
 /// How near the squares of a predicted product and of the computed one are, at least.
 const AGREES: f32 = 1e-4;
@@ -35,25 +24,27 @@ pub struct Gram<'s, const W: usize> {
     /// Rᵀ, the products of the newest block with the next one, and the sum of squares of the latter, as predicted.
     newest: &'s mut [f32],
     predicted: f32,
-    /// Eigenvectors by columns, and the singular values of Y.
+    /// The leading eigenvectors by columns, and all singular values of Y.
     vectors: &'s mut [f32],
     sigma: &'s mut [f32],
-    /// Blocks of which the eigenvectors are known, how many there are, and the sweeps they took.
+    /// Blocks of which the eigenvectors are known, how many there are, and whether every eigenvalue was found.
     decomposed: usize,
     found: usize,
-    sweeps: u32,
+    converged: bool,
 }
 
-/// What [`Gram::new`] takes for that many blocks, the next one among them.
-pub fn scratch(blocks: usize, width: usize) -> Scratch {
+/// What [`Gram::new`] takes for that many blocks, the next one among them, and eigenvectors.
+pub fn scratch(blocks: usize, width: usize, vectors: usize) -> Scratch {
     let size = Scratch::matrix(blocks, width);
-    let square = size.count().map_or(Scratch::OVERFLOW, |size| Scratch::matrix(size, size));
-    square.and(size).times(2).and(Scratch::matrix(width, width))
+    let Ok(most) = size.count() else { return Scratch::OVERFLOW };
+    let matrices =
+        Scratch::matrix(most, most).and(Scratch::matrix(most, vectors)).and(Scratch::matrix(width, width));
+    matrices.and(size.times(2))
 }
 
 impl<'s, const W: usize> Gram<'s, W> {
-    /// For `blocks` blocks, the next one among them.
-    pub fn new(kernel: Kernel, blocks: usize, scratch: &mut Buffer<'s>) -> Self {
+    /// For `blocks` blocks, the next one among them, and as many eigenvectors as `vectors` says.
+    pub fn new(kernel: Kernel, blocks: usize, vectors: usize, scratch: &mut Buffer<'s>) -> Self {
         let most = blocks * W;
         Self {
             kernel,
@@ -63,11 +54,11 @@ impl<'s, const W: usize> Gram<'s, W> {
             diagonal: scratch.take(most),
             newest: scratch.take(W * W),
             predicted: 0.0,
-            vectors: scratch.take(most * most),
+            vectors: scratch.take(most * vectors),
             sigma: scratch.take(most),
             decomposed: 0,
             found: 0,
-            sweeps: 0,
+            converged: false,
         }
     }
 
@@ -91,9 +82,9 @@ impl<'s, const W: usize> Gram<'s, W> {
         self.found
     }
 
-    /// Sweeps of the last decomposition.
-    pub fn sweeps(&self) -> u32 {
-        self.sweeps
+    /// Whether every eigenvalue was found.
+    pub fn converged(&self) -> bool {
+        self.converged
     }
 
     /// Takes the product with one more block, the last panel of `y` of `rows` rows, and predicts the next one from R.
@@ -137,23 +128,21 @@ impl<'s, const W: usize> Gram<'s, W> {
         agrees
     }
 
-    /// The leading eigenvectors, roughly; nothing where they are known. One more block than the `rank` is rotated along:
-    /// the last ones converge too slowly else.
-    pub fn decompose(&mut self, rank: usize) -> Result<(), Error> {
+    /// Finds the singular values and the `rank` leading eigenvectors; nothing where they are known. `room` takes what
+    /// [`gram_svd`] does.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`].
+    pub fn decompose(&mut self, rank: usize, room: &mut [f32]) -> Result<(), Error> {
         if self.decomposed != self.blocks {
-            let (size, sweeps) = (self.size(), Sweeps { leading: rank + W, ..ESTIMATE });
-            let svd = ritz(self.kernel, self.matrix, self.most, size, self.vectors, self.sigma, sweeps)?;
-            (self.decomposed, self.found, self.sweeps) = (self.blocks, svd.rank, svd.sweeps);
+            let size = self.size();
+            let found = rank.min(size);
+            let vectors = &mut self.vectors[..found * size];
+            let sigma = &mut self.sigma[..size];
+            self.converged = gram_svd(self.kernel, self.matrix, self.most, vectors, sigma, room)?;
+            (self.decomposed, self.found) = (self.blocks, found);
         }
         Ok(())
-    }
-
-    /// All eigenvectors, to the end.
-    pub fn refine(&mut self) -> Result<Svd, Error> {
-        let size = self.size();
-        let svd = refine(self.kernel, size, self.found, self.vectors, self.sigma, FINAL)?;
-        self.sweeps += svd.sweeps;
-        Ok(svd)
     }
 
     /// What the next block adds to the energy of the leading `rank` directions. Without its coordinates w⁺ a direction w
@@ -199,6 +188,6 @@ impl<'s, const W: usize> Gram<'s, W> {
     pub fn into_parts(self) -> (&'s [f32], &'s mut [f32], &'s [f32]) {
         let size = self.size();
         let (vectors, sigma) = (&*self.vectors, &*self.sigma);
-        (&vectors[..size * size], self.matrix, &sigma[..self.found])
+        (&vectors[..self.found * size], self.matrix, &sigma[..size])
     }
 }

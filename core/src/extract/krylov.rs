@@ -21,7 +21,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    Delta, Error, Goal, Kernel, Rows, Shape, Spectrum,
+    Delta, Error, Goal, Kernel, Rows, Shape, Spectrum, gram_svd_scratch,
     orthonormal::orthonormalize,
     panels,
     random::uniform,
@@ -39,7 +39,7 @@ const RECURRENCE: usize = 2;
 
 /// An estimate of the energy in a space of n dimensions takes as long as this many flop of a read per n³: measured with two
 /// threads, of which one estimates.
-const ESTIMATE: u64 = 100;
+const ESTIMATE: u64 = 20;
 
 /// Blocks from one estimate to the next from which on they wait as long as it takes, as far as the outlook knows: no more
 /// reads than cost what an estimate does.
@@ -62,9 +62,17 @@ pub fn scratch(plan: &Plan) -> Scratch {
     Scratch::ALIGNED
         .and(panel(rows).and(panel(cols)).times(panels))
         .and(packed_scratch(cols, plan.width))
-        .and(packed_scratch(cols, plan.width).and(strip_scratch(cols, plan.width)).times(plan.parts))
-        .and(gram::scratch(panels, plan.width))
+        .and(packed_scratch(cols, plan.width).times(plan.parts))
+        .and(strips(plan))
+        .and(gram::scratch(panels, plan.width, plan.rank))
         .and(Scratch::matrix(panels, plan.width))
+}
+
+/// The strips of the parts; between two passes, what the decomposition works with.
+fn strips(plan: &Plan) -> Scratch {
+    let basis = Scratch::matrix(plan.depth.saturating_add(1), plan.width);
+    let decomposition = basis.count().map_or(Scratch::OVERFLOW, gram_svd_scratch);
+    strip_scratch(plan.shape.cols, plan.width).times(plan.parts).or(decomposition)
 }
 
 /// The state of a multi-read extraction.
@@ -128,10 +136,10 @@ impl<'s, const W: usize> Krylov<'s, W> {
             parts: plan.parts,
             x: scratch.take(packed_len(cols, W)),
             z: scratch.take(plan.parts * packed_len(cols, W)),
-            strips: scratch.take(plan.parts * strip_len(cols, W).unwrap_or(0)),
+            strips: scratch.take(strips(plan).count().unwrap_or(0)),
             q: scratch.take(size * cols),
             y: scratch.take(size * rows),
-            gram: Gram::new(plan.kernel, plan.depth + 1, &mut scratch),
+            gram: Gram::new(plan.kernel, plan.depth + 1, plan.rank, &mut scratch),
             earlier: scratch.take(size),
             progress: [Progress::default(); MAX_PARTS],
             stride,
@@ -277,7 +285,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         if self.goal.is_fixed() && blocks * W < self.rank {
             return Ok(false);
         }
-        self.gram.decompose(self.rank)?;
+        self.gram.decompose(self.rank, self.strips)?;
         let size = self.gram.size();
         let captured = self.spectrum(size).kept(size);
         let leading = self.spectrum(self.rank.min(size));
@@ -320,21 +328,20 @@ impl<'s, const W: usize> Krylov<'s, W> {
 
     /// Finds the directions. A space that captures all there is has converged in any case.
     fn conclude(&mut self, converged: bool) -> Result<(), Error> {
-        self.gram.decompose(self.rank)?;
-        let svd = self.gram.refine()?;
+        self.gram.decompose(self.rank, self.strips)?;
         let size = self.gram.size();
         let leading = self.spectrum(self.rank.min(size));
         let missing = leading.sum_squares - self.spectrum(size).kept(size);
         let whole = missing <= self.tolerance.max(ROUNDING) * leading.kept(self.rank);
         self.rank = self.goal.rank(&leading, self.rank);
-        self.converged = Some((converged || whole) && svd.converged);
+        self.converged = Some((converged || whole) && self.gram.converged());
         Ok(())
     }
 
     pub fn finish(self, outputs: &mut Outputs<'_>) -> Result<Report, Error> {
         let (converged, delta) = self.converged.zip(self.delta).ok_or(Error::OutOfOrder)?;
         outputs.check(self.shape)?;
-        let (size, found, sweeps) = (self.gram.size(), self.gram.found(), self.gram.sweeps());
+        let (size, found) = (self.gram.size(), self.gram.found());
         let beyond = self.gram.beyond(outputs.rank);
         let (vectors, coefficients, sigma) = self.gram.into_parts();
         let space = Space {
@@ -354,6 +361,6 @@ impl<'s, const W: usize> Krylov<'s, W> {
             kept + beyond * f64::from(unscale) * f64::from(unscale)
         };
         outputs.fill_rest(sigma, f64::from(unscale));
-        Ok(Report { rank: outputs.rank, delta, kept, reads: self.reads, converged, sweeps })
+        Ok(Report { rank: outputs.rank, delta, kept, reads: self.reads, converged, sweeps: 0 })
     }
 }

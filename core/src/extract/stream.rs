@@ -10,14 +10,12 @@ use super::{
     factors::{Outputs, Space},
     pass::{self, Part, Whole},
     plan::{Plan, packed_scratch, strip_scratch},
-    strip::{self, Strip, pack, packed_len, strip_len, strip_rows},
+    strip::{self, Strip, pack, packed_len, strip_rows},
 };
 use crate::{
-    Delta, Error, Goal, Kernel, Rows, Shape, Spectrum,
-    jacobi::Sweeps,
+    Delta, Error, Goal, Kernel, Rows, Shape, Spectrum, gram_svd, gram_svd_scratch,
     orthonormal::orthonormalize,
     panels::{self, STRIP},
-    ritz::ritz,
     scratch::{Buffer, Scratch},
 };
 
@@ -44,6 +42,7 @@ pub struct Stream<'s> {
     right: &'s mut [f32],
     /// Panels of rows × W: the left factor, or Y = Δ·V in the second read.
     left: &'s mut [f32],
+    /// The rows in work; between them, what the decomposition works with.
     strip: &'s mut [f32],
     gram: &'s mut [f32],
     vectors: &'s mut [f32],
@@ -55,7 +54,8 @@ pub struct Stream<'s> {
     delta: Delta,
     scale: Option<f32>,
     reads: u32,
-    sweeps: u32,
+    /// Whether every eigenvalue was found.
+    converged: bool,
     found: usize,
     finished: bool,
     failed: bool,
@@ -70,8 +70,9 @@ impl<'s> Stream<'s> {
         Scratch::matrix(cols, kept_len)
             .and(packed_scratch(cols, kept_len))
             .and(Scratch::matrix(rows, kept_len))
-            .and(strip_scratch(cols, W))
-            .and(Scratch::matrix(all, all).times(2))
+            .and(strip_scratch(cols, W).or(gram_svd_scratch(all)))
+            .and(Scratch::matrix(all, all))
+            .and(Scratch::matrix(all, kept_len))
             .and(Scratch::elements(all))
             .and(Scratch::matrix(STRIP, kept_len))
     }
@@ -90,9 +91,9 @@ impl<'s> Stream<'s> {
             depth: plan.depth,
             right: scratch.take(kept * cols + packed_len(cols, kept)),
             left: scratch.take(kept * rows),
-            strip: scratch.take(strip_len(cols, W).unwrap_or(0)),
+            strip: scratch.take(strip_scratch(cols, W).or(gram_svd_scratch(2 * kept)).count().unwrap_or(0)),
             gram: scratch.take(4 * kept * kept),
-            vectors: scratch.take(4 * kept * kept),
+            vectors: scratch.take(2 * kept * kept),
             sigma: scratch.take(2 * kept),
             temp: scratch.take(STRIP * kept),
             waiting: 0,
@@ -100,14 +101,13 @@ impl<'s> Stream<'s> {
             delta: Delta::default(),
             scale: None,
             reads: 0,
-            sweeps: 0,
+            converged: true,
             found: 0,
             finished: rows == 0 || cols == 0,
             failed: false,
         };
         state.right.fill(0.0);
         state.left.fill(0.0);
-        state.strip.fill(0.0);
         state
     }
 
@@ -176,12 +176,11 @@ impl<'s> Stream<'s> {
         for last in 0..2 * self.depth {
             panels::extend_gram::<W>(self.kernel, self.shape.cols, self.right, last, self.gram, all);
         }
-        let sweeps = Sweeps::default();
-        let svd = ritz(self.kernel, self.gram, all, all, self.vectors, self.sigma, sweeps)?;
-        (self.sweeps, self.found) = (svd.sweeps, svd.rank.min(kept));
+        self.decompose(all)?;
         let vectors = &*self.vectors;
         let rotation = |k: usize, j: usize| vectors[j * all + k];
-        panels::replace::<W>(self.kernel, self.shape.cols, self.right, self.depth, rotation, self.temp);
+        let right = &mut self.right[..2 * self.depth * panel];
+        panels::replace::<W>(self.kernel, self.shape.cols, right, self.depth, rotation, self.temp);
         self.right[self.depth * panel..].fill(0.0);
         if self.reads_allowed == 1 {
             let rows = self.shape.rows;
@@ -266,6 +265,8 @@ impl<'s> Stream<'s> {
             pack::<W>(panel, packed);
         }
         self.left.fill(0.0);
+        // For the lanes of its sums.
+        self.strip.fill(0.0);
         Ok(())
     }
 
@@ -287,8 +288,16 @@ impl<'s> Stream<'s> {
         for last in 0..self.depth {
             panels::extend_gram::<W>(self.kernel, self.shape.rows, self.left, last, self.gram, kept);
         }
-        let svd = ritz(self.kernel, self.gram, kept, kept, self.vectors, self.sigma, Sweeps::default())?;
-        (self.sweeps, self.found) = (svd.sweeps, svd.rank);
+        self.decompose(kept)
+    }
+
+    /// The eigenvectors to be kept of the Gram matrix of `size` columns.
+    fn decompose(&mut self, size: usize) -> Result<(), Error> {
+        let kept = self.kept();
+        let vectors = &mut self.vectors[..kept * size];
+        let sigma = &mut self.sigma[..size];
+        self.converged &= gram_svd(self.kernel, self.gram, size, vectors, sigma, self.strip)?;
+        self.found = self.sigma[..kept].iter().take_while(|&&sigma| sigma > 0.0).count();
         Ok(())
     }
 
@@ -316,8 +325,8 @@ impl<'s> Stream<'s> {
             outputs.write_pair::<W>(self.shape, outputs.rank, self.left, self.right, f64::from(unscale))
         };
         outputs.fill_rest(&self.sigma[..self.found], f64::from(unscale));
-        let (reads, sweeps) = (self.reads, self.sweeps);
-        Ok(Report { rank: outputs.rank, delta: self.delta, kept, reads, converged: true, sweeps })
+        let (reads, converged) = (self.reads, self.converged);
+        Ok(Report { rank: outputs.rank, delta: self.delta, kept, reads, converged, sweeps: 0 })
     }
 }
 

@@ -20,6 +20,8 @@ mod portable;
 #[cfg(feature = "blocks")]
 mod quantize;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod reflect;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod short;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod simd;
@@ -359,6 +361,32 @@ impl Kernel {
     /// x −= f·y, elementwise.
     pub fn subtract_scaled(self, x: &mut [f32], f: f32, y: &[f32]) {
         with_features!(self, portable::subtract_scaled(x, f, y));
+    }
+
+    /// A −= v·wᵀ + w·vᵀ and p = A·u for the lower triangle of the leading `size` rows and columns of a symmetric A, whose
+    /// rows begin `ld` elements apart, a multiple of [`LANES`]. `vectors` are v, w and u, with zeros from `size` up to the
+    /// next multiple of [`LANES`]. What A holds right of its diagonal must be finite and may change.
+    pub(crate) fn reflect(self, a: &mut [f32], ld: usize, size: usize, vectors: [&[f32]; 3], p: &mut [f32]) {
+        let padded = size.next_multiple_of(LANES);
+        let vectors_fit = vectors.iter().all(|x| x.len() >= padded) && p.len() >= padded;
+        if !(vectors_fit && ld.is_multiple_of(LANES) && ld >= padded && a.len() / ld.max(1) >= size) {
+            debug_assert!(false, "operands of a reflection are too short");
+            return;
+        }
+        match self.0 {
+            Isa::Portable => portable::reflect(a, ld, size, vectors, p),
+            // SAFETY: the operands were checked above; the variant is made only where the processor has the features.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::reflect_avx2(a, ld, size, vectors, p) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::reflect_avx512(a, ld, size, vectors, p) },
+            // SAFETY: the operands were checked above; NEON is part of the target.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe {
+                reflect::reflect::<core::arch::aarch64::float32x4_t>(a, ld, size, vectors, p);
+            },
+        }
     }
 
     /// (x, y) ← (c·x − s·y, s·x + c·y) over min(x, y) elements.

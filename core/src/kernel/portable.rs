@@ -194,6 +194,18 @@ pub fn subtract_scaled(x: &mut [f32], f: f32, y: &[f32]) {
     }
 }
 
+/// A −= v·wᵀ + w·vᵀ and p = A·u for the lower triangle of the leading `size` rows and columns of A, whose rows begin `ld`
+/// elements apart.
+pub fn reflect(a: &mut [f32], ld: usize, size: usize, [v, w, u]: [&[f32]; 3], p: &mut [f32]) {
+    p[..size].fill(0.0);
+    for (i, row) in a.chunks_exact_mut(ld).take(size).enumerate() {
+        let (vi, wi, ui) = (v[i], w[i], u[i]);
+        row[..=i].iter_mut().zip(v).zip(w).for_each(|((x, v), w)| *x -= vi * w + wi * v);
+        p[..i].iter_mut().zip(&*row).for_each(|(p, x)| *p += ui * x);
+        p[i] += dot(&row[..=i], u);
+    }
+}
+
 /// (x, y) ← (c·x − s·y, s·x + c·y), as x and y plus small changes (Rutishauser): so thousands of rotations
 /// do not let the lengths drift.
 #[inline(always)]

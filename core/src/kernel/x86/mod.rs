@@ -11,7 +11,7 @@ use core::arch::x86_64::{__cpuid, __m256, __m512};
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use super::{
-    Ahead, Isa, Lines, Strided, Tile,
+    Ahead, Isa, Lines, Strided, Tile, reflect,
     simd::{self, Brain, Half, Single},
     tile,
 };
@@ -265,6 +265,38 @@ pub(super) unsafe fn rotate_avx2(x: &mut [f32], y: &mut [f32], c: f32, s: f32) -
 pub(super) unsafe fn rotate_avx512(x: &mut [f32], y: &mut [f32], c: f32, s: f32) -> usize {
     // SAFETY: the caller's promise.
     unsafe { simd::rotate::<__m512>(x, y, c, s) }
+}
+
+/// A step of a tridiagonalisation with AVX2.
+///
+/// # Safety
+/// As for [`reflect::reflect`]; the processor has the features below.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn reflect_avx2(
+    a: &mut [f32],
+    ld: usize,
+    size: usize,
+    vectors: [&[f32]; 3],
+    p: &mut [f32],
+) {
+    // SAFETY: the caller's promise.
+    unsafe { reflect::reflect::<__m256>(a, ld, size, vectors, p) }
+}
+
+/// The same with AVX-512.
+///
+/// # Safety
+/// As for [`reflect::reflect`]; the processor has the features below.
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
+pub(super) unsafe fn reflect_avx512(
+    a: &mut [f32],
+    ld: usize,
+    size: usize,
+    vectors: [&[f32]; 3],
+    p: &mut [f32],
+) {
+    // SAFETY: the caller's promise.
+    unsafe { reflect::reflect::<__m512>(a, ld, size, vectors, p) }
 }
 
 /// The portable routines once more, compiled for a set of features.
