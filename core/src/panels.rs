@@ -28,17 +28,20 @@ pub fn sum_squares(kernel: Kernel, p: &[f32]) -> f32 {
 }
 
 /// Writes the columns of panel `last` into the upper triangle of the Gram matrix of panels 0…`last`, of leading
-/// dimension `ld`.
+/// dimension `ld`; zeros for panels before `first`.
 pub fn extend_gram<const W: usize>(
     kernel: Kernel,
     rows: usize,
     panels: &[f32],
-    last: usize,
+    (first, last): (usize, usize),
     gram: &mut [f32],
     ld: usize,
 ) {
     let newest = &panels[last * rows * W..][..rows * W];
-    for (block, panel) in panels.chunks_exact(rows * W).take(last + 1).enumerate() {
+    for row in gram.chunks_mut(ld).take(first * W) {
+        row[last * W..][..W].fill(0.0);
+    }
+    for (block, panel) in panels.chunks_exact(rows * W).enumerate().take(last + 1).skip(first) {
         for (i, row) in cross::<W>(kernel, panel, newest).iter().enumerate() {
             gram[(block * W + i) * ld + last * W..][..W].copy_from_slice(row);
         }

@@ -89,11 +89,12 @@ impl<'s, const W: usize> Gram<'s, W> {
 
     /// Takes the product with one more block, the last panel of `y` of `rows` rows, and predicts the next one from R.
     pub fn extend(&mut self, rows: usize, y: &[f32], r: &[[f32; W]; W]) {
-        panels::extend_gram::<W>(self.kernel, rows, y, self.blocks, self.matrix, self.most);
+        let newest = (self.blocks.saturating_sub(1), self.blocks);
+        panels::extend_gram::<W>(self.kernel, rows, y, newest, self.matrix, self.most);
         self.blocks += 1;
         let (kernel, size) = (self.kernel, self.blocks * W);
         let mut factored = self.factored();
-        factored.extend(kernel, size - W, size);
+        factored.extend::<W>(kernel, size);
         self.predicted = factored.append(size, r);
         for (i, actual) in self.newest.iter_mut().enumerate() {
             *actual = r[i % W][i / W];
@@ -116,7 +117,7 @@ impl<'s, const W: usize> Gram<'s, W> {
         panels::combine::<W>(self.kernel, rows, known, k, |i, block| {
             next[i * W..][..block.len() * W].copy_from_slice(block.as_flattened());
         });
-        panels::extend_gram::<W>(self.kernel, rows, y, self.blocks, self.matrix, most);
+        panels::extend_gram::<W>(self.kernel, rows, y, (0, self.blocks), self.matrix, most);
         let squares: f32 = (size..size + W).map(|i| self.matrix[i * most + i]).sum();
         let agrees = (squares - self.predicted).abs() <= AGREES * self.predicted;
         if !agrees {

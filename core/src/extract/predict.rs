@@ -25,16 +25,18 @@ pub struct Factored<'a> {
 }
 
 impl Factored<'_> {
-    /// Factors rows `from`… of the first `size` rows; those before are factored.
-    pub fn extend(&mut self, kernel: Kernel, from: usize, size: usize) {
-        for i in from..size {
+    /// Factors the last `W` of the first `size` rows; those before are factored.
+    pub fn extend<const W: usize>(&mut self, kernel: Kernel, size: usize) {
+        let start = band::<W>(size - 1);
+        for i in size - W..size {
             let (done, row) = self.gram.split_at_mut(i * self.ld);
-            for (j, earlier) in done.chunks_exact(self.ld).enumerate() {
-                let known = kernel.dot(&row[..j], &earlier[..j]);
+            row[..start].fill(0.0);
+            for (j, earlier) in done.chunks_exact(self.ld).enumerate().skip(start) {
+                let known = kernel.dot(&row[start..j], &earlier[start..j]);
                 row[j] = over(earlier[i] - known, self.diagonal[j]);
             }
             let square = row[i];
-            let new = square - kernel.dot(&row[..i], &row[..i]);
+            let new = square - kernel.dot(&row[start..i], &row[start..i]);
             self.diagonal[i] = if new > DEPENDENT * square { libm::sqrtf(new) } else { 0.0 };
         }
     }
@@ -80,11 +82,16 @@ impl Factored<'_> {
             for x in row.iter_mut() {
                 *x = over(*x, self.diagonal[i]);
             }
-            for (above, l) in above.iter_mut().zip(l) {
+            for (above, l) in above.iter_mut().zip(l).skip(band::<W>(i)) {
                 above.iter_mut().zip(&*row).for_each(|(x, known)| *x -= l * known);
             }
         }
     }
+}
+
+/// Where row i of the factor begins: at the block before its own.
+const fn band<const W: usize>(i: usize) -> usize {
+    (i / W).saturating_sub(1) * W
 }
 
 /// x/pivot; 0 for a pivot of 0.

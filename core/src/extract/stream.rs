@@ -174,7 +174,7 @@ impl<'s> Stream<'s> {
         }
         let (kept, all, panel) = (self.kept(), 2 * self.kept(), self.shape.cols * W);
         for last in 0..2 * self.depth {
-            panels::extend_gram::<W>(self.kernel, self.shape.cols, self.right, last, self.gram, all);
+            panels::extend_gram::<W>(self.kernel, self.shape.cols, self.right, (0, last), self.gram, all);
         }
         self.decompose(all)?;
         let vectors = &*self.vectors;
@@ -286,7 +286,7 @@ impl<'s> Stream<'s> {
     fn decompose_products(&mut self) -> Result<(), Error> {
         let kept = self.kept();
         for last in 0..self.depth {
-            panels::extend_gram::<W>(self.kernel, self.shape.rows, self.left, last, self.gram, kept);
+            panels::extend_gram::<W>(self.kernel, self.shape.rows, self.left, (0, last), self.gram, kept);
         }
         self.decompose(kept)
     }
