@@ -68,25 +68,28 @@ pub fn transform<const W: usize>(kernel: Kernel, z: &mut [f32], m: &[[f32; W]; W
     }
 }
 
-/// Hands out P·C for a C of `W` columns, [`STRIP`] rows at a time.
+/// Hands out P·C, [`STRIP`] rows at a time, which are read once.
 ///
-/// `panels` holds p panels of `rows` × `W`, `c` is row-major (`W`·p) × `W`; `take(i, block)` gets rows i… of the
-/// product.
+/// `panels` holds p panels of `rows` × `W`, `c` panels of (`W`·p) × `W`; `take(j, i, block)` gets rows i… of the product
+/// with the j-th of these.
 pub fn combine<const W: usize>(
     kernel: Kernel,
     rows: usize,
     panels: &[f32],
     c: &[f32],
-    mut take: impl FnMut(usize, &[[f32; W]]),
+    mut take: impl FnMut(usize, usize, &[[f32; W]]),
 ) {
+    let size = panels.len() / rows.max(1);
     for start in (0..rows).step_by(STRIP) {
         let count = STRIP.min(rows - start);
-        let mut out = [[0.0; W]; STRIP];
-        for (panel, c) in panels.chunks_exact(rows * W).zip(c.chunks_exact(W * W)) {
-            let a = Strided::row_major(&panel[start * W..], W);
-            kernel.product::<W>(a, count, W, c, out.as_flattened_mut());
+        for (j, c) in c.chunks_exact(size * W).enumerate() {
+            let mut out = [[0.0; W]; STRIP];
+            for (panel, c) in panels.chunks_exact(rows * W).zip(c.chunks_exact(W * W)) {
+                let a = Strided::row_major(&panel[start * W..], W);
+                kernel.product::<W>(a, count, W, c, out.as_flattened_mut());
+            }
+            take(j, start, &out[..count]);
         }
-        take(start, &out[..count]);
     }
 }
 

@@ -70,49 +70,51 @@ impl Outputs<'_> {
     ) -> f64 {
         let rank = self.rank;
         let Space { right, left, vectors, size, found, coefficients } = space;
-        let mut kept = 0.0;
-        for first in (0..rank).step_by(W) {
-            let columns = W.min(rank - first);
-            let c = &mut coefficients[..size * W];
+        let groups = rank.div_ceil(W);
+        let columns = |group: usize| group * W..rank.min((group + 1) * W);
+        let c = &mut coefficients[..groups * W * size];
+        for (group, c) in c.chunks_exact_mut(size * W).enumerate() {
             for (k, row) in c.as_chunks_mut::<W>().0.iter_mut().enumerate() {
-                for (j, c) in row.iter_mut().enumerate() {
-                    let exists = j < columns && first + j < found;
-                    *c = if exists { vectors[(first + j) * size + k] } else { 0.0 };
+                for (c, j) in row.iter_mut().zip(group * W..) {
+                    *c = if j < found.min(rank) { vectors[j * size + k] } else { 0.0 };
                 }
             }
+        }
+        panels::combine::<W>(kernel, shape.rows, left, c, |group, start, block| {
+            for (values, row) in block.iter().zip(self.b.chunks_exact_mut(rank).skip(start)) {
+                let row = &mut row[columns(group)];
+                row.copy_from_slice(&values[..row.len()]);
+            }
+        });
+        let mut kept = 0.0;
+        for columns in (0..groups).map(columns) {
             let mut squares = [0.0_f64; W];
-            panels::combine::<W>(kernel, shape.rows, left, c, |start, block| {
-                for (values, row) in block.iter().zip(self.b.chunks_exact_mut(rank).skip(start)) {
-                    row[first..][..columns].copy_from_slice(&values[..columns]);
-                    for (sum, &value) in squares.iter_mut().zip(values) {
-                        *sum += f64::from(value) * f64::from(value);
-                    }
+            for row in self.b.chunks_exact(rank) {
+                for (sum, &value) in squares.iter_mut().zip(&row[columns.clone()]) {
+                    *sum += f64::from(value) * f64::from(value);
                 }
-            });
-            let mut root = [0.0_f32; W];
+            }
             let mut inverse = [0.0_f32; W];
-            for j in 0..columns {
-                let sigma = libm::sqrt(squares[j]);
+            for ((inverse, square), value) in
+                inverse.iter_mut().zip(squares).zip(&mut self.singular_values[columns.clone()])
+            {
+                let sigma = libm::sqrt(square);
                 let scaled = sigma * f64::from(unscale);
-                self.singular_values[first + j] = scaled as f32;
+                *value = scaled as f32;
                 kept += scaled * scaled;
-                if sigma > 0.0 {
-                    root[j] = libm::sqrt(scaled) as f32;
-                    inverse[j] = (libm::sqrt(scaled) / sigma) as f32;
-                }
+                *inverse = if sigma > 0.0 { (libm::sqrt(scaled) / sigma) as f32 } else { 0.0 };
             }
             for row in self.b.chunks_exact_mut(rank) {
-                row[first..][..columns].iter_mut().zip(&inverse).for_each(|(b, f)| *b *= f);
+                row[columns.clone()].iter_mut().zip(&inverse).for_each(|(b, f)| *b *= f);
             }
-            panels::combine::<W>(kernel, shape.cols, right, c, |start, block| {
-                for k in 0..columns {
-                    let row = &mut self.a[(first + k) * shape.cols + start..];
-                    for (a, values) in row.iter_mut().zip(block) {
-                        *a = values[k] * root[k];
-                    }
-                }
-            });
         }
+        panels::combine::<W>(kernel, shape.cols, right, c, |group, start, block| {
+            for (k, j) in columns(group).enumerate() {
+                let root = libm::sqrtf(self.singular_values[j]);
+                let row = &mut self.a[j * shape.cols + start..];
+                row.iter_mut().zip(block).for_each(|(a, values)| *a = values[k] * root);
+            }
+        });
         self.sort(shape);
         kept
     }
@@ -193,7 +195,7 @@ pub struct Space<'a> {
     pub size: usize,
     /// Columns of W that exist.
     pub found: usize,
-    /// Workspace of size × (panel width) elements.
+    /// Workspace of size elements per column of A, whole panels of them.
     pub coefficients: &'a mut [f32],
 }
 

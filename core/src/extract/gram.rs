@@ -114,7 +114,7 @@ impl<'s, const W: usize> Gram<'s, W> {
         self.factored().coefficients::<W>(size, k);
         let (known, next) = y.split_at_mut(size * rows);
         let next = &mut next[..W * rows];
-        panels::combine::<W>(self.kernel, rows, known, k, |i, block| {
+        panels::combine::<W>(self.kernel, rows, known, k, |_, i, block| {
             next[i * W..][..block.len() * W].copy_from_slice(block.as_flattened());
         });
         panels::extend_gram::<W>(self.kernel, rows, y, (0, self.blocks), self.matrix, most);
