@@ -98,7 +98,8 @@ pub fn gram_svd(
     sigma.copy_from_slice(tridiagonal.diagonal);
     spare.copy_from_slice(tridiagonal.beside);
     let found = eigenvalues(&mut Tridiagonal { diagonal: sigma, beside: spare });
-    sigma.sort_unstable_by(|x, y| y.total_cmp(x));
+    sigma.reverse();
+    sort(sigma, |x, y| x > y);
     for (j, &value) in sigma.iter().enumerate().take(vectors.len() / size) {
         let (earlier, column) = vectors.split_at_mut(j * size);
         let far = sigma[..j].iter().take_while(|&&other| other - value > NEAR * sigma[0]).count();
@@ -117,9 +118,9 @@ pub fn gram_svd(
 /// order, times `unit`; the squares of [`LANES`] rows on the diagonal as a whole, and zeros in the rest.
 fn copy(gram: &[f32], ld: usize, unit: f32, order: &mut [f32], matrix: &mut [f32]) {
     let size = order.len();
-    order.iter_mut().zip(0..).for_each(|(at, i)| *at = f32::from_bits(i));
+    order.iter_mut().rev().zip(0..).for_each(|(at, i)| *at = f32::from_bits(i));
     let on_diagonal = |at: f32| gram[row_number(at) * (ld + 1)];
-    order.sort_unstable_by(|&i, &j| on_diagonal(i).total_cmp(&on_diagonal(j)));
+    sort(order, |i, j| on_diagonal(i) < on_diagonal(j));
     matrix.fill(0.0);
     for (i, row) in matrix.chunks_exact_mut(size.next_multiple_of(LANES)).take(size).enumerate() {
         let own = row_number(order[i]);
@@ -127,6 +128,18 @@ fn copy(gram: &[f32], ld: usize, unit: f32, order: &mut [f32], matrix: &mut [f32
         for (x, &other) in row.iter_mut().zip(&order[..count]) {
             let other = row_number(other);
             *x = gram[own.min(other) * ld + own.max(other)] * unit;
+        }
+    }
+}
+
+/// Sorts by insertion: both uses are nearly in order, since early columns of Y are the longest and small eigenvalues are
+/// found first.
+fn sort(values: &mut [f32], is_before: impl Fn(f32, f32) -> bool) {
+    for end in 1..values.len() {
+        let mut at = end;
+        while at > 0 && is_before(values[at], values[at - 1]) {
+            values.swap(at, at - 1);
+            at -= 1;
         }
     }
 }

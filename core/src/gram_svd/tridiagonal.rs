@@ -77,8 +77,10 @@ pub fn reduce<'w>(
 /// LAPACK STERF, the rational QL method of Pal, Walker and Kahan.
 pub fn eigenvalues(matrix: &mut Tridiagonal<'_>) -> bool {
     let Tridiagonal { diagonal: d, beside: e } = matrix;
-    e.rotate_left(1);
-    e.iter_mut().for_each(|e| *e *= *e);
+    // From here on element k is the square of what couples k and k + 1.
+    for k in 1..e.len() {
+        e[k - 1] = e[k] * e[k];
+    }
     let mut found = true;
     for first in 0..d.len() {
         let mut steps = 0;
