@@ -4,7 +4,9 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use phlora_benches::weights::{Spectrum, Weights};
-use phlora_core::{Dtype, Kernel, Mode, Options, Plan, Rows, Shape, Sweeps, jacobi_svd};
+use phlora_core::{
+    Dtype, Kernel, Mode, Options, Plan, Rows, Shape, Sweeps, gram_svd, gram_svd_scratch, jacobi_svd,
+};
 
 fn modes(c: &mut Criterion) {
     let shape = Shape { rows: 1024, cols: 1024 };
@@ -53,5 +55,32 @@ fn jacobi(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, modes, jacobi);
+fn gram(c: &mut Criterion) {
+    let mut group = c.benchmark_group("Gram matrix");
+    group.sample_size(10);
+    for (size, vectors) in [(96, 32), (448, 128)] {
+        let weights = Weights::new(size, size, 9, Spectrum::MIDDLE);
+        let (mut y, mut base) = (vec![0.0; size * size], vec![0.0; size]);
+        for (i, row) in y.chunks_exact_mut(size).enumerate() {
+            weights.row(i, size, &mut base, row);
+        }
+        // The Gram matrix of the rows.
+        let mut gram = vec![0.0; size * size];
+        for (i, row) in gram.chunks_exact_mut(size).enumerate() {
+            for (x, other) in row.iter_mut().zip(y.chunks_exact(size)) {
+                *x = Kernel::detect().dot(&y[i * size..][..size], other);
+            }
+        }
+        group.bench_function(BenchmarkId::new("vectors of", size), |b| {
+            let (mut w, mut sigma) = (vec![0.0; size * vectors], vec![0.0; size]);
+            let mut scratch = vec![0.0; gram_svd_scratch(size).count().expect("small")];
+            b.iter(|| {
+                gram_svd(Kernel::detect(), &gram, size, &mut w, &mut sigma, &mut scratch).expect("finite")
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, modes, jacobi, gram);
 criterion_main!(benches);

@@ -1,7 +1,7 @@
 """phlora beside what users run today: one table with ratios, from one run on this machine.
 
     python=$(tests/interop/setup.sh); cargo build --release -p phlora-benches --features peers
-    $python benches/compare/compare.py [--quick] [--only kernel,matrix,spectra,svd] > table.md
+    $python benches/compare/compare.py [--quick] [--only kernel,svd,gram,matrix,spectra] > table.md
 
 Every time is the least of several runs. phlora runs right before and right after each peer, and the ratio takes
 the worse of the two, so a drifting machine cannot flatter it.
@@ -19,6 +19,7 @@ import tempfile
 import time
 
 import numpy
+import scipy.linalg
 import scipy.sparse.linalg
 import torch
 from safetensors import safe_open
@@ -196,11 +197,39 @@ def spectra(quick):
             table(["method", "ms", "energy / best", "time / phlora's"], compare(matrix, 32, False))
 
 
-def sgesvj():
-    """One-sided Jacobi of a square matrix, one core each: LAPACK's from the OpenBLAS that scipy carries."""
+def openblas():
+    """The LAPACK that scipy carries, on one core."""
     pattern = pathlib.Path(scipy.__file__).parent.parent / "scipy.libs"
     library = ctypes.CDLL(str(next(pattern.glob("libscipy_openblas*.so"))))
     library.scipy_openblas_set_num_threads(1)
+    return library
+
+
+def gram():
+    """Eigenpairs of a Gram matrix, as a multi-read extraction needs them: all values, some vectors."""
+    openblas()
+    rows = []
+    for size, vectors in ((96, 32), (192, 64), (448, 128), (816, 256)):
+        y = numpy.random.default_rng(size).standard_normal((size + 32, size)).astype("f4")
+        matrix = y.T @ y
+        with tempfile.NamedTemporaryFile() as file:
+            matrix.tofile(file.name)
+            ours = [min(line["seconds"] for line in bench("gram", file.name, size, vectors))]
+            some = {"subset_by_index": [size - vectors, size - 1], "driver": "evr"}
+            peers = [
+                least(lambda options=options: scipy.linalg.eigh(matrix, check_finite=False, **options), 10)[0]
+                for options in ({"driver": "evd"}, {"driver": "evr"}, some)
+            ]
+            ours.append(min(line["seconds"] for line in bench("gram", file.name, size, vectors)))
+        figures = [f"{peer * 1e3:.2f} ms, × {peer / max(ours):.1f}" for peer in peers]
+        rows.append([f"{size}, {vectors}", f"{max(ours) * 1e3:.2f} ms", *figures])
+    print("All singular values and some vectors from the Gram matrix of a random matrix, one core\n")
+    table(["size, vectors", "phlora", "`ssyevd`, all vectors", "`ssyevr`, all vectors", "`ssyevr`, as many"], rows)
+
+
+def sgesvj():
+    """One-sided Jacobi of a square matrix, one core each: LAPACK's from the OpenBLAS that scipy carries."""
+    library = openblas()
     integer = lambda value: ctypes.byref(ctypes.c_int(value))
     rows = []
     for size in (64, 128, 256):
@@ -234,7 +263,7 @@ def sgesvj():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes only")
-    parser.add_argument("--only", default="kernel,svd,matrix,spectra", help="which parts")
+    parser.add_argument("--only", default="kernel,svd,gram,matrix,spectra", help="which parts")
     arguments = parser.parse_args()
     torch.set_num_threads(THREADS)
     for part in arguments.only.split(","):
@@ -242,6 +271,8 @@ def main():
             kernel()
         elif part == "svd":
             sgesvj()
+        elif part == "gram":
+            gram()
         elif part == "matrix":
             matrices(arguments.quick)
         elif part == "spectra":

@@ -25,6 +25,9 @@ const NEAR: f32 = 1e-3;
 
 /// Scratch for [`gram_svd`] of a matrix of `size` rows.
 pub const fn gram_svd_scratch(size: usize) -> Scratch {
+    if size == 0 {
+        return Scratch::EMPTY;
+    }
     match (size.checked_next_multiple_of(LANES), size.checked_next_multiple_of(BLOCK)) {
         (Some(row), Some(rows)) => Scratch::matrix(rows, row)
             .and(Scratch::matrix(VECTORS, row))
@@ -49,7 +52,8 @@ pub const fn gram_svd_scratch(size: usize) -> Scratch {
 /// are only near.
 ///
 /// # Errors
-/// [`Error::OutputLength`] and [`Error::ScratchTooSmall`] when a buffer is too short; [`Error::OutOfRange`] when an entry is
+/// [`Error::OutputLength`] when `gram` is too short or `vectors` not whole columns, [`Error::ScratchTooSmall`];
+/// [`Error::OutOfRange`] when an entry is
 /// not finite. Nothing is written in any of these cases.
 ///
 /// Method: EISPACK TRED2 with the compact form of LAPACK LARFT, LAPACK STERF and STEIN.
@@ -66,10 +70,14 @@ pub fn gram_svd(
     if scratch.len() < needed {
         return Err(Error::ScratchTooSmall { needed });
     }
-    let expected = size.saturating_sub(1).checked_mul(ld).and_then(|len| len.checked_add(size));
-    let whole = size == 0 || vectors.len().is_multiple_of(size) && vectors.len() / size <= size;
-    if ld < size || expected.is_none_or(|expected| gram.len() < expected) || !whole {
-        return Err(Error::OutputLength { expected: size });
+    let expected = size.saturating_sub(1).checked_mul(ld.max(size)).and_then(|len| len.checked_add(size));
+    let expected = expected.ok_or(Error::TooLarge)?;
+    if ld < size || gram.len() < expected {
+        return Err(Error::OutputLength { expected });
+    }
+    let expected = vectors.len().checked_div(size).unwrap_or(0).min(size) * size;
+    if vectors.len() != expected {
+        return Err(Error::OutputLength { expected });
     }
     let upper = gram.chunks(ld.max(1)).take(size).enumerate().map(|(i, row)| &row[i..size]);
     // Anything times zero is zero, unless it is not finite.

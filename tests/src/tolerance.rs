@@ -34,3 +34,13 @@ pub const APPLY_TERMS: f64 = 6.0;
 
 /// Merged weights before they are rounded to their format, beyond ranks: |error| ≤ (2·ranks + this)·u·(|w| + Σ|w·s|·|B|·|A|).
 pub const MERGE_TERMS: f64 = 4.0;
+
+/// ‖G·w − λ·w‖ / (λ_max · size · ε) of an eigenpair of a Gram matrix: as for other decompositions.
+pub const GRAM_RESIDUAL: f64 = 30.0;
+
+/// Relative error of a singular value from a graded Gram matrix, whose scaled matrix is well conditioned.
+pub const GRADED_VALUES: f64 = 1e-3;
+
+/// Cosine of two eigenvectors of a Gram matrix where eigenvalues are nearly equal: vectors farther apart than 10⁻³ of the
+/// largest eigenvalue are not made orthogonal, and are so to a unit of rounding over their distance.
+pub const GRAM_COSINE: f64 = 2e-4;

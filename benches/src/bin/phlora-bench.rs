@@ -14,7 +14,9 @@ use phlora_benches::{
     weights::{Spectrum, Weights},
 };
 use phlora_checkpoint::{ExtractOptions, Model, Monitor, Policy};
-use phlora_core::{Dtype, Kernel, Mode, Options, Plan, Rows, Shape, Sweeps, jacobi_svd};
+use phlora_core::{
+    Dtype, Kernel, Mode, Options, Plan, Rows, Shape, Sweeps, gram_svd, gram_svd_scratch, jacobi_svd,
+};
 use serde_json::json;
 
 #[derive(Parser)]
@@ -35,6 +37,8 @@ enum Command {
     },
     /// One-sided Jacobi of a matrix of f32, written by columns.
     Svd { file: PathBuf, rows: usize, cols: usize },
+    /// Singular values and leading vectors from a Gram matrix of f32.
+    Gram { file: PathBuf, size: usize, vectors: usize },
     /// One matrix: from mapped safetensors files to factors in memory.
     Extract {
         base: PathBuf,
@@ -114,6 +118,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Arguments::parse().command {
         Command::Kernel { rows, cols } => kernels(rows, cols)?,
         Command::Svd { file, rows, cols } => svd(&file, rows, cols)?,
+        Command::Gram { file, size, vectors } => gram(&file, size, vectors)?,
         Command::Extract { base, tuned, rank, threads, runs, tolerance } => {
             let threads = NonZeroUsize::new(threads).ok_or("threads is 0")?;
             extract(
@@ -223,6 +228,18 @@ fn svd(file: &Path, rows: usize, cols: usize) -> Result<(), Box<dyn std::error::
         let start = Instant::now();
         let svd = jacobi_svd(Kernel::detect(), rows, &mut a, &mut sigma, Some(&mut v), Sweeps::default())?;
         println!("{}", json!({ "seconds": start.elapsed().as_secs_f64(), "sweeps": svd.sweeps }));
+    }
+    Ok(())
+}
+
+fn gram(file: &Path, size: usize, count: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let values = floats(file)?;
+    let (mut vectors, mut sigma) = (vec![0.0; size * count], vec![0.0; size]);
+    let mut scratch = vec![0.0; gram_svd_scratch(size).count()?];
+    for _ in 0..20 {
+        let start = Instant::now();
+        gram_svd(Kernel::detect(), &values, size, &mut vectors, &mut sigma, &mut scratch)?;
+        println!("{}", json!({ "seconds": start.elapsed().as_secs_f64(), "largest": sigma[0] }));
     }
     Ok(())
 }
