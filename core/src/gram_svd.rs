@@ -111,7 +111,7 @@ pub fn gram_svd(
     for (j, &value) in sigma.iter().enumerate().take(vectors.len() / size) {
         let (earlier, column) = vectors.split_at_mut(j * size);
         let far = sigma[..j].iter().take_while(|&&other| other - value > NEAR * sigma[0]).count();
-        iteration.find(kernel, &tridiagonal, (value, sigma[0]), &earlier[far * size..], &mut column[..size]);
+        iteration.find(kernel, &tridiagonal, (value, sigma[0]), (earlier, far), &mut column[..size]);
     }
     let (products, panel) = (scratch.take(size.next_multiple_of(BLOCK) * BLOCK), scratch.take(BLOCK * row));
     let sums = scratch.take(BLOCK * BLOCK * LANES);

@@ -43,19 +43,20 @@ impl<'w> Iteration<'w> {
     }
 
     /// Finds the vector of the eigenvalue `value` of `matrix`, of which `largest` is the largest one. It comes to be
-    /// orthogonal to the `near` ones, by columns.
+    /// orthogonal to the `earlier` ones, by columns: to those of the `far` first of them by itself.
     pub fn find(
         &mut self,
         kernel: Kernel,
         matrix: &Tridiagonal<'_>,
         (value, largest): (f32, f32),
-        near: &[f32],
+        (earlier, far): (&[f32], usize),
         column: &mut [f32],
     ) {
+        let near = &earlier[far * column.len()..];
         let smallest = f32::EPSILON * value.abs().max(f32::EPSILON * largest);
         self.factor(matrix, value, smallest);
         let mut residual = f32::INFINITY;
-        column.iter_mut().enumerate().for_each(|(i, x)| *x = uniform((near.len() + i) as u64));
+        column.iter_mut().enumerate().for_each(|(i, x)| *x = uniform((earlier.len() + i) as u64));
         for solution in 1..=SOLUTIONS.1 {
             if solution > 1 {
                 self.solve_lower(column);
@@ -64,8 +65,8 @@ impl<'w> Iteration<'w> {
             let length = normalize(kernel, column);
             let left = orthogonalize(kernel, near, column);
             if left < LOST {
-                // Mostly rounding, which needs it once more. It is as good a start as another.
-                orthogonalize(kernel, near, column);
+                // Mostly rounding. It is as good a start as another, once it holds nothing of any other vector.
+                orthogonalize(kernel, earlier, column);
                 continue;
             }
             let now = 1.0 / (length * left);
