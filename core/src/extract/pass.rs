@@ -107,7 +107,7 @@ pub fn count_rows(base: Rows<'_>, tuned: Rows<'_>, cols: usize, left: usize) -> 
 /// What a pass does with the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// Measures one row in so many, chosen at random, and adds them up to Z.
+    /// Adds one row in so many, chosen at random, up to Z; measures them where these are all.
     AddUp(usize),
     /// Both products; measures the difference on the way or does not.
     Multiply { measure: bool },
@@ -169,7 +169,8 @@ impl<const W: usize> BlockPart<'_, W> {
         let mut chosen = (0..count).filter(is_chosen).peekable();
         while let Some(at) = chosen.next() {
             let rows = (at, chosen.peek().copied());
-            self.strip.add_up::<W>(sides, rows, first + at, &mut self.progress.delta, self.z);
+            let delta = (one_in == 1).then_some(&mut self.progress.delta);
+            self.strip.add_up::<W>(sides, rows, first + at, delta, self.z);
         }
         self.progress.done += count;
     }

@@ -166,14 +166,14 @@ impl<'p> Strip<'p> {
         }
     }
 
-    /// Measures row `row` of the matrix, row `at` of a block, and adds it to one of the columns of Z or subtracts it,
-    /// both at random; Z is packed. Row `next` comes after it.
+    /// Adds row `row` of the matrix, row `at` of a block, to one of the columns of Z or subtracts it, both at random, and
+    /// measures it where `delta` is to know it; Z is packed. Row `next` comes after it.
     pub fn add_up<const W: usize>(
         &mut self,
         (base, tuned): (Rows<'_>, Rows<'_>),
         (at, next): (usize, Option<usize>),
         row: usize,
-        delta: &mut Delta,
+        mut delta: Option<&mut Delta>,
         z: &mut [f32],
     ) {
         let random = random::bits(row as u64);
@@ -185,7 +185,9 @@ impl<'p> Strip<'p> {
             let channels = self.channels.map(|channels| &channels[column..]);
             self.kernel.ask(&mut ahead);
             weighed(self.kernel, (base, tuned), at * self.cols + column, channels, out);
-            self.kernel.measure(out, row, delta);
+            if let Some(delta) = delta.as_deref_mut() {
+                self.kernel.measure(out, row, delta);
+            }
             let first = column * W + random as usize % W * width.next_multiple_of(LANES);
             self.kernel.subtract_scaled(&mut z[first..][..width], factor, out);
         }

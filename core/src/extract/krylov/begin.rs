@@ -15,7 +15,8 @@ use crate::{
     orthonormal::orthonormalize,
 };
 
-/// Largest |Δᵢⱼ| outside this range would overflow or underflow in Δᵀ·Δ: the entries are scaled then.
+/// Largest |Δᵢⱼ| outside this range would overflow or underflow in Δᵀ·Δ: the entries are scaled then. Of sums of entries it
+/// tells as much.
 const SAFE: core::ops::Range<f32> = 1e-6..4e3;
 
 /// Rows that are added up to the first block, at least.
@@ -41,13 +42,6 @@ impl<const W: usize> Krylov<'_, W> {
         Ok(())
     }
 
-    /// What the parts of this pass measured.
-    fn measured(&self) -> Delta {
-        let mut delta = Delta::default();
-        self.progress.iter().for_each(|part| delta.merge(&part.delta));
-        delta
-    }
-
     /// The next pass is to add up and measure all rows.
     fn add_up_all(&mut self) {
         (self.adding, self.delta) = (Some(1), None);
@@ -57,7 +51,8 @@ impl<const W: usize> Krylov<'_, W> {
     /// After all rows were measured: refuses what is not finite, ends where nothing differs, finds the scale for what
     /// would leave the range of f32. Whether the sums of this pass are of use.
     pub(super) fn take_measurements(&mut self) -> Result<bool, Error> {
-        let delta = self.measured();
+        let mut delta = Delta::default();
+        self.progress.iter().for_each(|part| delta.merge(&part.delta));
         self.delta = Some(delta);
         if let Some(row) = delta.first_non_finite_row {
             self.failed = true;
@@ -79,14 +74,16 @@ impl<const W: usize> Krylov<'_, W> {
     /// Makes the first block of what was added up; false, and nothing done, where some of the rows that were chosen tell too
     /// little.
     fn begin(&mut self) -> bool {
-        let delta = self.measured();
         self.sum_parts();
         let start = &mut self.q[..self.shape.cols * W];
         unpack::<W>(self.z, start);
         if self.delta.is_none() {
-            let rows = start.as_chunks::<W>().0;
-            let missing = (0..W).any(|column| rows.iter().all(|row| row[column] == 0.0));
-            if missing || delta.non_finite > 0 || !SAFE.contains(&delta.max_abs) {
+            // By their bits, so that what is no number is larger than all.
+            let mut largest = [0; W];
+            for row in start.as_chunks::<W>().0 {
+                largest.iter_mut().zip(row).for_each(|(most, x)| *most = x.abs().to_bits().max(*most));
+            }
+            if !largest.iter().all(|&bits| SAFE.contains(&f32::from_bits(bits))) {
                 return false;
             }
         }
