@@ -1,6 +1,8 @@
 //! The small problem of a multi-read extraction: the Gram matrix of the products, the next product that it predicts,
 //! and its eigenvectors.
 
+use core::ops::Range;
+
 use super::predict::Factored;
 use crate::{
     Error, Kernel, gram_svd, panels,
@@ -9,6 +11,9 @@ use crate::{
 
 /// How near the squares of a predicted product and of the computed one are, at least.
 const AGREES: f32 = 1e-4;
+
+/// The share of all squares that is rounding, whatever the prediction.
+const ROUNDING: f32 = 1e-7;
 
 /// The Gram matrix of the products with blocks of `W` columns and with the next block, and what is known of it.
 #[derive(Debug)]
@@ -118,8 +123,9 @@ impl<'s, const W: usize> Gram<'s, W> {
             next[i * W..][..block.len() * W].copy_from_slice(block.as_flattened());
         });
         panels::extend_gram::<W>(self.kernel, rows, y, (0, self.blocks), self.matrix, most);
-        let squares: f32 = (size..size + W).map(|i| self.matrix[i * most + i]).sum();
-        let agrees = (squares - self.predicted).abs() <= AGREES * self.predicted;
+        let squares = |columns: Range<usize>| columns.map(|i| self.matrix[i * most + i]).sum::<f32>();
+        let allowed = AGREES * self.predicted + ROUNDING * squares(0..size);
+        let agrees = (squares(size..size + W) - self.predicted).abs() <= allowed;
         if !agrees {
             y[size * rows..][..W * rows].fill(0.0);
             self.matrix.chunks_exact_mut(most).take(size + W).for_each(|row| row[size..].fill(0.0));
