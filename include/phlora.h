@@ -465,7 +465,7 @@ typedef struct phlora_report {
   float max_abs;
   /** Reads of the matrix. */
   uint32_t reads;
-  /** Sweeps of the last Jacobi decomposition. */
+  /** Sweeps of the Jacobi decomposition; 0 in the modes without one, which are all but exact. */
   uint32_t sweeps;
   /** 1 when the tolerance was met, else 0: more reads or more memory could keep a little more. */
   uint32_t converged;

@@ -47,7 +47,7 @@ pub struct Report {
     pub max_abs: f32,
     /// Reads of the matrix.
     pub reads: u32,
-    /// Sweeps of the last Jacobi decomposition.
+    /// Sweeps of the Jacobi decomposition; 0 in the modes without one, which are all but exact.
     pub sweeps: u32,
     /// 1 when the tolerance was met, else 0: more reads or more memory could keep a little more.
     pub converged: u32,

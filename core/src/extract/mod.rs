@@ -179,7 +179,7 @@ pub struct Report {
     /// Multi-read: whether the tolerance was met. Exact: whether the sweeps converged. Stream-once: true, as
     /// one or two reads are all that it takes.
     pub converged: bool,
-    /// Sweeps of the last one-sided Jacobi decomposition.
+    /// Sweeps of the one-sided Jacobi decomposition; 0 in the modes without one, which are all but exact.
     pub sweeps: u32,
 }
 
