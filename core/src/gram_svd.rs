@@ -29,7 +29,8 @@ pub const fn gram_svd_scratch(size: usize) -> Scratch {
         return Scratch::EMPTY;
     }
     match (size.checked_next_multiple_of(LANES), size.checked_next_multiple_of(BLOCK)) {
-        (Some(row), Some(rows)) => Scratch::matrix(rows, row)
+        (Some(row), Some(rows)) => Scratch::ALIGNED
+            .and(Scratch::matrix(rows, row))
             .and(Scratch::matrix(VECTORS, row))
             .and(Scratch::matrix(rows, BLOCK))
             .and(Scratch::matrix(BLOCK, row))
@@ -52,9 +53,8 @@ pub const fn gram_svd_scratch(size: usize) -> Scratch {
 /// are only near.
 ///
 /// # Errors
-/// [`Error::OutputLength`] when `gram` is too short or `vectors` not whole columns, [`Error::ScratchTooSmall`];
-/// [`Error::OutOfRange`] when an entry is
-/// not finite. Nothing is written in any of these cases.
+/// [`Error::OutputLength`] when `gram` is too short or `vectors` not whole columns; [`Error::ScratchTooSmall`];
+/// [`Error::OutOfRange`] when an entry is not finite. Nothing is written in any of these cases.
 ///
 /// Method: EISPACK TRED2 with the compact form of LAPACK LARFT, LAPACK STERF and STEIN.
 pub fn gram_svd(
@@ -92,13 +92,15 @@ pub fn gram_svd(
         return Ok(true);
     }
     let mut scratch = Buffer(scratch);
+    scratch.align();
     let row = size.next_multiple_of(LANES);
     let matrix = scratch.take(size.next_multiple_of(BLOCK) * row);
     let mut next = || scratch.take(row);
     let (order, diagonal, beside, inverse) = (next(), next(), next(), next());
     let mut iteration = Iteration::new([next(), next(), next(), next()]);
     let order = &mut order[..size];
-    let exponent = libm::ilogbf(largest);
+    // An even power of two that brings the entries near to 1; subnormal ones as near as f32 has a factor.
+    let exponent = libm::ilogbf(largest).max(-126) & !1;
     copy(gram, ld, libm::ldexpf(1.0, -exponent), order, matrix);
     let mut tridiagonal = Tridiagonal { diagonal: &mut diagonal[..size], beside };
     let [w, p, spare, _] = iteration.room();
@@ -117,7 +119,7 @@ pub fn gram_svd(
     let sums = scratch.take(BLOCK * BLOCK * LANES);
     Reflectors::new(kernel, matrix, row, inverse, products, sums).apply(vectors, order, panel);
     for value in sigma {
-        *value = libm::sqrtf(libm::ldexpf(value.max(0.0), exponent));
+        *value = libm::ldexpf(libm::sqrtf(value.max(0.0)), exponent / 2);
     }
     Ok(found)
 }

@@ -13,6 +13,9 @@ const ROUNDINGS: f32 = 8.0;
 /// holds their errors.
 const LOST: f32 = 0.1;
 
+/// One round of Gram–Schmidt that leaves more has left nothing of the others.
+const CLEAR: f32 = 0.7;
+
 /// Solutions beyond this are scaled: their squares would leave the range of f32.
 const LARGE: f32 = 1e12;
 
@@ -64,6 +67,10 @@ impl<'w> Iteration<'w> {
             self.solve_upper(column);
             let length = normalize(kernel, column);
             let left = orthogonalize(kernel, near, column);
+            if left < CLEAR {
+                // Twice is enough.
+                orthogonalize(kernel, near, column);
+            }
             if left < LOST {
                 // Mostly rounding. It is as good a start as another, once it holds nothing of any other vector.
                 orthogonalize(kernel, earlier, column);
