@@ -176,8 +176,8 @@ pub struct Report {
     pub kept: f64,
     /// Reads of the matrix.
     pub reads: u32,
-    /// Multi-read: whether the tolerance was met. Exact: whether the sweeps converged. Stream-once: true, as
-    /// one or two reads are all that it takes.
+    /// Multi-read: whether the tolerance was met. Exact: whether the sweeps converged. Stream-once:
+    /// whether the decompositions did, as one or two reads are all that it takes.
     pub converged: bool,
     /// Sweeps of the one-sided Jacobi decomposition; 0 in the modes without one, which are all but exact.
     pub sweeps: u32,

@@ -22,9 +22,9 @@ pub struct Tridiagonal<'a> {
     pub beside: &'a mut [f32],
 }
 
-/// Makes the symmetric `matrix` tridiagonal, from the last row on. It has rows of whole lanes, of which the lower
-/// triangle counts, and the squares on the diagonal, of as many rows as there are lanes, as a whole. Row k keeps the reflector u of length k,
-/// in front of zeros, and `inverse[k]` is 2/‖u‖², or 0 where there is none. `w` and `p` are rows to work with.
+/// Makes the symmetric `matrix` tridiagonal, from the last row on. It has rows of whole lanes, of which the lower triangle
+/// counts, and the squares on the diagonal, of as many rows as there are lanes, as a whole. Row k keeps the reflector u
+/// of length k, in front of zeros, and `inverse[k]` is 2/‖u‖², or 0 where there is none. `w` and `p` are rows to work with.
 ///
 /// EISPACK TRED2, with the update of one reflection and the product with the next reflector in one go.
 pub fn reduce<'w>(
