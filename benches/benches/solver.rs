@@ -33,16 +33,21 @@ fn modes(c: &mut Criterion) {
     group.finish();
 }
 
+/// The rows of a square matrix of tuned weights.
+fn square(size: usize) -> Vec<f32> {
+    let weights = Weights::new(size, size, 9, Spectrum::MIDDLE);
+    let (mut values, mut base) = (vec![0.0; size * size], vec![0.0; size]);
+    for (i, row) in values.chunks_exact_mut(size).enumerate() {
+        weights.row(i, size, &mut base, row);
+    }
+    values
+}
+
 fn jacobi(c: &mut Criterion) {
     let mut group = c.benchmark_group("one-sided Jacobi");
     group.sample_size(10);
     for size in [64, 256] {
-        let weights = Weights::new(size, size, 9, Spectrum::MIDDLE);
-        let mut values = vec![0.0; size * size];
-        let mut base = vec![0.0; size];
-        for (i, row) in values.chunks_exact_mut(size).enumerate() {
-            weights.row(i, size, &mut base, row);
-        }
+        let values = square(size);
         group.bench_function(BenchmarkId::new("square", size), |b| {
             let (mut a, mut sigma, mut v) = (values.clone(), vec![0.0; size], vec![0.0; size * size]);
             b.iter(|| {
@@ -59,17 +64,13 @@ fn gram(c: &mut Criterion) {
     let mut group = c.benchmark_group("Gram matrix");
     group.sample_size(10);
     for (size, vectors) in [(96, 32), (448, 128)] {
-        let weights = Weights::new(size, size, 9, Spectrum::MIDDLE);
-        let (mut y, mut base) = (vec![0.0; size * size], vec![0.0; size]);
-        for (i, row) in y.chunks_exact_mut(size).enumerate() {
-            weights.row(i, size, &mut base, row);
-        }
+        let y = square(size);
         // The Gram matrix of the rows.
         let mut gram = vec![0.0; size * size];
         for (i, row) in gram.chunks_exact_mut(size).enumerate() {
-            for (x, other) in row.iter_mut().zip(y.chunks_exact(size)) {
-                *x = Kernel::detect().dot(&y[i * size..][..size], other);
-            }
+            let own = &y[i * size..][..size];
+            let others = y.chunks_exact(size);
+            row.iter_mut().zip(others).for_each(|(x, other)| *x = Kernel::detect().dot(own, other));
         }
         group.bench_function(BenchmarkId::new("vectors of", size), |b| {
             let (mut w, mut sigma) = (vec![0.0; size * vectors], vec![0.0; size]);

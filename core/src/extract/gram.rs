@@ -94,6 +94,7 @@ impl<'s, const W: usize> Gram<'s, W> {
 
     /// Takes the product with one more block, the last panel of `y` of `rows` rows, and predicts the next one from R.
     pub fn extend(&mut self, rows: usize, y: &[f32], r: &[[f32; W]; W]) {
+        // By the recurrence the products with all others are rounding.
         let newest = (self.blocks.saturating_sub(1), self.blocks);
         panels::extend_gram::<W>(self.kernel, rows, y, newest, self.matrix, self.most);
         self.blocks += 1;

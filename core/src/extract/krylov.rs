@@ -16,12 +16,12 @@ use super::{
     gram::{self, Gram},
     outlook::{Captured, History},
     pass::{BlockPart, Progress, Work, deal},
-    plan::{MAX_PARTS, Plan, packed_scratch, strip_scratch},
+    plan::{MAX_PARTS, Plan, packed_scratch, shared_scratch, strip_scratch},
     strip::{Strip, pack, packed_len, strip_len, unpack},
     watch::Watch,
 };
 use crate::{
-    Delta, Error, Goal, Kernel, Rows, Shape, Spectrum, gram_svd_scratch,
+    Delta, Error, Goal, Kernel, Rows, Shape, Spectrum,
     orthonormal::orthonormalize,
     panels,
     random::uniform,
@@ -70,9 +70,8 @@ pub fn scratch(plan: &Plan) -> Scratch {
 
 /// The strips of the parts; between two passes, what the decomposition works with.
 fn strips(plan: &Plan) -> Scratch {
-    let basis = Scratch::matrix(plan.depth.saturating_add(1), plan.width);
-    let decomposition = basis.count().map_or(Scratch::OVERFLOW, gram_svd_scratch);
-    strip_scratch(plan.shape.cols, plan.width).times(plan.parts).or(decomposition)
+    let strips = strip_scratch(plan.shape.cols, plan.width).times(plan.parts);
+    shared_scratch(strips, Scratch::matrix(plan.depth.saturating_add(1), plan.width))
 }
 
 /// The state of a multi-read extraction.

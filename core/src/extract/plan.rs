@@ -1,7 +1,7 @@
 //! Checks a shape and its options; decides the mode, the depth, the scratch and the reads.
 
 use super::{Extractor, State, exact::Exact, krylov, krylov::Krylov, stream::Stream, strip};
-use crate::{Error, Goal, Kernel, Mode, Options, Shape, scratch::Scratch};
+use crate::{Error, Goal, Kernel, Mode, Options, Shape, gram_svd_scratch, scratch::Scratch};
 
 /// Row ranges at most.
 pub const MAX_PARTS: usize = 8;
@@ -250,6 +250,11 @@ impl Plan {
 /// `f32` elements of a strip for a panel of `width`, as scratch.
 pub fn strip_scratch(cols: usize, width: usize) -> Scratch {
     strip::strip_len(cols, width).map_or(Scratch::OVERFLOW, Scratch::elements)
+}
+
+/// Room for `strips` in a pass; between two passes, for what the decomposition of a Gram matrix of `columns` works with.
+pub fn shared_scratch(strips: Scratch, columns: Scratch) -> Scratch {
+    strips.or(columns.count().map_or(Scratch::OVERFLOW, gram_svd_scratch))
 }
 
 /// `f32` elements of a packed panel, as scratch.

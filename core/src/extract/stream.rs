@@ -9,11 +9,11 @@ use super::{
     Report,
     factors::{Outputs, Space},
     pass::{self, Part, Whole},
-    plan::{Plan, packed_scratch, strip_scratch},
+    plan::{Plan, packed_scratch, shared_scratch, strip_scratch},
     strip::{self, Strip, pack, packed_len, strip_rows},
 };
 use crate::{
-    Delta, Error, Goal, Kernel, Rows, Shape, Spectrum, gram_svd, gram_svd_scratch,
+    Delta, Error, Goal, Kernel, Rows, Shape, Spectrum, gram_svd,
     orthonormal::orthonormalize,
     panels::{self, STRIP},
     scratch::{Buffer, Scratch},
@@ -61,6 +61,11 @@ pub struct Stream<'s> {
     failed: bool,
 }
 
+/// The strip; between rows, what the decomposition works with.
+fn strip(plan: &Plan) -> Scratch {
+    shared_scratch(strip_scratch(plan.shape.cols, W), Scratch::matrix(plan.depth, 2 * W))
+}
+
 impl<'s> Stream<'s> {
     pub fn scratch(plan: &Plan) -> Scratch {
         let Shape { rows, cols } = plan.shape;
@@ -70,7 +75,7 @@ impl<'s> Stream<'s> {
         Scratch::matrix(cols, kept_len)
             .and(packed_scratch(cols, kept_len))
             .and(Scratch::matrix(rows, kept_len))
-            .and(strip_scratch(cols, W).or(gram_svd_scratch(all)))
+            .and(strip(plan))
             .and(Scratch::matrix(all, all))
             .and(Scratch::matrix(all, kept_len))
             .and(Scratch::elements(all))
@@ -91,7 +96,7 @@ impl<'s> Stream<'s> {
             depth: plan.depth,
             right: scratch.take(kept * cols + packed_len(cols, kept)),
             left: scratch.take(kept * rows),
-            strip: scratch.take(strip_scratch(cols, W).or(gram_svd_scratch(2 * kept)).count().unwrap_or(0)),
+            strip: scratch.take(strip(plan).count().unwrap_or(0)),
             gram: scratch.take(4 * kept * kept),
             vectors: scratch.take(2 * kept * kept),
             sigma: scratch.take(2 * kept),

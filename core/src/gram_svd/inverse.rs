@@ -39,12 +39,6 @@ impl<'w> Iteration<'w> {
         Self { lower, inverse, upper: [second, third] }
     }
 
-    /// The same rows, for other work before the first vector.
-    pub fn room(&mut self) -> [&mut [f32]; 4] {
-        let [second, third] = &mut self.upper;
-        [self.lower, self.inverse, second, third]
-    }
-
     /// Finds the vector of the eigenvalue `value` of `matrix`, of which `largest` is the largest one. It comes to be
     /// orthogonal to the `earlier` ones, by columns: to those of the `far` first of them by itself.
     pub fn find(
