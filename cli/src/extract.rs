@@ -13,6 +13,7 @@ use phlora_checkpoint::{
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
 
 /// Names at most this many modules that did not converge.
 const NAMED: usize = 5;
@@ -55,6 +56,8 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
         },
         _ => extract_ranks(&base, &tuned, deployed.as_ref(), ranks, &options, &monitor),
     })?;
+    // Unmapping gigabytes takes as long as writing an adapter.
+    thread::spawn(move || drop((base, tuned, deployed)));
     for (i, (extraction, output)) in extractions.iter().zip(&outputs).enumerate() {
         let report = save(extraction, output, &monitor)?;
         warn(&report);
