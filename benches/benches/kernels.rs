@@ -4,55 +4,33 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use phlora_benches::weights::{Spectrum, Weights};
 use phlora_core::{
     Delta, Dtype, Kernel, Rows,
-    kernel::{Ahead, LANES, Lines, TILE, Tile, TileMut},
+    kernel::{Ahead, Blocks, BlocksMut, LANES, Lines, ROWS, TILE},
 };
 
 const COLS: usize = 4096;
-const ROWS: usize = 16;
 
-/// Both products of a strip with a block of width `W`, in tiles of 256 columns.
+/// Both products of a strip with a packed block of width `W`.
 fn products<const W: usize>(c: &mut Criterion) {
     let mut group = c.benchmark_group(format!("{ROWS}×{COLS} times a block of {W}"));
     group.throughput(Throughput::Elements((2 * ROWS * COLS * W) as u64));
-    let (data, x, y) = (vec![0.5; ROWS * COLS], vec![0.25; COLS * W], vec![0.125; ROWS * W]);
-    let tiles = || {
-        (0..COLS / TILE)
-            .map(|i| (i, Tile { data: &data[i * ROWS * TILE..], row: TILE, rows: ROWS, width: TILE }))
-    };
+    let (mut data, x, mut y) = (vec![0.5; ROWS * COLS], vec![0.25; COLS * W], vec![0.125; ROWS * LANES]);
     for kernel in Kernel::available() {
         group.bench_function(BenchmarkId::new("forward", kernel.name()), |b| {
-            let mut sums = vec![0.0; ROWS * W * LANES];
-            b.iter(|| {
-                for (i, tile) in tiles() {
-                    kernel.forward::<W>(tile, &x[i * W * TILE..], &mut sums, &mut Ahead::default());
-                }
-            });
+            let strip = Blocks { data: &data, rows: ROWS, cols: COLS };
+            b.iter(|| kernel.forward::<W>(strip, &x, &mut y, &mut Ahead::default()));
         });
         let sides = [5, 6]
             .map(|seed| Weights::new(ROWS, COLS, seed, Spectrum::MIDDLE).pair(ROWS, Dtype::Bf16)[0].clone());
         group.bench_function(BenchmarkId::new("forward from bf16", kernel.name()), |b| {
-            let (mut sums, mut data) = (vec![0.0; ROWS * W * LANES], data.clone());
             b.iter(|| {
-                for i in 0..COLS / TILE {
-                    let data = &mut data[i * ROWS * TILE..][..ROWS * TILE];
-                    let tile = TileMut { data, row: TILE, rows: ROWS, width: TILE };
-                    let lines = sides.each_ref().map(|bytes| Lines {
-                        dtype: Dtype::Bf16,
-                        bytes: &bytes[2 * i * TILE..],
-                        row: 2 * COLS,
-                    });
-                    let x = &x[i * W * TILE..];
-                    kernel.difference_forward::<W>(lines, TILE, tile, x, &mut sums, &mut Ahead::default());
-                }
+                let strip = BlocksMut { data: &mut data, rows: ROWS, cols: COLS };
+                let lines = sides.each_ref().map(|bytes| Lines { dtype: Dtype::Bf16, bytes, row: 2 * COLS });
+                kernel.difference_forward::<W>(lines, strip, &x, &mut y, &mut Ahead::default());
             });
         });
         group.bench_function(BenchmarkId::new("backward", kernel.name()), |b| {
-            let mut z = vec![0.0; COLS * W];
-            b.iter(|| {
-                for (i, tile) in tiles() {
-                    kernel.backward::<W>(tile, &y, &mut z[i * W * TILE..], &mut Ahead::default());
-                }
-            });
+            let (strip, mut z) = (Blocks { data: &data, rows: ROWS, cols: COLS }, vec![0.0; COLS * W]);
+            b.iter(|| kernel.backward::<W>(strip, &y, &mut z, &mut Ahead::default()));
         });
     }
     group.finish();

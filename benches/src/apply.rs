@@ -5,7 +5,7 @@ use std::{hint::black_box, time::Instant};
 
 use phlora_core::{
     Adapter, Apply, Assignment, Dtype, Error, Inputs, Kernel, Merge, OutputsF32, Rows, Shape, encode,
-    kernel::{Ahead, LANES, TILE, Tile},
+    kernel::{Ahead, BlocksMut, Lines, ROWS},
 };
 use serde_json::{Value, json};
 
@@ -110,38 +110,34 @@ impl Aligned {
 
 /// y = W·x for a base in f16 and `tokens` of at most 16, by whatever way is faster for so many.
 fn base(kernel: Kernel, weights: &[u8], x: &[f32], tokens: usize, y: &mut [f32], by_product: bool) {
-    const BLOCK: usize = 16;
     let row = 2 * SIZE;
     if !by_product {
-        for (block, bytes) in weights.chunks_exact(BLOCK * row).enumerate() {
+        for (block, bytes) in weights.chunks_exact(ROWS * row).enumerate() {
             for (x, y) in x.chunks_exact(SIZE).zip(y.chunks_exact_mut(SIZE)).take(tokens) {
-                kernel.dots(Rows::new(Dtype::F16, bytes), x, &mut y[block * BLOCK..][..BLOCK]);
+                kernel.dots(Rows::new(Dtype::F16, bytes), x, &mut y[block * ROWS..][..ROWS]);
             }
         }
         return;
     }
-    // Per tile the tokens' pieces one after another.
-    let [mut pieces, mut data, mut sums] = [16 * SIZE, BLOCK * TILE, BLOCK * 16 * LANES].map(Aligned::new);
-    let (pieces, data, sums) = (pieces.get(), data.get(), sums.get());
-    for (tile, pieces) in pieces.chunks_exact_mut(16 * TILE).enumerate() {
-        for (piece, x) in pieces.chunks_exact_mut(TILE).zip(x.chunks_exact(SIZE)).take(tokens) {
-            piece.copy_from_slice(&x[tile * TILE..][..TILE]);
-        }
+    // The fused product of an extraction, less one row of zeros: it decodes on the way.
+    let [mut panel, mut data] = [16 * SIZE, ROWS * SIZE].map(Aligned::new);
+    let (panel, data, zeros) = (panel.get(), data.get(), vec![0; row]);
+    for (token, x) in x.chunks_exact(SIZE).enumerate().take(tokens) {
+        panel.iter_mut().skip(token).step_by(16).zip(x).for_each(|(out, x)| *out = *x);
     }
-    for (block, bytes) in weights.chunks_exact(BLOCK * row).enumerate() {
-        let next = weights.chunks_exact(BLOCK * row).nth(block + 1).unwrap_or_default();
-        let mut ahead = Ahead::new([next, &[]], 2 * SIZE / TILE);
-        for (tile, x) in pieces.chunks_exact(16 * TILE).enumerate() {
-            for (row, out) in bytes.chunks_exact(row).zip(data.chunks_exact_mut(TILE)) {
-                kernel.decode(Rows::new(Dtype::F16, &row[2 * tile * TILE..][..2 * TILE]), out);
-            }
-            let tile = Tile { data, row: TILE, rows: BLOCK, width: TILE };
-            kernel.forward::<16>(tile, x, sums, &mut ahead);
-        }
-        let mut all = [[0.0; 16]; BLOCK];
-        kernel.fold(&mut sums[..BLOCK * 16 * LANES], all.as_flattened_mut());
+    let lines = |bytes, row| Lines { dtype: Dtype::F16, bytes, row };
+    for (block, bytes) in weights.chunks_exact(ROWS * row).enumerate() {
+        let next = weights.chunks_exact(ROWS * row).nth(block + 1).unwrap_or_default();
+        let mut all = [[0.0; 16]; ROWS];
+        kernel.difference_forward::<16>(
+            [lines(&zeros, 0), lines(bytes, row)],
+            BlocksMut { data, rows: ROWS, cols: SIZE },
+            panel,
+            all.as_flattened_mut(),
+            &mut Ahead::new([next, &[]], 1),
+        );
         for (token, y) in y.chunks_exact_mut(SIZE).take(tokens).enumerate() {
-            for (y, all) in y[block * BLOCK..].iter_mut().zip(&all) {
+            for (y, all) in y[block * ROWS..].iter_mut().zip(&all) {
                 *y = all[token];
             }
         }

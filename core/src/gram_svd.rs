@@ -33,8 +33,7 @@ pub const fn gram_svd_scratch(size: usize) -> Scratch {
             .and(Scratch::matrix(rows, row))
             .and(Scratch::matrix(VECTORS, row))
             .and(Scratch::matrix(rows, BLOCK))
-            .and(Scratch::matrix(BLOCK, row))
-            .and(Scratch::elements(BLOCK * BLOCK * LANES)),
+            .and(Scratch::matrix(BLOCK, row)),
         _ => Scratch::OVERFLOW,
     }
 }
@@ -117,8 +116,7 @@ pub fn gram_svd(
         iteration.find(kernel, &tridiagonal, (value, sigma[0]), (earlier, far), &mut column[..size]);
     }
     let (products, panel) = (scratch.take(size.next_multiple_of(BLOCK) * BLOCK), scratch.take(BLOCK * row));
-    let sums = scratch.take(BLOCK * BLOCK * LANES);
-    Reflectors::new(kernel, matrix, row, inverse, products, sums).apply(vectors, order, panel);
+    Reflectors::new(kernel, matrix, row, inverse, products).apply(vectors, order, panel);
     for value in sigma {
         *value = libm::ldexpf(libm::sqrtf(value.max(0.0)), exponent / 2);
     }

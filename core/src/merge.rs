@@ -251,7 +251,7 @@ impl<'a> Merge<'a> {
             sums.fill(0.0);
             let data = &prepared[from * ranks..][..whole * ranks];
             let tile = Tile { data, row: whole, rows: ranks, width: whole };
-            kernel.backward::<STRIP>(tile, b, sums, &mut ahead);
+            kernel.combine_rows::<STRIP>(tile, b, sums, &mut ahead);
             for (row, delta) in sums.chunks_exact(whole).take(rows).enumerate() {
                 each(row, from, &delta[..wide]);
             }

@@ -2,7 +2,7 @@
 
 use phlora_core::{
     Dtype, Kernel, Rows, decode, encode,
-    kernel::{Ahead, LANES, Lines, Strided, Tile, TileMut},
+    kernel::{Ahead, Blocks, BlocksMut, LANES, Lines, ROWS, Strided, Tile},
 };
 use phlora_tests::{matrix::Normal, tolerance};
 
@@ -57,115 +57,219 @@ fn products_stay_within_the_bound() {
     }
 }
 
-/// Checks both products of a tile, `rows` × `width` with `gap` elements between two rows.
-fn check_tile<const W: usize>(rows: usize, width: usize, gap: usize) {
+/// Checks `got` against `from` and the sum of `terms`, in f64.
+fn check_sum(got: f32, from: f32, terms: impl Iterator<Item = f64>, what: &str) {
+    let (mut exact, mut size, mut count) = (f64::from(from), f64::from(from).abs(), 1.0);
+    for term in terms {
+        (exact, size, count) = (exact + term, size + term.abs(), count + 1.0);
+    }
+    let (error, bound) = ((f64::from(got) - exact).abs(), tolerance::PRODUCT_TERMS * count * UNIT * size);
+    assert!(error <= bound, "{what}: {error:e} > {bound:e}");
+}
+
+/// The values before some that nothing may touch.
+fn guarded(values: &[f32]) -> Vec<f32> {
+    [values, &[f32::NAN; LANES + 3]].concat()
+}
+
+fn assert_untouched(values: &[f32]) {
+    assert!(
+        values[values.len() - LANES - 3..].iter().all(|x| x.is_nan()),
+        "nothing is written behind an output"
+    );
+}
+
+/// Element (`row`, `column`) of a strip.
+fn in_blocks(row: usize, column: usize) -> usize {
+    column / LANES * ROWS * LANES + row * LANES + column % LANES
+}
+
+/// Checks both products of a strip: what has room but does not count, rows and columns, is not a number.
+fn check_strip<const W: usize>(rows: usize, cols: usize) {
+    let step = LANES / W;
+    let values = deviates(11, rows * cols);
+    let mut data = vec![f32::NAN; cols.next_multiple_of(LANES) * ROWS];
+    for row in 0..rows {
+        for column in 0..cols.next_multiple_of(LANES) {
+            data[in_blocks(row, column)] = if column < cols { values[row * cols + column] } else { 0.0 };
+        }
+    }
+    let d = |row: usize, column: usize| f64::from(values[row * cols + column]);
+    let strip = Blocks { data: &data, rows, cols };
+    let steps = cols.div_ceil(step);
+    // The elements of columns that do not exist are zero, as packing leaves them.
+    let packed = |seed| {
+        let mut packed = deviates(seed, steps * LANES);
+        for (at, x) in packed.iter_mut().enumerate() {
+            *x = if at / LANES * step + at % step < cols { *x } else { 0.0 };
+        }
+        packed
+    };
+    let at = |column: usize, w: usize| column / step * LANES + w * step + column % step;
+    let (x, y, z) = (guarded(&packed(12)), deviates(13, rows * W), packed(15));
+    let spread: Vec<f32> = y.iter().flat_map(|&y| vec![y; step]).collect();
+    for kernel in Kernel::available() {
+        let name = format!("{} {rows}×{cols}·{W}", kernel.name());
+        let start = deviates(14, rows * LANES);
+        let mut lanes = guarded(&start);
+        kernel.forward::<W>(strip, &x, &mut lanes, &mut Ahead::default());
+        assert_untouched(&lanes);
+        for row in 0..rows {
+            for lane in 0..LANES {
+                let columns = (lane % step..cols).step_by(step);
+                let terms = columns.map(|column| d(row, column) * f64::from(x[at(column, lane / step)]));
+                check_sum(lanes[row * LANES + lane], start[row * LANES + lane], terms, &name);
+            }
+        }
+        let mut sums = guarded(&z);
+        kernel.backward::<W>(strip, &spread, &mut sums, &mut Ahead::default());
+        assert_untouched(&sums);
+        for column in 0..cols {
+            for w in 0..W {
+                let terms = (0..rows).map(|row| d(row, column) * f64::from(y[row * W + w]));
+                check_sum(sums[at(column, w)], z[at(column, w)], terms, &name);
+            }
+        }
+        assert!((0..steps * LANES).all(|i| i / LANES * step + i % step < cols || sums[i] == 0.0), "{name}");
+    }
+}
+
+#[test]
+fn products_of_strips_stay_within_the_bound() {
+    for rows in [0, 1, 2, 3, 4, 5, 7, 15, 16] {
+        for cols in [0, 1, 2, 15, 16, 17, 31, 32, 33, 40, 47, 64, 80, 256, 257, 300] {
+            check_strip::<8>(rows, cols);
+            check_strip::<16>(rows, cols);
+        }
+    }
+}
+
+/// Checks rows that are combined, `width` elements each with `gap` of them in between.
+fn check_rows<const W: usize>(rows: usize, width: usize, gap: usize) {
     let data = deviates(11, rows * (width + gap) + 1);
     let tile = Tile { data: &data, row: width + gap, rows, width };
-    let (xt, y) = (deviates(12, W * width), deviates(13, rows * W));
-    let start = (deviates(14, rows * W), deviates(15, W * width));
-    let unit = f64::from(f32::EPSILON) / 2.0;
-    let d = |i: usize, k: usize| f64::from(data[i * (width + gap) + k]);
+    let (y, start) = (deviates(13, rows * W), deviates(15, W * width));
     for kernel in Kernel::available() {
-        let check = |got: f32, from: f32, terms: &mut dyn Iterator<Item = f64>, what: &str| {
-            let (mut exact, mut size, mut count) = (f64::from(from), f64::from(from).abs(), 1.0);
-            for term in terms {
-                (exact, size, count) = (exact + term, size + term.abs(), count + 1.0);
-            }
-            let (error, bound) =
-                ((f64::from(got) - exact).abs(), tolerance::PRODUCT_TERMS * count * unit * size);
-            assert!(error <= bound, "{} {what} {rows}×{width}·{W}: {error:e} > {bound:e}", kernel.name());
-        };
-        let mut sums = [vec![0.0; rows * W * LANES], vec![f32::NAN; 3]].concat();
-        let mut out = [start.0.as_slice(), &[f32::NAN; 3]].concat();
-        kernel.forward::<W>(tile, &xt, &mut sums, &mut Ahead::default());
-        kernel.fold(&mut sums[..rows * W * LANES], &mut out[..rows * W]);
-        assert!(sums[..rows * W * LANES].iter().all(|&x| x == 0.0), "sums are cleared for the next tile");
-        for i in 0..rows {
-            for w in 0..W {
-                let mut terms = (0..width).map(|k| d(i, k) * f64::from(xt[w * width + k]));
-                check(out[i * W + w], start.0[i * W + w], &mut terms, "forward");
-            }
-        }
-        let mut zt = [start.1.as_slice(), &[f32::NAN; 3]].concat();
-        kernel.backward::<W>(tile, &y, &mut zt, &mut Ahead::default());
+        let mut c = guarded(&start);
+        kernel.combine_rows::<W>(tile, &y, &mut c, &mut Ahead::default());
+        assert_untouched(&c);
         for w in 0..W {
             for k in 0..width {
-                let mut terms = (0..rows).map(|i| d(i, k) * f64::from(y[i * W + w]));
-                check(zt[w * width + k], start.1[w * width + k], &mut terms, "backward");
+                let terms =
+                    (0..rows).map(|i| f64::from(data[i * (width + gap) + k]) * f64::from(y[i * W + w]));
+                let name = format!("{} {rows}×{width}·{W}", kernel.name());
+                check_sum(c[w * width + k], start[w * width + k], terms, &name);
             }
-        }
-        for behind in [&sums[rows * W * LANES..], &out[rows * W..], &zt[W * width..]] {
-            assert!(behind.iter().all(|x| x.is_nan()), "nothing is written behind an output");
         }
     }
 }
 
 #[test]
-fn products_of_tiles_stay_within_the_bound() {
+fn combined_rows_stay_within_the_bound() {
     for rows in [0, 1, 2, 3, 4, 5, 7, 16, 19, 32] {
         for width in [0, 16, 32, 48, 64, 80, 256] {
             for gap in [0, 5] {
-                check_tile::<8>(rows, width, gap);
-                check_tile::<16>(rows, width, gap);
+                check_rows::<8>(rows, width, gap);
+                check_rows::<16>(rows, width, gap);
             }
         }
     }
 }
 
 /// Checks that decoding on the way to a product gives the bits of both, one after the other.
-fn check_fresh<const W: usize>([base, tuned]: [Dtype; 2], rows: usize, columns: usize) {
-    let (cols, width) = (columns + 8, columns.next_multiple_of(LANES));
+fn check_fresh<const W: usize>([base, tuned]: [Dtype; 2], rows: usize, cols: usize) {
+    // Rows are further apart than they are long.
+    let stride = cols + base.block_len().max(8);
     let side = |dtype: Dtype, seed| {
-        let mut bytes = vec![0; dtype.row_bytes(rows * cols).unwrap()];
-        encode(&deviates(seed, rows * cols), dtype, &mut bytes).unwrap();
+        let mut bytes = vec![0; dtype.row_bytes(rows * stride).unwrap()];
+        encode(&deviates(seed, rows * stride), dtype, &mut bytes).unwrap();
         bytes
     };
     let sides = [(base, side(base, 31)), (tuned, side(tuned, 32))];
     let lines = |i: usize| {
         let (dtype, bytes) = &sides[i];
-        Lines { dtype: *dtype, bytes, row: dtype.row_bytes(cols).unwrap() }
+        Lines { dtype: *dtype, bytes, row: dtype.row_bytes(stride).unwrap() }
     };
-    let xt = deviates(33, W * width);
+    let (padded, steps) = (cols.next_multiple_of(LANES), cols.div_ceil(LANES / W));
+    let x = deviates(33, LANES * steps);
     for kernel in Kernel::available() {
-        let mut expected = vec![0.0; rows * width];
-        for (i, row) in expected.chunks_exact_mut(width.max(1)).enumerate() {
+        let mut expected = vec![9.0; ROWS * padded];
+        for row in 0..rows {
             let of = |side: usize| {
                 let (dtype, bytes) = &sides[side];
                 let at = |entry: usize| dtype.row_bytes(entry).unwrap();
-                Rows::new(*dtype, &bytes[at(i * cols)..at(i * cols + columns)])
+                Rows::new(*dtype, &bytes[at(row * stride)..at(row * stride + cols)])
             };
-            kernel.difference(of(0), of(1), &mut row[..columns]);
+            let mut values = vec![0.0; padded];
+            kernel.difference(of(0), of(1), &mut values[..cols]);
+            values.iter().enumerate().for_each(|(column, &x)| expected[in_blocks(row, column)] = x);
         }
-        let mut sums = [vec![0.0; rows * W * LANES], vec![0.0; rows * W * LANES]];
-        let tile = Tile { data: &expected, row: width, rows, width };
-        kernel.forward::<W>(tile, &xt, &mut sums[0], &mut Ahead::default());
-        let mut got = [vec![f32::NAN; rows * width], vec![7.0; 3]].concat();
-        let tile = TileMut { data: &mut got, row: width, rows, width };
+        let mut lanes = [vec![0.5; rows * LANES], vec![0.5; rows * LANES]];
+        kernel.forward::<W>(Blocks { data: &expected, rows, cols }, &x, &mut lanes[0], &mut Ahead::default());
+        let mut got = vec![9.0; ROWS * padded + 3];
         kernel.difference_forward::<W>(
             [lines(0), lines(1)],
-            columns,
-            tile,
-            &xt,
-            &mut sums[1],
+            BlocksMut { data: &mut got, rows, cols },
+            &x,
+            &mut lanes[1],
             &mut Ahead::default(),
         );
         let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-        let name = kernel.name();
-        assert_eq!(bits(&got[..rows * width]), bits(&expected), "{name} {base:?} {tuned:?} {rows}×{columns}");
-        assert_eq!(bits(&sums[0]), bits(&sums[1]), "{name} {base:?} {tuned:?} {rows}×{columns}");
-        assert_eq!(got[rows * width..], [7.0; 3], "nothing is written behind the tile");
+        let name = format!("{} {base:?} {tuned:?} {rows}×{cols}·{W}", kernel.name());
+        assert_eq!(bits(&got[..ROWS * padded]), bits(&expected), "{name}");
+        assert_eq!(got[ROWS * padded..], [9.0; 3], "nothing is written behind the strip");
+        assert_eq!(bits(&lanes[0]), bits(&lanes[1]), "{name}");
     }
 }
 
 #[test]
 fn decoding_on_the_way_changes_no_bit() {
     let [f32, f16, bf16] = [Dtype::F32, Dtype::F16, Dtype::Bf16];
-    for dtypes in [[f32; 2], [f16; 2], [bf16; 2], [bf16, f32], [f16, bf16]] {
-        for rows in [0, 1, 3, 4, 5, 16, 19] {
-            for columns in [0, 1, 16, 40, 255, 256] {
-                check_fresh::<8>(dtypes, rows, columns);
-                check_fresh::<16>(dtypes, rows, columns);
+    for dtype in [Dtype::Q8_0, Dtype::Q4_0] {
+        for rows in [1, 16] {
+            for cols in [32, 64, 96, 256, 320, 608] {
+                check_fresh::<8>([dtype; 2], rows, cols);
+                check_fresh::<16>([dtype; 2], rows, cols);
             }
+        }
+    }
+    for dtypes in [[f32; 2], [f16; 2], [bf16; 2], [bf16, f32], [f16, bf16]] {
+        for rows in [0, 1, 4, 15, 16] {
+            for cols in [0, 1, 16, 31, 32, 40, 64, 255, 256, 289, 321, 600] {
+                check_fresh::<8>(dtypes, rows, cols);
+                check_fresh::<16>(dtypes, rows, cols);
+            }
+        }
+    }
+}
+
+/// A row's sums do not depend on the rows beside it, nor a column's on how the rows are cut.
+#[test]
+fn products_of_strips_do_not_depend_on_the_cut() {
+    let (cols, data) = (300, deviates(16, 304 * ROWS));
+    let (x, y) = (deviates(17, cols * LANES), deviates(18, ROWS * LANES));
+    for kernel in Kernel::available() {
+        let all = Blocks { data: &data, rows: ROWS, cols };
+        let (mut lanes, mut z) = (vec![0.0; ROWS * LANES], vec![0.0; cols * LANES]);
+        kernel.forward::<16>(all, &x, &mut lanes, &mut Ahead::default());
+        kernel.backward::<16>(all, &y, &mut z, &mut Ahead::default());
+        for height in [1, 5, 12] {
+            let (mut parts, mut sum) = (vec![0.0; ROWS * LANES], vec![0.0; cols * LANES]);
+            for first in (0..ROWS).step_by(height) {
+                let rows = height.min(ROWS - first);
+                let mut moved = data.clone();
+                for row in 0..rows {
+                    for column in 0..cols.next_multiple_of(LANES) {
+                        moved[in_blocks(row, column)] = data[in_blocks(first + row, column)];
+                    }
+                }
+                let some = Blocks { data: &moved, rows, cols };
+                let (out, y) = (&mut parts[first * LANES..], &y[first * LANES..]);
+                kernel.forward::<16>(some, &x, out, &mut Ahead::default());
+                kernel.backward::<16>(some, y, &mut sum, &mut Ahead::default());
+            }
+            assert_eq!(lanes, parts, "{} {height}", kernel.name());
+            assert_eq!(z, sum, "{} {height}", kernel.name());
         }
     }
 }

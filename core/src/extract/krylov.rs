@@ -17,11 +17,12 @@ use super::{
     outlook::{Captured, History},
     pass::{BlockPart, Progress, Work, deal},
     plan::{MAX_PARTS, Plan, packed_scratch, shared_scratch, strip_scratch},
-    strip::{Strip, pack, packed_len, strip_len, unpack},
+    strip::{Strip, is_plain, pack, packed_len, strip_len, unpack},
     watch::Watch,
 };
 use crate::{
     Delta, Error, Goal, Kernel, Rows, Shape, Spectrum,
+    kernel::LANES,
     orthonormal::orthonormalize,
     panels,
     random::uniform,
@@ -61,8 +62,7 @@ pub fn scratch(plan: &Plan) -> Scratch {
     let panel = |rows: usize| Scratch::matrix(rows, plan.width);
     Scratch::ALIGNED
         .and(panel(rows).and(panel(cols)).times(panels))
-        .and(packed_scratch(cols, plan.width))
-        .and(packed_scratch(cols, plan.width).times(plan.parts))
+        .and(packed_scratch(cols, plan.width).times(plan.parts + usize::from(plan.width < LANES)))
         .and(strips(plan))
         .and(gram::scratch(panels, plan.width, plan.rank))
         .and(Scratch::matrix(panels, plan.width))
@@ -70,7 +70,7 @@ pub fn scratch(plan: &Plan) -> Scratch {
 
 /// The strips of the parts; between two passes, what the decomposition works with.
 fn strips(plan: &Plan) -> Scratch {
-    let strips = strip_scratch(plan.shape.cols, plan.width).times(plan.parts);
+    let strips = strip_scratch(plan.shape.cols).times(plan.parts);
     shared_scratch(strips, Scratch::matrix(plan.depth.saturating_add(1), plan.width))
 }
 
@@ -90,7 +90,7 @@ pub struct Krylov<'s, const W: usize> {
     q: &'s mut [f32],
     /// Products: panels of rows × W, at the end one more that is predicted.
     y: &'s mut [f32],
-    /// The block in work, packed.
+    /// The block in work, packed, where that is not the block as it is.
     x: &'s mut [f32],
     /// One packed panel of cols × W per part.
     z: &'s mut [f32],
@@ -133,7 +133,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             tolerance: plan.tolerance,
             depth: plan.depth,
             parts: plan.parts,
-            x: scratch.take(packed_len(cols, W)),
+            x: scratch.take(if is_plain::<W>() { 0 } else { packed_len(cols, W) }),
             z: scratch.take(plan.parts * packed_len(cols, W)),
             strips: scratch.take(strips(plan).count().unwrap_or(0)),
             q: scratch.take(size * cols),
@@ -180,7 +180,9 @@ impl<'s, const W: usize> Krylov<'s, W> {
     fn prepare_pass(&mut self) {
         self.progress = [Progress::default(); MAX_PARTS];
         let (cols, blocks) = (self.shape.cols, self.gram.blocks());
-        pack::<W>(&self.q[blocks * cols * W..][..cols * W], self.x);
+        if !is_plain::<W>() {
+            pack::<W>(&self.q[blocks * cols * W..][..cols * W], self.x);
+        }
     }
 
     pub fn parts(&mut self) -> impl Iterator<Item = BlockPart<'_, W>> {
@@ -190,10 +192,11 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let (kernel, scale) = (self.kernel, self.scale);
         let work = self.adding.map_or(Work::Multiply { measure: self.delta.is_none() }, Work::AddUp);
         let channels = self.channels;
-        let x = &*self.x;
+        let newest = self.gram.blocks() * cols * W;
+        let x = if is_plain::<W>() { &self.q[newest..][..cols * W] } else { &*self.x };
         let y = self.y[self.gram.blocks() * rows * W..][..rows * W].chunks_mut(height * W);
         let z = self.z.chunks_mut((packed_len(cols, W)).max(1));
-        let strips = self.strips.chunks_mut(strip_len(cols, W).unwrap_or(0).max(1));
+        let strips = self.strips.chunks_mut(strip_len(cols).unwrap_or(0).max(1));
         let outputs = y.zip(z).zip(strips).zip(&mut self.progress);
         outputs.take(wanted).enumerate().map(move |(i, (((y, z), buffer), progress))| {
             let start = i * height;
@@ -242,8 +245,13 @@ impl<'s, const W: usize> Krylov<'s, W> {
     fn decide(&mut self) -> Result<(), Error> {
         let (cols, blocks) = (self.shape.cols, self.gram.blocks() + 1);
         let (basis, free) = self.q.split_at_mut(blocks * cols * W);
-        let (next, z) = (&mut free[..cols * W], &mut self.strips[..cols * W]);
-        unpack::<W>(self.z, z);
+        let next = &mut free[..cols * W];
+        let z = if is_plain::<W>() {
+            &self.z[..cols * W]
+        } else {
+            unpack::<W>(self.z, &mut self.strips[..cols * W]);
+            &self.strips[..cols * W]
+        };
         next.copy_from_slice(z);
         let mut new = orthonormalize::<W>(self.kernel, cols, basis, RECURRENCE, next);
         if new < NOTHING_NEW {

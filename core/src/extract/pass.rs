@@ -4,9 +4,9 @@ use core::ops::Range;
 
 use super::{
     plan::MAX_PARTS,
-    strip::{Strip, entries, strip_rows},
+    strip::{Strip, entries},
 };
-use crate::{Delta, Error, Rows, random};
+use crate::{Delta, Error, Rows, kernel::ROWS, random};
 
 /// The power of two that brings `largest`, which is above 0, near to 1; for a subnormal one as near as the
 /// range of f32 allows, to 2⁻²³ at least.
@@ -122,7 +122,7 @@ pub struct BlockPart<'p, const W: usize> {
     pub rows: Range<usize>,
     /// Y of these rows, `rows` × `W`, cleared by the first push.
     pub y: &'p mut [f32],
-    /// Z summed over these rows, packed, cleared by the first push.
+    /// Z summed over these rows, packed, where rows are added up by columns; cleared by the first push.
     pub z: &'p mut [f32],
     pub strip: Strip<'p>,
     pub progress: &'p mut Progress,
@@ -137,7 +137,6 @@ impl<const W: usize> BlockPart<'_, W> {
             // Here, where threads share it, and not before all of them begin.
             self.y.fill(0.0);
             self.z.fill(0.0);
-            self.strip.clear();
         }
         let measure = match self.work {
             Work::AddUp(one_in) => {
@@ -146,9 +145,8 @@ impl<const W: usize> BlockPart<'_, W> {
             }
             Work::Multiply { measure } => measure,
         };
-        let height = strip_rows(cols);
-        for first in (0..count).step_by(height) {
-            let rows = height.min(count - first);
+        for first in (0..count).step_by(ROWS) {
+            let rows = ROWS.min(count - first);
             let mut ahead = self.strip.ahead(base, tuned, first + rows, 2);
             let y = &mut self.y[self.progress.done * W..][..rows * W];
             self.strip.decode_forward::<W>((base, tuned), first, rows, self.x, y, &mut ahead);

@@ -247,9 +247,9 @@ impl Plan {
     }
 }
 
-/// `f32` elements of a strip for a panel of `width`, as scratch.
-pub fn strip_scratch(cols: usize, width: usize) -> Scratch {
-    strip::strip_len(cols, width).map_or(Scratch::OVERFLOW, Scratch::elements)
+/// `f32` elements of a strip, as scratch.
+pub fn strip_scratch(cols: usize) -> Scratch {
+    strip::strip_len(cols).map_or(Scratch::OVERFLOW, Scratch::elements)
 }
 
 /// Room for `strips` in a pass; between two passes, for what the decomposition of a Gram matrix of `columns` works with.

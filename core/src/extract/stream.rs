@@ -10,10 +10,11 @@ use super::{
     factors::{Outputs, Space},
     pass::{self, Part, Whole},
     plan::{Plan, packed_scratch, shared_scratch, strip_scratch},
-    strip::{self, Strip, pack, packed_len, strip_rows},
+    strip::{self, Strip, pack, packed_len},
 };
 use crate::{
     Delta, Error, Goal, Kernel, Rows, Shape, Spectrum, gram_svd,
+    kernel::ROWS,
     orthonormal::orthonormalize,
     panels::{self, STRIP},
     scratch::{Buffer, Scratch},
@@ -63,7 +64,7 @@ pub struct Stream<'s> {
 
 /// The strip; between rows, what the decomposition works with.
 fn strip(plan: &Plan) -> Scratch {
-    shared_scratch(strip_scratch(plan.shape.cols, W), Scratch::matrix(plan.depth, 2 * W))
+    shared_scratch(strip_scratch(plan.shape.cols), Scratch::matrix(plan.depth, 2 * W))
 }
 
 impl<'s> Stream<'s> {
@@ -216,12 +217,11 @@ impl<'s> Stream<'s> {
     /// Second read: Y = Δ·V.
     fn multiply(&mut self, base: Rows<'_>, tuned: Rows<'_>, count: usize) {
         let Shape { rows, cols } = self.shape;
-        let height = strip_rows(cols);
         let packed = packed_len(cols, W);
         let right = self.right[self.depth * cols * W..].chunks_exact(packed.max(1));
         let mut strip = Strip::new(self.kernel, cols, self.scale, self.channels, self.strip);
-        for first in (0..count).step_by(height) {
-            let batch = height.min(count - first);
+        for first in (0..count).step_by(ROWS) {
+            let batch = ROWS.min(count - first);
             strip.decode((base, tuned), first, batch);
             let mut ahead = strip.ahead(base, tuned, first + batch, self.depth);
             for (p, x) in right.clone().take(self.depth).enumerate() {
@@ -270,8 +270,6 @@ impl<'s> Stream<'s> {
             pack::<W>(panel, packed);
         }
         self.left.fill(0.0);
-        // For the lanes of its sums.
-        self.strip.fill(0.0);
         Ok(())
     }
 

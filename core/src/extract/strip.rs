@@ -2,21 +2,11 @@
 
 use crate::{
     Delta, Kernel, Rows,
-    kernel::{Ahead, LANES, Lines, TILE, Tile, TileMut},
+    kernel::{Ahead, Blocks, BlocksMut, LANES, Lines, ROWS, TILE},
     random,
 };
 
-/// Rows that are decoded together. More of them spread the traffic of X and Z over more work; fewer keep the
-/// strip, the next one and both panels in the second-level cache: 256 KiB of them measured best.
-pub const fn strip_rows(cols: usize) -> usize {
-    match cols {
-        0..=64 => 8,
-        65..=2048 => 32,
-        _ => 16,
-    }
-}
-
-/// Columns of a decoded row and of a packed panel: whole [`LANES`].
+/// Columns of a row of a strip and of a packed panel: whole [`LANES`].
 pub const fn padded(cols: usize) -> Option<usize> {
     cols.checked_next_multiple_of(LANES)
 }
@@ -26,43 +16,40 @@ pub fn packed_len(cols: usize, width: usize) -> usize {
     padded(cols).unwrap_or(0) * width
 }
 
-/// `f32` elements of a strip for a panel of `width`: the decoded tiles, and the lanes of the sums.
-pub const fn strip_len(cols: usize, width: usize) -> Option<usize> {
-    let rows = strip_rows(cols);
+/// `f32` elements of a strip. Sixteen rows and both panels fit into a second-level cache beside what is read ahead.
+pub const fn strip_len(cols: usize) -> Option<usize> {
     match padded(cols) {
-        Some(cols) => match cols.checked_mul(rows) {
-            Some(tiles) => tiles.checked_add(rows * width * LANES),
-            None => None,
-        },
+        Some(cols) => cols.checked_mul(ROWS),
         None => None,
     }
 }
 
 /// First column and width of each tile of `cols` columns.
-fn tiles(cols: usize) -> impl DoubleEndedIterator<Item = (usize, usize)> + Clone + use<> {
+fn tiles(cols: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..cols.div_ceil(TILE)).map(move |tile| (tile * TILE, TILE.min(cols - tile * TILE)))
 }
 
-/// Packs a panel of cols × `W` for the tiles: per tile its transpose, each row with zeros up to whole
-/// [`LANES`].
+/// Whether a packed panel of width `W` is a plain one.
+pub const fn is_plain<const W: usize>() -> bool {
+    W == LANES
+}
+
+/// Packs a panel of cols × `W` for the products: rows that one vector takes, their elements side by side, with zeros up to
+/// whole [`LANES`].
 pub fn pack<const W: usize>(panel: &[f32], packed: &mut [f32]) {
-    for (first, width) in tiles(panel.len() / W) {
-        let whole = width.next_multiple_of(LANES);
-        let panel = panel[first * W..][..width * W].as_chunks::<W>().0;
-        for (w, row) in packed[first * W..][..whole * W].chunks_exact_mut(whole).enumerate() {
-            row[width..].fill(0.0);
-            row.iter_mut().zip(panel).for_each(|(x, values)| *x = values[w]);
+    for (rows, packed) in panel.chunks(LANES).zip(packed.as_chunks_mut::<LANES>().0) {
+        packed.fill(0.0);
+        for (g, row) in rows.chunks_exact(W).enumerate() {
+            packed.iter_mut().skip(g).step_by(LANES / W).zip(row).for_each(|(packed, x)| *packed = *x);
         }
     }
 }
 
 /// Undoes [`pack`].
 pub fn unpack<const W: usize>(packed: &[f32], panel: &mut [f32]) {
-    for (first, width) in tiles(panel.len() / W) {
-        let whole = width.next_multiple_of(LANES);
-        let panel = panel[first * W..][..width * W].as_chunks_mut::<W>().0;
-        for (w, row) in packed[first * W..][..whole * W].chunks_exact(whole).enumerate() {
-            row.iter().zip(&mut *panel).for_each(|(&x, values)| values[w] = x);
+    for (rows, packed) in panel.chunks_mut(LANES).zip(packed.as_chunks::<LANES>().0) {
+        for (g, row) in rows.chunks_exact_mut(W).enumerate() {
+            row.iter_mut().zip(packed.iter().skip(g).step_by(LANES / W)).for_each(|(x, packed)| *x = *packed);
         }
     }
 }
@@ -73,11 +60,10 @@ pub fn entries(rows: Rows<'_>, start: usize, len: usize) -> Rows<'_> {
     Rows { bytes: rows.bytes.get(at(start)..at(start + len)).unwrap_or_default(), ..rows }
 }
 
-/// Rows `first`… of a run of rows of `cols` entries, from column `column`, at a whole tile, on.
-fn lines(rows: Rows<'_>, first: usize, column: usize, cols: usize) -> Lines<'_> {
+/// Rows `first`… of a run of rows of `cols` entries.
+fn lines(rows: Rows<'_>, first: usize, cols: usize) -> Lines<'_> {
     let at = |entry: usize| rows.dtype.row_bytes(entry).unwrap_or(usize::MAX);
-    let bytes = rows.bytes.get(at(first * cols + column)..).unwrap_or_default();
-    Lines { dtype: rows.dtype, bytes, row: at(cols) }
+    Lines { dtype: rows.dtype, bytes: rows.bytes.get(at(first * cols)..).unwrap_or_default(), row: at(cols) }
 }
 
 /// Decodes row `row` of a block as a whole into `out` (`cols` elements), weighed by `channels`.
@@ -112,7 +98,7 @@ fn weigh(row: &mut [f32], channels: Option<&[f32]>) {
     }
 }
 
-/// A run of decoded rows of the difference, in tiles: [tile][row][column].
+/// A run of decoded rows of the difference.
 #[derive(Debug)]
 pub struct Strip<'p> {
     kernel: Kernel,
@@ -121,88 +107,75 @@ pub struct Strip<'p> {
     scale: Option<f32>,
     /// Factors on the columns, where the criterion has them.
     channels: Option<&'p [f32]>,
-    tiles: &'p mut [f32],
-    /// Lanes of the sums of a product, zero between two.
-    sums: &'p mut [f32],
+    data: &'p mut [f32],
 }
 
 impl<'p> Strip<'p> {
-    /// Takes [`strip_len`] elements, to be [cleared](Self::clear) before the first product unless they are zero.
+    /// Takes [`strip_len`] elements.
     pub fn new(
         kernel: Kernel,
         cols: usize,
         scale: Option<f32>,
         channels: Option<&'p [f32]>,
-        buffer: &'p mut [f32],
+        data: &'p mut [f32],
     ) -> Self {
-        let tiles = padded(cols).unwrap_or(0) * strip_rows(cols);
-        let (tiles, sums) = buffer.split_at_mut(tiles.min(buffer.len()));
-        Self { kernel, cols, scale, channels, tiles, sums }
+        Self { kernel, cols, scale, channels, data }
     }
 
-    /// Makes the buffer fit for products.
-    pub fn clear(&mut self) {
-        self.sums.fill(0.0);
-    }
-
-    /// Decodes rows `first`… of a block, `rows` of them, at most [`strip_rows`].
+    /// Decodes rows `first`… of a block, `rows` of them, at most [`ROWS`].
     pub fn decode(&mut self, (base, tuned): (Rows<'_>, Rows<'_>), first: usize, rows: usize) {
-        let height = strip_rows(self.cols);
-        for i in 0..rows {
-            for (column, width) in tiles(self.cols) {
-                let whole = width.next_multiple_of(LANES);
-                let out = &mut self.tiles[column * height + i * whole..][..whole];
-                let (out, padding) = out.split_at_mut(width);
-                padding.fill(0.0);
-                let start = (first + i) * self.cols + column;
-                let channels = self.channels.map(|channels| &channels[column..]);
-                weighed(self.kernel, (base, tuned), start, channels, out);
+        let mut piece = [0.0; TILE];
+        let mut strip = BlocksMut { data: self.data, rows, cols: self.cols };
+        for (column, width) in tiles(self.cols) {
+            let piece = &mut piece[..width];
+            let channels = self.channels.map(|channels| &channels[column..]);
+            for row in 0..rows {
+                let start = (first + row) * self.cols + column;
+                weighed(self.kernel, (base, tuned), start, channels, piece);
                 if let Some(scale) = self.scale {
-                    for x in out {
+                    for x in &mut *piece {
                         *x *= scale;
                     }
                 }
+                strip.write(row, column, piece);
             }
         }
     }
 
     /// Adds row `row` of the matrix, row `at` of a block, to one of the columns of Z or subtracts it, both at random, and
-    /// measures it where `delta` is to know it; Z is packed. Row `next` comes after it.
+    /// measures it where `delta` is to know it; Z is by columns. Row `next` comes after it.
     pub fn add_up<const W: usize>(
         &mut self,
         (base, tuned): (Rows<'_>, Rows<'_>),
         (at, next): (usize, Option<usize>),
         row: usize,
-        mut delta: Option<&mut Delta>,
+        delta: Option<&mut Delta>,
         z: &mut [f32],
     ) {
         let random = random::bits(row as u64);
         let factor = libm::copysignf(self.scale.unwrap_or(1.0), if random >> 63 == 0 { 1.0 } else { -1.0 });
         let of = |side| next.map_or(&[][..], |next| entries(side, next * self.cols, self.cols).bytes);
         let mut ahead = Ahead::new([base, tuned].map(of), self.cols.div_ceil(TILE));
+        let sum = &mut z[random as usize % W * self.cols..][..self.cols];
+        let values = &mut self.data[..self.cols];
         for (column, width) in tiles(self.cols) {
-            let out = &mut self.tiles[..width];
+            let out = &mut values[column..][..width];
             let channels = self.channels.map(|channels| &channels[column..]);
             self.kernel.ask(&mut ahead);
             weighed(self.kernel, (base, tuned), at * self.cols + column, channels, out);
-            if let Some(delta) = delta.as_deref_mut() {
-                self.kernel.measure(out, row, delta);
-            }
-            let first = column * W + random as usize % W * width.next_multiple_of(LANES);
-            self.kernel.subtract_scaled(&mut z[first..][..width], factor, out);
+            self.kernel.subtract_scaled(&mut sum[column..][..width], factor, out);
+        }
+        if let Some(delta) = delta {
+            self.kernel.measure(values, row, delta);
         }
     }
 
     /// Y += D·X for the decoded rows D; X is packed.
-    pub fn forward<const W: usize>(&mut self, rows: usize, x: &[f32], y: &mut [f32], ahead: &mut Ahead<'_>) {
-        for tile in tiles(self.cols) {
-            let view = Self::tile(self.tiles, self.cols, rows, tile);
-            self.kernel.forward::<W>(view, &x[tile.0 * W..][..view.width * W], self.sums, ahead);
-        }
-        self.kernel.fold(&mut self.sums[..y.len() * LANES], y);
+    pub fn forward<const W: usize>(&self, rows: usize, x: &[f32], y: &mut [f32], ahead: &mut Ahead<'_>) {
+        with_lanes::<W>(y, |lanes| self.kernel.forward::<W>(self.blocks(rows), x, lanes, ahead));
     }
 
-    /// [`decode`](Self::decode) and [`forward`](Self::forward), tile by tile where that is faster.
+    /// [`decode`](Self::decode) and [`forward`](Self::forward), on the way where that is faster.
     pub fn decode_forward<const W: usize>(
         &mut self,
         (base, tuned): (Rows<'_>, Rows<'_>),
@@ -216,51 +189,56 @@ impl<'p> Strip<'p> {
             self.decode((base, tuned), first, rows);
             return self.forward::<W>(rows, x, y, ahead);
         }
-        for (column, columns) in tiles(self.cols) {
-            let sides = [base, tuned].map(|side| lines(side, first, column, self.cols));
-            let width = columns.next_multiple_of(LANES);
-            let data = &mut self.tiles[column * strip_rows(self.cols)..][..rows * width];
-            let tile = TileMut { data, row: width, rows, width };
-            let x = &x[column * W..][..width * W];
-            self.kernel.difference_forward::<W>(sides, columns, tile, x, self.sums, ahead);
-        }
-        self.kernel.fold(&mut self.sums[..y.len() * LANES], y);
+        let sides = [base, tuned].map(|side| lines(side, first, self.cols));
+        let strip = BlocksMut { data: self.data, rows, cols: self.cols };
+        with_lanes::<W>(y, |lanes| self.kernel.difference_forward::<W>(sides, strip, x, lanes, ahead));
     }
 
     /// Measures the decoded rows, which are rows `row`… of the matrix.
     pub fn measure(&self, rows: usize, row: usize, delta: &mut Delta) {
-        let height = strip_rows(self.cols);
         for i in 0..rows {
-            let pieces = tiles(self.cols).map(|(column, width)| {
-                let whole = width.next_multiple_of(LANES);
-                &self.tiles[column * height + i * whole..][..whole]
-            });
-            self.kernel.measure_pieces(pieces, row + i, delta);
+            self.kernel.measure_row(self.blocks(rows), i, row + i, delta);
         }
     }
 
-    /// Z += Dᵀ·Y for the decoded rows D; Z is packed. The tiles that were used last are still near.
+    /// Z += Dᵀ·Y for the decoded rows D; Z is packed.
     pub fn backward<const W: usize>(&self, rows: usize, y: &[f32], z: &mut [f32], ahead: &mut Ahead<'_>) {
-        for tile in tiles(self.cols).rev() {
-            let view = Self::tile(self.tiles, self.cols, rows, tile);
-            self.kernel.backward::<W>(view, y, &mut z[tile.0 * W..][..view.width * W], ahead);
+        if is_plain::<W>() {
+            return self.kernel.backward::<W>(self.blocks(rows), y, z, ahead);
         }
+        let mut lanes = [[0.0; LANES]; ROWS];
+        for (lanes, y) in lanes.iter_mut().zip(y.as_chunks::<W>().0) {
+            lanes.chunks_exact_mut(LANES / W).zip(y).for_each(|(lanes, y)| lanes.fill(*y));
+        }
+        self.kernel.backward::<W>(self.blocks(rows), lanes.as_flattened(), z, ahead);
     }
 
-    /// Reads the strip that starts at row `first` of a block ahead, in `passes` passes over the tiles.
+    /// Reads the strip that starts at row `first` of a block ahead, in `passes` products.
     pub fn ahead<'a>(&self, base: Rows<'a>, tuned: Rows<'a>, first: usize, passes: usize) -> Ahead<'a> {
-        let len = strip_rows(self.cols) * self.cols;
-        let steps = passes * self.cols.div_ceil(TILE);
+        let len = ROWS * self.cols;
         let of = |side: Rows<'a>| {
             let bytes = side.dtype.row_bytes(first * self.cols).unwrap_or(usize::MAX);
             let rest = side.bytes.get(bytes..).unwrap_or_default();
             &rest[..rest.len().min(side.dtype.row_bytes(len).unwrap_or(0))]
         };
-        Ahead::new([of(base), of(tuned)], steps)
+        Ahead::new([of(base), of(tuned)], passes)
     }
 
-    fn tile(tiles: &[f32], cols: usize, rows: usize, (first, width): (usize, usize)) -> Tile<'_> {
-        let (height, width) = (strip_rows(cols), width.next_multiple_of(LANES));
-        Tile { data: &tiles[first * height..][..height * width], row: width, rows, width }
+    fn blocks(&self, rows: usize) -> Blocks<'_> {
+        Blocks { data: self.data, rows, cols: self.cols }
+    }
+}
+
+/// Lets `product` add to the lanes of each row of Y, and these to Y.
+fn with_lanes<const W: usize>(y: &mut [f32], product: impl FnOnce(&mut [f32])) {
+    if is_plain::<W>() {
+        return product(y);
+    }
+    let mut lanes = [[0.0; LANES]; ROWS];
+    product(lanes.as_flattened_mut());
+    for (y, lanes) in y.as_chunks_mut::<W>().0.iter_mut().zip(&lanes) {
+        for (y, lanes) in y.iter_mut().zip(lanes.chunks_exact(LANES / W)) {
+            *y += lanes.iter().sum::<f32>();
+        }
     }
 }

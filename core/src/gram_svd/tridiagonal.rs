@@ -1,9 +1,6 @@
 //! A symmetric matrix made tridiagonal, the eigenvalues of what comes of it, and the way back for its vectors.
 
-use crate::{
-    Kernel,
-    kernel::{Ahead, Tile},
-};
+use crate::{Kernel, kernel::Strided};
 
 /// Reflectors that are applied together, to as many vectors.
 pub const BLOCK: usize = if cfg!(feature = "wide") { 16 } else { 8 };
@@ -136,63 +133,58 @@ pub struct Reflectors<'w> {
     length: usize,
     /// M of each block, lower triangular.
     products: &'w [f32],
-    sums: &'w mut [f32],
 }
 
 impl<'w> Reflectors<'w> {
-    /// `products` takes [`BLOCK`] elements per row and `sums` [`BLOCK`]² lanes.
+    /// `products` takes [`BLOCK`] elements per row.
     pub fn new(
         kernel: Kernel,
         rows: &'w [f32],
         length: usize,
         inverse: &[f32],
         products: &'w mut [f32],
-        sums: &'w mut [f32],
     ) -> Self {
-        sums.fill(0.0);
         let blocks = rows.chunks_exact(BLOCK * length).zip(inverse.chunks(BLOCK));
         let each = products.as_chunks_mut::<BLOCK>().0.chunks_exact_mut(BLOCK);
         for ((block, inverse), m) in blocks.zip(each) {
-            let mut along = [[0.0_f32; BLOCK]; BLOCK];
-            kernel.forward::<BLOCK>(tile(block, length), block, sums, &mut Ahead::default());
-            kernel.fold(sums, along.as_flattened_mut());
             m.as_flattened_mut().fill(0.0);
-            for (j, (&inverse, along)) in inverse.iter().zip(&along).enumerate() {
+            for (j, (&inverse, reflector)) in inverse.iter().zip(block.chunks_exact(length)).enumerate() {
                 let (done, row) = m.split_at_mut(j);
-                for (earlier, along) in done.iter().zip(along) {
+                for (earlier, other) in done.iter().zip(block.chunks_exact(length)) {
+                    let along = kernel.dot(reflector, other);
                     row[0].iter_mut().zip(earlier).for_each(|(x, y)| *x -= inverse * along * y);
                 }
                 row[0][j] = inverse;
             }
         }
-        Self { kernel, rows, length, products, sums }
+        Self { kernel, rows, length, products }
     }
 
     /// Turns eigenvectors of the tridiagonal matrix into those of the matrix it came from, whose row i was row
-    /// [`row_number`]`(order[i])`: `vectors` by columns, a block at a time in `panel`, of [`BLOCK`] rows.
+    /// [`row_number`]`(order[i])`: `vectors` by columns, a block at a time in `panel`, of [`BLOCK`] columns.
     pub fn apply(self, vectors: &mut [f32], order: &[f32], panel: &mut [f32]) {
-        let Self { kernel, rows, length, products, sums } = self;
+        let Self { kernel, rows, length, products } = self;
         let size = order.len();
         for some in vectors.chunks_mut(BLOCK * size) {
             panel.fill(0.0);
-            for (row, column) in panel.chunks_exact_mut(length).zip(some.chunks_exact(size)) {
-                row[..size].copy_from_slice(column);
+            for (j, column) in some.chunks_exact(size).enumerate() {
+                panel.iter_mut().skip(j).step_by(BLOCK).zip(column).for_each(|(out, x)| *out = *x);
             }
             let each = products.as_chunks::<BLOCK>().0.chunks_exact(BLOCK);
             for (block, m) in rows.chunks_exact(BLOCK * length).zip(each) {
                 let (mut along, mut less) = ([[0.0_f32; BLOCK]; BLOCK], [[0.0_f32; BLOCK]; BLOCK]);
-                kernel.forward::<BLOCK>(tile(block, length), panel, sums, &mut Ahead::default());
-                kernel.fold(sums, along.as_flattened_mut());
+                let u = Strided::row_major(block, length);
+                kernel.product::<BLOCK>(u, BLOCK, length, panel, along.as_flattened_mut());
                 for (less, m) in less.iter_mut().zip(m) {
                     for (m, along) in m.iter().zip(&along) {
                         less.iter_mut().zip(along).for_each(|(less, along)| *less -= m * along);
                     }
                 }
-                let tile = tile(block, length);
-                kernel.backward::<BLOCK>(tile, less.as_flattened(), panel, &mut Ahead::default());
+                kernel.product::<BLOCK>(u.transposed(), length, BLOCK, less.as_flattened(), panel);
             }
-            for (row, column) in panel.chunks_exact(length).zip(some.chunks_exact_mut(size)) {
-                order.iter().zip(row).for_each(|(&at, &x)| column[row_number(at)] = x);
+            for (j, column) in some.chunks_exact_mut(size).enumerate() {
+                let turned = panel.iter().skip(j).step_by(BLOCK);
+                order.iter().zip(turned).for_each(|(&at, &x)| column[row_number(at)] = x);
             }
         }
     }
@@ -201,8 +193,4 @@ impl<'w> Reflectors<'w> {
 /// A row number that is kept among f32: its bits.
 pub const fn row_number(bits: f32) -> usize {
     bits.to_bits() as usize
-}
-
-fn tile(block: &[f32], length: usize) -> Tile<'_> {
-    Tile { data: block, row: length, rows: BLOCK, width: length }
 }

@@ -4,17 +4,17 @@
 
 use core::arch::aarch64::{
     float32x4_t, uint16x4_t, vaddq_f32, vaddq_u32, vandq_u32, vbslq_u32, vceqq_f32, vcvtq_f32_s32,
-    vdupq_n_u32, vfmaq_f32, vget_high_s16, vget_low_s16, vld1_s8, vld1_u16, vld1q_dup_f32, vld1q_f32,
-    vmovl_s8, vmovl_s16, vmovn_u32, vmulq_n_f32, vorrq_u32, vpaddq_f32, vreinterpretq_f32_u32,
-    vreinterpretq_u32_f32, vshll_n_u16, vshrq_n_u32, vst1_u16, vst1q_f32, vsubq_f32,
+    vdupq_n_u32, vfmaq_f32, vget_high_s16, vget_low_s16, vld1_s8, vld1_u16, vld1q_dup_f32, vld1q_dup_f64,
+    vld1q_f32, vmovl_s8, vmovl_s16, vmovn_u32, vmulq_n_f32, vorrq_u32, vpaddq_f32, vreinterpretq_f32_f64,
+    vreinterpretq_f32_u32, vreinterpretq_u32_f32, vshll_n_u16, vshrq_n_u32, vst1_u16, vst1q_f32, vsubq_f32,
 };
 
 use super::{
-    Ahead, Lines, Strided, Tile,
+    Ahead, Blocks, Lines, Strided, Tile, combine,
     deposit::{self, Sink},
-    short,
+    fresh, short,
     simd::{self, Blocks8, Brain, Half, Reduce, Single, Source, Vector},
-    tile,
+    thin, tile,
 };
 use crate::Dtype;
 
@@ -34,6 +34,12 @@ impl Vector for float32x4_t {
     unsafe fn splat(from: *const f32) -> Self {
         // SAFETY: the caller's promise.
         unsafe { vld1q_dup_f32(from) }
+    }
+    #[inline(always)]
+    #[expect(clippy::cast_ptr_alignment, reason = "unaligned reads")]
+    unsafe fn splat_pair(from: *const f32) -> Self {
+        // SAFETY: the caller's promise; no alignment is needed.
+        unsafe { vreinterpretq_f32_f64(vld1q_dup_f64(from.cast())) }
     }
     #[inline(always)]
     unsafe fn fused(self, a: Self, b: Self) -> Self {
@@ -89,13 +95,12 @@ pub(super) unsafe fn product<const W: usize>(
     depth: usize,
     x: &[f32],
     c: &mut [f32],
-    ahead: &mut Ahead<'_>,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         match W {
-            8 => simd::product::<float32x4_t, 12, 2>(a, rows, depth, x, c, ahead),
-            16 => simd::product::<float32x4_t, 6, 4>(a, rows, depth, x, c, ahead),
+            8 => thin::product::<float32x4_t, 12, 2>(a, rows, depth, x, c),
+            16 => thin::product::<float32x4_t, 6, 4>(a, rows, depth, x, c),
             _ => super::portable::product::<W>(a, rows, depth, x, c),
         }
     }
@@ -142,6 +147,7 @@ fn narrow(wide: float32x4_t) -> uint16x4_t {
 }
 
 impl Source<float32x4_t> for Single {
+    const LINES: usize = 2;
     #[inline(always)]
     unsafe fn new() -> Self {
         Self
@@ -270,54 +276,77 @@ pub(super) unsafe fn add(delta: &[f32], dtype: Dtype, weights: &mut [u8]) -> usi
     }
 }
 
-/// S += D·X with NEON.
+/// The lanes of Y += D·X with NEON.
 ///
 /// # Safety
 /// The operands hold the shapes (checked by `Kernel::forward`).
-pub(super) unsafe fn forward<const W: usize>(
-    tile: Tile<'_>,
-    xt: &[f32],
-    sums: &mut [f32],
-    ahead: &mut Ahead<'_>,
-) {
+pub(super) unsafe fn forward<const W: usize>(d: Blocks<'_>, x: &[f32], y: &mut [f32], ahead: &mut Ahead<'_>) {
     // SAFETY: the caller's promise.
-    unsafe { tile::forward::<float32x4_t, 4, 4, W>(tile, xt, sums, ahead) }
+    unsafe {
+        match W {
+            8 => tile::forward::<float32x4_t, 4, 4, 2>(d, x, y, ahead),
+            _ => tile::forward::<float32x4_t, 4, 4, 1>(d, x, y, ahead),
+        }
+    }
 }
 
-/// D = tuned − base, both of one format, and S += D·X; false, and nothing done, for one without loads of its own.
+/// D = tuned − base, both of one format, in whole chunks, and [`forward`] with them; false, and nothing done, for a format
+/// without loads of its own.
 ///
 /// # Safety
 /// The operands hold the shapes (checked by `Kernel::difference_forward`).
 pub(super) unsafe fn fresh<const W: usize>(
     sides: [Lines<'_>; 2],
+    cols: usize,
     data: &mut [f32],
-    rows: usize,
-    xt: &[f32],
-    sums: &mut [f32],
+    x: &[f32],
+    y: &mut [f32],
     ahead: &mut Ahead<'_>,
 ) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
-        match sides[0].dtype {
-            Dtype::F32 => tile::fresh::<float32x4_t, Single, 4, 4, W>(sides, data, rows, xt, sums, ahead),
-            Dtype::F16 => tile::fresh::<float32x4_t, Half, 4, 4, W>(sides, data, rows, xt, sums, ahead),
-            Dtype::Bf16 => tile::fresh::<float32x4_t, Brain, 4, 4, W>(sides, data, rows, xt, sums, ahead),
+        match (sides[0].dtype, W) {
+            (Dtype::F32, 8) => fresh::fresh::<float32x4_t, Single, 4, 4, 2>(sides, cols, data, x, y, ahead),
+            (Dtype::F16, 8) => fresh::fresh::<float32x4_t, Half, 4, 4, 2>(sides, cols, data, x, y, ahead),
+            (Dtype::Bf16, 8) => fresh::fresh::<float32x4_t, Brain, 4, 4, 2>(sides, cols, data, x, y, ahead),
+            (Dtype::F32, _) => fresh::fresh::<float32x4_t, Single, 4, 4, 1>(sides, cols, data, x, y, ahead),
+            (Dtype::F16, _) => fresh::fresh::<float32x4_t, Half, 4, 4, 1>(sides, cols, data, x, y, ahead),
+            (Dtype::Bf16, _) => fresh::fresh::<float32x4_t, Brain, 4, 4, 1>(sides, cols, data, x, y, ahead),
             _ => return false,
         }
     }
     true
 }
 
-/// Zᵀ += Yᵀ·D with NEON.
+/// Z += Dᵀ·Y with NEON, from the lanes of Y.
 ///
 /// # Safety
 /// The operands hold the shapes (checked by `Kernel::backward`).
 pub(super) unsafe fn backward<const W: usize>(
-    tile: Tile<'_>,
+    d: Blocks<'_>,
     y: &[f32],
-    zt: &mut [f32],
+    z: &mut [f32],
     ahead: &mut Ahead<'_>,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { tile::backward::<float32x4_t, 4, 4, W>(tile, y, zt, ahead) }
+    unsafe {
+        match W {
+            8 => tile::backward::<float32x4_t, 4, 4, 2>(d, y, z, ahead),
+            _ => tile::backward::<float32x4_t, 4, 4, 1>(d, y, z, ahead),
+        }
+    }
+}
+
+/// C += Yᵀ·D with NEON.
+///
+/// # Safety
+/// The operands hold the shapes (checked by `Kernel::combine_rows`).
+pub(super) unsafe fn combine_rows<const W: usize>(
+    tile: Tile<'_>,
+    y: &[f32],
+    c: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { combine::combine_rows::<float32x4_t, 4, 4, W>(tile, y, c, ahead) }
 }

@@ -14,9 +14,14 @@ mod aarch64;
 #[cfg(feature = "blocks")]
 mod blocks;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod combine;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod deposit;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod fresh;
 mod operands;
 mod portable;
+mod products;
 #[cfg(feature = "blocks")]
 mod quantize;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -27,12 +32,15 @@ mod short;
 mod simd;
 mod storage;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod thin;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 use crate::Delta;
-pub use operands::{Ahead, LANES, Lines, Strided, TILE, Tile, TileMut};
+use operands::BLOCK;
+pub use operands::{Ahead, Blocks, BlocksMut, LANES, Lines, ROWS, Strided, TILE, Tile};
 
 /// Runs an always-inlined portable routine, compiled for the features of the kernel.
 macro_rules! with_features {
@@ -118,180 +126,6 @@ impl Kernel {
         all.into_iter().take(end)
     }
 
-    /// C += A·X for a thin X: `a` is `rows` × `depth` with any strides, `x` is `depth` × `W` and `c` is
-    /// `rows` × `W`, both row-major. `W` is 8 or 16. Does nothing when a buffer is too short.
-    pub fn product<const W: usize>(
-        self,
-        a: Strided<'_>,
-        rows: usize,
-        depth: usize,
-        x: &[f32],
-        c: &mut [f32],
-    ) {
-        self.product_ahead::<W>(a, rows, depth, x, c, &mut Ahead::default());
-    }
-
-    /// [`Kernel::product`], and on the way one step of `ahead`.
-    pub(crate) fn product_ahead<const W: usize>(
-        self,
-        a: Strided<'_>,
-        rows: usize,
-        depth: usize,
-        x: &[f32],
-        c: &mut [f32],
-        ahead: &mut Ahead<'_>,
-    ) {
-        let fits = |len: usize, n: usize| n.checked_mul(W).is_some_and(|need| need <= len);
-        if !(a.holds(rows, depth) && fits(x.len(), depth) && fits(c.len(), rows)) {
-            debug_assert!(false, "operands of a product are too short");
-            return;
-        }
-        match self.0 {
-            Isa::Portable => {
-                // It cannot ask for anything, but stays in step with those that can.
-                ahead.step();
-                portable::product::<W>(a, rows, depth, x, c);
-            }
-            // SAFETY: the operands were checked above, and the variant is made only by `detect` and
-            // `available`, where the processor has the features.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { x86::product_avx2::<W>(a, rows, depth, x, c, ahead) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { x86::product_avx512::<W>(a, rows, depth, x, c, ahead) },
-            // SAFETY: the operands were checked above; NEON is part of the target.
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => unsafe { aarch64::product::<W>(a, rows, depth, x, c, ahead) },
-        }
-    }
-
-    /// S += D·X for a tile D, in lanes: `xt` is Xᵀ, `W` rows of `tile.width` elements, and `sums` holds
-    /// [`LANES`] elements for each of `tile.rows` × `W` sums, to be added up by [`Kernel::fold`]. `W` is 8 or
-    /// 16. Does nothing when a buffer is too short.
-    pub fn forward<const W: usize>(
-        self,
-        tile: Tile<'_>,
-        xt: &[f32],
-        sums: &mut [f32],
-        ahead: &mut Ahead<'_>,
-    ) {
-        let fits = |len: usize, n: usize| n.checked_mul(W).is_some_and(|need| need <= len);
-        let sums_fit = tile.rows.checked_mul(LANES).is_some_and(|n| fits(sums.len(), n));
-        if !(tile.is_sound() && fits(xt.len(), tile.width) && sums_fit && matches!(W, 8 | 16)) {
-            debug_assert!(false, "operands of a product are too short");
-            return;
-        }
-        match self.0 {
-            Isa::Portable => {
-                // It cannot ask for anything, but stays in step with those that can.
-                ahead.step();
-                portable::forward(W, tile, xt, sums);
-            }
-            // SAFETY: the operands were checked above, and the variant is made only by `detect` and
-            // `available`, where the processor has the features.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { x86::forward_avx2::<W>(tile, xt, sums, ahead) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { x86::forward_avx512::<W>(tile, xt, sums, ahead) },
-            // SAFETY: the operands were checked above; NEON is part of the target.
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => unsafe { aarch64::forward::<W>(tile, xt, sums, ahead) },
-        }
-    }
-
-    /// D = tuned − base, into the tile D, and [`Kernel::forward`] with it, to the same bits as one after the other. Each
-    /// side holds `tile.rows` rows of `columns` elements, at most `tile.width`; the rest of the tile becomes 0. Does
-    /// nothing when a buffer is too short.
-    pub fn difference_forward<const W: usize>(
-        self,
-        [base, tuned]: [Lines<'_>; 2],
-        columns: usize,
-        tile: TileMut<'_>,
-        xt: &[f32],
-        sums: &mut [f32],
-        ahead: &mut Ahead<'_>,
-    ) {
-        let fits = |len: usize, n: usize| n.checked_mul(W).is_some_and(|need| need <= len);
-        let sums_fit = tile.rows.checked_mul(LANES).is_some_and(|n| fits(sums.len(), n));
-        let sides_fit = [base, tuned].iter().all(|side| side.holds(tile.rows, columns));
-        let tile_fits = tile.view().is_sound() && fits(xt.len(), tile.width);
-        let tile_fits = tile_fits && columns <= tile.width && tile.width <= tile.row;
-        if !(sides_fit && tile_fits && sums_fit && matches!(W, 8 | 16)) {
-            debug_assert!(false, "operands of a product are too short");
-            return;
-        }
-        let TileMut { data, row, rows, width } = tile;
-        let done = base.dtype == tuned.dtype
-            && [columns, width, row] == [TILE; 3]
-            && match self.0 {
-                Isa::Portable => false,
-                // SAFETY: the operands were checked above, and the variant is made only by `detect` and
-                // `available`, where the processor has the features.
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => unsafe { x86::fresh_avx2::<W>([base, tuned], data, rows, xt, sums, ahead) },
-                // SAFETY: as above.
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => unsafe { x86::fresh_avx512::<W>([base, tuned], data, rows, xt, sums, ahead) },
-                // SAFETY: the operands were checked above; NEON is part of the target.
-                #[cfg(target_arch = "aarch64")]
-                Isa::Neon => unsafe { aarch64::fresh::<W>([base, tuned], data, rows, xt, sums, ahead) },
-            };
-        if !done {
-            for (i, out) in data.chunks_mut(row.max(1)).take(rows).enumerate() {
-                let (out, padding) = out[..width].split_at_mut(columns);
-                self.difference(base.row(i, columns), tuned.row(i, columns), out);
-                padding.fill(0.0);
-            }
-            self.forward::<W>(Tile { data, row, rows, width }, xt, sums, ahead);
-        }
-    }
-
-    /// Adds the lanes of each sum of [`Kernel::forward`] to the elements of `y`, and clears them.
-    pub fn fold(self, sums: &mut [f32], y: &mut [f32]) {
-        let len = y.len().min(sums.len() / LANES);
-        let (sums, y) = (&mut sums[..len * LANES], &mut y[..len]);
-        let done = match self.0 {
-            Isa::Portable => 0,
-            // SAFETY: the lengths fit; the variant is made only where the processor has the features.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { x86::fold_avx2(sums, y) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { x86::fold_avx512(sums, y) },
-            // Its pairwise additions would be in another order.
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => 0,
-        };
-        portable::fold(&mut sums[done * LANES..], &mut y[done..]);
-    }
-
-    /// Zᵀ += Yᵀ·D for a tile D: `y` is `tile.rows` × `W`, row-major, and `zt` holds Zᵀ, `W` rows of
-    /// `tile.width` elements. `W` is 8 or 16. Does nothing when a buffer is too short.
-    pub fn backward<const W: usize>(self, tile: Tile<'_>, y: &[f32], zt: &mut [f32], ahead: &mut Ahead<'_>) {
-        let fits = |len: usize, n: usize| n.checked_mul(W).is_some_and(|need| need <= len);
-        let all_fit = fits(y.len(), tile.rows) && fits(zt.len(), tile.width);
-        if !(tile.is_sound() && all_fit && matches!(W, 8 | 16)) {
-            debug_assert!(false, "operands of a product are too short");
-            return;
-        }
-        match self.0 {
-            Isa::Portable => {
-                ahead.step();
-                portable::backward(W, tile, y, zt);
-            }
-            // SAFETY: as in `forward`.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { x86::backward_avx2::<W>(tile, y, zt, ahead) },
-            // SAFETY: as in `forward`.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { x86::backward_avx512::<W>(tile, y, zt, ahead) },
-            // SAFETY: as in `forward`.
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => unsafe { aarch64::backward::<W>(tile, y, zt, ahead) },
-        }
-    }
-
     /// out[j, i] = matrix[i, j] for a row-major `matrix` of `cols` columns; as many elements on both sides.
     pub(crate) fn transpose(self, matrix: &[f32], cols: usize, out: &mut [f32]) {
         let rows = matrix.len().checked_div(cols).unwrap_or(0);
@@ -309,34 +143,45 @@ impl Kernel {
 
     /// Adds the entries of `values`, which lie in row `row` of the difference, to `delta`.
     pub fn measure(self, values: &[f32], row: usize, delta: &mut Delta) {
-        self.measure_pieces(core::iter::once(values), row, delta);
+        let mut lanes = portable::Lanes::NOTHING;
+        let (halves, rest) = values.as_chunks::<LANES>();
+        self.measure_halves(halves.as_flattened(), LANES, halves.len(), &mut lanes);
+        let first = halves.len() % 2 * LANES;
+        portable::measure(rest, first, &mut lanes);
+        if !with_features!(self, portable::sum_up(&mut lanes, delta)) {
+            portable::count_non_finite(values, row, delta);
+        }
     }
 
-    /// [`Kernel::measure`] of a row in pieces.
-    pub(crate) fn measure_pieces<'v>(
-        self,
-        pieces: impl Iterator<Item = &'v [f32]> + Clone,
-        row: usize,
-        delta: &mut Delta,
-    ) {
+    /// [`Kernel::measure`] for a row of a strip, which is row `row` of the difference.
+    pub(crate) fn measure_row(self, d: Blocks<'_>, at: usize, row: usize, delta: &mut Delta) {
         let mut lanes = portable::Lanes::NOTHING;
-        for piece in pieces.clone() {
-            let done = match self.0 {
-                Isa::Portable => 0,
-                // SAFETY: the variant is made only where the processor has the features.
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => unsafe { x86::measure_avx2(piece, &mut lanes) },
-                // SAFETY: as above.
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => unsafe { x86::measure_avx512(piece, &mut lanes) },
-                #[cfg(target_arch = "aarch64")]
-                Isa::Neon => 0,
-            };
-            portable::measure(&piece[done..], &mut lanes);
-        }
+        let count = d.cols.div_ceil(LANES);
+        self.measure_halves(&d.data[at * LANES..], BLOCK, count, &mut lanes);
         if !with_features!(self, portable::sum_up(&mut lanes, delta)) {
-            pieces.for_each(|piece| portable::count_non_finite(piece, row, delta));
+            portable::count_non_finite(d.row(at).flatten(), row, delta);
         }
+    }
+
+    /// Measures `count` pieces of [`LANES`] entries, `gap` elements from one to the next.
+    fn measure_halves(self, values: &[f32], gap: usize, count: usize, lanes: &mut portable::Lanes) {
+        if count > 0 && values.len() < (count - 1) * gap + LANES {
+            debug_assert!(false, "entries to be measured are missing");
+            return;
+        }
+        let done = match self.0 {
+            Isa::Portable => 0,
+            // SAFETY: the entries are there; the variant is made only where the processor has the features.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::measure_avx2(values, gap, count, lanes) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::measure_avx512(values, gap, count, lanes) },
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => 0,
+        };
+        // An even number of pieces, so that the rest begins at the first lane.
+        portable::measure_pieces(values.get(done * gap..).unwrap_or_default(), gap, count - done, lanes);
     }
 
     /// One step of `ahead`, for loops that multiply nothing.

@@ -35,16 +35,88 @@ impl<'a> Strided<'a> {
     }
 }
 
-/// Lanes that the widths of tiles and rows of Xᵀ and Zᵀ are rounded up to, the most of any kernel.
+/// Elements of a panel that one step of a product takes, the most lanes of any vector.
 pub const LANES: usize = 16;
 
-/// Columns of a whole tile. One of decoded rows and its piece of the block should stay in the first-level cache,
-/// and a call should have enough to do: 256 measured better than 128, 192 and 512. A whole number of blocks of
+/// Columns whose products are added up before they join the sum: long sums in f32 are made of short ones. Whole blocks of
 /// every format, so that tiles can be cut out of rows.
 pub const TILE: usize = 256;
-const _: () = assert!(TILE.is_multiple_of(Dtype::MAX_BLOCK_LEN) && TILE.is_multiple_of(LANES));
+const _: () = assert!(TILE.is_multiple_of(Dtype::MAX_BLOCK_LEN));
 
-/// A tile of the difference: `rows` rows of `width` contiguous elements, a multiple of [`LANES`].
+/// Rows of the difference that are decoded together.
+pub const ROWS: usize = 16;
+
+/// Elements of a block: [`LANES`] columns of a strip.
+pub const BLOCK: usize = ROWS * LANES;
+
+/// Columns that are decoded at a time.
+pub const PART: usize = 32;
+
+/// Columns of a row that are decoded before the next row. Rows are often a power of two apart, so that their cache lines push
+/// each other out: the line between two chunks is read twice.
+pub const CHUNK: usize = 2 * PART;
+const _: () = assert!(TILE.is_multiple_of(CHUNK) && PART.is_multiple_of(LANES));
+
+/// A strip of the difference: blocks of [`LANES`] columns, in each a row after the other. There is room for [`ROWS`] rows;
+/// behind the last column of each are zeros as far as its block goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Blocks<'a> {
+    /// The elements.
+    pub data: &'a [f32],
+    /// Rows that count.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+}
+
+/// A strip to be written.
+#[derive(Debug)]
+pub struct BlocksMut<'a> {
+    /// The elements.
+    pub data: &'a mut [f32],
+    /// Rows that count.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+}
+
+impl Blocks<'_> {
+    /// Whether there is room for the shape.
+    pub(super) fn is_sound(&self) -> bool {
+        self.rows <= ROWS && self.cols.div_ceil(LANES) <= self.data.len() / BLOCK
+    }
+
+    /// The pieces of row `row`, [`LANES`] columns each.
+    pub(super) fn row(&self, row: usize) -> impl Iterator<Item = &[f32]> + Clone {
+        self.data
+            .chunks_exact(BLOCK)
+            .take(self.cols.div_ceil(LANES))
+            .map(move |block| &block[row * LANES..][..LANES])
+    }
+}
+
+impl BlocksMut<'_> {
+    /// The strip, to be read.
+    pub fn view(&self) -> Blocks<'_> {
+        Blocks { data: self.data, rows: self.rows, cols: self.cols }
+    }
+
+    /// Writes a row's columns from `first`, at a whole block, on, and zeros as far as the last block goes.
+    pub(crate) fn write(&mut self, row: usize, first: usize, values: &[f32]) {
+        let mut blocks = self.data[first / LANES * BLOCK..].chunks_exact_mut(BLOCK);
+        let (whole, rest) = values.as_chunks::<LANES>();
+        for (values, block) in whole.iter().zip(&mut blocks) {
+            block[row * LANES..][..LANES].copy_from_slice(values);
+        }
+        if let Some(block) = blocks.next().filter(|_| !rest.is_empty()) {
+            let (out, padding) = block[row * LANES..][..LANES].split_at_mut(rest.len());
+            out.copy_from_slice(rest);
+            padding.fill(0.0);
+        }
+    }
+}
+
+/// Rows of `width` contiguous elements, a multiple of [`LANES`].
 #[derive(Debug, Clone, Copy)]
 pub struct Tile<'a> {
     /// The elements.
@@ -55,26 +127,6 @@ pub struct Tile<'a> {
     pub rows: usize,
     /// Elements of a row.
     pub width: usize,
-}
-
-/// A [`Tile`] to be written.
-#[derive(Debug)]
-pub struct TileMut<'a> {
-    /// The elements.
-    pub data: &'a mut [f32],
-    /// Elements from one row to the next.
-    pub row: usize,
-    /// Rows.
-    pub rows: usize,
-    /// Elements of a row.
-    pub width: usize,
-}
-
-impl TileMut<'_> {
-    /// The tile, to be read.
-    pub fn view(&self) -> Tile<'_> {
-        Tile { data: self.data, row: self.row, rows: self.rows, width: self.width }
-    }
 }
 
 /// Columns of stored rows: the bytes from the first of them on, `row` bytes from one row to the next.
@@ -89,9 +141,10 @@ pub struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// The first `len` elements of row `i`; fewer where the bytes end before.
-    pub(super) fn row(&self, i: usize, len: usize) -> Rows<'a> {
-        let bytes = self.bytes.get(i.saturating_mul(self.row)..).unwrap_or_default();
+    /// Elements `first`…, `len` of them, of row `i`, both at whole blocks; fewer where the bytes end before.
+    pub(super) fn piece(&self, i: usize, first: usize, len: usize) -> Rows<'a> {
+        let start = i.saturating_mul(self.row).saturating_add(self.dtype.row_bytes(first).unwrap_or(0));
+        let bytes = self.bytes.get(start..).unwrap_or_default();
         let len = self.dtype.row_bytes(len).unwrap_or(0).min(bytes.len());
         Rows::new(self.dtype, &bytes[..len])
     }

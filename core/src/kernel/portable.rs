@@ -7,7 +7,7 @@
 
 use core::ops::Range;
 
-use super::{LANES, Strided, Tile};
+use super::{BLOCK, Blocks, LANES, ROWS, Strided, TILE, Tile};
 use crate::Delta;
 
 /// C += A·X, row by row, each output element summed in the order of the depth.
@@ -25,55 +25,47 @@ pub fn product<const W: usize>(a: Strided<'_>, rows: usize, depth: usize, x: &[f
     }
 }
 
-/// Lanes of a sum that are used here, and the sums that go together: as many as have registers.
-const FEW: usize = 4;
-
-/// S += D·X for a tile D and a block of `width` columns, in [`FEW`] lanes per sum.
-pub fn forward(width: usize, tile: Tile<'_>, xt: &[f32], sums: &mut [f32]) {
-    let sums = sums.as_chunks_mut::<LANES>().0;
-    for (i, sums) in sums.chunks_exact_mut(width).take(tile.rows).enumerate() {
-        let d = tile.data[i * tile.row..][..tile.width].as_chunks::<FEW>().0;
-        for (w, sums) in sums.as_chunks_mut::<FEW>().0.iter_mut().enumerate() {
-            let x: [_; FEW] =
-                core::array::from_fn(|j| xt[(w * FEW + j) * tile.width..][..tile.width].as_chunks::<FEW>().0);
-            let mut lanes = [[0.0; FEW]; FEW];
-            for (lanes, sum) in lanes.iter_mut().zip(&*sums) {
-                lanes.copy_from_slice(&sum[..FEW]);
-            }
-            for (k, d) in d.iter().enumerate() {
-                for (lanes, x) in lanes.iter_mut().zip(x) {
-                    for lane in 0..FEW {
-                        lanes[lane] += d[lane] * x[k][lane];
+/// Lanes of Y += D·X, as [`Kernel::forward`](super::Kernel::forward) has them.
+pub fn forward<const W: usize>(d: Blocks<'_>, x: &[f32], y: &mut [f32]) {
+    let step = LANES / W;
+    let x = &x.as_chunks::<LANES>().0[..d.cols.div_ceil(step)];
+    for (i, y) in y.as_chunks_mut::<LANES>().0.iter_mut().enumerate().take(d.rows) {
+        for (blocks, x) in d.data.chunks(TILE * ROWS).zip(x.chunks(TILE / step)) {
+            let mut sums = [0.0; LANES];
+            for (block, x) in blocks.chunks_exact(BLOCK).zip(x.chunks(LANES / step)) {
+                for (d, x) in block[i * LANES..][..LANES].chunks_exact(step).zip(x) {
+                    for lane in 0..LANES {
+                        sums[lane] += d[lane % step] * x[lane];
                     }
                 }
             }
-            for (lanes, sum) in lanes.iter().zip(sums) {
-                sum[..FEW].copy_from_slice(lanes);
-            }
+            y.iter_mut().zip(sums).for_each(|(y, sum)| *y += sum);
         }
     }
 }
 
-/// Adds the lanes of each sum to its element of `y`, halves onto halves, and clears them.
-#[inline(always)]
-pub fn fold(sums: &mut [f32], y: &mut [f32]) {
-    for (lanes, y) in sums.as_chunks_mut::<LANES>().0.iter_mut().zip(y) {
-        let mut width = LANES / 2;
-        while width > 0 {
-            for lane in 0..width {
-                lanes[lane] += lanes[lane + width];
+/// Z += Dᵀ·Y, as [`Kernel::backward`](super::Kernel::backward) has it.
+pub fn backward<const W: usize>(d: Blocks<'_>, y: &[f32], z: &mut [f32]) {
+    let (step, y) = (LANES / W, y.as_chunks::<LANES>().0);
+    let z = &mut z.as_chunks_mut::<LANES>().0[..d.cols.div_ceil(step)];
+    for (block, z) in d.data.chunks_exact(BLOCK).zip(z.chunks_mut(LANES / step)) {
+        for (k, z) in z.iter_mut().enumerate() {
+            let mut sums = *z;
+            for (row, y) in block.chunks_exact(LANES).zip(y).take(d.rows) {
+                let d = &row[k * step..][..step];
+                for lane in 0..LANES {
+                    sums[lane] += d[lane % step] * y[lane];
+                }
             }
-            width /= 2;
+            *z = sums;
         }
-        *y += lanes[0];
-        *lanes = [0.0; LANES];
     }
 }
 
-/// Zᵀ += Yᵀ·D for a tile D and a block of `width` columns.
-pub fn backward(width: usize, tile: Tile<'_>, y: &[f32], zt: &mut [f32]) {
+/// C += Yᵀ·D by rows, `width` of them.
+pub fn combine_rows(width: usize, tile: Tile<'_>, y: &[f32], c: &mut [f32]) {
     const PAIR: usize = 2;
-    for (w, z) in zt.chunks_exact_mut((PAIR * tile.width).max(1)).take(width / PAIR).enumerate() {
+    for (w, z) in c.chunks_exact_mut((PAIR * tile.width).max(1)).take(width / PAIR).enumerate() {
         let (first, second) = z.split_at_mut(tile.width);
         let columns = first.as_chunks_mut::<LANES>().0.iter_mut().zip(second.as_chunks_mut::<LANES>().0);
         for (column, (first, second)) in columns.enumerate() {
@@ -95,6 +87,7 @@ pub fn backward(width: usize, tile: Tile<'_>, y: &[f32], zt: &mut [f32]) {
 pub const SQUARES: usize = 32;
 
 /// Measurements of a row, lane by lane.
+#[derive(Clone, Copy)]
 pub struct Lanes {
     pub squares: [f64; SQUARES],
     pub largest: [f32; SQUARES],
@@ -104,23 +97,29 @@ impl Lanes {
     pub const NOTHING: Self = Self { squares: [0.0; SQUARES], largest: [0.0; SQUARES] };
 }
 
-/// Adds `values`, a piece of a row, to `lanes`.
+/// Adds `values`, at most [`LANES`] of a row, to `lanes` from the `first` on.
 #[inline(always)]
-pub fn measure(values: &[f32], lanes: &mut Lanes) {
-    let Lanes { squares, largest } = lanes;
-    let (chunks, rest) = values.as_chunks::<SQUARES>();
-    for chunk in chunks {
-        for i in 0..SQUARES {
-            let wide = f64::from(chunk[i]);
-            squares[i] += wide * wide;
-            let magnitude = chunk[i].abs();
-            largest[i] = if magnitude > largest[i] { magnitude } else { largest[i] };
+pub fn measure(values: &[f32], first: usize, lanes: &mut Lanes) {
+    let (squares, largest) = (&mut lanes.squares[first..], &mut lanes.largest[first..]);
+    for ((&value, square), largest) in values.iter().zip(squares).zip(largest) {
+        let (wide, magnitude) = (f64::from(value), value.abs());
+        *square += wide * wide;
+        *largest = if magnitude > *largest { magnitude } else { *largest };
+    }
+}
+
+/// Measures `count` pieces of [`LANES`] values, `gap` elements from one to the next: even ones in the first half of the lanes.
+#[inline(always)]
+pub fn measure_pieces(values: &[f32], gap: usize, count: usize, lanes: &mut Lanes) {
+    // A copy stays in registers.
+    let mut sums = *lanes;
+    let pieces = values.chunks(gap.max(LANES)).map(|piece| piece.first_chunk::<LANES>());
+    for (i, piece) in pieces.take(count).enumerate() {
+        if let Some(piece) = piece {
+            measure(piece, i % 2 * LANES, &mut sums);
         }
     }
-    for (i, &value) in rest.iter().enumerate() {
-        squares[i] += f64::from(value) * f64::from(value);
-        largest[i] = if value.abs() > largest[i] { value.abs() } else { largest[i] };
-    }
+    *lanes = sums;
 }
 
 /// Adds all lanes to `delta`; false, and nothing done, where they are not finite.
@@ -145,9 +144,9 @@ pub fn sum_up(lanes: &mut Lanes, delta: &mut Delta) -> bool {
     finite
 }
 
-/// Adds what is finite of `values`, a piece of row `row`, and counts the rest: for the rare row that [`sum_up`] refused.
+/// Adds what is finite of `values`, which are row `row`, and counts the rest: for the rare row that [`sum_up`] refused.
 #[cold]
-pub fn count_non_finite(values: &[f32], row: usize, delta: &mut Delta) {
+pub fn count_non_finite<'v>(values: impl IntoIterator<Item = &'v f32>, row: usize, delta: &mut Delta) {
     for &value in values {
         if value.is_finite() {
             delta.sum_squares += f64::from(value) * f64::from(value);

@@ -1,13 +1,9 @@
-//! The thin product over explicit vectors, C += A·X with a register tile of C, and the product of stored rows with
-//! one vector.
-//!
-//! A tile of `MR` rows × `NV` vectors of C stays in registers while the depth runs by: per step `NV` loads
-//! of X, `MR` broadcasts of A, `MR`·`NV` fused multiply-adds. A is read through two strides, so the same
-//! tile serves A and its transpose.
+//! One vector register, whatever its length: what every kernel with explicit vectors is written in; and the loops that all of
+//! them share.
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
-use super::{Ahead, Strided};
+use super::Ahead;
 
 /// One vector register of f32.
 pub trait Vector: Copy {
@@ -28,6 +24,11 @@ pub trait Vector: Copy {
     /// # Safety
     /// `from` is valid for one read; the processor has the type's features.
     unsafe fn splat(from: *const f32) -> Self;
+    /// Reads two elements into the lanes, in turn.
+    ///
+    /// # Safety
+    /// `from` is valid for two reads; the processor has the type's features.
+    unsafe fn splat_pair(from: *const f32) -> Self;
     /// self + a·b, rounded once.
     ///
     /// # Safety
@@ -47,13 +48,22 @@ pub trait Vector: Copy {
     fn prefetch(line: *const u8);
     /// The same in the first-level cache, for what is used once and soon.
     fn prefetch_near(line: *const u8);
+    /// The same pointer; in a register of its own where multiply-adds read it: with a sum of two as its address, one is two
+    /// instructions of the processor's own.
+    #[inline(always)]
+    fn alone(pointer: *const f32) -> *const f32 {
+        pointer
+    }
 }
 
 /// Bytes of a cache line on most processors.
 const LINE: usize = 64;
 
-/// A walk over bytes that will be read soon, a little with each step of the depth: asked for in a burst, they
-/// would hold up the loads. Without a branch, since that costs registers; so a line may be asked for twice.
+/// Steps of a product that are asked for before they are used.
+pub const SOON: usize = 8;
+
+/// A walk over bytes that will be read soon, a little with each step of the depth: asked for in a burst, they would hold up
+/// the loads. A line may be asked for twice.
 pub struct Walk {
     next: *const u8,
     stride: usize,
@@ -79,94 +89,10 @@ pub fn ask<V: Vector>(bytes: &[u8]) {
     bytes.chunks(LINE).for_each(|line| V::prefetch(line.as_ptr()));
 }
 
-/// `MR` rows of C, `NV` vectors wide.
-///
-/// # Safety
-/// `a` holds `MR` rows of `depth` elements through the strides, `x` holds `depth`·`NV` vectors and `c`
-/// holds `MR`·`NV`; the processor has the vector's features.
-#[inline(always)]
-unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(
-    a: *const f32,
-    (row, col): (usize, usize),
-    depth: usize,
-    x: *const f32,
-    c: *mut f32,
-    ahead: &mut Walk,
-) {
-    // SAFETY: every offset below is within what the caller promises.
-    unsafe {
-        let zero = V::load(c);
-        let mut sum = [[zero; NV]; MR];
-        for i in 0..MR {
-            for v in 0..NV {
-                sum[i][v] = V::load(c.add((i * NV + v) * V::LANES));
-            }
-        }
-        for k in 0..depth {
-            ahead.step::<V>();
-            let mut wide = [zero; NV];
-            for v in 0..NV {
-                wide[v] = V::load(x.add((k * NV + v) * V::LANES));
-            }
-            for i in 0..MR {
-                let a = V::splat(a.add(i * row + k * col));
-                for v in 0..NV {
-                    sum[i][v] = sum[i][v].fused(a, wide[v]);
-                }
-            }
-        }
-        for i in 0..MR {
-            for v in 0..NV {
-                sum[i][v].store(c.add((i * NV + v) * V::LANES));
-            }
-        }
-    }
-}
-
-/// C += A·X over `rows` rows, in tiles of `MR` and the rest in smaller ones.
-///
-/// # Safety
-/// `a` holds a `rows` × `depth` matrix, `x` holds `depth` × `NV` vectors, `c` `rows` × `NV`; the processor
-/// has the vector's features.
-#[inline(always)]
-pub unsafe fn product<V: Vector, const MR: usize, const NV: usize>(
-    a: Strided<'_>,
-    rows: usize,
-    depth: usize,
-    x: &[f32],
-    c: &mut [f32],
-    ahead: &mut Ahead<'_>,
-) {
-    let ahead = &mut Walk::new(ahead, depth * rows.div_ceil(MR));
-    let strides = (a.row, a.col);
-    let mut i = 0;
-    // SAFETY: row i of A starts at i * row, row i of C at i * NV * LANES, and each tile ends by `rows`.
-    unsafe {
-        let at = |i: usize| a.data.as_ptr().add(i * a.row);
-        while i + MR <= rows {
-            tile::<V, MR, NV>(
-                at(i),
-                strides,
-                depth,
-                x.as_ptr(),
-                c.as_mut_ptr().add(i * NV * V::LANES),
-                ahead,
-            );
-            i += MR;
-        }
-        while i + 4 <= rows {
-            tile::<V, 4, NV>(at(i), strides, depth, x.as_ptr(), c.as_mut_ptr().add(i * NV * V::LANES), ahead);
-            i += 4;
-        }
-        while i < rows {
-            tile::<V, 1, NV>(at(i), strides, depth, x.as_ptr(), c.as_mut_ptr().add(i * NV * V::LANES), ahead);
-            i += 1;
-        }
-    }
-}
-
 /// How the elements of a stored row become a vector.
 pub trait Source<V>: Copy {
+    /// Cache lines of two rows that a line of 16-bit elements stands for.
+    const LINES: usize = 1;
     /// What the loads need in registers.
     ///
     /// # Safety
@@ -177,6 +103,18 @@ pub trait Source<V>: Copy {
     /// # Safety
     /// The row at `row` has that many elements from there on; the processor has the vector's features.
     unsafe fn load(self, row: *const u8, j: usize) -> V;
+    /// Two vectors of elements from `j`, a multiple of both's lanes, on.
+    ///
+    /// # Safety
+    /// As for [`Source::load`].
+    #[inline(always)]
+    unsafe fn load_pair(self, row: *const u8, j: usize) -> [V; 2]
+    where
+        V: Vector,
+    {
+        // SAFETY: the caller's promise.
+        unsafe { [self.load(row, j), self.load(row, j + V::LANES)] }
+    }
 }
 
 /// Elements of 4 bytes.

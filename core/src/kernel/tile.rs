@@ -1,317 +1,216 @@
-//! The products with a tile of the difference over explicit vectors: S += D·X and Zᵀ += Yᵀ·D.
+//! The products with a strip of the difference over explicit vectors: Y += D·X and Z += Dᵀ·Y.
 //!
-//! Both read rows of D, Xᵀ and Zᵀ, which are contiguous, and keep a square of vectors of their output in
-//! registers: per step half as many loads as multiply-adds. Where two of these can start per cycle, loads
-//! are the limit.
+//! A step of either product takes [`LANES`] elements of X or Y, and multiplies them with one element of D per row of the
+//! output, or with a pair where the panel is half as wide. The output stays in registers: as many rows of it as make loads
+//! no limit. D comes in blocks of columns that lie together, so that nothing pushes its rows out of the first-level cache.
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
-#[cfg(target_arch = "x86_64")]
-use super::simd::{MOST, Reduce, ZERO};
 use super::{
-    Ahead, LANES, Lines, TILE, Tile,
-    simd::{Source, Vector, Walk},
+    Ahead, Blocks, LANES, ROWS, TILE,
+    operands::{BLOCK, CHUNK},
+    simd::{Vector, Walk, ZERO},
 };
 
-/// Where the rows of D come from.
-trait Feed<V>: Copy {
-    /// The rows from `i` on.
-    ///
-    /// # Safety
-    /// There is such a row.
-    unsafe fn skip(self, i: usize) -> Self;
-    /// Vector `k` of row `i`.
-    ///
-    /// # Safety
-    /// It exists; the processor has the vector's features.
-    unsafe fn get(self, i: usize, k: usize) -> V;
+/// Where column `column` of a row in blocks is, from its first element.
+#[inline(always)]
+pub const fn place(column: usize) -> usize {
+    column / LANES * BLOCK + column % LANES
 }
 
-/// Rows that are decoded: the first, and elements from one to the next.
-#[derive(Clone, Copy)]
-struct Decoded(*const f32, usize);
-
-impl<V: Vector> Feed<V> for Decoded {
-    #[inline(always)]
-    unsafe fn skip(self, i: usize) -> Self {
-        // SAFETY: the caller's promise.
-        Self(unsafe { self.0.add(i * self.1) }, self.1)
-    }
-    #[inline(always)]
-    unsafe fn get(self, i: usize, k: usize) -> V {
-        // SAFETY: the caller's promise.
-        unsafe { V::load(self.0.add(i * self.1 + k * V::LANES)) }
-    }
+/// One element in all lanes, or two in turn.
+///
+/// # Safety
+/// `from` is valid for `G` reads, 1 or 2; the processor has the vector's features.
+#[inline(always)]
+pub unsafe fn splat<V: Vector, const G: usize>(from: *const f32) -> V {
+    // SAFETY: the caller's promise.
+    unsafe { if G == 1 { V::splat(from) } else { V::splat_pair(from) } }
 }
 
-/// Rows that are decoded as they are asked for, and written to where [`Decoded`] then finds them.
-#[derive(Clone, Copy)]
-struct Fresh<S> {
-    source: S,
-    /// First row of base and tuned, and bytes from one to the next.
-    sides: [(*const u8, usize); 2],
-    to: (*mut f32, usize),
-}
-
-impl<V: Vector, S: Source<V>> Feed<V> for Fresh<S> {
-    #[inline(always)]
-    unsafe fn skip(self, i: usize) -> Self {
-        // SAFETY: the caller's promise.
-        let (sides, to) = unsafe {
-            (self.sides.map(|(at, row)| (at.add(i * row), row)), (self.to.0.add(i * self.to.1), self.to.1))
-        };
-        Self { sides, to, ..self }
-    }
-    #[inline(always)]
-    unsafe fn get(self, i: usize, k: usize) -> V {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let [base, tuned] = self.sides.map(|(at, row)| self.source.load(at.add(i * row), k * V::LANES));
-            let d = tuned.subtract(base);
-            d.store(self.to.0.add(i * self.to.1 + k * V::LANES));
-            d
+/// Adds a tile of sums to `MR` rows of Y.
+///
+/// # Safety
+/// `y` has `MR` rows of `NV` vectors; the processor has the vector's features.
+#[inline(always)]
+pub unsafe fn add_to<V: Vector, const MR: usize, const NV: usize>(y: *mut f32, sum: [[V; NV]; MR]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for (i, sum) in sum.iter().enumerate() {
+            for (v, &sum) in sum.iter().enumerate() {
+                let y = y.add((i * NV + v) * V::LANES);
+                V::load(y).add(sum).store(y);
+            }
         }
     }
 }
 
-/// `MR` rows of D and `NR` rows of Xᵀ: their products, lane by lane.
+/// Y += D·X for `MR` rows, over `steps` steps.
 ///
 /// # Safety
-/// `d` has `MR` rows of `steps` vectors; `xt` `NR` rows of them, one after another; `sums` [`LANES`] elements for
-/// each of `MR` × `W`; the processor has the vector's features.
+/// `d` is the first of `MR` rows in blocks, `x` has `steps` times `NV` vectors and `y` `MR` times; the processor has the
+/// vector's features.
 #[inline(always)]
-unsafe fn forward_tile<V: Vector, D: Feed<V>, const MR: usize, const NR: usize, const W: usize>(
-    d: D,
-    xt: *const f32,
+unsafe fn forward_tile<V: Vector, const MR: usize, const NV: usize, const G: usize>(
+    d: *const f32,
+    x: *const f32,
     steps: usize,
-    sums: *mut f32,
+    y: *mut f32,
     ahead: &mut Walk,
 ) {
     // SAFETY: every offset below is within what the caller promises.
-    unsafe {
-        let at = |i: usize, w: usize| sums.add((i * W + w) * LANES);
-        let mut sum = [[V::load(sums); NR]; MR];
-        for i in 0..MR {
-            for w in 0..NR {
-                sum[i][w] = V::load(at(i, w));
-            }
-        }
-        for k in 0..steps {
-            ahead.step::<V>();
-            let mut x = [sum[0][0]; NR];
-            for w in 0..NR {
-                x[w] = V::load(xt.add((w * steps + k) * V::LANES));
-            }
-            for i in 0..MR {
-                let d = d.get(i, k);
-                for w in 0..NR {
-                    sum[i][w] = sum[i][w].fused(d, x[w]);
-                }
-            }
-        }
-        for i in 0..MR {
-            for w in 0..NR {
-                sum[i][w].store(at(i, w));
-            }
-        }
-    }
-}
-
-/// `MR` rows of D, the first `NR` rows of Xᵀ with those of `first`, the others with `later`.
-///
-/// # Safety
-/// As for [`forward_tile`]; `later` finds what `first` has left.
-#[inline(always)]
-unsafe fn forward_rows<V: Vector, D: Feed<V>, const MR: usize, const NR: usize, const W: usize>(
-    first: D,
-    later: Decoded,
-    xt: *const f32,
-    steps: usize,
-    sums: *mut f32,
-    ahead: &mut Walk,
-) {
-    // SAFETY: row w of Xᵀ starts at w * steps vectors, the sums of column w at w * LANES.
-    unsafe {
-        forward_tile::<V, D, MR, NR, W>(first, xt, steps, sums, ahead);
-        for w in (NR..W).step_by(NR) {
-            let (xt, sums) = (xt.add(w * steps * V::LANES), sums.add(w * LANES));
-            forward_tile::<V, Decoded, MR, NR, W>(later, xt, steps, sums, ahead);
-        }
-    }
-}
-
-/// S += D·X for `rows` rows of D, in tiles of `MR` and the rest one by one.
-///
-/// # Safety
-/// As for [`forward_rows`], with `rows` in the place of `MR`.
-#[inline(always)]
-unsafe fn forward_all<V: Vector, D: Feed<V>, const MR: usize, const NR: usize, const W: usize>(
-    (first, later, rows): (D, Decoded, usize),
-    xt: &[f32],
-    steps: usize,
-    sums: &mut [f32],
-    ahead: &mut Ahead<'_>,
-) {
-    let ahead = &mut Walk::new(ahead, rows.div_ceil(MR) * (W / NR) * steps);
-    let (x, s) = (xt.as_ptr(), sums.as_mut_ptr());
-    let mut i = 0;
-    // SAFETY: the sums of row i start at i * W * LANES; each tile ends by `rows`.
-    unsafe {
-        let at = |i: usize| (first.skip(i), Feed::<V>::skip(later, i), s.add(i * W * LANES));
-        while i + MR <= rows {
-            let (first, later, sums) = at(i);
-            forward_rows::<V, D, MR, NR, W>(first, later, x, steps, sums, ahead);
-            i += MR;
-        }
-        while i < rows {
-            let (first, later, sums) = at(i);
-            forward_rows::<V, D, 1, NR, W>(first, later, x, steps, sums, ahead);
-            i += 1;
-        }
-    }
-}
-
-/// S += D·X for a tile D, lane by lane, in the first of the [`LANES`] of each sum.
-///
-/// # Safety
-/// `xt` holds `W` rows of `tile.width` elements, a multiple of the lanes, and `sums` [`LANES`] for
-/// each of `tile.rows` × `W`; the tile holds its shape; the processor has the vector's features. `NR` divides `W`.
-#[inline(always)]
-pub unsafe fn forward<V: Vector, const MR: usize, const NR: usize, const W: usize>(
-    tile: Tile<'_>,
-    xt: &[f32],
-    sums: &mut [f32],
-    ahead: &mut Ahead<'_>,
-) {
-    let d = Decoded(tile.data.as_ptr(), tile.row);
-    // SAFETY: the caller's promise.
-    unsafe { forward_all::<V, _, MR, NR, W>((d, d, tile.rows), xt, tile.width / V::LANES, sums, ahead) }
-}
-
-/// y += the lanes of each sum of [`forward`], halves onto halves, and clears them, as far as whole vectors of sums go;
-/// gives how many these are.
-///
-/// # Safety
-/// `sums` holds [`LANES`] elements for each of `y`, of which `forward` with the same vector has written; the processor has
-/// the vector's features.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-pub unsafe fn fold<V: Reduce>(sums: &mut [f32], y: &mut [f32]) -> usize {
-    let done = y.len() / V::LANES * V::LANES;
-    // SAFETY: sum i starts at i * LANES; `rows` has a vector per lane.
     unsafe {
         let zero = V::splat(&raw const ZERO);
-        for first in (0..done).step_by(V::LANES) {
-            let (sums, y) = (sums.as_mut_ptr().add(first * LANES), y.as_mut_ptr().add(first));
-            let mut rows = [zero; MOST];
-            for (i, row) in rows.iter_mut().enumerate().take(V::LANES) {
-                *row = V::load(sums.add(i * LANES));
-                zero.store(sums.add(i * LANES));
+        let mut sum = [[zero; NV]; MR];
+        let mut x = x;
+        for first in (0..steps).step_by(LANES / G) {
+            let mut d = d.add(first * G * ROWS);
+            for _ in first..steps.min(first + LANES / G) {
+                ahead.step::<V>();
+                let mut wide = [zero; NV];
+                for v in 0..NV {
+                    wide[v] = V::load(x.add(v * V::LANES));
+                }
+                for i in 0..MR {
+                    let d = splat::<V, G>(d.add(i * LANES));
+                    for v in 0..NV {
+                        sum[i][v] = sum[i][v].fused(d, wide[v]);
+                    }
+                }
+                x = x.add(LANES);
+                d = V::alone(d.add(G));
             }
-            V::load(y).add(V::sums(rows.as_ptr())).store(y);
         }
+        add_to(y, sum);
     }
-    done
 }
 
-/// D = tuned − base for a tile D of `rows` rows of [`TILE`] elements, into `data`, and S += D·X as in [`forward`]: rows are
-/// decoded in the registers that they are first multiplied from.
+/// Lanes of Y += D·X, as [`Kernel::forward`](super::Kernel::forward) has them, in tiles of `MR` rows and the rest in
+/// smaller ones; `G` is [`LANES`] over the width of the panel.
 ///
 /// # Safety
-/// As for [`forward`]; each of `sides`, base and tuned, holds as many rows and elements.
+/// `d`, `x` and `y` hold their shapes; the processor has the vector's features; `NV` vectors are [`LANES`] elements.
 #[inline(always)]
-pub unsafe fn fresh<V: Vector, S: Source<V>, const MR: usize, const NR: usize, const W: usize>(
-    sides: [Lines<'_>; 2],
-    data: &mut [f32],
-    rows: usize,
-    xt: &[f32],
-    sums: &mut [f32],
+pub unsafe fn forward<V: Vector, const MR: usize, const NV: usize, const G: usize>(
+    d: Blocks<'_>,
+    x: &[f32],
+    y: &mut [f32],
     ahead: &mut Ahead<'_>,
 ) {
-    let to = data.as_mut_ptr();
-    let sides = sides.map(|side| (side.bytes.as_ptr(), side.row));
-    // SAFETY: the caller's promise.
-    unsafe {
-        // With the length known at compile time, addresses take so few registers that all of them fit.
-        let first = Fresh { source: S::new(), sides, to: (to, TILE) };
-        forward_all::<V, _, MR, NR, W>((first, Decoded(to, TILE), rows), xt, TILE / V::LANES, sums, ahead);
+    let ahead = &mut Walk::new(ahead, d.cols.div_ceil(G) * d.rows.div_ceil(MR));
+    let y = y.as_mut_ptr();
+    let (mut first, whole) = (0, d.cols / CHUNK * CHUNK);
+    while first < d.cols {
+        // Whole chunks apart from the rest, as where they are decoded on the way.
+        let end = if first < whole { whole.min(first + TILE) } else { d.cols };
+        let count = (end - first).div_ceil(G);
+        let mut i = 0;
+        // SAFETY: row i of D starts at i * LANES, and so does that of Y; each tile ends by `rows` and by `cols`.
+        unsafe {
+            let (d_at, x) = (d.data.as_ptr().add(place(first)), x.as_ptr().add(first / G * LANES));
+            let at = |i: usize| (d_at.add(i * LANES), y.add(i * LANES));
+            while i + MR <= d.rows {
+                let (d, y) = at(i);
+                forward_tile::<V, MR, NV, G>(d, x, count, y, ahead);
+                i += MR;
+            }
+            while i + 4 <= d.rows {
+                let (d, y) = at(i);
+                forward_tile::<V, 4, NV, G>(d, x, count, y, ahead);
+                i += 4;
+            }
+            while i < d.rows {
+                let (d, y) = at(i);
+                forward_tile::<V, 1, NV, G>(d, x, count, y, ahead);
+                i += 1;
+            }
+        }
+        first = end;
     }
 }
 
-/// `MR` rows of Zᵀ, `NV` vectors wide.
+/// `MR` steps of Z += Dᵀ·Y.
 ///
 /// # Safety
-/// `d` holds `rows` rows of `NV` vectors, `row` elements apart; `y` `rows` rows of `MR`, `W` apart; `zt` `MR`
-/// rows of `NV` vectors, `width` apart; the processor has the vector's features.
+/// `d` is the first of `rows` rows in blocks, at the first of `MR` times `G` columns; `y` has `rows` times `NV` vectors and
+/// `z` `MR` times; the processor has the vector's features.
 #[inline(always)]
-unsafe fn backward_tile<V: Vector, const MR: usize, const NV: usize, const W: usize>(
-    (d, row, rows): (*const f32, usize, usize),
+unsafe fn backward_tile<V: Vector, const MR: usize, const NV: usize, const G: usize>(
+    (d, rows): (*const f32, usize),
     y: *const f32,
-    (zt, width): (*mut f32, usize),
+    z: *mut f32,
     ahead: &mut Walk,
 ) {
-    // SAFETY: every offset below is within what the caller promises.
+    // SAFETY: every offset below is within what the caller promises, or asked for alone.
     unsafe {
-        let mut sum = [[V::load(zt); NV]; MR];
-        for w in 0..MR {
+        let mut sum = [[V::load(z); NV]; MR];
+        for k in 0..MR {
             for v in 0..NV {
-                sum[w][v] = V::load(zt.add(w * width + v * V::LANES));
+                sum[k][v] = V::load(z.add((k * NV + v) * V::LANES));
             }
         }
+        let (mut d, mut y) = (d, y);
         for i in 0..rows {
-            ahead.step::<V>();
             let mut wide = [sum[0][0]; NV];
             for v in 0..NV {
-                wide[v] = V::load(d.add(i * row + v * V::LANES));
+                wide[v] = V::load(y.add(v * V::LANES));
             }
-            for w in 0..MR {
-                let y = V::splat(y.add(i * W + w));
+            // What comes next, on the way to the first columns: a row of each block of D, and one of Z.
+            for g in 0..G {
+                V::prefetch_near(d.wrapping_sub((g + 1) * BLOCK).cast());
+            }
+            V::prefetch_near(z.wrapping_add(i * LANES).wrapping_sub(ROWS * LANES).cast());
+            ahead.step::<V>();
+            for k in 0..MR {
+                let d = splat::<V, G>(d.add(place(k * G)));
                 for v in 0..NV {
-                    sum[w][v] = sum[w][v].fused(y, wide[v]);
+                    sum[k][v] = sum[k][v].fused(d, wide[v]);
                 }
             }
+            y = y.add(LANES);
+            d = V::alone(d.add(LANES));
         }
-        for w in 0..MR {
+        for k in 0..MR {
             for v in 0..NV {
-                sum[w][v].store(zt.add(w * width + v * V::LANES));
+                sum[k][v].store(z.add((k * NV + v) * V::LANES));
             }
         }
     }
 }
 
-/// Zᵀ += Yᵀ·D for a tile D.
+/// Z += Dᵀ·Y for Y in lanes, as [`Kernel::backward`](super::Kernel::backward) has it, from the last columns on: those that
+/// were used last are still near. In tiles of `MR` steps and the rest in smaller ones.
 ///
 /// # Safety
-/// `y` holds `tile.rows` × `W` elements and `zt` `W` rows of `tile.width`, a multiple of the lanes; the tile
-/// holds its shape; the processor has the vector's features. `MR` divides `W`.
+/// `d`, `y` and `z` hold their shapes; the processor has the vector's features; `NV` vectors are [`LANES`] elements, and `MR`
+/// divides them.
 #[inline(always)]
-pub unsafe fn backward<V: Vector, const MR: usize, const NV: usize, const W: usize>(
-    tile: Tile<'_>,
+pub unsafe fn backward<V: Vector, const MR: usize, const NV: usize, const G: usize>(
+    d: Blocks<'_>,
     y: &[f32],
-    zt: &mut [f32],
+    z: &mut [f32],
     ahead: &mut Ahead<'_>,
 ) {
-    let ahead = &mut Walk::new(ahead, tile.width.div_ceil(NV * V::LANES) * (W / MR) * tile.rows);
-    let mut column = 0;
-    // SAFETY: column c of D and Zᵀ starts c elements further on, row w of Zᵀ at w * width; each tile ends by
-    // `width` and by `W`.
+    let mut step = d.cols.div_ceil(G);
+    let ahead = &mut Walk::new(ahead, step.div_ceil(MR) * d.rows);
+    // SAFETY: `step` goes down to 0; where MR is taken off it was a multiple, so that a tile stays within its blocks.
     unsafe {
-        let (d, y, z) = (tile.data.as_ptr(), y.as_ptr(), zt.as_mut_ptr());
-        while column + NV * V::LANES <= tile.width {
-            for w in (0..W).step_by(MR) {
-                let zt = (z.add(w * tile.width + column), tile.width);
-                let d = (d.add(column), tile.row, tile.rows);
-                backward_tile::<V, MR, NV, W>(d, y.add(w), zt, ahead);
-            }
-            column += NV * V::LANES;
+        let (data, y, z) = (d.data.as_ptr(), y.as_ptr(), z.as_mut_ptr());
+        let at = |step: usize| ((data.add(place(step * G)), d.rows), z.add(step * LANES));
+        while !step.is_multiple_of(MR) && !step.is_multiple_of(4) {
+            step -= 1;
+            let (d, z) = at(step);
+            backward_tile::<V, 1, NV, G>(d, y, z, ahead);
         }
-        while column < tile.width {
-            for w in (0..W).step_by(MR) {
-                let zt = (z.add(w * tile.width + column), tile.width);
-                let d = (d.add(column), tile.row, tile.rows);
-                backward_tile::<V, MR, 1, W>(d, y.add(w), zt, ahead);
-            }
-            column += V::LANES;
+        while !step.is_multiple_of(MR) {
+            step -= 4;
+            let (d, z) = at(step);
+            backward_tile::<V, 4, NV, G>(d, y, z, ahead);
+        }
+        while step > 0 {
+            step -= MR;
+            let (d, z) = at(step);
+            backward_tile::<V, MR, NV, G>(d, y, z, ahead);
         }
     }
 }

@@ -10,7 +10,6 @@ use crate::{
     extract::{
         pass::{Progress, unit_scale},
         plan::{MAX_PARTS, Plan},
-        strip::unpack,
     },
     orthonormal::orthonormalize,
 };
@@ -76,7 +75,7 @@ impl<const W: usize> Krylov<'_, W> {
     fn begin(&mut self) -> bool {
         self.sum_parts();
         let start = &mut self.q[..self.shape.cols * W];
-        unpack::<W>(self.z, start);
+        self.kernel.transpose(&self.z[..start.len()], self.shape.cols, start);
         if self.delta.is_none() {
             // By their bits, so that what is no number is larger than all.
             let mut largest = [0; W];

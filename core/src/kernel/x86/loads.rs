@@ -3,12 +3,12 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use core::arch::x86_64::{
-    __m128i, __m256, __m512, __m512i, _MM_FROUND_CUR_DIRECTION, _mm_cvtph_ps, _mm_cvtsi32_si128,
+    __m128i, __m256, __m512, __m512i, __mmask64, _MM_FROUND_CUR_DIRECTION, _mm_cvtph_ps, _mm_cvtsi32_si128,
     _mm_cvtss_f32, _mm_loadl_epi64, _mm_loadu_si128, _mm256_castsi256_ps, _mm256_cvtepi8_epi32,
     _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_mul_ps,
-    _mm256_set1_ps, _mm256_slli_epi32, _mm512_castsi512_ps, _mm512_cvt_roundph_ps, _mm512_cvtepi8_epi32,
-    _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_loadu_si512, _mm512_mul_ps, _mm512_permutexvar_epi8,
-    _mm512_set1_ps, _mm512_slli_epi32, _mm512_zextsi256_si512,
+    _mm256_set1_ps, _mm256_slli_epi32, _mm512_castsi256_si512, _mm512_castsi512_ps, _mm512_cvt_roundph_ps,
+    _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_loadu_si512,
+    _mm512_maskz_permutexvar_epi8, _mm512_mul_ps, _mm512_set1_ps, _mm512_slli_epi32,
 };
 
 #[cfg(feature = "blocks")]
@@ -63,6 +63,7 @@ unsafe fn nibbles(bytes: __m128i, upper: bool) -> __m128i {
 macro_rules! sources {
     ($vector:ty, $half:expr, $brain:expr, $bytes:expr, $scaled:expr) => {
         impl Source<$vector> for Single {
+            const LINES: usize = 2;
             #[inline(always)]
             unsafe fn new() -> Self {
                 Self
@@ -157,24 +158,49 @@ sources!(
 /// bf16 where the processor has AVX-512 VBMI: one instruction moves sixteen of them into the upper halves of lanes,
 /// where widening and shifting take one port of the multiply-adds twice as long.
 #[derive(Clone, Copy)]
-pub(super) struct Bytewise(__m512i);
+pub(super) struct Bytewise {
+    /// For each byte of a vector, the one that goes there: from the lower and from the upper half of a register.
+    order: [__m512i; 2],
+    /// The bytes of the upper halves of lanes.
+    upper: __mmask64,
+}
+
+impl Bytewise {
+    /// Sixteen of the bf16 in a register.
+    ///
+    /// # Safety
+    /// The processor has the features.
+    #[inline(always)]
+    unsafe fn widen(self, halves: __m512i, half: usize) -> __m512 {
+        // SAFETY: registers alone.
+        unsafe { _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi8(self.upper, self.order[half], halves)) }
+    }
+}
 
 impl Source<__m512> for Bytewise {
     #[inline(always)]
     unsafe fn new() -> Self {
-        // The lower half of a lane from the zeros behind the sixteen.
-        let order: [u8; 64] =
-            core::array::from_fn(|i| if i % 4 < 2 { 32 } else { (i / 4 * 2 + i % 2) as u8 });
-        // SAFETY: the array has the size of the register. Hidden from the compiler, which knows slower ways for a
+        let lower: [u8; 64] = core::array::from_fn(|i| (i / 4 * 2 + i % 2) as u8);
+        let upper = lower.map(|byte| byte + 32);
+        // SAFETY: the arrays have the size of the register. Hidden from the compiler, which knows slower ways for a
         // constant order.
-        Self(unsafe { _mm512_loadu_si512(core::hint::black_box(&order).as_ptr().cast()) })
+        unsafe {
+            let lower = _mm512_loadu_si512(core::hint::black_box(&lower).as_ptr().cast());
+            let upper = _mm512_loadu_si512(core::hint::black_box(&upper).as_ptr().cast());
+            Self { order: [lower, upper], upper: core::hint::black_box(0xcccc_cccc_cccc_cccc) }
+        }
     }
     #[inline(always)]
     unsafe fn load(self, row: *const u8, j: usize) -> __m512 {
         // SAFETY: the caller's promise.
+        unsafe { self.widen(_mm512_castsi256_si512(_mm256_loadu_si256(row.add(2 * j).cast())), 0) }
+    }
+    #[inline(always)]
+    unsafe fn load_pair(self, row: *const u8, j: usize) -> [__m512; 2] {
+        // SAFETY: the caller's promise.
         unsafe {
-            let halves = _mm512_zextsi256_si512(_mm256_loadu_si256(row.add(2 * j).cast()));
-            _mm512_castsi512_ps(_mm512_permutexvar_epi8(self.0, halves))
+            let halves = _mm512_loadu_si512(row.add(2 * j).cast());
+            [self.widen(halves, 0), self.widen(halves, 1)]
         }
     }
 }

@@ -10,10 +10,12 @@ mod vectors;
 use core::arch::x86_64::{__cpuid, __m256, __m512};
 use core::sync::atomic::{AtomicU8, Ordering};
 
+#[cfg(feature = "blocks")]
+use super::simd::Blocks4;
 use super::{
-    Ahead, Isa, Lines, Strided, Tile, reflect,
-    simd::{self, Brain, Half, Single},
-    tile,
+    Ahead, Blocks, Isa, Lines, Strided, Tile, combine, fresh, reflect,
+    simd::{self, Blocks8, Brain, Half, Single},
+    thin, tile,
 };
 use crate::Dtype;
 use convert::{ByAvx2, ByAvx512};
@@ -69,13 +71,12 @@ pub(super) unsafe fn product_avx2<const W: usize>(
     depth: usize,
     x: &[f32],
     c: &mut [f32],
-    ahead: &mut Ahead<'_>,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         match W {
-            8 => simd::product::<__m256, 8, 1>(a, rows, depth, x, c, ahead),
-            16 => simd::product::<__m256, 6, 2>(a, rows, depth, x, c, ahead),
+            8 => thin::product::<__m256, 8, 1>(a, rows, depth, x, c),
+            16 => thin::product::<__m256, 6, 2>(a, rows, depth, x, c),
             _ => super::portable::product::<W>(a, rows, depth, x, c),
         }
     }
@@ -92,37 +93,72 @@ pub(super) unsafe fn product_avx512<const W: usize>(
     depth: usize,
     x: &[f32],
     c: &mut [f32],
-    ahead: &mut Ahead<'_>,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         match W {
-            8 => simd::product::<__m256, 16, 1>(a, rows, depth, x, c, ahead),
-            16 => simd::product::<__m512, 16, 1>(a, rows, depth, x, c, ahead),
+            8 => thin::product::<__m256, 8, 1>(a, rows, depth, x, c),
+            16 => thin::product::<__m512, 16, 1>(a, rows, depth, x, c),
             _ => super::portable::product::<W>(a, rows, depth, x, c),
         }
     }
 }
 
-/// S += D·X with AVX2.
-///
-/// # Safety
-/// The operands hold the shapes (checked by `Kernel::forward`); the processor has the features below.
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn forward_avx2<const W: usize>(
-    tile: Tile<'_>,
-    xt: &[f32],
-    sums: &mut [f32],
-    ahead: &mut Ahead<'_>,
-) {
-    // SAFETY: the caller's promise.
-    unsafe { tile::forward::<__m256, 4, 2, W>(tile, xt, sums, ahead) }
+/// Both products of a strip; `G` of the tiles is [`LANES`](super::LANES) over the width of the panel.
+macro_rules! products_for {
+    (
+        $forward:ident, $backward:ident, $fresh:ident, $vector:ty, $brain:ty,
+        $rows:literal, $vectors:literal, $features:literal
+    ) => {
+        /// The lanes of Y += D·X.
+        ///
+        /// # Safety
+        /// The operands hold the shapes (checked by `Kernel::forward`); the processor has the features below.
+        #[target_feature(enable = $features)]
+        pub(super) unsafe fn $forward<const W: usize>(
+            d: Blocks<'_>,
+            x: &[f32],
+            y: &mut [f32],
+            ahead: &mut Ahead<'_>,
+        ) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                match W {
+                    8 => tile::forward::<$vector, $rows, $vectors, 2>(d, x, y, ahead),
+                    _ => tile::forward::<$vector, $rows, $vectors, 1>(d, x, y, ahead),
+                }
+            }
+        }
+
+        /// Z += Dᵀ·Y, from the lanes of Y.
+        ///
+        /// # Safety
+        /// The operands hold the shapes (checked by `Kernel::backward`); the processor has the features below.
+        #[target_feature(enable = $features)]
+        pub(super) unsafe fn $backward<const W: usize>(
+            d: Blocks<'_>,
+            y: &[f32],
+            z: &mut [f32],
+            ahead: &mut Ahead<'_>,
+        ) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                match W {
+                    8 => tile::backward::<$vector, $rows, $vectors, 2>(d, y, z, ahead),
+                    _ => tile::backward::<$vector, $rows, $vectors, 1>(d, y, z, ahead),
+                }
+            }
+        }
+
+        fresh_for!($fresh, $vector, $brain, $rows, $vectors, $features);
+    };
 }
 
-/// D = tuned − base and S += D·X; false, and nothing done, for formats without loads of their own.
+/// D = tuned − base and Y += D·X; false, and nothing done, for formats without loads of their own.
 macro_rules! fresh_for {
-    ($name:ident, $vector:ty, $brain:ty, $rows:literal, $columns:literal, $features:literal) => {
-        /// D = tuned − base, both of one format, and S += D·X; false, and nothing done, for one without loads of its own.
+    ($name:ident, $vector:ty, $brain:ty, $rows:literal, $vectors:literal, $features:literal) => {
+        /// D = tuned − base, both of one format, in whole chunks, and the lanes of Y += D·X; false, and nothing done, for a
+        /// format without loads of its own.
         ///
         /// # Safety
         /// The operands hold the shapes (checked by `Kernel::difference_forward`); the processor has the features
@@ -130,24 +166,33 @@ macro_rules! fresh_for {
         #[target_feature(enable = $features)]
         pub(super) unsafe fn $name<const W: usize>(
             sides: [Lines<'_>; 2],
+            cols: usize,
             data: &mut [f32],
-            rows: usize,
-            xt: &[f32],
-            sums: &mut [f32],
+            x: &[f32],
+            y: &mut [f32],
             ahead: &mut Ahead<'_>,
         ) -> bool {
+            macro_rules! from {
+                ($source:ty) => {
+                    match W {
+                        8 => fresh::fresh::<$vector, $source, $rows, $vectors, 2>(
+                            sides, cols, data, x, y, ahead,
+                        ),
+                        _ => fresh::fresh::<$vector, $source, $rows, $vectors, 1>(
+                            sides, cols, data, x, y, ahead,
+                        ),
+                    }
+                };
+            }
             // SAFETY: the caller's promise.
             unsafe {
                 match sides[0].dtype {
-                    Dtype::F32 => {
-                        tile::fresh::<$vector, Single, $rows, $columns, W>(sides, data, rows, xt, sums, ahead)
-                    }
-                    Dtype::F16 => {
-                        tile::fresh::<$vector, Half, $rows, $columns, W>(sides, data, rows, xt, sums, ahead)
-                    }
-                    Dtype::Bf16 => {
-                        tile::fresh::<$vector, $brain, $rows, $columns, W>(sides, data, rows, xt, sums, ahead)
-                    }
+                    Dtype::F32 => from!(Single),
+                    Dtype::F16 => from!(Half),
+                    Dtype::Bf16 => from!($brain),
+                    dtype if dtype.is_q8_0() => from!(Blocks8),
+                    #[cfg(feature = "blocks")]
+                    Dtype::Q4_0 => from!(Blocks4),
                     _ => return false,
                 }
             }
@@ -155,96 +200,78 @@ macro_rules! fresh_for {
         }
     };
 }
-fresh_for!(fresh_avx2, __m256, Brain, 4, 2, "avx2,fma,f16c");
-fresh_for!(fresh_plain, __m512, Brain, 4, 4, "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq");
-fresh_for!(fresh_vbmi, __m512, Bytewise, 4, 4, "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq,avx512vbmi");
+products_for!(forward_avx2, backward_avx2, fresh_avx2, __m256, Brain, 4, 2, "avx2,fma,f16c");
+products_for!(
+    forward_avx512,
+    backward_avx512,
+    fresh_plain,
+    __m512,
+    Brain,
+    16,
+    1,
+    "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq"
+);
+fresh_for!(
+    fresh_vbmi,
+    __m512,
+    Bytewise,
+    16,
+    1,
+    "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq,avx512vbmi"
+);
 
-/// D = tuned − base, both of one format, and S += D·X; false, and nothing done, for one without loads of its own.
+/// D = tuned − base, both of one format, in whole chunks, and the lanes of Y += D·X; false, and nothing done, for a format
+/// without loads of its own.
 ///
 /// # Safety
 /// The operands hold the shapes (checked by `Kernel::difference_forward`); the processor has the features of
 /// AVX-512 that [`fresh_plain`] names.
 pub(super) unsafe fn fresh_avx512<const W: usize>(
     sides: [Lines<'_>; 2],
+    cols: usize,
     data: &mut [f32],
-    rows: usize,
-    xt: &[f32],
-    sums: &mut [f32],
+    x: &[f32],
+    y: &mut [f32],
     ahead: &mut Ahead<'_>,
 ) -> bool {
     // SAFETY: the caller's promise, and the answer of the processor.
     unsafe {
         if sides[0].dtype == Dtype::Bf16 && has_vbmi::get() {
-            fresh_vbmi::<W>(sides, data, rows, xt, sums, ahead)
+            fresh_vbmi::<W>(sides, cols, data, x, y, ahead)
         } else {
-            fresh_plain::<W>(sides, data, rows, xt, sums, ahead)
+            fresh_plain::<W>(sides, cols, data, x, y, ahead)
         }
     }
 }
 
-/// Zᵀ += Yᵀ·D with AVX2.
+/// C += Yᵀ·D with AVX2.
 ///
 /// # Safety
-/// The operands hold the shapes (checked by `Kernel::backward`); the processor has the features below.
+/// The operands hold the shapes (checked by `Kernel::combine_rows`); the processor has the features below.
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn backward_avx2<const W: usize>(
+pub(super) unsafe fn combine_rows_avx2<const W: usize>(
     tile: Tile<'_>,
     y: &[f32],
-    zt: &mut [f32],
+    c: &mut [f32],
     ahead: &mut Ahead<'_>,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { tile::backward::<__m256, 4, 2, W>(tile, y, zt, ahead) }
+    unsafe { combine::combine_rows::<__m256, 4, 2, W>(tile, y, c, ahead) }
 }
 
-/// S += D·X with AVX-512.
+/// C += Yᵀ·D with AVX-512.
 ///
 /// # Safety
-/// The operands hold the shapes (checked by `Kernel::forward`); the processor has the features below.
+/// The operands hold the shapes (checked by `Kernel::combine_rows`); the processor has the features below.
 #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) unsafe fn forward_avx512<const W: usize>(
-    tile: Tile<'_>,
-    xt: &[f32],
-    sums: &mut [f32],
-    ahead: &mut Ahead<'_>,
-) {
-    // SAFETY: the caller's promise.
-    unsafe { tile::forward::<__m512, 4, 4, W>(tile, xt, sums, ahead) }
-}
-
-/// Zᵀ += Yᵀ·D with AVX-512.
-///
-/// # Safety
-/// The operands hold the shapes (checked by `Kernel::backward`); the processor has the features below.
-#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) unsafe fn backward_avx512<const W: usize>(
+pub(super) unsafe fn combine_rows_avx512<const W: usize>(
     tile: Tile<'_>,
     y: &[f32],
-    zt: &mut [f32],
+    c: &mut [f32],
     ahead: &mut Ahead<'_>,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { tile::backward::<__m512, 4, 4, W>(tile, y, zt, ahead) }
-}
-
-/// Lanes added up with AVX2, as far as whole vectors of sums go.
-///
-/// # Safety
-/// As for [`tile::fold`]; the processor has the features below.
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn fold_avx2(sums: &mut [f32], y: &mut [f32]) -> usize {
-    // SAFETY: the caller's promise.
-    unsafe { tile::fold::<__m256>(sums, y) }
-}
-
-/// The same with AVX-512.
-///
-/// # Safety
-/// As for [`tile::fold`]; the processor has the features below.
-#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) unsafe fn fold_avx512(sums: &mut [f32], y: &mut [f32]) -> usize {
-    // SAFETY: the caller's promise.
-    unsafe { tile::fold::<__m512>(sums, y) }
+    unsafe { combine::combine_rows::<__m512, 4, 4, W>(tile, y, c, ahead) }
 }
 
 /// A plane rotation with AVX2, as far as whole vectors go.

@@ -1,34 +1,43 @@
 //! Measurements of rows: sums of squares in f64, and largest magnitudes.
 
 use core::arch::x86_64::{
-    _mm_loadu_ps, _mm256_and_ps, _mm256_castsi256_ps, _mm256_cvtps_pd, _mm256_fmadd_pd, _mm256_loadu_pd,
-    _mm256_loadu_ps, _mm256_max_ps, _mm256_set1_epi32, _mm256_storeu_pd, _mm256_storeu_ps, _mm512_abs_ps,
-    _mm512_cvtps_pd, _mm512_fmadd_pd, _mm512_loadu_pd, _mm512_loadu_ps, _mm512_max_ps, _mm512_storeu_pd,
-    _mm512_storeu_ps,
+    _MM_HINT_T0, _mm_loadu_ps, _mm_prefetch, _mm256_and_ps, _mm256_castsi256_ps, _mm256_cvtps_pd,
+    _mm256_fmadd_pd, _mm256_loadu_pd, _mm256_loadu_ps, _mm256_max_ps, _mm256_set1_epi32, _mm256_storeu_pd,
+    _mm256_storeu_ps, _mm512_abs_ps, _mm512_cvtps_pd, _mm512_fmadd_pd, _mm512_loadu_pd, _mm512_loadu_ps,
+    _mm512_max_ps, _mm512_storeu_pd, _mm512_storeu_ps,
 };
 
 use crate::kernel::portable::{Lanes, SQUARES};
 
-/// Measures a row as far as whole steps of lanes go. A square is exact in f64, so that fusing its addition changes no bit.
+/// Pieces that are asked for before they are measured: where they are far apart, no processor foresees them.
+const SOON: usize = 8;
+
+/// Measures pieces of a row, two at a time. A square is exact in f64, so that fusing its addition changes no bit.
 macro_rules! measure_for {
     (
         $name:ident, $features:literal, $wide:literal,
         f64: $load_wide:ident, $store_wide:ident, $fused:ident, $widen:expr;
         f32: $load:ident, $store:ident, $larger:expr
     ) => {
-        /// [`portable::measure`](crate::kernel::portable::measure) as far as whole steps of lanes go; gives how many values
-        /// these are.
+        /// [`portable::measure`](crate::kernel::portable::measure) of `count` pieces of half as many values as there are lanes,
+        /// `gap` elements from one to the next, as far as pairs of them go; gives how many pieces these are.
         ///
         /// # Safety
-        /// The processor has the features below.
+        /// `values` holds the pieces; the processor has the features below.
         #[target_feature(enable = $features)]
-        pub(in crate::kernel) unsafe fn $name(values: &[f32], lanes: &mut Lanes) -> usize {
+        pub(in crate::kernel) unsafe fn $name(
+            values: &[f32],
+            gap: usize,
+            count: usize,
+            lanes: &mut Lanes,
+        ) -> usize {
             /// Lanes of an f64 vector, and of one of f32.
             const WIDE: usize = $wide;
             const LANES: usize = 2 * WIDE;
-            let whole = values.len() / SQUARES * SQUARES;
+            const HALF: usize = SQUARES / 2;
+            let whole = count / 2 * 2;
             let (squares, largest) = (lanes.squares.as_mut_ptr(), lanes.largest.as_mut_ptr());
-            // SAFETY: `first` stays below `whole`, and a step has SQUARES values, as `lanes` has squares and magnitudes.
+            // SAFETY: piece `i` starts at `i * gap`; two have SQUARES values, as `lanes` has squares and magnitudes.
             unsafe {
                 let mut sums = [$load_wide(squares); SQUARES / WIDE];
                 let mut most = [$load(largest); SQUARES / LANES];
@@ -38,15 +47,19 @@ macro_rules! measure_for {
                 for (v, most) in most.iter_mut().enumerate() {
                     *most = $load(largest.add(v * LANES));
                 }
-                for first in (0..whole).step_by(SQUARES) {
-                    let from = values.as_ptr().add(first);
+                for i in (0..whole).step_by(2) {
+                    let from = values.as_ptr().add(i * gap);
+                    let at = |value: usize| from.add(value / HALF * gap + value % HALF);
+                    for soon in [SOON, SOON + 1] {
+                        _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(soon * gap).cast());
+                    }
                     for (v, sum) in sums.iter_mut().enumerate() {
                         // Widened from memory: from a register it takes twice as many instructions of the processor's own.
-                        let wide = $widen(from.add(v * WIDE));
+                        let wide = $widen(at(v * WIDE));
                         *sum = $fused(wide, wide, *sum);
                     }
                     for (v, most) in most.iter_mut().enumerate() {
-                        *most = $larger($load(from.add(v * LANES)), *most);
+                        *most = $larger($load(at(v * LANES)), *most);
                     }
                 }
                 for (v, &sum) in sums.iter().enumerate() {

@@ -4,9 +4,10 @@
 
 use core::arch::x86_64::{
     __m256, __m512, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_add_ps, _mm256_broadcast_ss,
-    _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_storeu_ps,
-    _mm256_sub_ps, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_shuffle_f32x4,
-    _mm512_shuffle_ps, _mm512_storeu_ps, _mm512_sub_ps,
+    _mm256_castpd_ps, _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_loadu_ps, _mm256_permute2f128_ps,
+    _mm256_set1_pd, _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_ps, _mm512_castpd_ps, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_set1_pd, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps,
+    _mm512_storeu_ps, _mm512_sub_ps,
 };
 
 use crate::kernel::simd::{Reduce, Vector};
@@ -27,6 +28,11 @@ impl Vector for __m256 {
     unsafe fn splat(from: *const f32) -> Self {
         // SAFETY: the caller's promise.
         unsafe { _mm256_broadcast_ss(&*from) }
+    }
+    #[inline(always)]
+    unsafe fn splat_pair(from: *const f32) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_castpd_ps(_mm256_set1_pd(from.cast::<f64>().read_unaligned())) }
     }
     #[inline(always)]
     unsafe fn fused(self, a: Self, b: Self) -> Self {
@@ -73,6 +79,11 @@ impl Vector for __m512 {
         unsafe { _mm512_set1_ps(*from) }
     }
     #[inline(always)]
+    unsafe fn splat_pair(from: *const f32) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_castpd_ps(_mm512_set1_pd(from.cast::<f64>().read_unaligned())) }
+    }
+    #[inline(always)]
     unsafe fn fused(self, a: Self, b: Self) -> Self {
         // SAFETY: the caller's promise.
         unsafe { _mm512_fmadd_ps(a, b, self) }
@@ -94,6 +105,15 @@ impl Vector for __m512 {
     #[inline(always)]
     fn prefetch_near(line: *const u8) {
         __m256::prefetch_near(line);
+    }
+    #[inline(always)]
+    #[expect(clippy::pointers_in_nomem_asm_block, reason = "there is no instruction that could use it")]
+    fn alone(mut pointer: *const f32) -> *const f32 {
+        // SAFETY: no instruction; the compiler does not know how the pointer came about.
+        unsafe {
+            core::arch::asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags));
+        }
+        pointer
     }
 }
 

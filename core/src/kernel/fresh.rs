@@ -1,0 +1,157 @@
+//! The first product of a strip, Y += D·X, where its rows are decoded on the way: a chunk of columns while the one before is
+//! multiplied, a part of a row between two steps, since many in one go would hold the multiply-adds up.
+
+#![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
+
+use super::{
+    Ahead, LANES, Lines, ROWS, TILE,
+    operands::{CHUNK, PART},
+    simd::{SOON, Source, Vector, Walk, ZERO},
+    tile::{add_to, place, splat},
+};
+
+/// Stored rows, and the strip that they are decoded into.
+#[derive(Clone, Copy)]
+struct Fresh<S> {
+    source: S,
+    /// First row of base and tuned, and bytes from one to the next.
+    sides: [(*const u8, usize); 2],
+    to: *mut f32,
+    /// Columns that are decoded, whole chunks.
+    cols: usize,
+    /// Steps of the product from one decoded part to the next.
+    steps: usize,
+}
+
+impl<S> Fresh<S> {
+    /// The rows from `i` on; one beyond the last is not to be read.
+    #[inline(always)]
+    fn skip(self, i: usize) -> Self {
+        let [(base, base_row), (tuned, tuned_row)] = self.sides;
+        let sides =
+            [(base.wrapping_add(i * base_row), base_row), (tuned.wrapping_add(i * tuned_row), tuned_row)];
+        Self { sides, to: self.to.wrapping_add(i * LANES), ..self }
+    }
+
+    /// Decodes the part at `column` of the first row.
+    ///
+    /// # Safety
+    /// It exists; the processor has the vector's features.
+    #[inline(always)]
+    unsafe fn decode<V: Vector>(self, column: usize)
+    where
+        S: Source<V>,
+    {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let [(base, _), (tuned, _)] = self.sides;
+            for first in (0..PART).step_by(2 * V::LANES) {
+                let base = self.source.load_pair(base, column + first);
+                let tuned = self.source.load_pair(tuned, column + first);
+                for half in 0..2 {
+                    let to = self.to.add(column * ROWS + place(first + half * V::LANES));
+                    tuned[half].subtract(base[half]).store(to);
+                }
+            }
+        }
+    }
+
+    /// Y += D·X for `MR` rows and the columns from `first` to `end`, of which the first chunk has been decoded: while one is
+    /// multiplied, the next one is decoded, beyond `end` as well.
+    ///
+    /// # Safety
+    /// As for [`fresh`]; `MR` rows exist, `x` starts at the first column of all and `y` at the first row.
+    #[inline(always)]
+    unsafe fn forward<V: Vector, const MR: usize, const NV: usize, const G: usize>(
+        self,
+        first: usize,
+        end: usize,
+        x: *const f32,
+        y: *mut f32,
+        ahead: &mut Walk,
+    ) where
+        S: Source<V>,
+    {
+        // SAFETY: every offset below is within what the caller promises.
+        unsafe {
+            let zero = V::splat(&raw const ZERO);
+            let mut sum = [[zero; NV]; MR];
+            let mut x = x.add(first / G * LANES);
+            for column in (first..end).step_by(CHUNK) {
+                // The last one is decoded once more in its place, to the same bits.
+                let next = if column + CHUNK < self.cols { column + CHUNK } else { column };
+                let mut fresh = self;
+                for block in (0..CHUNK).step_by(LANES) {
+                    let mut d = self.to.add((column + block) * ROWS);
+                    for _ in 0..MR * LANES / CHUNK {
+                        for part in (0..CHUNK).step_by(PART) {
+                            for _ in 0..self.steps {
+                                let mut wide = [zero; NV];
+                                for v in 0..NV {
+                                    wide[v] = V::load(x.add(v * V::LANES));
+                                }
+                                V::prefetch_near(x.wrapping_add(SOON * LANES).cast());
+                                for i in 0..MR {
+                                    let d = splat::<V, G>(d.add(i * LANES));
+                                    for v in 0..NV {
+                                        sum[i][v] = sum[i][v].fused(d, wide[v]);
+                                    }
+                                }
+                                x = x.add(LANES);
+                                d = d.add(G);
+                            }
+                            fresh.decode(next + part);
+                            for _ in 0..S::LINES {
+                                ahead.step::<V>();
+                            }
+                        }
+                        fresh = fresh.skip(1);
+                    }
+                }
+            }
+            add_to(y, sum);
+        }
+    }
+}
+
+/// D = tuned − base for [`ROWS`] rows and the whole chunks of `cols` columns, and [`forward`](super::tile::forward) with
+/// them, to the same bits as one after the other.
+///
+/// # Safety
+/// Each of `sides`, base and tuned, holds as many rows and columns, and `data` a strip of them; `x` and `y` hold their shapes;
+/// the processor has the vector's features; `MR` divides [`ROWS`], and `G` times `MR` [`PART`]; `NV` vectors are [`LANES`]
+/// elements.
+#[inline(always)]
+pub unsafe fn fresh<V: Vector, S: Source<V>, const MR: usize, const NV: usize, const G: usize>(
+    sides: [Lines<'_>; 2],
+    cols: usize,
+    data: &mut [f32],
+    x: &[f32],
+    y: &mut [f32],
+    ahead: &mut Ahead<'_>,
+) {
+    let sides = sides.map(|side| (side.bytes.as_ptr(), side.row));
+    let cols = cols / CHUNK * CHUNK;
+    let ahead = &mut Walk::new(ahead, cols / PART * ROWS * S::LINES);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let steps = PART / MR / G;
+        // Where they are many, the compiler would unroll them, load for all at once and run out of registers.
+        let steps = if steps > 2 { core::hint::black_box(steps) } else { steps };
+        let fresh = Fresh { source: S::new(), sides, to: data.as_mut_ptr(), cols, steps };
+        if cols > 0 {
+            for i in 0..ROWS {
+                for part in (0..CHUNK).step_by(PART) {
+                    fresh.skip(i).decode::<V>(part);
+                }
+            }
+        }
+        for first in (0..cols).step_by(TILE) {
+            let end = cols.min(first + TILE);
+            for i in (0..ROWS).step_by(MR) {
+                let y = y.as_mut_ptr().add(i * LANES);
+                fresh.skip(i).forward::<V, MR, NV, G>(first, end, x.as_ptr(), y, ahead);
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The thin products: of any matrix, of a strip of the difference from both sides, and of rows that are combined.
+
+use core::ops::Range;
+
+#[cfg(target_arch = "aarch64")]
+use super::aarch64;
+#[cfg(target_arch = "x86_64")]
+use super::x86;
+use super::{
+    Ahead, Blocks, BlocksMut, Isa, Kernel, LANES, Lines, ROWS, Strided, TILE, Tile, operands::CHUNK, portable,
+};
+
+/// Whether a packed panel of width `W` and lanes of its rows fit a strip.
+fn fits<const W: usize>(d: Blocks<'_>, panel: &[f32], lanes: &[f32]) -> bool {
+    matches!(W, 8 | 16) && d.cols.div_ceil(LANES / W) <= panel.len() / LANES && d.rows <= lanes.len() / LANES
+}
+
+impl Kernel {
+    /// C += A·X for a thin X: `a` is `rows` × `depth` with any strides, `x` is `depth` × `W` and `c` is
+    /// `rows` × `W`, both row-major. `W` is 8 or 16. Does nothing when a buffer is too short.
+    pub fn product<const W: usize>(
+        self,
+        a: Strided<'_>,
+        rows: usize,
+        depth: usize,
+        x: &[f32],
+        c: &mut [f32],
+    ) {
+        let fits = |len: usize, n: usize| n.checked_mul(W).is_some_and(|need| need <= len);
+        if !(a.holds(rows, depth) && fits(x.len(), depth) && fits(c.len(), rows)) {
+            debug_assert!(false, "operands of a product are too short");
+            return;
+        }
+        match self.0 {
+            Isa::Portable => portable::product::<W>(a, rows, depth, x, c),
+            // SAFETY: the operands were checked above, and the variant is made only by `detect` and
+            // `available`, where the processor has the features.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::product_avx2::<W>(a, rows, depth, x, c) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::product_avx512::<W>(a, rows, depth, x, c) },
+            // SAFETY: the operands were checked above; NEON is part of the target.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { aarch64::product::<W>(a, rows, depth, x, c) },
+        }
+    }
+
+    /// Lanes of Y += D·X for a strip D: `x` is packed, [`LANES`] elements for each `LANES / W` columns of D, in which element
+    /// `c · LANES / W + g` is column c of X at the g-th of them. `y` has [`LANES`] elements per row, those of one column side
+    /// by side, to be added up. `W` is 8 or 16; where it is [`LANES`], both are plain panels. Does nothing when a buffer is too
+    /// short.
+    pub fn forward<const W: usize>(self, d: Blocks<'_>, x: &[f32], y: &mut [f32], ahead: &mut Ahead<'_>) {
+        if !(d.is_sound() && fits::<W>(d, x, y)) {
+            debug_assert!(false, "operands of a product are too short");
+            return;
+        }
+        match self.0 {
+            Isa::Portable => {
+                // It cannot ask for anything, but stays in step with those that can.
+                ahead.step();
+                portable::forward::<W>(d, x, y);
+            }
+            // SAFETY: the operands were checked above, and the variant is made only by `detect` and
+            // `available`, where the processor has the features.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::forward_avx2::<W>(d, x, y, ahead) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::forward_avx512::<W>(d, x, y, ahead) },
+            // SAFETY: the operands were checked above; NEON is part of the target.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { aarch64::forward::<W>(d, x, y, ahead) },
+        }
+    }
+
+    /// D = tuned − base, into the strip D, and [`Kernel::forward`] with it, to the same bits as one after the other. Each side
+    /// holds as many rows and columns; they are of formats of which one row can be cut at [`TILE`] columns. Does nothing when
+    /// a buffer is too short.
+    pub fn difference_forward<const W: usize>(
+        self,
+        [base, tuned]: [Lines<'_>; 2],
+        mut d: BlocksMut<'_>,
+        x: &[f32],
+        y: &mut [f32],
+        ahead: &mut Ahead<'_>,
+    ) {
+        let (rows, cols) = (d.rows, d.cols);
+        let sides_fit = [base, tuned].iter().all(|side| side.holds(rows, cols));
+        if !(d.view().is_sound() && sides_fit && fits::<W>(d.view(), x, y)) {
+            debug_assert!(false, "operands of a product are too short");
+            return;
+        }
+        let done = base.dtype == tuned.dtype
+            && rows == ROWS
+            && match self.0 {
+                Isa::Portable => false,
+                // SAFETY: the operands were checked above, and the variant is made only by `detect` and
+                // `available`, where the processor has the features.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => unsafe { x86::fresh_avx2::<W>([base, tuned], cols, d.data, x, y, ahead) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => unsafe { x86::fresh_avx512::<W>([base, tuned], cols, d.data, x, y, ahead) },
+                // SAFETY: the operands were checked above; NEON is part of the target.
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => unsafe { aarch64::fresh::<W>([base, tuned], cols, d.data, x, y, ahead) },
+            };
+        let done = if done { cols / CHUNK * CHUNK } else { 0 };
+        // What is left in tiles, which stay near.
+        let steps = (cols - done).div_ceil(TILE);
+        let mut ahead = if done == 0 { Ahead::new([ahead.step(), &[]], 2 * steps) } else { Ahead::default() };
+        for first in (done..cols).step_by(TILE) {
+            let end = cols.min(first + TILE);
+            self.decode_columns([base, tuned], first..end, &mut d);
+            let tile = Blocks { data: &d.data[first * ROWS..], rows, cols: end - first };
+            self.forward::<W>(tile, &x[first * W..], y, &mut ahead);
+        }
+    }
+
+    /// D = tuned − base for at most [`TILE`] columns. Apart, for the piece on its stack.
+    #[inline(never)]
+    fn decode_columns(self, [base, tuned]: [Lines<'_>; 2], columns: Range<usize>, d: &mut BlocksMut<'_>) {
+        let mut piece = [0.0; TILE];
+        let piece = &mut piece[..columns.len()];
+        for row in 0..d.rows {
+            let [base, tuned] = [base, tuned].map(|side| side.piece(row, columns.start, piece.len()));
+            self.difference(base, tuned, piece);
+            d.write(row, columns.start, piece);
+        }
+    }
+
+    /// Z += Dᵀ·Y for a strip D: `y` has [`LANES`] elements per row, each element of Y `LANES / W` times, and `z` is packed as
+    /// X in [`Kernel::forward`]. `W` is 8 or 16. Does nothing when a buffer is too short.
+    pub fn backward<const W: usize>(self, d: Blocks<'_>, y: &[f32], z: &mut [f32], ahead: &mut Ahead<'_>) {
+        if !(d.is_sound() && fits::<W>(d, z, y)) {
+            debug_assert!(false, "operands of a product are too short");
+            return;
+        }
+        match self.0 {
+            Isa::Portable => {
+                ahead.step();
+                portable::backward::<W>(d, y, z);
+            }
+            // SAFETY: as in `forward`.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::backward_avx2::<W>(d, y, z, ahead) },
+            // SAFETY: as in `forward`.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::backward_avx512::<W>(d, y, z, ahead) },
+            // SAFETY: as in `forward`.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { aarch64::backward::<W>(d, y, z, ahead) },
+        }
+    }
+
+    /// C += Yᵀ·D by rows: `y` is `tile.rows` × `W`, row-major, and `c` has `W` rows of `tile.width` elements. `W` is 8 or 16.
+    /// Does nothing when a buffer is too short.
+    pub fn combine_rows<const W: usize>(
+        self,
+        tile: Tile<'_>,
+        y: &[f32],
+        c: &mut [f32],
+        ahead: &mut Ahead<'_>,
+    ) {
+        let fits = |len: usize, n: usize| n.checked_mul(W).is_some_and(|need| need <= len);
+        let all_fit = fits(y.len(), tile.rows) && fits(c.len(), tile.width);
+        if !(tile.is_sound() && all_fit && matches!(W, 8 | 16)) {
+            debug_assert!(false, "operands of a product are too short");
+            return;
+        }
+        match self.0 {
+            Isa::Portable => {
+                ahead.step();
+                portable::combine_rows(W, tile, y, c);
+            }
+            // SAFETY: as in `forward`.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::combine_rows_avx2::<W>(tile, y, c, ahead) },
+            // SAFETY: as in `forward`.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::combine_rows_avx512::<W>(tile, y, c, ahead) },
+            // SAFETY: as in `forward`.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { aarch64::combine_rows::<W>(tile, y, c, ahead) },
+        }
+    }
+}
