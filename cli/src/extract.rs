@@ -56,8 +56,8 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
         },
         _ => extract_ranks(&base, &tuned, deployed.as_ref(), ranks, &options, &monitor),
     })?;
-    // Unmapping gigabytes takes as long as writing an adapter.
-    thread::spawn(move || drop((base, tuned, deployed)));
+    // Unmapping gigabytes takes as long as writing an adapter. Where there is no thread for it, it happens here.
+    let _ = thread::Builder::new().spawn(move || drop((base, tuned, deployed)));
     for (i, (extraction, output)) in extractions.iter().zip(&outputs).enumerate() {
         let report = save(extraction, output, &monitor)?;
         warn(&report);

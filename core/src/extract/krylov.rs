@@ -22,7 +22,6 @@ use super::{
 };
 use crate::{
     Delta, Error, Goal, Kernel, Rows, Shape, Spectrum,
-    kernel::LANES,
     orthonormal::orthonormalize,
     panels,
     random::uniform,
@@ -62,7 +61,7 @@ pub fn scratch(plan: &Plan) -> Scratch {
     let panel = |rows: usize| Scratch::matrix(rows, plan.width);
     Scratch::ALIGNED
         .and(panel(rows).and(panel(cols)).times(panels))
-        .and(packed_scratch(cols, plan.width).times(plan.parts + usize::from(plan.width < LANES)))
+        .and(packed_scratch(cols, plan.width).times(plan.parts + usize::from(!is_plain(plan.width))))
         .and(strips(plan))
         .and(gram::scratch(panels, plan.width, plan.rank))
         .and(Scratch::matrix(panels, plan.width))
@@ -133,7 +132,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             tolerance: plan.tolerance,
             depth: plan.depth,
             parts: plan.parts,
-            x: scratch.take(if is_plain::<W>() { 0 } else { packed_len(cols, W) }),
+            x: scratch.take(if is_plain(W) { 0 } else { packed_len(cols, W) }),
             z: scratch.take(plan.parts * packed_len(cols, W)),
             strips: scratch.take(strips(plan).count().unwrap_or(0)),
             q: scratch.take(size * cols),
@@ -180,7 +179,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
     fn prepare_pass(&mut self) {
         self.progress = [Progress::default(); MAX_PARTS];
         let (cols, blocks) = (self.shape.cols, self.gram.blocks());
-        if !is_plain::<W>() {
+        if !is_plain(W) {
             pack::<W>(&self.q[blocks * cols * W..][..cols * W], self.x);
         }
     }
@@ -193,7 +192,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let work = self.adding.map_or(Work::Multiply { measure: self.delta.is_none() }, Work::AddUp);
         let channels = self.channels;
         let newest = self.gram.blocks() * cols * W;
-        let x = if is_plain::<W>() { &self.q[newest..][..cols * W] } else { &*self.x };
+        let x = if is_plain(W) { &self.q[newest..][..cols * W] } else { &*self.x };
         let y = self.y[self.gram.blocks() * rows * W..][..rows * W].chunks_mut(height * W);
         let z = self.z.chunks_mut((packed_len(cols, W)).max(1));
         let strips = self.strips.chunks_mut(strip_len(cols).unwrap_or(0).max(1));
@@ -246,7 +245,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let (cols, blocks) = (self.shape.cols, self.gram.blocks() + 1);
         let (basis, free) = self.q.split_at_mut(blocks * cols * W);
         let next = &mut free[..cols * W];
-        let z = if is_plain::<W>() {
+        let z = if is_plain(W) {
             &self.z[..cols * W]
         } else {
             unpack::<W>(self.z, &mut self.strips[..cols * W]);

@@ -29,9 +29,9 @@ fn tiles(cols: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..cols.div_ceil(TILE)).map(move |tile| (tile * TILE, TILE.min(cols - tile * TILE)))
 }
 
-/// Whether a packed panel of width `W` is a plain one.
-pub const fn is_plain<const W: usize>() -> bool {
-    W == LANES
+/// Whether a packed panel of that width is a plain one.
+pub const fn is_plain(width: usize) -> bool {
+    width == LANES
 }
 
 /// Packs a panel of cols × `W` for the products: rows that one vector takes, their elements side by side, with zeros up to
@@ -203,7 +203,7 @@ impl<'p> Strip<'p> {
 
     /// Z += Dᵀ·Y for the decoded rows D; Z is packed.
     pub fn backward<const W: usize>(&self, rows: usize, y: &[f32], z: &mut [f32], ahead: &mut Ahead<'_>) {
-        if is_plain::<W>() {
+        if is_plain(W) {
             return self.kernel.backward::<W>(self.blocks(rows), y, z, ahead);
         }
         let mut lanes = [[0.0; LANES]; ROWS];
@@ -231,7 +231,7 @@ impl<'p> Strip<'p> {
 
 /// Lets `product` add to the lanes of each row of Y, and these to Y.
 fn with_lanes<const W: usize>(y: &mut [f32], product: impl FnOnce(&mut [f32])) {
-    if is_plain::<W>() {
+    if is_plain(W) {
         return product(y);
     }
     let mut lanes = [[0.0; LANES]; ROWS];

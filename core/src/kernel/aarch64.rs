@@ -282,12 +282,7 @@ pub(super) unsafe fn add(delta: &[f32], dtype: Dtype, weights: &mut [u8]) -> usi
 /// The operands hold the shapes (checked by `Kernel::forward`).
 pub(super) unsafe fn forward<const W: usize>(d: Blocks<'_>, x: &[f32], y: &mut [f32], ahead: &mut Ahead<'_>) {
     // SAFETY: the caller's promise.
-    unsafe {
-        match W {
-            8 => tile::forward::<float32x4_t, 4, 4, 2>(d, x, y, ahead),
-            _ => tile::forward::<float32x4_t, 4, 4, 1>(d, x, y, ahead),
-        }
-    }
+    unsafe { tile::forward::<float32x4_t, 4, 4, W>(d, x, y, ahead) }
 }
 
 /// D = tuned − base, both of one format, in whole chunks, and [`forward`] with them; false, and nothing done, for a format
@@ -305,13 +300,10 @@ pub(super) unsafe fn fresh<const W: usize>(
 ) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
-        match (sides[0].dtype, W) {
-            (Dtype::F32, 8) => fresh::fresh::<float32x4_t, Single, 4, 4, 2>(sides, cols, data, x, y, ahead),
-            (Dtype::F16, 8) => fresh::fresh::<float32x4_t, Half, 4, 4, 2>(sides, cols, data, x, y, ahead),
-            (Dtype::Bf16, 8) => fresh::fresh::<float32x4_t, Brain, 4, 4, 2>(sides, cols, data, x, y, ahead),
-            (Dtype::F32, _) => fresh::fresh::<float32x4_t, Single, 4, 4, 1>(sides, cols, data, x, y, ahead),
-            (Dtype::F16, _) => fresh::fresh::<float32x4_t, Half, 4, 4, 1>(sides, cols, data, x, y, ahead),
-            (Dtype::Bf16, _) => fresh::fresh::<float32x4_t, Brain, 4, 4, 1>(sides, cols, data, x, y, ahead),
+        match sides[0].dtype {
+            Dtype::F32 => fresh::fresh::<float32x4_t, Single, 4, 4, W>(sides, cols, data, x, y, ahead),
+            Dtype::F16 => fresh::fresh::<float32x4_t, Half, 4, 4, W>(sides, cols, data, x, y, ahead),
+            Dtype::Bf16 => fresh::fresh::<float32x4_t, Brain, 4, 4, W>(sides, cols, data, x, y, ahead),
             _ => return false,
         }
     }
@@ -329,12 +321,7 @@ pub(super) unsafe fn backward<const W: usize>(
     ahead: &mut Ahead<'_>,
 ) {
     // SAFETY: the caller's promise.
-    unsafe {
-        match W {
-            8 => tile::backward::<float32x4_t, 4, 4, 2>(d, y, z, ahead),
-            _ => tile::backward::<float32x4_t, 4, 4, 1>(d, y, z, ahead),
-        }
-    }
+    unsafe { tile::backward::<float32x4_t, 4, 4, W>(d, y, z, ahead) }
 }
 
 /// C += Yᵀ·D with NEON.

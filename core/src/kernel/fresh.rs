@@ -7,7 +7,7 @@ use super::{
     Ahead, LANES, Lines, ROWS, TILE,
     operands::{CHUNK, PART},
     simd::{SOON, Source, Vector, Walk, ZERO},
-    tile::{add_to, place, splat},
+    tile::{add_to, place, step, taken},
 };
 
 /// Stored rows, and the strip that they are decoded into.
@@ -62,7 +62,7 @@ impl<S> Fresh<S> {
     /// # Safety
     /// As for [`fresh`]; `MR` rows exist, `x` starts at the first column of all and `y` at the first row.
     #[inline(always)]
-    unsafe fn forward<V: Vector, const MR: usize, const NV: usize, const G: usize>(
+    unsafe fn forward<V: Vector, const MR: usize, const NV: usize, const W: usize>(
         self,
         first: usize,
         end: usize,
@@ -74,9 +74,8 @@ impl<S> Fresh<S> {
     {
         // SAFETY: every offset below is within what the caller promises.
         unsafe {
-            let zero = V::splat(&raw const ZERO);
-            let mut sum = [[zero; NV]; MR];
-            let mut x = x.add(first / G * LANES);
+            let mut sum = [[V::splat(&raw const ZERO); NV]; MR];
+            let mut x = x.add(first / taken::<W>() * LANES);
             for column in (first..end).step_by(CHUNK) {
                 // The last one is decoded once more in its place, to the same bits.
                 let next = if column + CHUNK < self.cols { column + CHUNK } else { column };
@@ -86,19 +85,10 @@ impl<S> Fresh<S> {
                     for _ in 0..MR * LANES / CHUNK {
                         for part in (0..CHUNK).step_by(PART) {
                             for _ in 0..self.steps {
-                                let mut wide = [zero; NV];
-                                for v in 0..NV {
-                                    wide[v] = V::load(x.add(v * V::LANES));
-                                }
                                 V::prefetch_near(x.wrapping_add(SOON * LANES).cast());
-                                for i in 0..MR {
-                                    let d = splat::<V, G>(d.add(i * LANES));
-                                    for v in 0..NV {
-                                        sum[i][v] = sum[i][v].fused(d, wide[v]);
-                                    }
-                                }
+                                step::<V, MR, NV, W>(&mut sum, d, x);
                                 x = x.add(LANES);
-                                d = d.add(G);
+                                d = d.add(taken::<W>());
                             }
                             fresh.decode(next + part);
                             for _ in 0..S::LINES {
@@ -119,10 +109,10 @@ impl<S> Fresh<S> {
 ///
 /// # Safety
 /// Each of `sides`, base and tuned, holds as many rows and columns, and `data` a strip of them; `x` and `y` hold their shapes;
-/// the processor has the vector's features; `MR` divides [`ROWS`], and `G` times `MR` [`PART`]; `NV` vectors are [`LANES`]
-/// elements.
+/// the processor has the vector's features; `MR` divides [`ROWS`], and times what is [`taken`] [`PART`]; `NV` vectors are
+/// [`LANES`] elements.
 #[inline(always)]
-pub unsafe fn fresh<V: Vector, S: Source<V>, const MR: usize, const NV: usize, const G: usize>(
+pub unsafe fn fresh<V: Vector, S: Source<V>, const MR: usize, const NV: usize, const W: usize>(
     sides: [Lines<'_>; 2],
     cols: usize,
     data: &mut [f32],
@@ -135,7 +125,7 @@ pub unsafe fn fresh<V: Vector, S: Source<V>, const MR: usize, const NV: usize, c
     let ahead = &mut Walk::new(ahead, cols / PART * ROWS * S::LINES);
     // SAFETY: the caller's promise.
     unsafe {
-        let steps = PART / MR / G;
+        let steps = PART / MR / taken::<W>();
         // Where they are many, the compiler would unroll them, load for all at once and run out of registers.
         let steps = if steps > 2 { core::hint::black_box(steps) } else { steps };
         let fresh = Fresh { source: S::new(), sides, to: data.as_mut_ptr(), cols, steps };
@@ -150,7 +140,7 @@ pub unsafe fn fresh<V: Vector, S: Source<V>, const MR: usize, const NV: usize, c
             let end = cols.min(first + TILE);
             for i in (0..ROWS).step_by(MR) {
                 let y = y.as_mut_ptr().add(i * LANES);
-                fresh.skip(i).forward::<V, MR, NV, G>(first, end, x.as_ptr(), y, ahead);
+                fresh.skip(i).forward::<V, MR, NV, W>(first, end, x.as_ptr(), y, ahead);
             }
         }
     }

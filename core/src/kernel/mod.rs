@@ -144,9 +144,9 @@ impl Kernel {
     /// Adds the entries of `values`, which lie in row `row` of the difference, to `delta`.
     pub fn measure(self, values: &[f32], row: usize, delta: &mut Delta) {
         let mut lanes = portable::Lanes::NOTHING;
-        let (halves, rest) = values.as_chunks::<LANES>();
-        self.measure_halves(halves.as_flattened(), LANES, halves.len(), &mut lanes);
-        let first = halves.len() % 2 * LANES;
+        let (pieces, rest) = values.as_chunks::<LANES>();
+        self.measure_pieces(pieces.as_flattened(), LANES, pieces.len(), &mut lanes);
+        let first = pieces.len() % 2 * LANES;
         portable::measure(rest, first, &mut lanes);
         if !with_features!(self, portable::sum_up(&mut lanes, delta)) {
             portable::count_non_finite(values, row, delta);
@@ -157,14 +157,14 @@ impl Kernel {
     pub(crate) fn measure_row(self, d: Blocks<'_>, at: usize, row: usize, delta: &mut Delta) {
         let mut lanes = portable::Lanes::NOTHING;
         let count = d.cols.div_ceil(LANES);
-        self.measure_halves(&d.data[at * LANES..], BLOCK, count, &mut lanes);
+        self.measure_pieces(&d.data[at * LANES..], BLOCK, count, &mut lanes);
         if !with_features!(self, portable::sum_up(&mut lanes, delta)) {
             portable::count_non_finite(d.row(at).flatten(), row, delta);
         }
     }
 
     /// Measures `count` pieces of [`LANES`] entries, `gap` elements from one to the next.
-    fn measure_halves(self, values: &[f32], gap: usize, count: usize, lanes: &mut portable::Lanes) {
+    fn measure_pieces(self, values: &[f32], gap: usize, count: usize, lanes: &mut portable::Lanes) {
         if count > 0 && values.len() < (count - 1) * gap + LANES {
             debug_assert!(false, "entries to be measured are missing");
             return;

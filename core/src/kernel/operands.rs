@@ -87,7 +87,7 @@ impl Blocks<'_> {
     }
 
     /// The pieces of row `row`, [`LANES`] columns each.
-    pub(super) fn row(&self, row: usize) -> impl Iterator<Item = &[f32]> + Clone {
+    pub(super) fn row(&self, row: usize) -> impl Iterator<Item = &[f32]> {
         self.data
             .chunks_exact(BLOCK)
             .take(self.cols.div_ceil(LANES))

@@ -32,7 +32,7 @@ pub fn forward<const W: usize>(d: Blocks<'_>, x: &[f32], y: &mut [f32]) {
     for (i, y) in y.as_chunks_mut::<LANES>().0.iter_mut().enumerate().take(d.rows) {
         for (blocks, x) in d.data.chunks(TILE * ROWS).zip(x.chunks(TILE / step)) {
             let mut sums = [0.0; LANES];
-            for (block, x) in blocks.chunks_exact(BLOCK).zip(x.chunks(LANES / step)) {
+            for (block, x) in blocks.chunks_exact(BLOCK).zip(x.chunks(W)) {
                 for (d, x) in block[i * LANES..][..LANES].chunks_exact(step).zip(x) {
                     for lane in 0..LANES {
                         sums[lane] += d[lane % step] * x[lane];
@@ -48,7 +48,7 @@ pub fn forward<const W: usize>(d: Blocks<'_>, x: &[f32], y: &mut [f32]) {
 pub fn backward<const W: usize>(d: Blocks<'_>, y: &[f32], z: &mut [f32]) {
     let (step, y) = (LANES / W, y.as_chunks::<LANES>().0);
     let z = &mut z.as_chunks_mut::<LANES>().0[..d.cols.div_ceil(step)];
-    for (block, z) in d.data.chunks_exact(BLOCK).zip(z.chunks_mut(LANES / step)) {
+    for (block, z) in d.data.chunks_exact(BLOCK).zip(z.chunks_mut(W)) {
         for (k, z) in z.iter_mut().enumerate() {
             let mut sums = *z;
             for (row, y) in block.chunks_exact(LANES).zip(y).take(d.rows) {
@@ -83,8 +83,8 @@ pub fn combine_rows(width: usize, tile: Tile<'_>, y: &[f32], c: &mut [f32]) {
     }
 }
 
-/// Lanes of the f64 sum of squares.
-pub const SQUARES: usize = 32;
+/// Lanes of the f64 sum of squares: two pieces of a row.
+pub const SQUARES: usize = 2 * LANES;
 
 /// Measurements of a row, lane by lane.
 #[derive(Clone, Copy)]

@@ -10,6 +10,11 @@ use super::{
     Ahead, Blocks, BlocksMut, Isa, Kernel, LANES, Lines, ROWS, Strided, TILE, Tile, operands::CHUNK, portable,
 };
 
+/// Whether `values` holds `count` rows of `W`.
+fn holds<const W: usize>(values: &[f32], count: usize) -> bool {
+    count.checked_mul(W).is_some_and(|need| need <= values.len())
+}
+
 /// Whether a packed panel of width `W` and lanes of its rows fit a strip.
 fn fits<const W: usize>(d: Blocks<'_>, panel: &[f32], lanes: &[f32]) -> bool {
     matches!(W, 8 | 16) && d.cols.div_ceil(LANES / W) <= panel.len() / LANES && d.rows <= lanes.len() / LANES
@@ -26,8 +31,7 @@ impl Kernel {
         x: &[f32],
         c: &mut [f32],
     ) {
-        let fits = |len: usize, n: usize| n.checked_mul(W).is_some_and(|need| need <= len);
-        if !(a.holds(rows, depth) && fits(x.len(), depth) && fits(c.len(), rows)) {
+        if !(a.holds(rows, depth) && holds::<W>(x, depth) && holds::<W>(c, rows)) {
             debug_assert!(false, "operands of a product are too short");
             return;
         }
@@ -163,8 +167,7 @@ impl Kernel {
         c: &mut [f32],
         ahead: &mut Ahead<'_>,
     ) {
-        let fits = |len: usize, n: usize| n.checked_mul(W).is_some_and(|need| need <= len);
-        let all_fit = fits(y.len(), tile.rows) && fits(c.len(), tile.width);
+        let all_fit = holds::<W>(y, tile.rows) && holds::<W>(c, tile.width);
         if !(tile.is_sound() && all_fit && matches!(W, 8 | 16)) {
             debug_assert!(false, "operands of a product are too short");
             return;

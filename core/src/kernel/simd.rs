@@ -91,7 +91,7 @@ pub fn ask<V: Vector>(bytes: &[u8]) {
 
 /// How the elements of a stored row become a vector.
 pub trait Source<V>: Copy {
-    /// Cache lines of two rows that a line of 16-bit elements stands for.
+    /// Cache lines of as many elements as one line has of 16 bits.
     const LINES: usize = 1;
     /// What the loads need in registers.
     ///

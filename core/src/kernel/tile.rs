@@ -18,14 +18,45 @@ pub const fn place(column: usize) -> usize {
     column / LANES * BLOCK + column % LANES
 }
 
-/// One element in all lanes, or two in turn.
+/// Elements of D that a step of a panel of width `W` takes from each of its rows.
+pub const fn taken<const W: usize>() -> usize {
+    LANES / W
+}
+
+/// The elements of a step from one row: one in all lanes, or two in turn.
 ///
 /// # Safety
-/// `from` is valid for `G` reads, 1 or 2; the processor has the vector's features.
+/// `from` is valid for [`taken`] reads; the processor has the vector's features.
 #[inline(always)]
-pub unsafe fn splat<V: Vector, const G: usize>(from: *const f32) -> V {
+unsafe fn splat<V: Vector, const W: usize>(from: *const f32) -> V {
     // SAFETY: the caller's promise.
-    unsafe { if G == 1 { V::splat(from) } else { V::splat_pair(from) } }
+    unsafe { if taken::<W>() == 1 { V::splat(from) } else { V::splat_pair(from) } }
+}
+
+/// One step of Y += D·X for `MR` rows.
+///
+/// # Safety
+/// `d` is the first of `MR` rows in a block, at the first of the columns [`taken`]; `x` has `NV` vectors; the processor has
+/// the vector's features.
+#[inline(always)]
+pub unsafe fn step<V: Vector, const MR: usize, const NV: usize, const W: usize>(
+    sum: &mut [[V; NV]; MR],
+    d: *const f32,
+    x: *const f32,
+) {
+    // SAFETY: every offset below is within what the caller promises.
+    unsafe {
+        let mut wide = [sum[0][0]; NV];
+        for v in 0..NV {
+            wide[v] = V::load(x.add(v * V::LANES));
+        }
+        for i in 0..MR {
+            let d = splat::<V, W>(d.add(i * LANES));
+            for v in 0..NV {
+                sum[i][v] = sum[i][v].fused(d, wide[v]);
+            }
+        }
+    }
 }
 
 /// Adds a tile of sums to `MR` rows of Y.
@@ -51,7 +82,7 @@ pub unsafe fn add_to<V: Vector, const MR: usize, const NV: usize>(y: *mut f32, s
 /// `d` is the first of `MR` rows in blocks, `x` has `steps` times `NV` vectors and `y` `MR` times; the processor has the
 /// vector's features.
 #[inline(always)]
-unsafe fn forward_tile<V: Vector, const MR: usize, const NV: usize, const G: usize>(
+unsafe fn forward_tile<V: Vector, const MR: usize, const NV: usize, const W: usize>(
     d: *const f32,
     x: *const f32,
     steps: usize,
@@ -60,25 +91,15 @@ unsafe fn forward_tile<V: Vector, const MR: usize, const NV: usize, const G: usi
 ) {
     // SAFETY: every offset below is within what the caller promises.
     unsafe {
-        let zero = V::splat(&raw const ZERO);
-        let mut sum = [[zero; NV]; MR];
+        let mut sum = [[V::splat(&raw const ZERO); NV]; MR];
         let mut x = x;
-        for first in (0..steps).step_by(LANES / G) {
-            let mut d = d.add(first * G * ROWS);
-            for _ in first..steps.min(first + LANES / G) {
+        for first in (0..steps).step_by(W) {
+            let mut d = d.add(first * taken::<W>() * ROWS);
+            for _ in first..steps.min(first + W) {
                 ahead.step::<V>();
-                let mut wide = [zero; NV];
-                for v in 0..NV {
-                    wide[v] = V::load(x.add(v * V::LANES));
-                }
-                for i in 0..MR {
-                    let d = splat::<V, G>(d.add(i * LANES));
-                    for v in 0..NV {
-                        sum[i][v] = sum[i][v].fused(d, wide[v]);
-                    }
-                }
+                step::<V, MR, NV, W>(&mut sum, d, x);
                 x = x.add(LANES);
-                d = V::alone(d.add(G));
+                d = V::alone(d.add(taken::<W>()));
             }
         }
         add_to(y, sum);
@@ -86,42 +107,42 @@ unsafe fn forward_tile<V: Vector, const MR: usize, const NV: usize, const G: usi
 }
 
 /// Lanes of Y += D·X, as [`Kernel::forward`](super::Kernel::forward) has them, in tiles of `MR` rows and the rest in
-/// smaller ones; `G` is [`LANES`] over the width of the panel.
+/// smaller ones.
 ///
 /// # Safety
 /// `d`, `x` and `y` hold their shapes; the processor has the vector's features; `NV` vectors are [`LANES`] elements.
 #[inline(always)]
-pub unsafe fn forward<V: Vector, const MR: usize, const NV: usize, const G: usize>(
+pub unsafe fn forward<V: Vector, const MR: usize, const NV: usize, const W: usize>(
     d: Blocks<'_>,
     x: &[f32],
     y: &mut [f32],
     ahead: &mut Ahead<'_>,
 ) {
-    let ahead = &mut Walk::new(ahead, d.cols.div_ceil(G) * d.rows.div_ceil(MR));
+    let ahead = &mut Walk::new(ahead, d.cols.div_ceil(taken::<W>()) * d.rows.div_ceil(MR));
     let y = y.as_mut_ptr();
     let (mut first, whole) = (0, d.cols / CHUNK * CHUNK);
     while first < d.cols {
         // Whole chunks apart from the rest, as where they are decoded on the way.
         let end = if first < whole { whole.min(first + TILE) } else { d.cols };
-        let count = (end - first).div_ceil(G);
+        let count = (end - first).div_ceil(taken::<W>());
         let mut i = 0;
         // SAFETY: row i of D starts at i * LANES, and so does that of Y; each tile ends by `rows` and by `cols`.
         unsafe {
-            let (d_at, x) = (d.data.as_ptr().add(place(first)), x.as_ptr().add(first / G * LANES));
+            let (d_at, x) = (d.data.as_ptr().add(place(first)), x.as_ptr().add(first / taken::<W>() * LANES));
             let at = |i: usize| (d_at.add(i * LANES), y.add(i * LANES));
             while i + MR <= d.rows {
                 let (d, y) = at(i);
-                forward_tile::<V, MR, NV, G>(d, x, count, y, ahead);
+                forward_tile::<V, MR, NV, W>(d, x, count, y, ahead);
                 i += MR;
             }
             while i + 4 <= d.rows {
                 let (d, y) = at(i);
-                forward_tile::<V, 4, NV, G>(d, x, count, y, ahead);
+                forward_tile::<V, 4, NV, W>(d, x, count, y, ahead);
                 i += 4;
             }
             while i < d.rows {
                 let (d, y) = at(i);
-                forward_tile::<V, 1, NV, G>(d, x, count, y, ahead);
+                forward_tile::<V, 1, NV, W>(d, x, count, y, ahead);
                 i += 1;
             }
         }
@@ -132,10 +153,10 @@ pub unsafe fn forward<V: Vector, const MR: usize, const NV: usize, const G: usiz
 /// `MR` steps of Z += Dᵀ·Y.
 ///
 /// # Safety
-/// `d` is the first of `rows` rows in blocks, at the first of `MR` times `G` columns; `y` has `rows` times `NV` vectors and
-/// `z` `MR` times; the processor has the vector's features.
+/// `d` is the first of `rows` rows in blocks, at the first of `MR` times the columns [`taken`]; `y` has `rows` times `NV`
+/// vectors and `z` `MR` times; the processor has the vector's features.
 #[inline(always)]
-unsafe fn backward_tile<V: Vector, const MR: usize, const NV: usize, const G: usize>(
+unsafe fn backward_tile<V: Vector, const MR: usize, const NV: usize, const W: usize>(
     (d, rows): (*const f32, usize),
     y: *const f32,
     z: *mut f32,
@@ -156,13 +177,13 @@ unsafe fn backward_tile<V: Vector, const MR: usize, const NV: usize, const G: us
                 wide[v] = V::load(y.add(v * V::LANES));
             }
             // What comes next, on the way to the first columns: a row of each block of D, and one of Z.
-            for g in 0..G {
+            for g in 0..taken::<W>() {
                 V::prefetch_near(d.wrapping_sub((g + 1) * BLOCK).cast());
             }
             V::prefetch_near(z.wrapping_add(i * LANES).wrapping_sub(ROWS * LANES).cast());
             ahead.step::<V>();
             for k in 0..MR {
-                let d = splat::<V, G>(d.add(place(k * G)));
+                let d = splat::<V, W>(d.add(place(k * taken::<W>())));
                 for v in 0..NV {
                     sum[k][v] = sum[k][v].fused(d, wide[v]);
                 }
@@ -185,32 +206,32 @@ unsafe fn backward_tile<V: Vector, const MR: usize, const NV: usize, const G: us
 /// `d`, `y` and `z` hold their shapes; the processor has the vector's features; `NV` vectors are [`LANES`] elements, and `MR`
 /// divides them.
 #[inline(always)]
-pub unsafe fn backward<V: Vector, const MR: usize, const NV: usize, const G: usize>(
+pub unsafe fn backward<V: Vector, const MR: usize, const NV: usize, const W: usize>(
     d: Blocks<'_>,
     y: &[f32],
     z: &mut [f32],
     ahead: &mut Ahead<'_>,
 ) {
-    let mut step = d.cols.div_ceil(G);
+    let mut step = d.cols.div_ceil(taken::<W>());
     let ahead = &mut Walk::new(ahead, step.div_ceil(MR) * d.rows);
     // SAFETY: `step` goes down to 0; where MR is taken off it was a multiple, so that a tile stays within its blocks.
     unsafe {
         let (data, y, z) = (d.data.as_ptr(), y.as_ptr(), z.as_mut_ptr());
-        let at = |step: usize| ((data.add(place(step * G)), d.rows), z.add(step * LANES));
+        let at = |step: usize| ((data.add(place(step * taken::<W>())), d.rows), z.add(step * LANES));
         while !step.is_multiple_of(MR) && !step.is_multiple_of(4) {
             step -= 1;
             let (d, z) = at(step);
-            backward_tile::<V, 1, NV, G>(d, y, z, ahead);
+            backward_tile::<V, 1, NV, W>(d, y, z, ahead);
         }
         while !step.is_multiple_of(MR) {
             step -= 4;
             let (d, z) = at(step);
-            backward_tile::<V, 4, NV, G>(d, y, z, ahead);
+            backward_tile::<V, 4, NV, W>(d, y, z, ahead);
         }
         while step > 0 {
             step -= MR;
             let (d, z) = at(step);
-            backward_tile::<V, MR, NV, G>(d, y, z, ahead);
+            backward_tile::<V, MR, NV, W>(d, y, z, ahead);
         }
     }
 }

@@ -104,7 +104,7 @@ pub(super) unsafe fn product_avx512<const W: usize>(
     }
 }
 
-/// Both products of a strip; `G` of the tiles is [`LANES`](super::LANES) over the width of the panel.
+/// Both products of a strip.
 macro_rules! products_for {
     (
         $forward:ident, $backward:ident, $fresh:ident, $vector:ty, $brain:ty,
@@ -122,12 +122,7 @@ macro_rules! products_for {
             ahead: &mut Ahead<'_>,
         ) {
             // SAFETY: the caller's promise.
-            unsafe {
-                match W {
-                    8 => tile::forward::<$vector, $rows, $vectors, 2>(d, x, y, ahead),
-                    _ => tile::forward::<$vector, $rows, $vectors, 1>(d, x, y, ahead),
-                }
-            }
+            unsafe { tile::forward::<$vector, $rows, $vectors, W>(d, x, y, ahead) }
         }
 
         /// Z += Dᵀ·Y, from the lanes of Y.
@@ -142,12 +137,7 @@ macro_rules! products_for {
             ahead: &mut Ahead<'_>,
         ) {
             // SAFETY: the caller's promise.
-            unsafe {
-                match W {
-                    8 => tile::backward::<$vector, $rows, $vectors, 2>(d, y, z, ahead),
-                    _ => tile::backward::<$vector, $rows, $vectors, 1>(d, y, z, ahead),
-                }
-            }
+            unsafe { tile::backward::<$vector, $rows, $vectors, W>(d, y, z, ahead) }
         }
 
         fresh_for!($fresh, $vector, $brain, $rows, $vectors, $features);
@@ -174,14 +164,7 @@ macro_rules! fresh_for {
         ) -> bool {
             macro_rules! from {
                 ($source:ty) => {
-                    match W {
-                        8 => fresh::fresh::<$vector, $source, $rows, $vectors, 2>(
-                            sides, cols, data, x, y, ahead,
-                        ),
-                        _ => fresh::fresh::<$vector, $source, $rows, $vectors, 1>(
-                            sides, cols, data, x, y, ahead,
-                        ),
-                    }
+                    fresh::fresh::<$vector, $source, $rows, $vectors, W>(sides, cols, data, x, y, ahead)
                 };
             }
             // SAFETY: the caller's promise.
