@@ -13,7 +13,7 @@
 use crate::{
     Adapter, Dtype, Error, Kernel, Rows, Scratch, Shape,
     adapter::PIECE,
-    kernel::{Ahead, LANES, Tile},
+    kernel::{Ahead, LANES, LinesMut, Tile},
     scratch::Buffer,
 };
 
@@ -124,14 +124,11 @@ impl<'a> Merge<'a> {
         }
         let mut rest = &mut *weights;
         for done in (0..count).step_by(STRIP) {
-            let rows = STRIP.min(count - done);
-            let strip;
-            (strip, rest) = rest.split_at_mut(rows * row_bytes);
+            let bytes;
+            (bytes, rest) = rest.split_at_mut(STRIP.min(count - done) * row_bytes);
             let later = &rest[..rest.len().min(STRIP * row_bytes)];
-            self.strip(prepared, first + done, rows, later, scratch, |row, from, delta| {
-                let bytes = part(dtype, row_bytes, row, from, delta.len());
-                self.kernel.add(delta, dtype, strip.get_mut(bytes).unwrap_or_default());
-            });
+            let strip = Strip { from: None, dtype, bytes, row: row_bytes };
+            self.strip(prepared, first + done, strip, later, scratch);
         }
         if let Some(stash) = stash {
             toggle(stash, weights);
@@ -159,27 +156,13 @@ impl<'a> Merge<'a> {
         if to.len() != expected {
             return Err(Error::OutputLength { expected });
         }
-        let mut piece = [0.0; PIECE];
-        let (to_strip, from_strip) = (STRIP * row_bytes, STRIP * from_bytes);
+        let from_strip = STRIP * from_bytes;
         let froms = from.bytes.chunks(from_strip.max(1));
-        for (i, (to, source)) in to.chunks_mut(to_strip.max(1)).zip(froms).enumerate() {
-            let rows = STRIP.min(count - i * STRIP);
+        for (i, (bytes, source)) in to.chunks_mut((STRIP * row_bytes).max(1)).zip(froms).enumerate() {
             let later = from.bytes.get((i + 1) * from_strip..).unwrap_or_default();
             let later = &later[..later.len().min(from_strip)];
-            self.strip(prepared, first + i * STRIP, rows, later, scratch, |row, start, delta| {
-                let bytes = part(from.dtype, from_bytes, row, start, delta.len());
-                let source = source.get(bytes).unwrap_or_default();
-                let bytes = part(dtype, row_bytes, row, start, delta.len());
-                let to = to.get_mut(bytes).unwrap_or_default();
-                if from.dtype == dtype && to.len() == source.len() {
-                    to.copy_from_slice(source);
-                    return self.kernel.add(delta, dtype, to);
-                }
-                let piece = &mut piece[..delta.len()];
-                self.kernel.decode(Rows::new(from.dtype, source), piece);
-                self.kernel.subtract_scaled(piece, -1.0, delta);
-                self.kernel.encode(piece, dtype, to);
-            });
+            let strip = Strip { from: Some(Rows::new(from.dtype, source)), dtype, bytes, row: row_bytes };
+            self.strip(prepared, first + i * STRIP, strip, later, scratch);
         }
         Ok(())
     }
@@ -212,22 +195,14 @@ impl<'a> Merge<'a> {
         if scratch.len() < needed { Err(Error::ScratchTooSmall { needed }) } else { Ok((count, row_bytes)) }
     }
 
-    /// Computes Σ w·s·B·A for rows `first`…, `rows` of them, and hands it out row by row in pieces: row within the
-    /// strip, first column, values. Meanwhile asks for the bytes of `later`.
-    fn strip(
-        &self,
-        prepared: &[f32],
-        first: usize,
-        rows: usize,
-        later: &[u8],
-        scratch: &mut [f32],
-        mut each: impl FnMut(usize, usize, &[f32]),
-    ) {
+    /// Merges rows `first`… of the weight. Meanwhile asks for the bytes of `later`.
+    fn strip(&self, prepared: &[f32], first: usize, mut strip: Strip<'_>, later: &[u8], scratch: &mut [f32]) {
         let (kernel, cols, ranks) = (self.kernel, self.shape.cols, self.ranks);
+        let rows = strip.bytes.len().checked_div(strip.row).unwrap_or(0);
         let mut scratch = Buffer(scratch);
         // Bᵀ of these rows, a row per rank, its scale in it.
         let b = scratch.take(STRIP * ranks);
-        let sums = scratch.take(STRIP * PIECE);
+        let values = scratch.take(STRIP * PIECE);
         let mut piece = [0.0; PIECE];
         let mut column = 0;
         b.fill(0.0);
@@ -247,15 +222,64 @@ impl<'a> Merge<'a> {
         let mut ahead = Ahead::new([later, &[]], 2 * cols.div_ceil(PIECE));
         for from in (0..cols).step_by(PIECE) {
             let (wide, whole) = (PIECE.min(cols - from), PIECE.min(width - from));
-            let sums = &mut sums[..STRIP * whole];
-            sums.fill(0.0);
             let data = &prepared[from * ranks..][..whole * ranks];
             let tile = Tile { data, row: whole, rows: ranks, width: whole };
-            kernel.combine_rows::<STRIP>(tile, b, sums, &mut ahead);
-            for (row, delta) in sums.chunks_exact(whole).take(rows).enumerate() {
-                each(row, from, &delta[..wide]);
+            if kernel.merges(strip.dtype) && wide == whole && strip.is_in_place(from, wide) {
+                kernel.merge_rows::<STRIP>(tile, b, &mut strip.lines(from), rows, &mut ahead);
+                continue;
+            }
+            // Decoded, and whole vectors: a row ends with what is not used.
+            for (row, values) in values.chunks_exact_mut(whole).take(rows).enumerate() {
+                kernel.decode(strip.source(row, from, wide), &mut values[..wide]);
+            }
+            kernel.merge_values::<STRIP>(tile, b, values, rows, &mut ahead);
+            for (row, values) in values.chunks_exact(whole).take(rows).enumerate() {
+                kernel.encode(&values[..wide], strip.dtype, strip.part(row, from, wide));
             }
         }
+    }
+}
+
+/// Rows that are computed together, in their format, and what they are read from where that is something else.
+struct Strip<'w> {
+    from: Option<Rows<'w>>,
+    dtype: Dtype,
+    bytes: &'w mut [u8],
+    /// Bytes of a row.
+    row: usize,
+}
+
+impl Strip<'_> {
+    /// Whether the weights are where they go, in their format: copied there, if need be.
+    fn is_in_place(&mut self, first: usize, len: usize) -> bool {
+        let Some(from) = self.from else { return true };
+        if from.dtype == self.dtype {
+            let rows = from.bytes.chunks_exact(self.row).zip(self.bytes.chunks_exact_mut(self.row));
+            let bytes = part(self.dtype, first, len);
+            for (from, to) in rows {
+                to[bytes.clone()].copy_from_slice(&from[bytes.clone()]);
+            }
+        }
+        from.dtype == self.dtype
+    }
+
+    /// All rows from column `first` on.
+    fn lines(&mut self, first: usize) -> LinesMut<'_> {
+        let bytes = self.bytes.get_mut(part(self.dtype, first, 0).start..).unwrap_or_default();
+        LinesMut { dtype: self.dtype, bytes, row: self.row }
+    }
+
+    /// Entries `first`…, `len` of them, of a row as it is.
+    fn source(&self, row: usize, first: usize, len: usize) -> Rows<'_> {
+        let from = self.from.unwrap_or(Rows::new(self.dtype, self.bytes));
+        let row = from.bytes.chunks_exact(from.bytes.len() * self.row / self.bytes.len()).nth(row);
+        Rows::new(from.dtype, row.and_then(|row| row.get(part(from.dtype, first, len))).unwrap_or_default())
+    }
+
+    /// Where these entries go.
+    fn part(&mut self, row: usize, first: usize, len: usize) -> &mut [u8] {
+        let row = self.bytes.chunks_exact_mut(self.row).nth(row);
+        row.and_then(|row| row.get_mut(part(self.dtype, first, len))).unwrap_or_default()
     }
 }
 
@@ -275,8 +299,8 @@ pub fn toggle(weights: &mut [u8], stash: &[u8]) {
     weights.iter_mut().zip(stash).for_each(|(weight, stash)| *weight ^= stash);
 }
 
-/// The bytes of entries `from`…, `len` of them, of a row.
-fn part(dtype: Dtype, row_bytes: usize, row: usize, from: usize, len: usize) -> core::ops::Range<usize> {
-    let at = |entry: usize| row * row_bytes + dtype.row_bytes(entry).unwrap_or(usize::MAX / 2);
-    at(from)..at(from + len)
+/// The bytes of entries `first`…, `len` of them, within a row.
+fn part(dtype: Dtype, first: usize, len: usize) -> core::ops::Range<usize> {
+    let at = |entry: usize| dtype.row_bytes(entry).unwrap_or(usize::MAX / 2);
+    at(first)..at(first + len)
 }

@@ -2,7 +2,7 @@
 
 use phlora_core::{
     Dtype, Kernel, Rows, decode, encode,
-    kernel::{Ahead, Blocks, BlocksMut, LANES, Lines, ROWS, Strided, Tile},
+    kernel::{Ahead, Blocks, BlocksMut, LANES, Lines, LinesMut, ROWS, Strided, Tile},
 };
 use phlora_tests::{matrix::Normal, tolerance};
 
@@ -144,33 +144,49 @@ fn products_of_strips_stay_within_the_bound() {
     }
 }
 
-/// Checks rows that are combined, `width` elements each with `gap` of them in between.
-fn check_rows<const W: usize>(rows: usize, width: usize, gap: usize) {
+/// Checks rows that are merged into `count` rows of weights: `rows` of them, `width` elements each with `gap` in between.
+fn check_merge<const W: usize>(rows: usize, width: usize, gap: usize, count: usize) {
     let data = deviates(11, rows * (width + gap) + 1);
     let tile = Tile { data: &data, row: width + gap, rows, width };
-    let (y, start) = (deviates(13, rows * W), deviates(15, W * width));
+    let (y, start) = (deviates(13, rows * W), deviates(15, count * width));
     for kernel in Kernel::available() {
-        let mut c = guarded(&start);
-        kernel.combine_rows::<W>(tile, &y, &mut c, &mut Ahead::default());
-        assert_untouched(&c);
-        for w in 0..W {
+        let name = format!("{} {rows}×{width}·{count} of {W}", kernel.name());
+        let (mut merged, mut sums) = (guarded(&start), guarded(&vec![0.0; count * width]));
+        for values in [&mut merged, &mut sums] {
+            kernel.merge_values::<W>(tile, &y, values, count, &mut Ahead::default());
+            assert_untouched(values);
+        }
+        for w in 0..count {
             for k in 0..width {
                 let terms =
                     (0..rows).map(|i| f64::from(data[i * (width + gap) + k]) * f64::from(y[i * W + w]));
-                let name = format!("{} {rows}×{width}·{W}", kernel.name());
-                check_sum(c[w * width + k], start[w * width + k], terms, &name);
+                check_sum(merged[w * width + k], start[w * width + k], terms, &name);
             }
+        }
+        for dtype in Dtype::ALL.iter().copied().filter(|&dtype| kernel.merges(dtype)) {
+            let row = dtype.row_bytes(width + gap).unwrap();
+            let mut found = vec![0; row * count + 7];
+            encode(&awkward(17, count * (width + gap)), dtype, &mut found[..row * count]).unwrap();
+            let mut expected = found.clone();
+            for (sums, bytes) in
+                sums.chunks(width.max(1)).zip(expected.chunks_exact_mut(row.max(1)).take(count))
+            {
+                kernel.add(&sums[..width], dtype, &mut bytes[..dtype.row_bytes(width).unwrap()]);
+            }
+            let mut weights = LinesMut { dtype, bytes: &mut found, row };
+            kernel.merge_rows::<W>(tile, &y, &mut weights, count, &mut Ahead::default());
+            assert!(found == expected, "{name} into {}", dtype.name());
         }
     }
 }
 
 #[test]
-fn combined_rows_stay_within_the_bound() {
+fn merged_rows_stay_within_the_bound_and_round_as_encoding_does() {
     for rows in [0, 1, 2, 3, 4, 5, 7, 16, 19, 32] {
         for width in [0, 16, 32, 48, 64, 80, 256] {
-            for gap in [0, 5] {
-                check_rows::<8>(rows, width, gap);
-                check_rows::<16>(rows, width, gap);
+            for (gap, missing) in [(0, 0), (5, 1), (5, 2), (0, 6)] {
+                check_merge::<8>(rows, width, gap, 8 - missing);
+                check_merge::<16>(rows, width, gap, 16 - missing);
             }
         }
     }

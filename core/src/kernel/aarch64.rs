@@ -10,9 +10,9 @@ use core::arch::aarch64::{
 };
 
 use super::{
-    Ahead, Blocks, Lines, Strided, Tile, combine,
-    deposit::{self, Sink},
-    fresh, short,
+    Ahead, Blocks, Lines, Strided, Tile, fresh,
+    merge::{self, Sink, Stored},
+    short,
     simd::{self, Blocks8, Brain, Half, Reduce, Single, Source, Vector},
     thin, tile,
 };
@@ -259,23 +259,6 @@ impl Sink<float32x4_t> for Brain {
     }
 }
 
-/// Adds `delta` to stored weights as far as whole vectors go; gives how many these are, 0 for a format without stores of
-/// its own.
-///
-/// # Safety
-/// `weights` holds as many weights as `delta`.
-pub(super) unsafe fn add(delta: &[f32], dtype: Dtype, weights: &mut [u8]) -> usize {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match dtype {
-            Dtype::F32 => deposit::add::<float32x4_t, Single>(delta, weights),
-            Dtype::F16 => deposit::add::<float32x4_t, Half>(delta, weights),
-            Dtype::Bf16 => deposit::add::<float32x4_t, Brain>(delta, weights),
-            _ => 0,
-        }
-    }
-}
-
 /// The lanes of Y += D·X with NEON.
 ///
 /// # Safety
@@ -324,16 +307,23 @@ pub(super) unsafe fn backward<const W: usize>(
     unsafe { tile::backward::<float32x4_t, 4, 4, W>(d, y, z, ahead) }
 }
 
-/// C += Yᵀ·D with NEON.
+/// W += Yᵀ·D with NEON for weights of a format with stores of its own; nothing for others.
 ///
 /// # Safety
-/// The operands hold the shapes (checked by `Kernel::combine_rows`).
-pub(super) unsafe fn combine_rows<const W: usize>(
+/// The operands hold the shapes (checked by `Kernel::merge_rows`).
+pub(super) unsafe fn merge_rows<const W: usize>(
     tile: Tile<'_>,
     y: &[f32],
-    c: &mut [f32],
+    (dtype, weights): (Dtype, Stored),
     ahead: &mut Ahead<'_>,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { combine::combine_rows::<float32x4_t, 4, 4, W>(tile, y, c, ahead) }
+    unsafe {
+        match dtype {
+            Dtype::F32 => merge::merge_rows::<float32x4_t, Single, 4, 4, W>(tile, y, weights, ahead),
+            Dtype::F16 => merge::merge_rows::<float32x4_t, Half, 4, 4, W>(tile, y, weights, ahead),
+            Dtype::Bf16 => merge::merge_rows::<float32x4_t, Brain, 4, 4, W>(tile, y, weights, ahead),
+            _ => {}
+        }
+    }
 }

@@ -14,11 +14,9 @@ mod aarch64;
 #[cfg(feature = "blocks")]
 mod blocks;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod combine;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod deposit;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod fresh;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod merge;
 mod operands;
 mod portable;
 mod products;
@@ -40,7 +38,7 @@ mod x86;
 
 use crate::Delta;
 use operands::BLOCK;
-pub use operands::{Ahead, Blocks, BlocksMut, LANES, Lines, ROWS, Strided, TILE, Tile};
+pub use operands::{Ahead, Blocks, BlocksMut, LANES, Lines, LinesMut, ROWS, Strided, TILE, Tile};
 
 /// Runs an always-inlined portable routine, compiled for the features of the kernel.
 macro_rules! with_features {

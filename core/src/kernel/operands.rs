@@ -157,6 +157,24 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// [`Lines`] that are written to.
+#[derive(Debug)]
+pub struct LinesMut<'a> {
+    /// Storage format.
+    pub dtype: Dtype,
+    /// The bytes, as far as the last element of the last row at least.
+    pub bytes: &'a mut [u8],
+    /// Bytes from one row to the next.
+    pub row: usize,
+}
+
+impl LinesMut<'_> {
+    /// To be read.
+    pub(super) fn view(&self) -> Lines<'_> {
+        Lines { dtype: self.dtype, bytes: self.bytes, row: self.row }
+    }
+}
+
 impl Tile<'_> {
     /// Whether the shape lies inside the elements and is one that the kernels take.
     pub(super) fn is_sound(&self) -> bool {

@@ -62,23 +62,16 @@ pub fn backward<const W: usize>(d: Blocks<'_>, y: &[f32], z: &mut [f32]) {
     }
 }
 
-/// C += Yᵀ·D by rows, `width` of them.
-pub fn combine_rows(width: usize, tile: Tile<'_>, y: &[f32], c: &mut [f32]) {
-    const PAIR: usize = 2;
-    for (w, z) in c.chunks_exact_mut((PAIR * tile.width).max(1)).take(width / PAIR).enumerate() {
-        let (first, second) = z.split_at_mut(tile.width);
-        let columns = first.as_chunks_mut::<LANES>().0.iter_mut().zip(second.as_chunks_mut::<LANES>().0);
-        for (column, (first, second)) in columns.enumerate() {
-            let mut sums = [*first, *second];
+/// W += Yᵀ·D by rows, of which there are at most `width`.
+pub fn merge_rows(width: usize, tile: Tile<'_>, y: &[f32], values: &mut [f32]) {
+    for (w, row) in values.chunks_exact_mut(tile.width.max(1)).enumerate() {
+        for (column, values) in row.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            let mut sums = [0.0; LANES];
             for (i, y) in y.chunks_exact(width).enumerate().take(tile.rows) {
-                let d = tile.data[i * tile.row..][..tile.width].as_chunks::<LANES>().0;
-                for (sum, y) in sums.iter_mut().zip(&y[w * PAIR..]) {
-                    for (sum, d) in sum.iter_mut().zip(&d[column]) {
-                        *sum += y * d;
-                    }
-                }
+                let d = &tile.data[i * tile.row..][..tile.width].as_chunks::<LANES>().0[column];
+                sums.iter_mut().zip(d).for_each(|(sum, d)| *sum += y[w] * d);
             }
-            [*first, *second] = sums;
+            values.iter_mut().zip(sums).for_each(|(value, sum)| *value += sum);
         }
     }
 }

@@ -1,14 +1,18 @@
-//! The thin products: of any matrix, of a strip of the difference from both sides, and of rows that are combined.
+//! The thin products: of any matrix, of a strip of the difference from both sides, and of rows that are merged.
 
 use core::ops::Range;
 
 #[cfg(target_arch = "aarch64")]
 use super::aarch64;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use super::merge::Stored;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
 use super::{
-    Ahead, Blocks, BlocksMut, Isa, Kernel, LANES, Lines, ROWS, Strided, TILE, Tile, operands::CHUNK, portable,
+    Ahead, Blocks, BlocksMut, Isa, Kernel, LANES, Lines, LinesMut, ROWS, Strided, TILE, Tile,
+    operands::CHUNK, portable,
 };
+use crate::Dtype;
 
 /// Whether `values` holds `count` rows of `W`.
 fn holds<const W: usize>(values: &[f32], count: usize) -> bool {
@@ -18,6 +22,11 @@ fn holds<const W: usize>(values: &[f32], count: usize) -> bool {
 /// Whether a packed panel of width `W` and lanes of its rows fit a strip.
 fn fits<const W: usize>(d: Blocks<'_>, panel: &[f32], lanes: &[f32]) -> bool {
     matches!(W, 8 | 16) && d.cols.div_ceil(LANES / W) <= panel.len() / LANES && d.rows <= lanes.len() / LANES
+}
+
+/// Whether a tile and what its rows are multiplied with can be merged into as many rows.
+fn merge_fits<const W: usize>(tile: Tile<'_>, y: &[f32], rows: usize) -> bool {
+    matches!(W, 8 | 16) && tile.is_sound() && holds::<W>(y, tile.rows) && rows <= W
 }
 
 impl Kernel {
@@ -158,34 +167,88 @@ impl Kernel {
         }
     }
 
-    /// C += Yᵀ·D by rows: `y` is `tile.rows` × `W`, row-major, and `c` has `W` rows of `tile.width` elements. `W` is 8 or 16.
-    /// Does nothing when a buffer is too short.
-    pub fn combine_rows<const W: usize>(
+    /// Whether [`Kernel::merge_rows`] takes weights of this format.
+    pub fn merges(self, dtype: Dtype) -> bool {
+        self != Self::PORTABLE && matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::Bf16)
+    }
+
+    /// W += Yᵀ·D by rows, in the format of the weights: `y` is `tile.rows` × `W`, row-major, and `weights` holds `rows` rows, at
+    /// most `W`, of `tile.width` elements. The sum is made in f32 and added once, then rounded as [`Kernel::encode`] does. `W` is
+    /// 8 or 16. Does nothing when a buffer is too short, or for a format that it does not [take](Kernel::merges).
+    pub fn merge_rows<const W: usize>(
         self,
         tile: Tile<'_>,
         y: &[f32],
-        c: &mut [f32],
+        weights: &mut LinesMut<'_>,
+        rows: usize,
         ahead: &mut Ahead<'_>,
     ) {
-        let all_fit = holds::<W>(y, tile.rows) && holds::<W>(c, tile.width);
-        if !(tile.is_sound() && all_fit && matches!(W, 8 | 16)) {
-            debug_assert!(false, "operands of a product are too short");
+        if !(self.merges(weights.dtype)
+            && merge_fits::<W>(tile, y, rows)
+            && weights.view().holds(rows, tile.width))
+        {
+            debug_assert!(false, "operands of a merge are too short, or of another format");
             return;
         }
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+        {
+            let stored = Stored { at: weights.bytes.as_mut_ptr(), row: weights.row, rows };
+            // SAFETY: the operands were checked above.
+            unsafe { self.merge_at::<W>(tile, y, (weights.dtype, stored), ahead) }
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let _ = ahead;
+    }
+
+    /// [`Kernel::merge_rows`] into decoded weights: rows of `tile.width` elements.
+    pub fn merge_values<const W: usize>(
+        self,
+        tile: Tile<'_>,
+        y: &[f32],
+        values: &mut [f32],
+        rows: usize,
+        ahead: &mut Ahead<'_>,
+    ) {
+        let holds = tile.width.checked_mul(rows).is_some_and(|need| need <= values.len());
+        if !(merge_fits::<W>(tile, y, rows) && holds) {
+            debug_assert!(false, "operands of a merge are too short");
+            return;
+        }
+        if self == Self::PORTABLE {
+            ahead.step();
+            return portable::merge_rows(W, tile, y, &mut values[..rows * tile.width]);
+        }
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+        {
+            let stored = Stored { at: values.as_mut_ptr().cast(), row: size_of::<f32>() * tile.width, rows };
+            // SAFETY: the operands were checked above.
+            unsafe { self.merge_at::<W>(tile, y, (Dtype::F32, stored), ahead) }
+        }
+    }
+
+    /// [`Kernel::merge_rows`] with explicit vectors.
+    ///
+    /// # Safety
+    /// The operands hold the shapes.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    unsafe fn merge_at<const W: usize>(
+        self,
+        tile: Tile<'_>,
+        y: &[f32],
+        weights: (Dtype, Stored),
+        ahead: &mut Ahead<'_>,
+    ) {
         match self.0 {
-            Isa::Portable => {
-                ahead.step();
-                portable::combine_rows(W, tile, y, c);
-            }
-            // SAFETY: as in `forward`.
+            Isa::Portable => {}
+            // SAFETY: the caller's promise, and as in `forward`.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { x86::combine_rows_avx2::<W>(tile, y, c, ahead) },
-            // SAFETY: as in `forward`.
+            Isa::Avx2 => unsafe { x86::merge_rows_avx2::<W>(tile, y, weights, ahead) },
+            // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { x86::combine_rows_avx512::<W>(tile, y, c, ahead) },
-            // SAFETY: as in `forward`.
+            Isa::Avx512 => unsafe { x86::merge_rows_avx512::<W>(tile, y, weights, ahead) },
+            // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => unsafe { aarch64::combine_rows::<W>(tile, y, c, ahead) },
+            Isa::Neon => unsafe { aarch64::merge_rows::<W>(tile, y, weights, ahead) },
         }
     }
 }

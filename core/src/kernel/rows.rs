@@ -108,35 +108,11 @@ impl Kernel {
             piece.iter().fold(0.0, |sum, x| sum + x * 0.0) == 0.0
         })
     }
-
-    /// Adds `delta` to min(weights, delta) stored weights, to the bits of [`Kernel::decode`], one addition each and
-    /// [`Kernel::encode`]; `weights` holds whole blocks. Nothing for a format that cannot be written.
+    /// Adds `delta` to min(weights, delta) stored weights: [`Kernel::decode`], one addition each and [`Kernel::encode`];
+    /// `weights` holds whole blocks. Nothing for a format that cannot be written.
     pub fn add(self, delta: &[f32], dtype: Dtype, weights: &mut [u8]) {
-        let len = delta.len().min(Rows::new(dtype, weights).weights());
-        let delta = &delta[..len];
-        let done = match self.0 {
-            Isa::Portable => 0,
-            // SAFETY: `weights` holds as many as `delta`; the variant is made only where the processor has the
-            // features.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { x86::add_avx2(delta, dtype, weights) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { x86::add_avx512(delta, dtype, weights) },
-            // SAFETY: as above; NEON is part of the target.
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => unsafe { aarch64::add(delta, dtype, weights) },
-        };
-        if done < len {
-            let bytes = dtype.row_bytes(done).unwrap_or(usize::MAX);
-            self.add_decoded(&delta[done..], dtype, weights.get_mut(bytes..).unwrap_or_default());
-        }
-    }
-
-    /// [`Kernel::add`] one step after the other. Apart, for the piece on its stack.
-    #[inline(never)]
-    fn add_decoded(self, delta: &[f32], dtype: Dtype, weights: &mut [u8]) {
         let mut piece = [0.0; PIECE];
+        let delta = &delta[..delta.len().min(Rows::new(dtype, weights).weights())];
         let bytes = weights.chunks_mut(dtype.row_bytes(PIECE).unwrap_or(PIECE));
         for (delta, bytes) in delta.chunks(PIECE).zip(bytes) {
             let piece = &mut piece[..delta.len()];

@@ -4,7 +4,7 @@
 
 #[cfg(feature = "blocks")]
 use core::arch::x86_64::{
-    __m256i, _mm_cvtsi128_si32, _mm_max_epi32, _mm_shuffle_epi32, _mm256_add_ps, _mm256_and_ps,
+    __m256i, __m512i, _mm_cvtsi128_si32, _mm_max_epi32, _mm_shuffle_epi32, _mm256_add_ps, _mm256_and_ps,
     _mm256_and_si256, _mm256_castps_si256, _mm256_castsi256_si128, _mm256_cmpeq_epi32, _mm256_cvttps_epi32,
     _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_max_epi32, _mm256_min_epi32, _mm256_movemask_epi8,
     _mm256_mul_ps, _mm256_or_ps, _mm256_or_si256, _mm256_packs_epi16, _mm256_packs_epi32,
@@ -51,6 +51,79 @@ unsafe fn largest(eight: __m256i) -> u32 {
     }
 }
 
+/// Bits of the `i`-th eight values without their signs: in the order of magnitudes.
+///
+/// # Safety
+/// There are as many values; the processor has AVX2.
+#[cfg(feature = "blocks")]
+#[inline(always)]
+unsafe fn magnitudes_256(values: &[f32; 32], i: usize) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let bits = _mm256_castps_si256(_mm256_loadu_ps(values.as_ptr().add(8 * i)));
+        _mm256_and_si256(bits, _mm256_set1_epi32(i32::MAX))
+    }
+}
+
+/// The same of the `i`-th sixteen.
+///
+/// # Safety
+/// There are as many values; the processor has AVX-512 F.
+#[cfg(feature = "blocks")]
+#[inline(always)]
+unsafe fn magnitudes_512(values: &[f32; 32], i: usize) -> __m512i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let bits = _mm512_castps_si512(_mm512_loadu_ps(values.as_ptr().add(16 * i)));
+        _mm512_and_si512(bits, _mm512_set1_epi32(i32::MAX))
+    }
+}
+
+/// Integers from 0 to 15 of the `i`-th eight values, as [`Convert::nibbles`] has them.
+///
+/// # Safety
+/// There are as many values; the processor has AVX2.
+#[cfg(feature = "blocks")]
+#[inline(always)]
+unsafe fn nibbles_256(values: &[f32; 32], i: usize, factor: f32, zero: f32) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let value = _mm256_mul_ps(_mm256_loadu_ps(values.as_ptr().add(8 * i)), _mm256_set1_ps(factor));
+        let whole = _mm256_cvttps_epi32(_mm256_add_ps(value, _mm256_set1_ps(zero)));
+        _mm256_min_epi32(whole, _mm256_set1_epi32(15))
+    }
+}
+
+/// The same of the `i`-th sixteen.
+///
+/// # Safety
+/// There are as many values; the processor has AVX-512 F.
+#[cfg(feature = "blocks")]
+#[inline(always)]
+unsafe fn nibbles_512(values: &[f32; 32], i: usize, factor: f32, zero: f32) -> __m512i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let value = _mm512_mul_ps(_mm512_loadu_ps(values.as_ptr().add(16 * i)), _mm512_set1_ps(factor));
+        let whole = _mm512_cvttps_epi32(_mm512_add_ps(value, _mm512_set1_ps(zero)));
+        _mm512_min_epi32(whole, _mm512_set1_epi32(15))
+    }
+}
+
+/// The `i`-th eight values as the nearest integers, as [`Convert::bytes`] has them.
+///
+/// # Safety
+/// There are as many values; the processor has AVX2.
+#[cfg(feature = "blocks")]
+#[inline(always)]
+unsafe fn nearest_256(values: &[f32; 32], i: usize, factor: f32) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let value = _mm256_mul_ps(_mm256_loadu_ps(values.as_ptr().add(8 * i)), _mm256_set1_ps(factor));
+        let half = _mm256_or_ps(_mm256_set1_ps(HALF), _mm256_and_ps(value, _mm256_set1_ps(-0.0)));
+        _mm256_cvttps_epi32(_mm256_add_ps(value, half))
+    }
+}
+
 impl Convert for ByAvx2 {
     #[inline(always)]
     fn widen(bytes: &[u8; 16]) -> [f32; 8] {
@@ -76,13 +149,12 @@ impl Convert for ByAvx2 {
     #[cfg(feature = "blocks")]
     #[inline(always)]
     fn largest(values: &[f32; 32]) -> u32 {
-        // SAFETY: four registers fill the array; AVX2 as above. Without the sign, bits are in the order of magnitudes.
+        // SAFETY: four registers fill the array; AVX2 as above.
         unsafe {
-            let magnitude = _mm256_set1_epi32(i32::MAX);
-            let at = |i: usize| {
-                _mm256_and_si256(_mm256_castps_si256(_mm256_loadu_ps(values.as_ptr().add(8 * i))), magnitude)
-            };
-            let most = _mm256_max_epi32(_mm256_max_epi32(at(0), at(1)), _mm256_max_epi32(at(2), at(3)));
+            let most = _mm256_max_epi32(
+                _mm256_max_epi32(magnitudes_256(values, 0), magnitudes_256(values, 1)),
+                _mm256_max_epi32(magnitudes_256(values, 2), magnitudes_256(values, 3)),
+            );
             largest(most)
         }
     }
@@ -91,15 +163,16 @@ impl Convert for ByAvx2 {
     fn first_largest(values: &[f32; 32], largest: u32) -> f32 {
         // SAFETY: four registers fill the array; AVX2 as above.
         let found = unsafe {
-            let (largest, magnitude) =
-                (_mm256_set1_epi32(largest.cast_signed()), _mm256_set1_epi32(i32::MAX));
-            let at = |i: usize| {
-                let bits = _mm256_castps_si256(_mm256_loadu_ps(values.as_ptr().add(8 * i)));
-                _mm256_cmpeq_epi32(_mm256_and_si256(bits, magnitude), largest)
-            };
+            let largest = _mm256_set1_epi32(largest.cast_signed());
+            let mut found = [largest; 4];
+            for (i, found) in found.iter_mut().enumerate() {
+                *found = _mm256_cmpeq_epi32(magnitudes_256(values, i), largest);
+            }
             // A bit per byte: the order of packing stays to be undone.
-            let packed =
-                _mm256_packs_epi16(_mm256_packs_epi32(at(0), at(1)), _mm256_packs_epi32(at(2), at(3)));
+            let packed = _mm256_packs_epi16(
+                _mm256_packs_epi32(found[0], found[1]),
+                _mm256_packs_epi32(found[2], found[3]),
+            );
             _mm256_movemask_epi8(_mm256_permutevar8x32_epi32(
                 packed,
                 _mm256_loadu_si256(PACKED.as_ptr().cast()),
@@ -112,14 +185,13 @@ impl Convert for ByAvx2 {
     fn nibbles(values: &[f32; 32], factor: f32, zero: f32, out: &mut [u8; 16]) {
         // SAFETY: four registers fill the values, one of half the size the bytes; AVX2 as above.
         unsafe {
-            let (factor, zero, most) = (_mm256_set1_ps(factor), _mm256_set1_ps(zero), _mm256_set1_epi32(15));
-            let at = |i: usize| {
-                let value = _mm256_mul_ps(_mm256_loadu_ps(values.as_ptr().add(8 * i)), factor);
-                _mm256_min_epi32(_mm256_cvttps_epi32(_mm256_add_ps(value, zero)), most)
-            };
-            let both = |i: usize| _mm256_or_si256(at(i), _mm256_slli_epi32::<4>(at(i + 2)));
+            let mut both = [_mm256_set1_epi32(0); 2];
+            for (i, both) in both.iter_mut().enumerate() {
+                let upper = _mm256_slli_epi32::<4>(nibbles_256(values, i + 2, factor, zero));
+                *both = _mm256_or_si256(nibbles_256(values, i, factor, zero), upper);
+            }
             // Packed in halves of a register: each four twice, of which the order takes the first.
-            let packed = _mm256_packs_epi32(both(0), both(1));
+            let packed = _mm256_packs_epi32(both[0], both[1]);
             let packed = _mm256_packus_epi16(packed, packed);
             let ordered = _mm256_permutevar8x32_epi32(packed, _mm256_loadu_si256(PACKED.as_ptr().cast()));
             _mm_storeu_si128(out.as_mut_ptr().cast(), _mm256_castsi256_si128(ordered));
@@ -130,14 +202,10 @@ impl Convert for ByAvx2 {
     fn bytes(values: &[f32; 32], factor: f32, out: &mut [u8; 32]) {
         // SAFETY: four registers fill the values, one the bytes; AVX2 as above.
         unsafe {
-            let (factor, half, sign) = (_mm256_set1_ps(factor), _mm256_set1_ps(HALF), _mm256_set1_ps(-0.0));
-            let at = |i: usize| {
-                let value = _mm256_mul_ps(_mm256_loadu_ps(values.as_ptr().add(8 * i)), factor);
-                let half = _mm256_or_ps(half, _mm256_and_ps(value, sign));
-                _mm256_cvttps_epi32(_mm256_add_ps(value, half))
-            };
-            let packed =
-                _mm256_packs_epi16(_mm256_packs_epi32(at(0), at(1)), _mm256_packs_epi32(at(2), at(3)));
+            let packed = _mm256_packs_epi16(
+                _mm256_packs_epi32(nearest_256(values, 0, factor), nearest_256(values, 1, factor)),
+                _mm256_packs_epi32(nearest_256(values, 2, factor), nearest_256(values, 3, factor)),
+            );
             let order = _mm256_loadu_si256(PACKED.as_ptr().cast());
             _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm256_permutevar8x32_epi32(packed, order));
         }
@@ -158,11 +226,7 @@ impl Convert for ByAvx512 {
     fn largest(values: &[f32; 32]) -> u32 {
         // SAFETY: two registers fill the array; the features as above.
         unsafe {
-            let magnitude = _mm512_set1_epi32(i32::MAX);
-            let at = |i: usize| {
-                _mm512_and_si512(_mm512_castps_si512(_mm512_loadu_ps(values.as_ptr().add(16 * i))), magnitude)
-            };
-            let most = _mm512_max_epi32(at(0), at(1));
+            let most = _mm512_max_epi32(magnitudes_512(values, 0), magnitudes_512(values, 1));
             let upper = _mm512_extracti64x4_epi64::<1>(most);
             largest(_mm256_max_epi32(_mm512_castsi512_si256(most), upper))
         }
@@ -172,13 +236,10 @@ impl Convert for ByAvx512 {
     fn first_largest(values: &[f32; 32], largest: u32) -> f32 {
         // SAFETY: two registers fill the array; the features as above.
         let found = unsafe {
-            let (largest, magnitude) =
-                (_mm512_set1_epi32(largest.cast_signed()), _mm512_set1_epi32(i32::MAX));
-            let at = |i: usize| {
-                let bits = _mm512_castps_si512(_mm512_loadu_ps(values.as_ptr().add(16 * i)));
-                _mm512_cmpeq_epi32_mask(_mm512_and_si512(bits, magnitude), largest)
-            };
-            u32::from(at(1)) << 16 | u32::from(at(0))
+            let largest = _mm512_set1_epi32(largest.cast_signed());
+            let lower = _mm512_cmpeq_epi32_mask(magnitudes_512(values, 0), largest);
+            let upper = _mm512_cmpeq_epi32_mask(magnitudes_512(values, 1), largest);
+            u32::from(upper) << 16 | u32::from(lower)
         };
         values.get(found.trailing_zeros() as usize).copied().unwrap_or(0.0)
     }
@@ -187,12 +248,8 @@ impl Convert for ByAvx512 {
     fn nibbles(values: &[f32; 32], factor: f32, zero: f32, out: &mut [u8; 16]) {
         // SAFETY: two registers fill the values, one of a quarter of the size the bytes; the features as above.
         unsafe {
-            let (factor, zero, most) = (_mm512_set1_ps(factor), _mm512_set1_ps(zero), _mm512_set1_epi32(15));
-            let at = |i: usize| {
-                let value = _mm512_mul_ps(_mm512_loadu_ps(values.as_ptr().add(16 * i)), factor);
-                _mm512_min_epi32(_mm512_cvttps_epi32(_mm512_add_ps(value, zero)), most)
-            };
-            let both = _mm512_or_si512(at(0), _mm512_slli_epi32::<4>(at(1)));
+            let upper = _mm512_slli_epi32::<4>(nibbles_512(values, 1, factor, zero));
+            let both = _mm512_or_si512(nibbles_512(values, 0, factor, zero), upper);
             _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(both));
         }
     }

@@ -3,7 +3,7 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use core::arch::x86_64::{
-    __m128i, __m256, __m512, __m512i, __mmask64, _MM_FROUND_CUR_DIRECTION, _mm_cvtph_ps, _mm_cvtsi32_si128,
+    __m256, __m512, __m512i, __mmask64, _MM_FROUND_CUR_DIRECTION, _mm_cvtph_ps, _mm_cvtsi32_si128,
     _mm_cvtss_f32, _mm_loadl_epi64, _mm_loadu_si128, _mm256_castsi256_ps, _mm256_cvtepi8_epi32,
     _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_mul_ps,
     _mm256_set1_ps, _mm256_slli_epi32, _mm512_castsi256_si512, _mm512_castsi512_ps, _mm512_cvt_roundph_ps,
@@ -12,7 +12,7 @@ use core::arch::x86_64::{
 };
 
 #[cfg(feature = "blocks")]
-use core::arch::x86_64::{_mm_and_si128, _mm_set1_epi8, _mm_srli_epi16, _mm_sub_epi8};
+use core::arch::x86_64::{__m128i, _mm_and_si128, _mm_set1_epi8, _mm_srli_epi16, _mm_sub_epi8};
 
 #[cfg(feature = "blocks")]
 use crate::kernel::simd::Blocks4;
@@ -59,9 +59,13 @@ unsafe fn nibbles(bytes: __m128i, upper: bool) -> __m128i {
     }
 }
 
-/// The loads of one vector type, by format; `bytes` loads as many bytes as it has lanes, `scaled` widens and scales them.
+/// The loads of one vector type, by format; `bytes` loads as many bytes as it has lanes, `scaled` widens and scales them. What
+/// looks like closures is put in its place: a closure would be compiled without the features of the caller.
 macro_rules! sources {
-    ($vector:ty, $half:expr, $brain:expr, $bytes:expr, $scaled:expr) => {
+    (
+        $vector:ty, |$at:ident| half: $half:expr, brain: $brain:expr, bytes: $bytes:expr;
+        |$weights:ident, $scale:ident| $scaled:expr
+    ) => {
         impl Source<$vector> for Single {
             const LINES: usize = 2;
             #[inline(always)]
@@ -83,7 +87,10 @@ macro_rules! sources {
             #[inline(always)]
             unsafe fn load(self, row: *const u8, j: usize) -> $vector {
                 // SAFETY: as above.
-                unsafe { $half(row.add(2 * j)) }
+                unsafe {
+                    let $at = row.add(2 * j);
+                    $half
+                }
             }
         }
         impl Source<$vector> for Brain {
@@ -94,7 +101,10 @@ macro_rules! sources {
             #[inline(always)]
             unsafe fn load(self, row: *const u8, j: usize) -> $vector {
                 // SAFETY: as above.
-                unsafe { $brain(row.add(2 * j)) }
+                unsafe {
+                    let $at = row.add(2 * j);
+                    $brain
+                }
             }
         }
         impl Source<$vector> for Blocks8 {
@@ -107,7 +117,9 @@ macro_rules! sources {
                 // SAFETY: as above; lanes divide the block.
                 unsafe {
                     let block = row.add(j / BLOCK * BLOCK_BYTES);
-                    $scaled($bytes(block.add(2 + j % BLOCK)), block_scale(block))
+                    let $at = block.add(2 + j % BLOCK);
+                    let ($weights, $scale) = ($bytes, block_scale(block));
+                    $scaled
                 }
             }
         }
@@ -122,8 +134,9 @@ macro_rules! sources {
                 // SAFETY: as above; the bytes of a half are in the block, and lanes divide it.
                 unsafe {
                     let block = row.add(j / BLOCK * NIBBLE_BYTES);
-                    let (at, upper) = (j % (BLOCK / 2), j % BLOCK >= BLOCK / 2);
-                    $scaled(nibbles($bytes(block.add(2 + at)), upper), block_scale(block))
+                    let $at = block.add(2 + j % (BLOCK / 2));
+                    let ($weights, $scale) = (nibbles($bytes, j % BLOCK >= BLOCK / 2), block_scale(block));
+                    $scaled
                 }
             }
         }
@@ -131,28 +144,18 @@ macro_rules! sources {
 }
 sources!(
     __m256,
-    |at: *const u8| _mm256_cvtph_ps(_mm_loadu_si128(at.cast())),
-    |at: *const u8| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(
-        at.cast()
-    )))),
-    |at: *const u8| _mm_loadl_epi64(at.cast()),
-    |bytes: __m128i, scale: f32| _mm256_mul_ps(
-        _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
-        _mm256_set1_ps(scale)
-    )
+    |at| half: _mm256_cvtph_ps(_mm_loadu_si128(at.cast())),
+    brain: _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(at.cast())))),
+    bytes: _mm_loadl_epi64(at.cast());
+    |weights, scale| _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(weights)), _mm256_set1_ps(scale))
 );
 sources!(
     __m512,
     // Not the plain conversion: Rust's suppresses exceptions, and that form takes no operand from memory.
-    |at: *const u8| _mm512_cvt_roundph_ps::<_MM_FROUND_CUR_DIRECTION>(_mm256_loadu_si256(at.cast())),
-    |at: *const u8| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(
-        at.cast()
-    )))),
-    |at: *const u8| _mm_loadu_si128(at.cast()),
-    |bytes: __m128i, scale: f32| _mm512_mul_ps(
-        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)),
-        _mm512_set1_ps(scale)
-    )
+    |at| half: _mm512_cvt_roundph_ps::<_MM_FROUND_CUR_DIRECTION>(_mm256_loadu_si256(at.cast())),
+    brain: _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(at.cast())))),
+    bytes: _mm_loadu_si128(at.cast());
+    |weights, scale| _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(weights)), _mm512_set1_ps(scale))
 );
 
 /// bf16 where the processor has AVX-512 VBMI: one instruction moves sixteen of them into the upper halves of lanes,

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 #[cfg(feature = "blocks")]
 use super::simd::Blocks4;
 use super::{
-    Ahead, Blocks, Isa, Lines, Strided, Tile, combine, fresh, reflect,
+    Ahead, Blocks, Isa, Lines, Strided, fresh, reflect,
     simd::{self, Blocks8, Brain, Half, Single},
     thin, tile,
 };
@@ -22,7 +22,7 @@ use convert::{ByAvx2, ByAvx512};
 use loads::Bytewise;
 pub(super) use loads::{dots_avx2, dots_avx512};
 pub(super) use squares::{measure_avx2, measure_avx512};
-pub(super) use stores::{add_avx2, add_avx512};
+pub(super) use stores::{merge_rows_avx2, merge_rows_avx512};
 pub(super) use transpose::transpose;
 
 cpufeatures::new!(has_avx2, "avx2", "fma");
@@ -225,36 +225,6 @@ pub(super) unsafe fn fresh_avx512<const W: usize>(
             fresh_plain::<W>(sides, cols, data, x, y, ahead)
         }
     }
-}
-
-/// C += Yᵀ·D with AVX2.
-///
-/// # Safety
-/// The operands hold the shapes (checked by `Kernel::combine_rows`); the processor has the features below.
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn combine_rows_avx2<const W: usize>(
-    tile: Tile<'_>,
-    y: &[f32],
-    c: &mut [f32],
-    ahead: &mut Ahead<'_>,
-) {
-    // SAFETY: the caller's promise.
-    unsafe { combine::combine_rows::<__m256, 4, 2, W>(tile, y, c, ahead) }
-}
-
-/// C += Yᵀ·D with AVX-512.
-///
-/// # Safety
-/// The operands hold the shapes (checked by `Kernel::combine_rows`); the processor has the features below.
-#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) unsafe fn combine_rows_avx512<const W: usize>(
-    tile: Tile<'_>,
-    y: &[f32],
-    c: &mut [f32],
-    ahead: &mut Ahead<'_>,
-) {
-    // SAFETY: the caller's promise.
-    unsafe { combine::combine_rows::<__m512, 4, 4, W>(tile, y, c, ahead) }
 }
 
 /// A plane rotation with AVX2, as far as whole vectors go.

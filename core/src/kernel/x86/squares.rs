@@ -16,8 +16,8 @@ const SOON: usize = 8;
 macro_rules! measure_for {
     (
         $name:ident, $features:literal, $wide:literal,
-        f64: $load_wide:ident, $store_wide:ident, $fused:ident, $widen:expr;
-        f32: $load:ident, $store:ident, $larger:expr
+        f64: $load_wide:ident, $store_wide:ident, $fused:ident, |$from:ident| $widen:expr;
+        f32: $load:ident, $store:ident, |$values:ident, $most:ident| $larger:expr
     ) => {
         /// [`portable::measure`](crate::kernel::portable::measure) of `count` pieces of half as many values as there are lanes,
         /// `gap` elements from one to the next, as far as pairs of them go; gives how many pieces these are.
@@ -55,11 +55,13 @@ macro_rules! measure_for {
                     }
                     for (v, sum) in sums.iter_mut().enumerate() {
                         // Widened from memory: from a register it takes twice as many instructions of the processor's own.
-                        let wide = $widen(at(v * WIDE));
+                        let $from = at(v * WIDE);
+                        let wide = $widen;
                         *sum = $fused(wide, wide, *sum);
                     }
                     for (v, most) in most.iter_mut().enumerate() {
-                        *most = $larger($load(at(v * LANES)), *most);
+                        let ($values, $most) = ($load(at(v * LANES)), *most);
+                        *most = $larger;
                     }
                 }
                 for (v, &sum) in sums.iter().enumerate() {
