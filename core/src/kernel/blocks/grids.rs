@@ -24,16 +24,44 @@ const fn unpacked<const N: usize>(first: usize) -> [u16; N] {
     grid
 }
 
-/// Digit `i` of `BITS` bits.
+/// 1 in every byte.
+pub const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// Eight digits of 2 bits, a byte for each.
 #[inline(always)]
-pub const fn digit<const BITS: usize>(packed: u16, i: usize) -> i16 {
-    (packed >> (BITS * i) & ((1 << BITS) - 1)).cast_signed()
+pub const fn pairs(packed: u16) -> u64 {
+    let packed = packed as u64;
+    let packed = (packed | packed << 24) & 0x0000_00ff_0000_00ff;
+    let packed = (packed | packed << 12) & 0x000f_000f_000f_000f;
+    (packed | packed << 6) & (3 * ONES)
 }
 
-/// `value`, negated where bit `i` of `signs` is set.
+/// Twice four digits of 4 bits, a byte for each.
 #[inline(always)]
-pub const fn signed(value: i16, signs: u8, i: usize) -> i16 {
-    if signs >> i & 1 == 1 { -value } else { value }
+pub const fn fours([first, second]: [u16; 2]) -> u64 {
+    let packed = first as u64 | (second as u64) << 32;
+    let packed = (packed | packed << 8) & 0x00ff_00ff_00ff_00ff;
+    (packed | packed << 4) & (15 * ONES)
+}
+
+/// The bits of `byte`, a byte for each.
+#[inline(always)]
+pub const fn bits(byte: u8) -> u64 {
+    // In each byte its own bit, then 128 where that is set: nothing is carried on.
+    let own = (byte as u64 * ONES) & 0x8040_2010_0804_0201;
+    ((own + 0x0040_6070_787c_7e7f) >> 7) & ONES
+}
+
+/// Writes `d` times the bytes of `values`, from 1 to 127, negated where the bit of `signs` is set.
+#[inline(always)]
+pub fn put_signed(values: u64, signs: u8, d: f32, out: &mut [f32; 8]) {
+    let ones = bits(signs);
+    let bytes = ((values ^ (255 * ones)) + ones).to_le_bytes();
+    let mut values = [0.0; 8];
+    for i in 0..8 {
+        values[i] = d * f32::from(bytes[i].cast_signed());
+    }
+    *out = values;
 }
 
 /// Eight signs from the lowest seven bits: an even number of them is set.

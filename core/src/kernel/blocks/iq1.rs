@@ -3,11 +3,7 @@
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
-use super::{
-    field,
-    grids::{IQ1, digit},
-    scale,
-};
+use super::{field, grids::IQ1, scale};
 use crate::kernel::storage::half;
 
 /// Per group of 32, a u16 holds the upper three bits of the four indices, the scale, and the direction of the move.
@@ -48,7 +44,9 @@ pub fn iq1_m(block: &[u8; 56], out: &mut [f32; 256]) {
 #[inline(always)]
 fn vector(chosen: usize, down: bool, d: f32, out: &mut [f32; 8]) {
     let shift = if down { -0.125 } else { 0.125 };
-    for (i, out) in out.iter_mut().enumerate() {
-        *out = d * (f32::from(digit::<2>(IQ1[chosen % IQ1.len()], i) - 1) + shift);
+    let (packed, mut values) = (i32::from(IQ1[chosen % IQ1.len()]), [0.0; 8]);
+    for i in 0..8 {
+        values[i] = d * (((packed >> (2 * i) & 3) - 1) as f32 + shift);
     }
+    *out = values;
 }

@@ -5,7 +5,7 @@
 
 use super::{
     field,
-    grids::{IQ2_S, IQ2_XS, IQ2_XXS, digit, even_signs, signed},
+    grids::{IQ2_S, IQ2_XS, IQ2_XXS, ONES, even_signs, pairs, put_signed},
     scale,
 };
 
@@ -53,8 +53,6 @@ fn scaled(d: f32, scale: u8) -> f32 {
 
 #[inline(always)]
 fn vector(packed: u16, signs: u8, d: f32, out: &mut [f32; 8]) {
-    for (i, out) in out.iter_mut().enumerate() {
-        let digit = digit::<2>(packed, i);
-        *out = d * f32::from(signed(8 + 17 * digit + digit / 2, signs, i));
-    }
+    let digits = pairs(packed);
+    put_signed(8 * ONES + 17 * digits + (digits >> 1 & ONES), signs, d, out);
 }

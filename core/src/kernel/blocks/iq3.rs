@@ -5,7 +5,7 @@
 
 use super::{
     field,
-    grids::{IQ3_S, IQ3_XXS, digit, even_signs, signed},
+    grids::{IQ3_S, IQ3_XXS, ONES, even_signs, fours, put_signed},
     scale,
 };
 
@@ -18,11 +18,11 @@ pub fn iq3_xxs(block: &[u8; 98], out: &mut [f32; 256]) {
         let rest = u32::from_le_bytes(*rest);
         let d = d * (0.5 + (rest >> 28) as f32) * 0.5;
         for (at, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            let signs = even_signs(rest >> (7 * at));
-            for (i, out) in out.iter_mut().enumerate() {
-                let digit = digit::<4>(IQ3_XXS[usize::from(chosen[2 * at + i / 4])], i % 4);
-                *out = d * f32::from(signed(4 + 8 * digit + digit / 7 * 2, signs, i));
-            }
+            let packed = [0, 1].map(|half| IQ3_XXS[usize::from(chosen[2 * at + half])]);
+            let digits = fours(packed);
+            // Twice one more where a digit is 7.
+            let values = 4 * ONES + 8 * digits + 2 * (((digits + ONES) >> 3) & ONES);
+            put_signed(values, even_signs(rest >> (7 * at)), d, out);
         }
     }
 }
@@ -36,10 +36,11 @@ pub fn iq3_s(block: &[u8; 110], out: &mut [f32; 256]) {
         let group = at / 4;
         let scale = scales[group / 2] >> (group % 2 * 4) & 15;
         let d = d * f32::from(1 + 2 * scale);
-        for (i, out) in out.iter_mut().enumerate() {
-            let four = 2 * at + i / 4;
-            let chosen = usize::from(low[four]) | usize::from(high[group] >> (four % 8) & 1) << 8;
-            *out = d * f32::from(signed(1 + 2 * digit::<4>(IQ3_S[chosen], i % 4), signs[at], i));
+        let mut packed = [0; 2];
+        for half in 0..2 {
+            let four = 2 * at + half;
+            packed[half] = IQ3_S[usize::from(low[four]) | usize::from(high[group] >> (four % 8) & 1) << 8];
         }
+        put_signed(ONES + 2 * fours(packed), signs[at], d, out);
     }
 }

@@ -14,9 +14,12 @@ pub fn q2_k(block: &[u8; 84], out: &mut [f32; 256]) {
         let d = d * f32::from(scales[group] & 15);
         let min = min * f32::from(scales[group] >> 4);
         let (quants, shift) = plane::<16, 64>(quants, group);
+        let quants = *quants;
+        let mut values = [0.0; 16];
         for i in 0..16 {
-            out[i] = d * f32::from(quants[i] >> shift & 3) - min;
+            values[i] = d * f32::from(quants[i] >> shift & 3) - min;
         }
+        *out = values;
     }
 }
 
@@ -28,11 +31,13 @@ pub fn q3_k(block: &[u8; 110], out: &mut [f32; 256]) {
     for (group, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
         let d = d * f32::from(i16::from(scales[group]) - 32);
         let (quants, shift) = plane::<16, 64>(quants, group);
-        let high = field::<16>(high, group % 2 * 16);
+        let (quants, high) = (*quants, *field::<16>(high, group % 2 * 16));
+        let mut values = [0.0; 16];
         for i in 0..16 {
-            let third = high[i] >> (group / 2) & 1;
-            out[i] = d * f32::from(i16::from(quants[i] >> shift & 3) - 4 + 4 * i16::from(third));
+            let third = i32::from(high[i]) >> (group / 2) & 1;
+            values[i] = d * ((i32::from(quants[i]) >> shift & 3) + 4 * third - 4) as f32;
         }
+        *out = values;
     }
 }
 
@@ -113,9 +118,12 @@ pub fn q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
         let low = field::<16>(low, first / 128 * 64 + first % 64);
         let low_shift = first % 128 / 64 * 4;
         let (high, shift) = plane::<16, 64>(high, group);
+        let (low, high) = (*low, *high);
+        let mut values = [0.0; 16];
         for i in 0..16 {
             let quant = low[i] >> low_shift & 15 | (high[i] >> shift & 3) << 4;
-            out[i] = d * f32::from(i16::from(quant) - 32);
+            values[i] = d * f32::from(quant.wrapping_sub(32).cast_signed());
         }
+        *out = values;
     }
 }

@@ -28,46 +28,55 @@ pub fn q2_0(block: &[u8; 18], out: &mut [f32; 64]) {
 
 #[inline(always)]
 pub fn q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
-    let (d, quants) = (scale(block, 0), field::<16>(block, 2));
+    let (d, quants) = (scale(block, 0), *field::<16>(block, 2));
+    let mut values = [[0.0; 16]; 2];
     for i in 0..16 {
-        out[i] = f32::from(i16::from(quants[i] & 15) - 8) * d;
-        out[i + 16] = f32::from(i16::from(quants[i] >> 4) - 8) * d;
+        values[0][i] = f32::from((quants[i] & 15).wrapping_sub(8).cast_signed()) * d;
+        values[1][i] = f32::from((quants[i] >> 4).wrapping_sub(8).cast_signed()) * d;
     }
+    out.copy_from_slice(values.as_flattened());
 }
 
 #[inline(always)]
 pub fn q4_1(block: &[u8; 20], out: &mut [f32; 32]) {
-    let (d, min, quants) = (scale(block, 0), scale(block, 2), field::<16>(block, 4));
+    let (d, min, quants) = (scale(block, 0), scale(block, 2), *field::<16>(block, 4));
+    let mut values = [[0.0; 16]; 2];
     for i in 0..16 {
-        out[i] = f32::from(quants[i] & 15) * d + min;
-        out[i + 16] = f32::from(quants[i] >> 4) * d + min;
+        values[0][i] = f32::from(quants[i] & 15) * d + min;
+        values[1][i] = f32::from(quants[i] >> 4) * d + min;
     }
+    out.copy_from_slice(values.as_flattened());
 }
 
 #[inline(always)]
 pub fn q5_0(block: &[u8; 22], out: &mut [f32; 32]) {
     let (d, quants) = (scale(block, 0), fives(field(block, 2), field(block, 6)));
+    let mut values = [0.0; 32];
     for i in 0..32 {
-        out[i] = f32::from(i16::from(quants[i]) - 16) * d;
+        values[i] = (quants[i] - 16) as f32 * d;
     }
+    *out = values;
 }
 
 #[inline(always)]
 pub fn q5_1(block: &[u8; 24], out: &mut [f32; 32]) {
     let (d, min, quants) = (scale(block, 0), scale(block, 2), fives(field(block, 4), field(block, 8)));
+    let mut values = [0.0; 32];
     for i in 0..32 {
-        out[i] = f32::from(quants[i]) * d + min;
+        values[i] = quants[i] as f32 * d + min;
     }
+    *out = values;
 }
 
 /// Five-bit numbers from their highest bits and the rest.
 #[inline(always)]
-fn fives(high: &[u8; 4], low: &[u8; 16]) -> [u8; 32] {
-    let high = u32::from_le_bytes(*high);
+fn fives(high: &[u8; 4], low: &[u8; 16]) -> [i32; 32] {
+    let (high, low) = (u32::from_le_bytes(*high), *low);
     let mut out = [0; 32];
     for i in 0..16 {
-        out[i] = (low[i] & 15) + 16 * (high >> i & 1) as u8;
-        out[i + 16] = (low[i] >> 4) + 16 * (high >> (i + 16) & 1) as u8;
+        let both = i32::from(low[i]);
+        out[i] = (both & 15) + if high & 1 << i == 0 { 0 } else { 16 };
+        out[i + 16] = (both >> 4) + if high >> 16 & 1 << i == 0 { 0 } else { 16 };
     }
     out
 }
