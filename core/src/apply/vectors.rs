@@ -117,7 +117,7 @@ pub fn add_f32(y: &mut [f32], values: &[f32]) {
 
 /// The same for an y in f16: added in f32, rounded once.
 pub fn add_f16(kernel: Kernel, y: &mut [u8], values: &[f32]) {
-    kernel.add(values, Dtype::F16, y);
+    kernel.add_half(values, y);
 }
 
 /// Whether `tokens` vectors of `width` elements of `size` units, `stride` elements apart, lie within `len` units.

@@ -307,6 +307,15 @@ pub(super) unsafe fn backward<const W: usize>(
     unsafe { tile::backward::<float32x4_t, 4, 4, W>(d, y, z, ahead) }
 }
 
+/// Adds `values` to elements of f16 as far as whole vectors go; gives how many these are.
+///
+/// # Safety
+/// `row` holds as many elements as `values`.
+pub(super) unsafe fn add_half(values: &[f32], row: *mut u8) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { merge::add::<float32x4_t, Half>(values, row) }
+}
+
 /// W += Yᵀ·D with NEON for weights of a format with stores of its own; nothing for others.
 ///
 /// # Safety

@@ -34,6 +34,24 @@ pub trait Sink<V>: Source<V> {
     }
 }
 
+/// Adds `values` to the elements of `row` as far as whole vectors go; gives how many these are.
+///
+/// # Safety
+/// `row` holds as many elements as `values`; the processor has the vector's features.
+#[inline(always)]
+pub unsafe fn add<V: Vector, S: Sink<V>>(values: &[f32], row: *mut u8) -> usize {
+    let whole = values.len() / V::LANES * V::LANES;
+    // SAFETY: j stays below `whole`, a multiple of the lanes.
+    unsafe {
+        let format = S::new();
+        for j in (0..whole).step_by(V::LANES) {
+            let sum = format.load(row, j).add(V::load(values.as_ptr().add(j)));
+            format.store(sum, row, j);
+        }
+    }
+    whole
+}
+
 /// Stored rows that are merged into: the first of them, bytes from one to the next, and how many.
 #[derive(Debug, Clone, Copy)]
 pub struct Stored {

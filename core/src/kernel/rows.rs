@@ -108,18 +108,30 @@ impl Kernel {
             piece.iter().fold(0.0, |sum, x| sum + x * 0.0) == 0.0
         })
     }
-    /// Adds `delta` to min(weights, delta) stored weights: [`Kernel::decode`], one addition each and [`Kernel::encode`];
-    /// `weights` holds whole blocks. Nothing for a format that cannot be written.
-    pub fn add(self, delta: &[f32], dtype: Dtype, weights: &mut [u8]) {
+    /// y += values for min(values, y) elements y in f16: decoded, one addition each, rounded as [`Kernel::encode`] does.
+    pub fn add_half(self, values: &[f32], y: &mut [u8]) {
+        const SIZE: usize = size_of::<u16>();
+        let len = values.len().min(y.len() / SIZE);
+        let done = match self.0 {
+            Isa::Portable => 0,
+            // SAFETY: `y` holds as many; the variant is made only where the processor has the features.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::add_half_avx2(&values[..len], y.as_mut_ptr()) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::add_half_avx512(&values[..len], y.as_mut_ptr()) },
+            // SAFETY: as above; NEON is part of the target.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { aarch64::add_half(&values[..len], y.as_mut_ptr()) },
+        };
         let mut piece = [0.0; PIECE];
-        let delta = &delta[..delta.len().min(Rows::new(dtype, weights).weights())];
-        let bytes = weights.chunks_mut(dtype.row_bytes(PIECE).unwrap_or(PIECE));
-        for (delta, bytes) in delta.chunks(PIECE).zip(bytes) {
-            let piece = &mut piece[..delta.len()];
-            self.decode(Rows::new(dtype, bytes), piece);
+        let rest = y[SIZE * done..SIZE * len].chunks_mut(SIZE * PIECE);
+        for (values, y) in values[done..len].chunks(PIECE).zip(rest) {
+            let piece = &mut piece[..values.len()];
+            self.decode(Rows::new(Dtype::F16, y), piece);
             // A factor of −1 changes no bit.
-            self.subtract_scaled(piece, -1.0, delta);
-            self.encode(piece, dtype, bytes);
+            self.subtract_scaled(piece, -1.0, values);
+            self.encode(piece, Dtype::F16, y);
         }
     }
 }

@@ -22,7 +22,7 @@ use convert::{ByAvx2, ByAvx512};
 use loads::Bytewise;
 pub(super) use loads::{dots_avx2, dots_avx512};
 pub(super) use squares::{measure_avx2, measure_avx512};
-pub(super) use stores::{merge_rows_avx2, merge_rows_avx512};
+pub(super) use stores::{add_half_avx2, add_half_avx512, merge_rows_avx2, merge_rows_avx512};
 pub(super) use transpose::transpose;
 
 cpufeatures::new!(has_avx2, "avx2", "fma");

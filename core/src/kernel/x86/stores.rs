@@ -145,9 +145,9 @@ unsafe fn brain_512(values: __m512) -> __m512i {
     }
 }
 
-/// Merging into rows.
+/// Merging into rows, and adding to them.
 macro_rules! merge_for {
-    ($name:ident, $vector:ty, $rows:literal, $vectors:literal, $features:literal) => {
+    ($name:ident, $add_half:ident, $vector:ty, $rows:literal, $vectors:literal, $features:literal) => {
         /// W += Yᵀ·D for weights of a format with stores of its own; nothing for others.
         ///
         /// # Safety
@@ -174,7 +174,24 @@ macro_rules! merge_for {
                 }
             }
         }
+
+        /// Adds `values` to elements of f16 as far as whole vectors go; gives how many these are.
+        ///
+        /// # Safety
+        /// `row` holds as many elements as `values`; the processor has the features below.
+        #[target_feature(enable = $features)]
+        pub(in crate::kernel) unsafe fn $add_half(values: &[f32], row: *mut u8) -> usize {
+            // SAFETY: the caller's promise.
+            unsafe { merge::add::<$vector, Half>(values, row) }
+        }
     };
 }
-merge_for!(merge_rows_avx2, __m256, 4, 2, "avx2,fma,f16c");
-merge_for!(merge_rows_avx512, __m512, 4, 4, "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq");
+merge_for!(merge_rows_avx2, add_half_avx2, __m256, 4, 2, "avx2,fma,f16c");
+merge_for!(
+    merge_rows_avx512,
+    add_half_avx512,
+    __m512,
+    4,
+    4,
+    "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq"
+);
