@@ -2,6 +2,8 @@
 
 #[cfg(target_arch = "aarch64")]
 use super::aarch64;
+#[cfg(feature = "blocks")]
+use super::blocks;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
 use super::{Isa, Kernel, storage};
@@ -82,6 +84,11 @@ impl Kernel {
 
     /// Decodes `rows` to f32, min(rows, out) elements.
     pub fn decode(self, rows: Rows<'_>, out: &mut [f32]) {
+        // Apart: what blocks need on the stack costs as much as decoding some floats.
+        #[cfg(feature = "blocks")]
+        if rows.dtype.is_block() {
+            return with_features!(self, blocks::decode_blocks(rows, out));
+        }
         with_features!(self, storage::decode::<storage::ByInteger>(rows, out));
     }
 

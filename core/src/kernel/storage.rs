@@ -5,7 +5,7 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 #[cfg(feature = "blocks")]
-use super::{blocks, quantize};
+use super::quantize;
 use crate::{Dtype, Rows};
 
 /// A format of one element per `N` bytes.
@@ -164,13 +164,9 @@ fn apply<H: Convert>(rows: Rows<'_>, out: &mut [f32], f: impl Fn(f32, f32) -> f3
     }
 }
 
-/// Decodes min(rows, out) elements.
+/// Decodes min(rows, out) elements of a format that stores every weight for itself; nothing for the others.
 #[inline(always)]
 pub fn decode<H: Convert>(rows: Rows<'_>, out: &mut [f32]) {
-    #[cfg(feature = "blocks")]
-    if rows.dtype.is_block() {
-        return blocks::decode(rows, out);
-    }
     apply::<H>(rows, out, |_, value| value);
 }
 

@@ -48,7 +48,7 @@ fn like<const LEN: usize>(_outs: &[[f32; LEN]]) -> [f32; LEN] {
 
 /// Decodes min(rows, out) weights of a block format; nothing for the others.
 #[inline(always)]
-pub fn decode(rows: Rows<'_>, out: &mut [f32]) {
+pub fn decode_blocks(rows: Rows<'_>, out: &mut [f32]) {
     let bytes = rows.bytes;
     match rows.dtype {
         Dtype::Q4_0 => each!(bytes, out, simple::q4_0),

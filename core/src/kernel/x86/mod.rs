@@ -283,6 +283,8 @@ pub(super) unsafe fn reflect_avx512(
 macro_rules! compiled_for {
     ($module:ident, $convert:ident, $features:literal) => {
         pub(super) mod $module {
+            #[cfg(feature = "blocks")]
+            use crate::kernel::blocks;
             use crate::{
                 Delta, Dtype, Rows,
                 kernel::{portable, storage, x86::$convert},
@@ -295,6 +297,11 @@ macro_rules! compiled_for {
             #[target_feature(enable = $features)]
             pub fn decode(rows: Rows<'_>, out: &mut [f32]) {
                 storage::decode::<$convert>(rows, out);
+            }
+            #[cfg(feature = "blocks")]
+            #[target_feature(enable = $features)]
+            pub fn decode_blocks(rows: Rows<'_>, out: &mut [f32]) {
+                blocks::decode_blocks(rows, out);
             }
             #[target_feature(enable = $features)]
             pub fn encode(values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
