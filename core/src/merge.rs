@@ -13,7 +13,7 @@
 use crate::{
     Adapter, Dtype, Error, Kernel, Rows, Scratch, Shape,
     adapter::PIECE,
-    kernel::{Ahead, LANES, LinesMut, Tile},
+    kernel::{Ahead, LANES, Lines, LinesMut, Tile},
     scratch::Buffer,
 };
 
@@ -224,8 +224,9 @@ impl<'a> Merge<'a> {
             let (wide, whole) = (PIECE.min(cols - from), PIECE.min(width - from));
             let data = &prepared[from * ranks..][..whole * ranks];
             let tile = Tile { data, row: whole, rows: ranks, width: whole };
-            if kernel.merges(strip.dtype) && wide == whole && strip.is_in_place(from, wide) {
-                kernel.merge_rows::<STRIP>(tile, b, &mut strip.lines(from), rows, &mut ahead);
+            if kernel.merges(strip.dtype) && wide == whole && strip.is_of_one_format() {
+                let (source, mut weights) = strip.lines(from);
+                kernel.merge_rows::<STRIP>(tile, b, source, &mut weights, rows, &mut ahead);
                 continue;
             }
             // Decoded, and whole vectors: a row ends with what is not used.
@@ -250,23 +251,17 @@ struct Strip<'w> {
 }
 
 impl Strip<'_> {
-    /// Whether the weights are where they go, in their format: copied there, if need be.
-    fn is_in_place(&mut self, first: usize, len: usize) -> bool {
-        let Some(from) = self.from else { return true };
-        if from.dtype == self.dtype {
-            let rows = from.bytes.chunks_exact(self.row).zip(self.bytes.chunks_exact_mut(self.row));
-            let bytes = part(self.dtype, first, len);
-            for (from, to) in rows {
-                to[bytes.clone()].copy_from_slice(&from[bytes.clone()]);
-            }
-        }
-        from.dtype == self.dtype
+    /// Whether the weights have the format that they are to have.
+    fn is_of_one_format(&self) -> bool {
+        self.from.is_none_or(|from| from.dtype == self.dtype)
     }
 
-    /// All rows from column `first` on.
-    fn lines(&mut self, first: usize) -> LinesMut<'_> {
-        let bytes = self.bytes.get_mut(part(self.dtype, first, 0).start..).unwrap_or_default();
-        LinesMut { dtype: self.dtype, bytes, row: self.row }
+    /// All rows from column `first` on, of one format: where they are read from, if that is something else, and where they go.
+    fn lines(&mut self, first: usize) -> (Option<Lines<'_>>, LinesMut<'_>) {
+        let (dtype, row, start) = (self.dtype, self.row, part(self.dtype, first, 0).start);
+        let bytes = self.bytes.get_mut(start..).unwrap_or_default();
+        let from = self.from.map(|from| from.bytes.get(start..).unwrap_or_default());
+        (from.map(|bytes| Lines { dtype, bytes, row }), LinesMut { dtype, bytes, row })
     }
 
     /// Entries `first`…, `len` of them, of a row as it is.

@@ -181,9 +181,29 @@ fn check_merge<const W: usize>(rows: usize, width: usize, gap: usize, count: usi
             {
                 add(&sums[..width], dtype, &mut bytes[..dtype.row_bytes(width).unwrap()]);
             }
+            // In place, and from rows further apart to others.
+            let mut copied = vec![0xaa; found.len()];
+            let mut apart = vec![0x55; (row + 3) * count];
+            for (from, to) in found.chunks_exact(row.max(1)).zip(apart.chunks_exact_mut(row + 3)) {
+                to[..row].copy_from_slice(&from[..row]);
+            }
             let mut weights = LinesMut { dtype, bytes: &mut found, row };
-            kernel.merge_rows::<W>(tile, &y, &mut weights, count, &mut Ahead::default());
+            kernel.merge_rows::<W>(tile, &y, None, &mut weights, count, &mut Ahead::default());
             assert!(found == expected, "{name} into {}", dtype.name());
+            let from = Some(Lines { dtype, bytes: &apart, row: row + 3 });
+            let mut weights = LinesMut { dtype, bytes: &mut copied, row };
+            kernel.merge_rows::<W>(tile, &y, from, &mut weights, count, &mut Ahead::default());
+            let merged = dtype.row_bytes(width).unwrap();
+            let untouched = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0xaa);
+            for (w, copied) in copied.chunks(row.max(1)).enumerate() {
+                let (copied, rest) = if w < count { copied.split_at(merged) } else { (&[][..], copied) };
+                assert!(
+                    copied == &expected[w * row..][..copied.len()],
+                    "{name} into another {}",
+                    dtype.name()
+                );
+                assert!(untouched(rest), "{name}: nothing else is written");
+            }
         }
     }
 }

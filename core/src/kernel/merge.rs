@@ -52,12 +52,21 @@ pub unsafe fn add<V: Vector, S: Sink<V>>(values: &[f32], row: *mut u8) -> usize 
     whole
 }
 
-/// Stored rows that are merged into: the first of them, bytes from one to the next, and how many.
+/// Stored rows that are merged into: where the first is and where it goes, bytes from one to the next, and how many.
 #[derive(Debug, Clone, Copy)]
 pub struct Stored {
-    pub at: *mut u8,
-    pub row: usize,
+    pub from: (*const u8, usize),
+    pub to: (*mut u8, usize),
     pub rows: usize,
+}
+
+impl Stored {
+    /// The rows from `w` on; one beyond the last is neither read nor written.
+    #[inline(always)]
+    fn skip(self, w: usize) -> Self {
+        let (from, to) = (self.from.0.wrapping_add(w * self.from.1), self.to.0.wrapping_add(w * self.to.1));
+        Self { from: (from, self.from.1), to: (to, self.to.1), ..self }
+    }
 }
 
 /// `MR` rows of W, `NV` vectors from `column` on.
@@ -90,16 +99,17 @@ unsafe fn merge_tile<V: Vector, S: Sink<V>, const MR: usize, const NV: usize, co
         }
         let format = S::new();
         for (w, sum) in sum.iter().enumerate() {
-            let row = weights.at.add(w * weights.row);
+            let row = weights.skip(w);
+            let (from, to) = (row.from.0, row.to.0);
             let (pairs, rest) = sum.as_chunks::<2>();
             for (v, sum) in pairs.iter().enumerate() {
                 let j = column + 2 * v * V::LANES;
-                let old = format.load_pair(row, j);
-                format.store_pair([old[0].add(sum[0]), old[1].add(sum[1])], row, j);
+                let old = format.load_pair(from, j);
+                format.store_pair([old[0].add(sum[0]), old[1].add(sum[1])], to, j);
             }
             for (v, &sum) in rest.iter().enumerate() {
                 let j = column + (2 * pairs.len() + v) * V::LANES;
-                format.store(format.load(row, j).add(sum), row, j);
+                format.store(format.load(from, j).add(sum), to, j);
             }
         }
     }
@@ -148,13 +158,12 @@ pub unsafe fn merge_rows<V: Vector, S: Sink<V>, const MR: usize, const NV: usize
     let mut w = 0;
     // SAFETY: each tile ends by `weights.rows`.
     unsafe {
-        let at = |w: usize| Stored { at: weights.at.add(w * weights.row), ..weights };
         while w + MR <= weights.rows {
-            merge_wide::<V, S, MR, NV, W>(tile, y.as_ptr().add(w), at(w), ahead);
+            merge_wide::<V, S, MR, NV, W>(tile, y.as_ptr().add(w), weights.skip(w), ahead);
             w += MR;
         }
         while w < weights.rows {
-            merge_wide::<V, S, 1, NV, W>(tile, y.as_ptr().add(w), at(w), ahead);
+            merge_wide::<V, S, 1, NV, W>(tile, y.as_ptr().add(w), weights.skip(w), ahead);
             w += 1;
         }
     }

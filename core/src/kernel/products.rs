@@ -173,26 +173,32 @@ impl Kernel {
     }
 
     /// W += Yᵀ·D by rows, in the format of the weights: `y` is `tile.rows` × `W`, row-major, and `weights` holds `rows` rows, at
-    /// most `W`, of `tile.width` elements. The sum is made in f32 and added once, then rounded as [`Kernel::encode`] does. `W` is
-    /// 8 or 16. Does nothing when a buffer is too short, or for a format that it does not [take](Kernel::merges).
+    /// most `W`, of `tile.width` elements. What is added to are they, or the rows `from` of the same format. The sum is made in
+    /// f32 and added once, then rounded as [`Kernel::encode`] does. `W` is 8 or 16. Does nothing when a buffer is too short, or
+    /// for a format that it does not [take](Kernel::merges).
     pub fn merge_rows<const W: usize>(
         self,
         tile: Tile<'_>,
         y: &[f32],
+        from: Option<Lines<'_>>,
         weights: &mut LinesMut<'_>,
         rows: usize,
         ahead: &mut Ahead<'_>,
     ) {
+        let holds = |lines: Lines<'_>| lines.dtype == weights.dtype && lines.holds(rows, tile.width);
         if !(self.merges(weights.dtype)
             && merge_fits::<W>(tile, y, rows)
-            && weights.view().holds(rows, tile.width))
+            && holds(weights.view())
+            && from.is_none_or(holds))
         {
             debug_assert!(false, "operands of a merge are too short, or of another format");
             return;
         }
         #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         {
-            let stored = Stored { at: weights.bytes.as_mut_ptr(), row: weights.row, rows };
+            let to = weights.bytes.as_mut_ptr();
+            let from = from.map_or((to.cast_const(), weights.row), |from| (from.bytes.as_ptr(), from.row));
+            let stored = Stored { from, to: (to, weights.row), rows };
             // SAFETY: the operands were checked above.
             unsafe { self.merge_at::<W>(tile, y, (weights.dtype, stored), ahead) }
         }
@@ -220,7 +226,8 @@ impl Kernel {
         }
         #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         {
-            let stored = Stored { at: values.as_mut_ptr().cast(), row: size_of::<f32>() * tile.width, rows };
+            let (at, row) = (values.as_mut_ptr().cast::<u8>(), size_of::<f32>() * tile.width);
+            let stored = Stored { from: (at, row), to: (at, row), rows };
             // SAFETY: the operands were checked above.
             unsafe { self.merge_at::<W>(tile, y, (Dtype::F32, stored), ahead) }
         }
