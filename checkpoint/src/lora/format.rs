@@ -92,7 +92,7 @@ impl AdapterFormat {
     pub(crate) fn stage(self, lora: &Lora<'_>, path: &Path, force: bool) -> Result<(StagedAdapter, u64)> {
         if self == Self::Peft {
             let staged = StagedDir::create(path, Replaces::Adapter, force)?;
-            let bytes = peft::write(lora, staged.path())?;
+            let bytes = peft::write(lora, staged.path(), path)?;
             return Ok((StagedAdapter::Directory(staged), bytes));
         }
         let mut bytes = 0;

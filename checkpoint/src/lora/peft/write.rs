@@ -12,18 +12,19 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Writes `lora` into `directory` and waits until it is on disk. Gives the bytes written.
-pub(crate) fn write(lora: &Lora<'_>, directory: &Path) -> Result<u64> {
+/// Writes `lora` into `directory` and waits until it is on disk. Gives the bytes written. Errors name `target`, what the
+/// directory is to become.
+pub(crate) fn write(lora: &Lora<'_>, directory: &Path, target: &Path) -> Result<u64> {
     lora.check()?;
     if lora.naming != Naming::HuggingFace {
         return Err(Error::Usage("PEFT knows modules by the names of a checkpoint only".into()));
     }
-    let (config, path) = (directory.join(CONFIG), directory.join(WEIGHTS));
     let (fields, full) = place(lora)?;
     let json = written(lora, &fields);
-    write_synced(&config, json.as_bytes()).map_err(|e| Error::io(&config, "write", e))?;
+    write_synced(&directory.join(CONFIG), json.as_bytes())
+        .map_err(|e| Error::io(&target.join(CONFIG), "write", e))?;
     let weights = weights(lora, full)?;
-    fill_synced(&path, &path, |file| weights.write(file))?;
+    fill_synced(&directory.join(WEIGHTS), &target.join(WEIGHTS), |file| weights.write(file))?;
     Ok(weights.len() + json.len() as u64)
 }
 
