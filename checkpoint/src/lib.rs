@@ -56,7 +56,6 @@ mod serving;
 mod staging;
 mod stored;
 mod survey;
-mod syncing;
 mod verify;
 
 pub use arch::{Heads, Mapped, NameMap, RowPermutation};

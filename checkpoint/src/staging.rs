@@ -5,7 +5,6 @@ use crate::error::{Error, Result};
 use crate::lora::is_adapter_file;
 use crate::model::Model;
 use crate::report::is_report;
-use crate::syncing::{Announced, synced};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -127,7 +126,7 @@ impl StagedFile {
         target: &Path,
         known: Known,
         force: bool,
-        write: impl FnOnce(&mut BufWriter<Announced<'_>>) -> Result<()>,
+        write: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
     ) -> Result<Self> {
         let staged = Self::create(target, known, force)?;
         fill_synced(&staged.temporary, target, write)?;
@@ -152,19 +151,15 @@ impl Drop for StagedFile {
 pub(crate) fn fill_synced(
     path: &Path,
     target: &Path,
-    write: impl FnOnce(&mut BufWriter<Announced<'_>>) -> Result<()>,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
 ) -> Result<()> {
     let failed = |e: io::Error| Error::io(target, "write", e);
-    let file = [File::create(path).map_err(failed)?];
-    synced(&file, target, |written| {
-        let tell = || written(0);
-        let mut out = BufWriter::with_capacity(BUFFER, Announced::new(&file[0], &tell));
-        write(&mut out).map_err(|error| match error {
-            Error::Io { source, .. } => failed(source),
-            other => other,
-        })?;
-        out.flush().map_err(failed)
-    })
+    let mut file = BufWriter::with_capacity(BUFFER, File::create(path).map_err(failed)?);
+    write(&mut file).map_err(|error| match error {
+        Error::Io { source, .. } => failed(source),
+        other => other,
+    })?;
+    file.flush().and_then(|()| file.get_ref().sync_all()).map_err(failed)
 }
 
 /// Writes a file and waits until it is on disk.

@@ -223,7 +223,7 @@ fn merged_rows_stay_within_the_bound_and_round_as_encoding_does() {
 /// Checks that decoding on the way to a product gives the bits of both, one after the other.
 fn check_fresh<const W: usize>([base, tuned]: [Dtype; 2], rows: usize, cols: usize) {
     // Rows are further apart than they are long.
-    let stride = cols + base.block_len().max(8);
+    let stride = cols + base.block_len().max(tuned.block_len()).max(8);
     let side = |dtype: Dtype, seed| {
         let mut bytes = vec![0; dtype.row_bytes(rows * stride).unwrap()];
         encode(&deviates(seed, rows * stride), dtype, &mut bytes).unwrap();
@@ -269,11 +269,12 @@ fn check_fresh<const W: usize>([base, tuned]: [Dtype; 2], rows: usize, cols: usi
 #[test]
 fn decoding_on_the_way_changes_no_bit() {
     let [f32, f16, bf16] = [Dtype::F32, Dtype::F16, Dtype::Bf16];
-    for dtype in [Dtype::Q8_0, Dtype::Q4_0] {
+    let [q8_0, q4_0] = [Dtype::Q8_0, Dtype::Q4_0];
+    for dtypes in [[q8_0; 2], [q4_0; 2], [q8_0, bf16], [q4_0, f32], [q8_0, f16], [f16, q8_0]] {
         for rows in [1, 16] {
             for cols in [32, 64, 96, 256, 320, 608] {
-                check_fresh::<8>([dtype; 2], rows, cols);
-                check_fresh::<16>([dtype; 2], rows, cols);
+                check_fresh::<8>(dtypes, rows, cols);
+                check_fresh::<16>(dtypes, rows, cols);
             }
         }
     }

@@ -2,10 +2,14 @@
 
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::syncing;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::iter;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 
 /// A copy of a file of the base.
 #[derive(Debug)]
@@ -45,7 +49,8 @@ impl<'m> Copy<'m> {
     }
 }
 
-/// Lets `fill` write the files, as [`synced`](crate::syncing::synced) has it, by the number of a copy.
+/// Lets `fill` write the files and waits until they are on disk. What `fill` says it has written, by the number of a copy,
+/// goes there while it computes on; where the system refuses a thread, all goes there in the end. Errors name `target`.
 pub(super) fn synced(
     copies: &[Copy<'_>],
     target: &Path,
@@ -54,5 +59,32 @@ pub(super) fn synced(
     // One handle per file from first to last: each tells once of what went wrong since it was opened.
     let files = copies.iter().map(|copy| File::options().write(true).open(&copy.path));
     let files = files.collect::<io::Result<Vec<_>>>().map_err(|e| Error::io(target, "write", e))?;
-    syncing::synced(&files, target, fill)
+    let ((written, queue), given_up) = (channel(), AtomicBool::new(false));
+    let (files, given_up) = (&files, &given_up);
+    let synced: io::Result<()> = thread::scope(|scope| {
+        let syncing = thread::Builder::new().spawn_scoped(scope, move || sync(files, &queue, given_up));
+        let filled = fill(&|number| {
+            // Without the other thread, which has failed then, its error is what counts.
+            let _ = written.send(number);
+        });
+        given_up.store(filled.is_err(), Ordering::Relaxed);
+        drop(written);
+        let failed = |_| Err(io::Error::other("a thread has failed"));
+        let synced = syncing.map_or(Ok(()), |syncing| syncing.join().unwrap_or_else(failed));
+        filled.map(|()| synced)
+    })?;
+    synced.and_then(|()| files.iter().try_for_each(File::sync_all)).map_err(|e| Error::io(target, "write", e))
+}
+
+/// Brings to disk what `queue` names, until it ends.
+fn sync(files: &[File], queue: &Receiver<usize>, given_up: &AtomicBool) -> io::Result<()> {
+    while let Ok(first) = queue.recv() {
+        let numbers: BTreeSet<usize> = iter::once(first).chain(queue.try_iter()).collect();
+        for file in numbers.into_iter().filter_map(|number| files.get(number)) {
+            if !given_up.load(Ordering::Relaxed) {
+                file.sync_data()?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -268,25 +268,34 @@ pub(super) unsafe fn forward<const W: usize>(d: Blocks<'_>, x: &[f32], y: &mut [
     unsafe { tile::forward::<float32x4_t, 4, 4, W>(d, x, y, ahead) }
 }
 
-/// D = tuned − base, both of one format, in whole chunks, and [`forward`] with them; false, and nothing done, for a format
-/// without loads of its own.
+/// D = tuned − base, both of one format or the base in D before, and [`forward`] with them; false, and nothing done, for a
+/// format without loads of its own.
 ///
 /// # Safety
 /// The operands hold the shapes (checked by `Kernel::difference_forward`).
 pub(super) unsafe fn fresh<const W: usize>(
-    sides: [Lines<'_>; 2],
+    (base, tuned): (Option<Lines<'_>>, Lines<'_>),
     cols: usize,
     data: &mut [f32],
     x: &[f32],
     y: &mut [f32],
     ahead: &mut Ahead<'_>,
 ) -> bool {
+    let sides = [base.unwrap_or(tuned), tuned];
+    macro_rules! from {
+        ($source:ty, $laid:literal) => {
+            fresh::fresh::<float32x4_t, $source, 4, 4, W, $laid>(sides, cols, data, x, y, ahead)
+        };
+    }
     // SAFETY: the caller's promise.
     unsafe {
-        match sides[0].dtype {
-            Dtype::F32 => fresh::fresh::<float32x4_t, Single, 4, 4, W>(sides, cols, data, x, y, ahead),
-            Dtype::F16 => fresh::fresh::<float32x4_t, Half, 4, 4, W>(sides, cols, data, x, y, ahead),
-            Dtype::Bf16 => fresh::fresh::<float32x4_t, Brain, 4, 4, W>(sides, cols, data, x, y, ahead),
+        match (tuned.dtype, base.is_none()) {
+            (Dtype::F32, false) => from!(Single, false),
+            (Dtype::F16, false) => from!(Half, false),
+            (Dtype::Bf16, false) => from!(Brain, false),
+            (Dtype::F32, true) => from!(Single, true),
+            (Dtype::F16, true) => from!(Half, true),
+            (Dtype::Bf16, true) => from!(Brain, true),
             _ => return false,
         }
     }

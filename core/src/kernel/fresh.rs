@@ -1,29 +1,37 @@
 //! The first product of a strip, Y += D·X, where its rows are decoded on the way: a chunk of columns while the one before is
-//! multiplied, a part of a row between two steps, since many in one go would hold the multiply-adds up.
+//! multiplied, a part of a row between two steps, since many in one go would hold the multiply-adds up. A base of another
+//! format lies decoded in the strip already.
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
+use core::ptr;
+
 use super::{
     Ahead, LANES, Lines, ROWS, TILE,
-    operands::{CHUNK, PART},
+    operands::{BLOCK, CHUNK, PART},
     simd::{SOON, Source, Vector, Walk, ZERO},
     tile::{add_to, place, step, taken},
 };
 
-/// Stored rows, and the strip that they are decoded into.
+/// Elements of a chunk of a strip.
+const ELEMENTS: usize = CHUNK / LANES * BLOCK;
+
+/// Stored rows, and the strip that they are decoded into: where `LAID`, the base is there and not among the rows.
 #[derive(Clone, Copy)]
-struct Fresh<S> {
+struct Fresh<S, const LAID: bool> {
     source: S,
     /// First row of base and tuned, and bytes from one to the next.
     sides: [(*const u8, usize); 2],
     to: *mut f32,
+    /// A chunk that counts for nothing.
+    spare: *mut f32,
     /// Columns that are decoded, whole chunks.
     cols: usize,
     /// Steps of the product from one decoded part to the next.
     steps: usize,
 }
 
-impl<S> Fresh<S> {
+impl<S, const LAID: bool> Fresh<S, LAID> {
     /// The rows from `i` on; one beyond the last is not to be read.
     #[inline(always)]
     fn skip(self, i: usize) -> Self {
@@ -46,11 +54,16 @@ impl<S> Fresh<S> {
         unsafe {
             let [(base, _), (tuned, _)] = self.sides;
             for first in (0..PART).step_by(2 * V::LANES) {
-                let base = self.source.load_pair(base, column + first);
+                let to = self.to.wrapping_add(column * ROWS);
+                let to = [to.add(place(first)), to.add(place(first + V::LANES))];
+                let base = if LAID {
+                    [V::load(to[0]), V::load(to[1])]
+                } else {
+                    self.source.load_pair(base, column + first)
+                };
                 let tuned = self.source.load_pair(tuned, column + first);
                 for half in 0..2 {
-                    let to = self.to.add(column * ROWS + place(first + half * V::LANES));
-                    tuned[half].subtract(base[half]).store(to);
+                    tuned[half].subtract(base[half]).store(to[half]);
                 }
             }
         }
@@ -77,9 +90,13 @@ impl<S> Fresh<S> {
             let mut sum = [[V::splat(&raw const ZERO); NV]; MR];
             let mut x = x.add(first / taken::<W>() * LANES);
             for column in (first..end).step_by(CHUNK) {
-                // The last one is decoded once more in its place, to the same bits.
-                let next = if column + CHUNK < self.cols { column + CHUNK } else { column };
+                // The last one is decoded once more in its place, to the same bits, or where it counts for nothing.
+                let is_last = column + CHUNK >= self.cols;
+                let next = if is_last { column } else { column + CHUNK };
                 let mut fresh = self;
+                if LAID && is_last {
+                    fresh.to = self.spare.wrapping_sub(next * ROWS);
+                }
                 for block in (0..CHUNK).step_by(LANES) {
                     let mut d = self.to.add((column + block) * ROWS);
                     for _ in 0..MR * LANES / CHUNK {
@@ -105,14 +122,21 @@ impl<S> Fresh<S> {
 }
 
 /// D = tuned − base for [`ROWS`] rows and the whole chunks of `cols` columns, and [`forward`](super::tile::forward) with
-/// them, to the same bits as one after the other.
+/// them, to the same bits as one after the other. Where `LAID`, D is the base before, and the one among `sides` not looked at.
 ///
 /// # Safety
 /// Each of `sides`, base and tuned, holds as many rows and columns, and `data` a strip of them; `x` and `y` hold their shapes;
 /// the processor has the vector's features; `MR` divides [`ROWS`], and times what is [`taken`] [`PART`]; `NV` vectors are
 /// [`LANES`] elements.
 #[inline(always)]
-pub unsafe fn fresh<V: Vector, S: Source<V>, const MR: usize, const NV: usize, const W: usize>(
+pub unsafe fn fresh<
+    V: Vector,
+    S: Source<V>,
+    const MR: usize,
+    const NV: usize,
+    const W: usize,
+    const LAID: bool,
+>(
     sides: [Lines<'_>; 2],
     cols: usize,
     data: &mut [f32],
@@ -128,7 +152,10 @@ pub unsafe fn fresh<V: Vector, S: Source<V>, const MR: usize, const NV: usize, c
         let steps = PART / MR / taken::<W>();
         // Where they are many, the compiler would unroll them, load for all at once and run out of registers.
         let steps = if steps > 2 { core::hint::black_box(steps) } else { steps };
-        let fresh = Fresh { source: S::new(), sides, to: data.as_mut_ptr(), cols, steps };
+        let mut spare = if LAID { Some([0.0; ELEMENTS]) } else { None };
+        let (to, spare) =
+            (data.as_mut_ptr(), spare.as_mut().map_or(ptr::null_mut(), |spare| spare.as_mut_ptr()));
+        let fresh = Fresh::<S, LAID> { source: S::new(), sides, to, spare, cols, steps };
         if cols > 0 {
             for i in 0..ROWS {
                 for part in (0..CHUNK).step_by(PART) {

@@ -104,20 +104,26 @@ impl Kernel {
             debug_assert!(false, "operands of a product are too short");
             return;
         }
-        let done = base.dtype == tuned.dtype
+        // A base of another format than a tuned one that is decoded on the way lies in the strip before.
+        let laid = base.dtype != tuned.dtype && rows == ROWS && self.merges(tuned.dtype);
+        if laid {
+            self.lay(base, &mut d);
+        }
+        let sides = (Some(base).filter(|_| !laid), tuned);
+        let done = (laid || base.dtype == tuned.dtype)
             && rows == ROWS
             && match self.0 {
                 Isa::Portable => false,
                 // SAFETY: the operands were checked above, and the variant is made only by `detect` and
                 // `available`, where the processor has the features.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => unsafe { x86::fresh_avx2::<W>([base, tuned], cols, d.data, x, y, ahead) },
+                Isa::Avx2 => unsafe { x86::fresh_avx2::<W>(sides, cols, d.data, x, y, ahead) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => unsafe { x86::fresh_avx512::<W>([base, tuned], cols, d.data, x, y, ahead) },
+                Isa::Avx512 => unsafe { x86::fresh_avx512::<W>(sides, cols, d.data, x, y, ahead) },
                 // SAFETY: the operands were checked above; NEON is part of the target.
                 #[cfg(target_arch = "aarch64")]
-                Isa::Neon => unsafe { aarch64::fresh::<W>([base, tuned], cols, d.data, x, y, ahead) },
+                Isa::Neon => unsafe { aarch64::fresh::<W>(sides, cols, d.data, x, y, ahead) },
             };
         let done = if done { cols / CHUNK * CHUNK } else { 0 };
         // What is left in tiles, which stay near.
@@ -128,6 +134,19 @@ impl Kernel {
             self.decode_columns([base, tuned], first..end, &mut d);
             let tile = Blocks { data: &d.data[first * ROWS..], rows, cols: end - first };
             self.forward::<W>(tile, &x[first * W..], y, &mut ahead);
+        }
+    }
+
+    /// D = base. Apart, for the piece on its stack.
+    #[inline(never)]
+    fn lay(self, base: Lines<'_>, d: &mut BlocksMut<'_>) {
+        let mut piece = [0.0; TILE];
+        for first in (0..d.cols).step_by(TILE) {
+            let piece = &mut piece[..TILE.min(d.cols - first)];
+            for row in 0..d.rows {
+                self.decode(base.piece(row, first, piece.len()), piece);
+                d.write(row, first, piece);
+            }
         }
     }
 

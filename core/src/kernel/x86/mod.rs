@@ -147,35 +147,41 @@ macro_rules! products_for {
 /// D = tuned − base and Y += D·X; false, and nothing done, for formats without loads of their own.
 macro_rules! fresh_for {
     ($name:ident, $vector:ty, $brain:ty, $rows:literal, $vectors:literal, $features:literal) => {
-        /// D = tuned − base, both of one format, in whole chunks, and the lanes of Y += D·X; false, and nothing done, for a
-        /// format without loads of its own.
+        /// D = tuned − base, both of one format or the base in D before, in whole chunks, and the lanes of Y += D·X; false, and
+        /// nothing done, for a format without loads of its own.
         ///
         /// # Safety
         /// The operands hold the shapes (checked by `Kernel::difference_forward`); the processor has the features
         /// below.
         #[target_feature(enable = $features)]
         pub(super) unsafe fn $name<const W: usize>(
-            sides: [Lines<'_>; 2],
+            (base, tuned): (Option<Lines<'_>>, Lines<'_>),
             cols: usize,
             data: &mut [f32],
             x: &[f32],
             y: &mut [f32],
             ahead: &mut Ahead<'_>,
         ) -> bool {
+            let sides = [base.unwrap_or(tuned), tuned];
             macro_rules! from {
-                ($source:ty) => {
-                    fresh::fresh::<$vector, $source, $rows, $vectors, W>(sides, cols, data, x, y, ahead)
+                ($source:ty, $laid:literal) => {
+                    fresh::fresh::<$vector, $source, $rows, $vectors, W, $laid>(
+                        sides, cols, data, x, y, ahead,
+                    )
                 };
             }
             // SAFETY: the caller's promise.
             unsafe {
-                match sides[0].dtype {
-                    Dtype::F32 => from!(Single),
-                    Dtype::F16 => from!(Half),
-                    Dtype::Bf16 => from!($brain),
-                    dtype if dtype.is_q8_0() => from!(Blocks8),
+                match (tuned.dtype, base.is_none()) {
+                    (Dtype::F32, false) => from!(Single, false),
+                    (Dtype::F16, false) => from!(Half, false),
+                    (Dtype::Bf16, false) => from!($brain, false),
+                    (Dtype::F32, true) => from!(Single, true),
+                    (Dtype::F16, true) => from!(Half, true),
+                    (Dtype::Bf16, true) => from!($brain, true),
+                    (dtype, false) if dtype.is_q8_0() => from!(Blocks8, false),
                     #[cfg(feature = "blocks")]
-                    Dtype::Q4_0 => from!(Blocks4),
+                    (Dtype::Q4_0, false) => from!(Blocks4, false),
                     _ => return false,
                 }
             }
@@ -203,14 +209,14 @@ fresh_for!(
     "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq,avx512vbmi"
 );
 
-/// D = tuned − base, both of one format, in whole chunks, and the lanes of Y += D·X; false, and nothing done, for a format
-/// without loads of its own.
+/// D = tuned − base, both of one format or the base in D before, in whole chunks, and the lanes of Y += D·X; false, and nothing
+/// done, for a format without loads of its own.
 ///
 /// # Safety
 /// The operands hold the shapes (checked by `Kernel::difference_forward`); the processor has the features of
 /// AVX-512 that [`fresh_plain`] names.
 pub(super) unsafe fn fresh_avx512<const W: usize>(
-    sides: [Lines<'_>; 2],
+    sides: (Option<Lines<'_>>, Lines<'_>),
     cols: usize,
     data: &mut [f32],
     x: &[f32],
@@ -219,7 +225,7 @@ pub(super) unsafe fn fresh_avx512<const W: usize>(
 ) -> bool {
     // SAFETY: the caller's promise, and the answer of the processor.
     unsafe {
-        if sides[0].dtype == Dtype::Bf16 && has_vbmi::get() {
+        if sides.1.dtype == Dtype::Bf16 && has_vbmi::get() {
             fresh_vbmi::<W>(sides, cols, data, x, y, ahead)
         } else {
             fresh_plain::<W>(sides, cols, data, x, y, ahead)
