@@ -164,9 +164,18 @@ fn kernels(rows: usize, cols: usize) -> Result<(), phlora_core::Error> {
     const READS: u32 = 7;
     let shape = Shape { rows, cols };
     let weights = Weights::new(rows, cols, 1, Spectrum::MIDDLE);
-    for dtype in [Dtype::Bf16, Dtype::F16, Dtype::F32, Dtype::Q8_0, Dtype::Q4_0] {
-        let [base, tuned] = weights.pair(rows, dtype);
-        let (base, tuned) = (Rows::new(dtype, &base), Rows::new(dtype, &tuned));
+    let one = [Dtype::Bf16, Dtype::F16, Dtype::F32, Dtype::Q8_0, Dtype::Q4_0].map(|dtype| [dtype; 2]);
+    let two = [Dtype::Q8_0, Dtype::Q4K, Dtype::Q6K].map(|base| [base, Dtype::Bf16]);
+    for [dtype, tuned_dtype] in one.into_iter().chain(two) {
+        let [mut base, tuned] = weights.pair(rows, tuned_dtype);
+        let mut name = dtype.name().to_owned();
+        if dtype != tuned_dtype {
+            name = format!("{name} and {}", tuned_dtype.name());
+            // Any bytes are a block; with these all scales are small.
+            let byte = |i: usize| (i as u32).wrapping_mul(0x9e37_79b1) >> 26;
+            base = (0..dtype.row_bytes(rows * cols).unwrap_or(0)).map(|i| byte(i) as u8).collect();
+        }
+        let (base, tuned) = (Rows::new(dtype, &base), Rows::new(tuned_dtype, &tuned));
         for kernel in Kernel::available() {
             for width in [8, 16] {
                 let options = Options {
@@ -195,7 +204,7 @@ fn kernels(rows: usize, cols: usize) -> Result<(), phlora_core::Error> {
                 let flop = 4.0 * width as f64 * rows as f64 * cols as f64;
                 println!(
                     "{}",
-                    json!({ "dtype": dtype.name(), "kernel": kernel.name(), "width": width,
+                    json!({ "dtype": name, "kernel": kernel.name(), "width": width,
                             "gflops": flop / best / 1e9 })
                 );
             }
