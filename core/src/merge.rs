@@ -127,8 +127,8 @@ impl<'a> Merge<'a> {
             let bytes;
             (bytes, rest) = rest.split_at_mut(STRIP.min(count - done) * row_bytes);
             let later = &rest[..rest.len().min(STRIP * row_bytes)];
-            let strip = Strip { from: None, dtype, bytes, row: row_bytes };
-            self.strip(prepared, first + done, strip, later, scratch);
+            let weights = LinesMut { dtype, bytes, row: row_bytes };
+            self.strip(prepared, first + done, None, weights, later, scratch);
         }
         if let Some(stash) = stash {
             toggle(stash, weights);
@@ -161,8 +161,9 @@ impl<'a> Merge<'a> {
         for (i, (bytes, source)) in to.chunks_mut((STRIP * row_bytes).max(1)).zip(froms).enumerate() {
             let later = from.bytes.get((i + 1) * from_strip..).unwrap_or_default();
             let later = &later[..later.len().min(from_strip)];
-            let strip = Strip { from: Some(Rows::new(from.dtype, source)), dtype, bytes, row: row_bytes };
-            self.strip(prepared, first + i * STRIP, strip, later, scratch);
+            let source = Lines { dtype: from.dtype, bytes: source, row: from_bytes };
+            let weights = LinesMut { dtype, bytes, row: row_bytes };
+            self.strip(prepared, first + i * STRIP, Some(source), weights, later, scratch);
         }
         Ok(())
     }
@@ -195,10 +196,21 @@ impl<'a> Merge<'a> {
         if scratch.len() < needed { Err(Error::ScratchTooSmall { needed }) } else { Ok((count, row_bytes)) }
     }
 
-    /// Merges rows `first`… of the weight. Meanwhile asks for the bytes of `later`.
-    fn strip(&self, prepared: &[f32], first: usize, mut strip: Strip<'_>, later: &[u8], scratch: &mut [f32]) {
+    /// Merges rows `first`… of the weight, as many as `weights` holds: these, or what `source` has, which goes there. Meanwhile
+    /// asks for the bytes of `later`.
+    fn strip(
+        &self,
+        prepared: &[f32],
+        first: usize,
+        source: Option<Lines<'_>>,
+        mut weights: LinesMut<'_>,
+        later: &[u8],
+        scratch: &mut [f32],
+    ) {
         let (kernel, cols, ranks) = (self.kernel, self.shape.cols, self.ranks);
-        let rows = strip.bytes.len().checked_div(strip.row).unwrap_or(0);
+        let rows = weights.bytes.len().checked_div(weights.row).unwrap_or(0);
+        let is_direct =
+            kernel.merges(weights.dtype) && source.is_none_or(|source| source.dtype == weights.dtype);
         let mut scratch = Buffer(scratch);
         // Bᵀ of these rows, a row per rank, its scale in it.
         let b = scratch.take(STRIP * ranks);
@@ -224,57 +236,21 @@ impl<'a> Merge<'a> {
             let (wide, whole) = (PIECE.min(cols - from), PIECE.min(width - from));
             let data = &prepared[from * ranks..][..whole * ranks];
             let tile = Tile { data, row: whole, rows: ranks, width: whole };
-            if kernel.merges(strip.dtype) && wide == whole && strip.is_of_one_format() {
-                let (source, mut weights) = strip.lines(from);
-                kernel.merge_rows::<STRIP>(tile, b, source, &mut weights, rows, &mut ahead);
+            if is_direct && wide == whole {
+                let source = source.map(|source| source.skip(from));
+                kernel.merge_rows::<STRIP>(tile, b, source, &mut weights.skip(from), rows, &mut ahead);
                 continue;
             }
             // Decoded, and whole vectors: a row ends with what is not used.
             for (row, values) in values.chunks_exact_mut(whole).take(rows).enumerate() {
-                kernel.decode(strip.source(row, from, wide), &mut values[..wide]);
+                let weights = source.unwrap_or(weights.view());
+                kernel.decode(weights.piece(row, from, wide), &mut values[..wide]);
             }
             kernel.merge_values::<STRIP>(tile, b, values, rows, &mut ahead);
             for (row, values) in values.chunks_exact(whole).take(rows).enumerate() {
-                kernel.encode(&values[..wide], strip.dtype, strip.part(row, from, wide));
+                kernel.encode(&values[..wide], weights.dtype, weights.piece(row, from, wide));
             }
         }
-    }
-}
-
-/// Rows that are computed together, in their format, and what they are read from where that is something else.
-struct Strip<'w> {
-    from: Option<Rows<'w>>,
-    dtype: Dtype,
-    bytes: &'w mut [u8],
-    /// Bytes of a row.
-    row: usize,
-}
-
-impl Strip<'_> {
-    /// Whether the weights have the format that they are to have.
-    fn is_of_one_format(&self) -> bool {
-        self.from.is_none_or(|from| from.dtype == self.dtype)
-    }
-
-    /// All rows from column `first` on, of one format: where they are read from, if that is something else, and where they go.
-    fn lines(&mut self, first: usize) -> (Option<Lines<'_>>, LinesMut<'_>) {
-        let (dtype, row, start) = (self.dtype, self.row, part(self.dtype, first, 0).start);
-        let bytes = self.bytes.get_mut(start..).unwrap_or_default();
-        let from = self.from.map(|from| from.bytes.get(start..).unwrap_or_default());
-        (from.map(|bytes| Lines { dtype, bytes, row }), LinesMut { dtype, bytes, row })
-    }
-
-    /// Entries `first`…, `len` of them, of a row as it is.
-    fn source(&self, row: usize, first: usize, len: usize) -> Rows<'_> {
-        let from = self.from.unwrap_or(Rows::new(self.dtype, self.bytes));
-        let row = from.bytes.chunks_exact(from.bytes.len() * self.row / self.bytes.len()).nth(row);
-        Rows::new(from.dtype, row.and_then(|row| row.get(part(from.dtype, first, len))).unwrap_or_default())
-    }
-
-    /// Where these entries go.
-    fn part(&mut self, row: usize, first: usize, len: usize) -> &mut [u8] {
-        let row = self.bytes.chunks_exact_mut(self.row).nth(row);
-        row.and_then(|row| row.get_mut(part(self.dtype, first, len))).unwrap_or_default()
     }
 }
 
@@ -292,10 +268,4 @@ pub const fn merge_scratch(shape: Shape, ranks: usize) -> (Scratch, Scratch) {
 /// both have.
 pub fn toggle(weights: &mut [u8], stash: &[u8]) {
     weights.iter_mut().zip(stash).for_each(|(weight, stash)| *weight ^= stash);
-}
-
-/// The bytes of entries `first`…, `len` of them, within a row.
-fn part(dtype: Dtype, first: usize, len: usize) -> core::ops::Range<usize> {
-    let at = |entry: usize| dtype.row_bytes(entry).unwrap_or(usize::MAX / 2);
-    at(first)..at(first + len)
 }

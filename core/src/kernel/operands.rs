@@ -141,8 +141,14 @@ pub struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
+    /// All rows from element `first` on, at a whole block.
+    pub(crate) fn skip(self, first: usize) -> Self {
+        let start = self.dtype.row_bytes(first).unwrap_or(usize::MAX);
+        Self { bytes: self.bytes.get(start..).unwrap_or_default(), ..self }
+    }
+
     /// Elements `first`…, `len` of them, of row `i`, both at whole blocks; fewer where the bytes end before.
-    pub(super) fn piece(&self, i: usize, first: usize, len: usize) -> Rows<'a> {
+    pub(crate) fn piece(&self, i: usize, first: usize, len: usize) -> Rows<'a> {
         let start = i.saturating_mul(self.row).saturating_add(self.dtype.row_bytes(first).unwrap_or(0));
         let bytes = self.bytes.get(start..).unwrap_or_default();
         let len = self.dtype.row_bytes(len).unwrap_or(0).min(bytes.len());
@@ -169,8 +175,22 @@ pub struct LinesMut<'a> {
 }
 
 impl LinesMut<'_> {
+    /// As [`Lines::skip`].
+    pub(crate) fn skip(&mut self, first: usize) -> LinesMut<'_> {
+        let start = self.dtype.row_bytes(first).unwrap_or(usize::MAX);
+        LinesMut { bytes: self.bytes.get_mut(start..).unwrap_or_default(), ..*self }
+    }
+
+    /// As [`Lines::piece`].
+    pub(crate) fn piece(&mut self, i: usize, first: usize, len: usize) -> &mut [u8] {
+        let start = i.saturating_mul(self.row).saturating_add(self.dtype.row_bytes(first).unwrap_or(0));
+        let bytes = self.bytes.get_mut(start..).unwrap_or_default();
+        let len = self.dtype.row_bytes(len).unwrap_or(0).min(bytes.len());
+        &mut bytes[..len]
+    }
+
     /// To be read.
-    pub(super) fn view(&self) -> Lines<'_> {
+    pub(crate) fn view(&self) -> Lines<'_> {
         Lines { dtype: self.dtype, bytes: self.bytes, row: self.row }
     }
 }

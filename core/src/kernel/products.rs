@@ -109,6 +109,7 @@ impl Kernel {
         if laid {
             self.lay(base, &mut d);
         }
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         let sides = (Some(base).filter(|_| !laid), tuned);
         let done = (laid || base.dtype == tuned.dtype)
             && rows == ROWS
