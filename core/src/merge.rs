@@ -210,7 +210,7 @@ impl<'a> Merge<'a> {
         let (kernel, cols, ranks) = (self.kernel, self.shape.cols, self.ranks);
         let rows = weights.bytes.len().checked_div(weights.row).unwrap_or(0);
         let is_direct =
-            kernel.merges(weights.dtype) && source.is_none_or(|source| source.dtype == weights.dtype);
+            kernel.in_registers(weights.dtype) && source.is_none_or(|source| source.dtype == weights.dtype);
         let mut scratch = Buffer(scratch);
         // Bᵀ of these rows, a row per rank, its scale in it.
         let b = scratch.take(STRIP * ranks);

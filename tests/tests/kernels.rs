@@ -171,7 +171,7 @@ fn check_merge<const W: usize>(rows: usize, width: usize, gap: usize, count: usi
                 check_sum(merged[w * width + k], start[w * width + k], terms, &name);
             }
         }
-        for dtype in Dtype::ALL.iter().copied().filter(|&dtype| kernel.merges(dtype)) {
+        for dtype in Dtype::ALL.iter().copied().filter(|&dtype| kernel.in_registers(dtype)) {
             let row = dtype.row_bytes(width + gap).unwrap();
             let mut found = vec![0; row * count + 7];
             encode(&awkward(17, count * (width + gap)), dtype, &mut found[..row * count]).unwrap();

@@ -105,7 +105,7 @@ impl Kernel {
             return;
         }
         // A base of another format than a tuned one that is decoded on the way lies in the strip before.
-        let laid = base.dtype != tuned.dtype && rows == ROWS && self.merges(tuned.dtype);
+        let laid = base.dtype != tuned.dtype && rows == ROWS && self.in_registers(tuned.dtype);
         if laid {
             self.lay(base, &mut d);
         }
@@ -187,15 +187,15 @@ impl Kernel {
         }
     }
 
-    /// Whether [`Kernel::merge_rows`] takes weights of this format.
-    pub fn merges(self, dtype: Dtype) -> bool {
+    /// Whether weights of this format are decoded and encoded in registers, where they are used.
+    pub fn in_registers(self, dtype: Dtype) -> bool {
         self != Self::PORTABLE && matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::Bf16)
     }
 
     /// W += Yᵀ·D by rows, in the format of the weights: `y` is `tile.rows` × `W`, row-major, and `weights` holds `rows` rows, at
     /// most `W`, of `tile.width` elements. What is added to are they, or the rows `from` of the same format. The sum is made in
     /// f32 and added once, then rounded as [`Kernel::encode`] does. `W` is 8 or 16. Does nothing when a buffer is too short, or
-    /// for a format that it does not [take](Kernel::merges).
+    /// for a format that is not [merged into in registers](Kernel::in_registers).
     pub fn merge_rows<const W: usize>(
         self,
         tile: Tile<'_>,
@@ -206,7 +206,7 @@ impl Kernel {
         ahead: &mut Ahead<'_>,
     ) {
         let holds = |lines: Lines<'_>| lines.dtype == weights.dtype && lines.holds(rows, tile.width);
-        if !(self.merges(weights.dtype)
+        if !(self.in_registers(weights.dtype)
             && merge_fits::<W>(tile, y, rows)
             && holds(weights.view())
             && from.is_none_or(holds))
