@@ -1,5 +1,7 @@
 //! What the inner loops work on: views of matrices, tiles and stored rows, and what to read ahead.
 
+use core::ops::Range;
+
 use crate::{Dtype, Rows};
 
 /// A matrix operand A with A[i, k] = `data[i * row + k * col]`.
@@ -149,10 +151,14 @@ impl<'a> Lines<'a> {
 
     /// Elements `first`…, `len` of them, of row `i`, both at whole blocks; fewer where the bytes end before.
     pub(crate) fn piece(&self, i: usize, first: usize, len: usize) -> Rows<'a> {
+        Rows::new(self.dtype, &self.bytes[self.range(i, first, len)])
+    }
+
+    /// Where the bytes of a [`piece`](Self::piece) are.
+    fn range(&self, i: usize, first: usize, len: usize) -> Range<usize> {
         let start = i.saturating_mul(self.row).saturating_add(self.dtype.row_bytes(first).unwrap_or(0));
-        let bytes = self.bytes.get(start..).unwrap_or_default();
-        let len = self.dtype.row_bytes(len).unwrap_or(0).min(bytes.len());
-        Rows::new(self.dtype, &bytes[..len])
+        let end = start.saturating_add(self.dtype.row_bytes(len).unwrap_or(0));
+        start.min(self.bytes.len())..end.min(self.bytes.len())
     }
 
     /// Whether `rows` rows of `width` elements lie inside the bytes.
@@ -183,10 +189,8 @@ impl LinesMut<'_> {
 
     /// As [`Lines::piece`].
     pub(crate) fn piece(&mut self, i: usize, first: usize, len: usize) -> &mut [u8] {
-        let start = i.saturating_mul(self.row).saturating_add(self.dtype.row_bytes(first).unwrap_or(0));
-        let bytes = self.bytes.get_mut(start..).unwrap_or_default();
-        let len = self.dtype.row_bytes(len).unwrap_or(0).min(bytes.len());
-        &mut bytes[..len]
+        let range = self.view().range(i, first, len);
+        &mut self.bytes[range]
     }
 
     /// To be read.

@@ -107,7 +107,7 @@ impl Kernel {
         // A base of another format than a tuned one that is decoded on the way lies in the strip before.
         let laid = base.dtype != tuned.dtype && rows == ROWS && self.in_registers(tuned.dtype);
         if laid {
-            self.lay(base, &mut d);
+            self.decode_columns((None, base), 0..cols, &mut d);
         }
         #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         let sides = (Some(base).filter(|_| !laid), tuned);
@@ -132,34 +132,32 @@ impl Kernel {
         let mut ahead = if done == 0 { Ahead::new([ahead.step(), &[]], 2 * steps) } else { Ahead::default() };
         for first in (done..cols).step_by(TILE) {
             let end = cols.min(first + TILE);
-            self.decode_columns([base, tuned], first..end, &mut d);
+            self.decode_columns((Some(base), tuned), first..end, &mut d);
             let tile = Blocks { data: &d.data[first * ROWS..], rows, cols: end - first };
             self.forward::<W>(tile, &x[first * W..], y, &mut ahead);
         }
     }
 
-    /// D = base. Apart, for the piece on its stack.
+    /// Columns of D, from a whole block on: those of `side`, minus those of `less` where there is one. Apart, for the piece on its
+    /// stack.
     #[inline(never)]
-    fn lay(self, base: Lines<'_>, d: &mut BlocksMut<'_>) {
+    fn decode_columns(
+        self,
+        (less, side): (Option<Lines<'_>>, Lines<'_>),
+        columns: Range<usize>,
+        d: &mut BlocksMut<'_>,
+    ) {
         let mut piece = [0.0; TILE];
-        for first in (0..d.cols).step_by(TILE) {
-            let piece = &mut piece[..TILE.min(d.cols - first)];
+        for first in columns.clone().step_by(TILE) {
+            let piece = &mut piece[..TILE.min(columns.end - first)];
             for row in 0..d.rows {
-                self.decode(base.piece(row, first, piece.len()), piece);
+                let side = side.piece(row, first, piece.len());
+                match less {
+                    None => self.decode(side, piece),
+                    Some(less) => self.difference(less.piece(row, first, piece.len()), side, piece),
+                }
                 d.write(row, first, piece);
             }
-        }
-    }
-
-    /// D = tuned − base for at most [`TILE`] columns. Apart, for the piece on its stack.
-    #[inline(never)]
-    fn decode_columns(self, [base, tuned]: [Lines<'_>; 2], columns: Range<usize>, d: &mut BlocksMut<'_>) {
-        let mut piece = [0.0; TILE];
-        let piece = &mut piece[..columns.len()];
-        for row in 0..d.rows {
-            let [base, tuned] = [base, tuned].map(|side| side.piece(row, columns.start, piece.len()));
-            self.difference(base, tuned, piece);
-            d.write(row, columns.start, piece);
         }
     }
 

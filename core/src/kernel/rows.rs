@@ -115,6 +115,7 @@ impl Kernel {
             piece.iter().fold(0.0, |sum, x| sum + x * 0.0) == 0.0
         })
     }
+
     /// y += values for min(values, y) elements y in f16: decoded, one addition each, rounded as [`Kernel::encode`] does.
     pub fn add_half(self, values: &[f32], y: &mut [u8]) {
         const SIZE: usize = size_of::<u16>();
@@ -131,9 +132,17 @@ impl Kernel {
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => unsafe { aarch64::add_half(&values[..len], y.as_mut_ptr()) },
         };
+        if done < len {
+            self.add_decoded(&values[done..len], &mut y[SIZE * done..SIZE * len]);
+        }
+    }
+
+    /// [`Kernel::add_half`] one step after the other. Apart, for the piece on its stack.
+    #[inline(never)]
+    fn add_decoded(self, values: &[f32], y: &mut [u8]) {
         let mut piece = [0.0; PIECE];
-        let rest = y[SIZE * done..SIZE * len].chunks_mut(SIZE * PIECE);
-        for (values, y) in values[done..len].chunks(PIECE).zip(rest) {
+        let bytes = y.chunks_mut(size_of::<u16>() * PIECE);
+        for (values, y) in values.chunks(PIECE).zip(bytes) {
             let piece = &mut piece[..values.len()];
             self.decode(Rows::new(Dtype::F16, y), piece);
             // A factor of −1 changes no bit.
