@@ -26,7 +26,7 @@ pub use vectors::{Inputs, Outputs, OutputsF16, OutputsF32, Values, add_f16, add_
 const ROWS: usize = 64;
 
 /// Output rows of a token alone that are computed together: fewer, where the stack is small.
-const TOGETHER: usize = if Kernel::DECODES_ON_THE_WAY { 256 } else { 64 };
+const TOGETHER: usize = if Kernel::DECODES_ON_THE_WAY { 1024 } else { 64 };
 
 /// Adapters, tokens and who uses what, at one layer. Checked when made; used by any number of threads.
 #[derive(Debug, Clone, Copy)]

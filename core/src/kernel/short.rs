@@ -8,8 +8,9 @@
 use super::simd::{self, MOST, Reduce, Source};
 
 /// Bytes that are asked for ahead of their use.
-const AHEAD: usize = 8192;
-const LINE: usize = 64;
+pub const AHEAD: usize = 8192;
+/// Bytes of a cache line.
+pub const LINE: usize = 64;
 
 /// out[i] = (row i)·x, through the loop for rows of 1, 2 or 4 vectors where they are so long.
 ///

@@ -193,8 +193,9 @@ pub unsafe fn dots<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &
                     let next = if next < row_bytes { next } else { next + (GROUP - 1) * row_bytes };
                     for i in 0..GROUP {
                         V::prefetch_near(row[i].wrapping_add(next));
-                        even[i] = even[i].fused(source.load(row[i], j), x0);
-                        odd[i] = odd[i].fused(source.load(row[i], j + V::LANES), x1);
+                        let [first, second] = source.load_pair(row[i], j);
+                        even[i] = even[i].fused(first, x0);
+                        odd[i] = odd[i].fused(second, x1);
                     }
                     j += 2 * V::LANES;
                 }

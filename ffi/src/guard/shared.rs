@@ -146,7 +146,7 @@ impl Outputs for Activations<'_> {
             } else {
                 #[expect(clippy::cast_ptr_alignment, reason = "the claim checks it")]
                 let y = core::slice::from_raw_parts_mut(self.start.cast::<f32>().add(start), values.len());
-                add_f32(y, values);
+                add_f32(kernel, y, values);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod convert;
 mod loads;
+mod sixteen;
 mod squares;
 mod stores;
 mod transpose;
