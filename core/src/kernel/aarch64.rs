@@ -57,6 +57,11 @@ impl Vector for float32x4_t {
         unsafe { vsubq_f32(self, a) }
     }
     #[inline(always)]
+    unsafe fn keep(self, mask: Self) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(self), vreinterpretq_u32_f32(mask))) }
+    }
+    #[inline(always)]
     fn prefetch(line: *const u8) {
         // SAFETY: a prefetch changes nothing that the program could see; the intrinsic is not stable yet.
         unsafe {

@@ -36,24 +36,29 @@ impl Kernel {
             Isa::Neon => unsafe { aarch64::dots(rows.dtype, rows.bytes, row_bytes, x, out) },
         };
         if !done {
-            for (i, out) in out.iter_mut().enumerate() {
-                let row = Rows::new(rows.dtype, &rows.bytes[i * row_bytes..][..row_bytes]);
-                *out = self.decoded_dot(row, x);
-            }
+            self.decoded_dots(rows, row_bytes, x, out);
         }
     }
 
-    /// A row's product with x, decoded piece by piece.
-    fn decoded_dot(self, row: Rows<'_>, x: &[f32]) -> f32 {
+    /// [`Kernel::dots`], decoded piece by piece: some of a row, or some rows. Apart, for the piece on its stack.
+    #[inline(never)]
+    fn decoded_dots(self, rows: Rows<'_>, row_bytes: usize, x: &[f32], out: &mut [f32]) {
         let mut piece = [0.0; PIECE];
-        let piece_bytes = row.dtype.row_bytes(piece.len()).unwrap_or(1);
-        let mut sum = 0.0;
-        for (bytes, x) in row.bytes.chunks(piece_bytes).zip(x.chunks(piece.len())) {
-            let piece = &mut piece[..x.len()];
-            self.decode(Rows::new(row.dtype, bytes), piece);
-            sum += self.dot(piece, x);
+        let len = x.len().max(1);
+        let together = (PIECE / len).max(1);
+        let piece_bytes = rows.dtype.row_bytes(PIECE).unwrap_or(1);
+        for (i, out) in out.chunks_mut(together).enumerate() {
+            let bytes = rows.bytes.get(i * together * row_bytes..).unwrap_or_default();
+            let bytes = bytes.get(..out.len() * row_bytes).unwrap_or_default();
+            out.fill(0.0);
+            for (bytes, x) in bytes.chunks(piece_bytes).zip(x.chunks(PIECE)) {
+                let piece = &mut piece[..out.len() * x.len()];
+                self.decode(Rows::new(rows.dtype, bytes), piece);
+                for (out, row) in out.iter_mut().zip(piece.chunks_exact(x.len())) {
+                    *out += self.dot(row, x);
+                }
+            }
         }
-        sum
     }
 
     /// `out` = tuned − base, both decoded to f32 first. Works on min(out, tuned, base) elements.

@@ -1,7 +1,8 @@
 //! Stored rows of a few vectors times one vector: lora_b, whose rows are as long as the rank.
 //!
 //! The vector stays in registers, and so do the sums of as many rows as a register has lanes, until their lanes are
-//! added together. The bits are those of [`simd::dots`], which takes what is left.
+//! added together. The bits are those of [`simd::dots`], which takes what is left; rows of less than a vector are
+//! all taken here.
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
@@ -21,6 +22,9 @@ pub unsafe fn dots<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &
     let vectors = if x.len().is_multiple_of(V::LANES) { x.len() / V::LANES } else { 0 };
     // SAFETY: the caller's promise; the length was looked at.
     unsafe {
+        if x.len() < V::LANES {
+            return narrow::<V, S>(bytes, row_bytes, x, out);
+        }
         let done = match vectors {
             1 => whole::<V, S, 1>(bytes, row_bytes, x, out),
             2 => whole::<V, S, 2>(bytes, row_bytes, x, out),
@@ -72,4 +76,42 @@ unsafe fn whole<V: Reduce, S: Source<V>, const N: usize>(
         }
     }
     done
+}
+
+/// The same for rows shorter than a vector.
+///
+/// # Safety
+/// As for [`simd::dots`], but for the length.
+#[inline(always)]
+unsafe fn narrow<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &[f32], out: &mut [f32]) {
+    let mask = simd::lanes::<V>(0..x.len());
+    let mut wide = [0.0; MOST];
+    wide.iter_mut().zip(x).for_each(|(wide, x)| *wide = *x);
+    // Bytes of a register of rows, and of what is read of them: the last row is read beyond its end.
+    let block = V::LANES * row_bytes;
+    let read = block + row_bytes.checked_div(x.len()).map_or(0, |size| (V::LANES - x.len()) * size);
+    let mut copy = [0; 4 * MOST * (MOST + 1)];
+    // SAFETY: `read` bytes are there, in `bytes` or in the copy, which holds those of 4 bytes an element; `sums` has a vector
+    // per lane.
+    unsafe {
+        let (source, zero) = (S::new(), V::splat(&raw const simd::ZERO));
+        let (mask, wide) = (V::load(mask.as_ptr()), V::load(wide.as_ptr()));
+        for (i, out) in out.chunks_mut(V::LANES).enumerate() {
+            let rest = bytes.get(i * block..).unwrap_or_default();
+            let rows = if rest.len() >= read {
+                rest
+            } else {
+                let len = (out.len() * row_bytes).min(rest.len());
+                copy[..len].copy_from_slice(&rest[..len]);
+                &copy[..]
+            };
+            let mut sums = [zero; MOST];
+            for (i, sum) in sums.iter_mut().enumerate().take(V::LANES) {
+                *sum = zero.fused(source.load(rows.as_ptr().add(i * row_bytes), 0).keep(mask), wide);
+            }
+            let mut lanes = [0.0_f32; MOST];
+            V::sums(sums.as_ptr()).store(lanes.as_mut_ptr());
+            out.copy_from_slice(&lanes[..out.len()]);
+        }
+    }
 }

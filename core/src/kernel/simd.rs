@@ -3,6 +3,8 @@
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
+use core::ops::Range;
+
 use super::Ahead;
 
 /// One vector register of f32.
@@ -44,6 +46,11 @@ pub trait Vector: Copy {
     /// # Safety
     /// The processor has the type's features.
     unsafe fn subtract(self, a: Self) -> Self;
+    /// self in the lanes where all bits of `mask` are set, zero in those where none is.
+    ///
+    /// # Safety
+    /// The processor has the type's features.
+    unsafe fn keep(self, mask: Self) -> Self;
     /// Asks for the cache line at `line` in the second-level cache. Any address will do.
     fn prefetch(line: *const u8);
     /// The same in the first-level cache, for what is used once and soon.
@@ -98,7 +105,7 @@ pub trait Source<V>: Copy {
     /// # Safety
     /// The processor has the vector's features.
     unsafe fn new() -> Self;
-    /// Elements from `j`, a multiple of the vector's lanes, on.
+    /// Elements from `j` on: any of floats, in blocks a multiple of the vector's lanes.
     ///
     /// # Safety
     /// The row at `row` has that many elements from there on; the processor has the vector's features.
@@ -150,29 +157,34 @@ pub const MOST: usize = 16;
 /// Rows that share the loads of x.
 const GROUP: usize = 4;
 
+/// A mask for [`Vector::keep`].
+#[inline(always)]
+pub fn lanes<V: Vector>(kept: Range<usize>) -> [f32; MOST] {
+    let mut mask = [0.0; MOST];
+    mask.iter_mut().take(kept.end).skip(kept.start).for_each(|lane| *lane = f32::from_bits(u32::MAX));
+    mask
+}
+
 /// out[i] = (row i)·x: each row in two running sums of vectors, then a tail, then the lanes.
 ///
 /// # Safety
-/// `bytes` holds `out.len()` rows of `x.len()` elements, `row_bytes` apart; the processor has the vector's
-/// features.
+/// `bytes` holds `out.len()` rows of `x.len()` elements, `row_bytes` apart, at least a vector of them; the processor has
+/// the vector's features.
 #[inline(always)]
 pub unsafe fn dots<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &[f32], out: &mut [f32]) {
     let (len, size) = (x.len(), row_bytes.checked_div(x.len()).unwrap_or(0));
     let (pairs, whole) = (len / (2 * V::LANES) * 2 * V::LANES, len / V::LANES * V::LANES);
-    // What is left of x, and of each row below, in front of zeros: zero bytes are zero in every format.
-    let mut rest = [0.0_f32; MOST];
-    for (rest, &x) in rest.iter_mut().zip(x.get(whole..).unwrap_or_default()) {
-        *rest = x;
-    }
-    let tail = (len - whole) * size;
+    // What is left of a row is read with the elements before it.
+    let tail = len - whole;
+    let mask = lanes::<V>(V::LANES - tail..V::LANES);
     // Far enough that lines arrive before they are used, and, over long rows, onto the rows that come next.
     let ahead = (GROUP * row_bytes).clamp(1024, 2048);
     let x = x.as_ptr();
-    // SAFETY: row i starts at i * row_bytes, and within it elements up to `whole` are loaded from memory; `sums`
-    // has a vector per lane; all other pointers are to local arrays of the right size.
+    // SAFETY: row i starts at i * row_bytes, and elements are loaded from within it; `sums` has a vector per lane; all other
+    // pointers are to local arrays of the right size.
     unsafe {
         let (source, zero) = (S::new(), V::splat(&raw const ZERO));
-        let last = V::load(rest.as_ptr());
+        let mask = V::load(mask.as_ptr());
         for (block, out) in out.chunks_mut(V::LANES).enumerate() {
             let mut sums = [zero; MOST];
             for first in (0..out.len()).step_by(GROUP) {
@@ -206,10 +218,9 @@ pub unsafe fn dots<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &
                     }
                 }
                 if tail > 0 {
+                    let last = V::load(x.add(len - V::LANES));
                     for i in 0..GROUP {
-                        let mut copy = [0_u8; 4 * MOST];
-                        core::ptr::copy_nonoverlapping(row[i].add(whole * size), copy.as_mut_ptr(), tail);
-                        odd[i] = odd[i].fused(source.load(copy.as_ptr(), 0), last);
+                        odd[i] = odd[i].fused(source.load(row[i], len - V::LANES).keep(mask), last);
                     }
                 }
                 for i in 0..GROUP {

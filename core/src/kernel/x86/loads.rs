@@ -10,12 +10,11 @@ use core::arch::x86_64::{
     _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_loadu_si512,
     _mm512_maskz_permutexvar_epi8, _mm512_mul_ps, _mm512_set1_ps, _mm512_slli_epi32,
 };
-use core::{array, hint::black_box};
 
 #[cfg(feature = "blocks")]
 use core::arch::x86_64::{__m128i, _mm_and_si128, _mm_set1_epi8, _mm_srli_epi16, _mm_sub_epi8};
 
-use super::{has_vbmi, sixteen};
+use super::{has_vbmi, quarters};
 #[cfg(feature = "blocks")]
 use crate::kernel::simd::Blocks4;
 use crate::{
@@ -171,31 +170,12 @@ pub(super) struct Bytewise {
 }
 
 impl Bytewise {
-    /// With the bytes in other places: `order` says for each byte of a vector which one of a register goes there, where it
-    /// belongs to the upper half of a lane.
+    /// Sixteen of the bf16 in a register.
     ///
     /// # Safety
     /// The processor has the features.
     #[inline(always)]
-    pub(super) unsafe fn in_order(order: [[u8; 64]; 2]) -> Self {
-        // Hidden from the compiler, which knows slower ways for a constant order.
-        let order = black_box(order);
-        // SAFETY: the arrays have the size of the register.
-        unsafe {
-            let (lower, upper) = (order[0].as_ptr().cast(), order[1].as_ptr().cast());
-            Self {
-                order: [_mm512_loadu_si512(lower), _mm512_loadu_si512(upper)],
-                upper: black_box(0xcccc_cccc_cccc_cccc),
-            }
-        }
-    }
-
-    /// Sixteen of the bf16 in a register, in the order of its lower or of its upper half.
-    ///
-    /// # Safety
-    /// The processor has the features.
-    #[inline(always)]
-    pub(super) unsafe fn widen(self, halves: __m512i, half: usize) -> __m512 {
+    pub(super) unsafe fn half(self, halves: __m512i, half: usize) -> __m512 {
         // SAFETY: registers alone.
         unsafe { _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi8(self.upper, self.order[half], halves)) }
     }
@@ -204,21 +184,27 @@ impl Bytewise {
 impl Source<__m512> for Bytewise {
     #[inline(always)]
     unsafe fn new() -> Self {
-        let lower: [u8; 64] = array::from_fn(|i| (i / 4 * 2 + i % 2) as u8);
-        // SAFETY: the caller's promise.
-        unsafe { Self::in_order([lower, lower.map(|byte| byte + 32)]) }
+        let lower: [u8; 64] = core::array::from_fn(|i| (i / 4 * 2 + i % 2) as u8);
+        let upper = lower.map(|byte| byte + 32);
+        // SAFETY: the arrays have the size of the register. Hidden from the compiler, which knows slower ways for a
+        // constant order.
+        unsafe {
+            let lower = _mm512_loadu_si512(core::hint::black_box(&lower).as_ptr().cast());
+            let upper = _mm512_loadu_si512(core::hint::black_box(&upper).as_ptr().cast());
+            Self { order: [lower, upper], upper: core::hint::black_box(0xcccc_cccc_cccc_cccc) }
+        }
     }
     #[inline(always)]
     unsafe fn load(self, row: *const u8, j: usize) -> __m512 {
         // SAFETY: the caller's promise.
-        unsafe { self.widen(_mm512_castsi256_si512(_mm256_loadu_si256(row.add(2 * j).cast())), 0) }
+        unsafe { self.half(_mm512_castsi256_si512(_mm256_loadu_si256(row.add(2 * j).cast())), 0) }
     }
     #[inline(always)]
     unsafe fn load_pair(self, row: *const u8, j: usize) -> [__m512; 2] {
         // SAFETY: the caller's promise.
         unsafe {
             let halves = _mm512_loadu_si512(row.add(2 * j).cast());
-            [self.widen(halves, 0), self.widen(halves, 1)]
+            [self.half(halves, 0), self.half(halves, 1)]
         }
     }
 }
@@ -256,14 +242,14 @@ macro_rules! dots_for {
 dots_for!(dots_avx2, __m256, "avx2,fma,f16c");
 dots_for!(dots_plain, __m512, "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq");
 
-/// out[i] = (row i)·x for f16 rows of [`sixteen::LEN`].
+/// out[i] = (row i)·x for f16 rows of a few quarters of a register; false, and nothing done, for others.
 ///
 /// # Safety
 /// As for [`dots_avx512`].
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq")]
-unsafe fn dots_sixteen(bytes: &[u8], x: &[f32], out: &mut [f32]) {
+unsafe fn dots_quarters(bytes: &[u8], x: &[f32], out: &mut [f32]) -> bool {
     // SAFETY: the caller's promise.
-    unsafe { sixteen::dots::<sixteen::Halves>(bytes, x, out) }
+    unsafe { quarters::dots::<quarters::Halves>(bytes, x, out) }
 }
 
 /// out[i] = (row i)·x for bf16.
@@ -274,9 +260,7 @@ unsafe fn dots_sixteen(bytes: &[u8], x: &[f32], out: &mut [f32]) {
 unsafe fn dots_vbmi(bytes: &[u8], row_bytes: usize, x: &[f32], out: &mut [f32]) {
     // SAFETY: the caller's promise.
     unsafe {
-        if x.len() == sixteen::LEN {
-            sixteen::dots::<sixteen::Brains>(bytes, x, out);
-        } else {
+        if !quarters::dots::<Bytewise>(bytes, x, out) {
             short::dots::<__m512, Bytewise>(bytes, row_bytes, x, out);
         }
     }
@@ -297,10 +281,12 @@ pub(in crate::kernel) unsafe fn dots_avx512(
     // SAFETY: the caller's promise, and the answer of the processor.
     unsafe {
         match dtype {
-            Dtype::F16 if x.len() == sixteen::LEN => dots_sixteen(bytes, x, out),
-            Dtype::Bf16 if has_vbmi::get() => dots_vbmi(bytes, row_bytes, x, out),
-            _ => return dots_plain(dtype, bytes, row_bytes, x, out),
+            Dtype::F16 if dots_quarters(bytes, x, out) => true,
+            Dtype::Bf16 if has_vbmi::get() => {
+                dots_vbmi(bytes, row_bytes, x, out);
+                true
+            }
+            _ => dots_plain(dtype, bytes, row_bytes, x, out),
         }
     }
-    true
 }

@@ -2,7 +2,7 @@
 
 mod convert;
 mod loads;
-mod sixteen;
+mod quarters;
 mod squares;
 mod stores;
 mod transpose;

@@ -3,11 +3,11 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use core::arch::x86_64::{
-    __m256, __m512, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_add_ps, _mm256_broadcast_ss,
-    _mm256_castpd_ps, _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_loadu_ps, _mm256_permute2f128_ps,
-    _mm256_set1_pd, _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_ps, _mm512_castpd_ps, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_set1_pd, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps,
-    _mm512_storeu_ps, _mm512_sub_ps,
+    __m256, __m512, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_add_ps, _mm256_and_ps,
+    _mm256_broadcast_ss, _mm256_castpd_ps, _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_loadu_ps,
+    _mm256_permute2f128_ps, _mm256_set1_pd, _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_ps, _mm512_and_ps,
+    _mm512_castpd_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_pd, _mm512_set1_ps, _mm512_shuffle_f32x4,
+    _mm512_shuffle_ps, _mm512_storeu_ps, _mm512_sub_ps,
 };
 
 use crate::kernel::simd::{Reduce, Vector};
@@ -48,6 +48,11 @@ impl Vector for __m256 {
     unsafe fn subtract(self, a: Self) -> Self {
         // SAFETY: the caller's promise.
         unsafe { _mm256_sub_ps(self, a) }
+    }
+    #[inline(always)]
+    unsafe fn keep(self, mask: Self) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_and_ps(self, mask) }
     }
     #[inline(always)]
     fn prefetch(line: *const u8) {
@@ -97,6 +102,11 @@ impl Vector for __m512 {
     unsafe fn subtract(self, a: Self) -> Self {
         // SAFETY: the caller's promise.
         unsafe { _mm512_sub_ps(self, a) }
+    }
+    #[inline(always)]
+    unsafe fn keep(self, mask: Self) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_and_ps(self, mask) }
     }
     #[inline(always)]
     fn prefetch(line: *const u8) {
