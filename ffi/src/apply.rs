@@ -253,6 +253,6 @@ pub extern "C" fn phlora_forward_len(rows: usize, cols: usize, rank: usize, toke
     if rank == 0 || tokens == 0 {
         return 0;
     }
-    let (t, scratch) = phlora_core::apply_scratch(Shape { rows, cols }, rank, tokens, 1);
+    let (t, scratch) = phlora_core::apply_scratch(Shape { rows, cols }, rank, tokens);
     t.and(scratch).count().unwrap_or(0)
 }

@@ -71,7 +71,7 @@ fn check(pair: &Pair, tokens: usize) {
         let inputs = if half { Inputs::f16(&halves, x.stride) } else { Inputs::f32(&x.values, x.stride) };
         for kernel in Kernel::available() {
             let apply = Apply::forward(kernel, pair.view(), tokens).unwrap();
-            let (t, scratch) = apply_scratch(shape, rank, tokens, 1);
+            let (t, scratch) = apply_scratch(shape, rank, tokens);
             assert!(apply.t_len() <= t.count().unwrap() && apply.scratch_len() <= scratch.count().unwrap());
             let mut whole: Option<Vec<f32>> = None;
             for slices in [1, 5] {

@@ -54,7 +54,7 @@ fn check(pairs: &[Option<Pair>], tokens: usize, assignments: &[Assignment]) {
     let most = adapters.iter().flatten().map(Adapter::rank).max().unwrap_or(1);
     for kernel in Kernel::available() {
         let apply = Apply::routed(kernel, SHAPE, tokens, &grouped, &adapters).unwrap();
-        let (t_most, scratch_most) = apply_scratch(SHAPE, most, assignments.len(), pairs.len());
+        let (t_most, scratch_most) = apply_scratch(SHAPE, most, assignments.len());
         assert!(apply.t_len() <= t_most.count().unwrap());
         assert!(apply.scratch_len() <= scratch_most.count().unwrap());
         let mut whole: Option<Vec<f32>> = None;

@@ -6,10 +6,10 @@
 //! slice of `up`. That costs the bytes of A once per thread instead of once: nothing for one thread, a half more for
 //! two, so two operators are the better way where there is a choice.
 //!
-//! Tokens of one adapter work together: an adapter's factors are read once per step, decoded in tiles that all of its
-//! tokens are multiplied with. One token alone streams the stored rows through [`Kernel::dots`], which is bound by
-//! the memory. The batch itself is never rearranged: a tile of it is picked up, transposed, as it is needed.
+//! Tokens of one adapter work together, so its factors come from memory once per step. The batch itself is never
+//! rearranged: a tile of it is picked up, transposed, as it is needed.
 
+mod group;
 mod panels;
 mod route;
 mod slice;
@@ -17,16 +17,14 @@ mod vectors;
 
 use core::ops::Range;
 
-use crate::{Adapter, Error, Kernel, Rows, Scratch, Shape, adapter::Factor};
+use crate::{Adapter, Error, Kernel, Scratch, Shape};
+use group::{Group, Tokens};
 pub use route::Assignment;
 pub use slice::Slice;
 pub use vectors::{Inputs, Outputs, OutputsF16, OutputsF32, Values, add_f16, add_f32};
 
 /// The unit that slices of rows are cut at: a cache line of f32 at least.
 const ROWS: usize = 64;
-
-/// Output rows of a token alone that are computed together: fewer, where the stack is small.
-const TOGETHER: usize = if Kernel::DECODES_ON_THE_WAY { 1024 } else { 64 };
 
 /// Adapters, tokens and who uses what, at one layer. Checked when made; used by any number of threads.
 #[derive(Debug, Clone, Copy)]
@@ -43,72 +41,11 @@ enum Work<'a> {
     Routed { assignments: &'a [Assignment], adapters: &'a [Option<Adapter<'a>>] },
 }
 
-/// An adapter and its tokens.
-#[derive(Debug, Clone, Copy)]
-struct Group<'a> {
-    adapter: Adapter<'a>,
-    lanes: Lanes<'a>,
-}
-
-/// Tokens with their weights.
-#[derive(Debug, Clone, Copy)]
-enum Lanes<'a> {
-    All(usize),
-    Some(&'a [Assignment]),
-}
-
-impl Lanes<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Self::All(count) => *count,
-            Self::Some(list) => list.len(),
-        }
-    }
-
-    /// Lane `i`: its token and weight; `None` beyond the last.
-    fn get(&self, i: usize) -> Option<(usize, f32)> {
-        match self {
-            Self::All(count) => (i < *count).then_some((i, 1.0)),
-            Self::Some(list) => list.get(i).map(|of| (of.token as usize, of.weight)),
-        }
-    }
-}
-
-/// Lanes that are multiplied together: one alone, or the width of a product.
-const fn width(lanes: usize) -> usize {
-    match lanes {
-        0 | 1 => 1,
-        2..=8 => 8,
-        _ => 16,
-    }
-}
-
-/// Elements of t per rank of a group: its lanes in whole widths.
-const fn padded(lanes: usize) -> Option<usize> {
-    lanes.checked_next_multiple_of(width(lanes))
-}
-
-/// An upper bound of [`Apply::t_len`] and of [`Apply::scratch_len`] for any batch with at most `assignments` uses of at
-/// most `adapters` adapters of at most `rank`; for one adapter without routing, `assignments` is the number of tokens
-/// and `adapters` is 1. For engines that reserve memory once.
-pub const fn apply_scratch(
-    shape: Shape,
-    rank: usize,
-    assignments: usize,
-    adapters: usize,
-) -> (Scratch, Scratch) {
-    let groups = if adapters < assignments { adapters } else { assignments };
-    let t = match groups.checked_mul(15) {
-        Some(padding) if assignments > groups => match assignments.checked_add(padding) {
-            Some(lanes) => Scratch::matrix(rank, lanes),
-            None => Scratch::OVERFLOW,
-        },
-        Some(_) => Scratch::matrix(rank, assignments),
-        None => Scratch::OVERFLOW,
-    };
-    // The widths of a product differ in their needs.
-    let small = panels::scratch(shape, rank, if assignments < 8 { assignments } else { 8 });
-    (t, small.or(panels::scratch(shape, rank, assignments)).or(panels::scratch(shape, rank, 1)))
+/// An upper bound of [`Apply::t_len`] and of [`Apply::scratch_len`] for any batch with at most `assignments` uses of
+/// adapters of at most `rank`; for one adapter without routing, `assignments` is the number of tokens. For engines that
+/// reserve memory once.
+pub const fn apply_scratch(shape: Shape, rank: usize, assignments: usize) -> (Scratch, Scratch) {
+    (Scratch::matrix(rank, assignments), group::scratch(shape, rank, assignments))
 }
 
 impl<'a> Apply<'a> {
@@ -166,26 +103,28 @@ impl<'a> Apply<'a> {
     }
 
     fn t_scratch(&self) -> Scratch {
-        self.groups().fold(Scratch::EMPTY, |sum, group| {
-            let lanes = padded(group.lanes.len()).map_or(Scratch::OVERFLOW, Scratch::elements);
-            sum.and(lanes.times(group.adapter.rank()))
-        })
+        self.groups().fold(Scratch::EMPTY, |sum, group| sum.and(group.t_scratch()))
     }
 
     fn work_scratch(&self) -> Scratch {
         self.groups().fold(Scratch::EMPTY, |most, group| {
-            most.or(panels::scratch(self.shape, group.adapter.rank(), group.lanes.len()))
+            most.or(group::scratch(self.shape, group.adapter.rank(), group.tokens.len()))
         })
     }
 
     fn groups(&self) -> impl Iterator<Item = Group<'a>> + use<'a> {
         let (all, assignments, adapters) = match self.work {
-            Work::All(adapter) => (Some(Group { adapter, lanes: Lanes::All(self.tokens) }), &[][..], &[][..]),
+            Work::All(adapter) => (
+                Some(Group { kernel: self.kernel, adapter, tokens: Tokens::All(self.tokens) }),
+                &[][..],
+                &[][..],
+            ),
             Work::Routed { assignments, adapters } => (None, assignments, adapters),
         };
-        let routed = assignments.chunk_by(|x, y| x.adapter == y.adapter).filter_map(|list| {
+        let kernel = self.kernel;
+        let routed = assignments.chunk_by(|x, y| x.adapter == y.adapter).filter_map(move |list| {
             let adapter = adapters.get(list.first()?.adapter as usize).copied().flatten()?;
-            Some(Group { adapter, lanes: Lanes::Some(list) })
+            Some(Group { kernel, adapter, tokens: Tokens::Some(list) })
         });
         all.into_iter().chain(routed)
     }
@@ -194,7 +133,7 @@ impl<'a> Apply<'a> {
     fn placed(&self) -> impl Iterator<Item = (usize, Group<'a>)> + use<'a> {
         self.groups().scan(0, |next, group| {
             let start = *next;
-            *next += group.adapter.rank() * padded(group.lanes.len()).unwrap_or(0);
+            *next += group.adapter.rank() * group.tokens.len();
             Some((start, group))
         })
     }
@@ -207,7 +146,7 @@ impl<'a> Apply<'a> {
             let mut cut = 0;
             for (first, group) in self.placed() {
                 if first <= at {
-                    let unit = padded(group.lanes.len()).unwrap_or(1);
+                    let unit = group.tokens.len();
                     cut = first + ((at - first) / unit).min(group.adapter.rank()) * unit;
                 }
             }
@@ -237,17 +176,12 @@ impl<'a> Apply<'a> {
         }
         self.check_scratch(scratch)?;
         for (first, group) in self.placed() {
-            let lanes = padded(group.lanes.len()).unwrap_or(1);
-            let end = first + group.adapter.rank() * lanes;
+            let unit = group.tokens.len();
+            let end = first + group.adapter.rank() * unit;
             let (from, to) = (range.start.clamp(first, end), range.end.clamp(first, end));
             if from < to {
-                let ranks = (from - first) / lanes..(to - first) / lanes;
-                let t = &mut t[from - range.start..to - range.start];
-                match width(group.lanes.len()) {
-                    1 => self.down_one(group, ranks, x, t, scratch),
-                    8 => panels::down::<8>(self.kernel, group, ranks, x, t, scratch),
-                    _ => panels::down::<16>(self.kernel, group, ranks, x, t, scratch),
-                }
+                let ranks = (from - first) / unit..(to - first) / unit;
+                group.down(ranks, x, &mut t[from - range.start..to - range.start], scratch);
             }
         }
         Ok(())
@@ -278,13 +212,8 @@ impl<'a> Apply<'a> {
         self.check_scratch(scratch)?;
         let rows = self.rows(slice);
         for (first, group) in self.placed() {
-            let len = group.adapter.rank() * padded(group.lanes.len()).unwrap_or(0);
-            let t = t.get(first..first + len).unwrap_or_default();
-            match width(group.lanes.len()) {
-                1 => self.up_one(group, rows.clone(), t, y),
-                8 => panels::up::<8>(self.kernel, group, rows.clone(), t, y, scratch),
-                _ => panels::up::<16>(self.kernel, group, rows.clone(), t, y, scratch),
-            }
+            let t = t.get(first..first + group.adapter.rank() * group.tokens.len()).unwrap_or_default();
+            group.up(rows.clone(), t, y, scratch);
         }
         Ok(())
     }
@@ -311,47 +240,4 @@ impl<'a> Apply<'a> {
         let needed = self.scratch_len();
         if scratch.len() < needed { Err(Error::ScratchTooSmall { needed }) } else { Ok(()) }
     }
-
-    /// [`Apply::down`] for a token alone.
-    fn down_one(
-        &self,
-        group: Group<'_>,
-        ranks: Range<usize>,
-        x: Inputs<'_>,
-        t: &mut [f32],
-        scratch: &mut [f32],
-    ) {
-        let Some((token, weight)) = group.lanes.get(0) else { return };
-        let a = group.adapter.a();
-        let start = token * x.stride;
-        let x = match x.values {
-            Values::F32(values) => values.get(start..start + a.cols).unwrap_or_default(),
-            Values::F16(_) => {
-                let copy = &mut scratch[..a.cols];
-                x.copy(self.kernel, token, 0, copy);
-                copy
-            }
-        };
-        self.kernel.dots(stored(a, ranks), x, t);
-        let strength = group.adapter.scale() * weight;
-        for t in t {
-            *t *= strength;
-        }
-    }
-
-    /// [`Apply::up`] for a token alone.
-    fn up_one(&self, group: Group<'_>, rows: Range<usize>, t: &[f32], y: &mut impl Outputs) {
-        let Some((token, _)) = group.lanes.get(0) else { return };
-        let mut values = [0.0; TOGETHER];
-        for first in rows.clone().step_by(TOGETHER) {
-            let values = &mut values[..TOGETHER.min(rows.end - first)];
-            self.kernel.dots(stored(group.adapter.b(), first..first + values.len()), t, values);
-            y.add(self.kernel, token, first, values);
-        }
-    }
-}
-
-/// Rows of a factor as they are stored.
-fn stored(factor: Factor<'_>, rows: Range<usize>) -> Rows<'_> {
-    Rows::new(factor.dtype, factor.rows(rows.start, rows.len()))
 }

@@ -1,9 +1,13 @@
-//! Several tokens of one adapter: both steps as thin products of decoded tiles.
+//! Many tokens of one adapter: both steps as thin products of decoded tiles with sixteen tokens at a time.
 
 use core::ops::Range;
 
-use super::{Group, Inputs, Outputs, ROWS, padded, stored, width};
-use crate::{Kernel, Scratch, Shape, kernel::Strided, scratch::Buffer};
+use super::{Inputs, Outputs, ROWS, group::Group, group::stored};
+use crate::{
+    Scratch, Shape,
+    kernel::{LANES, Strided},
+    scratch::Buffer,
+};
 
 /// Columns of a tile: whole blocks of every format.
 const TILE: usize = crate::adapter::PIECE;
@@ -11,68 +15,63 @@ const TILE: usize = crate::adapter::PIECE;
 /// Ranks of A that are decoded together.
 const RANKS: usize = 32;
 
-/// Scratch of either step for a group of `lanes` tokens, and for one alone.
-pub const fn scratch(shape: Shape, rank: usize, lanes: usize) -> Scratch {
-    if width(lanes) == 1 {
-        // An f16 input, decoded.
-        return Scratch::elements(shape.cols);
-    }
-    let Some(padded) = padded(lanes) else { return Scratch::OVERFLOW };
+/// Scratch of either step for `tokens`.
+pub(super) const fn scratch(shape: Shape, rank: usize, tokens: usize) -> Scratch {
+    let Some(padded) = tokens.checked_next_multiple_of(LANES) else { return Scratch::OVERFLOW };
     let ranks = if rank < RANKS { rank } else { RANKS };
     let cols = if shape.cols < TILE { shape.cols } else { TILE };
     let rows = if shape.rows < ROWS { shape.rows } else { ROWS };
-    let tiles = Scratch::matrix(cols, width(lanes)).times(2);
+    let tiles = Scratch::matrix(cols, LANES).times(2);
     let down = Scratch::matrix(ranks, padded).and(Scratch::matrix(ranks, cols)).and(tiles);
-    let blocks = Scratch::matrix(rows, width(lanes)).times(2);
+    let blocks = Scratch::matrix(rows, LANES).times(2);
     let up = Scratch::matrix(rank, padded).and(Scratch::matrix(rows, rank)).and(blocks);
     down.or(up)
 }
 
-/// t = s·A·x for ranks `ranks` of a group: `t` has a row per rank, of its lanes in whole widths.
-pub fn down<const W: usize>(
-    kernel: Kernel,
-    group: Group<'_>,
+/// t = s·A·x for ranks `ranks` and the first `tokens` of a group: `t` has a row per rank.
+pub(super) fn down(
+    group: &Group<'_>,
+    tokens: usize,
     ranks: Range<usize>,
     x: Inputs<'_>,
     t: &mut [f32],
     scratch: &mut [f32],
 ) {
-    let (a, lanes) = (group.adapter.a(), group.lanes);
-    let panels = lanes.len().div_ceil(W);
-    for (block, t) in t.chunks_mut(RANKS * panels * W).enumerate() {
-        let (first, count) = (ranks.start + block * RANKS, t.len() / (panels * W));
+    let (a, kernel, stride) = (group.adapter.a(), group.kernel, group.tokens.len());
+    let panels = tokens.div_ceil(LANES);
+    for (block, t) in t.chunks_mut(RANKS * stride).enumerate() {
+        let (first, count) = (ranks.start + block * RANKS, t.len() / stride);
         let mut scratch = Buffer(scratch);
-        let sums = scratch.take(count * panels * W);
+        let sums = scratch.take(count * panels * LANES);
         let tile_cols = TILE.min(a.cols);
         let decoded = scratch.take(count * tile_cols);
-        let (picked, turned) = (scratch.take(tile_cols * W), scratch.take(tile_cols * W));
+        let (picked, turned) = (scratch.take(tile_cols * LANES), scratch.take(tile_cols * LANES));
         sums.fill(0.0);
         for from in (0..a.cols).step_by(TILE) {
             let cols = TILE.min(a.cols - from);
             for (k, row) in decoded.chunks_exact_mut(cols).take(count).enumerate() {
                 kernel.decode(a.piece(first + k, from, cols), row);
             }
-            for (panel, sums) in sums.chunks_exact_mut(count * W).enumerate() {
-                let picked = &mut picked[..cols * W];
+            for (panel, sums) in sums.chunks_exact_mut(count * LANES).enumerate() {
+                let picked = &mut picked[..cols * LANES];
                 for (lane, row) in picked.chunks_exact_mut(cols).enumerate() {
-                    match lanes.get(panel * W + lane) {
+                    match group.tokens.get(panel * LANES + lane) {
                         Some((token, _)) => x.copy(kernel, token, from, row),
                         None => row.fill(0.0),
                     }
                 }
-                let turned = &mut turned[..cols * W];
+                let turned = &mut turned[..cols * LANES];
                 kernel.transpose(picked, cols, turned);
-                kernel.product::<W>(Strided::row_major(decoded, cols), count, cols, turned, sums);
+                kernel.product::<LANES>(Strided::row_major(decoded, cols), count, cols, turned, sums);
             }
         }
-        for (panel, sums) in sums.chunks_exact(count * W).enumerate() {
-            let mut strength = [0.0; W];
+        for (panel, sums) in sums.chunks_exact(count * LANES).enumerate() {
+            let mut strength = [0.0; LANES];
             for (lane, strength) in strength.iter_mut().enumerate() {
-                *strength =
-                    lanes.get(panel * W + lane).map_or(0.0, |(_, weight)| group.adapter.scale() * weight);
+                *strength = group.strength(panel * LANES + lane);
             }
-            for (t, sums) in t.chunks_exact_mut(panels * W).zip(sums.as_chunks::<W>().0) {
-                for ((t, sum), strength) in t[panel * W..][..W].iter_mut().zip(sums).zip(strength) {
+            for (t, sums) in t.chunks_exact_mut(stride).zip(sums.as_chunks::<LANES>().0) {
+                for ((t, sum), strength) in t[panel * LANES..tokens].iter_mut().zip(sums).zip(strength) {
                     *t = sum * strength;
                 }
             }
@@ -80,37 +79,44 @@ pub fn down<const W: usize>(
     }
 }
 
-/// y += B·t for output rows `rows` of a group.
-pub fn up<const W: usize>(
-    kernel: Kernel,
-    group: Group<'_>,
+/// y += B·t for output rows `rows` and the first `tokens` of a group.
+pub(super) fn up(
+    group: &Group<'_>,
+    tokens: usize,
     rows: Range<usize>,
     t: &[f32],
     y: &mut impl Outputs,
     scratch: &mut [f32],
 ) {
-    let (b, lanes, rank) = (group.adapter.b(), group.lanes, group.adapter.rank());
-    let panels = lanes.len().div_ceil(W);
+    let (b, kernel, rank) = (group.adapter.b(), group.kernel, group.adapter.rank());
+    let panels = tokens.div_ceil(LANES);
     let most = ROWS.min(b.bytes.len() / b.row_bytes.max(1));
     let mut scratch = Buffer(scratch);
-    let packed = scratch.take(rank * panels * W);
+    let packed = scratch.take(rank * panels * LANES);
     let decoded = scratch.take(most * rank);
-    let (sums, turned) = (scratch.take(most * W), scratch.take(most * W));
-    for (panel, packed) in packed.chunks_exact_mut(rank * W).enumerate() {
-        for (packed, t) in packed.as_chunks_mut::<W>().0.iter_mut().zip(t.chunks_exact(panels * W)) {
-            packed.copy_from_slice(&t[panel * W..][..W]);
+    let (sums, turned) = (scratch.take(most * LANES), scratch.take(most * LANES));
+    for (panel, packed) in packed.chunks_exact_mut(rank * LANES).enumerate() {
+        for (packed, t) in
+            packed.as_chunks_mut::<LANES>().0.iter_mut().zip(t.chunks_exact(group.tokens.len()))
+        {
+            let t = &t[panel * LANES..tokens.min((panel + 1) * LANES)];
+            let (filled, rest) = packed.split_at_mut(t.len());
+            filled.copy_from_slice(t);
+            rest.fill(0.0);
         }
     }
     for first in rows.clone().step_by(ROWS) {
         let count = ROWS.min(rows.end - first);
         kernel.decode(stored(b, first..first + count), &mut decoded[..count * rank]);
-        for (panel, packed) in packed.chunks_exact(rank * W).enumerate() {
-            let (sums, turned) = (&mut sums[..count * W], &mut turned[..count * W]);
+        for (panel, packed) in packed.chunks_exact(rank * LANES).enumerate() {
+            let (sums, turned) = (&mut sums[..count * LANES], &mut turned[..count * LANES]);
             sums.fill(0.0);
-            kernel.product::<W>(Strided::row_major(decoded, rank), count, rank, packed, sums);
-            kernel.transpose(sums, W, turned);
+            kernel.product::<LANES>(Strided::row_major(decoded, rank), count, rank, packed, sums);
+            kernel.transpose(sums, LANES, turned);
             for (lane, values) in turned.chunks_exact(count).enumerate() {
-                if let Some((token, _)) = lanes.get(panel * W + lane) {
+                if let Some((token, _)) =
+                    group.tokens.get(panel * LANES + lane).filter(|_| panel * LANES + lane < tokens)
+                {
                     y.add(kernel, token, first, values);
                 }
             }

@@ -1,6 +1,6 @@
 //! Activations as engines hold them: one vector per token, a stride apart, in f32 or f16.
 
-use crate::{Dtype, Error, Kernel, Rows};
+use crate::{Dtype, Error, Kernel, Rows, scratch::Buffer};
 
 /// The inputs of a layer: token t's vector begins `t * stride` elements in.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +51,25 @@ impl<'a> Inputs<'a> {
                 kernel.decode(Rows::new(Dtype::F16, bytes), out);
             }
         }
+    }
+
+    /// The first `len` elements of a token: in place, or in scratch where they are to be decoded.
+    pub(super) fn vector<'x>(
+        &self,
+        kernel: Kernel,
+        token: usize,
+        len: usize,
+        scratch: &mut Buffer<'x>,
+    ) -> &'x [f32]
+    where
+        'a: 'x,
+    {
+        if let Values::F32(values) = self.values {
+            return values.get(token * self.stride..).and_then(|x| x.get(..len)).unwrap_or_default();
+        }
+        let out = scratch.take(len);
+        self.copy(kernel, token, 0, out);
+        out
     }
 }
 

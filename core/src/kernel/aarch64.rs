@@ -20,6 +20,7 @@ use crate::Dtype;
 
 impl Vector for float32x4_t {
     const LANES: usize = 4;
+    const REGISTERS: usize = 32;
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         // SAFETY: the caller's promise.
@@ -214,7 +215,13 @@ impl Source<float32x4_t> for Blocks8 {
 ///
 /// # Safety
 /// `bytes` holds `out.len()` rows of `x.len()` elements, `row_bytes` apart.
-pub(super) unsafe fn dots(dtype: Dtype, bytes: &[u8], row_bytes: usize, x: &[f32], out: &mut [f32]) -> bool {
+pub(super) unsafe fn dots<const T: usize>(
+    dtype: Dtype,
+    bytes: &[u8],
+    row_bytes: usize,
+    x: [&[f32]; T],
+    out: &mut [[f32; T]],
+) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
         match dtype {
@@ -222,10 +229,9 @@ pub(super) unsafe fn dots(dtype: Dtype, bytes: &[u8], row_bytes: usize, x: &[f32
             Dtype::F16 => short::dots::<float32x4_t, Half>(bytes, row_bytes, x, out),
             Dtype::Bf16 => short::dots::<float32x4_t, Brain>(bytes, row_bytes, x, out),
             dtype if dtype.is_q8_0() => short::dots::<float32x4_t, Blocks8>(bytes, row_bytes, x, out),
-            _ => return false,
+            _ => false,
         }
     }
-    true
 }
 
 impl Sink<float32x4_t> for Single {

@@ -124,6 +124,11 @@ impl Kernel {
         all.into_iter().take(end)
     }
 
+    /// Whether it is the one without vectors of its own, which decodes first and multiplies then.
+    pub(crate) const fn is_portable(self) -> bool {
+        matches!(self.0, Isa::Portable)
+    }
+
     /// out[j, i] = matrix[i, j] for a row-major `matrix` of `cols` columns; as many elements on both sides.
     pub(crate) fn transpose(self, matrix: &[f32], cols: usize, out: &mut [f32]) {
         let rows = matrix.len().checked_div(cols).unwrap_or(0);

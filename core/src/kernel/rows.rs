@@ -17,21 +17,32 @@ impl Kernel {
     /// where the format allows it. A row's bits do not depend on the rows beside it. Does nothing when the rows are
     /// too few, or rows of that length do not exist in the format.
     pub fn dots(self, rows: Rows<'_>, x: &[f32], out: &mut [f32]) {
+        self.dots_beside(rows, [x], out.as_chunks_mut::<1>().0);
+    }
+
+    /// The same for vectors of one length, side by side: `out[i][t]` = (row i)·x\[t\]. Other vectors beside it do not change
+    /// the bits.
+    pub(crate) fn dots_beside<const T: usize>(self, rows: Rows<'_>, x: [&[f32]; T], out: &mut [[f32; T]]) {
+        let len = x.first().map_or(0, |x| x.len());
         let fits =
             |row_bytes: usize| row_bytes.checked_mul(out.len()).is_some_and(|need| need <= rows.bytes.len());
-        let Some(row_bytes) = rows.dtype.row_bytes(x.len()).filter(|&row_bytes| fits(row_bytes)) else {
+        let row_bytes = rows.dtype.row_bytes(len).filter(|&row_bytes| fits(row_bytes));
+        let Some(row_bytes) = row_bytes.filter(|_| x.iter().all(|x| x.len() == len)) else {
             debug_assert!(false, "operands of a product are too short");
             return;
         };
+        if len == 0 {
+            return out.as_flattened_mut().fill(0.0);
+        }
         let done = match self.0 {
             Isa::Portable => false,
-            // SAFETY: the rows were checked above; the variant is made only where the processor has the features.
+            // SAFETY: the operands were checked above; the variant is made only where the processor has the features.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { x86::dots_avx2(rows.dtype, rows.bytes, row_bytes, x, out) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => unsafe { x86::dots_avx512(rows.dtype, rows.bytes, row_bytes, x, out) },
-            // SAFETY: the rows were checked above; NEON is part of the target.
+            // SAFETY: the operands were checked above; NEON is part of the target.
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => unsafe { aarch64::dots(rows.dtype, rows.bytes, row_bytes, x, out) },
         };
@@ -40,22 +51,31 @@ impl Kernel {
         }
     }
 
-    /// [`Kernel::dots`], decoded piece by piece: some of a row, or some rows. Apart, for the piece on its stack.
+    /// [`Kernel::dots_beside`], decoded piece by piece: some of a row, or some rows. Apart, for the piece on its stack.
     #[inline(never)]
-    fn decoded_dots(self, rows: Rows<'_>, row_bytes: usize, x: &[f32], out: &mut [f32]) {
+    fn decoded_dots<const T: usize>(
+        self,
+        rows: Rows<'_>,
+        row_bytes: usize,
+        x: [&[f32]; T],
+        out: &mut [[f32; T]],
+    ) {
         let mut piece = [0.0; PIECE];
-        let len = x.len().max(1);
+        let len = x.first().map_or(0, |x| x.len());
         let together = (PIECE / len).max(1);
-        let piece_bytes = rows.dtype.row_bytes(PIECE).unwrap_or(1);
         for (i, out) in out.chunks_mut(together).enumerate() {
             let bytes = rows.bytes.get(i * together * row_bytes..).unwrap_or_default();
-            let bytes = bytes.get(..out.len() * row_bytes).unwrap_or_default();
-            out.fill(0.0);
-            for (bytes, x) in bytes.chunks(piece_bytes).zip(x.chunks(PIECE)) {
-                let piece = &mut piece[..out.len() * x.len()];
+            out.as_flattened_mut().fill(0.0);
+            for from in (0..len).step_by(PIECE) {
+                let cols = PIECE.min(len - from);
+                let bytes =
+                    rows.dtype.row_bytes(from).and_then(|start| bytes.get(start..)).unwrap_or_default();
+                let piece = &mut piece[..out.len() * cols];
                 self.decode(Rows::new(rows.dtype, bytes), piece);
-                for (out, row) in out.iter_mut().zip(piece.chunks_exact(x.len())) {
-                    *out += self.dot(row, x);
+                for (out, row) in out.iter_mut().zip(piece.chunks_exact(cols)) {
+                    for (out, x) in out.iter_mut().zip(x) {
+                        *out += self.dot(row, &x[from..from + cols]);
+                    }
                 }
             }
         }

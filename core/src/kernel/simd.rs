@@ -11,6 +11,8 @@ use super::Ahead;
 pub trait Vector: Copy {
     /// Elements of the register.
     const LANES: usize;
+    /// Registers that the processor has.
+    const REGISTERS: usize;
     /// Reads `LANES` elements.
     ///
     /// # Safety
@@ -154,9 +156,6 @@ pub trait Reduce: Vector {
 /// Most lanes of a vector.
 pub const MOST: usize = 16;
 
-/// Rows that share the loads of x.
-const GROUP: usize = 4;
-
 /// A mask for [`Vector::keep`].
 #[inline(always)]
 pub fn lanes<V: Vector>(kept: Range<usize>) -> [f32; MOST] {
@@ -165,71 +164,99 @@ pub fn lanes<V: Vector>(kept: Range<usize>) -> [f32; MOST] {
     mask
 }
 
-/// out[i] = (row i)·x: each row in two running sums of vectors, then a tail, then the lanes.
+/// `out[i][t]` = (row i)·x\[t\]: each row in two running sums of vectors, then a tail, then the lanes.
 ///
 /// # Safety
-/// `bytes` holds `out.len()` rows of `x.len()` elements, `row_bytes` apart, at least a vector of them; the processor has
-/// the vector's features.
+/// `bytes` holds `out.len()` rows of as many elements as each x has, `row_bytes` apart, at least a vector of them; the
+/// processor has the vector's features.
 #[inline(always)]
-pub unsafe fn dots<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &[f32], out: &mut [f32]) {
-    let (len, size) = (x.len(), row_bytes.checked_div(x.len()).unwrap_or(0));
+pub unsafe fn dots<V: Reduce, S: Source<V>, const T: usize>(
+    bytes: &[u8],
+    row_bytes: usize,
+    x: [&[f32]; T],
+    out: &mut [[f32; T]],
+) {
+    // Two sums of each row and vector beside each other, in half of the registers.
+    // SAFETY: the caller's promise.
+    unsafe {
+        match V::REGISTERS / (4 * T) {
+            0 | 1 => grouped::<V, S, T, 1>(bytes, row_bytes, x, out),
+            2 | 3 => grouped::<V, S, T, 2>(bytes, row_bytes, x, out),
+            _ => grouped::<V, S, T, 4>(bytes, row_bytes, x, out),
+        }
+    }
+}
+
+/// The same with `R` rows that share the loads of x; the bits do not depend on it.
+///
+/// # Safety
+/// As for [`dots`]; `R` divides the lanes.
+#[inline(always)]
+unsafe fn grouped<V: Reduce, S: Source<V>, const T: usize, const R: usize>(
+    bytes: &[u8],
+    row_bytes: usize,
+    x: [&[f32]; T],
+    out: &mut [[f32; T]],
+) {
+    let len = x.first().map_or(0, |x| x.len());
+    let size = row_bytes.checked_div(len).unwrap_or(0);
     let (pairs, whole) = (len / (2 * V::LANES) * 2 * V::LANES, len / V::LANES * V::LANES);
     // What is left of a row is read with the elements before it.
     let tail = len - whole;
     let mask = lanes::<V>(V::LANES - tail..V::LANES);
     // Far enough that lines arrive before they are used, and, over long rows, onto the rows that come next.
-    let ahead = (GROUP * row_bytes).clamp(1024, 2048);
-    let x = x.as_ptr();
-    // SAFETY: row i starts at i * row_bytes, and elements are loaded from within it; `sums` has a vector per lane; all other
-    // pointers are to local arrays of the right size.
+    let ahead = (R * row_bytes).clamp(1024, 2048);
+    // SAFETY: row i starts at i * row_bytes, and elements are loaded from within it and from within each x; `sums` has a
+    // vector per lane; all other pointers are to local arrays of the right size.
     unsafe {
         let (source, zero) = (S::new(), V::splat(&raw const ZERO));
         let mask = V::load(mask.as_ptr());
         for (block, out) in out.chunks_mut(V::LANES).enumerate() {
-            let mut sums = [zero; MOST];
-            for first in (0..out.len()).step_by(GROUP) {
-                let count = GROUP.min(out.len() - first);
+            let mut sums = [[zero; MOST]; T];
+            for first in (0..out.len()).step_by(R) {
+                let count = R.min(out.len() - first);
                 let start = bytes.as_ptr().add((block * V::LANES + first) * row_bytes);
                 // A row that does not exist repeats the last one that does; its sum is not used.
-                let mut row = [start; GROUP];
+                let mut row = [start; R];
                 for (i, row) in row.iter_mut().enumerate() {
                     *row = start.add(i.min(count - 1) * row_bytes);
                 }
-                let mut even = [zero; GROUP];
-                let mut odd = [zero; GROUP];
+                let mut even = [[zero; T]; R];
+                let mut odd = [[zero; T]; R];
                 let mut j = 0;
                 while j < pairs {
-                    let (x0, x1) = (V::load(x.add(j)), V::load(x.add(j + V::LANES)));
                     // Behind its end a row is followed by the one that takes its place, not by its neighbour.
                     let next = j * size + ahead;
-                    let next = if next < row_bytes { next } else { next + (GROUP - 1) * row_bytes };
-                    for i in 0..GROUP {
+                    let next = if next < row_bytes { next } else { next + (R - 1) * row_bytes };
+                    for i in 0..R {
                         V::prefetch_near(row[i].wrapping_add(next));
                         let [first, second] = source.load_pair(row[i], j);
-                        even[i] = even[i].fused(first, x0);
-                        odd[i] = odd[i].fused(second, x1);
+                        for t in 0..T {
+                            even[i][t] = even[i][t].fused(first, V::load(x[t].as_ptr().add(j)));
+                            odd[i][t] = odd[i][t].fused(second, V::load(x[t].as_ptr().add(j + V::LANES)));
+                        }
                     }
                     j += 2 * V::LANES;
                 }
-                if j < whole {
-                    let x0 = V::load(x.add(j));
-                    for i in 0..GROUP {
-                        even[i] = even[i].fused(source.load(row[i], j), x0);
+                for i in 0..R {
+                    for t in 0..T {
+                        if j < whole {
+                            even[i][t] =
+                                even[i][t].fused(source.load(row[i], j), V::load(x[t].as_ptr().add(j)));
+                        }
+                        if tail > 0 {
+                            let last = source.load(row[i], len - V::LANES).keep(mask);
+                            odd[i][t] = odd[i][t].fused(last, V::load(x[t].as_ptr().add(len - V::LANES)));
+                        }
+                        sums[t][first + i] = even[i][t].add(odd[i][t]);
                     }
-                }
-                if tail > 0 {
-                    let last = V::load(x.add(len - V::LANES));
-                    for i in 0..GROUP {
-                        odd[i] = odd[i].fused(source.load(row[i], len - V::LANES).keep(mask), last);
-                    }
-                }
-                for i in 0..GROUP {
-                    sums[first + i] = even[i].add(odd[i]);
                 }
             }
-            let mut lanes = [0.0_f32; MOST];
-            V::sums(sums.as_ptr()).store(lanes.as_mut_ptr());
-            out.copy_from_slice(&lanes[..out.len()]);
+            for (t, sums) in sums.iter().enumerate() {
+                let mut lanes = [0.0_f32; MOST];
+                V::sums(sums.as_ptr()).store(lanes.as_mut_ptr());
+                out.iter_mut().zip(lanes).for_each(|(out, sum)| out[t] = sum);
+            }
         }
     }
 }

@@ -212,30 +212,29 @@ impl Source<__m512> for Bytewise {
 /// Rows times a vector; false for formats that have no loads here.
 macro_rules! dots_for {
     ($name:ident, $vector:ty, $features:literal) => {
-        /// out[i] = (row i)·x; false, and nothing done, for a format without loads of its own.
+        /// `out[i][t]` = (row i)·x\[t\]; false, and nothing done, for a format without loads of its own.
         ///
         /// # Safety
-        /// `bytes` holds `out.len()` rows of `x.len()` elements, `row_bytes` apart; the processor has the features
-        /// below.
+        /// `bytes` holds `out.len()` rows of as many elements as each x has, `row_bytes` apart; the processor has the
+        /// features below.
         #[target_feature(enable = $features)]
-        pub(in crate::kernel) unsafe fn $name(
+        pub(in crate::kernel) unsafe fn $name<const T: usize>(
             dtype: Dtype,
             bytes: &[u8],
             row_bytes: usize,
-            x: &[f32],
-            out: &mut [f32],
+            x: [&[f32]; T],
+            out: &mut [[f32; T]],
         ) -> bool {
             // SAFETY: the caller's promise.
             unsafe {
                 match dtype {
-                    Dtype::F32 => short::dots::<$vector, Single>(bytes, row_bytes, x, out),
-                    Dtype::F16 => short::dots::<$vector, Half>(bytes, row_bytes, x, out),
-                    Dtype::Bf16 => short::dots::<$vector, Brain>(bytes, row_bytes, x, out),
-                    dtype if dtype.is_q8_0() => short::dots::<$vector, Blocks8>(bytes, row_bytes, x, out),
-                    _ => return false,
+                    Dtype::F32 => short::dots::<$vector, Single, T>(bytes, row_bytes, x, out),
+                    Dtype::F16 => short::dots::<$vector, Half, T>(bytes, row_bytes, x, out),
+                    Dtype::Bf16 => short::dots::<$vector, Brain, T>(bytes, row_bytes, x, out),
+                    dtype if dtype.is_q8_0() => short::dots::<$vector, Blocks8, T>(bytes, row_bytes, x, out),
+                    _ => false,
                 }
             }
-            true
         }
     };
 }
@@ -252,40 +251,41 @@ unsafe fn dots_quarters(bytes: &[u8], x: &[f32], out: &mut [f32]) -> bool {
     unsafe { quarters::dots::<quarters::Halves>(bytes, x, out) }
 }
 
-/// out[i] = (row i)·x for bf16.
+/// `out[i][t]` = (row i)·x\[t\] for bf16.
 ///
 /// # Safety
 /// As for [`dots_avx512`]; the processor has AVX-512 VBMI as well.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq,avx512vbmi")]
-unsafe fn dots_vbmi(bytes: &[u8], row_bytes: usize, x: &[f32], out: &mut [f32]) {
+unsafe fn dots_vbmi<const T: usize>(
+    bytes: &[u8],
+    row_bytes: usize,
+    x: [&[f32]; T],
+    out: &mut [[f32; T]],
+) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
-        if !quarters::dots::<Bytewise>(bytes, x, out) {
-            short::dots::<__m512, Bytewise>(bytes, row_bytes, x, out);
-        }
+        (T == 1 && quarters::dots::<Bytewise>(bytes, x[0], out.as_flattened_mut()))
+            || short::dots::<__m512, Bytewise, T>(bytes, row_bytes, x, out)
     }
 }
 
-/// out[i] = (row i)·x; false, and nothing done, for a format without loads of its own.
+/// `out[i][t]` = (row i)·x\[t\]; false, and nothing done, for a format without loads of its own.
 ///
 /// # Safety
-/// `bytes` holds `out.len()` rows of `x.len()` elements, `row_bytes` apart; the processor has the features of AVX-512 that
-/// [`dots_plain`] names.
-pub(in crate::kernel) unsafe fn dots_avx512(
+/// `bytes` holds `out.len()` rows of as many elements as each x has, `row_bytes` apart; the processor has the features of
+/// AVX-512 that [`dots_plain`] names.
+pub(in crate::kernel) unsafe fn dots_avx512<const T: usize>(
     dtype: Dtype,
     bytes: &[u8],
     row_bytes: usize,
-    x: &[f32],
-    out: &mut [f32],
+    x: [&[f32]; T],
+    out: &mut [[f32; T]],
 ) -> bool {
     // SAFETY: the caller's promise, and the answer of the processor.
     unsafe {
         match dtype {
-            Dtype::F16 if dots_quarters(bytes, x, out) => true,
-            Dtype::Bf16 if has_vbmi::get() => {
-                dots_vbmi(bytes, row_bytes, x, out);
-                true
-            }
+            Dtype::F16 if T == 1 && dots_quarters(bytes, x[0], out.as_flattened_mut()) => true,
+            Dtype::Bf16 if has_vbmi::get() => dots_vbmi(bytes, row_bytes, x, out),
             _ => dots_plain(dtype, bytes, row_bytes, x, out),
         }
     }

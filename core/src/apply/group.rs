@@ -1,0 +1,169 @@
+//! An adapter and the tokens that use it: both steps, for some of the ranks and for some of the output rows.
+//!
+//! Up to a few tokens walk over the stored rows, which are decoded in registers: over A side by side, over B one after the
+//! other, since its rows are near after the first. Sixteen at a time are multiplied with decoded tiles ([`panels`]).
+
+use core::ops::Range;
+
+use super::{Assignment, Inputs, Outputs, panels};
+use crate::{Adapter, Kernel, Rows, Scratch, Shape, adapter::Factor, kernel::LANES, scratch::Buffer};
+
+/// Tokens that share a walk over A.
+const BESIDE: usize = 4;
+
+/// Rows of A, and output rows for a few tokens, that are computed together: fewer, where the stack is small.
+const TOGETHER: [usize; 2] = if Kernel::DECODES_ON_THE_WAY { [64, 1024] } else { [16, 64] };
+
+/// An adapter and its tokens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Group<'a> {
+    pub kernel: Kernel,
+    pub adapter: Adapter<'a>,
+    pub tokens: Tokens<'a>,
+}
+
+/// Tokens with their weights.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Tokens<'a> {
+    All(usize),
+    Some(&'a [Assignment]),
+}
+
+impl Tokens<'_> {
+    pub fn len(&self) -> usize {
+        match self {
+            Self::All(count) => *count,
+            Self::Some(list) => list.len(),
+        }
+    }
+
+    /// The `i`-th token's place in the batch, and its weight; `None` beyond the last.
+    pub fn get(&self, i: usize) -> Option<(usize, f32)> {
+        match self {
+            Self::All(count) => (i < *count).then_some((i, 1.0)),
+            Self::Some(list) => list.get(i).map(|of| (of.token as usize, of.weight)),
+        }
+    }
+}
+
+/// Tokens from which on a panel pays, though it has room for more: at least, and at most.
+const PANEL: [usize; 2] = [4, 10];
+
+/// Scratch of either step for a group of `tokens`; for more tokens not less.
+pub(super) const fn scratch(shape: Shape, rank: usize, tokens: usize) -> Scratch {
+    let few = if tokens < PANEL[1] { tokens } else { PANEL[1] };
+    let beside = if few < BESIDE { few } else { BESIDE };
+    // Inputs in f16, decoded; t, token by token.
+    let few = Scratch::matrix(beside, shape.cols).or(Scratch::matrix(few, rank));
+    if tokens < PANEL[0] { few } else { few.or(panels::scratch(shape, rank, tokens)) }
+}
+
+impl Group<'_> {
+    /// Elements of t: per rank one of each token.
+    pub fn t_scratch(&self) -> Scratch {
+        Scratch::matrix(self.adapter.rank(), self.tokens.len())
+    }
+
+    /// What multiplies the `i`-th token's B·A·x.
+    pub fn strength(&self, i: usize) -> f32 {
+        self.tokens.get(i).map_or(0.0, |(_, weight)| self.adapter.scale() * weight)
+    }
+
+    /// How many tokens go through panels: the first ones.
+    fn in_panels(&self) -> usize {
+        let pays = if self.kernel.is_portable() {
+            PANEL[0]
+        } else if self.adapter.b().dtype.is_block() {
+            // Decoding is dear.
+            6
+        } else {
+            PANEL[1]
+        };
+        let tokens = self.tokens.len();
+        let rest = tokens % LANES;
+        if rest < pays { tokens - rest } else { tokens }
+    }
+
+    /// t = s·A·x for ranks `ranks`: `t` has a row per rank, of the tokens' elements.
+    pub fn down(&self, ranks: Range<usize>, x: Inputs<'_>, t: &mut [f32], scratch: &mut [f32]) {
+        let mut first = self.in_panels();
+        if first > 0 {
+            panels::down(self, first, ranks.clone(), x, t, scratch);
+        }
+        while first < self.tokens.len() {
+            first += match self.tokens.len() - first {
+                BESIDE.. => self.down_few::<BESIDE>(first, ranks.clone(), x, t, scratch),
+                2.. => self.down_few::<2>(first, ranks.clone(), x, t, scratch),
+                _ => self.down_few::<1>(first, ranks.clone(), x, t, scratch),
+            };
+        }
+    }
+
+    /// The same for tokens `first`…, `T` of them.
+    fn down_few<const T: usize>(
+        &self,
+        first: usize,
+        ranks: Range<usize>,
+        x: Inputs<'_>,
+        t: &mut [f32],
+        scratch: &mut [f32],
+    ) -> usize {
+        let a = self.adapter.a();
+        let mut scratch = Buffer(scratch);
+        let (mut vectors, mut strength) = ([&[][..]; T], [0.0; T]);
+        for (i, (vector, strength)) in vectors.iter_mut().zip(&mut strength).enumerate() {
+            let Some((token, _)) = self.tokens.get(first + i) else { continue };
+            *strength = self.strength(first + i);
+            *vector = x.vector(self.kernel, token, a.cols, &mut scratch);
+        }
+        let mut sums = [[0.0; T]; TOGETHER[0]];
+        let mut t = t.chunks_exact_mut(self.tokens.len());
+        for rank in ranks.clone().step_by(TOGETHER[0]) {
+            let sums = &mut sums[..TOGETHER[0].min(ranks.end - rank)];
+            self.kernel.dots_beside(stored(a, rank..rank + sums.len()), vectors, sums);
+            for (sums, t) in sums.iter().zip(&mut t) {
+                for ((t, sum), strength) in t[first..].iter_mut().zip(sums).zip(strength) {
+                    *t = sum * strength;
+                }
+            }
+        }
+        T
+    }
+
+    /// y += B·t for output rows `rows`.
+    pub fn up(&self, rows: Range<usize>, t: &[f32], y: &mut impl Outputs, scratch: &mut [f32]) {
+        let first = self.in_panels();
+        if first > 0 {
+            panels::up(self, first, rows.clone(), t, y, scratch);
+        }
+        if first < self.tokens.len() {
+            self.up_few(first, rows, t, y, scratch);
+        }
+    }
+
+    /// The same for tokens `first`….
+    fn up_few(&self, first: usize, rows: Range<usize>, t: &[f32], y: &mut impl Outputs, scratch: &mut [f32]) {
+        let (b, rank, count) = (self.adapter.b(), self.adapter.rank(), self.tokens.len());
+        let turned = &mut scratch[..(count - first) * rank];
+        for (i, turned) in turned.chunks_exact_mut(rank).enumerate() {
+            turned
+                .iter_mut()
+                .zip(t.iter().skip(first + i).step_by(count))
+                .for_each(|(turned, t)| *turned = *t);
+        }
+        let mut values = [0.0; TOGETHER[1]];
+        for row in rows.clone().step_by(TOGETHER[1]) {
+            let values = &mut values[..TOGETHER[1].min(rows.end - row)];
+            for (i, t) in turned.chunks_exact(rank).enumerate() {
+                let Some((token, _)) = self.tokens.get(first + i) else { continue };
+                self.kernel.dots(stored(b, row..row + values.len()), t, values);
+                y.add(self.kernel, token, row, values);
+            }
+        }
+    }
+}
+
+/// Rows of a factor as they are stored.
+pub(super) fn stored(factor: Factor<'_>, rows: Range<usize>) -> Rows<'_> {
+    Rows::new(factor.dtype, factor.rows(rows.start, rows.len()))
+}
