@@ -44,7 +44,9 @@ def main():
         environment = {**os.environ, "LLAMA": str(llama.libraries()), "LLAMA_SOURCE": str(llama.source())}
         subprocess.run(["make", "-s", "-C", ROOT / "examples/llama.cpp", f"BUILD={folder}"], check=True, env=environment)
         np.arange(8, dtype="<i4").tofile(folder / "ids")
-        sets = {"rank 16": [adapters[16]], "rank 64": [adapters[64]], "four of rank 16": [adapters[16]] * 4}
+        bytewise = pair.adapter(64, "--dtype", "q8_0")
+        sets = {"rank 16": [adapters[16]], "rank 64": [adapters[64]], "rank 64 in q8_0": [bytewise],
+                "four of rank 16": [adapters[16]] * 4}
 
         def token(how, paths):
             words = [word for path in paths for word in (how, path, "0.1")]

@@ -10,7 +10,9 @@ use core::arch::aarch64::{
 };
 
 use super::{
-    Ahead, Blocks, Lines, Strided, Tile, fresh,
+    Ahead, Blocks, Lines, Strided, Tile,
+    bytes::{self, Bytes},
+    fresh,
     merge::{self, Sink, Stored},
     short,
     simd::{self, Blocks8, Brain, Half, Reduce, Single, Source, Vector},
@@ -211,10 +213,21 @@ impl Source<float32x4_t> for Blocks8 {
     }
 }
 
-/// out[i] = (row i)·x; false, and nothing done, for a format without loads of its own.
+impl Bytes for float32x4_t {
+    #[inline(always)]
+    unsafe fn widen_pair(from: *const u8) -> [Self; 2] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let wide = vmovl_s8(vld1_s8(from.cast()));
+            [vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(wide)))]
+        }
+    }
+}
+
+/// `out[i][t]` = (row i)·x\[t\]; false, and nothing done, for a format without loads of its own.
 ///
 /// # Safety
-/// `bytes` holds `out.len()` rows of `x.len()` elements, `row_bytes` apart.
+/// `bytes` holds `out.len()` rows of as many elements as each x has, `row_bytes` apart.
 pub(super) unsafe fn dots<const T: usize>(
     dtype: Dtype,
     bytes: &[u8],
@@ -225,10 +238,13 @@ pub(super) unsafe fn dots<const T: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         match dtype {
-            Dtype::F32 => short::dots::<float32x4_t, Single>(bytes, row_bytes, x, out),
-            Dtype::F16 => short::dots::<float32x4_t, Half>(bytes, row_bytes, x, out),
-            Dtype::Bf16 => short::dots::<float32x4_t, Brain>(bytes, row_bytes, x, out),
-            dtype if dtype.is_q8_0() => short::dots::<float32x4_t, Blocks8>(bytes, row_bytes, x, out),
+            Dtype::F32 => short::dots::<float32x4_t, Single, T>(bytes, row_bytes, x, out),
+            Dtype::F16 => short::dots::<float32x4_t, Half, T>(bytes, row_bytes, x, out),
+            Dtype::Bf16 => short::dots::<float32x4_t, Brain, T>(bytes, row_bytes, x, out),
+            dtype if dtype.is_q8_0() => {
+                bytes::dots::<float32x4_t, T>(bytes, row_bytes, x, out);
+                true
+            }
             _ => false,
         }
     }

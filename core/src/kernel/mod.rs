@@ -14,6 +14,8 @@ mod aarch64;
 #[cfg(feature = "blocks")]
 mod blocks;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod bytes;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod fresh;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod merge;

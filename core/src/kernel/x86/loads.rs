@@ -4,11 +4,11 @@
 
 use core::arch::x86_64::{
     __m256, __m512, __m512i, __mmask64, _MM_FROUND_CUR_DIRECTION, _mm_cvtph_ps, _mm_cvtsi32_si128,
-    _mm_cvtss_f32, _mm_loadl_epi64, _mm_loadu_si128, _mm256_castsi256_ps, _mm256_cvtepi8_epi32,
-    _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_loadu_si256, _mm256_mul_ps,
-    _mm256_set1_ps, _mm256_slli_epi32, _mm512_castsi256_si512, _mm512_castsi512_ps, _mm512_cvt_roundph_ps,
-    _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_loadu_si512,
-    _mm512_maskz_permutexvar_epi8, _mm512_mul_ps, _mm512_set1_ps, _mm512_slli_epi32,
+    _mm_cvtsi64_si128, _mm_cvtss_f32, _mm_loadl_epi64, _mm_loadu_si128, _mm_storeu_ps, _mm256_castsi256_ps,
+    _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_loadu_si256,
+    _mm256_mul_ps, _mm256_set1_ps, _mm256_slli_epi32, _mm512_castsi256_si512, _mm512_castsi512_ps,
+    _mm512_cvt_roundph_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32,
+    _mm512_loadu_si512, _mm512_maskz_permutexvar_epi8, _mm512_mul_ps, _mm512_set1_ps, _mm512_slli_epi32,
 };
 
 #[cfg(feature = "blocks")]
@@ -20,6 +20,7 @@ use crate::kernel::simd::Blocks4;
 use crate::{
     Dtype,
     kernel::{
+        bytes::{self, Bytes},
         short,
         simd::{Blocks8, Brain, Half, Single, Source, Vector},
     },
@@ -159,6 +160,44 @@ sources!(
     |weights, scale| _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(weights)), _mm512_set1_ps(scale))
 );
 
+impl Bytes for __m256 {
+    #[inline(always)]
+    unsafe fn widen_pair(from: *const u8) -> [Self; 2] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            [
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))),
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.add(8).cast()))),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn widen_halves(packed: u64) -> [f32; 4] {
+        let mut out = [0.0; 4];
+        // SAFETY: the caller's promise; four elements are written.
+        unsafe { _mm_storeu_ps(out.as_mut_ptr(), _mm_cvtph_ps(_mm_cvtsi64_si128(packed.cast_signed()))) };
+        out
+    }
+}
+
+impl Bytes for __m512 {
+    #[inline(always)]
+    unsafe fn widen_pair(from: *const u8) -> [Self; 2] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            [
+                _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))),
+                _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.add(16).cast()))),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn widen_halves(packed: u64) -> [f32; 4] {
+        // SAFETY: the caller's promise.
+        unsafe { __m256::widen_halves(packed) }
+    }
+}
+
 /// bf16 where the processor has AVX-512 VBMI: one instruction moves sixteen of them into the upper halves of lanes,
 /// where widening and shifting take one port of the multiply-adds twice as long.
 #[derive(Clone, Copy)]
@@ -231,7 +270,10 @@ macro_rules! dots_for {
                     Dtype::F32 => short::dots::<$vector, Single, T>(bytes, row_bytes, x, out),
                     Dtype::F16 => short::dots::<$vector, Half, T>(bytes, row_bytes, x, out),
                     Dtype::Bf16 => short::dots::<$vector, Brain, T>(bytes, row_bytes, x, out),
-                    dtype if dtype.is_q8_0() => short::dots::<$vector, Blocks8, T>(bytes, row_bytes, x, out),
+                    dtype if dtype.is_q8_0() => {
+                        bytes::dots::<$vector, T>(bytes, row_bytes, x, out);
+                        true
+                    }
                     _ => false,
                 }
             }
