@@ -3,14 +3,18 @@
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
-use super::simd::{MOST, Reduce, ZERO};
+use super::{
+    short::AHEAD,
+    simd::{MOST, Reduce, ZERO},
+};
 
 /// Weights of a block, and its bytes: a scale, then the weights.
 const BLOCK: usize = 32;
 const BLOCK_BYTES: usize = BLOCK + 2;
 
-/// Bytes that are asked for ahead of their use.
-const AHEAD: usize = 2048;
+/// Bytes that are asked for ahead of their use, in long rows and in others.
+const SOON: usize = 2048;
+const LONG: usize = 1024;
 
 /// A vector that signed bytes can be widened to.
 pub trait Bytes: Reduce {
@@ -61,6 +65,7 @@ unsafe fn grouped<V: Bytes, const T: usize, const R: usize>(
     out: &mut [[f32; T]],
 ) {
     let blocks = row_bytes / BLOCK_BYTES;
+    let ahead = if row_bytes < LONG { AHEAD } else { (R * row_bytes).min(SOON) };
     // SAFETY: block k of row i starts at i * row_bytes + k * BLOCK_BYTES, and each x has as many elements; `sums`
     // has a vector per lane.
     unsafe {
@@ -77,6 +82,10 @@ unsafe fn grouped<V: Bytes, const T: usize, const R: usize>(
                 }
                 let mut sum = [[zero; T]; R];
                 for k in 0..blocks {
+                    // Behind its end a row is followed by the one that takes its place, not by its neighbour.
+                    let next = k * BLOCK_BYTES + ahead;
+                    let next =
+                        if next < row_bytes || row_bytes < ahead { next } else { next + (R - 1) * row_bytes };
                     let mut packed = 0;
                     for i in 0..R {
                         let scale = row[i].add(k * BLOCK_BYTES).cast::<u16>().read_unaligned();
@@ -85,7 +94,7 @@ unsafe fn grouped<V: Bytes, const T: usize, const R: usize>(
                     let scales = V::widen_halves(packed);
                     for i in 0..R {
                         let at = row[i].add(k * BLOCK_BYTES);
-                        V::prefetch_near(at.wrapping_add(AHEAD));
+                        V::prefetch_near(row[i].wrapping_add(next));
                         let mut products = [zero; T];
                         for j in (0..BLOCK).step_by(2 * V::LANES) {
                             let [low, high] = V::widen_pair(at.add(2 + j));

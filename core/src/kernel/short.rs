@@ -78,6 +78,8 @@ unsafe fn whole<V: Reduce, S: Source<V>, const N: usize>(
     out: &mut [f32],
 ) -> usize {
     let done = out.len() / V::LANES * V::LANES;
+    // Whole lines of a row are asked for with it: a burst would hold up the loads.
+    let lines = N * V::LANES * S::LINES / (LINE / 2);
     // SAFETY: row i starts at i * row_bytes and holds `N` vectors; x as well; `sums` has a vector per lane, and a
     // register of `out` is written at a time.
     unsafe {
@@ -88,12 +90,17 @@ unsafe fn whole<V: Reduce, S: Source<V>, const N: usize>(
         }
         for first in (0..done).step_by(V::LANES) {
             let block = bytes.as_ptr().add(first * row_bytes);
-            for line in (0..V::LANES * row_bytes).step_by(LINE) {
-                V::prefetch_near(block.wrapping_add(AHEAD + line));
+            if lines == 0 {
+                for line in (0..V::LANES * row_bytes).step_by(LINE) {
+                    V::prefetch_near(block.wrapping_add(AHEAD + line));
+                }
             }
             let mut sums = [zero; MOST];
             for (i, sum) in sums.iter_mut().enumerate().take(V::LANES) {
                 let row = block.add(i * row_bytes);
+                for line in 0..lines {
+                    V::prefetch_near(row.wrapping_add(AHEAD + line * LINE));
+                }
                 let mut parts = [zero; 2];
                 for v in 0..N {
                     parts[v % 2] = parts[v % 2].fused(source.load(row, v * V::LANES), wide[v]);
