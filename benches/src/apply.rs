@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 const SIZE: usize = 4096;
 const SHAPE: Shape = Shape { rows: SIZE, cols: SIZE };
-const RANK: usize = 16;
 
 /// Seconds of the fastest of several runs.
 fn best(runs: usize, mut run: impl FnMut()) -> f64 {
@@ -40,25 +39,34 @@ fn stored(values: &[f32], dtype: Dtype) -> Result<Vec<u8>, Error> {
 }
 
 /// Factors of one layer, lora_a before lora_b.
-fn factors(seed: u32) -> Result<Vec<u8>, Error> {
-    stored(&values(2 * RANK * SIZE, seed), Dtype::F16)
+fn factors(seed: u32, dtype: Dtype, rank: usize) -> Result<Vec<u8>, Error> {
+    stored(&values(2 * rank * SIZE, seed), dtype)
 }
 
-fn adapter(factors: &[u8]) -> Result<Adapter<'_>, Error> {
+fn adapter(factors: &[u8], dtype: Dtype, rank: usize) -> Result<Adapter<'_>, Error> {
     let (a, b) = factors.split_at(factors.len() / 2);
-    Adapter::new(SHAPE, RANK, Rows::new(Dtype::F16, a), Rows::new(Dtype::F16, b), 1.0)
+    Adapter::new(SHAPE, rank, Rows::new(dtype, a), Rows::new(dtype, b), 1.0)
 }
+
+/// The rank of a batch with several adapters and of a merge, whose factors are f16.
+const RANK: usize = 16;
 
 /// One token through as many layers as fill a level of the memory, against reading as many bytes.
 ///
 /// # Errors
 /// What the core says.
-pub fn forward(kernel: Kernel, mebibytes: usize, runs: usize) -> Result<Value, Error> {
-    let one = factors(1)?;
+pub fn forward(
+    kernel: Kernel,
+    dtype: Dtype,
+    rank: usize,
+    mebibytes: usize,
+    runs: usize,
+) -> Result<Value, Error> {
+    let one = factors(1, dtype, rank)?;
     let layers = (mebibytes << 20).div_ceil(one.len()).max(1);
     let all: Vec<Vec<u8>> = (0..layers).map(|_| one.clone()).collect();
     let floats: Vec<Vec<f32>> = (0..layers).map(|_| vec![0.5; one.len() / 4]).collect();
-    let adapters = all.iter().map(|factors| adapter(factors)).collect::<Result<Vec<_>, _>>()?;
+    let adapters = all.iter().map(|factors| adapter(factors, dtype, rank)).collect::<Result<Vec<_>, _>>()?;
     let (x, mut y) = (values(SIZE, 2), vec![0.0; SIZE]);
     let steps =
         adapters.iter().map(|&adapter| Apply::forward(kernel, adapter, 1)).collect::<Result<Vec<_>, _>>()?;
@@ -87,9 +95,46 @@ pub fn forward(kernel: Kernel, mebibytes: usize, runs: usize) -> Result<Value, E
     }
     let bytes = (rounds * layers * one.len()) as f64;
     Ok(json!({
-        "forward": "1 token, 4096×4096, rank 16, f16", "mebibytes": mebibytes, "kernel": kernel.name(),
+        "forward": "1 token, 4096×4096", "rank": rank, "dtype": dtype.name(), "mebibytes": mebibytes,
+        "kernel": kernel.name(),
         "gigabytes_per_second": bytes / run / 1e9, "read_gigabytes_per_second": bytes / read / 1e9,
         "share_of_read": read / run,
+    }))
+}
+
+/// Several tokens of one adapter in one call, against as many calls with one; factors in the second-level cache.
+///
+/// # Errors
+/// What the core says.
+pub fn together(
+    kernel: Kernel,
+    dtype: Dtype,
+    rank: usize,
+    tokens: usize,
+    runs: usize,
+) -> Result<Value, Error> {
+    let factors = factors(7, dtype, rank)?;
+    let adapter = adapter(&factors, dtype, rank)?;
+    let calls = [Apply::forward(kernel, adapter, 1)?, Apply::forward(kernel, adapter, tokens)?];
+    let (x, mut y) = (values(tokens * SIZE, 8), vec![0.0; tokens * SIZE]);
+    let most = calls.iter().map(|apply| apply.t_len() + apply.scratch_len()).max();
+    let mut scratch = vec![0.0; most.unwrap_or(0)];
+    let mut run = |apply: &Apply<'_>, x: &[f32], values: &mut [f32]| {
+        let done = apply.run(Inputs::f32(x, SIZE), &mut OutputsF32 { values, stride: SIZE }, &mut scratch);
+        debug_assert!(done.is_ok());
+    };
+    let [mut apart, mut together] = [f64::INFINITY; 2];
+    for _ in 0..runs {
+        apart = apart.min(best(8, || {
+            for (x, y) in x.chunks_exact(SIZE).zip(y.chunks_exact_mut(SIZE)) {
+                run(&calls[0], x, y);
+            }
+        }));
+        together = together.min(best(8, || run(&calls[1], &x, &mut y)));
+    }
+    Ok(json!({
+        "together": "4096×4096", "rank": rank, "dtype": dtype.name(), "tokens": tokens, "kernel": kernel.name(),
+        "microseconds": together * 1e6, "times_faster_than_apart": apart / together,
     }))
 }
 
@@ -154,8 +199,13 @@ pub fn route(kernel: Kernel, layers: usize, runs: usize) -> Result<Value, Error>
     const ADAPTERS: usize = 8;
     let weights = stored(&values(SIZE * SIZE, 3), Dtype::F16)?;
     let weights = vec![weights; layers];
-    let all = (0..(layers * ADAPTERS) as u32).map(factors).collect::<Result<Vec<_>, _>>()?;
-    let views = all.iter().map(|factors| adapter(factors).map(Some)).collect::<Result<Vec<_>, _>>()?;
+    let all = (0..(layers * ADAPTERS) as u32)
+        .map(|seed| factors(seed, Dtype::F16, RANK))
+        .collect::<Result<Vec<_>, _>>()?;
+    let views = all
+        .iter()
+        .map(|factors| adapter(factors, Dtype::F16, RANK).map(Some))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut uses: Vec<Assignment> = (0..TOKENS as u32)
         .map(|token| Assignment { token, adapter: token % ADAPTERS as u32, weight: 1.0 })
         .collect();
@@ -215,8 +265,8 @@ pub fn route(kernel: Kernel, layers: usize, runs: usize) -> Result<Value, Error>
 pub fn merge(kernel: Kernel, dtype: Dtype, runs: usize) -> Result<Value, Error> {
     let mut weights = stored(&values(SIZE * SIZE, 5), dtype)?;
     let mut copy = vec![0; weights.len()];
-    let factors = factors(6)?;
-    let terms = [(adapter(&factors)?, 1e-3)];
+    let factors = factors(6, Dtype::F16, RANK)?;
+    let terms = [(adapter(&factors, Dtype::F16, RANK)?, 1e-3)];
     let merge = Merge::new(kernel, &terms)?;
     let (mut prepared, mut scratch) = (vec![0.0; merge.prepared_len()], vec![0.0; merge.scratch_len()]);
     let [mut copied, mut in_place, mut elsewhere] = [f64::INFINITY; 3];

@@ -136,8 +136,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::Spectra { rank, size } => spectra(rank, size)?,
         Command::Apply { levels, runs } => {
             let kernel = Kernel::detect();
-            for mebibytes in levels {
-                println!("{}", apply::forward(kernel, mebibytes, runs)?);
+            let factors =
+                [(Dtype::F16, 16), (Dtype::F16, 8), (Dtype::F16, 64), (Dtype::Bf16, 16), (Dtype::Q8_0, 64)];
+            for (dtype, rank) in factors {
+                for &mebibytes in &levels {
+                    println!("{}", apply::forward(kernel, dtype, rank, mebibytes, runs)?);
+                }
+            }
+            for (dtype, rank) in factors {
+                for tokens in [2, 4, 8, 16, 64] {
+                    println!("{}", apply::together(kernel, dtype, rank, tokens, runs)?);
+                }
             }
             for layers in [1, 32] {
                 println!("{}", apply::route(kernel, layers, runs.min(100 / layers + 2))?);

@@ -222,6 +222,16 @@ impl Bytes for float32x4_t {
             [vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(wide)))]
         }
     }
+    #[inline(always)]
+    unsafe fn widen_halves(packed: u64) -> [f32; 4] {
+        let (bytes, mut out) = (packed.to_le_bytes(), [0.0; 4]);
+        // SAFETY: four elements are read and written.
+        unsafe {
+            let halves = <Half as Source<Self>>::new();
+            Source::<Self>::load(halves, bytes.as_ptr(), 0).store(out.as_mut_ptr());
+        }
+        out
+    }
 }
 
 /// `out[i][t]` = (row i)·x\[t\]; false, and nothing done, for a format without loads of its own.
