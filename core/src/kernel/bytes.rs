@@ -91,7 +91,9 @@ unsafe fn grouped<V: Bytes, const T: usize, const R: usize>(
                         let scale = row[i].add(k * BLOCK_BYTES).cast::<u16>().read_unaligned();
                         packed |= u64::from(scale) << (16 * i);
                     }
-                    let scales = V::widen_halves(packed);
+                    let widened = V::widen_halves(packed);
+                    // Spread from memory: from a register it would take a port of the multiply-adds.
+                    let scales = V::alone(widened.as_ptr());
                     for i in 0..R {
                         let at = row[i].add(k * BLOCK_BYTES);
                         V::prefetch_near(row[i].wrapping_add(next));
@@ -104,7 +106,7 @@ unsafe fn grouped<V: Bytes, const T: usize, const R: usize>(
                                 products[t] = products[t].fused(high, V::load(x.add(V::LANES)));
                             }
                         }
-                        let scale = V::splat(&raw const scales[i]);
+                        let scale = V::splat(scales.add(i));
                         for t in 0..T {
                             sum[i][t] = sum[i][t].fused(products[t], scale);
                         }
