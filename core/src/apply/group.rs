@@ -1,7 +1,7 @@
 //! An adapter and the tokens that use it: both steps, for some of the ranks and for some of the output rows.
 //!
-//! Up to a few tokens walk over the stored rows, which are decoded in registers: over A side by side, over B one after the
-//! other, since its rows are near after the first. Sixteen at a time are multiplied with decoded tiles ([`panels`]).
+//! Tokens walk over the stored rows of A four at a time, which are decoded in registers, and over those of B one after the
+//! other, since its rows are near after the first. Many are multiplied with decoded tiles, sixteen at a time ([`panels`]).
 
 use core::ops::Range;
 
@@ -46,12 +46,15 @@ impl Tokens<'_> {
     }
 }
 
-/// Tokens from which on a panel pays, though it has room for more: at least, and at most.
-const PANEL: [usize; 2] = [4, 10];
+/// Tokens from which on a panel of B pays, though it has room for more: without vectors, in blocks, in floats.
+const PANEL: [usize; 3] = [4, 6, 10];
+
+/// Tokens from which on panels pay for A: a row would be decoded eight times.
+const MANY: usize = 2 * LANES;
 
 /// Scratch of either step for a group of `tokens`; for more tokens not less.
 pub(super) const fn scratch(shape: Shape, rank: usize, tokens: usize) -> Scratch {
-    let few = if tokens < PANEL[1] { tokens } else { PANEL[1] };
+    let few = if tokens < PANEL[2] { tokens } else { PANEL[2] };
     let beside = if few < BESIDE { few } else { BESIDE };
     // Inputs in f16, decoded; t, token by token.
     let few = Scratch::matrix(beside, shape.cols).or(Scratch::matrix(few, rank));
@@ -69,24 +72,20 @@ impl Group<'_> {
         self.tokens.get(i).map_or(0.0, |(_, weight)| self.adapter.scale() * weight)
     }
 
-    /// How many tokens go through panels: the first ones.
-    fn in_panels(&self) -> usize {
-        let pays = if self.kernel.is_portable() {
-            PANEL[0]
-        } else if self.adapter.b().dtype.is_block() {
-            // Decoding is dear.
-            6
-        } else {
-            PANEL[1]
-        };
+    /// How many tokens, the first ones, go through panels of sixteen where that pays from `least` on.
+    fn in_panels(&self, least: usize) -> usize {
         let tokens = self.tokens.len();
         let rest = tokens % LANES;
-        if rest < pays { tokens - rest } else { tokens }
+        if rest < least { tokens - rest } else { tokens }
     }
 
     /// t = s·A·x for ranks `ranks`: `t` has a row per rank, of the tokens' elements.
     pub fn down(&self, ranks: Range<usize>, x: Inputs<'_>, t: &mut [f32], scratch: &mut [f32]) {
-        let mut first = self.in_panels();
+        let mut first = match (self.kernel.is_portable(), self.tokens.len()) {
+            (true, _) => self.in_panels(PANEL[0]),
+            (_, MANY..) => self.in_panels(PANEL[2]),
+            _ => 0,
+        };
         if first > 0 {
             panels::down(self, first, ranks.clone(), x, t, scratch);
         }
@@ -132,7 +131,13 @@ impl Group<'_> {
 
     /// y += B·t for output rows `rows`.
     pub fn up(&self, rows: Range<usize>, t: &[f32], y: &mut impl Outputs, scratch: &mut [f32]) {
-        let first = self.in_panels();
+        let b = self.adapter.b().dtype;
+        let first = self.in_panels(match (self.kernel.is_portable(), b.is_block()) {
+            (true, _) => PANEL[0],
+            // Decoding is dear.
+            (_, true) => PANEL[1],
+            _ => PANEL[2],
+        });
         if first > 0 {
             panels::up(self, first, rows.clone(), t, y, scratch);
         }
