@@ -1,11 +1,11 @@
 //! Rows of Q8_0 times vectors: the products of a block are added up before they are scaled, and the scales of a few
-//! rows are widened together; alone, each takes as long as half of a block's weights.
+//! rows are widened together: alone, one takes as long as half of a block's weights.
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use super::{
     short::AHEAD,
-    simd::{MOST, Reduce, ZERO},
+    simd::{self, MOST, Reduce, ZERO},
 };
 
 /// Weights of a block, and its bytes: a scale, then the weights.
@@ -73,13 +73,8 @@ unsafe fn grouped<V: Bytes, const T: usize, const R: usize>(
         for (block, out) in out.chunks_mut(V::LANES).enumerate() {
             let mut sums = [[zero; MOST]; T];
             for first in (0..out.len()).step_by(R) {
-                let count = R.min(out.len() - first);
                 let start = bytes.as_ptr().add((block * V::LANES + first) * row_bytes);
-                // A row that does not exist repeats the last one that does; its sum is not used.
-                let mut row = [start; R];
-                for (i, row) in row.iter_mut().enumerate() {
-                    *row = start.add(i.min(count - 1) * row_bytes);
-                }
+                let row: [_; R] = simd::rows(start, row_bytes, out.len() - first);
                 let mut sum = [[zero; T]; R];
                 for k in 0..blocks {
                     // Behind its end a row is followed by the one that takes its place, not by its neighbour.
@@ -118,11 +113,7 @@ unsafe fn grouped<V: Bytes, const T: usize, const R: usize>(
                     }
                 }
             }
-            for (t, sums) in sums.iter().enumerate() {
-                let mut lanes = [0.0_f32; MOST];
-                V::sums(sums.as_ptr()).store(lanes.as_mut_ptr());
-                out.iter_mut().zip(lanes).for_each(|(out, sum)| out[t] = sum);
-            }
+            simd::add_up(&sums, out);
         }
     }
 }

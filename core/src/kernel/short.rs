@@ -33,7 +33,7 @@ pub unsafe fn dots<V: Reduce, S: Source<V>, const T: usize>(
             if len < V::LANES {
                 narrow::<V, S>(bytes, row_bytes, x[0], out);
             } else {
-                alone::<V, S>(bytes, row_bytes, x[0], out);
+                one::<V, S>(bytes, row_bytes, x[0], out);
             }
         } else if len < V::LANES {
             return false;
@@ -49,7 +49,7 @@ pub unsafe fn dots<V: Reduce, S: Source<V>, const T: usize>(
 /// # Safety
 /// As for [`simd::dots`].
 #[inline(always)]
-unsafe fn alone<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &[f32], out: &mut [f32]) {
+unsafe fn one<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &[f32], out: &mut [f32]) {
     let vectors = if x.len().is_multiple_of(V::LANES) { x.len() / V::LANES } else { 0 };
     // SAFETY: the caller's promise; the length was looked at.
     unsafe {
@@ -144,9 +144,7 @@ unsafe fn narrow<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &[f
             for (i, sum) in sums.iter_mut().enumerate().take(V::LANES) {
                 *sum = zero.fused(source.load(rows.as_ptr().add(i * row_bytes), 0).keep(mask), wide);
             }
-            let mut lanes = [0.0_f32; MOST];
-            V::sums(sums.as_ptr()).store(lanes.as_mut_ptr());
-            out.copy_from_slice(&lanes[..out.len()]);
+            simd::add_up(&[sums], out.as_chunks_mut::<1>().0);
         }
     }
 }

@@ -214,13 +214,8 @@ unsafe fn grouped<V: Reduce, S: Source<V>, const T: usize, const R: usize>(
         for (block, out) in out.chunks_mut(V::LANES).enumerate() {
             let mut sums = [[zero; MOST]; T];
             for first in (0..out.len()).step_by(R) {
-                let count = R.min(out.len() - first);
                 let start = bytes.as_ptr().add((block * V::LANES + first) * row_bytes);
-                // A row that does not exist repeats the last one that does; its sum is not used.
-                let mut row = [start; R];
-                for (i, row) in row.iter_mut().enumerate() {
-                    *row = start.add(i.min(count - 1) * row_bytes);
-                }
+                let row: [_; R] = rows(start, row_bytes, out.len() - first);
                 let mut even = [[zero; T]; R];
                 let mut odd = [[zero; T]; R];
                 let mut j = 0;
@@ -252,12 +247,28 @@ unsafe fn grouped<V: Reduce, S: Source<V>, const T: usize, const R: usize>(
                     }
                 }
             }
-            for (t, sums) in sums.iter().enumerate() {
-                let mut lanes = [0.0_f32; MOST];
-                V::sums(sums.as_ptr()).store(lanes.as_mut_ptr());
-                out.iter_mut().zip(lanes).for_each(|(out, sum)| out[t] = sum);
-            }
+            add_up(&sums, out);
         }
+    }
+}
+
+/// `R` rows of which there are `count`, `row_bytes` apart: one that does not exist repeats the last one that does.
+#[inline(always)]
+pub fn rows<const R: usize>(start: *const u8, row_bytes: usize, count: usize) -> [*const u8; R] {
+    core::array::from_fn(|i| start.wrapping_add(i.min(count - 1) * row_bytes))
+}
+
+/// `out[i][t]` = the lanes of `sums[t][i]`.
+///
+/// # Safety
+/// `out` is at most as long as a vector; the processor has the vector's features.
+#[inline(always)]
+pub unsafe fn add_up<V: Reduce, const T: usize>(sums: &[[V; MOST]; T], out: &mut [[f32; T]]) {
+    for (t, sums) in sums.iter().enumerate() {
+        let mut lanes = [0.0_f32; MOST];
+        // SAFETY: `MOST` vectors are read at most, and written to as many lanes.
+        unsafe { V::sums(sums.as_ptr()).store(lanes.as_mut_ptr()) };
+        out.iter_mut().zip(lanes).for_each(|(out, sum)| out[t] = sum);
     }
 }
 
