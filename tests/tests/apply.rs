@@ -160,18 +160,31 @@ fn one_token_to_512() {
 
 #[test]
 fn a_few_tokens_have_the_bits_that_each_has_alone() {
-    for (dtype, rank) in
-        [(Dtype::F16, 8), (Dtype::Bf16, 16), (Dtype::F32, 17), (Dtype::Q8_0, 32), (Dtype::F16, 70)]
-    {
-        let pair = Pair::random(8, Shape { rows: 90, cols: 96 }, rank, [dtype, dtype], 1.0);
+    let formats = [
+        (Dtype::F16, 8),
+        (Dtype::Bf16, 16),
+        (Dtype::F32, 17),
+        (Dtype::Q8_0, 32),
+        (Dtype::F16, 70),
+        (Dtype::Bf16, 3),
+    ];
+    let layers = formats.into_iter().flat_map(|format| [5, 12, 16, 96].map(|cols| (format, cols)));
+    for ((dtype, rank), cols) in layers.filter(|((dtype, _), cols)| exists(*dtype, *cols)) {
+        let pair = Pair::random(8, Shape { rows: 90, cols }, rank, [dtype, dtype], 1.0);
         for (kernel, tokens) in Kernel::available().flat_map(|kernel| [(kernel, 2), (kernel, 3)]) {
-            let x = Batch::new(9, tokens, 96, 96, false).values;
+            let x = Batch::new(9, tokens, cols, cols, false).values;
             let mut y = vec![0.0; tokens * 90];
-            run(&Apply::forward(kernel, pair.view(), tokens).unwrap(), 1, Inputs::f32(&x, 96), &mut y, 90);
-            for (x, y) in x.chunks_exact(96).zip(y.chunks_exact(90)) {
+            run(&Apply::forward(kernel, pair.view(), tokens).unwrap(), 1, Inputs::f32(&x, cols), &mut y, 90);
+            for (x, y) in x.chunks_exact(cols).zip(y.chunks_exact(90)) {
                 let mut alone = vec![0.0; 90];
-                run(&Apply::forward(kernel, pair.view(), 1).unwrap(), 1, Inputs::f32(x, 96), &mut alone, 90);
-                assert_eq!(alone, y, "{} {dtype:?} {rank}", kernel.name());
+                run(
+                    &Apply::forward(kernel, pair.view(), 1).unwrap(),
+                    1,
+                    Inputs::f32(x, cols),
+                    &mut alone,
+                    90,
+                );
+                assert_eq!(alone, y, "{} {dtype:?} {rank} {cols}", kernel.name());
             }
         }
     }

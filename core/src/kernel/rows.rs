@@ -6,7 +6,7 @@ use super::aarch64;
 use super::blocks;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
-use super::{Isa, Kernel, storage};
+use super::{Isa, Kernel, LANES, storage};
 use crate::{Dtype, Rows};
 
 /// Weights that are decoded at once beside others: whole blocks of every format.
@@ -34,6 +34,9 @@ impl Kernel {
         if len == 0 {
             return out.as_flattened_mut().fill(0.0);
         }
+        if T > 1 && len <= LANES {
+            return self.dots_in_turn(rows, row_bytes, x, out);
+        }
         let done = match self.0 {
             Isa::Portable => false,
             // SAFETY: the operands were checked above; the variant is made only where the processor has the features.
@@ -48,6 +51,27 @@ impl Kernel {
         };
         if !done {
             self.decoded_dots(rows, row_bytes, x, out);
+        }
+    }
+
+    /// [`Kernel::dots_beside`] for rows no longer than a register, for which a vector alone has ways of its own. Apart, for the
+    /// piece on its stack.
+    #[inline(never)]
+    fn dots_in_turn<const T: usize>(
+        self,
+        rows: Rows<'_>,
+        row_bytes: usize,
+        x: [&[f32]; T],
+        out: &mut [[f32; T]],
+    ) {
+        let mut piece = [0.0; PIECE];
+        for (i, out) in out.chunks_mut(PIECE).enumerate() {
+            let bytes = rows.bytes.get(i * PIECE * row_bytes..).unwrap_or_default();
+            let piece = &mut piece[..out.len()];
+            for (t, x) in x.iter().enumerate() {
+                self.dots(Rows::new(rows.dtype, bytes), x, piece);
+                out.iter_mut().zip(&*piece).for_each(|(out, dot)| out[t] = *dot);
+            }
         }
     }
 
