@@ -11,8 +11,18 @@ use crate::{Adapter, Kernel, Rows, Scratch, Shape, adapter::Factor, kernel::LANE
 /// Tokens that share a walk over A.
 const BESIDE: usize = 4;
 
-/// Rows of A, and output rows for a few tokens, that are computed together: fewer, where the stack is small.
-const TOGETHER: [usize; 2] = if Kernel::DECODES_ON_THE_WAY { [64, 1024] } else { [16, 64] };
+/// Rows of A that are computed together, and output rows for a few tokens: fewer, where the stack is small.
+const RANKS: usize = if Kernel::DECODES_ON_THE_WAY { 64 } else { 16 };
+const OUTPUTS: usize = if Kernel::DECODES_ON_THE_WAY { 1024 } else { 64 };
+
+/// Tokens from which on a panel pays, though it has room for more: without vectors, of blocks, which are dear to decode, and
+/// of floats.
+const PORTABLE: usize = 4;
+const BLOCKS: usize = 6;
+const FLOATS: usize = 10;
+
+/// Tokens from which on panels pay for A: a row would be decoded eight times.
+const MANY: usize = 2 * LANES;
 
 /// An adapter and its tokens.
 #[derive(Debug, Clone, Copy)]
@@ -46,19 +56,13 @@ impl Tokens<'_> {
     }
 }
 
-/// Tokens from which on a panel of B pays, though it has room for more: without vectors, in blocks, in floats.
-const PANEL: [usize; 3] = [4, 6, 10];
-
-/// Tokens from which on panels pay for A: a row would be decoded eight times.
-const MANY: usize = 2 * LANES;
-
 /// Scratch of either step for a group of `tokens`; for more tokens not less.
 pub(super) const fn scratch(shape: Shape, rank: usize, tokens: usize) -> Scratch {
-    let few = if tokens < PANEL[2] { tokens } else { PANEL[2] };
+    let few = if tokens < FLOATS { tokens } else { FLOATS };
     let beside = if few < BESIDE { few } else { BESIDE };
     // Inputs in f16, decoded; t, token by token.
     let few = Scratch::matrix(beside, shape.cols).or(Scratch::matrix(few, rank));
-    if tokens < PANEL[0] { few } else { few.or(panels::scratch(shape, rank, tokens)) }
+    if tokens < PORTABLE { few } else { few.or(panels::scratch(shape, rank, tokens)) }
 }
 
 impl Group<'_> {
@@ -82,8 +86,8 @@ impl Group<'_> {
     /// t = s·A·x for ranks `ranks`: `t` has a row per rank, of the tokens' elements.
     pub fn down(&self, ranks: Range<usize>, x: Inputs<'_>, t: &mut [f32], scratch: &mut [f32]) {
         let mut first = match (self.kernel.is_portable(), self.tokens.len()) {
-            (true, _) => self.in_panels(PANEL[0]),
-            (_, MANY..) => self.in_panels(PANEL[2]),
+            (true, _) => self.in_panels(PORTABLE),
+            (_, MANY..) => self.in_panels(FLOATS),
             _ => 0,
         };
         if first > 0 {
@@ -115,10 +119,10 @@ impl Group<'_> {
             *strength = self.strength(first + i);
             *vector = x.vector(self.kernel, token, a.cols, &mut scratch);
         }
-        let mut sums = [[0.0; T]; TOGETHER[0]];
+        let mut sums = [[0.0; T]; RANKS];
         let mut t = t.chunks_exact_mut(self.tokens.len());
-        for rank in ranks.clone().step_by(TOGETHER[0]) {
-            let sums = &mut sums[..TOGETHER[0].min(ranks.end - rank)];
+        for rank in ranks.clone().step_by(RANKS) {
+            let sums = &mut sums[..RANKS.min(ranks.end - rank)];
             self.kernel.dots_beside(stored(a, rank..rank + sums.len()), vectors, sums);
             for (sums, t) in sums.iter().zip(&mut t) {
                 for ((t, sum), strength) in t[first..].iter_mut().zip(sums).zip(strength) {
@@ -131,12 +135,10 @@ impl Group<'_> {
 
     /// y += B·t for output rows `rows`.
     pub fn up(&self, rows: Range<usize>, t: &[f32], y: &mut impl Outputs, scratch: &mut [f32]) {
-        let b = self.adapter.b().dtype;
-        let first = self.in_panels(match (self.kernel.is_portable(), b.is_block()) {
-            (true, _) => PANEL[0],
-            // Decoding is dear.
-            (_, true) => PANEL[1],
-            _ => PANEL[2],
+        let first = self.in_panels(match (self.kernel.is_portable(), self.adapter.b().dtype.is_block()) {
+            (true, _) => PORTABLE,
+            (_, true) => BLOCKS,
+            _ => FLOATS,
         });
         if first > 0 {
             panels::up(self, first, rows.clone(), t, y, scratch);
@@ -156,9 +158,9 @@ impl Group<'_> {
                 .zip(t.iter().skip(first + i).step_by(count))
                 .for_each(|(turned, t)| *turned = *t);
         }
-        let mut values = [0.0; TOGETHER[1]];
-        for row in rows.clone().step_by(TOGETHER[1]) {
-            let values = &mut values[..TOGETHER[1].min(rows.end - row)];
+        let mut values = [0.0; OUTPUTS];
+        for row in rows.clone().step_by(OUTPUTS) {
+            let values = &mut values[..OUTPUTS.min(rows.end - row)];
             for (i, t) in turned.chunks_exact(rank).enumerate() {
                 let Some((token, _)) = self.tokens.get(first + i) else { continue };
                 self.kernel.dots(stored(b, row..row + values.len()), t, values);

@@ -79,7 +79,7 @@ pub(super) fn down(
     }
 }
 
-/// y += B·t for output rows `rows` and the first `tokens` of a group.
+/// y += B·t for output rows `rows` and the first `tokens` of a group: all of them, or whole panels.
 pub(super) fn up(
     group: &Group<'_>,
     tokens: usize,
@@ -114,9 +114,7 @@ pub(super) fn up(
             kernel.product::<LANES>(Strided::row_major(decoded, rank), count, rank, packed, sums);
             kernel.transpose(sums, LANES, turned);
             for (lane, values) in turned.chunks_exact(count).enumerate() {
-                if let Some((token, _)) =
-                    group.tokens.get(panel * LANES + lane).filter(|_| panel * LANES + lane < tokens)
-                {
+                if let Some((token, _)) = group.tokens.get(panel * LANES + lane) {
                     y.add(kernel, token, first, values);
                 }
             }

@@ -11,7 +11,7 @@ use core::arch::aarch64::{
 
 use super::{
     Ahead, Blocks, Lines, Strided, Tile,
-    bytes::{self, Bytes},
+    bytes::Bytes,
     fresh,
     merge::{self, Sink, Stored},
     short,
@@ -251,13 +251,11 @@ pub(super) unsafe fn dots<const T: usize>(
             Dtype::F32 => short::dots::<float32x4_t, Single, T>(bytes, row_bytes, x, out),
             Dtype::F16 => short::dots::<float32x4_t, Half, T>(bytes, row_bytes, x, out),
             Dtype::Bf16 => short::dots::<float32x4_t, Brain, T>(bytes, row_bytes, x, out),
-            dtype if dtype.is_q8_0() => {
-                bytes::dots::<float32x4_t, T>(bytes, row_bytes, x, out);
-                true
-            }
-            _ => false,
+            dtype if dtype.is_q8_0() => simd::dots::<float32x4_t, Blocks8, T>(bytes, row_bytes, x, out),
+            _ => return false,
         }
     }
+    true
 }
 
 impl Sink<float32x4_t> for Single {

@@ -5,7 +5,7 @@
 
 use super::{
     short::AHEAD,
-    simd::{self, MOST, Reduce, ZERO},
+    simd::{Blocks8, Dot, Reduce, ZERO},
 };
 
 /// Weights of a block, and its bytes: a scale, then the weights.
@@ -30,90 +30,56 @@ pub trait Bytes: Reduce {
     unsafe fn widen_halves(packed: u64) -> [f32; 4];
 }
 
-/// `out[i][t]` = (row i)·x\[t\].
-///
-/// # Safety
-/// `bytes` holds `out.len()` rows of as many elements as each x has, whole blocks, `row_bytes` apart; the processor has the
-/// vector's features.
-#[inline(always)]
-pub unsafe fn dots<V: Bytes, const T: usize>(
-    bytes: &[u8],
-    row_bytes: usize,
-    x: [&[f32]; T],
-    out: &mut [[f32; T]],
-) {
-    // A sum of each row and vector, and their products, in half of the registers.
-    // SAFETY: the caller's promise.
-    unsafe {
-        match V::REGISTERS / (4 * T) {
-            0 | 1 => grouped::<V, T, 1>(bytes, row_bytes, x, out),
-            2 | 3 => grouped::<V, T, 2>(bytes, row_bytes, x, out),
-            _ => grouped::<V, T, 4>(bytes, row_bytes, x, out),
-        }
+impl<V: Bytes> Dot<V> for Blocks8 {
+    #[inline(always)]
+    unsafe fn new(_: usize) -> Self {
+        Self
     }
-}
 
-/// The same with `R` rows at a time; the bits do not depend on it.
-///
-/// # Safety
-/// As for [`dots`]; `R` divides the lanes.
-#[inline(always)]
-unsafe fn grouped<V: Bytes, const T: usize, const R: usize>(
-    bytes: &[u8],
-    row_bytes: usize,
-    x: [&[f32]; T],
-    out: &mut [[f32; T]],
-) {
-    let blocks = row_bytes / BLOCK_BYTES;
-    let ahead = if row_bytes < LONG { AHEAD } else { (R * row_bytes).min(SOON) };
-    // SAFETY: block k of row i starts at i * row_bytes + k * BLOCK_BYTES, and each x has as many elements; `sums`
-    // has a vector per lane.
-    unsafe {
-        let zero = V::splat(&raw const ZERO);
-        for (block, out) in out.chunks_mut(V::LANES).enumerate() {
-            let mut sums = [[zero; MOST]; T];
-            for first in (0..out.len()).step_by(R) {
-                let start = bytes.as_ptr().add((block * V::LANES + first) * row_bytes);
-                let row: [_; R] = simd::rows(start, row_bytes, out.len() - first);
-                let mut sum = [[zero; T]; R];
-                for k in 0..blocks {
-                    // Behind its end a row is followed by the one that takes its place, not by its neighbour.
-                    let next = k * BLOCK_BYTES + ahead;
-                    let next =
-                        if next < row_bytes || row_bytes < ahead { next } else { next + (R - 1) * row_bytes };
-                    let mut packed = 0;
-                    for i in 0..R {
-                        let scale = row[i].add(k * BLOCK_BYTES).cast::<u16>().read_unaligned();
-                        packed |= u64::from(scale) << (16 * i);
-                    }
-                    let widened = V::widen_halves(packed);
-                    // Spread from memory: from a register it would take a port of the multiply-adds.
-                    let scales = V::alone(widened.as_ptr());
-                    for i in 0..R {
-                        let at = row[i].add(k * BLOCK_BYTES);
-                        V::prefetch_near(row[i].wrapping_add(next));
-                        let mut products = [zero; T];
-                        for j in (0..BLOCK).step_by(2 * V::LANES) {
-                            let [low, high] = V::widen_pair(at.add(2 + j));
-                            for t in 0..T {
-                                let x = x[t].as_ptr().add(k * BLOCK + j);
-                                products[t] = products[t].fused(low, V::load(x));
-                                products[t] = products[t].fused(high, V::load(x.add(V::LANES)));
-                            }
-                        }
-                        let scale = V::splat(scales.add(i));
-                        for t in 0..T {
-                            sum[i][t] = sum[i][t].fused(products[t], scale);
-                        }
-                    }
-                }
+    #[inline(always)]
+    unsafe fn sums<const T: usize, const R: usize>(
+        self,
+        row: [*const u8; R],
+        row_bytes: usize,
+        x: [&[f32]; T],
+    ) -> [[V; T]; R] {
+        let ahead = if row_bytes < LONG { AHEAD } else { (R * row_bytes).min(SOON) };
+        // SAFETY: block k starts k * BLOCK_BYTES into a row, and each x has as many elements.
+        unsafe {
+            let zero = V::splat(&raw const ZERO);
+            let mut sum = [[zero; T]; R];
+            for k in 0..row_bytes / BLOCK_BYTES {
+                // Behind its end a row is followed by the one that takes its place, not by its neighbour.
+                let next = k * BLOCK_BYTES + ahead;
+                let next =
+                    if next < row_bytes || row_bytes < ahead { next } else { next + (R - 1) * row_bytes };
+                let mut packed = 0;
                 for i in 0..R {
+                    let scale = row[i].add(k * BLOCK_BYTES).cast::<u16>().read_unaligned();
+                    packed |= u64::from(scale) << (16 * i);
+                }
+                let widened = V::widen_halves(packed);
+                // Spread from memory: from a register it would take a port of the multiply-adds.
+                let scales = V::alone(widened.as_ptr());
+                for i in 0..R {
+                    let at = row[i].add(k * BLOCK_BYTES);
+                    V::prefetch_near(row[i].wrapping_add(next));
+                    let mut products = [zero; T];
+                    for j in (0..BLOCK).step_by(2 * V::LANES) {
+                        let [low, high] = V::widen_pair(at.add(2 + j));
+                        for t in 0..T {
+                            let x = x[t].as_ptr().add(k * BLOCK + j);
+                            products[t] = products[t].fused(low, V::load(x));
+                            products[t] = products[t].fused(high, V::load(x.add(V::LANES)));
+                        }
+                    }
+                    let scale = V::splat(scales.add(i));
                     for t in 0..T {
-                        sums[t][first + i] = sum[i][t];
+                        sum[i][t] = sum[i][t].fused(products[t], scale);
                     }
                 }
             }
-            simd::add_up(&sums, out);
+            sum
         }
     }
 }

@@ -6,62 +6,42 @@
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
-use super::simd::{self, MOST, Reduce, Source};
+use super::simd::{self, Floats, MOST, Reduce, Source};
 
 /// Bytes that are asked for ahead of their use.
 pub const AHEAD: usize = 8192;
 /// Bytes of a cache line.
 pub const LINE: usize = 64;
 
-/// `out[i][t]` = (row i)·x\[t\]; false, and nothing done, for several vectors that are shorter than a register. One alone
-/// goes through the loop for rows of 1, 2 or 4 vectors where they are so long.
+/// `out[i][t]` = (row i)·x\[t\]. One vector alone goes through the loops for rows of 1, 2 or 4 vectors, or of less than
+/// one, where they are so short; several are at least as long as a register.
 ///
 /// # Safety
-/// As for [`simd::dots`], but for the length.
+/// As for [`simd::dots`], but for the length of one alone.
 #[inline(always)]
 pub unsafe fn dots<V: Reduce, S: Source<V>, const T: usize>(
     bytes: &[u8],
     row_bytes: usize,
     x: [&[f32]; T],
     out: &mut [[f32; T]],
-) -> bool {
-    let len = x.first().map_or(0, |x| x.len());
+) {
+    let mut done = 0;
     // SAFETY: the caller's promise; the length was looked at.
     unsafe {
         if T == 1 {
-            let out = out.as_flattened_mut();
-            if len < V::LANES {
-                narrow::<V, S>(bytes, row_bytes, x[0], out);
-            } else {
-                one::<V, S>(bytes, row_bytes, x[0], out);
-            }
-        } else if len < V::LANES {
-            return false;
-        } else {
-            simd::dots::<V, S, T>(bytes, row_bytes, x, out);
+            let (x, out) = (x[0], out.as_flattened_mut());
+            let vectors = if x.len().is_multiple_of(V::LANES) { x.len() / V::LANES } else { 0 };
+            done = match vectors {
+                _ if x.len() < V::LANES => return narrow::<V, S>(bytes, row_bytes, x, out),
+                1 => whole::<V, S, 1>(bytes, row_bytes, x, out),
+                2 => whole::<V, S, 2>(bytes, row_bytes, x, out),
+                4 => whole::<V, S, 4>(bytes, row_bytes, x, out),
+                _ => 0,
+            };
         }
-    }
-    true
-}
-
-/// out[i] = (row i)·x.
-///
-/// # Safety
-/// As for [`simd::dots`].
-#[inline(always)]
-unsafe fn one<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &[f32], out: &mut [f32]) {
-    let vectors = if x.len().is_multiple_of(V::LANES) { x.len() / V::LANES } else { 0 };
-    // SAFETY: the caller's promise; the length was looked at.
-    unsafe {
-        let done = match vectors {
-            1 => whole::<V, S, 1>(bytes, row_bytes, x, out),
-            2 => whole::<V, S, 2>(bytes, row_bytes, x, out),
-            4 => whole::<V, S, 4>(bytes, row_bytes, x, out),
-            _ => 0,
-        };
         if done < out.len() {
             let rest = bytes.get(done * row_bytes..).unwrap_or_default();
-            simd::dots::<V, S, 1>(rest, row_bytes, [x], out[done..].as_chunks_mut().0);
+            simd::dots::<V, Floats<V, S>, T>(rest, row_bytes, x, &mut out[done..]);
         }
     }
 }

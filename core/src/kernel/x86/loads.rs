@@ -20,9 +20,9 @@ use crate::kernel::simd::Blocks4;
 use crate::{
     Dtype,
     kernel::{
-        bytes::{self, Bytes},
+        bytes::Bytes,
         short,
-        simd::{Blocks8, Brain, Half, Single, Source, Vector},
+        simd::{self, Blocks8, Brain, Half, Single, Source, Vector},
     },
 };
 
@@ -66,7 +66,7 @@ unsafe fn nibbles(bytes: __m128i, upper: bool) -> __m128i {
 macro_rules! sources {
     (
         $vector:ty, |$at:ident| half: $half:expr, brain: $brain:expr, bytes: $bytes:expr;
-        |$weights:ident, $scale:ident| $scaled:expr
+        |$weights:ident| $widened:expr, |$wide:ident, $scale:ident| $scaled:expr
     ) => {
         impl Source<$vector> for Single {
             const LINES: usize = 2;
@@ -121,8 +121,33 @@ macro_rules! sources {
                     let block = row.add(j / BLOCK * BLOCK_BYTES);
                     let $at = block.add(2 + j % BLOCK);
                     let ($weights, $scale) = ($bytes, block_scale(block));
+                    let $wide = $widened;
                     $scaled
                 }
+            }
+        }
+        impl Bytes for $vector {
+            #[inline(always)]
+            unsafe fn widen_pair(from: *const u8) -> [Self; 2] {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let $at = from;
+                    let $weights = $bytes;
+                    let low = $widened;
+                    let $at = from.add(Self::LANES);
+                    let $weights = $bytes;
+                    [low, $widened]
+                }
+            }
+            #[inline(always)]
+            unsafe fn widen_halves(packed: u64) -> [f32; 4] {
+                let mut out = [0.0; 4];
+                // SAFETY: the caller's promise; four elements are written.
+                unsafe {
+                    let wide = _mm_cvtph_ps(_mm_cvtsi64_si128(packed.cast_signed()));
+                    _mm_storeu_ps(out.as_mut_ptr(), wide);
+                }
+                out
             }
         }
         #[cfg(feature = "blocks")]
@@ -138,6 +163,7 @@ macro_rules! sources {
                     let block = row.add(j / BLOCK * NIBBLE_BYTES);
                     let $at = block.add(2 + j % (BLOCK / 2));
                     let ($weights, $scale) = (nibbles($bytes, j % BLOCK >= BLOCK / 2), block_scale(block));
+                    let $wide = $widened;
                     $scaled
                 }
             }
@@ -149,7 +175,7 @@ sources!(
     |at| half: _mm256_cvtph_ps(_mm_loadu_si128(at.cast())),
     brain: _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(at.cast())))),
     bytes: _mm_loadl_epi64(at.cast());
-    |weights, scale| _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(weights)), _mm256_set1_ps(scale))
+    |weights| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(weights)), |wide, scale| _mm256_mul_ps(wide, _mm256_set1_ps(scale))
 );
 sources!(
     __m512,
@@ -157,46 +183,8 @@ sources!(
     |at| half: _mm512_cvt_roundph_ps::<_MM_FROUND_CUR_DIRECTION>(_mm256_loadu_si256(at.cast())),
     brain: _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(at.cast())))),
     bytes: _mm_loadu_si128(at.cast());
-    |weights, scale| _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(weights)), _mm512_set1_ps(scale))
+    |weights| _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(weights)), |wide, scale| _mm512_mul_ps(wide, _mm512_set1_ps(scale))
 );
-
-impl Bytes for __m256 {
-    #[inline(always)]
-    unsafe fn widen_pair(from: *const u8) -> [Self; 2] {
-        // SAFETY: the caller's promise.
-        unsafe {
-            [
-                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))),
-                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.add(8).cast()))),
-            ]
-        }
-    }
-    #[inline(always)]
-    unsafe fn widen_halves(packed: u64) -> [f32; 4] {
-        let mut out = [0.0; 4];
-        // SAFETY: the caller's promise; four elements are written.
-        unsafe { _mm_storeu_ps(out.as_mut_ptr(), _mm_cvtph_ps(_mm_cvtsi64_si128(packed.cast_signed()))) };
-        out
-    }
-}
-
-impl Bytes for __m512 {
-    #[inline(always)]
-    unsafe fn widen_pair(from: *const u8) -> [Self; 2] {
-        // SAFETY: the caller's promise.
-        unsafe {
-            [
-                _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))),
-                _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.add(16).cast()))),
-            ]
-        }
-    }
-    #[inline(always)]
-    unsafe fn widen_halves(packed: u64) -> [f32; 4] {
-        // SAFETY: the caller's promise.
-        unsafe { __m256::widen_halves(packed) }
-    }
-}
 
 /// bf16 where the processor has AVX-512 VBMI: one instruction moves sixteen of them into the upper halves of lanes,
 /// where widening and shifting take one port of the multiply-adds twice as long.
@@ -270,13 +258,11 @@ macro_rules! dots_for {
                     Dtype::F32 => short::dots::<$vector, Single, T>(bytes, row_bytes, x, out),
                     Dtype::F16 => short::dots::<$vector, Half, T>(bytes, row_bytes, x, out),
                     Dtype::Bf16 => short::dots::<$vector, Brain, T>(bytes, row_bytes, x, out),
-                    dtype if dtype.is_q8_0() => {
-                        bytes::dots::<$vector, T>(bytes, row_bytes, x, out);
-                        true
-                    }
-                    _ => false,
+                    dtype if dtype.is_q8_0() => simd::dots::<$vector, Blocks8, T>(bytes, row_bytes, x, out),
+                    _ => return false,
                 }
             }
+            true
         }
     };
 }
@@ -298,16 +284,12 @@ unsafe fn dots_quarters(bytes: &[u8], x: &[f32], out: &mut [f32]) -> bool {
 /// # Safety
 /// As for [`dots_avx512`]; the processor has AVX-512 VBMI as well.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq,avx512vbmi")]
-unsafe fn dots_vbmi<const T: usize>(
-    bytes: &[u8],
-    row_bytes: usize,
-    x: [&[f32]; T],
-    out: &mut [[f32; T]],
-) -> bool {
+unsafe fn dots_vbmi<const T: usize>(bytes: &[u8], row_bytes: usize, x: [&[f32]; T], out: &mut [[f32; T]]) {
     // SAFETY: the caller's promise.
     unsafe {
-        (T == 1 && quarters::dots::<Bytewise>(bytes, x[0], out.as_flattened_mut()))
-            || short::dots::<__m512, Bytewise, T>(bytes, row_bytes, x, out)
+        if !(T == 1 && quarters::dots::<Bytewise>(bytes, x[0], out.as_flattened_mut())) {
+            short::dots::<__m512, Bytewise, T>(bytes, row_bytes, x, out);
+        }
     }
 }
 
@@ -326,9 +308,10 @@ pub(in crate::kernel) unsafe fn dots_avx512<const T: usize>(
     // SAFETY: the caller's promise, and the answer of the processor.
     unsafe {
         match dtype {
-            Dtype::F16 if T == 1 && dots_quarters(bytes, x[0], out.as_flattened_mut()) => true,
+            Dtype::F16 if T == 1 && dots_quarters(bytes, x[0], out.as_flattened_mut()) => {}
             Dtype::Bf16 if has_vbmi::get() => dots_vbmi(bytes, row_bytes, x, out),
-            _ => dots_plain(dtype, bytes, row_bytes, x, out),
+            _ => return dots_plain(dtype, bytes, row_bytes, x, out),
         }
     }
+    true
 }

@@ -6,13 +6,13 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use core::arch::x86_64::{
-    __m512, __m512i, _mm_loadu_ps, _mm256_loadu_si256, _mm512_add_ps, _mm512_broadcast_f32x4,
-    _mm512_castsi256_si512, _mm512_castsi512_si256, _mm512_cvtph_ps, _mm512_extracti64x4_epi64,
-    _mm512_fmadd_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_permutex2var_epi64, _mm512_permutexvar_ps,
-    _mm512_setr_epi32, _mm512_setzero_ps, _mm512_shuffle_ps, _mm512_storeu_ps,
+    __m512, __m512i, _mm_loadu_ps, _mm256_loadu_si256, _mm512_broadcast_f32x4, _mm512_castsi256_si512,
+    _mm512_castsi512_si256, _mm512_cvtph_ps, _mm512_extracti64x4_epi64, _mm512_fmadd_ps, _mm512_loadu_si512,
+    _mm512_mul_ps, _mm512_permutex2var_epi64, _mm512_permutexvar_ps, _mm512_setr_epi32, _mm512_setzero_ps,
+    _mm512_storeu_ps,
 };
 
-use super::loads::Bytewise;
+use super::{loads::Bytewise, vectors::of_quarters};
 use crate::kernel::{
     short::{AHEAD, LINE},
     simd::{Source, Vector},
@@ -165,14 +165,9 @@ impl<F: Widen, const Q: usize> Four<F, Q> {
             for (i, sum) in sums.iter_mut().enumerate() {
                 *sum = self.products(rows.add(i * 4 * Q * BYTES));
             }
-            let [a, b, c, d] = sums;
-            let low = _mm512_add_ps(_mm512_shuffle_ps::<0x44>(a, b), _mm512_shuffle_ps::<0xee>(a, b));
-            let high = _mm512_add_ps(_mm512_shuffle_ps::<0x44>(c, d), _mm512_shuffle_ps::<0xee>(c, d));
-            let all =
-                _mm512_add_ps(_mm512_shuffle_ps::<0x88>(low, high), _mm512_shuffle_ps::<0xdd>(low, high));
             // Element j of quarter i is row i of four rows j.
             let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            _mm512_storeu_ps(out, _mm512_permutexvar_ps(order, all));
+            _mm512_storeu_ps(out, _mm512_permutexvar_ps(order, of_quarters(sums)));
         }
     }
 

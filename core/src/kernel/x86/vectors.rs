@@ -182,19 +182,26 @@ impl Reduce for __m512 {
                 )
             }
         }
-        /// Eight rows of two lanes.
-        #[inline(always)]
-        unsafe fn eighth(rows: *const __m512, i: usize) -> __m512 {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let (low, high) = (quarter(rows, i), quarter(rows, i + 1));
-                _mm512_add_ps(_mm512_shuffle_ps::<0x44>(low, high), _mm512_shuffle_ps::<0xee>(low, high))
-            }
-        }
         // SAFETY: the caller's promise.
-        unsafe {
-            let (low, high) = (eighth(rows, 0), eighth(rows, 2));
-            _mm512_add_ps(_mm512_shuffle_ps::<0x88>(low, high), _mm512_shuffle_ps::<0xdd>(low, high))
-        }
+        unsafe { of_quarters([quarter(rows, 0), quarter(rows, 1), quarter(rows, 2), quarter(rows, 3)]) }
+    }
+}
+
+/// Element j of quarter i is the sum of quarter i of `rows[j]`.
+///
+/// # Safety
+/// The processor has AVX-512.
+#[inline(always)]
+pub(super) unsafe fn of_quarters([a, b, c, d]: [__m512; 4]) -> __m512 {
+    /// Two rows' quarters of two lanes.
+    #[inline(always)]
+    unsafe fn eighth(low: __m512, high: __m512) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_add_ps(_mm512_shuffle_ps::<0x44>(low, high), _mm512_shuffle_ps::<0xee>(low, high)) }
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (low, high) = (eighth(a, b), eighth(c, d));
+        _mm512_add_ps(_mm512_shuffle_ps::<0x88>(low, high), _mm512_shuffle_ps::<0xdd>(low, high))
     }
 }
