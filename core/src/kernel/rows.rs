@@ -34,7 +34,7 @@ impl Kernel {
         if len == 0 {
             return out.as_flattened_mut().fill(0.0);
         }
-        if T > 1 && len <= LANES {
+        if T > 1 && len <= LANES && !self.is_portable() {
             return self.dots_in_turn(rows, row_bytes, x, out);
         }
         let done = match self.0 {
