@@ -4,18 +4,32 @@
 //! GGUF file is seen through the checkpoint's names, which its architecture maps, and in its order of rows.
 
 use crate::arch::NameMap;
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::lora::{Lora, Naming};
-use crate::model::{Model, Tensor};
+use crate::memory::{Layout, Weight, in_memory};
+use crate::model::Model;
 use crate::names::is_conv1d_model;
-use std::borrow::Cow;
+use crate::pairing;
+use crate::tensor::Tensor;
 use std::collections::BTreeMap;
+
+/// Whose names the weights of checkpoints get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Names {
+    /// As transformers builds the model in memory, which is what PEFT looks for. Experts are stacked, and projections
+    /// joined or split, as there.
+    #[default]
+    Memory,
+    /// As the checkpoint spells them.
+    Checkpoint,
+}
 
 /// One model, seen through the common names.
 #[derive(Debug)]
 pub(crate) struct Side<'m> {
     pub(crate) model: &'m Model,
-    tensors: BTreeMap<Cow<'m, str>, Tensor<'m>>,
+    weights: BTreeMap<String, Weight<'m>>,
 }
 
 /// The models of a job.
@@ -28,12 +42,21 @@ pub(crate) struct Aligned<'m> {
     pub(crate) origin: Option<Side<'m>>,
     /// The map between the names, where both kinds of file take part.
     map: Option<NameMap>,
+    /// How the adapter's model is in memory, where its names are those.
+    pub(crate) layout: Option<Layout>,
+    /// What is to be known about how the weights were paired.
+    pub(crate) notes: Vec<String>,
 }
 
 impl<'m> Aligned<'m> {
     /// # Errors
     /// When a checkpoint meets a GGUF file of another architecture, or of one whose conversion is not known.
-    pub(crate) fn new(base: &'m Model, tuned: &'m Model, origin: Option<&'m Model>) -> Result<Self> {
+    pub(crate) fn new(
+        base: &'m Model,
+        tuned: &'m Model,
+        origin: Option<&'m Model>,
+        names: Names,
+    ) -> Result<Self> {
         let models: Vec<_> = [Some(base), Some(tuned), origin].into_iter().flatten().collect();
         let (ggufs, checkpoints): (Vec<_>, Vec<_>) = models.iter().partition(|model| model.is_gguf());
         same_architecture(&ggufs)?;
@@ -43,7 +66,66 @@ impl<'m> Aligned<'m> {
             None
         };
         let side = |model| Side::new(model, map.as_ref());
-        Ok(Self { base: side(base)?, tuned: side(tuned)?, origin: origin.map(side).transpose()?, map })
+        let (base, tuned, origin) = (side(base)?, side(tuned)?, origin.map(side).transpose()?);
+        let mut models = Self { base, tuned, origin, map, layout: None, notes: Vec::new() };
+        if names == Names::Memory && models.naming() == Naming::HuggingFace {
+            models.name_as_in_memory();
+        }
+        models.pair_names();
+        Ok(models)
+    }
+
+    /// Gives all weights the names, and the shapes, that they have in memory.
+    fn name_as_in_memory(&mut self) {
+        let layout = |side: &Side<'_>| Layout::of(side.model.config()).filter(|_| !side.model.is_gguf());
+        let own = layout(&self.tuned);
+        let same_type =
+            |side: &Side<'_>| side.model.config().model_type == self.tuned.model.config().model_type;
+        // The adapter goes onto the base, in the class of the tuned model where that is another class of the same type.
+        let source = self.origin.as_ref().unwrap_or(&self.base);
+        let target = match layout(source) {
+            Some(base) if own.is_none() || !same_type(source) => Some(base),
+            _ => own.clone(),
+        };
+        let Some(target) = target else {
+            let types = self.sides().filter(|side| !side.model.is_gguf()).map(|side| side.model.config());
+            let type_of = |config: &Config| config.architecture.clone().or(config.model_type.clone());
+            let unknown = types.filter(|config| config.class_name.is_none()).find_map(type_of);
+            self.notes.extend(unknown.map(|name| {
+                format!(
+                    "the architecture {name} is not known: its modules keep the names of the checkpoint, which PEFT may \
+                     not find in memory"
+                )
+            }));
+            return;
+        };
+        for side in [Some(&mut self.base), Some(&mut self.tuned), self.origin.as_mut()].into_iter().flatten()
+        {
+            let own = layout(side).unwrap_or_else(|| target.clone());
+            side.weights = in_memory(std::mem::take(&mut side.weights), &own);
+        }
+        self.layout = Some(target);
+    }
+
+    /// Brings the names together where one model is part of the other, or was saved from another class.
+    fn pair_names(&mut self) {
+        let target = |layout: &Option<Layout>, side: &Side<'_>| {
+            layout
+                .as_ref()
+                .is_some_and(|layout| side.model.config().architecture.as_deref() == Some(layout.class))
+        };
+        let tuned_is = target(&self.layout, &self.tuned);
+        let Self { base, tuned, origin, notes, .. } = self;
+        if tuned_is {
+            for side in [Some(base), origin.as_mut()].into_iter().flatten() {
+                notes.extend(pairing::rename(&mut side.weights, &tuned.weights));
+            }
+        } else {
+            notes.extend(pairing::rename(&mut tuned.weights, &base.weights));
+            if let Some(origin) = origin {
+                notes.extend(pairing::rename(&mut origin.weights, &base.weights));
+            }
+        }
     }
 
     /// Whose names they are.
@@ -73,6 +155,10 @@ impl<'m> Aligned<'m> {
         // By the side whose names are the common ones.
         let named = self.sides().find(|side| side.model.is_gguf() == (self.naming() == Naming::Gguf));
         let lora = lora.resolved(named.unwrap_or(&self.base).model)?;
+        if let (Naming::HuggingFace, Some(layout)) = (self.naming(), &self.layout) {
+            let lora = if lora.naming == Naming::Gguf { lora.to_hugging_face(&self.names()?)? } else { lora };
+            return lora.into_memory(layout);
+        }
         match (lora.naming, self.naming()) {
             (Naming::HuggingFace, Naming::Gguf) => lora.to_gguf(&self.names()?, 0),
             (Naming::Gguf, Naming::HuggingFace) => lora.to_hugging_face(&self.names()?),
@@ -93,32 +179,40 @@ impl<'m> Aligned<'m> {
 
 impl<'m> Side<'m> {
     fn new(model: &'m Model, map: Option<&NameMap>) -> Result<Self> {
-        let Some(map) = map.filter(|_| model.is_gguf()) else {
-            let tensors = model.tensors().map(|(name, tensor)| (name.into(), tensor)).collect();
-            return Ok(Self { model, tensors });
-        };
-        let mut tensors = BTreeMap::new();
+        let map = map.filter(|_| model.is_gguf());
+        let mut weights = BTreeMap::new();
         for (name, tensor) in model.tensors() {
             let expert = tensor.expert().map_or(0, |expert| expert.index);
-            let Some(mapped) = map.to_hugging_face(tensor.stored_name(), expert) else {
-                tensors.insert(Cow::from(name), tensor);
+            let mapped = map.and_then(|map| map.to_hugging_face(tensor.stored_name(), expert));
+            let Some(mapped) = mapped else {
+                weights.insert(name.to_owned(), Weight::new(name, tensor));
                 continue;
             };
             let order = mapped.to_gguf_rows(tensor.shape().first().copied().unwrap_or(1))?;
             let tensor = order.map_or(tensor, |order| tensor.in_order(order.inverse()));
-            tensors.insert(mapped.name.into(), tensor);
+            weights.insert(mapped.name.clone(), Weight::new(&mapped.name, tensor));
         }
-        Ok(Self { model, tensors })
+        Ok(Self { model, weights })
+    }
+
+    /// Its weights by common name, sorted.
+    pub(crate) fn weights(&self) -> impl Iterator<Item = (&str, &Weight<'m>)> {
+        self.weights.iter().map(|(name, weight)| (name.as_str(), weight))
     }
 
     /// Its tensors by common name, sorted.
-    pub(crate) fn tensors(&self) -> impl Iterator<Item = (&str, Tensor<'m>)> {
-        self.tensors.iter().map(|(name, tensor)| (name.as_ref(), *tensor))
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = (&str, Tensor<'_>)> {
+        self.weights().map(|(name, weight)| (name, weight.tensor()))
+    }
+
+    /// The weight of this common name.
+    pub(crate) fn weight(&self, name: &str) -> Option<&Weight<'m>> {
+        self.weights.get(name)
     }
 
     /// The tensor of this common name.
-    pub(crate) fn tensor(&self, name: &str) -> Option<Tensor<'m>> {
-        self.tensors.get(name).copied()
+    pub(crate) fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
+        self.weights.get(name).map(Weight::tensor)
     }
 }
 

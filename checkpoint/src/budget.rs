@@ -132,7 +132,8 @@ fn draft<'w>(survey: &Survey<'_>, whole: &'w Extraction, ranks: &[usize], dtype:
         module.b.set_dtype(factor_dtype(dtype, rank));
         rank > 0
     });
-    lora.targets = Some(survey.targets(lora.modules.iter().map(|module| module.name.as_ref())));
+    let modules = lora.modules.iter().filter(|module| !module.parameter);
+    lora.targets = Some(survey.targets(modules.map(|module| module.name.as_ref())));
     if survey.options.policy.uniform { lora.padded() } else { lora }
 }
 

@@ -2,8 +2,9 @@
 //! squares of the layer's inputs that is the error of its output.
 
 use crate::error::{Error, Result};
-use crate::model::{Model, Tensor};
+use crate::model::Model;
 use crate::pairs::Pair;
+use crate::tensor::Tensor;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,12 +40,17 @@ impl ChannelScales {
     /// The scales of each column of a pair's stored weight, those of a convolution repeated over its kernel; `None`
     /// where there are none.
     pub(crate) fn of(&self, pair: &Pair<'_>) -> Option<Arc<[f32]>> {
-        let scales = self.by_module.get(pair.module())?;
+        let scales = self.of_module(pair)?;
         let kernel: usize = pair.kernel().iter().product();
         if kernel == 1 {
             return Some(Arc::clone(scales));
         }
         Some(scales.iter().flat_map(|&scale| std::iter::repeat_n(scale, kernel)).collect())
+    }
+
+    /// The vector of a module, by its path in the checkpoint or in memory.
+    fn of_module(&self, pair: &Pair<'_>) -> Option<&Arc<[f32]>> {
+        self.by_module.get(pair.module()).or_else(|| self.by_module.get(pair.path()))
     }
 
     /// Checks that the scales belong to `pairs`, those that are extracted.
@@ -59,7 +65,7 @@ impl ChannelScales {
         let (mut found, mut example) = (0, None);
         for pair in pairs {
             example = example.or(Some(pair.module()));
-            let Some(scales) = self.by_module.get(pair.module()) else { continue };
+            let Some(scales) = self.of_module(pair) else { continue };
             found += 1;
             let problem = if pair.transposed {
                 "channel scales of weights that are stored [in, out] are not supported; leave them out"

@@ -4,6 +4,7 @@ use crate::arch::Heads;
 use crate::error::{Error, Result};
 use crate::mapped::open_regular;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub heads: Option<Heads>,
     /// Experts of a layer, `num_local_experts` or `num_experts`.
     pub experts: Option<usize>,
+    /// `model_type` of the configurations within this one, by their place, as in `text_config`.
+    pub parts: BTreeMap<String, String>,
 }
 
 /// Modules under which the causal model of a type keeps its base model, in `PreTrainedModel.base_model_prefix`.
@@ -62,6 +65,7 @@ impl Config {
             class_name: text(&json["_class_name"]),
             name_or_path: text(&json["_name_or_path"]),
             tied: json["tie_word_embeddings"].as_bool(),
+            parts: parts(&json),
         })
     }
 
@@ -85,6 +89,17 @@ impl Config {
         let has = |name: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
         (!names.any(has)).then_some(prefix)
     }
+}
+
+/// The model types of configurations within `json` and within those.
+fn parts(json: &Value) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for (key, value) in json.as_object().into_iter().flatten() {
+        let Some(own) = value["model_type"].as_str() else { continue };
+        found.insert(key.clone(), own.to_owned());
+        found.extend(parts(value).into_iter().map(|(below, own)| (format!("{key}.{below}"), own)));
+    }
+    found
 }
 
 /// Reads and parses a JSON file of sane length.

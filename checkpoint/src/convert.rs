@@ -1,10 +1,12 @@
 //! Writes an adapter in another file format, storage format or both.
 
+use crate::aligned::Names;
 use crate::arch::{Heads, NameMap};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::lora::single::{Places, Style};
 use crate::lora::{Adapter, AdapterFormat, Lora, Naming, write_gguf};
+use crate::memory::{Layout, View};
 use crate::model::{Container, Model};
 use crate::monitor::Monitor;
 use crate::pairs::targets;
@@ -28,6 +30,8 @@ pub struct ConvertOptions {
     pub architecture: Option<String>,
     /// Attention heads, where no base says them.
     pub heads: Option<Heads>,
+    /// Whose names a PEFT adapter gets; `None`: those that it has, else those in memory.
+    pub names: Option<Names>,
     /// What single files have before the paths of the base's modules, where its names and configuration do not tell.
     pub prefix: Option<String>,
     /// Whether an adapter that is there already is replaced.
@@ -102,7 +106,7 @@ fn prepare<'a>(
         (_, Some(_)) if adapter.format() == options.format => lora,
         (_, Some(style)) => base.to_single(lora, style)?,
         (AdapterFormat::Gguf, _) => base.to_gguf(lora)?,
-        _ => base.to_hugging_face(lora)?,
+        _ => base.to_peft(lora, options.names)?,
     };
     let mut not_in_blocks = 0;
     for module in &mut lora.modules {
@@ -130,6 +134,8 @@ struct Base {
     /// Its tensors, where there are any here.
     model: Option<Model>,
     architecture: Option<String>,
+    /// Its configuration, where there is one here.
+    config: Option<Config>,
     heads: Option<Heads>,
     experts: usize,
     /// As in [`ConvertOptions`].
@@ -140,7 +146,8 @@ impl Base {
     fn open(lora: &Lora<'_>, options: &ConvertOptions) -> Result<Self> {
         let named =
             || lora.base_name.as_deref().map(PathBuf::from).filter(|path| path.join("config.json").is_file());
-        let mut base = Self { model: None, architecture: None, heads: None, experts: 0, prefix: None };
+        let mut base =
+            Self { model: None, architecture: None, config: None, heads: None, experts: 0, prefix: None };
         if let Some(path) = options.base.clone().or_else(named) {
             base.read(&path, options.base.is_some())?;
         }
@@ -168,7 +175,8 @@ impl Base {
             Err(error) if asked && config.model_type.is_none() => return Err(error),
             Err(_) => {}
         }
-        self.architecture = self.architecture.take().or(config.model_type);
+        self.architecture = self.architecture.take().or(config.model_type.clone());
+        self.config = Some(config.clone());
         self.heads = config.heads;
         self.experts = config.experts.unwrap_or(0);
         Ok(())
@@ -231,7 +239,7 @@ impl Base {
     fn to_single<'a>(&self, lora: Lora<'a>, style: Style) -> Result<Lora<'a>> {
         let single = lora.naming == Naming::Single;
         let lora = self.resolved(lora)?;
-        let lora = if lora.naming == Naming::Gguf { self.to_hugging_face(lora)? } else { lora };
+        let lora = if lora.naming == Naming::Gguf { self.checkpoint_names(lora)? } else { lora };
         self.places(single)?.to_single(lora, style)
     }
 
@@ -243,7 +251,7 @@ impl Base {
                     let counts = model.tensors().filter_map(|(_, tensor)| Some(tensor.expert()?.count));
                     counts.max()
                 });
-                lora.to_gguf(&self.names()?, experts.unwrap_or(self.experts))?
+                lora.into_gguf_of(&self.names()?, experts.unwrap_or(self.experts))?
             }
             _ => lora,
         };
@@ -266,23 +274,46 @@ impl Base {
         Ok(lora)
     }
 
-    fn to_hugging_face<'a>(&self, lora: Lora<'a>) -> Result<Lora<'a>> {
-        if lora.naming == Naming::HuggingFace {
+    /// `lora` under the names of PEFT's format: those in memory, or those of the checkpoint.
+    fn to_peft<'a>(&self, lora: Lora<'a>, names: Option<Names>) -> Result<Lora<'a>> {
+        let kept = lora.naming == Naming::HuggingFace && names.is_none();
+        let lora = self.checkpoint_names(lora)?;
+        if kept {
             return Ok(lora);
         }
-        let lora = self.resolved(lora)?;
-        let mut lora = if lora.naming == Naming::Gguf { lora.to_hugging_face(&self.names()?)? } else { lora };
+        let layout = self.layout();
+        let mut lora = match (names.unwrap_or_default(), &layout) {
+            (_, None) => lora,
+            (Names::Memory, Some(layout)) => lora.into_memory(layout)?,
+            (Names::Checkpoint, Some(layout)) => lora.into_checkpoint(layout)?,
+        };
         let Some(model) = self.model.as_ref().filter(|_| self.gguf().is_none()) else { return Ok(lora) };
+        let view = View::new(model);
         for module in &lora.modules {
             let weight = format!("{}.weight", module.name);
-            if model.tensor(&weight).is_none() {
+            if view.of_module(module).is_none() && model.tensor(&weight).is_none() {
                 let base = model.path().display();
                 return Err(module.a.error(format!("the base {base} has no tensor {weight}")));
             }
         }
-        let names: BTreeSet<_> = lora.modules.iter().map(|module| module.name.as_ref()).collect();
-        let targets = targets(&names, model.tensors().map(|(name, _)| name));
-        lora.targets = Some(targets);
+        let modules = lora.modules.iter().filter(|module| !module.parameter && module.expert.is_none());
+        let modules: BTreeSet<_> = modules.map(|module| module.name.as_ref()).collect();
+        lora.targets = Some(match names.unwrap_or_default() {
+            Names::Memory => targets(&modules, view.names()),
+            Names::Checkpoint => targets(&modules, model.tensors().map(|(name, _)| name)),
+        });
         Ok(lora)
+    }
+
+    fn checkpoint_names<'a>(&self, lora: Lora<'a>) -> Result<Lora<'a>> {
+        let lora = self.resolved(lora)?;
+        if lora.naming == Naming::Gguf { lora.to_hugging_face(&self.names()?) } else { Ok(lora) }
+    }
+
+    /// How the base is in memory, where that is known.
+    fn layout(&self) -> Option<Layout> {
+        let config = self.model.as_ref().filter(|model| !model.is_gguf()).map(Model::config);
+        let own = config.or(self.config.as_ref()).and_then(Layout::of);
+        own.or_else(|| Layout::of_gguf(&self.names().ok()?))
     }
 }

@@ -1,6 +1,6 @@
 //! The extraction of a whole pair, and what comes of it: an adapter in memory and its report.
 
-use crate::aligned::Aligned;
+use crate::aligned::{Aligned, Names};
 use crate::budget;
 use crate::curve::energy_by_bytes;
 use crate::error::Result;
@@ -27,6 +27,8 @@ pub struct Extraction {
     pub(crate) full: Vec<Arc<Full>>,
     /// Modules with factors whose bias could not be changed, since there is none, while those of others are.
     pub(crate) without_bias: usize,
+    /// How the models were paired.
+    pub(crate) notes: Vec<String>,
     pub(crate) left_out: Vec<LeftOut>,
     /// Modules that get factors of zeros, with [out, in] of their weights.
     pub(crate) empty: Vec<(String, [usize; 2])>,
@@ -64,7 +66,7 @@ pub fn extract(
     options: &ExtractOptions,
     monitor: &Monitor,
 ) -> Result<Extraction> {
-    extract_from(&aligned(base, tuned, None)?, options, monitor)
+    extract_from(&aligned(base, tuned, None, options)?, options, monitor)
 }
 
 /// As [`extract`], but for a device that runs `deployed`, mostly a quantised `base`: the factors are those of
@@ -80,7 +82,7 @@ pub fn extract_deployed(
     options: &ExtractOptions,
     monitor: &Monitor,
 ) -> Result<Extraction> {
-    extract_from(&aligned(base, tuned, Some(deployed))?, options, monitor)
+    extract_from(&aligned(base, tuned, Some(deployed), options)?, options, monitor)
 }
 
 fn extract_from(models: &Aligned<'_>, options: &ExtractOptions, monitor: &Monitor) -> Result<Extraction> {
@@ -97,10 +99,16 @@ fn extract_from(models: &Aligned<'_>, options: &ExtractOptions, monitor: &Monito
 }
 
 /// With what a device runs in the place of `base`, where that is another model.
-fn aligned<'m>(base: &'m Model, tuned: &'m Model, deployed: Option<&'m Model>) -> Result<Aligned<'m>> {
+fn aligned<'m>(
+    base: &'m Model,
+    tuned: &'m Model,
+    deployed: Option<&'m Model>,
+    options: &ExtractOptions,
+) -> Result<Aligned<'m>> {
+    let names = if options.format == AdapterFormat::Peft { options.names } else { Names::Checkpoint };
     match deployed {
-        None => Aligned::new(base, tuned, None),
-        Some(deployed) => Aligned::new(deployed, tuned, Some(base)),
+        None => Aligned::new(base, tuned, None, names),
+        Some(deployed) => Aligned::new(deployed, tuned, Some(base), names),
     }
 }
 
@@ -120,7 +128,7 @@ pub fn extract_ranks(
     let most = ranks.iter().copied().max().unwrap_or(0);
     let policy = Policy { max_rank: most, ..options.policy };
     let options = ExtractOptions { policy, ..options.clone() };
-    let models = aligned(base, tuned, deployed)?;
+    let models = aligned(base, tuned, deployed, &options)?;
     let survey = Survey::new(&models, &options, monitor)?;
     let (modules, others) = survey.run(|pair| Some(Aim::of(pair, &policy)), Keep::Whole, true)?;
     let one = |&rank: &usize| {
@@ -145,7 +153,7 @@ pub fn survey(
     options: &ExtractOptions,
     monitor: &Monitor,
 ) -> Result<Report> {
-    let models = aligned(base, tuned, deployed)?;
+    let models = aligned(base, tuned, deployed, options)?;
     let survey = Survey::new(&models, options, monitor)?;
     let aim = |pair: &Pair<'_>| Some(Aim::fixed(pair, options.policy.round(options.policy.max_rank)));
     let (modules, others) = survey.run(aim, Keep::Spectrum(options.dtype), true)?;
@@ -161,7 +169,7 @@ impl Extraction {
 
     /// What is to be known before it is used.
     pub fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes = self.notes.clone();
         if self.without_bias > 0 {
             notes.push(format!(
                 "PEFT runs this adapter but does not merge it: {} of its modules have no bias to merge one into; phlora \
@@ -185,13 +193,11 @@ impl Extraction {
         let modules = self.modules.iter().filter_map(|module| {
             let factors = module.factors.as_ref()?;
             Some(LoraModule {
-                name: module.report.name.as_str().into(),
-                a: factors.a.view(),
-                b: factors.b.view(),
-                scale: 1.0,
                 expert: module.report.expert,
+                parameter: module.parameter,
                 embedding: module.embedding,
                 kernel: module.report.kernel.clone(),
+                ..LoraModule::new(module.path.as_str(), factors.a.view(), factors.b.view())
             })
         });
         Lora {
@@ -202,7 +208,7 @@ impl Extraction {
             architecture: self.architecture.clone(),
             task: self.causal.then(|| "CAUSAL_LM".to_owned()),
             targets: Some(self.targets.clone()),
-            fan_in_fan_out: self.modules.iter().any(|module| module.transposed),
+            fan_in_fan_out: self.modules.iter().any(|module| module.conv1d),
         }
     }
 

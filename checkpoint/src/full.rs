@@ -3,12 +3,12 @@
 use crate::error::{Error, Result};
 use crate::lora::{AdapterFormat, Effect, Factor, FullTensor};
 use crate::measure::{decode, difference, non_finite_error, same_bytes};
-use crate::model::Tensor;
 use crate::names::{Kind, is_token_table, module_of, suffix_of};
 use crate::outcome::left_out;
 use crate::pairs::Pair;
 use crate::pool::Ticket;
 use crate::report::{FullReport, LeftOut};
+use crate::tensor::Tensor;
 use phlora_core::Dtype;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -226,7 +226,7 @@ fn full(
         delta_norm: sum_squares.sqrt(),
         bytes: values.encoded_len().unwrap_or(0) as u64,
     };
-    Full { tensor: FullTensor { name: pair.name.to_owned().into(), shape, values, effect }, report }
+    Full { tensor: FullTensor { name: pair.memory.to_owned().into(), shape, values, effect }, report }
 }
 
 /// The format in which values are kept: the tensor's own, to the bit, where adapters have it.
@@ -238,7 +238,7 @@ fn kept(dtype: Dtype) -> Dtype {
 fn stored(tensor: Tensor<'_>, dtype: Dtype, rows: std::ops::Range<usize>) -> Result<Factor<'static>> {
     let [_, cols] = FullTensor::matrix_shape(tensor.shape());
     let (shape, entries) = ([rows.len(), cols], rows.start * cols..rows.end * cols);
-    if kept(dtype) == dtype && !tensor.is_reordered() {
+    if kept(dtype) == dtype && !tensor.is_scattered() {
         return Factor::new(dtype, shape, tensor.entries(dtype, entries).bytes.to_vec());
     }
     let mut values = vec![0.0; entries.len()];

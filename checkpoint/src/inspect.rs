@@ -3,9 +3,10 @@
 use crate::config::{Config, read_json};
 use crate::error::{Error, Result};
 use crate::lora::{Adapter, AdapterFormat, Factor, Naming, is_adapter_file};
-use crate::model::{Container, Model, Tensor};
+use crate::model::{Container, Model};
 use crate::names::{Kind, kind_of, suffix_of};
 use crate::report::Report;
+use crate::tensor::Tensor;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -36,6 +36,7 @@ mod locate;
 mod lora;
 mod mapped;
 mod measure;
+mod memory;
 mod merge;
 mod model;
 mod monitor;
@@ -43,6 +44,7 @@ mod names;
 mod options;
 mod outcome;
 mod output;
+mod pairing;
 mod pairs;
 mod pass;
 mod plans;
@@ -56,8 +58,10 @@ mod serving;
 mod staging;
 mod stored;
 mod survey;
+mod tensor;
 mod verify;
 
+pub use aligned::Names;
 pub use arch::{Heads, Mapped, NameMap, RowPermutation};
 pub use channels::ChannelScales;
 pub use check::{Finding, Severity, check};
@@ -72,7 +76,7 @@ pub use lora::{
     Adapter, AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Naming, gguf_len, write_gguf,
 };
 pub use merge::{MergeOptions, Merged, merge};
-pub use model::{Container, Expert, Model, Tensor};
+pub use model::{Container, Model};
 pub use monitor::Monitor;
 pub use names::{Kind, kind_of, module_of, suffix_of};
 pub use options::{ExtractOptions, Filter, available_threads};
@@ -83,4 +87,5 @@ pub use report::{
     CurvePoint, FullReport, LeftOut, ModuleReport, PolicyReport, REPORT_VERSION, Report, Total, read_report,
 };
 pub use serving::Server;
+pub use tensor::{Expert, Tensor};
 pub use verify::{Verification, VerifiedModule, VerifiedTensor, verify};

@@ -1,8 +1,8 @@
 //! The difference of two tensors without factors: whether there is any, and its exact norm.
 
 use crate::error::{Error, Result};
-use crate::model::Tensor;
 use crate::pool::Ticket;
+use crate::tensor::Tensor;
 use phlora_core::{Delta, Dtype, Kernel};
 
 /// Entries decoded at once, small enough for the stack and the first cache; whole blocks of every format.
@@ -23,20 +23,21 @@ pub(crate) struct Difference {
 
 /// Whether both sides hold the same bytes in the same format; stops at the first difference.
 pub(crate) fn same_bytes(base: Tensor<'_>, tuned: Tensor<'_>, ticket: Ticket<'_>) -> Result<bool> {
-    let other_order = base.is_reordered() || tuned.is_reordered();
+    let other_order = base.order() != tuned.order();
     if other_order || base.dtype_name() != tuned.dtype_name() || base.shape() != tuned.shape() {
         return Ok(false);
     }
-    let mut read = 0;
-    for (left, right) in base.bytes().chunks(COMPARED).zip(tuned.bytes().chunks(COMPARED)) {
+    if !base.pieces().map(<[u8]>::len).eq(tuned.pieces().map(<[u8]>::len)) {
+        return Ok(false);
+    }
+    for (left, right) in base.chunks(COMPARED).zip(tuned.chunks(COMPARED)) {
         if left != right {
             return Ok(false);
         }
         // Counted late: where a tensor has changed, its first chunk is read again at once.
         ticket.tick(2 * left.len())?;
-        read += left.len();
     }
-    Ok(read == base.bytes().len())
+    Ok(true)
 }
 
 /// Measures the difference of the first `entries` entries. Both sides hold that many.
@@ -49,7 +50,7 @@ pub(crate) fn difference(
     let mut result = Difference { sum_squares: 0.0, non_finite: None };
     let (mut left, mut right) = ([0.0; CHUNK], [0.0; CHUNK]);
     let (mut unreported, kernel) = (0, Kernel::detect());
-    let in_order = !base.is_reordered() && !tuned.is_reordered();
+    let in_order = !base.is_scattered() && !tuned.is_scattered();
     for start in (0..entries).step_by(CHUNK) {
         let range = start..entries.min(start + CHUNK);
         let (left, right) = (&mut left[..range.len()], &mut right[..range.len()]);
@@ -113,7 +114,7 @@ pub(crate) fn decode(
     let decode = |range, out: &mut [f32]| {
         phlora_core::decode(tensor.entries(dtype, range), out).map_err(|e| tensor.error(e.to_string()))
     };
-    if !tensor.is_reordered() {
+    if !tensor.is_scattered() {
         return decode(range, out);
     }
     // Row by row; the first and the last may be parts of one.

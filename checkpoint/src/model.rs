@@ -1,6 +1,5 @@
 //! A model: the tensors of one or more mapped files under their names.
 
-use crate::arch::RowPermutation;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::gguf;
@@ -8,10 +7,8 @@ use crate::header;
 use crate::locate::{Files, locate};
 use crate::mapped::Mapped;
 use crate::stored::Stored;
-use phlora_core::{Dtype, Rows};
-use serde::{Deserialize, Serialize};
+use crate::tensor::{Expert, Tensor};
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A model on disk, mapped and never loaded whole.
@@ -41,35 +38,12 @@ pub enum Container {
     },
 }
 
-/// One of the matrices in a tensor [experts, out, in].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Expert {
-    /// Its position along the first axis.
-    pub index: usize,
-    /// Length of that axis.
-    pub count: usize,
-}
-
 /// Where the tensor with a full name is.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     /// Index into `Model::stored`.
     stored: usize,
     expert: Option<Expert>,
-}
-
-/// A tensor of a [`Model`].
-#[derive(Debug, Clone, Copy)]
-pub struct Tensor<'m> {
-    source: &'m Mapped,
-    stored: &'m Stored,
-    expert: Option<Expert>,
-    shape: &'m [usize],
-    /// Where `bytes` begin in the file.
-    start: usize,
-    bytes: &'m [u8],
-    /// Row `i` is row `order.source(i)` of the bytes.
-    order: Option<RowPermutation>,
 }
 
 /// Most experts of all tensors of a model, so that a small file cannot fill the memory with their names.
@@ -265,119 +239,8 @@ impl Model {
             }
         };
         let bytes = &whole[offset..offset + length];
-        Tensor {
-            source,
-            stored,
-            expert: place.expert,
-            shape,
-            start: stored.range.start + offset,
-            bytes,
-            order: None,
-        }
-    }
-}
-
-impl<'m> Tensor<'m> {
-    /// The file that holds it.
-    pub fn file(&self) -> &'m Path {
-        self.source.path()
-    }
-
-    /// Its name in that file; of an expert, that of all of them.
-    pub fn stored_name(&self) -> &'m str {
-        &self.stored.name
-    }
-
-    /// Which expert of the tensor in the file it is, where it is one.
-    pub fn expert(&self) -> Option<Expert> {
-        self.expert
-    }
-
-    /// Its dtype as the file calls it, e.g. `BF16` or `Q4_K`.
-    pub fn dtype_name(&self) -> &'m str {
-        &self.stored.dtype_name
-    }
-
-    /// Its dtype if that is one of those read here.
-    pub fn dtype(&self) -> Option<Dtype> {
-        self.stored.dtype
-    }
-
-    /// Its dtype, which must be one of those read here.
-    pub(crate) fn readable(&self) -> Result<Dtype> {
-        self.dtype().ok_or_else(|| {
-            let blocks = gguf::is_gguf(self.source.bytes());
-            let read = Dtype::ALL.iter().filter(|dtype| blocks || !dtype.is_block());
-            let names: Vec<_> = read.map(|dtype| dtype.name()).collect();
-            self.error(format!("its dtype {} is not read, expected {}", self.dtype_name(), names.join(", ")))
-        })
-    }
-
-    /// Its shape, slowest axis first.
-    pub fn shape(&self) -> &'m [usize] {
-        self.shape
-    }
-
-    /// Its bytes, mapped, in the order of the file.
-    pub fn bytes(&self) -> &'m [u8] {
-        self.bytes
-    }
-
-    /// Where its bytes are in the file.
-    pub(crate) fn range(&self) -> Range<usize> {
-        self.start..self.start + self.bytes.len()
-    }
-
-    /// Number of entries.
-    pub fn len(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    /// Whether it has no entries.
-    pub fn is_empty(&self) -> bool {
-        self.shape.contains(&0)
-    }
-
-    /// Asks the system to read some of its bytes ahead, as far as there are any; only the time depends on it.
-    pub(crate) fn will_need(&self, bytes: Range<usize>) {
-        let all = self.range();
-        let at = |offset: usize| all.end.min(all.start + offset);
-        self.source.will_need(at(bytes.start)..at(bytes.end));
-    }
-
-    /// The same with the rows in another order: row `i` is row `order.source(i)` of the file.
-    pub(crate) fn in_order(self, order: RowPermutation) -> Self {
-        Self { order: Some(order), ..self }
-    }
-
-    /// Whether the rows are in another order than in the file.
-    pub(crate) fn is_reordered(&self) -> bool {
-        self.order.is_some()
-    }
-
-    /// Where row `row` is in the file.
-    pub(crate) fn stored_row(&self, row: usize) -> usize {
-        self.order.map_or(row, |order| order.source(row))
-    }
-
-    /// Entries of a row.
-    pub(crate) fn row_len(&self) -> usize {
-        self.shape.get(1..).map_or(1, |rest| rest.iter().product())
-    }
-
-    /// The entries `range` (row-major, in the order of the file) in their storage format; none where the range
-    /// does not begin and end at whole blocks of the format, or leaves the tensor.
-    pub(crate) fn entries(&self, dtype: Dtype, range: Range<usize>) -> Rows<'m> {
-        let bytes = dtype.row_bytes(range.start).zip(dtype.row_bytes(range.end));
-        Rows::new(dtype, bytes.and_then(|(start, end)| self.bytes.get(start..end)).unwrap_or_default())
-    }
-
-    pub(crate) fn error(&self, problem: impl Into<String>) -> Error {
-        let name = match self.expert {
-            Some(Expert { index, .. }) => &format!("{} (expert {index})", self.stored_name()),
-            None => self.stored_name(),
-        };
-        Error::tensor(self.file(), name, problem)
+        let start = stored.range.start + offset;
+        Tensor::new(source, stored, place.expert, shape, start, bytes)
     }
 }
 

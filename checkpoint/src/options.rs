@@ -1,5 +1,6 @@
 //! What the caller asks of an extraction from checkpoints.
 
+use crate::aligned::Names;
 use crate::channels::ChannelScales;
 use crate::full::Also;
 use crate::lora::AdapterFormat;
@@ -23,6 +24,8 @@ pub struct ExtractOptions {
     pub choose_dtype: bool,
     /// File format of the adapter. Default [`AdapterFormat::Peft`].
     pub format: AdapterFormat,
+    /// Whose names a PEFT adapter of checkpoints has. Default: those in memory.
+    pub names: Names,
     /// What a single file has before the paths of the modules, where names and configuration of the models do not tell.
     pub prefix: Option<String>,
     /// See [`phlora_core::Options::tolerance`]. Default is its default.
@@ -82,6 +85,7 @@ impl Default for ExtractOptions {
             dtype: Dtype::F16,
             choose_dtype: false,
             format: AdapterFormat::Peft,
+            names: Names::default(),
             prefix: None,
             tolerance: core.tolerance,
             max_reads: core.max_reads,

@@ -4,7 +4,6 @@ use crate::error::{Error, Result};
 use crate::full::Full;
 use crate::lora::Factors;
 use crate::measure::{difference, non_finite_error, same_bytes};
-use crate::model::Tensor;
 use crate::names::Kind;
 use crate::options::ExtractOptions;
 use crate::pairs::Pair;
@@ -12,6 +11,7 @@ use crate::pass::{Sides, Stop, feed};
 use crate::plans::{Aim, Planned, Refused, plan, read_bytes};
 use crate::pool::Ticket;
 use crate::report::{LeftOut, Measured, ModuleReport};
+use crate::tensor::Tensor;
 use phlora_core::{Dtype, Goal, Policy, Report};
 use std::sync::Arc;
 
@@ -22,7 +22,11 @@ const SPARE: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Module {
     pub(crate) report: ModuleReport,
-    pub(crate) transposed: bool,
+    /// Its path in the adapter.
+    pub(crate) path: String,
+    pub(crate) parameter: bool,
+    /// Whether PEFT knows its weight as one that is stored [in, out].
+    pub(crate) conv1d: bool,
     /// Whether the weight is a lookup table.
     pub(crate) embedding: bool,
     /// What the columns of the weight count, where not all count alike.
@@ -132,7 +136,8 @@ pub(crate) fn extract_pair(
             weighed: weighed.is_some(),
         };
         let (rank, factors) = encode(pair, &found, planned, keep, &options.policy, weighed)?;
-        let report = measured.report(rank, factors.as_ref());
+        let mut report = measured.report(rank, factors.as_ref());
+        report.memory = (pair.path() != pair.module()).then(|| pair.path().to_owned());
         if let Some(aim) = unmet(&measured, &report, &found, planned.aim)
             && let Some(next) = widen(pair, aim, options)?
         {
@@ -147,7 +152,9 @@ pub(crate) fn extract_pair(
         }
         return Ok(Outcome::Module(Box::new(Module {
             report,
-            transposed: pair.transposed,
+            path: pair.path().to_owned(),
+            parameter: pair.is_parameter(),
+            conv1d: pair.is_conv1d(),
             embedding: pair.kind == Kind::Embedding,
             channels,
             factors,
@@ -307,8 +314,10 @@ impl Module {
         let report = measured.report(rank, Some(&factors));
         factors.pad(rank);
         Ok(Self {
-            report,
-            transposed: self.transposed,
+            report: ModuleReport { memory: self.report.memory.clone(), ..report },
+            path: self.path.clone(),
+            parameter: self.parameter,
+            conv1d: self.conv1d,
             embedding: self.embedding,
             channels: self.channels.clone(),
             factors: Some(factors),
@@ -321,7 +330,7 @@ fn tuning_and_repair(pair: &Pair<'_>, ticket: Ticket<'_>) -> Result<Option<(f64,
     let Some(origin) = pair.origin else { return Ok(None) };
     let norm = |from: Tensor<'_>, to: Tensor<'_>| {
         let (from_dtype, to_dtype) = (from.readable()?, to.readable()?);
-        ticket.monitor().correct_total(0, (from.bytes().len() + to.bytes().len()) as u64);
+        ticket.monitor().correct_total(0, (from.byte_len() + to.byte_len()) as u64);
         let found = difference((from, from_dtype), (to, to_dtype), origin.len(), ticket)?;
         match found.non_finite {
             None => Ok(found.sum_squares.sqrt()),

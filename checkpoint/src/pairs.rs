@@ -4,17 +4,20 @@ use crate::aligned::{Aligned, Side};
 use crate::error::{Error, Result};
 use crate::full::{Also, Take};
 use crate::lora::{AdapterFormat, Naming};
-use crate::model::{Expert, Tensor};
+use crate::memory::{Kinds, Weight};
 use crate::names::{Kind, is_conv1d, is_conv1d_model, is_number, kind_of, module_of, suffix_of};
 use crate::options::Filter;
 use crate::report::LeftOut;
+use crate::tensor::{Expert, Tensor};
 use std::collections::BTreeSet;
 
 /// One tensor that both models hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pair<'m> {
-    /// Its full name.
+    /// Its name in the checkpoint.
     pub(crate) name: &'m str,
+    /// Its name in the adapter's model.
+    pub(crate) memory: &'m str,
     pub(crate) kind: Kind,
     pub(crate) base: Tensor<'m>,
     pub(crate) tuned: Tensor<'m>,
@@ -24,6 +27,8 @@ pub(crate) struct Pair<'m> {
     pub(crate) expert: Option<Expert>,
     /// Stored [in, out] instead of [out, in].
     pub(crate) transposed: bool,
+    /// What PEFT takes the weight for, where that is known.
+    pub(crate) known: Option<Kinds>,
 }
 
 /// What to do with a pair.
@@ -57,6 +62,21 @@ impl<'m> Pair<'m> {
         module_of(self.name)
     }
 
+    /// The path of the module in the adapter.
+    pub(crate) fn path(&self) -> &'m str {
+        module_of(self.memory)
+    }
+
+    /// Whether PEFT has to be told the weight's name as that of a parameter.
+    pub(crate) fn is_parameter(&self) -> bool {
+        matches!(self.known, Some(Kinds::Linear { parameter: true, .. } | Kinds::Stack { .. }))
+    }
+
+    /// Whether the weight is stored [in, out] as that of a module which PEFT knows by that order.
+    pub(crate) fn is_conv1d(&self) -> bool {
+        self.transposed && self.expert.is_none()
+    }
+
     /// Rows and columns as stored, of a convolution [out, in·kernel]; both sides agree where the pair is extracted.
     pub(crate) fn stored_shape(&self) -> (usize, usize) {
         match self.base.shape() {
@@ -72,7 +92,7 @@ impl<'m> Pair<'m> {
 
     /// Bytes of both sides.
     pub(crate) fn bytes(&self) -> usize {
-        self.base.bytes().len() + self.tuned.bytes().len()
+        self.base.byte_len() + self.tuned.byte_len()
     }
 }
 
@@ -85,30 +105,42 @@ pub(crate) fn pairs<'m>(models: &'m Aligned<'_>) -> Result<(Vec<Pair<'m>>, Vec<L
     let tied = is_tied(models);
 
     let (mut pairs, mut one_sided) = (Vec::new(), Vec::new());
-    let mut only = |name: &str, side: &str, shape: &[usize]| {
+    let mut only = |name: &str, weight: &Weight<'_>, side: &str| {
+        let shape = weight.tensor().shape();
         let why = if tied && kind_of(name, shape) == Kind::Head { ": tied to the embedding" } else { "" };
+        let name = &weight.label;
         let reason = if models.is_incomparable(name) {
             "not compared: GGUF may hold something else under its name".to_owned()
         } else {
             format!("only in {side}{why}")
         };
-        one_sided.push(LeftOut { name: name.to_owned(), reason, delta_norm: None });
+        one_sided.push(LeftOut { name: name.clone(), reason, delta_norm: None });
     };
-    for (name, base) in base.tensors() {
-        let Some(tuned) = tuned.tensor(name) else {
-            only(name, "base", base.shape());
+    for (memory, weight) in base.weights() {
+        let Some(other) = tuned.weight(memory) else {
+            only(memory, weight, "base");
             continue;
         };
-        let kind = kind_of(name, base.shape());
-        let transposed = conv1d && kind == Kind::Linear && is_conv1d(module_of(name));
-        let origin = origin.as_ref().and_then(|origin| origin.tensor(name));
+        let (base, tuned) = (weight.tensor(), other.tensor());
+        let known = weight.kind.or(other.kind);
+        let kind = kind(memory, base.shape(), known);
+        let transposed = match known {
+            Some(Kinds::Linear { transposed, .. } | Kinds::Stack { transposed }) => {
+                transposed != weight.turned
+            }
+            _ => conv1d && kind == Kind::Linear && is_conv1d(module_of(memory)),
+        };
+        let origin = origin.as_ref().and_then(|origin| origin.tensor(memory));
         let origin = origin.filter(|origin| origin.shape() == base.shape());
-        let expert = base.expert().filter(|_| models.naming() == Naming::Gguf);
-        pairs.push(Pair { name, kind, base, tuned, origin, expert, transposed });
+        let stacked = models.naming() == Naming::Gguf || matches!(known, Some(Kinds::Stack { .. }));
+        let expert = weight.expert().filter(|_| stacked);
+        let name = weight.label.as_str();
+        pairs.push(Pair { name, memory, kind, base, tuned, origin, expert, transposed, known });
     }
-    for (name, tuned) in tuned.tensors().filter(|(name, _)| base.tensor(name).is_none()) {
-        only(name, "tuned", tuned.shape());
+    for (name, weight) in tuned.weights().filter(|(name, _)| base.weight(name).is_none()) {
+        only(name, weight, "tuned");
     }
+    pairs.sort_by_key(|pair| pair.name);
     if pairs.is_empty() {
         let example = |side: &Side<'_>| side.tensors().next().map_or("nothing".into(), |(n, _)| n.to_owned());
         let problem = format!(
@@ -120,6 +152,18 @@ pub(crate) fn pairs<'m>(models: &'m Aligned<'_>) -> Result<(Vec<Pair<'m>>, Vec<L
         return Err(Error::format(tuned.model.path(), problem));
     }
     Ok((pairs, one_sided))
+}
+
+/// The part that a weight plays, by what is known of it in memory, else by its name.
+fn kind(name: &str, shape: &[usize], known: Option<Kinds>) -> Kind {
+    let named = kind_of(name, shape);
+    match known {
+        Some(Kinds::Linear { .. }) if named == Kind::Head || shape.len() != 2 => named,
+        Some(Kinds::Linear { .. } | Kinds::Stack { .. }) => Kind::Linear,
+        Some(Kinds::Embedding) => Kind::Embedding,
+        Some(Kinds::Convolution) => Kind::Conv,
+        _ => named,
+    }
 }
 
 /// What an adapter can hold beside linear layers.
@@ -202,25 +246,31 @@ fn task(pair: &Pair<'_>, tied: bool, holds: Holds, filter: &Filter) -> Result<Ta
     let convolutions = holds.convolutions;
     let module = pair.module();
     let (base, tuned) = (pair.base.shape(), pair.tuned.shape());
-    let included = filter.includes(module);
-    let wanted = match pair.kind {
-        Kind::Linear => filter.include.is_empty() || included,
-        Kind::Head => included && !tied && base.len() == 2 && base == tuned,
-        Kind::Embedding => included && holds.embeddings.is_ok() && base.len() == 2 && base == tuned,
-        Kind::Conv if convolutions && base == tuned && !pair.base.is_empty() => {
-            base.len() <= 5 && (included || filter.include.is_empty() && doubt(base).is_none())
-        }
-        _ => false,
+    let included = filter.includes(module) || filter.includes(pair.path());
+    let refused = match pair.known {
+        Some(Kinds::Refused(why)) => Some(why),
+        _ => None,
     };
+    let doubt = |shape: &[usize]| if pair.known == Some(Kinds::Convolution) { None } else { doubt(shape) };
+    let wanted = refused.is_none()
+        && match pair.kind {
+            Kind::Linear => filter.include.is_empty() || included,
+            Kind::Head => included && !tied && base.len() == 2 && base == tuned,
+            Kind::Embedding => included && holds.embeddings.is_ok() && base.len() == 2 && base == tuned,
+            Kind::Conv if convolutions && base == tuned && !pair.base.is_empty() => {
+                base.len() <= 5 && (included || filter.include.is_empty() && doubt(base).is_none())
+            }
+            _ => false,
+        };
     let measure = |reason: &str, strict| Task::Measure {
         reason: reason.to_owned(),
         entries: (base == tuned).then(|| pair.base.len()),
         strict,
     };
-    if filter.excludes(module) {
+    if filter.excludes(module) || filter.excludes(pair.path()) {
         return Ok(measure("excluded", false));
     }
-    if pair.kind == Kind::Linear && !wanted {
+    if pair.kind == Kind::Linear && !wanted && refused.is_none() {
         return Ok(measure("not included", false));
     }
     let take = if wanted { None } else { holds.also.take(pair.name, pair.kind, holds.format, tied) };
@@ -246,6 +296,10 @@ fn task(pair: &Pair<'_>, tied: bool, holds: Holds, filter: &Filter) -> Result<Ta
         return Ok(Task::Extract);
     }
     Ok(match pair.kind {
+        Kind::Linear | Kind::Conv | Kind::Other if refused.is_some() => measure(
+            &format!("not adapted by PEFT: {}", refused.unwrap_or_default()),
+            pair.kind != Kind::Other,
+        ),
         Kind::Head if tied => measure("output head: tied to the embedding", true),
         Kind::Embedding if included => {
             let why = holds.embeddings.err().unwrap_or("no lookup table");
@@ -299,7 +353,10 @@ fn check_includes(pairs: &[Pair<'_>], filter: &Filter, convolutions: bool) -> Re
         _ => false,
     };
     for pattern in &filter.include {
-        if !pairs.iter().any(|pair| matrix(pair) && pattern.is_match(pair.module())) {
+        if !pairs
+            .iter()
+            .any(|pair| matrix(pair) && (pattern.is_match(pair.module()) || pattern.is_match(pair.path())))
+        {
             let problem =
                 format!("--include {pattern} matches no module with a weight matrix in both models");
             return Err(Error::Usage(problem));

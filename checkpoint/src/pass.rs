@@ -1,9 +1,9 @@
 //! Feeds an extractor with the rows of both sides: in blocks, or part by part over idle threads.
 
 use crate::error::Error;
-use crate::model::Tensor;
 use crate::pairs::Pair;
 use crate::pool::{Ticket, lock};
+use crate::tensor::Tensor;
 use phlora_core::{Dtype, Extractor, Part, Rows};
 use std::ops::Range;
 use std::sync::Mutex;
@@ -47,7 +47,7 @@ impl<'m> Sides<'m> {
     ) -> Rows<'b> {
         let view =
             |range: Range<usize>| tensor.entries(dtype, range.start * self.cols..range.end * self.cols);
-        if !tensor.is_reordered() {
+        if !tensor.is_scattered() {
             return view(range.clone());
         }
         gathered.clear();
@@ -71,7 +71,7 @@ impl<'m> Sides<'m> {
         ticket: Ticket<'_>,
         mut push: impl FnMut(Rows<'_>, Rows<'_>) -> Result<(), phlora_core::Error>,
     ) -> Result<(), Stop> {
-        let reordered = self.base.0.is_reordered() || self.tuned.0.is_reordered();
+        let reordered = self.base.0.is_scattered() || self.tuned.0.is_scattered();
         let step = self.rows_in(if reordered { block_bytes.min(GATHERED) } else { block_bytes });
         let (mut base_rows, mut tuned_rows) = (Vec::new(), Vec::new());
         for start in range.clone().step_by(step) {

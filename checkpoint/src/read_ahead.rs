@@ -3,9 +3,9 @@
 //! Advice alone is not enough: systems follow it for a fraction of a large tensor. And whoever computes does not read in
 //! order, so that the disk would be asked for scattered pieces.
 
-use crate::model::Tensor;
 use crate::monitor::Monitor;
 use crate::pool::lock;
+use crate::tensor::Tensor;
 use std::hint::black_box;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -85,7 +85,7 @@ impl ReadAhead {
         // Bytes of the first jobs, by their number.
         let mut bytes = vec![0; jobs.len() + 1];
         for (job, sides) in jobs.iter().enumerate() {
-            bytes[job + 1] = bytes[job] + sides.iter().map(|side| side.bytes().len()).sum::<usize>();
+            bytes[job + 1] = bytes[job] + sides.iter().map(Tensor::byte_len).sum::<usize>();
         }
         let is_near = |job: usize, started: usize| job < started || bytes[job + 1] - bytes[started] <= AHEAD;
         let mut asked = 0;
@@ -101,7 +101,7 @@ impl ReadAhead {
                 ask(&jobs[asked]);
                 asked += 1;
             }
-            let [mut base, mut tuned] = sides.map(|side| side.bytes().chunks(PIECE));
+            let [mut base, mut tuned] = sides.map(|side| side.chunks(PIECE));
             loop {
                 let pieces = [base.next(), tuned.next()];
                 if pieces == [None; 2] {
@@ -129,7 +129,7 @@ impl Drop for End<'_> {
 
 /// Asks the system for both sides, which it reads on its own.
 fn ask(sides: &[Tensor<'_>; 2]) {
-    let most = sides.iter().map(|side| side.bytes().len()).max().unwrap_or(0);
+    let most = sides.iter().map(Tensor::byte_len).max().unwrap_or(0);
     for start in (0..most).step_by(PIECE) {
         for side in sides {
             side.will_need(start..start + PIECE);

@@ -1,10 +1,11 @@
 //! How the modules of two models are called in the adapter that is extracted from them.
 
-use crate::aligned::{Aligned, Side};
+use crate::aligned::{Aligned, Names, Side};
 use crate::arch::NameMap;
 use crate::error::{Error, Result};
 use crate::lora::single::{Places, Style};
 use crate::lora::{AdapterFormat, Lora, Naming};
+use crate::memory::Layout;
 use crate::names::Kind;
 use crate::options::ExtractOptions;
 use crate::pairs::{Pair, Task};
@@ -14,8 +15,8 @@ use crate::pairs::{Pair, Task};
 pub(crate) enum Renaming {
     /// They are the same.
     None,
-    /// Between a checkpoint and GGUF.
-    Map(NameMap),
+    /// Between a checkpoint and GGUF; with how the model is in memory where a PEFT adapter gets those names.
+    Map(NameMap, Option<Layout>),
     /// From a checkpoint to a single file.
     Single(Places, Style),
 }
@@ -57,7 +58,9 @@ impl Renaming {
                 return Err(pair.base.error(problem));
             }
         }
-        Ok(Self::Map(names))
+        let memory = options.format == AdapterFormat::Peft && options.names == Names::Memory;
+        let layout = if memory { Layout::of_gguf(&names) } else { None };
+        Ok(Self::Map(names, layout))
     }
 
     /// `lora`, made of these models, under the names of `format`. `experts` is the number of a layer's experts; 0: not
@@ -70,8 +73,9 @@ impl Renaming {
     ) -> Result<Lora<'l>> {
         match self {
             Self::None => Ok(lora),
-            Self::Map(names) if format == AdapterFormat::Gguf => lora.to_gguf(names, experts),
-            Self::Map(names) => lora.to_hugging_face(names),
+            Self::Map(names, _) if format == AdapterFormat::Gguf => lora.to_gguf(names, experts),
+            Self::Map(names, None) => lora.to_hugging_face(names),
+            Self::Map(names, Some(layout)) => lora.to_hugging_face(names)?.into_memory(layout),
             Self::Single(places, style) => places.to_single(lora, *style),
         }
     }

@@ -3,8 +3,8 @@
 use crate::config::read_json;
 use crate::error::{Error, Result};
 use crate::lora::Factors;
-use crate::model::Expert;
 use crate::names::{kind_path, layer_of};
+use crate::tensor::Expert;
 use phlora_core::{Goal, Policy, Shape, Spectrum};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -90,8 +90,12 @@ pub struct CurvePoint {
 /// One extracted module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModuleReport {
-    /// Path of the module.
+    /// Path of the module in the checkpoint. Of rows of several tensors that are one weight in memory
+    /// `…experts.3.gate_proj+up_proj`, of some rows of one `…mlp.weights_in[0:96]`.
     pub name: String,
+    /// Its path in the adapter, where that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
     /// [out, in], also where the weight is stored transposed; of a convolution [out, in·kernel].
     pub shape: [usize; 2],
     /// The kernel's axes of a convolution, as [3, 3]; empty where the weight is a matrix.
@@ -181,6 +185,7 @@ impl Measured<'_> {
         };
         ModuleReport {
             name: self.name.to_owned(),
+            memory: None,
             shape: self.shape,
             kernel: self.kernel.to_vec(),
             layer: layer_of(self.name).to_owned(),

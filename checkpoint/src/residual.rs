@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::measure::decode;
-use crate::model::Tensor;
 use crate::pool::Ticket;
+use crate::tensor::Tensor;
 
 /// Rows that share one pass over the right factor.
 const ROWS: usize = 4;

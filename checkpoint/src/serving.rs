@@ -1,5 +1,6 @@
 //! What serving systems accept, and options made to fit them.
 
+use crate::aligned::Names;
 use crate::full::Also;
 use crate::lora::AdapterFormat;
 use crate::options::ExtractOptions;
@@ -54,6 +55,8 @@ impl Server {
         let policy = &mut options.policy;
         if !matches!(self, Self::Peft | Self::LlamaCpp) {
             options.format = AdapterFormat::Peft;
+            // They find modules by the names of the checkpoint, experts one by one.
+            options.names = Names::Checkpoint;
             options.filter.linear_only = true;
             policy.uniform = true;
         }

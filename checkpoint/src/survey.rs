@@ -164,15 +164,18 @@ impl<'m> Survey<'m> {
 
     /// The linear modules of the models that have no factors, although others of their kind have.
     fn missing_of_kinds(&self, modules: &[Module]) -> Vec<(String, [usize; 2])> {
-        let named: BTreeSet<_> = modules.iter().map(|module| module.report.name.as_str()).collect();
+        let named: BTreeSet<_> = modules.iter().map(|module| module.path.as_str()).collect();
         let kinds: BTreeSet<_> = named.iter().map(|name| suffix_of(name)).collect();
         let missing = self.jobs.iter().map(|(pair, _)| pair).filter(|pair| {
-            let module = pair.module();
-            pair.kind == Kind::Linear && kinds.contains(suffix_of(module)) && !named.contains(module)
+            let module = pair.path();
+            !pair.is_parameter()
+                && pair.kind == Kind::Linear
+                && kinds.contains(suffix_of(module))
+                && !named.contains(module)
         });
         let shaped = missing.map(|pair| {
             let (rows, cols) = pair.stored_shape();
-            (pair.module().to_owned(), if pair.transposed { [cols, rows] } else { [rows, cols] })
+            (pair.path().to_owned(), if pair.transposed { [cols, rows] } else { [rows, cols] })
         });
         let mut shaped: Vec<_> = shaped.collect();
         shaped.sort();
@@ -182,7 +185,7 @@ impl<'m> Survey<'m> {
     /// PEFT's targets for an adapter of `modules`, under the names of a checkpoint where the output has them.
     pub(crate) fn targets<'n>(&self, modules: impl Iterator<Item = &'n str>) -> Vec<String> {
         let tensors = || self.models.sides().flat_map(Side::tensors);
-        let (AdapterFormat::Peft, Renaming::Map(names)) = (self.options.format, &self.names) else {
+        let (AdapterFormat::Peft, Renaming::Map(names, _)) = (self.options.format, &self.names) else {
             return targets(&modules.collect(), tensors().map(|(name, _)| name));
         };
         let renamed: BTreeMap<&str, String> = tensors()
@@ -204,7 +207,7 @@ impl<'m> Survey<'m> {
             return Err(nothing(&full, &left_out));
         }
         let empty = if self.options.complete_kinds { self.missing_of_kinds(&modules) } else { Vec::new() };
-        let names = || modules.iter().map(|module| module.report.name.as_str());
+        let names = || modules.iter().map(|module| module.path.as_str());
         let all = self.models.sides().flat_map(Side::tensors).map(|(name, _)| module_of(name)).collect();
         let factored: BTreeSet<_> = names().chain(empty.iter().map(|(name, _)| name.as_str())).collect();
         let (full, no_place) = full::placed(full, self.options.format, &factored, &all);
@@ -214,7 +217,8 @@ impl<'m> Survey<'m> {
             self.options.format == AdapterFormat::Peft && full.iter().any(|full| full.tensor.adds_to_bias());
         let lacks = |module: &&&str| self.models.base.tensor(&format!("{module}.bias")).is_none();
         let without_bias = if biases { factored.iter().filter(lacks).count() } else { 0 };
-        let named = names();
+        // Parameters are no targets by their modules.
+        let named = modules.iter().filter(|module| !module.parameter).map(|module| module.path.as_str());
         let targets = self.targets(named.chain(empty.iter().map(|(name, _)| name.as_str())));
         let base = self.models.origin.as_ref().unwrap_or(&self.models.base).model;
         let config = base.config();
@@ -222,6 +226,7 @@ impl<'m> Survey<'m> {
             modules,
             full,
             without_bias,
+            notes: self.models.notes.clone(),
             left_out,
             empty,
             format: self.options.format,

@@ -1,6 +1,6 @@
 //! Measures what a written adapter really keeps of a difference, after rounding, from the files alone.
 
-use crate::aligned::Aligned;
+use crate::aligned::{Aligned, Names};
 use crate::channels::ChannelScales;
 use crate::error::Result;
 use crate::lora::{Adapter, Factor, FullTensor, LoraModule};
@@ -90,13 +90,13 @@ pub fn verify(
     threads: NonZeroUsize,
     monitor: &Monitor,
 ) -> Result<Verification> {
-    let models = Aligned::new(base, tuned, None)?;
+    let models = Aligned::new(base, tuned, None, Names::Memory)?;
     let (mut pairs, _) = pairs(&models)?;
     let mut factors = BTreeMap::new();
     let lora = models.renamed(adapter.lora()?)?;
+    let by_name: BTreeMap<_, _> = pairs.iter().map(|pair| (pair.memory, pair)).collect();
     let find = |name: &str, values: &Factor<'_>| {
-        // Pairs come sorted by name.
-        pairs.binary_search_by(|pair| pair.name.cmp(name)).map(|found| &pairs[found]).map_err(|_| {
+        by_name.get(name).copied().ok_or_else(|| {
             let side = if models.base.tensor(name).is_none() { base } else { tuned };
             values.error(format!("the model {} has no tensor {name}", side.path().display()))
         })
@@ -111,13 +111,13 @@ pub fn verify(
         check_full(find(&tensor.name, &tensor.values)?, tensor)?;
         full.insert(tensor.name.as_ref(), tensor);
     }
-    channels.check(pairs.iter().filter(|pair| factors.contains_key(pair.name)))?;
+    channels.check(pairs.iter().filter(|pair| factors.contains_key(pair.memory)))?;
     pairs.sort_by_key(|pair| (Reverse(pair.bytes()), pair.name));
     monitor.correct_total(0, pairs.iter().map(|pair| pair.bytes() as u64).sum());
 
     let work = |(): &mut (), ticket: Ticket<'_>| {
         let pair = &pairs[ticket.job()];
-        match (factors.get(pair.name), full.get(pair.name)) {
+        match (factors.get(pair.memory), full.get(pair.memory)) {
             (Some(module), _) => measure(pair, module, channels, ticket),
             (None, Some(tensor)) => measure_full(pair, tensor, ticket),
             (None, None) => outside(pair, ticket),
@@ -137,7 +137,7 @@ pub fn verify(
     for (pair, found) in pairs.iter().zip(measured) {
         result.outside += usize::from(found.outside > 0.0);
         result.outside_sum_squares += found.outside;
-        if let Some(tensor) = full.get(pair.name) {
+        if let Some(tensor) = full.get(pair.memory) {
             result.full.push(VerifiedTensor {
                 name: pair.name.to_owned(),
                 rows: tensor.rows().map(<[usize]>::len),
@@ -146,11 +146,11 @@ pub fn verify(
                 outside_norm: found.outside.sqrt(),
             });
         }
-        let Some(module) = factors.get(pair.name) else { continue };
+        let Some(module) = factors.get(pair.memory) else { continue };
         rest += found.rest;
         result.sum_squares += found.delta;
         result.modules.push(VerifiedModule {
-            name: module.name.clone().into_owned(),
+            name: pair.module().to_owned(),
             shape: module.shape(),
             rank: module.rank(),
             energy: energy(&found),

@@ -224,15 +224,8 @@ fn what_is_beside_the_factors_has_no_place_in_llama_cpp() {
         Factor::new(Dtype::F32, shape, bytes).unwrap()
     };
     let save = |name: &str, norm: usize, value: f32| {
-        let module = LoraModule {
-            name: "model.layers.0.mlp.up_proj".into(),
-            a: factor([2, 32], 1.0),
-            b: factor([64, 2], 1.0),
-            scale: 1.0,
-            expert: None,
-            embedding: false,
-            kernel: Vec::new(),
-        };
+        let (a, b) = (factor([2, 32], 1.0), factor([64, 2], 1.0));
+        let module = LoraModule::new("model.layers.0.mlp.up_proj", a, b);
         let norm = FullTensor {
             name: "model.layers.0.input_layernorm.weight".into(),
             shape: vec![norm],

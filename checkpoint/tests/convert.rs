@@ -36,15 +36,9 @@ fn module(
     dtype: Dtype,
 ) -> LoraModule<'static> {
     let seed = name.bytes().fold(7, |hash: u32, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-    LoraModule {
-        name: Cow::Owned(name.to_owned()),
-        a: factor(seed, dtype, [rank, input]),
-        b: factor(seed ^ 0x55, dtype, [out, rank]),
-        scale,
-        expert: None,
-        embedding: name.ends_with("embed_tokens"),
-        kernel: Vec::new(),
-    }
+    let (a, b) = (factor(seed, dtype, [rank, input]), factor(seed ^ 0x55, dtype, [out, rank]));
+    let embedding = name.ends_with("embed_tokens");
+    LoraModule { scale, embedding, ..LoraModule::new(name.to_owned(), a, b) }
 }
 
 /// Modules of two layers: heads of 8, so that q has 32 rows and k 16.
@@ -76,7 +70,8 @@ fn adapter(ranks: &[usize], scales: &[f64], dtype: Dtype) -> Lora<'static> {
 
 fn options(format: AdapterFormat, architecture: &str) -> ConvertOptions {
     let architecture = Some(architecture.to_owned());
-    ConvertOptions { format, dtype: None, base: None, architecture, heads: GQA, prefix: None, force: false }
+    let (dtype, base, names, prefix) = (None, None, None, None);
+    ConvertOptions { format, dtype, base, architecture, heads: GQA, names, prefix, force: false }
 }
 
 /// PEFT → GGUF → PEFT; gives the three adapters' paths.

@@ -51,15 +51,8 @@ fn nor_those_of_an_adapter_of_one_file() {
     let (good, bad) = (root.path().join("good.safetensors"), root.path().join("bad.safetensors"));
     let factor =
         |shape: [usize; 2]| Factor::new(Dtype::F16, shape, vec![60; 2 * shape[0] * shape[1]]).unwrap();
-    let module = LoraModule {
-        name: "lora_unet_conv".into(),
-        a: factor([2, 3 * 9]),
-        b: factor([5, 2]),
-        scale: 0.5,
-        expert: None,
-        embedding: false,
-        kernel: vec![3, 3],
-    };
+    let (a, b) = (factor([2, 3 * 9]), factor([5, 2]));
+    let module = LoraModule { scale: 0.5, kernel: vec![3, 3], ..LoraModule::new("lora_unet_conv", a, b) };
     let lora = Lora {
         modules: vec![module],
         full: Vec::new(),

@@ -33,15 +33,8 @@ fn module(
         let values: Vec<_> = noise(seed, shape[0] * shape[1]).iter().map(|value| 0.3 * value).collect();
         Factor::new(dtype, shape, encode(dtype, &values)).unwrap()
     };
-    LoraModule {
-        name: name.to_owned().into(),
-        a: factor(seed, [rank, cols]),
-        b: factor(seed + 1, [rows, rank]),
-        scale,
-        expert: None,
-        embedding: false,
-        kernel: Vec::new(),
-    }
+    let (a, b) = (factor(seed, [rank, cols]), factor(seed + 1, [rows, rank]));
+    LoraModule { scale, ..LoraModule::new(name.to_owned(), a, b) }
 }
 
 fn lora(modules: Vec<LoraModule<'static>>) -> Lora<'static> {

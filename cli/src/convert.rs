@@ -17,6 +17,7 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
         base: args.base.clone(),
         architecture: args.arch.clone(),
         heads,
+        names: args.names.map(Into::into),
         prefix: args.prefix.clone(),
         force: args.force,
     };

@@ -42,6 +42,7 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
             complain(&format!("for this server: {note}"));
         }
     }
+    options.names = args.names.map_or(options.names, Into::into);
     let outputs = outputs(args, ranks);
     let monitor = interrupt::monitor();
     for output in &outputs {

@@ -86,6 +86,11 @@ impl NameMap {
         self.known.gguf
     }
 
+    /// The `model_type`s that it is converted from.
+    pub(crate) fn model_types(&self) -> &'static [&'static str] {
+        self.known.model_types
+    }
+
     /// Whether the checkpoint stores linear weights [in, out].
     pub fn stores_transposed(&self) -> bool {
         self.known.gguf == "gpt2"

@@ -4,9 +4,9 @@
 mod container;
 mod pairs;
 
-use crate::arch::NameMap;
 use crate::error::{Error, Result};
 use crate::lora::{Adapter, AdapterFormat, Lora, Naming, open_gguf};
+use crate::memory::{View, Weight};
 use crate::model::Model;
 use serde::Serialize;
 use std::path::Path;
@@ -104,30 +104,18 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
         }
     }
     let transposed = lora.fan_in_fan_out;
-    let names = || {
-        let architecture = base.architecture().unwrap_or_default();
-        Ok(NameMap::new(architecture, base.config().heads)?.with_names(base.tensors().map(|(name, _)| name)))
-    };
-    let renamed = match (lora.naming == naming, naming) {
-        (true, _) => Ok(lora),
-        _ if lora.naming == Naming::Single => lora.resolved(base),
-        (_, Naming::Gguf) => {
-            findings.add(
-                Severity::Note,
-                "needs-conversion",
-                None,
-                "llama.cpp reads it only after phlora convert",
-            );
-            names().and_then(|names| lora.to_gguf(&names, 0))
-        }
-        _ => names().and_then(|names| lora.to_hugging_face(&names)),
-    };
+    if naming == Naming::Gguf && lora.naming == Naming::HuggingFace {
+        let message = "llama.cpp reads it only after phlora convert";
+        findings.add(Severity::Note, "needs-conversion", None, message);
+    }
+    let view = View::new(base);
+    let renamed = view.rename(lora);
     let renamed = match renamed {
         Ok(renamed) => renamed,
         Err(error) => return findings.error("unknown-tensor", None, error.to_string()),
     };
     for tensor in &renamed.full {
-        match base.tensor(&tensor.name) {
+        match view.weight(&tensor.name).map(Weight::tensor) {
             None => findings.unknown(&tensor.name),
             Some(found) if !tensor.fits(found.shape()) => {
                 let (found, own) = (found.shape(), &tensor.shape);
@@ -144,10 +132,11 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
     }
     for module in &renamed.modules {
         let weight = format!("{}.weight", module.name);
-        match base.tensor(&weight) {
+        let turned = |weight| View::is_transposed(weight).unwrap_or(transposed);
+        match view.of_module(module) {
             None => findings.unknown(&weight),
-            Some(tensor) if !fits(tensor.shape(), &module.weight_shape(), transposed) => {
-                let (found, shape) = (tensor.shape(), module.weight_shape());
+            Some(found) if !fits(found.tensor().shape(), &module.weight_shape(), turned(found)) => {
+                let (found, shape) = (found.tensor().shape(), module.weight_shape());
                 let message =
                     format!("the base's shape is {found:?}, that of the factors {shape:?}: wrong base");
                 findings.error("wrong-shape", Some(&weight), message);

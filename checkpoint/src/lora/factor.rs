@@ -129,6 +129,42 @@ impl<'a> Factor<'a> {
         Ok(Self { origin: self.origin, ..factor })
     }
 
+    /// The same with all changes made.
+    pub(crate) fn settled(&self) -> Result<Self> {
+        if self.changes.is_empty() && self.dtype == self.stored_dtype {
+            return Ok(self.clone());
+        }
+        let factor = Self::new(self.dtype, self.shape, self.encoded()?.into_owned())?;
+        Ok(Self { origin: self.origin, ..factor })
+    }
+
+    /// Rows `first..first + count`, borrowed. Nothing may have been changed yet.
+    pub(crate) fn row_range(&self, first: usize, count: usize) -> Result<Self> {
+        let size = self.bytes.len() / self.stored_shape[0].max(1);
+        let range = first * size..(first + count) * size;
+        let bytes = match &self.bytes {
+            Cow::Borrowed(bytes) => bytes.get(range).map(Cow::Borrowed),
+            Cow::Owned(bytes) => bytes.get(range).map(|bytes| Cow::Owned(bytes.to_vec())),
+        };
+        let bytes = bytes.unwrap_or_default();
+        let shape = [count, self.stored_shape[1]];
+        let factor = Self::new(self.stored_dtype, shape, bytes).map_err(|e| self.error(e.to_string()))?;
+        Ok(Self { origin: self.origin, ..factor })
+    }
+
+    /// Every `step`th column from `first` on. Nothing may have been changed yet, and the format must have no blocks.
+    pub(crate) fn strided_columns(&self, first: usize, step: usize) -> Result<Self> {
+        let [rows, cols] = self.stored_shape;
+        if self.stored_dtype.is_block() || step == 0 || !cols.is_multiple_of(step) {
+            return Err(self.error(format!("its {cols} columns do not divide into {step} experts")));
+        }
+        let size = self.bytes.len() / (rows * cols).max(1);
+        let entries = self.bytes.chunks_exact(size.max(1)).skip(first).step_by(step);
+        let bytes: Vec<u8> = entries.flatten().copied().collect();
+        let factor = Self::new(self.stored_dtype, [rows, cols / step], bytes);
+        Ok(Self { origin: self.origin, ..factor.map_err(|e| self.error(e.to_string()))? })
+    }
+
     /// Row `i` becomes what row `order.source(i)` was.
     pub fn permute_rows(&mut self, order: RowPermutation) {
         self.changes.push(Change::Rows(order));

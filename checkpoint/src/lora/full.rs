@@ -3,7 +3,7 @@
 use super::Factor;
 use super::stored::matrix;
 use crate::error::Result;
-use crate::model::Tensor;
+use crate::tensor::Tensor;
 use std::borrow::Cow;
 
 /// A tensor of the base that an adapter changes without factors.

@@ -10,10 +10,12 @@ mod factor;
 mod format;
 mod full;
 pub(crate) mod gguf;
+mod memory;
 pub(crate) mod peft;
 mod rename;
 pub(crate) mod single;
 mod stored;
+mod values;
 mod weights;
 
 pub use adapter::Adapter;
@@ -25,7 +27,7 @@ pub use full::{Effect, FullTensor};
 pub use gguf::{gguf_len, write_gguf};
 
 use crate::error::{Error, Result};
-use crate::model::Expert;
+use crate::tensor::Expert;
 use phlora_core::Dtype;
 use phlora_core::policy::factor_dtype;
 use std::borrow::Cow;
@@ -74,9 +76,12 @@ pub struct LoraModule<'a> {
     pub b: Factor<'a>,
     /// What B·A is multiplied by.
     pub scale: f64,
-    /// Which expert it is of those whose weights GGUF holds in one tensor. Each has a module of its own, whose name
-    /// ends in its number: `blk.0.ffn_up_exps.3`.
+    /// Which expert it is of those whose weights one tensor holds. Each has a module of its own, whose name is that of
+    /// the tensor with its number: `blk.0.ffn_up_exps.3`, `model.layers.0.mlp.experts.down_proj.3`.
     pub expert: Option<Expert>,
+    /// Whether PEFT has to be told the weight's name as that of a parameter: its module is no linear one, or one that PEFT
+    /// would take for something else.
+    pub parameter: bool,
     /// Whether the weight is a lookup table [vocabulary, dim], which formats keep apart from linear modules.
     pub embedding: bool,
     /// The kernel's axes of a convolution, as [3, 3]: its weight is [out, in, 3, 3] and `lora_a` [rank, in·3·3].
@@ -85,6 +90,12 @@ pub struct LoraModule<'a> {
 }
 
 impl<'a> LoraModule<'a> {
+    /// The factors `a` [rank, in] and `b` [out, rank] of a linear module, at scale 1.
+    pub fn new(name: impl Into<Cow<'a, str>>, a: Factor<'a>, b: Factor<'a>) -> Self {
+        let (expert, kernel) = (None, Vec::new());
+        Self { name: name.into(), a, b, scale: 1.0, expert, parameter: false, embedding: false, kernel }
+    }
+
     /// A module of rank 1 that changes nothing, for a weight of `shape`, [out, in]; `None` where there is none in
     /// `dtype`.
     pub(crate) fn zero(name: &'a str, [out, input]: [usize; 2], dtype: Dtype) -> Option<Self> {
@@ -93,7 +104,7 @@ impl<'a> LoraModule<'a> {
             Factor::new(dtype, [rows, cols], vec![0; dtype.row_bytes(cols)?.checked_mul(rows)?]).ok()
         };
         let (a, b) = (factor(1, input)?, factor(out, 1)?);
-        Some(Self { name: name.into(), a, b, scale: 1.0, expert: None, embedding: false, kernel: Vec::new() })
+        Some(Self::new(name, a, b))
     }
 }
 

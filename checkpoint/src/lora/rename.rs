@@ -5,7 +5,9 @@ use super::single::Places;
 use super::{Lora, LoraModule, Naming};
 use crate::arch::NameMap;
 use crate::error::{Error, Result};
-use crate::model::{Expert, Model};
+use crate::memory::Layout;
+use crate::model::Model;
+use crate::tensor::Expert;
 
 impl Lora<'_> {
     /// The same adapter under the names of its base's GGUF file. `experts` is the number of experts of a layer; 0: as
@@ -49,6 +51,14 @@ impl Lora<'_> {
             fan_in_fan_out: false,
             ..self
         })
+    }
+
+    /// The same of an adapter that may have the names of memory, where experts are stacked.
+    pub(crate) fn into_gguf_of(self, names: &NameMap, experts: usize) -> Result<Self> {
+        match Layout::of_gguf(names) {
+            Some(layout) => self.into_checkpoint(&layout)?.to_gguf(names, experts),
+            None => self.to_gguf(names, experts),
+        }
     }
 
     /// The same adapter under the names of its base's checkpoint. Experts whose factors are all zero are left out:

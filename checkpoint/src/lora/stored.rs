@@ -2,7 +2,7 @@
 
 use super::{Factor, FullTensor};
 use crate::error::Result;
-use crate::model::Tensor;
+use crate::tensor::Tensor;
 
 /// The factors `a`, [rank, in] or [rank, in, kernel…], and `b`, [out, rank] or [out, rank, 1…], as matrices, and the
 /// kernel's axes. `stated` is the rank that they must have and who says so.

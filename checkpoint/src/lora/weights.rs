@@ -2,10 +2,9 @@
 //!
 //! The `safetensors` crate would do, but for its metadata, whose order is another in every run.
 
-use super::Factor;
+use super::values::Values;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -13,8 +12,8 @@ use std::io::{self, Write};
 #[derive(Debug)]
 pub(crate) struct Named<'l> {
     pub(crate) name: String,
-    pub(crate) factor: Cow<'l, Factor<'l>>,
-    /// With as many entries as the factor.
+    pub(crate) values: Values<'l>,
+    /// With as many entries.
     pub(crate) shape: Vec<usize>,
 }
 
@@ -37,16 +36,16 @@ impl<'l> Weights<'l> {
         let mut entries = Map::new();
         entries.insert("__metadata__".to_owned(), json!(metadata));
         for tensor in &tensors {
-            dtype(&tensor.factor)?;
+            dtype(&tensor.values)?;
         }
         tensors.sort_by(|a, b| {
-            dtype(&b.factor).ok().cmp(&dtype(&a.factor).ok()).then_with(|| a.name.cmp(&b.name))
+            dtype(&b.values).ok().cmp(&dtype(&a.values).ok()).then_with(|| a.name.cmp(&b.name))
         });
         let mut data = 0_usize;
-        for Named { name, factor, shape } in &tensors {
-            let end = factor.encoded_len().and_then(|bytes| data.checked_add(bytes));
-            let end = end.ok_or_else(|| factor.error("too large for a file"))?;
-            let entry = json!({"dtype": factor.dtype().name(), "shape": shape, "data_offsets": [data, end]});
+        for Named { name, values, shape } in &tensors {
+            let end = values.encoded_len().and_then(|bytes| data.checked_add(bytes));
+            let end = end.ok_or_else(|| values.factor().error("too large for a file"))?;
+            let entry = json!({"dtype": values.dtype().name(), "shape": shape, "data_offsets": [data, end]});
             entries.insert(name.clone(), entry);
             data = end;
         }
@@ -69,15 +68,16 @@ impl<'l> Weights<'l> {
         let failed = |e: io::Error| Error::io("the adapter".as_ref(), "write", e);
         out.write_all(&self.header).map_err(failed)?;
         for tensor in &self.tensors {
-            out.write_all(&tensor.factor.encoded()?).map_err(failed)?;
+            out.write_all(&tensor.values.encoded()?).map_err(failed)?;
         }
         Ok(())
     }
 }
 
 /// The format in the crate's terms, whose order is that of the file.
-fn dtype(factor: &Factor<'_>) -> Result<safetensors::Dtype> {
-    let name = factor.dtype().name();
-    serde_json::from_value(name.into())
-        .map_err(|_| factor.error(format!("a safetensors adapter cannot hold {name}; use f32, f16 or bf16")))
+fn dtype(values: &Values<'_>) -> Result<safetensors::Dtype> {
+    let name = values.dtype().name();
+    serde_json::from_value(name.into()).map_err(|_| {
+        values.factor().error(format!("a safetensors adapter cannot hold {name}; use f32, f16 or bf16"))
+    })
 }

@@ -11,11 +11,13 @@ mod terms;
 
 use crate::error::{Error, Result};
 use crate::lora::Adapter;
-use crate::model::{Model, Tensor};
+use crate::memory::View;
+use crate::model::Model;
 use crate::monitor::Monitor;
 use crate::options::available_threads;
 use crate::pool::{Ticket, run};
 use crate::staging::{Known, Replaces, StagedDir, StagedFile};
+use crate::tensor::Tensor;
 use copies::Copy;
 use phlora_core::{Dtype, Kernel, Rows};
 use std::collections::BTreeSet;
@@ -92,7 +94,8 @@ pub fn merge(
     monitor: &Monitor,
 ) -> Result<Merged> {
     refuse_inputs(base, adapters, path)?;
-    let targets = targets(base, adapters)?;
+    let view = View::new(base);
+    let targets = targets(&view, adapters)?;
     let others = others::of(base)?;
     let names = others::names(base)?;
     monitor.begin_writing()?;

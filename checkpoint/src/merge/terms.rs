@@ -1,10 +1,11 @@
 //! Which modules of which adapters go into which weight, checked before anything is written.
 
-use crate::arch::NameMap;
 use crate::error::{Error, Result};
 use crate::lora::{Adapter, FullTensor, Lora, LoraModule, Naming};
-use crate::model::{Model, Tensor};
+use crate::memory::{View, Weight};
+use crate::model::Model;
 use crate::names::{Kind, is_conv1d, is_conv1d_model, is_token_table, kind_of};
+use crate::tensor::Tensor;
 use phlora_core::{Dtype, Rows, Shape};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -50,29 +51,30 @@ pub(super) struct Term<'a> {
 }
 
 /// The targets by name, each with its adapters in their order.
-pub(super) fn targets<'a>(base: &'a Model, adapters: &[(&'a Adapter, f32)]) -> Result<Targets<'a>> {
+pub(super) fn targets<'a>(base: &'a View<'_>, adapters: &[(&'a Adapter, f32)]) -> Result<Targets<'a>> {
+    let (view, base) = (base, base.model);
     let conv1d = !base.is_gguf()
         && is_conv1d_model(base.config(), base.tensors().map(|(name, tensor)| (name, tensor.shape())));
-    let mut targets = BTreeMap::<String, Target<'a>>::new();
+    let mut targets = BTreeMap::<(String, usize), Target<'a>>::new();
     let mut full = BTreeMap::<String, FullTarget<'a>>::new();
     for (adapter, strength) in adapters {
         if !strength.is_finite() {
             let problem = format!("the scale {strength} of {} is no number", adapter.path().display());
             return Err(Error::Usage(problem));
         }
-        let lora = renamed(adapter, base)?;
+        let lora = renamed(adapter, view)?;
         lora.check()?;
         let transposed = lora.fan_in_fan_out;
         for mut module in lora.modules {
             let name = format!("{}.weight", module.name);
-            let (tensor, turned) = place(base, &module, &name, conv1d, transposed)?;
+            let (weight, turned) = place(view, &module, &name, conv1d, transposed)?;
             if turned {
                 let LoraModule { a, b, .. } = &mut module;
                 a.transpose();
                 b.transpose();
                 std::mem::swap(a, b);
             }
-            let dtype = written(&tensor, adapter)?;
+            let dtype = written(&weight.tensor(), adapter)?;
             for factor in [&mut module.a, &mut module.b] {
                 // Another order of the entries must not round them again.
                 if factor.dtype().is_block() {
@@ -83,13 +85,21 @@ pub(super) fn targets<'a>(base: &'a Model, adapters: &[(&'a Adapter, f32)]) -> R
             if *strength == 0.0 {
                 continue;
             }
-            let file = file_of(base, &tensor)?;
-            let (shape, terms) = (module.shape(), Vec::new());
-            let target = targets.entry(name).or_insert(Target { tensor, file, dtype, shape, terms });
-            target.terms.push(Term { module, strength: *strength });
+            let [rows, cols] = module.shape();
+            for (first, count, tensor) in weight.parts() {
+                let file = file_of(base, &tensor)?;
+                let mut module = module.clone();
+                if count < rows {
+                    module.b = module.b.settled()?.row_range(first, count)?;
+                }
+                let (shape, terms) = ([count, cols], Vec::new());
+                let target = targets.entry((name.clone(), first));
+                let target = target.or_insert(Target { tensor, file, dtype, shape, terms });
+                target.terms.push(Term { module, strength: *strength });
+            }
         }
         for change in lora.full {
-            let tensor = place_full(base, &change)?;
+            let tensor = place_full(view, &change)?;
             let dtype = written(&tensor, adapter)?;
             if *strength == 0.0 {
                 continue;
@@ -101,7 +111,7 @@ pub(super) fn targets<'a>(base: &'a Model, adapters: &[(&'a Adapter, f32)]) -> R
             target.terms.push((change, *strength));
         }
     }
-    if let Some((name, target)) = full.iter().find(|(name, _)| targets.contains_key(*name)) {
+    if let Some((name, target)) = full.iter().find(|(name, _)| targets.contains_key(&((*name).clone(), 0))) {
         let problem = format!("{name} gets values of its own from one adapter and factors from another");
         return Err(target.terms[0].0.values.error(problem));
     }
@@ -131,10 +141,11 @@ fn file_of(base: &Model, tensor: &Tensor<'_>) -> Result<usize> {
 }
 
 /// The tensor that is changed beside factors.
-fn place_full<'a>(base: &'a Model, change: &FullTensor<'_>) -> Result<Tensor<'a>> {
-    let file = base.path().display();
+fn place_full<'a>(base: &'a View<'_>, change: &FullTensor<'_>) -> Result<Tensor<'a>> {
+    let file = base.model.path().display();
     let name = &change.name;
-    let Some(tensor) = base.tensor(name) else {
+    let plain = |weight: &&Weight<'_>| weight.parts().count() == 1;
+    let Some(tensor) = base.weight(name).filter(plain).map(Weight::tensor) else {
         return Err(change.values.error(format!("the base {file} has no tensor {name} to merge into")));
     };
     let found = tensor.shape();
@@ -157,46 +168,32 @@ fn place_full<'a>(base: &'a Model, change: &FullTensor<'_>) -> Result<Tensor<'a>
 }
 
 /// What an adapter holds, under the names of the base.
-fn renamed<'a>(adapter: &'a Adapter, base: &Model) -> Result<Lora<'a>> {
-    let lora = adapter.lora()?.resolved(base)?;
-    let naming = if base.is_gguf() { Naming::Gguf } else { Naming::HuggingFace };
+fn renamed<'a>(adapter: &'a Adapter, base: &View<'_>) -> Result<Lora<'a>> {
+    let lora = adapter.lora()?;
     if let (Naming::Gguf, true, Some(own), Some(other)) =
-        (lora.naming, base.is_gguf(), lora.architecture.as_deref(), base.architecture())
+        (lora.naming, base.model.is_gguf(), lora.architecture.as_deref(), base.model.architecture())
         && own != other
     {
-        let base = base.path().display();
+        let base = base.model.path().display();
         let problem = format!("its architecture is {own}, but that of the base {base} is {other}");
         return Err(Error::format(adapter.path(), problem));
     }
-    if lora.naming == naming {
-        return Ok(lora);
-    }
-    let architecture = base.architecture().ok_or_else(|| {
-        let problem = "it does not say its architecture, by which an adapter of the other format is renamed";
-        Error::format(base.path(), problem)
-    })?;
-    let names = NameMap::new(architecture, base.config().heads)?;
-    match naming {
-        Naming::Gguf => {
-            let experts = base.tensors().filter_map(|(_, tensor)| Some(tensor.expert()?.count)).max();
-            lora.to_gguf(&names, experts.unwrap_or(0))
-        }
-        _ => lora.to_hugging_face(&names.with_names(base.tensors().map(|(name, _)| name))),
-    }
+    base.rename(lora)
 }
 
 /// The weight of a module, and whether it is stored [in, out].
 fn place<'a>(
-    base: &'a Model,
+    base: &'a View<'_>,
     module: &LoraModule<'_>,
     name: &str,
     conv1d: bool,
     transposed: bool,
-) -> Result<(Tensor<'a>, bool)> {
+) -> Result<(&'a Weight<'a>, bool)> {
+    let (view, base) = (base, base.model);
     let file = base.path().display();
     let heads = || base.tensors().any(|(name, tensor)| kind_of(name, tensor.shape()) == Kind::Head);
     let tied = || base.config().tied.unwrap_or_else(|| !heads());
-    let Some(tensor) = base.tensor(name) else {
+    let Some(weight) = view.weight(name) else {
         return Err(module.a.error(format!("the base {file} has no tensor {name} to merge into")));
     };
     if is_token_table(&module.name) && tied() {
@@ -206,9 +203,11 @@ fn place<'a>(
         );
         return Err(module.a.error(problem));
     }
+    let tensor = weight.tensor();
     let (mut expected, stored) = (module.weight_shape(), tensor.shape());
-    let turned =
+    let by_name =
         module.kernel.is_empty() && (conv1d && is_conv1d(&module.name) || transposed && stored != expected);
+    let turned = View::is_transposed(weight).unwrap_or(by_name);
     if turned {
         expected.reverse();
     }
@@ -219,7 +218,7 @@ fn place<'a>(
         );
         return Err(module.a.error(problem));
     }
-    Ok((tensor, turned))
+    Ok((weight, turned))
 }
 
 /// The bytes of A and B.

@@ -1,7 +1,7 @@
 //! What can be chosen by a word.
 
 use clap::ValueEnum;
-use phlora_checkpoint::{AdapterFormat, Also, Dtype, Error, Mode, Server, Tokens};
+use phlora_checkpoint::{AdapterFormat, Also, Dtype, Error, Mode, Names, Server, Tokens};
 use std::path::Path;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -24,6 +24,24 @@ impl From<ServerArg> for Server {
             ServerArg::Lorax => Self::Lorax,
             ServerArg::Slora => Self::Slora,
             ServerArg::Punica => Self::Punica,
+        }
+    }
+}
+
+/// Whose names the modules of a PEFT adapter have.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum NamesArg {
+    /// As transformers 5 builds the model in memory, experts stacked: what the current PEFT looks for
+    Memory,
+    /// As the checkpoint spells them: for older versions and for servers that read them so
+    Checkpoint,
+}
+
+impl From<NamesArg> for Names {
+    fn from(names: NamesArg) -> Self {
+        match names {
+            NamesArg::Memory => Self::Memory,
+            NamesArg::Checkpoint => Self::Checkpoint,
         }
     }
 }

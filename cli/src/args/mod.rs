@@ -3,7 +3,7 @@
 mod choices;
 mod units;
 
-pub use choices::{AlsoArg, DtypeArg, FormatArg, ModeArg, ServerArg};
+pub use choices::{AlsoArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg};
 
 use clap::{Args, Parser, Subcommand};
 use phlora_checkpoint::{ChannelScales, Error, ExtractOptions, Filter, Goal, Policy};
@@ -70,6 +70,9 @@ pub struct ExtractArgs {
     /// and configuration of the models do not tell
     #[arg(long, value_name = "PREFIX")]
     pub prefix: Option<String>,
+    /// Whose names the modules of a PEFT adapter have [default: memory; with --for another server than peft: checkpoint]
+    #[arg(long, value_enum)]
+    pub names: Option<NamesArg>,
     #[command(flatten)]
     pub ranks: RankArgs,
     /// Keep to what this server accepts, and say what has to give
@@ -264,6 +267,9 @@ pub struct ConvertArgs {
     /// What a kohya or ComfyUI file has before the modules' paths, where names and configuration of --base do not tell
     #[arg(long, value_name = "PREFIX")]
     pub prefix: Option<String>,
+    /// Whose names the modules of a PEFT adapter have; as they are by default, of an adapter of another format: memory
+    #[arg(long, value_enum)]
+    pub names: Option<NamesArg>,
     /// Storage format of the factors; as they are by default
     #[arg(long, value_enum)]
     pub dtype: Option<DtypeArg>,

@@ -22,6 +22,7 @@ fn options(
         base: guard.text(base)?.map(os_path).transpose()?,
         architecture: None,
         heads: None,
+        names: None,
         prefix: None,
         force,
     })

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::gguf::{File, TensorInfo, Value};
 use crate::lora::{Factor, Lora, LoraModule, Naming};
 use crate::mapped::Mapped;
-use crate::model::Expert;
+use crate::tensor::Expert;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -112,8 +112,9 @@ impl AdapterFile {
             }
             let scale = if alpha == 0.0 { 1.0 } else { alpha / a.shape()[0] as f64 };
             let expert = stacked.then_some(Expert { index, count });
-            let name = if stacked { format!("{name}.{index}").into() } else { name.into() };
-            let module = LoraModule { name, a, b, scale, expert, embedding, kernel: Vec::new() };
+            let name: std::borrow::Cow<'_, str> =
+                if stacked { format!("{name}.{index}").into() } else { name.into() };
+            let module = LoraModule { scale, expert, embedding, ..LoraModule::new(name, a, b) };
             module.check()?;
             modules.push(module);
         }

@@ -1,9 +1,10 @@
 //! `adapter_config.json`: the one PEFT needs to load what is written here, and what is read of any other.
 
 use super::full::{Fields, token_rows};
+use super::target::{Target, targets};
 use crate::config::read_json;
 use crate::error::{Error, Result};
-use crate::lora::{Lora, LoraModule};
+use crate::lora::Lora;
 use regex::Regex;
 use serde::Serialize;
 use serde_json::{Number, Value};
@@ -20,6 +21,9 @@ struct Written<'l> {
     r: usize,
     lora_alpha: Number,
     target_modules: Vec<&'l str>,
+    /// Only where there are any: readers that do not know the field may refuse it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    target_parameters: Vec<&'l str>,
     exclude_modules: Option<()>,
     rank_pattern: Pattern<'l, usize>,
     alpha_pattern: Pattern<'l, Number>,
@@ -54,15 +58,18 @@ impl<V: Serialize> Serialize for Pattern<'_, V> {
 /// `r` is the largest rank, and `lora_alpha` gives the scale of the modules that have it; α = r where that is 1, so
 /// that the scale is 1 whatever formula a consumer uses. Modules of another rank or scale are listed in the patterns
 /// by their full path.
-pub(super) fn written(lora: &Lora<'_>, fields: &Fields<'_>) -> String {
+pub(super) fn written(lora: &Lora<'_>, fields: &Fields<'_>) -> Result<String> {
+    let wrapped = targets(lora)?;
     let rank = lora.rank();
     let scale = lora.modules.iter().find(|module| module.rank() == rank).map_or(1.0, |module| module.scale);
     let alpha = alpha(scale, rank);
-    let ranks = pattern(lora, |module| (module.rank(), module.rank() != rank));
-    let alphas = pattern(lora, |module| {
-        let own = self::alpha(module.scale, module.rank());
+    let ranks = pattern(&wrapped, |target| (target.rank, target.rank != rank));
+    let alphas = pattern(&wrapped, |target| {
+        let own = self::alpha(target.scale, target.rank);
         (number(own), own != alpha)
     });
+    let mut parameters: Vec<_> = wrapped.iter().filter(|t| t.parameter).map(|t| t.key.as_str()).collect();
+    parameters.sort_unstable();
     let config = Written {
         peft_type: "LORA",
         task_type: lora.task.as_deref(),
@@ -71,8 +78,9 @@ pub(super) fn written(lora: &Lora<'_>, fields: &Fields<'_>) -> String {
         lora_alpha: number(alpha),
         target_modules: match &lora.targets {
             Some(targets) => targets.iter().map(String::as_str).collect(),
-            None => lora.modules.iter().map(|module| module.name.as_ref()).collect(),
+            None => wrapped.iter().filter(|t| !t.parameter).map(|t| t.key.as_str()).collect(),
         },
+        target_parameters: parameters,
         exclude_modules: None,
         rank_pattern: ranks,
         alpha_pattern: alphas,
@@ -91,7 +99,7 @@ pub(super) fn written(lora: &Lora<'_>, fields: &Fields<'_>) -> String {
     };
     let mut json = serde_json::to_string_pretty(&config).unwrap_or_default();
     json.push('\n');
-    json
+    Ok(json)
 }
 
 /// The alpha that gives `scale` at `rank`: a whole one where the difference is rounding.
@@ -106,15 +114,12 @@ fn number(value: f64) -> Number {
     if whole { Number::from(value as i64) } else { Number::from_f64(value).unwrap_or_else(|| 0.into()) }
 }
 
-/// The modules for which `value` says that they are to be listed, with what it gives.
+/// The targets for which `value` says that they are to be listed, with what it gives.
 ///
 /// A key also matches modules whose path merely ends with it after a dot; those are listed too, and before it.
-fn pattern<'l, V>(lora: &'l Lora<'_>, value: impl Fn(&LoraModule<'_>) -> (V, bool)) -> Pattern<'l, V> {
-    let (mut listed, others): (Vec<_>, Vec<_>) = lora
-        .modules
-        .iter()
-        .map(|module| (module.name.as_ref(), value(module)))
-        .partition(|(_, (_, list))| *list);
+fn pattern<'t, V>(targets: &'t [Target<'_>], value: impl Fn(&Target<'_>) -> (V, bool)) -> Pattern<'t, V> {
+    let (mut listed, others): (Vec<_>, Vec<_>) =
+        targets.iter().map(|target| (target.key.as_str(), value(target))).partition(|(_, (_, list))| *list);
     let hit = |name: &str, listed: &[(&str, (V, bool))]| {
         let ends = |key: &str| name.strip_suffix(key).is_some_and(|rest| rest.ends_with('.'));
         listed.iter().any(|(key, _)| ends(key))
@@ -135,6 +140,8 @@ pub(crate) struct AdapterConfig {
     pub(crate) task: Option<String>,
     /// Where it is a list; a regular expression is not kept.
     pub(crate) targets: Option<Vec<String>>,
+    /// Parameters with factors, or the ends of their names.
+    pub(super) parameters: Vec<String>,
     pub(crate) fan_in_fan_out: bool,
     /// Modules that are stored whole, or the ends of their paths.
     saved: Vec<String>,
@@ -167,6 +174,7 @@ impl AdapterConfig {
             base_name: json["base_model_name_or_path"].as_str().map(str::to_owned),
             task: json["task_type"].as_str().map(str::to_owned),
             targets: list(&json["target_modules"]),
+            parameters: list(&json["target_parameters"]).unwrap_or_default(),
             fan_in_fan_out: json["fan_in_fan_out"].as_bool().unwrap_or(false),
             saved: list(&json["modules_to_save"]).unwrap_or_default(),
             biases: json["bias"].as_str().is_some_and(|bias| bias != "none"),
@@ -241,7 +249,7 @@ fn whole(value: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lora::{Factor, Naming};
+    use crate::lora::{Factor, LoraModule, Naming};
     use phlora_core::Dtype;
 
     fn read(json: &str) -> Result<AdapterConfig> {
@@ -271,7 +279,7 @@ mod tests {
             let factor =
                 |shape: [usize; 2]| Factor::new(Dtype::F16, shape, vec![0; 2 * shape[0] * shape[1]]).unwrap();
             let (a, b) = (factor([rank, 3]), factor([5, rank]));
-            LoraModule { name: name.into(), a, b, scale, expert: None, embedding: false, kernel: Vec::new() }
+            LoraModule { scale, ..LoraModule::new(name, a, b) }
         };
         let fields = || Fields { bias: "none", ..Fields::default() };
         let lora = |modules| Lora {
@@ -293,7 +301,7 @@ mod tests {
             vec![module("l.0.q", 4, 1.0), module("model.l.0.q", 8, 1.0), module("x.model.l.0.q", 2, 0.5)],
         ] {
             let lora = lora(modules);
-            let json = written(&lora, &fields());
+            let json = written(&lora, &fields()).unwrap();
             let config = read(&json).unwrap();
             for module in &lora.modules {
                 let (rank, scale) = config.rank_and_scale(&module.name);
@@ -301,9 +309,10 @@ mod tests {
                 assert!((scale - module.scale).abs() <= 1e-12 * module.scale.abs(), "{scale} {json}");
             }
         }
-        let uniform = written(&lora(vec![module("l.0.q", 8, 1.0)]), &fields());
+        let uniform = written(&lora(vec![module("l.0.q", 8, 1.0)]), &fields()).unwrap();
         assert!(uniform.contains(r#""lora_alpha": 8,"#) && uniform.contains(r#""rank_pattern": {}"#));
-        let mixed = written(&lora(vec![module("l.0.q", 8, 1.0), module("l.1.q", 4, 1.0)]), &fields());
+        let mixed =
+            written(&lora(vec![module("l.0.q", 8, 1.0), module("l.1.q", 4, 1.0)]), &fields()).unwrap();
         let json: Value = serde_json::from_str(&mixed).unwrap();
         assert_eq!(json["rank_pattern"], serde_json::json!({"l.1.q": 4}));
         assert_eq!(json["alpha_pattern"], serde_json::json!({"l.1.q": 4}));

@@ -10,8 +10,8 @@
 use super::config::AdapterConfig;
 use crate::error::{Error, Result};
 use crate::lora::{Effect, Factor, FullTensor, Lora};
-use crate::model::Tensor;
 use crate::names::{module_of, suffix_of};
+use crate::tensor::Tensor;
 use phlora_core::Dtype;
 use std::borrow::Cow;
 use std::collections::BTreeMap;

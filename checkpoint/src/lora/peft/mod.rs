@@ -3,6 +3,7 @@
 mod config;
 mod full;
 mod read;
+mod target;
 mod write;
 
 pub(crate) use read::Directory;

@@ -1,12 +1,14 @@
 //! Reads a PEFT adapter directory: which modules it has factors for, and at which scale.
 
 use super::config::AdapterConfig;
+use super::target::{MAX_EXPERTS, parameter_at};
 use super::{CONFIG, PREFIX, WEIGHTS};
 use crate::error::{Error, Result};
 use crate::header::pickle_advice;
-use crate::lora::stored::pair;
+use crate::lora::stored::{matrix, pair};
 use crate::lora::{Lora, LoraModule, Naming};
-use crate::model::{Model, Tensor};
+use crate::model::Model;
+use crate::tensor::{Expert, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -61,16 +63,19 @@ impl Directory {
             };
             pairs.entry((module, part.embedding)).or_default()[usize::from(!part.is_a)] = Some(tensor);
         }
-        let modules: Vec<_> =
-            pairs
-                .into_iter()
-                .map(|((name, embedding), pair)| match pair {
-                    [Some(a), Some(b)] => self.module(name, embedding, a, b),
-                    [Some(alone), None] => Err(alone.error("its lora_B is missing")),
-                    [None, alone] => Err(alone
-                        .map_or_else(|| Error::Usage(name.to_owned()), |b| b.error("its lora_A is missing"))),
-                })
-                .collect::<Result<_>>()?;
+        let mut modules = Vec::new();
+        for ((path, embedding), pair) in pairs {
+            let (a, b) = match pair {
+                [Some(a), Some(b)] => (a, b),
+                [Some(alone), None] => return Err(alone.error("its lora_B is missing")),
+                [None, Some(alone)] => return Err(alone.error("its lora_A is missing")),
+                [None, None] => continue,
+            };
+            match parameter_at(path, &self.config.parameters) {
+                Some(key) if !embedding => self.parameter(&key, a, b, &mut modules)?,
+                _ => modules.push(self.module(path, embedding, a, b)?),
+            }
+        }
         if modules.is_empty() {
             return Err(Error::format(self.weights.path(), "it holds no LoRA factors"));
         }
@@ -104,6 +109,42 @@ impl Directory {
             a.transpose();
             b.transpose();
         }
-        Ok(LoraModule { name: name.into(), a, b, scale, expert: None, embedding, kernel })
+        Ok(LoraModule { scale, embedding, kernel, ..LoraModule::new(name, a, b) })
+    }
+
+    /// Takes the factors of the parameter `key`: of a matrix, or of every expert of a stack.
+    fn parameter<'a>(
+        &self,
+        key: &str,
+        a: Tensor<'a>,
+        b: Tensor<'a>,
+        modules: &mut Vec<LoraModule<'a>>,
+    ) -> Result<()> {
+        let (rank, scale) = self.config.rank_and_scale(key);
+        let (module, is_weight) = match key.strip_suffix(".weight") {
+            Some(module) => (module, true),
+            None => (key, false),
+        };
+        if is_weight {
+            let (a, b, _) = pair(a, b, Some((rank, CONFIG)))?;
+            modules.push(LoraModule { scale, parameter: true, ..LoraModule::new(module.to_owned(), a, b) });
+            return Ok(());
+        }
+        let (matrix_a, matrix_b) = (matrix(a)?, matrix(b)?);
+        let ([all, _], [_, columns]) = (matrix_a.shape(), matrix_b.shape());
+        let count = all.checked_div(rank).filter(|count| count * rank == all && all == columns);
+        let count = count.filter(|count| (1..=MAX_EXPERTS).contains(count)).ok_or_else(|| {
+            a.error(format!(
+                "the stack {key} has {all} rows here and {columns} columns in its lora_B, expected the same multiple \
+                 of its rank {rank} by {CONFIG}, of at most {MAX_EXPERTS} experts"
+            ))
+        })?;
+        for index in 0..count {
+            let (a, b) = (matrix_a.row_range(index * rank, rank)?, matrix_b.strided_columns(index, count)?);
+            let expert = Some(Expert { index, count });
+            let module = LoraModule::new(format!("{module}.{index}"), a, b);
+            modules.push(LoraModule { scale, expert, parameter: true, ..module });
+        }
+        Ok(())
     }
 }

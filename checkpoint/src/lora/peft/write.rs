@@ -2,9 +2,11 @@
 
 use super::config::written;
 use super::full::{Stored, place};
+use super::target::targets;
 use super::{CONFIG, PREFIX, WEIGHTS};
 use crate::error::{Error, Result};
 use crate::lora::stored::shapes;
+use crate::lora::values::Values;
 use crate::lora::weights::{Named, Weights};
 use crate::lora::{Lora, Naming};
 use crate::staging::{fill_synced, write_synced};
@@ -20,7 +22,7 @@ pub(crate) fn write(lora: &Lora<'_>, directory: &Path, target: &Path) -> Result<
         return Err(Error::Usage("PEFT knows modules by the names of a checkpoint only".into()));
     }
     let (fields, full) = place(lora)?;
-    let json = written(lora, &fields);
+    let json = written(lora, &fields)?;
     write_synced(&directory.join(CONFIG), json.as_bytes())
         .map_err(|e| Error::io(&target.join(CONFIG), "write", e))?;
     let weights = weights(lora, full)?;
@@ -31,18 +33,26 @@ pub(crate) fn write(lora: &Lora<'_>, directory: &Path, target: &Path) -> Result<
 /// Bytes that [`write`] will write, from shapes and names alone.
 pub(crate) fn length(lora: &Lora<'_>) -> Result<u64> {
     let (fields, full) = place(lora)?;
-    Ok(weights(lora, full)?.len() + written(lora, &fields).len() as u64)
+    Ok(weights(lora, full)?.len() + written(lora, &fields)?.len() as u64)
 }
 
 /// The file of factors, and of what is stored beside them.
 fn weights<'l>(lora: &'l Lora<'_>, full: Vec<Stored<'l>>) -> Result<Weights<'l>> {
     let mut tensors = Vec::with_capacity(2 * lora.modules.len() + full.len());
     for (path, factor, shape) in full {
-        tensors.push(Named { name: format!("{PREFIX}{path}"), factor, shape });
+        tensors.push(Named { name: format!("{PREFIX}{path}"), values: Values::One(factor), shape });
     }
-    for module in &lora.modules {
+    for target in targets(lora)? {
+        let names = ["lora_A.weight", "lora_B.weight"];
+        if let Some(stacked) = target.stacked() {
+            for ((name, values), shape) in names.into_iter().zip(stacked).zip(target.shapes()) {
+                tensors.push(Named { name: format!("{PREFIX}{}.{name}", target.path), values, shape });
+            }
+            continue;
+        }
+        let module = target.modules[0];
         let (mut a, mut b) = (Cow::Borrowed(&module.a), Cow::Borrowed(&module.b));
-        let mut names = ["lora_A.weight", "lora_B.weight"];
+        let mut names = names;
         if module.embedding {
             // PEFT adds (B·A)ᵀ to a lookup table.
             names = ["lora_embedding_A", "lora_embedding_B"];
@@ -52,8 +62,8 @@ fn weights<'l>(lora: &'l Lora<'_>, full: Vec<Stored<'l>>) -> Result<Weights<'l>>
         }
         let shapes = shapes(&a, &b, &module.kernel);
         for ((name, factor), shape) in names.into_iter().zip([a, b]).zip(shapes) {
-            let name = format!("{PREFIX}{}.{name}", module.name);
-            tensors.push(Named { name, factor, shape });
+            let name = format!("{PREFIX}{}.{name}", target.path);
+            tensors.push(Named { name, values: Values::One(factor), shape });
         }
     }
     // What transformers and PEFT look for, to know whose tensors these are.

@@ -6,7 +6,8 @@ use crate::header::metadata;
 use crate::lora::stored::pair;
 use crate::lora::{Effect, FullTensor, Lora, LoraModule, Naming};
 use crate::mapped::Mapped;
-use crate::model::{Model, Tensor};
+use crate::model::Model;
+use crate::tensor::Tensor;
 use phlora_core::Rows;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -199,7 +200,7 @@ impl<'a> Found<'a> {
             None => 1.0,
             Some(tensor) => alpha(&tensor)? / rank as f64,
         };
-        let module = LoraModule { name: name.into(), a, b, scale, expert: None, embedding: false, kernel };
+        let module = LoraModule { scale, kernel, ..LoraModule::new(name, a, b) };
         module.check()?;
         Ok(module)
     }

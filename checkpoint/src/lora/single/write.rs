@@ -3,6 +3,7 @@
 use super::{ALPHA, BASE_NAME, DIFF, DIFF_BIAS, DOWN, UP};
 use crate::error::{Error, Result};
 use crate::lora::stored::shapes;
+use crate::lora::values::Values;
 use crate::lora::weights::{Named, Weights};
 use crate::lora::{Effect, Factor, FullTensor, Lora, LoraModule, Naming};
 use phlora_core::Dtype;
@@ -44,7 +45,7 @@ fn weights<'l>(lora: &'l Lora<'_>) -> Result<Weights<'l>> {
         // Exact for every rank, as f16 and bf16 would not be.
         let alpha = Factor::new(Dtype::F32, [1, 1], (alpha(module) as f32).to_le_bytes().to_vec())?;
         let mut add = |suffix: &str, factor, shape| {
-            tensors.push(Named { name: format!("{name}{suffix}"), factor, shape });
+            tensors.push(Named { name: format!("{name}{suffix}"), values: Values::One(factor), shape });
         };
         add(DOWN, Cow::Borrowed(&module.a), down);
         add(UP, Cow::Borrowed(&module.b), up);
@@ -75,7 +76,11 @@ fn difference<'l>(tensor: &'l FullTensor<'_>) -> Result<Named<'l>> {
     if scale != 1.0 {
         values.to_mut().scale(scale);
     }
-    Ok(Named { name: format!("{}{suffix}", tensor.module()), factor: values, shape: tensor.shape.clone() })
+    Ok(Named {
+        name: format!("{}{suffix}", tensor.module()),
+        values: Values::One(values),
+        shape: tensor.shape.clone(),
+    })
 }
 
 /// The alpha of a module's own rank that gives its scale: the rank where that is 1.

@@ -1,0 +1,163 @@
+//! An adapter under the names of memory, where experts are stacked and projections joined or split, and back under
+//! those of the checkpoint.
+
+use super::{Factor, Lora, LoraModule, Naming};
+use crate::error::Result;
+use crate::memory::{Kinds, Layout, Placed};
+use crate::names::module_of;
+use crate::tensor::Expert;
+use phlora_core::Dtype;
+use std::collections::BTreeMap;
+
+/// The factors of what is one weight in memory, by part.
+type Parts<'a> = Vec<Option<LoraModule<'a>>>;
+
+impl<'a> Lora<'a> {
+    /// The same adapter under the names that its modules have in memory. What is joined there gets the factors of all
+    /// parts, A one below the other and B along a diagonal; what is split, rows of B.
+    ///
+    /// # Errors
+    /// When factors that go together have shapes that do not.
+    pub(crate) fn into_memory(mut self, layout: &Layout) -> Result<Self> {
+        if self.naming != Naming::HuggingFace {
+            return Ok(self);
+        }
+        let before: Vec<_> = self.modules.iter().map(|module| module.name.clone()).collect();
+        let mut modules = Vec::with_capacity(self.modules.len());
+        let mut joined = BTreeMap::<(String, Option<usize>), Parts<'a>>::new();
+        for module in std::mem::take(&mut self.modules) {
+            // The matrices of a stack are in memory already.
+            if module.expert.is_some() {
+                modules.push(module);
+                continue;
+            }
+            match layout.place(&format!("{}.weight", module.name)) {
+                Placed::Whole(name) | Placed::Turned(name) => modules.push(renamed(module, &name, layout)),
+                Placed::Joined { name, part, parts, expert } => {
+                    let all = joined.entry((name, expert)).or_default();
+                    all.resize(parts.max(all.len()), None);
+                    all[part] = Some(module);
+                }
+                Placed::Split(names) => {
+                    let [out, _] = module.shape();
+                    let share = out / names.len().max(1);
+                    for (at, name) in names.iter().enumerate() {
+                        let mut part = module.clone();
+                        part.b = part.b.settled()?.row_range(at * share, share)?;
+                        modules.push(renamed(part, name, layout));
+                    }
+                }
+                Placed::JoinedStack { .. } | Placed::Other => modules.push(module),
+            }
+        }
+        let mut counts = BTreeMap::<String, usize>::new();
+        for (name, expert) in joined.keys() {
+            let count = counts.entry(name.clone()).or_default();
+            *count = (*count).max(expert.map_or(0, |expert| expert + 1));
+        }
+        for ((name, index), parts) in joined {
+            let expert = index.map(|index| Expert { index, count: counts[&name] });
+            let module = join(&parts)?;
+            modules.push(match expert {
+                Some(Expert { index, .. }) => {
+                    LoraModule { name: format!("{name}.{index}").into(), expert, parameter: true, ..module }
+                }
+                None => renamed(module, &name, layout),
+            });
+        }
+        modules.sort_by(|a, b| a.name.cmp(&b.name));
+        for tensor in &mut self.full {
+            if let Placed::Whole(name) = layout.place(&tensor.name) {
+                tensor.name = name.into();
+            }
+        }
+        let same = modules.iter().map(|module| &module.name).eq(&before);
+        let targets = self.targets.take().filter(|_| same && !modules.iter().any(|module| module.parameter));
+        Ok(Self { modules, targets, ..self })
+    }
+
+    /// The same adapter under the names of the checkpoint: what is joined in memory is apart there, each part with its
+    /// rows of B and the whole A.
+    ///
+    /// # Errors
+    /// When rows do not divide into the parts.
+    pub(crate) fn into_checkpoint(mut self, layout: &Layout) -> Result<Self> {
+        if self.naming != Naming::HuggingFace {
+            return Ok(self);
+        }
+        let mut modules = Vec::with_capacity(self.modules.len());
+        for module in std::mem::take(&mut self.modules) {
+            let stack = module.expert.map(|expert| (module.tensor().to_owned(), expert.index));
+            let sources = match &stack {
+                Some((name, index)) => layout.sources(name, Some(*index)),
+                None => layout.sources(&format!("{}.weight", module.name), None),
+            };
+            let [out, _] = module.shape();
+            let share = out / sources.len().max(1);
+            for (at, name) in sources.iter().enumerate() {
+                let mut part = module.clone();
+                if sources.len() > 1 {
+                    part.b = part.b.settled()?.row_range(at * share, share)?;
+                }
+                part.name = module_of(name).to_owned().into();
+                (part.expert, part.parameter) = (None, false);
+                modules.push(part);
+            }
+            // A stack that is one in the checkpoint as well.
+            if sources.is_empty() {
+                modules.push(module);
+            }
+        }
+        modules.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Self { modules, targets: None, ..self })
+    }
+}
+
+/// `module` as the weight `name` in memory.
+fn renamed<'a>(module: LoraModule<'a>, name: &str, layout: &Layout) -> LoraModule<'a> {
+    let kind = layout.kind(name, 2);
+    let parameter = matches!(kind, Some(Kinds::Linear { parameter: true, .. }));
+    LoraModule { name: module_of(name).to_owned().into(), parameter, ..module }
+}
+
+/// One pair of factors for the rows of all `parts`: A one below the other, B along a diagonal. Parts that are missing
+/// change nothing and have as many rows as the first that is there.
+fn join<'a>(parts: &[Option<LoraModule<'a>>]) -> Result<LoraModule<'a>> {
+    let Some(first) = parts.iter().flatten().next() else {
+        return Err(crate::error::Error::Usage("factors of no part".into()));
+    };
+    if let [Some(only)] = parts {
+        return Ok(only.clone());
+    }
+    let [rows, input] = first.shape();
+    let outs: Vec<_> = parts.iter().map(|part| part.as_ref().map_or(rows, |part| part.shape()[0])).collect();
+    let ranks: Vec<_> = parts.iter().map(|part| part.as_ref().map_or(0, LoraModule::rank)).collect();
+    let (out, rank) = (outs.iter().sum::<usize>(), ranks.iter().sum::<usize>());
+    let (mut a, mut b) = (Vec::with_capacity(rank * input), vec![0.0_f32; out * rank]);
+    let (mut row, mut column) = (0, 0);
+    for (part, (&part_out, &part_rank)) in parts.iter().zip(outs.iter().zip(&ranks)) {
+        if let Some(part) = part {
+            if part.shape()[1] != input {
+                let problem =
+                    format!("its input has {} entries, that of {} {input}", part.shape()[1], first.name);
+                return Err(part.a.error(problem));
+            }
+            a.extend(part.a.decoded()?);
+            let scale = part.scale / first.scale;
+            for (i, values) in part.b.decoded()?.chunks_exact(part_rank.max(1)).enumerate() {
+                let to = &mut b[(row + i) * rank + column..][..part_rank];
+                to.iter_mut().zip(values).for_each(|(to, value)| *to = (f64::from(*value) * scale) as f32);
+            }
+        }
+        row += part_out;
+        column += part_rank;
+    }
+    let factor = |values: &[f32], shape: [usize; 2], dtype: Dtype| {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let mut factor = Factor::new(Dtype::F32, shape, bytes)?;
+        factor.set_dtype(dtype);
+        Ok::<_, crate::error::Error>(factor)
+    };
+    let (a, b) = (factor(&a, [rank, input], first.a.dtype())?, factor(&b, [out, rank], first.b.dtype())?);
+    Ok(LoraModule { a, b, ..first.clone() })
+}

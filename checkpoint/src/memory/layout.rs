@@ -1,0 +1,202 @@
+//! The facts of one model: where each tensor of its checkpoint is in memory, and what it is there.
+
+use super::pattern::{fill, numbers, prefix_numbers, stars};
+use super::table::{Body, Change, Fact, Source, class_name, classes_of, section};
+use crate::arch::NameMap;
+use crate::config::Config;
+use crate::names::suffix_of;
+
+/// How a model is laid out in memory.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    /// The class of the model.
+    pub(crate) class: &'static str,
+    body: Body,
+    /// Models within it that are of another type than usual, by their place in memory.
+    subs: Vec<(&'static str, Layout)>,
+}
+
+/// Where a tensor of a checkpoint is in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Placed {
+    /// It is the tensor of this name.
+    Whole(String),
+    /// It is that tensor with its last two axes exchanged.
+    Turned(String),
+    /// It holds the rows of part `part` of `parts` of the tensor `name`, or of matrix `expert` of that stack.
+    Joined { name: String, part: usize, parts: usize, expert: Option<usize> },
+    /// The same of every matrix of the stack.
+    JoinedStack { name: String, part: usize, parts: usize },
+    /// Its rows are those of several tensors, in equal shares.
+    Split(Vec<String>),
+    /// It is made into these by an operation that is not followed here.
+    Other,
+}
+
+/// What a weight in memory is to PEFT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kinds {
+    /// The weight of a linear module; whether PEFT has to be told its name as that of a parameter.
+    Linear { parameter: bool, transposed: bool },
+    /// A lookup table.
+    Embedding,
+    /// A convolution that PEFT adapts exactly.
+    Convolution,
+    /// A stack of matrices; whether they are [in, out].
+    Stack { transposed: bool },
+    /// Nothing that PEFT adapts rightly, and why.
+    Refused(&'static str),
+}
+
+impl Layout {
+    /// The layout of the model that `config` describes; `None` where its architecture is not known.
+    pub(crate) fn of(config: &Config) -> Option<Self> {
+        let class = config.architecture.as_deref();
+        let known = class.and_then(|class| Self::of_class(class, config));
+        known.or_else(|| Self::of_type(config.model_type.as_deref()?, config))
+    }
+
+    /// The layout of the checkpoints that a GGUF file of the architecture of `names` is made of.
+    pub(crate) fn of_gguf(names: &NameMap) -> Option<Self> {
+        names.model_types().iter().find_map(|model_type| Self::of_type(model_type, &Config::default()))
+    }
+
+    /// The layout of models of `model_type` with a head for language, or of the bare ones where there is none.
+    fn of_type(model_type: &str, config: &Config) -> Option<Self> {
+        let classes: Vec<_> = classes_of(model_type).collect();
+        let class = classes.get(1).or(classes.first())?;
+        Self::of_class(class, config)
+    }
+
+    fn of_class(class: &str, config: &Config) -> Option<Self> {
+        let body = section(class)?;
+        let other = |&(place, key, default): &(&'static str, &str, &str)| {
+            let own = config.parts.get(key).filter(|own| own.as_str() != default)?;
+            let class = classes_of(own).next()?;
+            Some((place, Self::of_class(class, &Config::default())?))
+        };
+        let subs = body.subs.iter().filter_map(other).collect();
+        let class = class_name(class)?;
+        Some(Self { class, body, subs })
+    }
+
+    /// Where the tensor `name` of a checkpoint is in memory.
+    pub(crate) fn place(&self, name: &str) -> Placed {
+        if let Some(placed) = self.body.sources.iter().find_map(|source| from_source(source, name)) {
+            return placed;
+        }
+        let moved = self.moved(name);
+        for (place, sub) in &self.subs {
+            let Some(rest) = moved.strip_prefix(place).and_then(|rest| rest.strip_prefix('.')) else {
+                continue;
+            };
+            return sub.place(rest).below(place);
+        }
+        Placed::Whole(moved)
+    }
+
+    /// The tensors of a checkpoint whose rows are those of the tensor `name` in memory, or of matrix `expert` of that
+    /// stack; none where a stack is one in the checkpoint as well.
+    pub(crate) fn sources(&self, name: &str, expert: Option<usize>) -> Vec<String> {
+        for (place, sub) in &self.subs {
+            if let Some(rest) = name.strip_prefix(place).and_then(|rest| rest.strip_prefix('.')) {
+                let below = |source: String| self.unmoved(&format!("{place}.{source}"));
+                return sub.sources(rest, expert).into_iter().map(below).collect();
+            }
+        }
+        for source in self.body.sources.iter().filter(|source| source.change == Change::Join) {
+            let Some(mut at) = source.to.first().and_then(|to| numbers(to, name)) else { continue };
+            let number = expert.map(|expert| expert.to_string());
+            at.extend(number.as_deref());
+            return source.from.iter().filter_map(|from| fill(from, &at)).collect();
+        }
+        if expert.is_some() { Vec::new() } else { vec![self.unmoved(name)] }
+    }
+
+    /// The name in the checkpoint of the tensor `name` in memory, which is the same tensor there.
+    fn unmoved(&self, name: &str) -> String {
+        let apply = |(from, to): &(&str, &str)| {
+            let (numbers, rest) = prefix_numbers(to, name)?;
+            let before = fill(from, &numbers)? + rest;
+            (self.moved(&before) == name).then_some((name.len() - rest.len(), before))
+        };
+        let best = self.body.moves.iter().filter_map(apply).max_by_key(|(length, _)| *length);
+        best.map_or_else(|| name.to_owned(), |(_, name)| name)
+    }
+
+    /// The name after the rule with the longest beginning.
+    fn moved(&self, name: &str) -> String {
+        let apply = |(from, to): &(&str, &str)| {
+            let (numbers, rest) = prefix_numbers(from, name)?;
+            Some((name.len() - rest.len(), fill(to, &numbers)? + rest))
+        };
+        let best = self.body.moves.iter().filter_map(apply).max_by_key(|(length, _)| *length);
+        best.map_or_else(|| name.to_owned(), |(_, name)| name)
+    }
+
+    /// What the tensor `name` in memory, of `axes` axes, is; `None` where nothing is known of it.
+    pub(crate) fn kind(&self, name: &str, axes: usize) -> Option<Kinds> {
+        for (place, sub) in &self.subs {
+            if let Some(rest) = name.strip_prefix(place).and_then(|rest| rest.strip_prefix('.')) {
+                return sub.kind(rest, axes);
+            }
+        }
+        let fact = self.body.facts.iter().find(|(pattern, _)| numbers(pattern, name).is_some());
+        Some(match fact.map(|(_, fact)| *fact) {
+            Some(Fact::Embedding) => Kinds::Embedding,
+            Some(Fact::Transposed) => Kinds::Linear { parameter: false, transposed: true },
+            Some(Fact::Convolution) => Kinds::Convolution,
+            Some(Fact::Parameter) => Kinds::Linear { parameter: true, transposed: false },
+            Some(Fact::Stack { transposed }) => Kinds::Stack { transposed },
+            Some(Fact::Refused(why)) => Kinds::Refused(why),
+            None if axes == 2 => {
+                let parameter = self.body.moved.contains(&suffix_of(name.strip_suffix(".weight")?));
+                Kinds::Linear { parameter, transposed: false }
+            }
+            None => return None,
+        })
+    }
+
+    /// Whether the tensor `name` in memory is tied to another one.
+    pub(crate) fn is_tied(&self, name: &str) -> bool {
+        self.body
+            .tied
+            .iter()
+            .any(|(one, other)| [one, other].iter().any(|tied| numbers(tied, name).is_some()))
+    }
+}
+
+impl Placed {
+    /// The same of a model that is at `place` of another.
+    fn below(self, place: &str) -> Self {
+        let below = |name: String| format!("{place}.{name}");
+        match self {
+            Self::Whole(name) => Self::Whole(below(name)),
+            Self::Turned(name) => Self::Turned(below(name)),
+            Self::Joined { name, part, parts, expert } => {
+                Self::Joined { name: below(name), part, parts, expert }
+            }
+            Self::JoinedStack { name, part, parts } => Self::JoinedStack { name: below(name), part, parts },
+            Self::Split(names) => Self::Split(names.into_iter().map(below).collect()),
+            Self::Other => Self::Other,
+        }
+    }
+}
+
+/// Where `name` goes, if it is one of the sources.
+fn from_source(source: &Source, name: &str) -> Option<Placed> {
+    let (part, mut at) =
+        source.from.iter().enumerate().find_map(|(part, from)| Some((part, numbers(from, name)?)))?;
+    let parts = source.from.len();
+    let first = source.to.first()?;
+    Some(match source.change {
+        Change::Join => {
+            let expert = if at.len() > stars(first) { Some(at.pop()?.parse().ok()?) } else { None };
+            Placed::Joined { name: fill(first, &at)?, part, parts, expert }
+        }
+        Change::JoinStacks => Placed::JoinedStack { name: fill(first, &at)?, part, parts },
+        Change::Split => Placed::Split(source.to.iter().map(|to| fill(to, &at)).collect::<Option<_>>()?),
+        Change::Turn => Placed::Turned(fill(first, &at)?),
+        Change::Other => Placed::Other,
+    })
+}

@@ -1,0 +1,171 @@
+//! Reads `architectures.txt`: sections of facts, each for some classes of models.
+
+use std::sync::LazyLock;
+
+/// The facts, as the script wrote them.
+const TEXT: &str = include_str!("architectures.txt");
+
+/// Where several tensors of a checkpoint, or parts of one, go in memory.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) from: Vec<&'static str>,
+    pub(super) to: Vec<&'static str>,
+    pub(super) change: Change,
+}
+
+/// What happens to the values on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The rows of all become those of one, one source below the other; experts become a stack.
+    Join,
+    /// The same of stacks, matrix by matrix.
+    JoinStacks,
+    /// The rows of one become those of several, in equal shares.
+    Split,
+    /// The last two axes are exchanged.
+    Turn,
+    /// Something else.
+    Other,
+}
+
+/// What a weight in memory is to PEFT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fact {
+    /// A lookup table.
+    Embedding,
+    /// Linear, stored [in, out].
+    Transposed,
+    /// A convolution that PEFT adapts exactly.
+    Convolution,
+    /// A matrix that is a parameter of a module of another kind.
+    Parameter,
+    /// A stack of matrices, one for each expert; whether they are [in, out].
+    Stack { transposed: bool },
+    /// Nothing that PEFT adapts rightly, and why.
+    Refused(&'static str),
+}
+
+/// The facts of some classes of models.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Body {
+    /// Rules for the beginnings of names.
+    pub(super) moves: Vec<(&'static str, &'static str)>,
+    pub(super) sources: Vec<Source>,
+    /// By pattern of the names in memory; parameters of one module in the order of its class.
+    pub(super) facts: Vec<(&'static str, Fact)>,
+    /// Last parts of the paths of modules that PEFT takes for experts wherever it meets them as targets.
+    pub(super) moved: Vec<&'static str>,
+    pub(super) tied: Vec<(&'static str, &'static str)>,
+    /// Models within the model: their place in memory, where the configuration is, and the usual `model_type`.
+    pub(super) subs: Vec<(&'static str, &'static str, &'static str)>,
+}
+
+/// The lines of the section of `class`; `None` where it has none.
+pub(super) fn section(class: &str) -> Option<Body> {
+    let mut lines = TEXT.lines();
+    let named =
+        |line: &&'static str| line.strip_prefix("class ").is_some_and(|all| words(all).any(|c| c == class));
+    lines.find(named)?;
+    let mut body = Body::default();
+    for line in lines.take_while(|line| line.starts_with(' ')) {
+        read(line.trim(), &mut body);
+    }
+    Some(body)
+}
+
+/// `class` as the table spells it, for as long as the program runs.
+pub(super) fn class_name(class: &str) -> Option<&'static str> {
+    lines("class ").flat_map(words).find(|known| *known == class)
+}
+
+/// The classes of `model_type`: the bare model first, then the causal one, then others.
+pub(super) fn classes_of(model_type: &str) -> impl Iterator<Item = &'static str> {
+    lines("type ")
+        .filter(move |line| words(line).next() == Some(model_type))
+        .flat_map(|line| words(line).skip(1))
+}
+
+/// PEFT's task type for models of `class`, where it has one.
+pub(crate) fn task_of(class: &str) -> Option<&'static str> {
+    let found = lines("task ").find(|line| words(line).skip(1).any(|c| c == class))?;
+    words(found).next()
+}
+
+/// The order of the parameters `names` of one module, by the stacks of all classes: PEFT nests its wrappers in it.
+pub(crate) fn param_order(names: &mut [&str]) {
+    names.sort_by_key(|name| STACKS.iter().position(|known| known == name).unwrap_or(usize::MAX));
+}
+
+/// Last parts of the names of stacks, in an order that is that of every class.
+static STACKS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let mut order = Vec::<&str>::new();
+    let (mut owner, mut after) = ("", 0);
+    for line in TEXT.lines() {
+        let mut words = words(line);
+        let Some(("S" | "ST", name)) = words.next().zip(words.next()) else { continue };
+        let (module, parameter) = name.rsplit_once('.').unwrap_or(("", name));
+        if module != owner {
+            (owner, after) = (module, 0);
+        }
+        let known = order.iter().position(|known| *known == parameter);
+        let at = known.unwrap_or_else(|| {
+            order.insert(after, parameter);
+            after
+        });
+        after = at + 1;
+    }
+    order
+});
+
+/// What follows `key` in the lines that begin with it.
+fn lines(key: &'static str) -> impl Iterator<Item = &'static str> {
+    TEXT.lines().filter_map(move |line| line.strip_prefix(key))
+}
+
+fn words(line: &'static str) -> impl Iterator<Item = &'static str> {
+    line.split_ascii_whitespace()
+}
+
+/// Takes one line of a section.
+fn read(line: &'static str, body: &mut Body) {
+    let (key, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let (main, reason) = rest.split_once(" : ").unwrap_or((rest, ""));
+    let sides = || {
+        let (from, to) = main.split_once(" > ")?;
+        Some((words(from).collect::<Vec<_>>(), words(to).collect::<Vec<_>>()))
+    };
+    let change = match key {
+        "join" => Some(Change::Join),
+        "joinstack" => Some(Change::JoinStacks),
+        "split" => Some(Change::Split),
+        "turn" => Some(Change::Turn),
+        "other" => Some(Change::Other),
+        _ => None,
+    };
+    if let (Some(change), Some((from, to))) = (change, sides()) {
+        body.sources.push(Source { from, to, change });
+        return;
+    }
+    let fact = match key {
+        "E" => Some(Fact::Embedding),
+        "T" => Some(Fact::Transposed),
+        "C" => Some(Fact::Convolution),
+        "P" => Some(Fact::Parameter),
+        "S" => Some(Fact::Stack { transposed: false }),
+        "ST" => Some(Fact::Stack { transposed: true }),
+        "X" | "R" => Some(Fact::Refused(reason)),
+        _ => None,
+    };
+    if let Some(fact) = fact {
+        body.facts.push((main, fact));
+        return;
+    }
+    let mut parts = words(main);
+    match (key, parts.next(), parts.next(), parts.next()) {
+        ("move", Some(from), Some(">"), Some(to)) => body.moves.push((from, to)),
+        ("tied", Some(one), Some(other), None) => body.tied.push((one, other)),
+        ("sub", Some(place), Some(key), Some(default)) => body.subs.push((place, key, default)),
+        ("moves", ..) => body.moved = words(main).collect(),
+        _ => debug_assert!(false, "a line of architectures.txt that is not understood: {line}"),
+    }
+}

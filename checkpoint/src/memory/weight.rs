@@ -1,0 +1,208 @@
+//! The weights of a checkpoint as a model has them in memory.
+
+use super::layout::{Kinds, Layout, Placed};
+use crate::tensor::{Composed, Expert, Tensor};
+use std::collections::BTreeMap;
+
+/// Most matrices of all stacks of a model, so that a small file cannot fill the memory with their names.
+const MAX_EXPERTS: usize = 1 << 20;
+
+/// A weight: where its rows are in the files, and what is known of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Weight<'m> {
+    /// Its name in the checkpoint: of rows of several tensors or of one, a name that says so.
+    pub(crate) label: String,
+    rows: Composed<'m>,
+    /// What it is in memory, where that is known.
+    pub(crate) kind: Option<Kinds>,
+    /// Whether it is [in, out] in the file where it is [out, in] in memory, or the other way round.
+    pub(crate) turned: bool,
+}
+
+impl<'m> Weight<'m> {
+    /// The whole of a tensor of a file.
+    pub(crate) fn new(label: &str, tensor: Tensor<'m>) -> Self {
+        Self { label: label.to_owned(), rows: Composed::whole(tensor), kind: None, turned: false }
+    }
+
+    /// The view of its rows.
+    pub(crate) fn tensor(&self) -> Tensor<'_> {
+        self.rows.tensor()
+    }
+
+    /// Its rows as they are in the files; see [`Composed::parts`].
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (usize, usize, Tensor<'m>)> {
+        self.rows.parts()
+    }
+
+    /// Which matrix of a stack it is.
+    pub(crate) fn expert(&self) -> Option<Expert> {
+        self.rows.expert
+    }
+}
+
+/// The weights of a model by name.
+pub(crate) type Weights<'m> = BTreeMap<String, Weight<'m>>;
+
+/// The rows of one weight that are found in several tensors.
+#[derive(Debug, Default)]
+struct Pieces<'m> {
+    found: Vec<Option<Weight<'m>>>,
+}
+
+/// `weights`, by their names in a checkpoint, under the names of memory: the name of a matrix of a stack ends in its
+/// number, as in `model.layers.0.mlp.experts.down_proj.3.weight`.
+pub(crate) fn in_memory<'m>(weights: Weights<'m>, layout: &Layout) -> Weights<'m> {
+    let mut placed = BTreeMap::new();
+    let mut joined = BTreeMap::<(String, Option<usize>), Pieces<'m>>::new();
+    let mut stacked = 0;
+    for (name, weight) in weights {
+        match layout.place(&name) {
+            Placed::Whole(to) => whole(&mut placed, to, weight, layout, &mut stacked),
+            Placed::Turned(to) => {
+                let turned = Weight { turned: true, ..weight };
+                whole(&mut placed, to, turned, layout, &mut stacked);
+            }
+            Placed::Joined { name: to, part, parts, expert } => {
+                let pieces = joined.entry((to, expert)).or_default();
+                pieces.found.resize(parts.max(pieces.found.len()), None);
+                pieces.found[part] = Some(weight);
+            }
+            Placed::JoinedStack { name: to, part, parts } => {
+                let count = weight.tensor().shape().first().copied().unwrap_or(0);
+                let fits = stacked + count <= MAX_EXPERTS;
+                let slices: Option<Vec<_>> = (0..count).map(|index| slice(&weight, index, count)).collect();
+                let Some(slices) = slices.filter(|_| fits) else {
+                    placed.insert(name, weight);
+                    continue;
+                };
+                stacked += count;
+                for (index, slice) in slices.into_iter().enumerate() {
+                    let pieces = joined.entry((to.clone(), Some(index))).or_default();
+                    pieces.found.resize(parts.max(pieces.found.len()), None);
+                    pieces.found[part] = Some(slice);
+                }
+            }
+            Placed::Split(names) => split(&mut placed, &names, weight, layout),
+            Placed::Other => {
+                let why = "transformers rearranges its values while loading";
+                placed.insert(name, Weight { kind: Some(Kinds::Refused(why)), ..weight });
+            }
+        }
+    }
+    join(&mut placed, joined, layout);
+    placed
+}
+
+/// Puts a tensor into its place: of a stack, each of its matrices.
+fn whole<'m>(
+    placed: &mut Weights<'m>,
+    name: String,
+    weight: Weight<'m>,
+    layout: &Layout,
+    stacked: &mut usize,
+) {
+    let shape = weight.tensor().shape();
+    let kind = layout.kind(&name, shape.len());
+    let [count, _, _] = *shape else {
+        placed.insert(name, Weight { kind, ..weight });
+        return;
+    };
+    let slices: Option<Vec<_>> = match kind {
+        Some(Kinds::Stack { .. }) if *stacked + count <= MAX_EXPERTS => {
+            (0..count).map(|index| slice(&weight, index, count)).collect()
+        }
+        _ => None,
+    };
+    let Some(slices) = slices else {
+        placed.insert(name, Weight { kind, ..weight });
+        return;
+    };
+    *stacked += count;
+    for (index, slice) in slices.into_iter().enumerate() {
+        placed.insert(format!("{name}.{index}.weight"), Weight { kind, ..slice });
+    }
+}
+
+/// Matrix `index` of `count` of a stack.
+fn slice<'m>(weight: &Weight<'m>, index: usize, count: usize) -> Option<Weight<'m>> {
+    let rows = weight.rows.slice(index, count)?;
+    let label = weight.label.strip_suffix(".weight").unwrap_or(&weight.label);
+    Some(Weight { label: format!("{label}.{index}.weight"), rows, ..weight.clone() })
+}
+
+/// Shares the rows of a tensor out.
+fn split<'m>(placed: &mut Weights<'m>, names: &[String], weight: Weight<'m>, layout: &Layout) {
+    let share = |index| weight.rows.share(index, names.len());
+    let Some(shares) = (0..names.len()).map(share).collect::<Option<Vec<_>>>() else {
+        let why = "its rows do not divide as transformers splits them";
+        placed.insert(weight.label.clone(), Weight { kind: Some(Kinds::Refused(why)), ..weight });
+        return;
+    };
+    let (module, parameter) = weight.label.rsplit_once('.').unwrap_or((&weight.label, ""));
+    let mut first = 0;
+    for (name, rows) in names.iter().zip(shares) {
+        let shape = rows.tensor().shape().to_vec();
+        let until = first + shape.first().copied().unwrap_or(0);
+        let label = format!("{module}[{first}:{until}].{parameter}");
+        let kind = layout.kind(name, shape.len());
+        placed.insert(name.clone(), Weight { label, rows, kind, turned: weight.turned });
+        first = until;
+    }
+}
+
+/// Joins what belongs together; what cannot be joined keeps its name and is refused.
+fn join<'m>(
+    placed: &mut Weights<'m>,
+    joined: BTreeMap<(String, Option<usize>), Pieces<'m>>,
+    layout: &Layout,
+) {
+    // Experts in each stack, and the highest number of one: a small file cannot name a large stack.
+    let mut counts = BTreeMap::<String, (usize, usize)>::new();
+    for (name, expert) in joined.keys() {
+        let (count, highest) = counts.entry(name.clone()).or_default();
+        *count += 1;
+        *highest = (*highest).max(expert.unwrap_or(0));
+    }
+    for ((name, index), pieces) in joined {
+        let (count, highest) = counts.get(&name).copied().unwrap_or_default();
+        let expert = index.map(|index| Expert { index, count });
+        let all: Option<Vec<_>> = pieces.found.iter().cloned().collect();
+        let all = all.filter(|_| index.is_none() || highest + 1 == count);
+        let rows = all.as_ref().and_then(|all| {
+            let rows: Vec<_> = all.iter().map(|weight| weight.rows.clone()).collect();
+            Composed::joined(&rows, expert)
+        });
+        let (Some(all), Some(rows)) = (all, rows) else {
+            let why = "not all of what transformers joins with it is there, or in one format and shape";
+            for weight in pieces.found.into_iter().flatten() {
+                placed.insert(weight.label.clone(), Weight { kind: Some(Kinds::Refused(why)), ..weight });
+            }
+            continue;
+        };
+        let kind = layout.kind(&name, rows.tensor().shape().len() + usize::from(expert.is_some()));
+        let labels: Vec<_> = all.iter().map(|weight| weight.label.as_str()).collect();
+        let weight = Weight { label: labels_of(&labels), rows, kind, turned: false };
+        let name = index.map_or_else(|| name.clone(), |index| format!("{name}.{index}.weight"));
+        placed.insert(name, weight);
+    }
+}
+
+/// One name for several: `a.gate_proj.weight` and `a.up_proj.weight` are `a.gate_proj+up_proj.weight`.
+fn labels_of(labels: &[&str]) -> String {
+    let apart = |label: &&str| {
+        let (module, parameter) = label.rsplit_once('.')?;
+        let (path, last) = module.rsplit_once('.')?;
+        Some((path.to_owned(), last.to_owned(), parameter.to_owned()))
+    };
+    let parts: Option<Vec<_>> = labels.iter().map(apart).collect();
+    match parts.as_deref() {
+        Some([(path, _, parameter), rest @ ..])
+            if rest.iter().all(|(p, _, q)| p == path && q == parameter) =>
+        {
+            let last: Vec<_> = parts.iter().flatten().map(|(_, last, _)| last.as_str()).collect();
+            format!("{path}.{}.{parameter}", last.join("+"))
+        }
+        _ => labels.join("+"),
+    }
+}
