@@ -657,6 +657,8 @@ typedef struct phlora_file_report {
   uint64_t bytes_out;
   /** Wall time. */
   double seconds;
+  /** Kept share of the whole difference of the two models, after the factors are rounded to their format. */
+  double whole_energy;
 } phlora_file_report;
 
 /** What a file or directory holds; what does not apply to its kind is 0. */

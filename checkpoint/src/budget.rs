@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::extract::Extraction;
 use crate::lora::AdapterFormat;
-use crate::lora::Lora;
+use crate::lora::{Lora, Target};
 use crate::outcome::{Keep, Module, Others};
 use crate::pairs::Pair;
 use crate::plans::Aim;
@@ -132,7 +132,7 @@ fn draft<'w>(survey: &Survey<'_>, whole: &'w Extraction, ranks: &[usize], dtype:
         module.b.set_dtype(factor_dtype(dtype, rank));
         rank > 0
     });
-    let modules = lora.modules.iter().filter(|module| !module.parameter);
+    let modules = lora.modules.iter().filter(|module| module.target == Target::Module);
     lora.targets = Some(survey.targets(modules.map(|module| module.name.as_ref())));
     if survey.options.policy.uniform { lora.padded() } else { lora }
 }

@@ -5,7 +5,7 @@ use crate::arch::{Heads, NameMap};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::lora::single::{Places, Style};
-use crate::lora::{Adapter, AdapterFormat, Lora, Naming, write_gguf};
+use crate::lora::{Adapter, AdapterFormat, Lora, Naming, Target, write_gguf};
 use crate::memory::{Layout, View};
 use crate::model::{Container, Model};
 use crate::monitor::Monitor;
@@ -296,7 +296,7 @@ impl Base {
                 return Err(module.a.error(format!("the base {base} has no tensor {weight}")));
             }
         }
-        let modules = lora.modules.iter().filter(|module| !module.parameter && module.expert.is_none());
+        let modules = lora.modules.iter().filter(|module| module.target == Target::Module);
         let modules: BTreeSet<_> = modules.map(|module| module.name.as_ref()).collect();
         lora.targets = Some(match names.unwrap_or_default() {
             Names::Memory => targets(&modules, view.names()),

@@ -42,7 +42,8 @@ pub struct Extraction {
     /// As [`Lora::architecture`].
     pub(crate) architecture: Option<String>,
     pub(crate) naming: Naming,
-    pub(crate) causal: bool,
+    /// PEFT's task type.
+    pub(crate) task: Option<&'static str>,
     pub(crate) policy: Policy,
     pub(crate) dtype: Dtype,
     pub(crate) started: Instant,
@@ -194,7 +195,7 @@ impl Extraction {
             let factors = module.factors.as_ref()?;
             Some(LoraModule {
                 expert: module.report.expert,
-                parameter: module.parameter,
+                target: module.target,
                 embedding: module.embedding,
                 kernel: module.report.kernel.clone(),
                 ..LoraModule::new(module.path.as_str(), factors.a.view(), factors.b.view())
@@ -206,7 +207,7 @@ impl Extraction {
             naming: self.naming,
             base_name: Some(self.base_name.clone()),
             architecture: self.architecture.clone(),
-            task: self.causal.then(|| "CAUSAL_LM".to_owned()),
+            task: self.task.map(str::to_owned),
             targets: Some(self.targets.clone()),
             fan_in_fan_out: self.modules.iter().any(|module| module.conv1d),
         }
@@ -247,6 +248,7 @@ impl Extraction {
         let reports = || self.modules.iter().map(|module| &module.report);
         let sides = |module: &ModuleReport| (module.shape[0] + module.shape[1]) as u64;
         let rank = |module: &ModuleReport| if self.policy.uniform { self.rank() } else { module.rank };
-        Total::of(reports(), reports().map(|module| sides(module) * rank(module) as u64).sum())
+        let total = Total::of(reports(), reports().map(|module| sides(module) * rank(module) as u64).sum());
+        total.of_whole(reports(), self.full.iter().map(|full| &full.report), &self.left_out)
     }
 }

@@ -54,6 +54,8 @@ pub(crate) enum Take {
     Difference,
     /// Its values, also where they are those of the base.
     Values,
+    /// Its values as part of a head that is stored whole; whether the base has no such tensor.
+    Head { is_new: bool },
     /// Those of its rows that differ, or only those that the base lacks.
     Rows { new_only: bool },
 }
@@ -119,8 +121,17 @@ pub(crate) fn extract(
     ticket: Ticket<'_>,
 ) -> Result<(Option<Full>, Option<LeftOut>)> {
     let unchanged = || Ok((None, Some(left_out(pair, "unchanged", Some(0.0)))));
+    if let Take::Head { is_new: true } = take {
+        let rows = FullTensor::matrix_shape(pair.tuned.shape())[0];
+        let values = stored(pair.tuned, pair.tuned.readable()?, 0..rows)?;
+        let shape = pair.tuned.shape().to_vec();
+        let mut found = full(pair, "head", shape, values, Effect::Replaces, 0.0);
+        found.report.is_new = true;
+        return Ok((Some(found), None));
+    }
+    let whole = matches!(take, Take::Values | Take::Head { .. });
     let same = same_bytes(pair.base, pair.tuned, ticket)?;
-    if same && take != Take::Values {
+    if same && !whole {
         return unchanged();
     }
     let dtypes = (pair.base.readable()?, pair.tuned.readable()?);
@@ -132,12 +143,12 @@ pub(crate) fn extract(
         let cols = pair.base.row_len();
         return Err(non_finite_error(pair.base, pair.tuned, at / cols, cols));
     }
-    if found.sum_squares == 0.0 && take != Take::Values {
+    if found.sum_squares == 0.0 && !whole {
         return unchanged();
     }
     let shape = pair.base.shape();
     let matrix = FullTensor::matrix_shape(shape);
-    let (values, effect) = if take == Take::Values {
+    let (values, effect) = if whole {
         (stored(pair.tuned, dtypes.1, 0..matrix[0])?, Effect::Replaces)
     } else {
         let (mut base, mut tuned) = (vec![0.0; pair.base.len()], vec![0.0; pair.base.len()]);
@@ -146,7 +157,11 @@ pub(crate) fn extract(
         let bytes = tuned.iter().zip(&base).flat_map(|(tuned, base)| (tuned - base).to_le_bytes());
         (Factor::new(Dtype::F32, matrix, bytes.collect::<Vec<u8>>())?, Effect::Adds(1.0))
     };
-    let kind = if pair.kind == Kind::Norm { "norm" } else { "bias" };
+    let kind = match pair.kind {
+        _ if matches!(take, Take::Head { .. }) => "head",
+        Kind::Norm => "norm",
+        _ => "bias",
+    };
     Ok((Some(full(pair, kind, shape.to_vec(), values, effect, found.sum_squares)), None))
 }
 
@@ -221,12 +236,14 @@ fn full(
     let report = FullReport {
         name: pair.name.to_owned(),
         kind: kind.to_owned(),
+        is_new: false,
         rows: None,
         new_rows: 0,
         delta_norm: sum_squares.sqrt(),
         bytes: values.encoded_len().unwrap_or(0) as u64,
     };
-    Full { tensor: FullTensor { name: pair.memory.to_owned().into(), shape, values, effect }, report }
+    let whole = (kind == "head").then(|| pair.memory.split('.').next().unwrap_or_default().to_owned());
+    Full { tensor: FullTensor { name: pair.memory.to_owned().into(), shape, values, effect, whole }, report }
 }
 
 /// The format in which values are kept: the tensor's own, to the bit, where adapters have it.
@@ -258,17 +275,17 @@ pub(crate) fn placed(
     let saves = |full: &Arc<Full>| full.tensor.effect == Effect::Replaces;
     let changed: BTreeSet<_> = found
         .iter()
-        .filter(|full| saves(full) && full.report.delta_norm > 0.0)
-        .map(|full| full.tensor.module().to_owned())
+        .filter(|full| saves(full) && (full.report.delta_norm > 0.0 || full.report.kind == "head"))
+        .map(|full| full.tensor.saved_module().to_owned())
         .collect();
     // PEFT saves every module whose path ends with one that is named.
     let other = |path: &str| modules.iter().any(|other| other.ends_with(path) && !changed.contains(*other));
     let (mut kept, mut left_out) = (Vec::new(), Vec::new());
     for full in found {
-        let module = full.tensor.module();
+        let module = full.tensor.saved_module();
         let reason = if saves(&full) && !changed.contains(module) {
             "unchanged"
-        } else if saves(&full) && other(module) {
+        } else if saves(&full) && full.tensor.whole.is_none() && other(module) {
             "norm: PEFT would take its path for the end of other modules' paths"
         } else if format == AdapterFormat::Peft && full.tensor.adds_to_bias() && !factored.contains(module) {
             "bias: PEFT has no place for it where its module has no factors"

@@ -31,6 +31,7 @@ mod extract;
 mod full;
 mod gguf;
 mod header;
+mod heads;
 mod inspect;
 mod locate;
 mod lora;
@@ -73,7 +74,8 @@ pub use extract::{Extraction, extract, extract_deployed, extract_ranks, survey};
 pub use full::{Also, Tokens};
 pub use inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
 pub use lora::{
-    Adapter, AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Naming, gguf_len, write_gguf,
+    Adapter, AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Naming, Target, gguf_len,
+    write_gguf,
 };
 pub use merge::{MergeOptions, Merged, merge};
 pub use model::{Container, Model};

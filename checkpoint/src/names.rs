@@ -84,6 +84,11 @@ pub(crate) fn is_token_table(module: &str) -> bool {
     TOKENS.contains(&suffix_of(module))
 }
 
+/// Whether a module that is an output head is one over the vocabulary, and not that of another task.
+pub(crate) fn is_vocabulary_head(module: &str) -> bool {
+    HEADS.contains(&suffix_of(module)) || ["output", "cls.predictions.decoder"].contains(&module)
+}
+
 /// The module a tensor belongs to: its name without the last part.
 pub fn module_of(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(module, _)| module)

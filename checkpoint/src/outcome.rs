@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::full::Full;
-use crate::lora::Factors;
+use crate::lora::{Factors, Target};
 use crate::measure::{difference, non_finite_error, same_bytes};
 use crate::names::Kind;
 use crate::options::ExtractOptions;
@@ -24,7 +24,7 @@ pub(crate) struct Module {
     pub(crate) report: ModuleReport,
     /// Its path in the adapter.
     pub(crate) path: String,
-    pub(crate) parameter: bool,
+    pub(crate) target: Target,
     /// Whether PEFT knows its weight as one that is stored [in, out].
     pub(crate) conv1d: bool,
     /// Whether the weight is a lookup table.
@@ -153,9 +153,9 @@ pub(crate) fn extract_pair(
         return Ok(Outcome::Module(Box::new(Module {
             report,
             path: pair.path().to_owned(),
-            parameter: pair.is_parameter(),
+            target: pair.target(),
             conv1d: pair.is_conv1d(),
-            embedding: pair.kind == Kind::Embedding,
+            embedding: pair.kind == Kind::Embedding && pair.target() == Target::Module,
             channels,
             factors,
         })));
@@ -316,7 +316,7 @@ impl Module {
         Ok(Self {
             report: ModuleReport { memory: self.report.memory.clone(), ..report },
             path: self.path.clone(),
-            parameter: self.parameter,
+            target: self.target,
             conv1d: self.conv1d,
             embedding: self.embedding,
             channels: self.channels.clone(),

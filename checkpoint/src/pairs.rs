@@ -3,9 +3,12 @@
 use crate::aligned::{Aligned, Side};
 use crate::error::{Error, Result};
 use crate::full::{Also, Take};
-use crate::lora::{AdapterFormat, Naming};
+use crate::heads::Heads;
+use crate::lora::{AdapterFormat, Naming, Target};
 use crate::memory::{Kinds, Weight};
-use crate::names::{Kind, is_conv1d, is_conv1d_model, is_number, kind_of, module_of, suffix_of};
+use crate::names::{
+    Kind, is_conv1d, is_conv1d_model, is_number, is_vocabulary_head, kind_of, module_of, suffix_of,
+};
 use crate::options::Filter;
 use crate::report::LeftOut;
 use crate::tensor::{Expert, Tensor};
@@ -67,9 +70,13 @@ impl<'m> Pair<'m> {
         module_of(self.memory)
     }
 
-    /// Whether PEFT has to be told the weight's name as that of a parameter.
-    pub(crate) fn is_parameter(&self) -> bool {
-        matches!(self.known, Some(Kinds::Linear { parameter: true, .. } | Kinds::Stack { .. }))
+    /// By what name PEFT finds the weight.
+    pub(crate) fn target(&self) -> Target {
+        match self.known {
+            Some(Kinds::Stack { .. } | Kinds::Bare) => Target::Parameter,
+            Some(Kinds::Linear { parameter: true, .. }) => Target::Weight,
+            _ => Target::Module,
+        }
     }
 
     /// Whether the weight is stored [in, out] as that of a module which PEFT knows by that order.
@@ -158,8 +165,13 @@ pub(crate) fn pairs<'m>(models: &'m Aligned<'_>) -> Result<(Vec<Pair<'m>>, Vec<L
 fn kind(name: &str, shape: &[usize], known: Option<Kinds>) -> Kind {
     let named = kind_of(name, shape);
     match known {
-        Some(Kinds::Linear { .. }) if named == Kind::Head || shape.len() != 2 => named,
-        Some(Kinds::Linear { .. } | Kinds::Stack { .. }) => Kind::Linear,
+        // A lookup table whose class looks up in a way of its own is a parameter to PEFT.
+        Some(Kinds::Linear { .. }) if named == Kind::Embedding || shape.len() != 2 => named,
+        // Other heads are linear layers like any other.
+        Some(Kinds::Linear { .. }) if named == Kind::Head && is_vocabulary_head(module_of(name)) => {
+            Kind::Head
+        }
+        Some(Kinds::Linear { .. } | Kinds::Stack { .. } | Kinds::Bare) => Kind::Linear,
         Some(Kinds::Embedding) => Kind::Embedding,
         Some(Kinds::Convolution) => Kind::Conv,
         _ => named,
@@ -168,7 +180,9 @@ fn kind(name: &str, shape: &[usize], known: Option<Kinds>) -> Kind {
 
 /// What an adapter can hold beside linear layers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Holds {
+pub(crate) struct Holds<'h> {
+    /// What is stored whole, beside factors.
+    pub(crate) heads: &'h Heads,
     pub(crate) convolutions: bool,
     /// Or why it cannot.
     pub(crate) embeddings: std::result::Result<(), &'static str>,
@@ -178,8 +192,12 @@ pub(crate) struct Holds {
 }
 
 /// Pairs two models and decides about each pair.
-pub(crate) fn decide<'m>(models: &'m Aligned<'_>, filter: &Filter, mut holds: Holds) -> Result<Pairing<'m>> {
-    let (pairs, one_sided) = pairs(models)?;
+pub(crate) fn decide<'m>(
+    models: &'m Aligned<'_>,
+    filter: &Filter,
+    mut holds: Holds<'_>,
+) -> Result<Pairing<'m>> {
+    let (pairs, mut one_sided) = pairs(models)?;
     check_includes(&pairs, filter, holds.convolutions)?;
     let tied = is_tied(models);
     if tied {
@@ -188,6 +206,9 @@ pub(crate) fn decide<'m>(models: &'m Aligned<'_>, filter: &Filter, mut holds: Ho
     let one = |pair| Ok((pair, task(&pair, tied, holds, filter)?));
     let mut jobs: Vec<_> = pairs.into_iter().map(one).collect::<Result<_>>()?;
     whole_modules(&mut jobs);
+    let new = new_heads(models, holds.heads, filter);
+    one_sided.retain(|tensor| !new.iter().any(|(pair, _)| pair.name == tensor.name));
+    jobs.extend(new);
     let table =
         |(pair, task): &(Pair<'_>, Task)| matches!(task, Task::Extract) && pair.kind == Kind::Embedding;
     if holds.also.biases && holds.format == AdapterFormat::Peft && jobs.iter().any(table) {
@@ -205,6 +226,29 @@ pub(crate) fn decide<'m>(models: &'m Aligned<'_>, filter: &Filter, mut holds: Ho
         }
     }
     Ok(Pairing { jobs, one_sided })
+}
+
+/// The tensors of heads that the base lacks.
+fn new_heads<'m>(models: &'m Aligned<'_>, heads: &Heads, filter: &Filter) -> Vec<(Pair<'m>, Task)> {
+    let new = |(memory, weight): (&'m str, &'m Weight<'_>)| {
+        let tuned = weight.tensor();
+        heads.head_of(memory)?;
+        let pair = Pair {
+            name: &weight.label,
+            memory,
+            kind: Kind::Head,
+            base: tuned,
+            tuned,
+            origin: None,
+            expert: None,
+            transposed: false,
+            known: None,
+        };
+        let lacks = models.base.weight(memory).is_none() && !filter.excludes(pair.module());
+        (lacks && !tuned.is_empty() && tuned.dtype().is_some())
+            .then_some((pair, Task::Take(Take::Head { is_new: true })))
+    };
+    models.tuned.weights().filter_map(new).collect()
 }
 
 /// Values are taken of modules as a whole: of none that has anything but a weight and a bias, such as running
@@ -242,7 +286,7 @@ pub(crate) fn targets<'n>(
     chosen.iter().map(|&name| name.to_owned()).collect()
 }
 
-fn task(pair: &Pair<'_>, tied: bool, holds: Holds, filter: &Filter) -> Result<Task> {
+fn task(pair: &Pair<'_>, tied: bool, holds: Holds<'_>, filter: &Filter) -> Result<Task> {
     let convolutions = holds.convolutions;
     let module = pair.module();
     let (base, tuned) = (pair.base.shape(), pair.tuned.shape());
@@ -269,6 +313,9 @@ fn task(pair: &Pair<'_>, tied: bool, holds: Holds, filter: &Filter) -> Result<Ta
     };
     if filter.excludes(module) || filter.excludes(pair.path()) {
         return Ok(measure("excluded", false));
+    }
+    if holds.heads.head_of(pair.memory).is_some() && base == tuned && !pair.base.is_empty() {
+        return Ok(Task::Take(Take::Head { is_new: false }));
     }
     if pair.kind == Kind::Linear && !wanted && refused.is_none() {
         return Ok(measure("not included", false));

@@ -223,6 +223,13 @@ pub struct Total {
     pub energy: f64,
     /// √Σ‖Δ‖²_F.
     pub delta_norm: f64,
+    /// Share of the whole difference of the two models, as far as it can be measured, that the adapter keeps, after
+    /// the factors are rounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_energy: Option<f64>,
+    /// ‖Δ‖_F of the whole difference: of the modules, of what is stored beside factors, and of what is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_norm: Option<f64>,
     /// Weights in the extracted modules.
     pub parameters_in: u64,
     /// Weights in the adapter.
@@ -240,8 +247,11 @@ pub struct Total {
 pub struct FullReport {
     /// Full name of the tensor.
     pub name: String,
-    /// `norm`, `bias` or `tokens`.
+    /// `norm`, `bias`, `tokens` or `head`.
     pub kind: String,
+    /// Whether the base has no such tensor.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_new: bool,
     /// Number of rows that are stored, where it is not the whole tensor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<usize>,
@@ -318,6 +328,30 @@ impl Total {
         }
         let energy = if all > 0.0 { kept / all } else { 1.0 };
         let (tuning_norm, repair_norm) = (tuning.map(f64::sqrt), repair.map(f64::sqrt));
-        Self { energy, delta_norm: all.sqrt(), parameters_in, parameters_out, tuning_norm, repair_norm }
+        Self {
+            energy,
+            delta_norm: all.sqrt(),
+            whole_energy: None,
+            whole_norm: None,
+            parameters_in,
+            parameters_out,
+            tuning_norm,
+            repair_norm,
+        }
+    }
+
+    /// The same with the shares of the whole difference.
+    pub(crate) fn of_whole<'m>(
+        self,
+        modules: impl Iterator<Item = &'m ModuleReport>,
+        full: impl Iterator<Item = &'m FullReport>,
+        left_out: &[LeftOut],
+    ) -> Self {
+        let kept = modules.map(|module| (module.energy - module.rounding_loss) * module.delta_norm.powi(2));
+        let full: f64 = full.map(|tensor| tensor.delta_norm.powi(2)).sum();
+        let kept = kept.sum::<f64>() + full;
+        let all = self.delta_norm.powi(2) + full + left_out.iter().map(LeftOut::sum_squares).sum::<f64>();
+        let share = if all > 0.0 { kept / all } else { 1.0 };
+        Self { whole_energy: Some(share), whole_norm: Some(all.sqrt()), ..self }
     }
 }

@@ -4,7 +4,8 @@ use crate::aligned::{Aligned, Side};
 use crate::error::{Error, Result};
 use crate::extract::Extraction;
 use crate::full::{self, Full};
-use crate::lora::{AdapterFormat, Naming};
+use crate::heads::Heads;
+use crate::lora::{AdapterFormat, Naming, Target};
 use crate::model::Model;
 use crate::monitor::Monitor;
 use crate::names::{Kind, kind_of, module_of, suffix_of};
@@ -29,6 +30,7 @@ pub(crate) struct Survey<'m> {
     jobs: Vec<(Pair<'m>, Task)>,
     one_sided: Vec<LeftOut>,
     names: Renaming,
+    task: Option<&'static str>,
     started: Instant,
 }
 
@@ -52,7 +54,10 @@ impl<'m> Survey<'m> {
         };
         let checkpoints = models.sides().all(|side| !side.model.is_gguf());
         options.also.check(options.format, checkpoints)?;
-        let holds = Holds { convolutions, embeddings, also: options.also, format: options.format };
+        let whole = options.format == AdapterFormat::Peft && !options.filter.linear_only;
+        let heads = if whole { Heads::of(models) } else { Heads::default() };
+        let holds =
+            Holds { heads: &heads, convolutions, embeddings, also: options.also, format: options.format };
         let pairing = decide(models, &options.filter, holds)?;
         let (mut jobs, one_sided) = (pairing.jobs, pairing.one_sided);
         // Largest first, so that no large one is left to a single thread at the end.
@@ -60,7 +65,11 @@ impl<'m> Survey<'m> {
         let names = Renaming::new(models, options, &mut jobs)?;
         let extracted = jobs.iter().filter(|(_, task)| matches!(task, Task::Extract)).map(|(pair, _)| pair);
         options.channel_scales.check(extracted)?;
-        Ok(Self { models, options, monitor, jobs, one_sided, names, started })
+        let task = match (&models.layout, heads.task) {
+            (Some(_), task) => task,
+            (None, _) => is_causal(source(models)).then_some("CAUSAL_LM"),
+        };
+        Ok(Self { models, options, monitor, jobs, one_sided, names, task, started })
     }
 
     /// The modules to extract.
@@ -168,7 +177,7 @@ impl<'m> Survey<'m> {
         let kinds: BTreeSet<_> = named.iter().map(|name| suffix_of(name)).collect();
         let missing = self.jobs.iter().map(|(pair, _)| pair).filter(|pair| {
             let module = pair.path();
-            !pair.is_parameter()
+            pair.target() == Target::Module
                 && pair.kind == Kind::Linear
                 && kinds.contains(suffix_of(module))
                 && !named.contains(module)
@@ -218,9 +227,12 @@ impl<'m> Survey<'m> {
         let lacks = |module: &&&str| self.models.base.tensor(&format!("{module}.bias")).is_none();
         let without_bias = if biases { factored.iter().filter(lacks).count() } else { 0 };
         // Parameters are no targets by their modules.
-        let named = modules.iter().filter(|module| !module.parameter).map(|module| module.path.as_str());
+        let named = modules
+            .iter()
+            .filter(|module| module.target == Target::Module)
+            .map(|module| module.path.as_str());
         let targets = self.targets(named.chain(empty.iter().map(|(name, _)| name.as_str())));
-        let base = self.models.origin.as_ref().unwrap_or(&self.models.base).model;
+        let base = source(self.models);
         let config = base.config();
         Ok(Extraction {
             modules,
@@ -236,7 +248,7 @@ impl<'m> Survey<'m> {
             base_name: config.name_or_path.clone().unwrap_or_else(|| base.path().display().to_string()),
             architecture: base.architecture().map(str::to_owned),
             naming: self.models.naming(),
-            causal: is_causal(base),
+            task: self.task,
             policy: self.options.policy,
             dtype: self.options.dtype,
             started: self.started,
@@ -282,6 +294,11 @@ fn is_causal(model: &Model) -> bool {
             .any(|(name, tensor)| kind_of(name, tensor.shape()) == Kind::Conv && image(tensor.shape()))
     };
     config.is_causal() && config.class_name.is_none() && (config.architecture.is_some() || !convolutions())
+}
+
+/// The model that was fine-tuned.
+fn source<'m>(models: &Aligned<'m>) -> &'m Model {
+    models.origin.as_ref().unwrap_or(&models.base).model
 }
 
 /// Experts of a layer; 0: not known.

@@ -10,6 +10,7 @@ use crate::monitor::Monitor;
 use crate::pairs::{Pair, pairs};
 use crate::pool::{Ticket, run};
 use crate::residual::{Product, residual};
+use crate::tensor::Tensor;
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -31,6 +32,8 @@ pub struct Verification {
     pub outside: usize,
     /// Σ‖Δ‖²_F over those of them that can be compared.
     pub outside_sum_squares: f64,
+    /// Kept share of the whole difference: modules, what is held beside factors, and what is outside.
+    pub whole_energy: f64,
 }
 
 /// What an adapter keeps of one module.
@@ -106,8 +109,14 @@ pub fn verify(
         check_shapes(find(&weight, &module.a)?, module)?;
         factors.insert(weight, module);
     }
-    let mut full = BTreeMap::new();
+    let (mut full, mut heads) = (BTreeMap::new(), Vec::new());
     for tensor in &lora.full {
+        if models.base.weight(&tensor.name).is_none()
+            && let Some(only) = models.tuned.tensor(&tensor.name)
+        {
+            heads.push(new_head(tensor, only)?);
+            continue;
+        }
         check_full(find(&tensor.name, &tensor.values)?, tensor)?;
         full.insert(tensor.name.as_ref(), tensor);
     }
@@ -132,6 +141,7 @@ pub fn verify(
         sum_squares: 0.0,
         outside: 0,
         outside_sum_squares: 0.0,
+        whole_energy: 0.0,
     };
     let mut rest = 0.0;
     for (pair, found) in pairs.iter().zip(measured) {
@@ -158,9 +168,16 @@ pub fn verify(
             residual_norm: found.rest.sqrt(),
         });
     }
+    result.full.extend(heads);
     result.modules.sort_by(|a, b| a.name.cmp(&b.name));
     result.full.sort_by(|a, b| a.name.cmp(&b.name));
     result.energy = energy(&Measured { delta: result.sum_squares, rest, outside: 0.0 });
+    let full = result.full.iter().map(|tensor| (tensor.delta_norm.powi(2), tensor.residual_norm.powi(2)));
+    let (delta, left) =
+        full.fold((0.0, 0.0), |(delta, left), (d, l)| (delta + d, left + if d > 0.0 { l } else { 0.0 }));
+    let (delta, rest) = (result.sum_squares + delta, rest + left);
+    let outside = result.outside_sum_squares;
+    result.whole_energy = energy(&Measured { delta: delta + outside, rest: rest + outside, outside });
     Ok(result)
 }
 
@@ -224,6 +241,22 @@ fn check_full(pair: &Pair<'_>, tensor: &FullTensor<'_>) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// A tensor that the base lacks: what the adapter holds of it against the tuned model.
+fn new_head(tensor: &FullTensor<'_>, tuned: Tensor<'_>) -> Result<VerifiedTensor> {
+    if !tensor.fits(tuned.shape()) {
+        let (found, own) = (tuned.shape(), &tensor.shape);
+        return Err(
+            tuned.error(format!("its shape is {found:?}, but the adapter holds values of {own:?} for it"))
+        );
+    }
+    let mut values = vec![0.0; tuned.len()];
+    decode(tuned, tuned.readable()?, 0..values.len(), &mut values)?;
+    let own = tensor.values.decoded()?;
+    let rest: f64 = values.iter().zip(&own).map(|(one, other)| f64::from(one - other).powi(2)).sum();
+    let name = tensor.name.clone().into_owned();
+    Ok(VerifiedTensor { name, rows: None, delta_norm: 0.0, residual_norm: rest.sqrt(), outside_norm: 0.0 })
 }
 
 /// What a tensor without factors leaves of the difference; rows that the base lacks begin as what the adapter says.

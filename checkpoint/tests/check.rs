@@ -231,6 +231,7 @@ fn what_is_beside_the_factors_has_no_place_in_llama_cpp() {
             shape: vec![norm],
             values: factor([1, norm], value),
             effect: Effect::Replaces,
+            whole: None,
         };
         let lora = Lora {
             modules: vec![module],

@@ -4,7 +4,6 @@
 use phlora_checkpoint::{
     Adapter, AdapterFormat, ConvertOptions, Dtype, Factor, Heads, Lora, LoraModule, Monitor, Naming, convert,
 };
-use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 

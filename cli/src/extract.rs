@@ -142,7 +142,8 @@ fn text(report: &Report, args: &ExtractArgs, directory: &Path) -> String {
         .collect();
     let total = &report.total;
     let kept = format!(
-        "\n{} of ‖Δ‖² kept over {} modules: {} weights in, {} out\n",
+        "\n{} of the whole difference kept\n{} of ‖Δ‖² kept over {} modules: {} weights in, {} out\n",
+        percent(total.whole_energy.unwrap_or(total.energy)),
         percent(total.energy),
         lines.len(),
         count(total.parameters_in),

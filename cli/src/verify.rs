@@ -50,7 +50,9 @@ fn text(found: &Verification, every: bool) -> String {
         })
         .collect();
     let kept = format!(
-        "\n{} of ‖Δ‖² kept over {} modules, measured from the written factors\n",
+        "\n{} of the whole difference kept, measured from the written factors\n\
+         {} of ‖Δ‖² kept over {} modules\n",
+        percent(found.whole_energy),
         percent(found.energy),
         lines.len()
     );

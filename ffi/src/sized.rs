@@ -56,7 +56,7 @@ const _: () = {
 const _: () = {
     use core::mem::size_of;
     assert!(size_of::<crate::files::FileOptions>() == 96);
-    assert!(size_of::<crate::files::FileReport>() == 96);
+    assert!(size_of::<crate::files::FileReport>() == 104);
     assert!(size_of::<crate::files::Verification>() == 64);
     assert!(size_of::<crate::files::Contents>() == 72);
 };

@@ -18,6 +18,8 @@ pub struct FullTensor<'a> {
     pub values: Factor<'a>,
     /// What the values do.
     pub effect: Effect,
+    /// The module that is stored whole with it, where that is not its own but one above.
+    pub whole: Option<String>,
 }
 
 /// What the values of a [`FullTensor`] do to the base's.
@@ -34,7 +36,8 @@ pub enum Effect {
 impl<'a> FullTensor<'a> {
     /// A tensor of an adapter's file that does `effect` to the tensor `name` of the base.
     pub(crate) fn stored(name: impl Into<Cow<'a, str>>, tensor: Tensor<'a>, effect: Effect) -> Result<Self> {
-        Ok(Self { name: name.into(), shape: tensor.shape().to_vec(), values: matrix(tensor)?, effect })
+        let (shape, values) = (tensor.shape().to_vec(), matrix(tensor)?);
+        Ok(Self { name: name.into(), shape, values, effect, whole: None })
     }
 }
 
@@ -55,12 +58,18 @@ impl FullTensor<'_> {
             shape: self.shape.clone(),
             values: self.values.view(),
             effect: self.effect.clone(),
+            whole: self.whole.clone(),
         }
     }
 
     /// Path of the module that it belongs to.
     pub(crate) fn module(&self) -> &str {
         crate::names::module_of(&self.name)
+    }
+
+    /// Path of the module that PEFT stores whole for it.
+    pub(crate) fn saved_module(&self) -> &str {
+        self.whole.as_deref().unwrap_or_else(|| self.module())
     }
 
     /// Gives the module that it belongs to another name.
@@ -149,7 +158,7 @@ mod tests {
         let [rows, cols] = FullTensor::matrix_shape(shape);
         let bytes: Vec<u8> = (1..=rows * cols).flat_map(|value| (value as f32).to_le_bytes()).collect();
         let values = Factor::new(Dtype::F32, [rows, cols], bytes).unwrap();
-        FullTensor { name: "m.weight".into(), shape: shape.to_vec(), values, effect }
+        FullTensor { name: "m.weight".into(), shape: shape.to_vec(), values, effect, whole: None }
     }
 
     fn changed(tensor: &FullTensor<'_>, row: usize, base: &[f32]) -> Vec<f64> {

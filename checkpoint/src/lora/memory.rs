@@ -1,7 +1,7 @@
 //! An adapter under the names of memory, where experts are stacked and projections joined or split, and back under
 //! those of the checkpoint.
 
-use super::{Factor, Lora, LoraModule, Naming};
+use super::{Factor, Lora, LoraModule, Naming, Target};
 use crate::error::Result;
 use crate::memory::{Kinds, Layout, Placed};
 use crate::names::module_of;
@@ -27,7 +27,7 @@ impl<'a> Lora<'a> {
         let mut joined = BTreeMap::<(String, Option<usize>), Parts<'a>>::new();
         for module in std::mem::take(&mut self.modules) {
             // The matrices of a stack are in memory already.
-            if module.expert.is_some() {
+            if module.expert.is_some() || module.target == Target::Parameter {
                 modules.push(module);
                 continue;
             }
@@ -59,9 +59,12 @@ impl<'a> Lora<'a> {
             let expert = index.map(|index| Expert { index, count: counts[&name] });
             let module = join(&parts)?;
             modules.push(match expert {
-                Some(Expert { index, .. }) => {
-                    LoraModule { name: format!("{name}.{index}").into(), expert, parameter: true, ..module }
-                }
+                Some(Expert { index, .. }) => LoraModule {
+                    name: format!("{name}.{index}").into(),
+                    expert,
+                    target: Target::Parameter,
+                    ..module
+                },
                 None => renamed(module, &name, layout),
             });
         }
@@ -72,7 +75,10 @@ impl<'a> Lora<'a> {
             }
         }
         let same = modules.iter().map(|module| &module.name).eq(&before);
-        let targets = self.targets.take().filter(|_| same && !modules.iter().any(|module| module.parameter));
+        let targets = self
+            .targets
+            .take()
+            .filter(|_| same && !modules.iter().any(|module| module.target != Target::Module));
         Ok(Self { modules, targets, ..self })
     }
 
@@ -90,6 +96,7 @@ impl<'a> Lora<'a> {
             let stack = module.expert.map(|expert| (module.tensor().to_owned(), expert.index));
             let sources = match &stack {
                 Some((name, index)) => layout.sources(name, Some(*index)),
+                None if module.target == Target::Parameter => layout.sources(&module.name, None),
                 None => layout.sources(&format!("{}.weight", module.name), None),
             };
             let [out, _] = module.shape();
@@ -100,7 +107,7 @@ impl<'a> Lora<'a> {
                     part.b = part.b.settled()?.row_range(at * share, share)?;
                 }
                 part.name = module_of(name).to_owned().into();
-                (part.expert, part.parameter) = (None, false);
+                (part.expert, part.target) = (None, Target::Module);
                 modules.push(part);
             }
             // A stack that is one in the checkpoint as well.
@@ -116,8 +123,11 @@ impl<'a> Lora<'a> {
 /// `module` as the weight `name` in memory.
 fn renamed<'a>(module: LoraModule<'a>, name: &str, layout: &Layout) -> LoraModule<'a> {
     let kind = layout.kind(name, 2);
-    let parameter = matches!(kind, Some(Kinds::Linear { parameter: true, .. }));
-    LoraModule { name: module_of(name).to_owned().into(), parameter, ..module }
+    let target = match kind {
+        Some(Kinds::Linear { parameter: true, .. }) => Target::Weight,
+        _ => Target::Module,
+    };
+    LoraModule { name: module_of(name).to_owned().into(), target, ..module }
 }
 
 /// One pair of factors for the rows of all `parts`: A one below the other, B along a diagonal. Parts that are missing

@@ -65,6 +65,20 @@ pub struct Lora<'a> {
     pub fan_in_fan_out: bool,
 }
 
+/// By what name PEFT finds a weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Target {
+    /// The path of its module, in `target_modules`.
+    #[default]
+    Module,
+    /// `PATH.weight`, in `target_parameters`: its module is no linear one, or one that PEFT would take for something
+    /// else.
+    Weight,
+    /// The name of the module is that of a parameter, or of a stack of them with the number of an expert; in
+    /// `target_parameters`.
+    Parameter,
+}
+
 /// The factors of one module.
 #[derive(Debug, Clone)]
 pub struct LoraModule<'a> {
@@ -79,9 +93,8 @@ pub struct LoraModule<'a> {
     /// Which expert it is of those whose weights one tensor holds. Each has a module of its own, whose name is that of
     /// the tensor with its number: `blk.0.ffn_up_exps.3`, `model.layers.0.mlp.experts.down_proj.3`.
     pub expert: Option<Expert>,
-    /// Whether PEFT has to be told the weight's name as that of a parameter: its module is no linear one, or one that PEFT
-    /// would take for something else.
-    pub parameter: bool,
+    /// By what name PEFT finds the weight.
+    pub target: Target,
     /// Whether the weight is a lookup table [vocabulary, dim], which formats keep apart from linear modules.
     pub embedding: bool,
     /// The kernel's axes of a convolution, as [3, 3]: its weight is [out, in, 3, 3] and `lora_a` [rank, in·3·3].
@@ -93,7 +106,7 @@ impl<'a> LoraModule<'a> {
     /// The factors `a` [rank, in] and `b` [out, rank] of a linear module, at scale 1.
     pub fn new(name: impl Into<Cow<'a, str>>, a: Factor<'a>, b: Factor<'a>) -> Self {
         let (expert, kernel) = (None, Vec::new());
-        Self { name: name.into(), a, b, scale: 1.0, expert, parameter: false, embedding: false, kernel }
+        Self { name: name.into(), a, b, scale: 1.0, expert, target: Target::Module, embedding: false, kernel }
     }
 
     /// A module of rank 1 that changes nothing, for a weight of `shape`, [out, in]; `None` where there is none in

@@ -38,6 +38,8 @@ pub(crate) enum Placed {
 pub(crate) enum Kinds {
     /// The weight of a linear module; whether PEFT has to be told its name as that of a parameter.
     Linear { parameter: bool, transposed: bool },
+    /// A matrix that is a parameter with a name of its own, not the `weight` of a module.
+    Bare,
     /// A lookup table.
     Embedding,
     /// A convolution that PEFT adapts exactly.
@@ -146,6 +148,7 @@ impl Layout {
             Some(Fact::Embedding) => Kinds::Embedding,
             Some(Fact::Transposed) => Kinds::Linear { parameter: false, transposed: true },
             Some(Fact::Convolution) => Kinds::Convolution,
+            Some(Fact::Parameter) if !name.ends_with(".weight") => Kinds::Bare,
             Some(Fact::Parameter) => Kinds::Linear { parameter: true, transposed: false },
             Some(Fact::Stack { transposed }) => Kinds::Stack { transposed },
             Some(Fact::Refused(why)) => Kinds::Refused(why),
@@ -157,12 +160,11 @@ impl Layout {
         })
     }
 
-    /// Whether the tensor `name` in memory is tied to another one.
-    pub(crate) fn is_tied(&self, name: &str) -> bool {
-        self.body
-            .tied
-            .iter()
-            .any(|(one, other)| [one, other].iter().any(|tied| numbers(tied, name).is_some()))
+    /// Whether the weight of `module` in memory is tied to another one.
+    pub(crate) fn is_tied_module(&self, module: &str) -> bool {
+        let weight = format!("{module}.weight");
+        let is = |tied: &str| numbers(tied, &weight).is_some();
+        self.body.tied.iter().any(|(one, other)| is(one) || is(other))
     }
 }
 

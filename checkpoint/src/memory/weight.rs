@@ -104,6 +104,12 @@ fn whole<'m>(
 ) {
     let shape = weight.tensor().shape();
     let kind = layout.kind(&name, shape.len());
+    if kind == Some(Kinds::Bare) {
+        // Its own name is that of the module that adapters know.
+        let label = format!("{}.weight", weight.label);
+        placed.insert(format!("{name}.weight"), Weight { label, kind, ..weight });
+        return;
+    }
     let [count, _, _] = *shape else {
         placed.insert(name, Weight { kind, ..weight });
         return;

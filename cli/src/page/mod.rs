@@ -28,7 +28,7 @@ pub fn render(report: &Report) -> String {
                 // Told from other files by this, before it is replaced.
                 meta name="generator" content=(format!("phlora report {}", report.phlora));
                 meta name="color-scheme" content="light dark";
-                title { (format!("{} kept · phlora", percent(report.total.energy))) }
+                title { (format!("{} kept · phlora", percent(whole(report)))) }
                 style { (PreEscaped(include_str!("style.css"))) }
             }
             body {
@@ -47,6 +47,11 @@ pub fn render(report: &Report) -> String {
     page.into_string()
 }
 
+/// Kept share of the whole difference; older reports know that of the modules alone.
+fn whole(report: &Report) -> f64 {
+    report.total.whole_energy.unwrap_or(report.total.energy)
+}
+
 fn headline(report: &Report) -> Markup {
     let total = &report.total;
     let ranks = || report.modules.iter().map(|module| module.rank);
@@ -58,8 +63,12 @@ fn headline(report: &Report) -> Markup {
     html! {
         header {
             p.brand { "phlora" }
-            h1 { data id="energy" value=(total.energy) { (percent(total.energy)) } }
-            p.lead { "of the difference is kept in " (report.modules.len()) " modules" }
+            h1 { data id="whole_energy" value=(whole(report)) { (percent(whole(report))) } }
+            p.lead {
+                "of the whole difference is kept, "
+                data id="energy" value=(total.energy) { (percent(total.energy)) }
+                " of that in the " (report.modules.len()) " modules with factors"
+            }
             ul.facts {
                 li { data id="bytes_out" value=(report.bytes_out) { (size) } }
                 li { @if least == most { "rank " (most) } @else { "ranks " (least) " to " (most) } }

@@ -82,6 +82,8 @@ pub struct FileReport {
     pub bytes_out: u64,
     /// Wall time.
     pub seconds: f64,
+    /// Kept share of the whole difference of the two models, after the factors are rounded to their format.
+    pub whole_energy: f64,
 }
 
 impl SizedStruct for FileOptions {
@@ -106,7 +108,7 @@ impl SizedStruct for FileOptions {
 }
 
 impl SizedStruct for FileReport {
-    const FIRST_SIZE: usize = size_of::<Self>();
+    const FIRST_SIZE: usize = offset_of!(Self, whole_energy);
     const DEFAULT: Self = Self {
         struct_size: size_of::<Self>(),
         rank: 0,
@@ -120,6 +122,7 @@ impl SizedStruct for FileReport {
         bytes_in: 0,
         bytes_out: 0,
         seconds: 0.0,
+        whole_energy: 0.0,
     };
 }
 
@@ -228,6 +231,7 @@ pub extern "C" fn phlora_extract_files(
             bytes_in: found.bytes_in,
             bytes_out: found.bytes_out,
             seconds: found.seconds,
+            whole_energy: found.total.whole_energy.unwrap_or(found.total.energy),
         });
         Ok(())
     })

@@ -190,6 +190,11 @@ impl AdapterConfig {
         self.saved.iter().any(|saved| module.ends_with(saved.as_str()))
     }
 
+    /// The module above `module` that is stored whole.
+    pub(super) fn saved_above<'m>(&self, module: &'m str) -> Option<&'m str> {
+        module.match_indices('.').map(|(end, _)| &module[..end]).find(|above| self.saves(above))
+    }
+
     /// Whether values of biases are stored.
     pub(super) fn has_biases(&self) -> bool {
         self.biases

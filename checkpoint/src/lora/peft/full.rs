@@ -51,11 +51,15 @@ pub(super) fn read<'a>(
     }
     let (module, parameter) = (module_of(path), suffix_of(path));
     let inner = module.strip_suffix(WRAPPED).unwrap_or(module);
-    let stated = config.saves(inner) || parameter == "bias" && config.has_biases();
+    let stated = config.saves(inner)
+        || config.saved_above(inner).is_some()
+        || parameter == "bias" && config.has_biases();
     if path.contains("lora_") || !stated && !RESIZED.contains(&suffix_of(inner)) {
         return Err(unexpected(&tensor));
     }
-    FullTensor::stored(format!("{inner}.{parameter}"), tensor, Effect::Replaces).map(Some)
+    let whole = config.saved_above(inner).map(str::to_owned);
+    let found = FullTensor::stored(format!("{inner}.{parameter}"), tensor, Effect::Replaces)?;
+    Ok(Some(FullTensor { whole, ..found }))
 }
 
 /// What is wrong with a tensor that has no place.
@@ -129,12 +133,14 @@ pub(super) fn place<'l>(lora: &'l Lora<'_>) -> Result<(Fields<'l>, Vec<Stored<'l
                 fields.bias = if fields.bias == "all" { "all" } else { "lora_only" };
                 format!("{module}{WRAPPED}.{parameter}")
             }
-            (Effect::Replaces, None) if parameter == "bias" && !weights.contains(&module) => {
+            (Effect::Replaces, None)
+                if parameter == "bias" && !weights.contains(&module) && tensor.whole.is_none() =>
+            {
                 fields.bias = "all";
                 tensor.name.clone().into_owned()
             }
             (Effect::Replaces, None) => {
-                fields.modules_to_save.push(module);
+                fields.modules_to_save.push(tensor.saved_module());
                 tensor.name.clone().into_owned()
             }
         };

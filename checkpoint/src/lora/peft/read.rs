@@ -6,7 +6,7 @@ use super::{CONFIG, PREFIX, WEIGHTS};
 use crate::error::{Error, Result};
 use crate::header::pickle_advice;
 use crate::lora::stored::{matrix, pair};
-use crate::lora::{Lora, LoraModule, Naming};
+use crate::lora::{Lora, LoraModule, Naming, Target};
 use crate::model::Model;
 use crate::tensor::{Expert, Tensor};
 use std::collections::BTreeMap;
@@ -127,12 +127,21 @@ impl Directory {
         };
         if is_weight {
             let (a, b, _) = pair(a, b, Some((rank, CONFIG)))?;
-            modules.push(LoraModule { scale, parameter: true, ..LoraModule::new(module.to_owned(), a, b) });
+            modules.push(LoraModule {
+                scale,
+                target: Target::Weight,
+                ..LoraModule::new(module.to_owned(), a, b)
+            });
             return Ok(());
         }
         let (matrix_a, matrix_b) = (matrix(a)?, matrix(b)?);
         let ([all, _], [_, columns]) = (matrix_a.shape(), matrix_b.shape());
         let count = all.checked_div(rank).filter(|count| count * rank == all && all == columns);
+        if count == Some(1) {
+            let module = LoraModule::new(module.to_owned(), matrix_a, matrix_b);
+            modules.push(LoraModule { scale, target: Target::Parameter, ..module });
+            return Ok(());
+        }
         let count = count.filter(|count| (1..=MAX_EXPERTS).contains(count)).ok_or_else(|| {
             a.error(format!(
                 "the stack {key} has {all} rows here and {columns} columns in its lora_B, expected the same multiple \
@@ -143,7 +152,7 @@ impl Directory {
             let (a, b) = (matrix_a.row_range(index * rank, rank)?, matrix_b.strided_columns(index, count)?);
             let expert = Some(Expert { index, count });
             let module = LoraModule::new(format!("{module}.{index}"), a, b);
-            modules.push(LoraModule { scale, expert, parameter: true, ..module });
+            modules.push(LoraModule { scale, expert, target: Target::Parameter, ..module });
         }
         Ok(())
     }

@@ -8,7 +8,7 @@
 
 use crate::error::Result;
 use crate::lora::values::{Stack, Values};
-use crate::lora::{Factor, Lora, LoraModule};
+use crate::lora::{self, Factor, Lora, LoraModule};
 use crate::memory::param_order;
 use crate::names::{module_of, suffix_of};
 use std::borrow::Cow;
@@ -49,11 +49,10 @@ pub(super) fn targets<'l>(lora: &'l Lora<'_>) -> Result<Vec<Target<'l>>> {
             target.modules.push(module);
             continue;
         }
-        let parameter = module.parameter || module.expert.is_some();
-        let key = match (module.expert, parameter) {
-            (Some(_), _) => module.tensor().to_owned(),
-            (None, true) => format!("{}.weight", module.name),
-            (None, false) => module.name.clone().into_owned(),
+        let parameter = module.target != lora::Target::Module;
+        let key = match module.target {
+            lora::Target::Weight => format!("{}.weight", module.name),
+            lora::Target::Parameter | lora::Target::Module => module.tensor().to_owned(),
         };
         if module.expert.is_some() {
             stacks.insert(module.tensor(), targets.len());

@@ -1,0 +1,62 @@
+//! Task heads that an adapter has to bring along: those that only the tuned model has, and those that PEFT's class for
+//! the task expects to find in the file.
+
+use crate::aligned::Aligned;
+use crate::memory::task_of;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// PEFT's task types whose classes take the head from the adapter, and the modules that are the head.
+const TASKS: [(&str, &[&str]); 3] = [
+    ("SEQ_CLS", &["classifier", "score"]),
+    ("TOKEN_CLS", &["classifier", "score"]),
+    ("QUESTION_ANS", &["qa_outputs"]),
+];
+
+/// The modules at the top of the adapter's model that are stored whole.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Heads {
+    /// Those that are stored whether they changed or not.
+    modules: BTreeSet<String>,
+    /// PEFT's task type.
+    pub(crate) task: Option<&'static str>,
+}
+
+impl Heads {
+    /// The heads of the adapter's model, where its names are those of memory.
+    pub(crate) fn of(models: &Aligned<'_>) -> Self {
+        let Some(layout) = &models.layout else { return Self::default() };
+        let task = task_of(layout.class);
+        let tops = |side: &dyn Fn() -> Vec<String>| side().into_iter().collect::<BTreeSet<_>>();
+        let names =
+            |weights: &mut dyn Iterator<Item = &str>| weights.map(|name| top(name).to_owned()).collect();
+        let tuned = tops(&|| names(&mut models.tuned.weights().map(|(name, _)| name)));
+        let base = tops(&|| names(&mut models.base.weights().map(|(name, _)| name)));
+        // The part that holds most tensors is the model itself.
+        let mut counts = BTreeMap::<&str, usize>::new();
+        for (name, _) in models.tuned.weights() {
+            *counts.entry(top(name)).or_default() += 1;
+        }
+        let main = counts.into_iter().max_by_key(|(_, count)| *count).map_or("", |(name, _)| name);
+        let mut modules: BTreeSet<_> = tuned
+            .difference(&base)
+            .filter(|name| *name != main && !layout.is_tied_module(name))
+            .cloned()
+            .collect();
+        let wanted =
+            TASKS.iter().find(|(name, _)| Some(*name) == task).map_or(&[][..], |(_, modules)| modules);
+        modules.extend(wanted.iter().filter(|name| tuned.contains(**name)).map(|name| (*name).to_owned()));
+        // Without its head in the file, PEFT's class for the task says that keys are missing.
+        let complete = wanted.is_empty() || wanted.iter().any(|name| modules.contains(*name));
+        Self { modules, task: task.filter(|_| complete) }
+    }
+
+    /// The head that the tensor `name` is part of.
+    pub(crate) fn head_of(&self, name: &str) -> Option<&str> {
+        self.modules.get(top(name)).map(String::as_str)
+    }
+}
+
+/// The first part of a name.
+fn top(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}
