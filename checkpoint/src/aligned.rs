@@ -77,7 +77,7 @@ impl<'m> Aligned<'m> {
 
     /// Gives all weights the names, and the shapes, that they have in memory.
     fn name_as_in_memory(&mut self) {
-        let layout = |side: &Side<'_>| Layout::of(side.model.config()).filter(|_| !side.model.is_gguf());
+        let layout = |side: &Side<'_>| side.model.layout();
         let own = layout(&self.tuned);
         let same_type =
             |side: &Side<'_>| side.model.config().model_type == self.tuned.model.config().model_type;

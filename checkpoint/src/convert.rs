@@ -312,8 +312,8 @@ impl Base {
 
     /// How the base is in memory, where that is known.
     fn layout(&self) -> Option<Layout> {
-        let config = self.model.as_ref().filter(|model| !model.is_gguf()).map(Model::config);
-        let own = config.or(self.config.as_ref()).and_then(Layout::of);
+        let own = self.model.as_ref().and_then(Model::layout);
+        let own = own.or_else(|| Layout::of(self.config.as_ref()?, std::iter::empty()));
         own.or_else(|| Layout::of_gguf(&self.names().ok()?))
     }
 }

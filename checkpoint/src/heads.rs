@@ -24,7 +24,10 @@ pub(crate) struct Heads {
 impl Heads {
     /// The heads of the adapter's model, where its names are those of memory.
     pub(crate) fn of(models: &Aligned<'_>) -> Self {
-        let Some(layout) = &models.layout else { return Self::default() };
+        // A GGUF file has names of its own beside those that are mapped.
+        let Some(layout) = models.layout.as_ref().filter(|_| !models.tuned.model.is_gguf()) else {
+            return Self::default();
+        };
         let task = task_of(layout.class);
         let tops = |side: &dyn Fn() -> Vec<String>| side().into_iter().collect::<BTreeSet<_>>();
         let names =

@@ -6,6 +6,7 @@ use crate::gguf;
 use crate::header;
 use crate::locate::{Files, locate};
 use crate::mapped::Mapped;
+use crate::memory::Layout;
 use crate::stored::Stored;
 use crate::tensor::{Expert, Tensor};
 use std::collections::BTreeMap;
@@ -188,6 +189,12 @@ impl Model {
             Container::Gguf { architecture, .. } => architecture.as_deref(),
             Container::Safetensors => self.config.model_type.as_deref(),
         }
+    }
+
+    /// How it is in memory, where its architecture is known; a GGUF model's is not told by its names.
+    pub(crate) fn layout(&self) -> Option<Layout> {
+        let names = self.tensors.keys().map(String::as_str);
+        if self.is_gguf() { None } else { Layout::of(&self.config, names) }
     }
 
     pub(crate) fn is_gguf(&self) -> bool {

@@ -2,7 +2,8 @@
 #![allow(missing_docs)]
 
 use phlora_checkpoint::{
-    Adapter, AdapterFormat, ConvertOptions, Dtype, Factor, Heads, Lora, LoraModule, Monitor, Naming, convert,
+    Adapter, AdapterFormat, ConvertOptions, Dtype, Factor, Heads, Lora, LoraModule, Monitor, Names, Naming,
+    convert,
 };
 use std::fs;
 use std::path::Path;
@@ -69,7 +70,7 @@ fn adapter(ranks: &[usize], scales: &[f64], dtype: Dtype) -> Lora<'static> {
 
 fn options(format: AdapterFormat, architecture: &str) -> ConvertOptions {
     let architecture = Some(architecture.to_owned());
-    let (dtype, base, names, prefix) = (None, None, None, None);
+    let (dtype, base, names, prefix) = (None, None, Some(Names::Checkpoint), None);
     ConvertOptions { format, dtype, base, architecture, heads: GQA, names, prefix, force: false }
 }
 

@@ -112,7 +112,10 @@ fn the_report_has_its_schema() {
     assert!(curve.is_sorted_by(|a, b| number(a, "bytes") < number(b, "bytes")));
     assert!(curve.is_sorted_by(|a, b| number(a, "energy") <= number(b, "energy")));
     assert_eq!(report["version"], 1);
-    assert_eq!(keys(&report["total"]), ["delta_norm", "energy", "parameters_in", "parameters_out"]);
+    assert_eq!(
+        keys(&report["total"]),
+        ["delta_norm", "energy", "parameters_in", "parameters_out", "whole_energy", "whole_norm"]
+    );
     let module = &report["modules"][0];
     assert_eq!(
         keys(module),

@@ -6,6 +6,9 @@ use crate::arch::NameMap;
 use crate::config::Config;
 use crate::names::suffix_of;
 
+/// Names of a checkpoint that are looked at to find the class of a model which does not say it.
+const LOOKED_AT: usize = 1000;
+
 /// How a model is laid out in memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
@@ -52,10 +55,31 @@ pub(crate) enum Kinds {
 
 impl Layout {
     /// The layout of the model that `config` describes; `None` where its architecture is not known.
-    pub(crate) fn of(config: &Config) -> Option<Self> {
+    pub(crate) fn of<'n>(config: &Config, names: impl Iterator<Item = &'n str> + Clone) -> Option<Self> {
         let class = config.architecture.as_deref();
         let known = class.and_then(|class| Self::of_class(class, config));
-        known.or_else(|| Self::of_type(config.model_type.as_deref()?, config))
+        known.or_else(|| {
+            let classes = classes_of(config.model_type.as_deref()?);
+            let found = classes.filter_map(|class| Self::of_class(class, config));
+            // The one with a head for language comes second: of several that fit, the last maximum counts.
+            let fits: Vec<_> =
+                found.map(|layout| (layout.fit(names.clone().take(LOOKED_AT)), layout)).collect();
+            let most = fits.iter().map(|(fit, _)| *fit).max()?;
+            let mut best: Vec<_> = fits.into_iter().filter(|(fit, _)| *fit == most).collect();
+            let at = usize::from(best.len() > 1);
+            Some(best.swap_remove(at).1)
+        })
+    }
+
+    /// How many of the names of a checkpoint it knows something of.
+    fn fit<'n>(&self, names: impl Iterator<Item = &'n str>) -> usize {
+        let knows = |name: &&str| match self.place(name) {
+            Placed::Whole(to) => {
+                to != **name || self.body.facts.iter().any(|(fact, _)| numbers(fact, name).is_some())
+            }
+            _ => true,
+        };
+        names.filter(knows).count()
     }
 
     /// The layout of the checkpoints that a GGUF file of the architecture of `names` is made of.

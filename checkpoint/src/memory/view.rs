@@ -17,7 +17,7 @@ pub(crate) struct View<'m> {
 
 impl<'m> View<'m> {
     pub(crate) fn new(model: &'m Model) -> Self {
-        let layout = Layout::of(model.config()).filter(|_| !model.is_gguf());
+        let layout = model.layout();
         let weights =
             model.tensors().map(|(name, tensor)| (name.to_owned(), Weight::new(name, tensor))).collect();
         let weights = match &layout {
