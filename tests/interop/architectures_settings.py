@@ -1,0 +1,3 @@
+"""Settings for configurations whose defaults build no model."""
+
+SETTINGS = {}
