@@ -35,8 +35,8 @@ from transformers.models.auto import modeling_auto as auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
 from transformers.pytorch_utils import Conv1D
 
-from architectures_settings import SETTINGS
 from architectures_rules import apply, generalise, numbers, shortest_moves, star
+from architectures_settings import SETTINGS, VARIANTS
 
 FILE = pathlib.Path(__file__).parents[2] / "checkpoint/src/memory/architectures.txt"
 TASKS = {
@@ -56,6 +56,8 @@ TABLES = {"relative_attention_bias", "relative_position_bias_table", "rel_pos_h"
 STACKS = {"input_gate_weight", "recurrent_gate_weight", "x_proj_weight", "dt_proj_weight"}
 # Subclasses of nn.Linear with a forward of their own that computes the same.
 PLAIN_LINEAR = {"FalconLinear"}
+# Model types of parts that timm builds.
+TIMM = {"timm_wrapper", "gemma3n_vision"}
 
 
 # Which classes there are
@@ -111,26 +113,38 @@ def fewer_experts(config):
     return config
 
 
-def configuration(model_type, cls):
-    """The default configuration; that of the class where the class is for a part of the model type's."""
+def configurations(model_type, cls):
+    """The default configuration, or those that show more kinds of layers; that of the part if the class is a part."""
     kind = CONFIG_MAPPING[model_type]
     if cls.config_class is not None and not issubclass(kind, cls.config_class):
         kind = cls.config_class
     settings = SETTINGS.get(cls.__name__, SETTINGS.get(kind.model_type, {}))
-    return kind(**(settings() if callable(settings) else settings))
+    return [lambda more=more: kind(**settings | more) for more in [{}] + VARIANTS.get(kind.model_type, [])]
 
 
 def build(model_type, cls):
-    """The model on the meta device, its tied weights tied."""
+    """The models on the meta device, their tied weights tied."""
     def on_meta(config):
         with torch.device("meta"), no_init_weights():
             return cls(config)
-    try:
-        model = on_meta(fewer_experts(configuration(model_type, cls)))
-    except Exception:
-        model = on_meta(configuration(model_type, cls))
-    model.tie_weights()
-    return model.eval()
+    models = []
+    for configuration in configurations(model_type, cls):
+        try:
+            models.append(on_meta(fewer_experts(configuration())))
+        except Exception:
+            models.append(on_meta(configuration()))
+        models[-1].tie_weights()
+    return models
+
+
+def leave_out_timm():
+    """Let models that hold a part from timm be built without it, with an empty module in its place."""
+    for auto_class in (transformers.AutoModel, transformers.AutoModelForImageClassification):
+        original = auto_class.from_config
+
+        def from_config(config, *args, original=original, **kwargs):
+            return nn.Module() if config.model_type in TIMM else original(config, *args, **kwargs)
+        auto_class.from_config = from_config
 
 
 # Kinds of parameters
@@ -153,6 +167,13 @@ def convolution_kind(module):
     return "C", ""
 
 
+def reads(module, name):
+    """Whether the module itself reads its parameter: PEFT adapts it while the module's forward runs, no longer."""
+    sources = [inspect.getsource(value) for cls in type(module).__mro__ if cls.__module__.startswith("transformers")
+               for key, value in vars(cls).items() if inspect.isfunction(value) and key != "__init__"]
+    return any(f"self.{name}" in source for source in sources)
+
+
 def stack_kind(module, name, parameter):
     if parameter.ndim == 3 and min(parameter.shape) > 1:
         if type(module).__name__.endswith(("Experts", "CodebooksHead")) or name in STACKS:
@@ -163,6 +184,8 @@ def stack_kind(module, name, parameter):
 def matrix_kind(module, name, parameter, path):
     if type(module).__module__.startswith("torch.nn.modules.rnn"):
         return "X", "recurrent layer of torch"
+    if not reads(module, name):
+        return "X", "parameter read by another module"
     if "Norm" in type(module).__name__ or name not in MATRICES | TABLES or 1 in parameter.shape and name != "w_g":
         return "X", "parameter that is no matrix product"
     return ("P", "") if path else ("X", "parameter of the top-level module")
@@ -197,18 +220,24 @@ def refused(model, module_name):
     return False
 
 
-def kind_lines(model):
-    """Lines E, T, C, X, P, S, ST and R, in the order of the parameters."""
+def kinds_of(model):
+    """{name: kind} of the parameters with two or more axes."""
     kinds = {}
     for path, module in model.named_modules():
         for name, parameter in module._parameters.items():
-            if parameter is None or parameter.ndim < 2:
-                continue
-            kind = parameter_kind(module, name, parameter, path)
-            if refused(model, path.rpartition(".")[2]):
-                kind = "R", "Mamba"
-            kinds[f"{path}.{name}".removeprefix(".")] = kind
-    lines = []
+            if parameter is not None and parameter.ndim > 1:
+                kind = parameter_kind(module, name, parameter, path)
+                if refused(model, path.rpartition(".")[2]):
+                    kind = "R", "Mamba"
+                kinds[f"{path}.{name}".removeprefix(".")] = kind
+    return kinds
+
+
+def kind_lines(models):
+    """Lines E, T, C, X, P, S, ST and R, in the order of the parameters."""
+    kinds, lines = {}, []
+    for model in models:
+        kinds |= kinds_of(model)
     for pattern, kind in generalise(kinds).items():
         if kind is not None:
             lines.append(f"{kind[0]} {pattern}" + (f" : {kind[1]}" if kind[1] else ""))
@@ -308,45 +337,50 @@ def conversion_line(groups, converter, made):
     return line if word != "other" else f"{line} : {'+'.join(name for name, _ in ops)}"
 
 
-def conversion_lines(model, notes):
-    """Lines move, join, joinstack, split, turn and other of a model; what is unclear goes into the notes."""
-    parameters = {name: p.shape for name, p in model.named_parameters(remove_duplicate=False)}
-    moves, lines, reached, converted = {}, set(), set(), {}
-    for tensors in variants(model):
-        identity = tensors.keys() == model.state_dict().keys()
-        try:
-            results = loaded(model, tensors)
-        except Exception as error:
-            notes.append(f"unclear: {{}}: {type(error).__name__}: {first_line(error)}")
-            continue
-        for groups, converter, made in results:
-            if converter is not None and any(parameters.get(name) != shape for name, shape in made.items()):
-                continue  # names as in memory that the loader would convert again
-            if converter is not None:
-                line = conversion_line(groups, converter, made)
-                lines.add(line)
-                reached.update(made)
-                converted.update({name: (line, set(made)) for group in groups for name in group})
-                continue
-            [[disk]], [place] = groups[:1] and [groups[0][:1]], made
-            if place not in parameters or tensors[disk].shape != parameters[place]:
-                continue
-            if not (identity and disk != place) and moves.setdefault(disk, place) != place:
-                notes.append(f"ambiguous: {{}}: {star(disk)}")
-            reached.add(place)
-    tied = set(all_tied(model))
-    missing = sorted({star(name) for name in parameters if name not in reached and name not in tied})
-    notes.extend(f"unclear: {{}}: {name} is not reached" for name in missing)
-    moves = {disk: place for disk, place in moves.items() if disk not in converted}
-    rules = shortest_moves(moves)
-    lines = sorted(f"move {disk} > {place}" for disk, place in rules) + sorted(lines)
-    for disk, place in moves.items():
-        if apply(lines, disk) != {place}:
-            notes.append(f"unclear: {{}}: {disk} becomes {apply(lines, disk)} instead of {place}")
-    for disk, (line, places) in converted.items():
-        if not line.startswith("other") and apply(lines, disk) != places:
-            notes.append(f"unclear: {{}}: {disk} becomes {apply(lines, disk)} instead of {places}")
-    return lines
+class Places:
+    """What is known of the names on disk of a class."""
+
+    def __init__(self):
+        self.moves, self.converted, self.lines, self.notes = {}, {}, set(), []
+
+    def add_conversion(self, groups, converter, made):
+        line = conversion_line(groups, converter, made)
+        self.lines.add(line)
+        self.converted.update({name: (line, set(made)) for group in groups for name in group})
+
+    def add_move(self, disk, place, identity):
+        if len(numbers(disk)) == len(numbers(place)) and numbers(disk) != numbers(place):
+            line = f"other {star(disk)} > {star(place)} : renumbered"
+            self.lines.add(line)
+            self.converted[disk] = line, {place}
+        elif not (identity and disk != place) and self.moves.setdefault(disk, place) != place and not identity:
+            self.notes.append(f"unclear: {{}}: {star(disk)} has two places")
+
+    def add(self, model):
+        """Adds the names of all variants of a model's checkpoints."""
+        parameters = {name: p.shape for name, p in model.named_parameters(remove_duplicate=False)}
+        memory, reached = model.state_dict(), set(all_tied(model))
+        for tensors in variants(model):
+            for groups, converter, made in loaded(model, tensors):
+                if all(name in parameters and parameters[name] == shape for name, shape in made.items()):
+                    reached.update(made)
+                    if converter is not None:
+                        self.add_conversion(groups, converter, made)
+                    else:
+                        self.add_move(groups[0][0], next(iter(made)), tensors.keys() == memory.keys())
+        missing = sorted({star(name) for name in parameters if name not in reached})
+        self.notes.extend(f"unclear: {{}}: {name} is not reached" for name in missing)
+
+    def rules(self):
+        """Lines move, join, joinstack, split, turn and other, verified on every name."""
+        moves = {disk: place for disk, place in self.moves.items() if disk not in self.converted}
+        lines = sorted(f"move {disk} > {place}" for disk, place in shortest_moves(moves)) + sorted(self.lines)
+        expected = {disk: {place} for disk, place in moves.items()}
+        expected |= {disk: places for disk, (line, places) in self.converted.items() if not line.startswith("other")}
+        for disk, places in expected.items():
+            if apply(lines, disk) != places:
+                self.notes.append(f"unclear: {{}}: {disk} becomes {sorted(apply(lines, disk))}, not {sorted(places)}")
+        return lines
 
 
 # Further facts
@@ -436,19 +470,21 @@ def derive():
         for cls, uses in found.items():
             name = cls.__name__
             try:
-                model = build(model_type, cls)
+                models = build(model_type, cls)
             except Exception as error:
                 if name not in bodies:
                     cannot[name] = f"{type(error).__name__}: {first_line(error)}"
                 continue
             if tasks_of(cls, uses):
                 tasks[tasks_of(cls, uses)].add(name)
-            own = []
-            kinds, parts = kind_lines(model), part_lines(model, bare)
-            body = kinds + conversion_lines(model, own) + moved_lines(model) + tied_lines(model) + parts
+            model, places = models[0], Places()
+            kinds, parts = kind_lines(models), part_lines(model, bare)
+            for each in models:
+                places.add(each)
+            body = kinds + places.rules() + moved_lines(model) + tied_lines(model) + parts
             if bodies.setdefault(name, body) != body:
-                own.append(f"unclear: {{}}: differs as {model_type}")
-            notes.extend(note.format(name) for note in own)
+                places.notes.append(f"unclear: {{}}: differs as {model_type}")
+            notes.extend(note.replace("{}", name) for note in places.notes)
             prefix = model.base_model_prefix
             if prefix and hasattr(model, prefix):
                 bases[prefix].add(name)
@@ -486,6 +522,7 @@ def main():
     transformers.logging.set_verbosity_error()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    leave_out_timm()
     derived = text()
     if "--check" not in sys.argv[1:]:
         FILE.parent.mkdir(exist_ok=True)
