@@ -1,0 +1,537 @@
+"""Derives checkpoint/src/memory/architectures.txt: the names, kinds and places of weights in memory, by class of model.
+
+transformers renames, stacks, joins and splits weights while it loads a checkpoint, and PEFT needs the names of modules
+in memory. Every class is built on the meta device; its weights are named as save_pretrained names them, and loaded
+back as from_pretrained would, so that each name on disk has its place in memory.
+
+    python architectures.py            writes the file
+    python architectures.py --check    exits with 1 if the file differs from what is derived
+"""
+
+import collections
+import copy
+import difflib
+import importlib
+import inspect
+import itertools
+import os
+import pathlib
+import pkgutil
+import sys
+import warnings
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+import peft
+import peft.utils.transformers_weight_conversion as peft_conversion
+import torch
+import transformers
+from peft.tuners.tuners_utils import _check_lora_target_modules_mamba
+from torch import nn
+from transformers import AutoConfig, PreTrainedModel
+from transformers import core_model_loading as loading
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping, get_model_conversion_mapping
+from transformers.initialization import no_init_weights
+from transformers.models.auto import modeling_auto as auto
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
+from transformers.pytorch_utils import Conv1D
+
+from architectures_rules import apply, generalise, numbers, shortest_moves, star
+from architectures_settings import SETTINGS, VARIANTS
+
+FILE = pathlib.Path(__file__).parents[2] / "checkpoint/src/memory/architectures.txt"
+TASKS = {
+    "CAUSAL_LM": "MODEL_FOR_CAUSAL_LM_MAPPING",
+    "SEQ_2_SEQ_LM": "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING",
+    "SEQ_CLS": "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
+    "TOKEN_CLS": "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING",
+    "QUESTION_ANS": "MODEL_FOR_QUESTION_ANSWERING_MAPPING",
+    "FEATURE_EXTRACTION": "MODEL_MAPPING",
+}
+LM_MAPPINGS = ("CAUSAL_LM", "IMAGE_TEXT_TO_TEXT", "MULTIMODAL_LM", "SEQ_TO_SEQ_CAUSAL_LM", "SPEECH_SEQ_2_SEQ")
+# Fields of configurations that say how many experts there are: eight show as much as hundreds.
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "num_routed_experts")
+# Bare parameters that their module multiplies with or looks up in, and stacks of matrices outside of experts.
+MATRICES = {"weight", "fn", "hc_fn", "proj", "mm_input_projection_weight", "index_kpool_compress_gate", "w_g"}
+TABLES = {"relative_attention_bias", "relative_position_bias_table", "rel_pos_h", "rel_pos_w"}
+STACKS = {"input_gate_weight", "recurrent_gate_weight", "x_proj_weight", "dt_proj_weight"}
+# Subclasses of nn.Linear with a forward of their own that computes the same.
+PLAIN_LINEAR = {"FalconLinear"}
+# Model types of parts that timm builds.
+TIMM = {"timm_wrapper", "gemma3n_vision"}
+
+
+# Which classes there are
+
+def auto_classes():
+    """{model type: {class name: names of the auto mappings that list it}}, the bare models first."""
+    found = collections.defaultdict(dict)
+    mappings = [name for name in dir(auto) if name.startswith("MODEL_FOR_") and name.endswith("_MAPPING")]
+    for mapping in ["MODEL_MAPPING"] + [f"MODEL_FOR_{name}_MAPPING" for name in LM_MAPPINGS] + sorted(mappings):
+        for model_type, classes in getattr(auto, mapping)._model_mapping.items():
+            for name in [classes] if isinstance(classes, str) else classes:
+                uses = found[model_type].setdefault(name, [])
+                if mapping not in uses:
+                    uses.append(mapping)
+    return found
+
+
+def exported_classes():
+    """(model type, class) of the models that modules export, whether an auto mapping lists them or not."""
+    for package in pkgutil.iter_modules(importlib.import_module("transformers.models").__path__):
+        try:
+            module = importlib.import_module(f"transformers.models.{package.name}.modeling_{package.name}")
+        except ImportError:
+            continue
+        for name in getattr(module, "__all__", []):
+            value = getattr(module, name)
+            if inspect.isclass(value) and issubclass(value, PreTrainedModel) and not name.endswith("PreTrainedModel"):
+                if getattr(value.config_class, "model_type", ""):
+                    yield value.config_class.model_type, value
+
+
+def all_classes():
+    """{model type: {class: uses}} of both."""
+    found = collections.defaultdict(dict)
+    for model_type, classes in auto_classes().items():
+        for name, uses in classes.items():
+            try:
+                found[model_type][auto.MODEL_MAPPING._load_attr_from_module(model_type, name)] = uses
+            except ValueError:
+                pass  # the mapping names a class that does not exist
+    listed = {cls for classes in found.values() for cls in classes}
+    for model_type, cls in exported_classes():
+        if cls not in listed and model_type in CONFIG_MAPPING_NAMES:
+            found[model_type][cls] = []
+    return found
+
+
+def fewer_experts(config):
+    for part in [config] + [getattr(config, key, None) for key in config.sub_configs]:
+        for field in EXPERTS:
+            if isinstance(getattr(part, field, None), int) and getattr(part, field) > 8:
+                setattr(part, field, 8)
+    return config
+
+
+def configurations(model_type, cls):
+    """The default configuration, or those that show more kinds of layers; that of the part if the class is a part."""
+    kind = CONFIG_MAPPING[model_type]
+    if cls.config_class is not None and not issubclass(kind, cls.config_class):
+        kind = cls.config_class
+    settings = SETTINGS.get(cls.__name__, SETTINGS.get(kind.model_type, {}))
+    return [lambda more=more: kind(**settings | more) for more in [{}] + VARIANTS.get(kind.model_type, [])]
+
+
+def build(model_type, cls):
+    """The models on the meta device, their tied weights tied."""
+    def on_meta(config):
+        with torch.device("meta"), no_init_weights():
+            return cls(config)
+    models = []
+    for configuration in configurations(model_type, cls):
+        try:
+            models.append(on_meta(fewer_experts(configuration())))
+        except Exception:
+            models.append(on_meta(configuration()))
+        models[-1].tie_weights()
+    return models
+
+
+def leave_out_timm():
+    """Let models that hold a part from timm be built without it, with an empty module in its place."""
+    for auto_class in (transformers.AutoModel, transformers.AutoModelForImageClassification):
+        original = auto_class.from_config
+
+        def from_config(config, *args, original=original, **kwargs):
+            return nn.Module() if config.model_type in TIMM else original(config, *args, **kwargs)
+        auto_class.from_config = from_config
+
+
+# Kinds of parameters
+
+def own_forward(module, *classes):
+    return type(module).forward not in [cls.forward for cls in classes]
+
+
+def convolution_kind(module):
+    if module.transposed:
+        return "X", "transposed convolution"
+    if module.groups > 1:
+        return "X", "grouped convolution"
+    if set(module.dilation) != {1}:
+        return "X", "dilated convolution"
+    if module.padding_mode != "zeros":
+        return "X", "convolution with other padding than zeros"
+    if own_forward(module, nn.Conv1d, nn.Conv2d, nn.Conv3d):
+        return "X", "convolution with a forward of its own"
+    return "C", ""
+
+
+def reads(module, name):
+    """Whether the module itself reads its parameter: PEFT adapts it while the module's forward runs, no longer."""
+    sources = [inspect.getsource(value) for cls in type(module).__mro__ if cls.__module__.startswith("transformers")
+               for key, value in vars(cls).items() if inspect.isfunction(value) and key != "__init__"]
+    return any(f"self.{name}" in source for source in sources)
+
+
+def stack_kind(module, name, parameter):
+    if parameter.ndim == 3 and min(parameter.shape) > 1:
+        if type(module).__name__.endswith(("Experts", "CodebooksHead")) or name in STACKS:
+            return ("ST" if getattr(module, "is_transposed", False) else "S"), ""
+    return "X", f"parameter of {parameter.ndim} axes"
+
+
+def matrix_kind(module, name, parameter, path):
+    if type(module).__module__.startswith("torch.nn.modules.rnn"):
+        return "X", "recurrent layer of torch"
+    if not reads(module, name):
+        return "X", "parameter read by another module"
+    if "Norm" in type(module).__name__ or name not in MATRICES | TABLES or 1 in parameter.shape and name != "w_g":
+        return "X", "parameter that is no matrix product"
+    return ("P", "") if path else ("X", "parameter of the top-level module")
+
+
+def parameter_kind(module, name, parameter, path):
+    """(letter, reason) of a parameter with two or more axes; None for the weight of a plain nn.Linear."""
+    if isinstance(module, nn.MultiheadAttention) or type(module).__name__ == "NonDynamicallyQuantizableLinear":
+        return "X", "multi-head attention of torch"
+    if type(module).__name__ == "ParametrizationList":
+        return "X", "parametrized weight"
+    if name == "weight" and isinstance(module, nn.Linear):
+        plain = not own_forward(module, nn.Linear) or type(module).__name__ in PLAIN_LINEAR
+        return None if plain else ("P", "")
+    if name == "weight" and isinstance(module, nn.Embedding):
+        return ("P", "") if own_forward(module, nn.Embedding) and not hasattr(module, "embed_scale") else ("E", "")
+    if name == "weight" and isinstance(module, Conv1D):
+        return "T", ""
+    if name == "weight" and isinstance(module, nn.modules.conv._ConvNd):
+        return convolution_kind(module)
+    if parameter.ndim == 2:
+        return matrix_kind(module, name, parameter, path)
+    return stack_kind(module, name, parameter)
+
+
+def refused(model, module_name):
+    """Whether PEFT raises an error for a module of this name in this type of model."""
+    try:
+        _check_lora_target_modules_mamba(peft.LoraConfig(), model, module_name)
+    except ValueError:
+        return True
+    return False
+
+
+def kinds_of(model):
+    """{name: kind} of the parameters with two or more axes."""
+    kinds = {}
+    for path, module in model.named_modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter.ndim > 1:
+                kind = parameter_kind(module, name, parameter, path)
+                if refused(model, path.rpartition(".")[2]):
+                    kind = "R", "Mamba"
+                kinds[f"{path}.{name}".removeprefix(".")] = kind
+    return kinds
+
+
+def kind_lines(models):
+    """Lines E, T, C, X, P, S, ST and R, in the order of the parameters."""
+    kinds, lines = {}, []
+    for model in models:
+        kinds |= kinds_of(model)
+    for pattern, kind in generalise(kinds).items():
+        if kind is not None:
+            lines.append(f"{kind[0]} {pattern}" + (f" : {kind[1]}" if kind[1] else ""))
+    return lines
+
+
+# Names on disk and in memory
+
+def saved(model, conversions):
+    """What save_pretrained would write, with these conversions undone."""
+    model._weight_conversions = conversions or None
+    tensors = model.state_dict()
+    return loading.revert_weight_conversion(model, tensors) if conversions else tensors
+
+
+def loaded(model, tensors):
+    """[(sources by pattern, converter or None, {name in memory: shape})], as from_pretrained loads the tensors."""
+    mapping = get_model_conversion_mapping(model)
+    renamings = [entry for entry in mapping if isinstance(entry, loading.WeightRenaming)]
+    converters = [entry for entry in mapping if isinstance(entry, loading.WeightConverter)]
+    by_pattern = {pattern: converter for converter in converters for pattern in converter.source_patterns}
+    memory, prefix = model.state_dict(), model.base_model_prefix
+    places, sources = {}, collections.defaultdict(lambda: collections.defaultdict(list))
+    for name in sorted(tensors, key=loading.dot_natural_key):
+        renamed, pattern = loading.rename_source_key(name, renamings, converters, prefix, memory)
+        if renamed not in memory and name in memory:
+            renamed, pattern = loading.rename_source_key(name, [], [], prefix, memory)
+        if renamed not in memory:
+            continue
+        if pattern is not None:
+            converter = places.setdefault(renamed, copy.deepcopy(by_pattern[pattern]))
+            converter.add_tensor(renamed, name, pattern, tensors[name])
+        else:
+            places.setdefault(renamed, None)
+        sources[renamed][pattern].append(name)
+    result = []
+    for renamed, converter in places.items():
+        order = converter.source_patterns if converter else [None]
+        groups = [sources[renamed][pattern] for pattern in order if pattern in sources[renamed]]
+        made = {renamed: tensors[groups[0][0]]}
+        if converter is not None:
+            made = converter.convert(renamed, model=model, config=model.config)
+        result.append((groups, converter, {name: getattr(t, "shape", None) for name, t in made.items()}))
+    return result
+
+
+def variants(model):
+    """The dictionaries of tensors that checkpoints of this class may hold, the usual one first."""
+    mapping = get_model_conversion_mapping(model, add_legacy=False)
+    prefixes = [entry for entry in mapping if isinstance(entry, loading.PrefixChange)]
+    plain = [entry for entry in mapping if not isinstance(entry, loading.PrefixChange)]
+    yield saved(model, plain)
+    for kept in [prefixes] + [[entry] for entry in prefixes] if prefixes else []:
+        yield saved(model, [entry for entry in mapping if entry in kept or entry in plain])
+    names = {old: f".parametrizations.weight.original{number}" for number, old in enumerate([".weight_g", ".weight_v"])}
+    old = model.state_dict()
+    for short, long in names.items():
+        old = {name.replace(long, short): tensor for name, tensor in old.items()}
+    if old.keys() != model.state_dict().keys():
+        yield old
+    if mapping:
+        yield model.state_dict()
+
+
+def operation(converter):
+    """[(name, dimensions)] of a converter."""
+    found = []
+    for op in converter.operations:
+        dims = (op.dim0, op.dim1) if isinstance(op, loading.Transpose) else getattr(op, "dim", None)
+        found.append((type(op).__name__, dims))
+    return found
+
+
+def conversion_line(groups, converter, made):
+    """The line of a conversion that is more than a new name."""
+    ops = operation(converter)
+    stacked = ops[0] == ("MergeModulelist", 0)
+    sources, targets = [star(group[0]) for group in groups], [star(name) for name in made]
+    axes = len(next(iter(made.values())))
+    wanted = numbers(next(iter(made)))
+    regular = all(numbers(name) == wanted for name in made)
+    for group in groups:
+        experts = [str(number) for number in range(len(group))]
+        regular &= [numbers(name) for name in group] == ([wanted + [e] for e in experts] if stacked else [wanted])
+    word = "other"
+    if regular and ops in ([("MergeModulelist", 0)], [("MergeModulelist", 0), ("Concatenate", 1)]):
+        word = "join"
+    elif regular and ops == [("Concatenate", 0)]:
+        word = "join"
+    elif regular and ops == [("Concatenate", 1)] and axes == 3:
+        word = "joinstack"
+    elif regular and ops == [("Chunk", 0)]:
+        word = "split"
+    elif regular and len(ops) == 1 and ops[0] in [("Transpose", (axes - 2, axes - 1))]:
+        word = "turn"
+    line = f"{word} {' '.join(dict.fromkeys(sources))} > {' '.join(dict.fromkeys(targets))}"
+    return line if word != "other" else f"{line} : {'+'.join(name for name, _ in ops)}"
+
+
+class Places:
+    """What is known of the names on disk of a class."""
+
+    def __init__(self):
+        self.moves, self.converted, self.lines, self.notes = {}, {}, set(), []
+
+    def add_conversion(self, groups, converter, made):
+        line = conversion_line(groups, converter, made)
+        self.lines.add(line)
+        self.converted.update({name: (line, set(made)) for group in groups for name in group})
+
+    def add_move(self, disk, place, identity):
+        if len(numbers(disk)) == len(numbers(place)) and numbers(disk) != numbers(place):
+            line = f"other {star(disk)} > {star(place)} : renumbered"
+            self.lines.add(line)
+            self.converted[disk] = line, {place}
+        elif not (identity and disk != place) and self.moves.setdefault(disk, place) != place and not identity:
+            self.notes.append(f"unclear: {{}}: {star(disk)} has two places")
+
+    def add(self, model):
+        """Adds the names of all variants of a model's checkpoints."""
+        parameters = {name: p.shape for name, p in model.named_parameters(remove_duplicate=False)}
+        memory, reached = model.state_dict(), set(all_tied(model))
+        for tensors in variants(model):
+            for groups, converter, made in loaded(model, tensors):
+                if all(name in parameters and parameters[name] == shape for name, shape in made.items()):
+                    reached.update(made)
+                    if converter is not None:
+                        self.add_conversion(groups, converter, made)
+                    else:
+                        self.add_move(groups[0][0], next(iter(made)), tensors.keys() == memory.keys())
+        missing = sorted({star(name) for name in parameters if name not in reached})
+        self.notes.extend(f"unclear: {{}}: {name} is not reached" for name in missing)
+
+    def rules(self):
+        """Lines move, join, joinstack, split, turn and other, verified on every name."""
+        moves = {disk: place for disk, place in self.moves.items() if disk not in self.converted}
+        lines = sorted(f"move {disk} > {place}" for disk, place in shortest_moves(moves)) + sorted(self.lines)
+        expected = {disk: {place} for disk, place in moves.items()}
+        expected |= {disk: places for disk, (line, places) in self.converted.items() if not line.startswith("other")}
+        for disk, places in expected.items():
+            if apply(lines, disk) != places:
+                self.notes.append(f"unclear: {{}}: {disk} becomes {sorted(apply(lines, disk))}, not {sorted(places)}")
+        return lines
+
+
+# Further facts
+
+def all_tied(model):
+    """{name: the name it is or may be tied to}."""
+    found, first = {}, {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if first.setdefault(id(parameter), name) != name:
+            found[name] = first[id(parameter)]
+    names = dict(model.named_parameters(remove_duplicate=False))
+    for config in [model.config] + [getattr(model.config, key, None) for key in model.config.sub_configs]:
+        if config is not None:
+            config.tie_word_embeddings = True
+    try:
+        possible = model.get_expanded_tied_weights_keys(all_submodels=True)
+    except Exception:
+        possible = {}
+    for name, source in possible.items():
+        if name in names and source in names and name not in found and found.get(source) != name:
+            found[name] = source
+    return found
+
+
+def tied_lines(model):
+    pairs = {(star(source), star(name)) for name, source in all_tied(model).items()}
+    return [f"tied {source} {name}" for source, name in sorted(pairs) if source != name]
+
+
+def moved_lines(model):
+    """The names of modules that PEFT moves to the experts."""
+    model_type = model.config.model_type
+    family = peft_conversion._MODEL_TO_CONVERSION_PATTERN.get(model_type)
+    modules = peft_conversion._MOE_TARGET_MODULE_MAPPING.get(family)
+    if not modules or not peft_conversion._MOE_FUSED_TARGETS.get(family):
+        return []
+    return [f"moves {' '.join(modules)}"] if get_checkpoint_conversion_mapping(model_type) is not None else []
+
+
+def open_configs(config, path=""):
+    """(path, configuration) of the parts that may be of any model type."""
+    for key, kind in config.sub_configs.items():
+        part = getattr(config, key, None)
+        if part is not None and hasattr(part, "sub_configs"):
+            if kind is AutoConfig:
+                yield path + key, part
+            yield from open_configs(part, f"{path}{key}.")
+
+
+def part_lines(model, bare):
+    """Lines sub: the parts of a model that may be of other types."""
+    lines, seen = [], []
+    for name, module in model.named_modules():
+        if not isinstance(module, PreTrainedModel) or not name or any(name.startswith(s + ".") for s in seen):
+            continue
+        for path, config in open_configs(model.config):
+            if module.config is config:
+                kind = type(module).__name__
+                other = "" if kind in bare.get(config.model_type, ()) else f" {kind}"
+                lines.append(f"sub {name} {path} {config.model_type}{other}")
+                seen.append(name)
+                break
+    return sorted(set(lines))
+
+
+def tasks_of(cls, uses):
+    """PEFT's task of a language model, else None."""
+    modalities = getattr(cls, "input_modalities", "text")
+    if cls.main_input_name != "input_ids" or set([modalities] if isinstance(modalities, str) else modalities) != {"text"}:
+        return None
+    for task, mapping in TASKS.items():
+        if mapping in uses and (not task.endswith("_LM") or hasattr(cls, "prepare_inputs_for_generation")):
+            return task
+
+
+# The file
+
+def first_line(error):
+    return (str(error).strip().splitlines() or [""])[0].strip()[:160]
+
+
+def derive():
+    classes = all_classes()
+    bare = {kind: [c.__name__ for c, uses in found.items() if "MODEL_MAPPING" in uses] for kind, found in classes.items()}
+    bodies, notes, cannot, bases, tasks = {}, [], {}, collections.defaultdict(set), collections.defaultdict(set)
+    for model_type, found in sorted(classes.items()):
+        for cls, uses in found.items():
+            name = cls.__name__
+            try:
+                models = build(model_type, cls)
+            except Exception as error:
+                if name not in bodies:
+                    cannot[name] = f"{type(error).__name__}: {first_line(error)}"
+                continue
+            if tasks_of(cls, uses):
+                tasks[tasks_of(cls, uses)].add(name)
+            model, places = models[0], Places()
+            kinds, parts = kind_lines(models), part_lines(model, bare)
+            for each in models:
+                places.add(each)
+            body = kinds + places.rules() + moved_lines(model) + tied_lines(model) + parts
+            if bodies.setdefault(name, body) != body:
+                places.notes.append(f"unclear: {{}}: differs as {model_type}")
+            notes.extend(note.replace("{}", name) for note in places.notes)
+            prefix = model.base_model_prefix
+            if prefix and hasattr(model, prefix):
+                bases[prefix].add(name)
+    return classes, bodies, tasks, bases, notes, {name: why for name, why in cannot.items() if name not in bodies}
+
+
+def wrapped(start, names, size=20):
+    names = sorted(names)
+    return [" ".join([start] + names[at:at + size]) for at in range(0, len(names), size)]
+
+
+def text():
+    classes, bodies, tasks, bases, notes, cannot = derive()
+    lines = [
+        f"# Names, kinds and places of weights in memory, by class. Derived from transformers {transformers.__version__}"
+        f" and PEFT {peft.__version__} by", "# tests/interop/architectures.py; do not edit."]
+    for model_type, found in sorted(classes.items()):
+        lines.append(" ".join(["type", model_type] + [cls.__name__ for cls in found]))
+    for task in TASKS:
+        lines += wrapped(f"task {task}", tasks[task])
+    sections = collections.defaultdict(list)
+    for name, body in bodies.items():
+        sections[tuple(body)].append(name)
+    for body, names in sorted(sections.items(), key=lambda item: min(item[1])):
+        lines.append(" ".join(["class"] + sorted(names)))
+        lines += [f"  {line}" for line in body]
+    for prefix, names in sorted(bases.items()):
+        lines += wrapped(f"# base {prefix}", names)
+    lines += [f"# {note}" for note in sorted(set(notes))]
+    lines += [f"# cannot: {name}: {why}" for name, why in sorted(cannot.items())]
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    transformers.logging.set_verbosity_error()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    leave_out_timm()
+    derived = text()
+    if "--check" not in sys.argv[1:]:
+        FILE.parent.mkdir(exist_ok=True)
+        FILE.write_text(derived)
+        return 0
+    difference = list(difflib.unified_diff(FILE.read_text().splitlines(), derived.splitlines(), "file", "derived", n=0))
+    print("\n".join(difference[:40]))
+    return 1 if difference else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Settings for configurations whose defaults build no model, and for those that leave kinds of layers out."""
+
+RESNET = {"use_timm_backbone": False, "backbone": None, "use_pretrained_backbone": False, "backbone_kwargs": None,
+          "backbone_config": {"model_type": "resnet", "out_features": ["stage2", "stage3", "stage4"]}}
+HEADS = {"head_dim": 128, "num_key_value_heads": 8}
+COMPASS = {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 10000.0},
+                               "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}}
+QSA = {"indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 256, "indexer_budget": 64,
+       "indexer_compress_ratio": 4, "split_ngram_parts": 4}
+FORECAST = {"prediction_length": 24}
+
+# By class, else by model type: fields of the configuration.
+SETTINGS = {
+    "autoformer": FORECAST, "informer": FORECAST, "time_series_transformer": FORECAST,
+    "aya_vision": {"vision_config": {"model_type": "siglip_vision_model", "num_attention_heads": 16}},
+    "BeitForSemanticSegmentation": {"out_indices": [3, 5, 7, 11]},
+    "chameleon": {"vocabulary_map": {"<image>": 8711, "IMGIMGA": 4}},
+    "cohere_compass_text": COMPASS,
+    "cohere_compass": {"text_config": COMPASS},
+    "deepseek_ocr2": {"text_config": {"mlp_layer_types": ["dense"] + ["sparse"] * 31, "num_experts_per_tok": 6}},
+    "diffusion_gemma": {"text_config": {"num_experts": 8, "top_k_experts": 2, "moe_intermediate_size": 704}},
+    "dots1": {"n_routed_experts": 8, "n_shared_experts": 2, "num_experts_per_tok": 2, "first_k_dense_replace": 1},
+    "emu3": {"vocabulary_map": {"<|extra_200|>": 1, "<image>": 2}},
+    "gemma4": {"vision_config": {}, "audio_config": {}},
+    "gemma4_unified": {"vision_config": {}, "audio_config": {}},
+    "embedding_gemma2": {"vision_config": {"model_type": "gemma4_vision"}, "audio_config": {"model_type": "gemma4_audio"}},
+    "nemotron_h_omni": {"audio_config": {"model_type": "parakeet_encoder", "projection_hidden_size": 4096}},
+    "perception_lm": {"vision_config": {"model_type": "timm_wrapper", "model_args": {"embed_dim": 1024}}},
+    "granite4_vision": {"downsample_rate": "4/8", "deepstack_layer_map": [[-19, 9], [-13, 6], [-7, 3], [-1, 0]]},
+    "HieraForPreTraining": {"decoder_hidden_size": 512, "decoder_depth": 8, "decoder_num_heads": 16},
+    "moonshine_streaming": {"num_key_value_heads": 8},
+    "qwen4_exp_text": QSA,
+    "qwen4_exp": {"text_config": QSA},
+    "sapiens2": {"head_config": {"upsample_out_channels": [64, 64], "conv_out_channels": [64, 64],
+                                 "scale_conv_out_channels": [64, 64], "scale_final_hidden_sizes": [64, 64]}},
+    "vitmatte": {"fusion_hidden_sizes": [256, 128, 64, 32]},
+    "t5gemma2_encoder": {"text_config": {"dropout_rate": 0.0}},
+    "gemma4_assistant": {"text_config": {"hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0,
+                                         "num_hidden_layers": 12, "num_kv_shared_layers": 12}},
+    "qwen3_omni_moe": {"talker_config": {"spatial_merge_size": 2, "text_config": {"shared_expert_intermediate_size": 1408}}},
+    "PerceiverForImageClassificationFourier": {"num_cross_attention_heads": 1},
+    "PerceiverForImageClassificationConvProcessing": {"num_cross_attention_heads": 1},
+    "PerceiverForMultimodalAutoencoding": {"num_cross_attention_heads": 1},
+    "PerceiverForOpticalFlow": {"num_cross_attention_heads": 1},
+    "BridgeTowerForContrastiveLearning": {"contrastive_hidden_size": 512, "logit_scale_init_value": 2.6592},
+    "ViltForImagesAndTextClassification": {"num_images": 2},
+    "conditional_detr": RESNET, "dab-detr": RESNET, "deformable_detr": RESNET, "detr": RESNET,
+    "omdet-turbo": RESNET, "table-transformer": RESNET,
+    "ConvNextBackbone": {"hidden_sizes": [96, 192, 384, 768]},
+    "ConvNextV2Backbone": {"hidden_sizes": [96, 192, 384, 768]},
+    "FocalNetBackbone": {"hidden_sizes": [192, 384, 768, 768]},
+    "dbrx": {"attn_config": {"rope_theta": 10000.0}},
+    "esm": {"vocab_size": 33, "pad_token_id": 1},
+    "hunyuan_v1_dense": HEADS, "hunyuan_v1_moe": HEADS, "hunyuan_vl_text": HEADS, "ministral": HEADS,
+    "hunyuan_vl": {"text_config": HEADS},
+    "nemotron": HEADS,
+    "lfm2_moe": {"layer_types": (["conv", "conv", "full_attention"] * 11)[:32]},
+    "ReformerModelWithLMHead": {"is_decoder": True},
+    "Wav2Vec2BertForCTC": {"vocab_size": 32}, "Wav2Vec2ConformerForCTC": {"vocab_size": 32},
+    "wav2vec2-bert": {"vocab_size": 32}, "wav2vec2-conformer": {"vocab_size": 32},
+    "T5GemmaEncoderModel": {"is_encoder_decoder": False},
+}
+
+# By model type: further fields with which a configuration has more kinds of layers.
+SWIGLU = [{"use_swiglu_ffn": True}]
+DINOV2 = [{"backbone_config": {"model_type": "dinov2", "use_swiglu_ffn": True, "reshape_hidden_states": False,
+                               "out_features": ["stage9", "stage10", "stage11", "stage12"]}}]
+POSITIONS = [{"use_relative_position_bias": True}, {"use_shared_relative_position_bias": True}]
+GEMMA4_MOE = {"enable_moe_block": True, "num_experts": 8, "top_k_experts": 2, "moe_intermediate_size": 704}
+VARIANTS = {
+    "beit": POSITIONS, "data2vec-vision": POSITIONS,
+    "depth_anything": DINOV2, "prompt_depth_anything": DINOV2,
+    "dinov2": SWIGLU, "dinov2_with_registers": SWIGLU, "tipsv2_vision_model": SWIGLU,
+    "tipsv2": [{"vision_config": {"use_swiglu_ffn": True}}],
+    "tipsv2_dpt": [{"backbone_config": {"model_type": "tipsv2_vision_model", "use_swiglu_ffn": True}}],
+    "gemma4": [{"text_config": GEMMA4_MOE}], "gemma4_text": [GEMMA4_MOE],
+    "qwen4_exp_text": [QSA | {"ple_layer_ids": [1, 2]}],
+    "qwen4_exp": [{"text_config": QSA | {"ple_layer_ids": [1, 2]}}],
+}
