@@ -65,6 +65,7 @@ impl<'m> Aligned<'m> {
         } else {
             None
         };
+        one_size(base, tuned)?;
         let side = |model| Side::new(model, map.as_ref());
         let (base, tuned, origin) = (side(base)?, side(tuned)?, origin.map(side).transpose()?);
         let mut models = Self { base, tuned, origin, map, layout: None, notes: Vec::new() };
@@ -72,6 +73,8 @@ impl<'m> Aligned<'m> {
             models.name_as_in_memory();
         }
         models.pair_names();
+        let doubts = doubts(models.base.model, models.tuned.model);
+        models.notes.extend(doubts);
         Ok(models)
     }
 
@@ -214,6 +217,58 @@ impl<'m> Side<'m> {
     pub(crate) fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
         self.weights.get(name).map(Weight::tensor)
     }
+}
+
+/// Refuses adapters in the place of models, and models of different sizes, before their tensors are compared.
+fn one_size(base: &Model, tuned: &Model) -> Result<()> {
+    for model in [base, tuned] {
+        let is_factor = |name: &str| {
+            name.contains(".lora_A.") || name.contains(".lora_B.") || name.contains(".lora_down.")
+        };
+        let mut names = model.tensors().map(|(name, _)| name);
+        if names.next().is_some_and(is_factor) && names.all(|name| is_factor(name) || name.contains("lora")) {
+            let problem = "a LoRA adapter, not a model: name the fine-tuned weights; `phlora merge` makes them of a base \
+                           and an adapter";
+            return Err(Error::format(model.path(), problem));
+        }
+    }
+    if let (Some(own), Some(other)) = (tuned.config().hidden_size, base.config().hidden_size)
+        && own != other
+    {
+        let problem = format!(
+            "its hidden_size is {own}, but that of {} is {other}: not a fine-tune of this base",
+            base.path().display()
+        );
+        return Err(Error::format(tuned.path(), problem));
+    }
+    Ok(())
+}
+
+/// What speaks against the two being a pair, without a look at their weights.
+fn doubts(base: &Model, tuned: &Model) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if let (Some(own), Some(other)) = (tuned.config().layers, base.config().layers)
+        && own != other
+    {
+        doubts.push(format!(
+            "{} has {own} layers, {} {other}: layers that one of them lacks are not compared",
+            tuned.path().display(),
+            base.path().display()
+        ));
+    }
+    let named = |model: &Model| model.path().file_name().map(|name| name.to_string_lossy().into_owned());
+    let made_from = base.config().name_or_path.as_deref();
+    let last = made_from.and_then(|from| from.trim_end_matches('/').rsplit('/').next());
+    if let (Some(last), Some(name)) = (last, named(tuned))
+        && last == name
+        && named(base).is_some_and(|base| base != name)
+    {
+        doubts.push(format!(
+            "{} says that it was made from {name}: the fine-tuned model comes second, are the two swapped?",
+            base.path().display()
+        ));
+    }
+    doubts
 }
 
 /// GGUF files have the same names for different things, so their architectures must be the same where stated.

@@ -26,6 +26,10 @@ pub struct Config {
     pub tied: Option<bool>,
     /// `num_attention_heads` and `num_key_value_heads`.
     pub heads: Option<Heads>,
+    /// `hidden_size`, of the language model where there are several parts.
+    pub hidden_size: Option<usize>,
+    /// `num_hidden_layers`, likewise.
+    pub layers: Option<usize>,
     /// Experts of a layer, `num_local_experts` or `num_experts`.
     pub experts: Option<usize>,
     /// `model_type` of the configurations within this one, by their place, as in `text_config`.
@@ -59,6 +63,8 @@ impl Config {
             .map(|queries| Heads { queries, keys: number("num_key_value_heads").unwrap_or(queries) });
         Ok(Self {
             heads,
+            hidden_size: number("hidden_size"),
+            layers: number("num_hidden_layers"),
             experts: number("num_local_experts").or_else(|| number("num_experts")),
             model_type: text(&json["model_type"]),
             architecture: text(&json["architectures"][0]),

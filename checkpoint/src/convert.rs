@@ -313,7 +313,7 @@ impl Base {
     /// How the base is in memory, where that is known.
     fn layout(&self) -> Option<Layout> {
         let own = self.model.as_ref().and_then(Model::layout);
-        let own = own.or_else(|| Layout::of(self.config.as_ref()?, std::iter::empty()));
+        let own = own.or_else(|| Layout::of(self.config.as_ref()?, &std::iter::empty()));
         own.or_else(|| Layout::of_gguf(&self.names().ok()?))
     }
 }

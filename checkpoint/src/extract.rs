@@ -19,6 +19,9 @@ use phlora_core::{Dtype, Goal, Policy};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// ‖Δ‖/‖W‖ above which two models are hardly a pair: weights that have nothing to do with each other have about 1.4.
+const IMPLAUSIBLE: f64 = 0.9;
+
 /// An adapter in memory, ready to be saved, and what is to be reported about it.
 #[derive(Debug)]
 pub struct Extraction {
@@ -171,6 +174,7 @@ impl Extraction {
     /// What is to be known before it is used.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.notes.clone();
+        notes.extend(self.implausible());
         if self.without_bias > 0 {
             notes.push(format!(
                 "PEFT runs this adapter but does not merge it: {} of its modules have no bias to merge one into; phlora \
@@ -179,6 +183,21 @@ impl Extraction {
             ));
         }
         notes
+    }
+
+    /// Says so where the two models differ more than fine-tuning makes them.
+    fn implausible(&self) -> Option<String> {
+        let reports = || self.modules.iter().map(|module| &module.report).filter(|report| !report.weighed);
+        let weights: f64 = reports().filter_map(|report| report.weight_norm).map(|norm| norm * norm).sum();
+        let delta: f64 = reports().map(|report| report.delta_norm.powi(2)).sum();
+        let ratio = (delta / weights).sqrt();
+        (ratio > IMPLAUSIBLE).then(|| {
+            format!(
+                "the difference is {:.0} % of the base's weights, of which fine-tuning changes a few per cent: are the two \
+                 models a pair?",
+                100.0 * ratio
+            )
+        })
     }
 
     /// The adapter, each module at its own rank, or all at one where the policy is uniform.

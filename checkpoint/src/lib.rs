@@ -32,6 +32,7 @@ mod full;
 mod gguf;
 mod header;
 mod heads;
+mod hub;
 mod inspect;
 mod locate;
 mod lora;

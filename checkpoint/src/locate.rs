@@ -4,8 +4,10 @@ use crate::config::read_json;
 use crate::error::{Error, Result};
 use crate::gguf::is_later_part;
 use crate::header::pickle_advice;
+use crate::hub;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 const INDEX: &str = "model.safetensors.index.json";
@@ -34,7 +36,20 @@ pub(crate) struct Index {
 
 /// Finds the files that `path` means; does not open the shards.
 pub(crate) fn locate(path: &Path) -> Result<Files> {
-    let metadata = fs::metadata(path).map_err(|e| Error::io(path, "open", e))?;
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match hub::cached(path)? {
+            Some(snapshot) => return locate(&snapshot),
+            None => return Err(Error::io(path, "open", error)),
+        },
+        Err(error) => return Err(Error::io(path, "open", error)),
+    };
+    if path.file_name().is_some_and(|name| name == "config.json") {
+        return locate(crate::staging::parent(path));
+    }
+    if let Some(snapshot) = hub::snapshot(path)? {
+        return locate(&snapshot);
+    }
     if !metadata.is_dir() {
         let directory = path.parent().unwrap_or(Path::new("")).to_owned();
         if path.to_string_lossy().ends_with(".safetensors.index.json") {
@@ -56,7 +71,8 @@ pub(crate) fn locate(path: &Path) -> Result<Files> {
     for entry in entries {
         let file = entry.map_err(|e| Error::io(path, "read", e))?.path();
         match file.extension().and_then(|e| e.to_str()) {
-            Some("safetensors") => shards.push(file),
+            // Factors of an adapter are no weights of a model.
+            Some("safetensors") if !file.ends_with("adapter_model.safetensors") => shards.push(file),
             // The first part stands for a split model.
             Some("gguf") if !is_later_part(&file) => ggufs.push(file),
             Some("bin" | "pt" | "pth" | "ckpt") => pickles.push(file),
@@ -71,9 +87,24 @@ pub(crate) fn locate(path: &Path) -> Result<Files> {
     match (ggufs.as_slice(), pickles.first()) {
         ([_], _) => Ok(Files { directory, shards: ggufs, index: None }),
         ([], Some(pickle)) => Err(Error::format(pickle, pickle_advice())),
-        ([], None) => Err(Error::format(path, "no safetensors or GGUF file in this directory")),
+        ([], None) => Err(Error::format(path, nothing(path))),
         _ => Err(Error::format(path, several(ggufs))),
     }
+}
+
+/// Why a directory without weights does not do.
+fn nothing(path: &Path) -> String {
+    let here = |name: &str| path.join(name).exists();
+    if here("adapter_config.json") {
+        return "a LoRA adapter, not a model: name the fine-tuned weights; `phlora merge` makes them of a base and an \
+                adapter"
+            .to_owned();
+    }
+    let expected = "expected model.safetensors, shards with model.safetensors.index.json, or a GGUF file";
+    if here("config.json") {
+        return format!("a configuration without weights: {expected}");
+    }
+    format!("no safetensors or GGUF file in this directory: {expected}")
 }
 
 /// Why a directory of several GGUF models does not do.

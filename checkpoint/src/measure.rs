@@ -9,6 +9,9 @@ use phlora_core::{Delta, Dtype, Kernel};
 const CHUNK: usize = 2048;
 const _: () = assert!(CHUNK.is_multiple_of(Dtype::MAX_BLOCK_LEN));
 
+/// Rows of a weight whose norm stands for that of all.
+const SAMPLED: usize = 32;
+
 /// Bytes compared between two looks at the cancel flag.
 const COMPARED: usize = 1 << 20;
 
@@ -78,6 +81,21 @@ pub(crate) fn difference(
     }
     ticket.tick(bytes(unreported, base_dtype) + bytes(unreported, tuned_dtype))?;
     Ok(result)
+}
+
+/// ‖W‖_F of a weight, estimated from at most [`SAMPLED`] of its rows, which are evenly apart.
+pub(crate) fn weight_norm(tensor: Tensor<'_>) -> Result<Option<f64>> {
+    let (Some(dtype), Some(&rows), cols) = (tensor.dtype(), tensor.shape().first(), tensor.row_len()) else {
+        return Ok(None);
+    };
+    let step = rows.div_ceil(SAMPLED).max(1);
+    let (mut values, mut squares, mut seen) = (vec![0.0; cols], 0.0, 0_usize);
+    for row in (0..rows).step_by(step) {
+        decode(tensor, dtype, row * cols..(row + 1) * cols, &mut values)?;
+        squares += values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>();
+        seen += 1;
+    }
+    Ok((seen > 0).then(|| (squares * rows as f64 / seen as f64).sqrt()))
 }
 
 /// The first NaN or infinity of both sides in row `row` of `cols` entries, as an error that says where it is.

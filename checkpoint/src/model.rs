@@ -194,7 +194,7 @@ impl Model {
     /// How it is in memory, where its architecture is known; a GGUF model's is not told by its names.
     pub(crate) fn layout(&self) -> Option<Layout> {
         let names = self.tensors.keys().map(String::as_str);
-        if self.is_gguf() { None } else { Layout::of(&self.config, names) }
+        if self.is_gguf() { None } else { Layout::of(&self.config, &names) }
     }
 
     pub(crate) fn is_gguf(&self) -> bool {

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::full::Full;
 use crate::lora::{Factors, Target};
-use crate::measure::{difference, non_finite_error, same_bytes};
+use crate::measure::{difference, non_finite_error, same_bytes, weight_norm};
 use crate::names::Kind;
 use crate::options::ExtractOptions;
 use crate::pairs::Pair;
@@ -138,6 +138,7 @@ pub(crate) fn extract_pair(
         let (rank, factors) = encode(pair, &found, planned, keep, &options.policy, weighed)?;
         let mut report = measured.report(rank, factors.as_ref());
         report.memory = (pair.path() != pair.module()).then(|| pair.path().to_owned());
+        report.weight_norm = weight_norm(pair.base)?;
         if let Some(aim) = unmet(&measured, &report, &found, planned.aim)
             && let Some(next) = widen(pair, aim, options)?
         {
@@ -314,7 +315,11 @@ impl Module {
         let report = measured.report(rank, Some(&factors));
         factors.pad(rank);
         Ok(Self {
-            report: ModuleReport { memory: self.report.memory.clone(), ..report },
+            report: ModuleReport {
+                memory: self.report.memory.clone(),
+                weight_norm: self.report.weight_norm,
+                ..report
+            },
             path: self.path.clone(),
             target: self.target,
             conv1d: self.conv1d,

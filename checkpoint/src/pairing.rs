@@ -10,6 +10,9 @@ const EVIDENCE: usize = 3;
 /// Most beginnings that are exchanged.
 const ROUNDS: usize = 8;
 
+/// Two beginnings of names that mean the same, and the names that get others by them.
+type Exchange = (String, String, Vec<(String, String)>);
+
 /// Gives weights that have no namesake in `onto` the names of those there that have the same shape and end alike, and
 /// says which beginnings of names were exchanged. A beginning is exchanged for all weights that have it, for that
 /// which most weights have in the other model.
@@ -44,7 +47,7 @@ fn best(
     free: &BTreeSet<&str>,
     weights: &Weights<'_>,
     onto: &Weights<'_>,
-) -> Option<(String, String, Vec<(String, String)>)> {
+) -> Option<Exchange> {
     let shape =
         |weights: &Weights<'_>, name: &str| weights.get(name).map(|weight| weight.tensor().shape().to_vec());
     let mut ends = BTreeMap::<&str, Vec<&str>>::new();

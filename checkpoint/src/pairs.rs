@@ -297,6 +297,7 @@ fn task(pair: &Pair<'_>, tied: bool, holds: Holds<'_>, filter: &Filter) -> Resul
     };
     let doubt = |shape: &[usize]| if pair.known == Some(Kinds::Convolution) { None } else { doubt(shape) };
     let wanted = refused.is_none()
+        && !pair.base.is_empty()
         && match pair.kind {
             Kind::Linear => filter.include.is_empty() || included,
             Kind::Head => included && !tied && base.len() == 2 && base == tuned,

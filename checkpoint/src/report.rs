@@ -146,6 +146,9 @@ pub struct ModuleReport {
     /// Bytes of both factors.
     #[serde(default)]
     pub bytes: u64,
+    /// ‖W‖_F of the base's weight, estimated from some of its rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_norm: Option<f64>,
 }
 
 /// What an extraction measured of one module.
@@ -205,6 +208,7 @@ impl Measured<'_> {
             noise_floor: noise.floor,
             noise_rank: noise.rank,
             bytes: factors.map_or(0, bytes),
+            weight_norm: None,
         }
     }
 }

@@ -102,8 +102,15 @@ fn outputs(args: &ExtractArgs, ranks: &[usize]) -> Vec<Output> {
     }
 }
 
-/// Names the modules whose factors may be worse than they could be.
+/// Names the modules whose factors may be worse than they could be, and what is lost that an option would keep.
 fn warn(report: &Report) {
+    for tensor in report.left_out.iter().filter(|tensor| tensor.reason.contains(" rows in base, ")) {
+        complain(&format!(
+            "{}: {}; --also new-tokens stores the rows that are new, --also tokens all that changed",
+            tensor.name, tensor.reason
+        ));
+    }
+
     let name_all = |what: &str, concerned: &dyn Fn(&ModuleReport) -> bool| {
         let names: Vec<_> = report.modules.iter().filter(|m| concerned(m)).map(|m| m.name.as_str()).collect();
         if !names.is_empty() {

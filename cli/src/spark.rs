@@ -17,7 +17,7 @@ pub fn by_kind(modules: &[ModuleReport]) -> String {
         kinds.entry(&module.kind).or_default().push(module);
     }
     let all: f64 = modules.iter().map(|module| module.delta_norm.powi(2)).sum();
-    let mut table = Table::new(&["kind", "σ₁ … σₙ", "n", "above noise", "of ‖Δ‖²"]);
+    let mut table = Table::new(&["kind", "σ₁ … σₙ", "n", "above noise", "‖Δ‖/‖W‖", "of ‖Δ‖²"]);
     for (kind, modules) in kinds {
         let spectra: Vec<_> = modules.iter().map(|module| module.spectrum()).collect();
         let known = spectra.iter().map(Vec::len).min().unwrap_or(0);
@@ -30,10 +30,19 @@ pub fn by_kind(modules: &[ModuleReport]) -> String {
             line(&shown.iter().map(|&n| mean(&spectra, n)).collect::<Vec<_>>()),
             shown.last().map_or(String::new(), ToString::to_string),
             if least == most { least.to_string() } else { format!("{least} to {most}") },
+            relative(&modules),
             if all > 0.0 { percent(share / all) } else { percent(0.0) },
         ]);
     }
     table.render()
+}
+
+/// ‖Δ‖/‖W‖ over modules, where it is known.
+fn relative(modules: &[&ModuleReport]) -> String {
+    let known =
+        || modules.iter().filter_map(|module| Some((module.delta_norm.powi(2), module.weight_norm?.powi(2))));
+    let (delta, weight) = known().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    if weight > 0.0 { percent((delta / weight).sqrt()) } else { String::new() }
 }
 
 /// Mean of σₙ/σ₁ over modules.

@@ -134,7 +134,8 @@ fn the_report_has_its_schema() {
             "reads",
             "rounding_loss",
             "shape",
-            "singular_values"
+            "singular_values",
+            "weight_norm"
         ]
     );
     assert_eq!(module["name"], "model.layers.0.mlp.down_proj");

@@ -17,6 +17,7 @@ import itertools
 import os
 import pathlib
 import pkgutil
+import re
 import sys
 import warnings
 
@@ -220,6 +221,41 @@ def refused(model, module_name):
     return False
 
 
+def misused(model, path, module):
+    """Why PEFT's layer in the place of a module does not serve the class that holds it; None where it does."""
+    owner, _, name = path.rpartition(".")
+    functions = [value for cls in type(model.get_submodule(owner)).__mro__ if cls.__module__.startswith("transformers")
+                 for key, value in vars(cls).items() if inspect.isfunction(value) and key != "__init__"]
+    source = "".join(inspect.getsource(function) for function in functions if name.isidentifier())
+    if isinstance(module, nn.modules.conv._ConvNd):
+        if re.search(rf"self\.{name}\.(stride|kernel_size|padding|dilation)\b|\(\w+, self\.{name}\)", source):
+            return "its class reads attributes that PEFT's layer lacks"
+    elif re.search(rf"(?<!isinstance\()self\.{name}\.weight\b(?!\.(dtype|device|shape|size|to)\b)", source):
+        return "its class uses the weight without calling the layer"
+    return None
+
+
+def key_of(name):
+    """What PEFT's file calls the factors of a parameter; of those that lie within others, but for `base_layer`."""
+    return f"base_model.model.{name.rpartition('.')[0]}.lora_A.weight"
+
+
+def renamed_by_peft(model, names):
+    """The names whose factors PEFT gives another name while it loads an adapter."""
+    keys = {key_of(name): name for name in names}
+    config = peft.LoraConfig(target_modules=[])
+    lost = set()
+    for key, name in keys.items():
+        state = {key: torch.zeros(1, 1)}
+        try:
+            found = peft_conversion.convert_peft_adapter_state_dict_for_transformers(model, config, state)
+        except Exception:
+            continue
+        if set(found) != {key}:
+            lost.add(name)
+    return lost
+
+
 def kinds_of(model):
     """{name: kind} of the parameters with two or more axes."""
     kinds = {}
@@ -229,6 +265,8 @@ def kinds_of(model):
                 kind = parameter_kind(module, name, parameter, path)
                 if refused(model, path.rpartition(".")[2]):
                     kind = "R", "Mamba"
+                elif name == "weight" and (kind is None or kind[0] in "CT") and (why := misused(model, path, module)):
+                    kind = "X", why
                 kinds[f"{path}.{name}".removeprefix(".")] = kind
     return kinds
 
@@ -238,6 +276,9 @@ def kind_lines(models):
     kinds, lines = {}, []
     for model in models:
         kinds |= kinds_of(model)
+        adapted = [name for name, kind in kinds.items() if kind is None or kind[0] in {"T", "C", "P", "S", "ST"}]
+        for name in renamed_by_peft(model, adapted):
+            kinds[name] = "X", "renamed once more by PEFT when it loads an adapter"
     for pattern, kind in generalise(kinds).items():
         if kind is not None:
             lines.append(f"{kind[0]} {pattern}" + (f" : {kind[1]}" if kind[1] else ""))

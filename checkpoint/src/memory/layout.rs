@@ -55,7 +55,7 @@ pub(crate) enum Kinds {
 
 impl Layout {
     /// The layout of the model that `config` describes; `None` where its architecture is not known.
-    pub(crate) fn of<'n>(config: &Config, names: impl Iterator<Item = &'n str> + Clone) -> Option<Self> {
+    pub(crate) fn of<'n>(config: &Config, names: &(impl Iterator<Item = &'n str> + Clone)) -> Option<Self> {
         let class = config.architecture.as_deref();
         let known = class.and_then(|class| Self::of_class(class, config));
         known.or_else(|| {
@@ -166,6 +166,10 @@ impl Layout {
             if let Some(rest) = name.strip_prefix(place).and_then(|rest| rest.strip_prefix('.')) {
                 return sub.kind(rest, axes);
             }
+        }
+        // Lists hold modules of several kinds: what is said of matrices is not said of vectors.
+        if axes < 2 {
+            return None;
         }
         let fact = self.body.facts.iter().find(|(pattern, _)| numbers(pattern, name).is_some());
         Some(match fact.map(|(_, fact)| *fact) {

@@ -60,6 +60,10 @@ pub(super) fn targets<'l>(lora: &'l Lora<'_>) -> Result<Vec<Target<'l>>> {
         let (path, modules) = (key.clone(), vec![module]);
         targets.push(Target { key, path, rank: module.rank(), scale: module.scale, parameter, modules });
     }
+    // PEFT warns of rank patterns of parameters although it follows them: single ones are small, and get the rank of all.
+    let rank = lora.rank();
+    let single = |target: &&mut Target<'_>| target.parameter && target.modules[0].expert.is_none();
+    targets.iter_mut().filter(single).for_each(|target| target.rank = rank);
     let mut owners = BTreeMap::<String, Vec<String>>::new();
     for target in targets.iter().filter(|target| target.parameter) {
         owners.entry(module_of(&target.key).to_owned()).or_default().push(target.key.clone());

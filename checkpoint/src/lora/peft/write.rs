@@ -52,6 +52,11 @@ fn weights<'l>(lora: &'l Lora<'_>, full: Vec<Stored<'l>>) -> Result<Weights<'l>>
         }
         let module = target.modules[0];
         let (mut a, mut b) = (Cow::Borrowed(&module.a), Cow::Borrowed(&module.b));
+        if module.rank() != target.rank {
+            let [out, input] = module.shape();
+            a.to_mut().resize([target.rank, input]);
+            b.to_mut().resize([out, target.rank]);
+        }
         let mut names = names;
         if module.embedding {
             // PEFT adds (B·A)ᵀ to a lookup table.
