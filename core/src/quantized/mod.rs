@@ -107,8 +107,9 @@ impl<'a> Quantized<'a> {
     /// # Errors
     /// [`Error::Quantized`] names the part that does not fit; [`Error::TooLarge`] where rows × columns in f32 overflow.
     pub fn new(shape: Shape, scheme: Scheme<'a>) -> Result<Self, Error> {
-        let bytes =
-            shape.rows.checked_mul(shape.cols).and_then(|weights| weights.checked_mul(size_of::<f32>()));
+        // The sides of an empty matrix have bounds too, which keep later products from overflowing.
+        let weights = shape.rows.max(1).checked_mul(shape.cols.max(1));
+        let bytes = weights.and_then(|weights| weights.checked_mul(size_of::<f32>()));
         bytes.filter(|&bytes| isize::try_from(bytes).is_ok()).ok_or(Error::TooLarge)?;
         each!(&scheme, stored => stored.check(shape))?;
         Ok(Self { shape, scheme })

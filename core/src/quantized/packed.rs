@@ -25,7 +25,7 @@ pub struct Packed<'a> {
 
 impl<'a> Packed<'a> {
     fn row_bytes(&self, cols: usize) -> usize {
-        // Bits are at most 8: columns of 4 bytes each were seen not to overflow.
+        // At most 4 bytes per column, which `Quantized::new` has seen not to overflow.
         4 * cols.div_ceil((32 / self.bits.max(1)) as usize)
     }
 
