@@ -64,11 +64,13 @@ def compressed_tensors(tensors, config):
     return compressor.decompress({**tensors, "weight_scale": scale.float()}, scheme)["weight"]
 
 
-def compressed_tensors_rounded(tensors, config):
-    """decompress() of compressed-tensors as it is, in the dtype of its scales."""
-    from compressed_tensors.compressors import BaseCompressor
+def compressed_tensors_ordered(tensors, config):
+    """decompress_weight() of compressed-tensors with a group index, which releases after 0.10 no longer have."""
+    from compressed_tensors.compressors.quantized_compressors.pack_quantized import PackedQuantizationCompressor
 
-    return BaseCompressor.get_value_from_registry(config["format"]).decompress(dict(tensors), _scheme(config))["weight"]
+    # It uses nothing of the object.
+    decompress = PackedQuantizationCompressor.decompress_weight
+    return decompress(None, {**tensors, "weight_scale": tensors["weight_scale"].float()}, _scheme(config).weights)
 
 
 def modelopt(tensors, config):

@@ -3,7 +3,9 @@
     python tests/interop/quantized_vectors.py [CASE...]
 
 Codes and scales are random, so that all of them occur. `config` in the metadata is the model's `quantization_config`,
-`reference` names the function of quantized_reference.py that made `expected`, `library` its package and version.
+`reference` names the function of quantized_reference.py that made `expected`, `library` its package and version. Packages:
+compressed-tensors (0.10.2 for ct_packed4_ordered), bitsandbytes, nvidia-modelopt, gptqmodel and autoawq; of the latter two
+the unpacked sources in PYTHONPATH are enough.
 """
 
 import importlib.metadata
@@ -163,14 +165,28 @@ def ct_packed2(draw):
     return packed(draw, 2, (10, 96), 32, torch.float16, symmetric=False)
 
 
+def ct_packed4_ordered(draw):
+    _, parts, config = packed(draw, 4, (10, 96), 32, torch.float16)
+    parts["weight_g_idx"] = (torch.randperm(96, generator=draw.generator) // 32).to(torch.int32)
+    config["config_groups"]["group_0"]["weights"]["actorder"] = "group"
+    return "compressed_tensors_ordered", parts, config
+
+
 def gpt_oss(draw):
     parts = {"blocks": draw.bytes(2, 7, 3, 16), "scales": draw.integers(0, 255, 2, 7, 3).to(torch.uint8)}
     return "mxfp4", parts, {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}
 
 
 def modelopt_nvfp4(draw):
-    parts = {"weight": draw.bytes(12, 40), "weight_scale": draw.positive_e4m3(12, 5), "weight_scale_2": torch.tensor(1.37e-4)}
-    return "modelopt", parts, {"quant_method": "modelopt", "quant_algo": "NVFP4", "group_size": 16}
+    from modelopt.torch.export.convert_hf_config import convert_hf_quant_config_format
+
+    parts = {
+        "weight": draw.bytes(12, 40),
+        "weight_scale": draw.positive_e4m3(12, 5),
+        "weight_scale_2": torch.tensor(1.37e-4),
+    }
+    quantization = {"quant_algo": "NVFP4", "group_size": 16, "exclude_modules": ["lm_head"]}
+    return "modelopt", parts, convert_hf_quant_config_format({"quantization": quantization})
 
 
 def bnb(draw, kind, shape, nested=False, block_size=64):
@@ -263,29 +279,53 @@ def awq(draw):
 CASES = [
     fp8_blocks, fp8_exponents, e5m2_plain, e4m3_plain, ct_fp8_tensor, ct_fp8_channel, ct_fp8_block, ct_int8_channel,
     ct_int8_asymmetric, ct_mxfp8, ct_mxfp4, ct_nvfp4, ct_packed4, ct_packed4_asymmetric, ct_packed4_channel,
-    ct_packed8_asymmetric, ct_packed2, gpt_oss, modelopt_nvfp4, bnb_nf4, bnb_fp4, bnb_fp4_odd, bnb_nf4_nested, bnb_int8,
+    ct_packed8_asymmetric, ct_packed2, ct_packed4_ordered, gpt_oss, modelopt_nvfp4, bnb_nf4, bnb_fp4, bnb_fp4_odd, bnb_nf4_nested, bnb_int8,
     gptq2, gptq3, gptq3_v2, gptq4, gptq4_act, gptq4_v2, gptq8, awq,
 ]  # fmt: skip
 
 PACKAGES = {
     "fp8": "transformers", "mxfp4": "transformers", "plain": "torch", "compressed_tensors": "compressed-tensors",
+    "compressed_tensors_ordered": "compressed-tensors",
     "modelopt": "nvidia-modelopt", "bitsandbytes_4bit": "bitsandbytes", "bitsandbytes_8bit": "bitsandbytes",
     "gptq": "gptqmodel", "awq": "autoawq",
 }  # fmt: skip
 
 
-def write(case):
+def make(case):
+    """Reference, stored tensors, configuration and weight of a case."""
     reference, tensors, config = case(Draw(case.__name__))
     expected = quantized_reference.run(reference, tensors, config)
     assert expected.dtype == torch.float32
+    return reference, {name: tensor.contiguous() for name, tensor in tensors.items()}, config, expected
+
+
+def on_disk(reference, module, name):
+    """The name that a tensor of `module` has in a checkpoint."""
+    if reference == "mxfp4":
+        return f"{module}_{name}"
+    if reference == "bitsandbytes_4bit" and name != "weight":
+        return f"{module}.weight.{name}"
+    return f"{module}.{name}"
+
+
+def save_checkpoint(folder, case, module, **config):
+    """Writes a model of one weight, as its library would: model.safetensors and config.json. Returns the weight."""
+    reference, tensors, quantization, expected = make(case)
+    tensors = {on_disk(reference, module, name): tensor for name, tensor in tensors.items()}
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": quantization}))
+    return expected
+
+
+def write(case):
+    reference, tensors, config, expected = make(case)
     package = PACKAGES[reference]
     metadata = {
         "reference": reference,
         "library": f"{package} {importlib.metadata.version(package)}",
         "config": json.dumps(config),
     }
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()} | {"expected": expected}
-    save_file(tensors, FOLDER / f"{case.__name__}.safetensors", metadata)
+    save_file(tensors | {"expected": expected}, FOLDER / f"{case.__name__}.safetensors", metadata)
     print(case.__name__, metadata["library"], tuple(expected.shape))
 
 

@@ -1,6 +1,7 @@
 //! AWQ in its GEMM layout: four bits, packed along the outputs in an order of its own.
 
-use super::columns::{self, ByColumns, Groups, ROWS};
+use super::codes::words;
+use super::columns::{self, ByColumns, Groups, ROWS, fields};
 use super::fault::{Fault, Part};
 use super::floats::Floats;
 use crate::{Error, Shape};
@@ -53,27 +54,20 @@ impl Awq<'_> {
 impl ByColumns for Stored<'_> {
     fn group(&self, group: usize, first: usize, scales: &mut [f32], zeros: &mut [f32]) {
         self.awq.scales.read(group * self.rows + first, scales);
-        fields(self.awq.qzeros, group * (self.rows / 8), first, zeros);
+        self.fields(self.awq.qzeros, group, first, zeros);
     }
 
     #[inline]
     fn column(&self, col: usize, first: usize, out: &mut [f32]) {
-        fields(self.awq.qweight, col * (self.rows / 8), first, out);
+        self.fields(self.awq.qweight, col, first, out);
     }
 }
 
-/// The integers of rows from `first` on, in words of which the first is that of row 0.
-#[inline]
-fn fields(bytes: &[u8], word: usize, first: usize, out: &mut [f32]) {
-    // Whole words first, since rows may begin within one.
-    let mut values = [[0.0; 8]; ROWS / 8 + 1];
-    let words = bytes.get(4 * (word + first / 8)..).unwrap_or_default().as_chunks().0;
-    for (values, &word) in values.iter_mut().zip(words) {
-        let word = u32::from_le_bytes(word);
-        for i in 0..8 {
-            values[i] = (word >> SHIFTS[i] & 15).cast_signed() as f32;
-        }
+impl Stored<'_> {
+    /// The integers of a line of `bytes`, from row `first` on.
+    #[inline]
+    fn fields(&self, bytes: &[u8], line: usize, first: usize, out: &mut [f32]) {
+        let words = words(bytes, line * (self.rows / 8) + first / 8);
+        fields::<8, { ROWS / 8 + 1 }>(words, &SHIFTS, 0, first % 8, out);
     }
-    let values = &values.as_flattened()[first % 8..];
-    out.iter_mut().zip(values).for_each(|(out, &value)| *out = value);
 }

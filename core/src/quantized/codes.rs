@@ -64,8 +64,14 @@ pub fn chosen<const HIGH_FIRST: bool>(values: &[f32; 16], codes: &[u8], out: &mu
     }
 }
 
-/// The little-endian u32 at index `at`; 0 where there is none, which the checks rule out.
+/// The little-endian 32-bit words from index `at` on.
+#[inline]
+pub fn words(bytes: &[u8], at: usize) -> &[[u8; 4]] {
+    bytes.get(4 * at..).unwrap_or_default().as_chunks().0
+}
+
+/// The word at index `at`; 0 where there is none, which the checks rule out.
 #[inline]
 pub fn word(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(4 * at..).and_then(<[u8]>::first_chunk).map_or(0, |&bytes| u32::from_le_bytes(bytes))
+    words(bytes, at).first().map_or(0, |&word| u32::from_le_bytes(word))
 }

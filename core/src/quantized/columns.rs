@@ -94,3 +94,26 @@ pub fn decode(stored: &impl ByColumns, groups: Groups<'_>, shape: Shape, first: 
         }
     }
 }
+
+/// Writes the fields of `words` without the first `skip`, at most [`ROWS`]: `PER_WORD` in each word, which begin at `shifts`
+/// once `more` was added to it. `WORDS` is `ROWS / PER_WORD + 1`, since rows may begin within a word.
+#[inline]
+pub fn fields<const PER_WORD: usize, const WORDS: usize>(
+    words: &[[u8; 4]],
+    shifts: &[u32; PER_WORD],
+    more: u32,
+    skip: usize,
+    out: &mut [f32],
+) {
+    const { assert!(WORDS == ROWS / PER_WORD + 1) };
+    let mask = (1 << (32 / PER_WORD)) - 1;
+    let mut values = [[0.0; PER_WORD]; WORDS];
+    for (values, &word) in values.iter_mut().zip(words) {
+        let word = u32::from_le_bytes(word).wrapping_add(more);
+        for i in 0..PER_WORD {
+            values[i] = (word >> shifts[i] & mask).cast_signed() as f32;
+        }
+    }
+    let values = values.as_flattened().get(skip..).unwrap_or_default();
+    out.iter_mut().zip(values).for_each(|(out, &value)| *out = value);
+}

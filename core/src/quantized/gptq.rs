@@ -1,7 +1,7 @@
 //! GPTQ: integers packed along the inputs.
 
-use super::codes::word;
-use super::columns::{self, ByColumns, GroupIndex, Groups};
+use super::codes::{word, words};
+use super::columns::{self, ByColumns, GroupIndex, Groups, ROWS, fields};
 use super::fault::{Fault, Part, whole_columns};
 use super::floats::Floats;
 use crate::{Error, Shape};
@@ -76,21 +76,37 @@ impl Gptq<'_> {
 }
 
 impl Stored<'_> {
-    /// The zero point of a row; `words` are in a row of `qzeros` before those of its group.
-    fn zero(&self, words: usize, row: usize) -> f32 {
-        let Gptq { bits, qzeros, v2, .. } = *self.gptq;
-        let (at, shift) = (words + row * bits as usize / 32, (row * bits as usize % 32) as u32);
-        let zero = if bits == 3 {
-            let field = across(word(qzeros, at), word(qzeros, at + 1), shift);
-            // One more within the field, as GPTQModel has it.
-            if v2 { field } else { field + 1 }
-        } else {
-            // One more in every field at once, carrying over, as GPTQModel has it.
-            let ones = u32::MAX / self.mask;
-            let packed = word(qzeros, at);
-            (if v2 { packed } else { packed.wrapping_add(ones) }) >> shift
-        };
-        (zero & self.mask) as f32
+    /// The zero points of rows from `first` on; `line` words of `qzeros` lie before those of the group.
+    fn zeros(&self, line: usize, first: usize, out: &mut [f32]) {
+        match self.gptq.bits {
+            2 => self.whole_zeros::<16, { ROWS / 16 + 1 }>(line, first, out),
+            3 => self.zeros_across(line, first, out),
+            4 => self.whole_zeros::<8, { ROWS / 8 + 1 }>(line, first, out),
+            _ => self.whole_zeros::<4, { ROWS / 4 + 1 }>(line, first, out),
+        }
+    }
+
+    /// Those that do not cross words. In the format `gptq` one is added to all fields of a word at once and may carry over,
+    /// as GPTQModel has it.
+    fn whole_zeros<const PER_WORD: usize, const WORDS: usize>(
+        &self,
+        line: usize,
+        first: usize,
+        out: &mut [f32],
+    ) {
+        let more = if self.gptq.v2 { 0 } else { u32::MAX / self.mask };
+        let shifts = core::array::from_fn(|i| (i * 32 / PER_WORD) as u32);
+        let words = words(self.gptq.qzeros, line + first / PER_WORD);
+        fields::<PER_WORD, WORDS>(words, &shifts, more, first % PER_WORD, out);
+    }
+
+    /// Those of 3 bits. In the format `gptq` one is added to each field for itself, as GPTQModel has it.
+    fn zeros_across(&self, line: usize, first: usize, out: &mut [f32]) {
+        let more = u32::from(!self.gptq.v2);
+        for (bit, out) in (3 * first..).step_by(3).zip(out) {
+            let [low, high] = [0, 1].map(|next| word(self.gptq.qzeros, line + bit / 32 + next));
+            *out = value(across(low, high, (bit % 32) as u32) + more & self.mask);
+        }
     }
 }
 
@@ -103,17 +119,14 @@ const fn across(low: u32, high: u32, shift: u32) -> u32 {
 impl ByColumns for Stored<'_> {
     fn group(&self, group: usize, first: usize, scales: &mut [f32], zeros: &mut [f32]) {
         self.gptq.scales.read(group * self.rows + first, scales);
-        let words = group * (self.rows * self.gptq.bits as usize).div_ceil(32);
-        for (row, zero) in (first..).zip(zeros) {
-            *zero = self.zero(words, row);
-        }
+        self.zeros(group * (self.rows * self.gptq.bits as usize).div_ceil(32), first, zeros);
     }
 
     #[inline]
     fn column(&self, col: usize, first: usize, out: &mut [f32]) {
         let bit = col * self.gptq.bits as usize;
         let (at, shift) = (bit / 32 * self.rows + first, (bit % 32) as u32);
-        let words = self.gptq.qweight.get(4 * at..).unwrap_or_default().as_chunks().0;
+        let words = words(self.gptq.qweight, at);
         if shift + self.gptq.bits <= 32 {
             for (out, &word) in out.iter_mut().zip(words) {
                 *out = value(u32::from_le_bytes(word) >> shift & self.mask);

@@ -231,7 +231,7 @@ fn hostile_shapes_and_sizes_never_panic() {
     const SIDES: [usize; 12] =
         [0, 1, 7, 8, 32, 96, 1 << 31, 1 << 32, 1 << 60, 1 << 61, usize::MAX / 8, usize::MAX];
     let mut normal = Normal::new(9);
-    let buffer: Vec<u8> = (0..4096).map(|_| (normal.uniform() * 256.0) as u8).collect();
+    let buffer = super::schemes::bytes(&mut normal, 4096);
     for rows in SIDES {
         for cols in SIDES {
             for sizes in SIDES.map(|size| [size, SIDES[normal.below(12)]]) {

@@ -12,8 +12,8 @@ use super::naive;
 const FORMATS: [FloatFormat; 5] =
     [FloatFormat::F32, FloatFormat::F16, FloatFormat::Bf16, FloatFormat::E8M0, FloatFormat::E4M3];
 
-fn bytes(normal: &mut Normal, len: usize) -> Vec<u8> {
-    (0..len).map(|_| (normal.uniform() * 256.0) as u8).collect()
+pub fn bytes(normal: &mut Normal, len: usize) -> Vec<u8> {
+    (0..len).map(|_| normal.below(256) as u8).collect()
 }
 
 /// Finite scales: random bytes with exponents of moderate size in the formats that have large ones.
@@ -187,7 +187,7 @@ fn bitsandbytes() {
         });
         let (weight, scb) = (bytes(&mut normal, weights), scales(&mut normal, FloatFormat::F32, rows));
         check("int8", (rows, cols), Scheme::BnbInt8(BnbInt8 { weight: &weight, scb: &scb }), |row, col| {
-            f32::from(weight[row * cols + col].cast_signed()) * get(&scb, row) * 7.874_015_7e-3
+            f32::from(weight[row * cols + col].cast_signed()) * get(&scb, row) * (1.0_f32 / 127.0)
         });
     }
 }
