@@ -11,7 +11,7 @@ use crate::{Error, Shape};
 pub struct BnbFourBit<'a> {
     /// `weight`, ⌈rows·columns/2⌉ bytes whatever their dtype: two weights a byte, the first in the upper half.
     pub weight: &'a [u8],
-    /// `weight.quant_map`, F32 [16].
+    /// `weight.quant_map`, F32 \[16\].
     pub quant_map: &'a [u8],
     /// `blocksize`: weights that share a scale.
     pub block_size: usize,
@@ -28,7 +28,7 @@ pub enum Absmax<'a> {
     Nested {
         /// `weight.absmax`, U8.
         codes: &'a [u8],
-        /// `weight.nested_quant_map`, F32 [256].
+        /// `weight.nested_quant_map`, F32 \[256\].
         quant_map: &'a [u8],
         /// `weight.nested_absmax`, F32.
         absmax: &'a [u8],
@@ -44,7 +44,7 @@ pub enum Absmax<'a> {
 pub struct BnbInt8<'a> {
     /// `weight`, I8 [rows, columns].
     pub weight: &'a [u8],
-    /// `SCB`, F32 [rows].
+    /// `SCB`, F32 \[rows\].
     pub scb: &'a [u8],
 }
 

@@ -22,7 +22,7 @@ pub struct Gptq<'a> {
     pub scales: Floats<'a>,
     /// Columns per group; any number beyond the columns for one group (`group_size` −1).
     pub group_size: usize,
-    /// `g_idx`, I32 [columns]: the group of every column, in the place of consecutive ones.
+    /// `g_idx`, I32 \[columns\]: the group of every column, in the place of consecutive ones.
     pub g_idx: Option<&'a [u8]>,
 }
 
@@ -105,7 +105,7 @@ impl Stored<'_> {
         let more = u32::from(!self.gptq.v2);
         for (bit, out) in (3 * first..).step_by(3).zip(out) {
             let [low, high] = [0, 1].map(|next| word(self.gptq.qzeros, line + bit / 32 + next));
-            *out = value(across(low, high, (bit % 32) as u32) + more & self.mask);
+            *out = value((across(low, high, (bit % 32) as u32) + more) & self.mask);
         }
     }
 }

@@ -18,7 +18,7 @@ pub struct Packed<'a> {
     pub scales: Scales<'a>,
     /// `weight_zero_point`, I32 [⌈rows·bits/32⌉, groups], packed along columns. Needs scales that each row has for itself.
     pub zero_points: Option<&'a [u8]>,
-    /// `weight_g_idx`, I32 [columns]: the group of every column, in the place of consecutive ones. It counts for nothing
+    /// `weight_g_idx`, I32 \[columns\]: the group of every column, in the place of consecutive ones. It counts for nothing
     /// where it holds −1, which compressed-tensors writes for "not used".
     pub g_idx: Option<&'a [u8]>,
 }

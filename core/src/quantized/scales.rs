@@ -19,7 +19,7 @@ impl<'a> Scales<'a> {
         Self { values, block: Shape { rows: usize::MAX, cols: usize::MAX } }
     }
 
-    /// One for every row: [rows] or [rows, 1].
+    /// One for every row: \[rows\] or [rows, 1].
     pub const fn per_row(values: Floats<'a>) -> Self {
         Self::groups(values, usize::MAX)
     }

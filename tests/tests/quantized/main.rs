@@ -1,6 +1,8 @@
 //! Quantised weights: against what the libraries that define them computed, against decoders that read bit by bit, in any
 //! cut into runs of rows; and what is refused.
 
+mod by_columns;
+mod hostile;
 mod naive;
 mod refusals;
 mod schemes;
