@@ -24,6 +24,20 @@ pub const fn e5m2(code: u8) -> f32 {
     f32::from_bits(value.to_bits() | special | ((code & 0x80) as u32) << 24)
 }
 
+/// The values of all codes: loading one takes less than half the time of computing it.
+pub static E4M3: [f32; 256] = table(false);
+pub static E5M2: [f32; 256] = table(true);
+
+const fn table(is_e5m2: bool) -> [f32; 256] {
+    let mut values = [0.0; 256];
+    let mut code = 0;
+    while code < values.len() {
+        values[code] = if is_e5m2 { e5m2(code as u8) } else { e4m3(code as u8) };
+        code += 1;
+    }
+    values
+}
+
 /// Writes `value` of every byte.
 #[inline]
 pub fn bytes(codes: &[u8], out: &mut [f32], value: impl Fn(u8) -> f32) {

@@ -1,6 +1,6 @@
 //! A byte per weight, times the scale of its block: FP8 as of DeepSeek, compressed-tensors, fbgemm and MXFP8, and 8-bit integers.
 
-use super::codes::{self, e4m3, e5m2};
+use super::codes::{self, E4M3, E5M2};
 use super::fault::Part;
 use super::scales::{Scales, shift_and_scale};
 use crate::{Error, Shape};
@@ -50,8 +50,8 @@ impl Fp8<'_> {
         let stored = self.weight.chunks(shape.cols).skip(first);
         for ((row, stored), out) in (first..).zip(stored).zip(out.chunks_mut(shape.cols)) {
             match self.format {
-                Fp8Format::E4M3 => codes::bytes(stored, out, e4m3),
-                Fp8Format::E5M2 => codes::bytes(stored, out, e5m2),
+                Fp8Format::E4M3 => codes::bytes(stored, out, |code| E4M3[usize::from(code)]),
+                Fp8Format::E5M2 => codes::bytes(stored, out, |code| E5M2[usize::from(code)]),
             }
             if let Some(scales) = self.scales {
                 scales.apply(row, out, |scale| scale);
