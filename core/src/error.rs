@@ -2,6 +2,9 @@
 
 use core::fmt;
 
+#[cfg(feature = "quantized")]
+use crate::quantized::{Fault, Part};
+
 /// Why a call was refused. The state it was made on is as it was before, unless the variant says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -106,6 +109,20 @@ pub enum Error {
         /// Bytes that would be in use.
         needed: usize,
     },
+    /// A part of a quantised matrix does not fit its shape or the other parts.
+    #[cfg(feature = "quantized")]
+    Quantized {
+        /// Which part.
+        part: Part,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// A range of rows that ends before it begins, or beyond the matrix.
+    #[cfg(feature = "quantized")]
+    RowRange {
+        /// Rows of the matrix.
+        rows: usize,
+    },
 }
 
 impl fmt::Display for Error {
@@ -155,6 +172,10 @@ impl fmt::Display for Error {
             Self::IdTaken => write!(f, "the registry holds an adapter of this id already"),
             Self::RegistryFull { capacity } => write!(f, "all {capacity} places of the registry are taken"),
             Self::OverBudget { needed } => write!(f, "{needed} bytes would exceed the registry's budget"),
+            #[cfg(feature = "quantized")]
+            Self::Quantized { part, fault } => write!(f, "{part} of a quantised matrix: {fault}"),
+            #[cfg(feature = "quantized")]
+            Self::RowRange { rows } => write!(f, "the range of rows is not within the {rows} of the matrix"),
             Self::AdapterShape { index } => write!(f, "adapter {index} does not have the shape of the layer"),
         }
     }

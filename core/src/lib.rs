@@ -43,6 +43,8 @@ mod options;
 mod orthonormal;
 mod panels;
 pub mod policy;
+#[cfg(feature = "quantized")]
+pub mod quantized;
 mod random;
 mod registry;
 mod scratch;

@@ -41,6 +41,8 @@ mod x86;
 use crate::Delta;
 use operands::BLOCK;
 pub use operands::{Ahead, Blocks, BlocksMut, LANES, Lines, LinesMut, ROWS, Strided, TILE, Tile};
+#[cfg(feature = "quantized")]
+pub(crate) use storage::half;
 
 /// Runs an always-inlined portable routine, compiled for the features of the kernel.
 macro_rules! with_features {

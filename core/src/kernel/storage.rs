@@ -55,7 +55,7 @@ impl Format<2> for F16 {
 }
 
 /// The value of one f16.
-#[cfg(feature = "blocks")]
+#[cfg(any(feature = "blocks", feature = "quantized"))]
 #[inline(always)]
 pub fn half(bytes: [u8; 2]) -> f32 {
     F16::value(bytes)
