@@ -27,7 +27,7 @@ def configurations(model_type):
     own = getattr(model_class, "config_class", None) or config_class
     if not issubclass(config_class, own):
         config_class = own
-    for few in (False, True):
+    for few in (False, None, True):
         try:
             yield shrink.small(config_class, None, few)
         except Exception as error:
@@ -50,7 +50,8 @@ def spread(model):
     """Weights as large as in trained models: nothing is zero, and every matrix keeps the size of its input."""
     for name, parameter in model.named_parameters():
         if parameter.ndim >= 2 and parameter.dtype == torch.float32:
-            fan_in = parameter[0].numel() if parameter.ndim != 3 else parameter.shape[-1]
+            stack = parameter.ndim == 3 and "conv" not in name and "kernel" not in name
+            fan_in = parameter.shape[-1] if stack else parameter[0].numel()
             parameter.normal_(0, fan_in**-0.5)
         elif not parameter.any():
             parameter.normal_(0, 0.1)

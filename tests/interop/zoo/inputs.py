@@ -1,105 +1,156 @@
 """Small inputs for any model, by the names in the signature of its forward."""
 
 import inspect
+import operator
 
 import torch
 
-TOKENS, BATCH = 12, 2
+TOKENS, BATCH, PATCHES = 12, 2, 4
 
 
-def _config(model, *names):
-    """The part of the configuration that has any of the names first."""
+def part(model, *names):
+    """The first part of the configuration that is there, else all of it."""
     for name in names:
-        part = getattr(model.config, name, None)
-        if part is not None and not isinstance(part, dict):
-            return part
+        found = getattr(model.config, name, None)
+        if found is not None and not isinstance(found, dict):
+            return found
     return model.config
 
 
-def _get(config, names, default):
+def get(config, names, default):
     for name in names:
         value = getattr(config, name, None)
-        if value is not None:
+        if isinstance(value, (int, list, tuple)) and not isinstance(value, bool):
             return value
     return default
 
 
-def _pair(value):
-    return tuple(value)[-2:] if isinstance(value, (list, tuple)) else (value, value)
+def vision(model):
+    return part(model, "vision_config", "image_config", "backbone_config", "vision_encoder", "encoder", "vision_tower_config")
+
+
+def audio(model):
+    return part(model, "audio_config", "encoder_config", "audio_encoder_config", "encoder", "semantic_model_config")
 
 
 def tokens(model, high=100):
     config = model.config.get_text_config(decoder=True) if hasattr(model.config, "get_text_config") else model.config
-    return torch.randint(3, min(high, getattr(config, "vocab_size", high) or high), (BATCH, TOKENS))
+    size = get(config, ["vocab_size"], high)
+    return torch.randint(min(3, size - 1), min(high, size), (BATCH, TOKENS))
 
 
-def _vision(model):
-    return _config(model, "vision_config", "image_config", "backbone_config", "vision_encoder", "encoder", "vision_tower_config")
+def image(model, *more):
+    config = vision(model)
+    size = get(config, ["image_size", "img_size"], None) or get(model.config, ["image_size"], 32)
+    channels = get(config, ["num_channels", "in_channels", "in_chans"], 3)
+    height, width = tuple(size)[-2:] if isinstance(size, (list, tuple)) else (size, size)
+    return torch.randn(BATCH, *more, channels if isinstance(channels, int) else 3, height, width)
 
 
-def image(model):
-    config = _vision(model)
-    size = _get(config, ["image_size", "img_size"], None) or _get(model.config, ["image_size"], 32)
-    channels = _get(config, ["num_channels", "in_channels", "in_chans"], 3)
-    channels = channels if isinstance(channels, int) else 3
-    return torch.randn(BATCH, channels, *_pair(size))
+def video(model):
+    frames = get(vision(model), ["num_frames", "frames_per_clip"], 4)
+    return image(model, frames)
 
 
-def patches(model):
+def patches(model, temporal=True):
     """Flattened patches of a picture of 4 × 4, as in the Qwen2-VL family."""
-    config = _vision(model)
-    channels = _get(config, ["in_channels", "in_chans", "num_channels"], 3)
-    return torch.randn(16, channels * _get(config, ["temporal_patch_size"], 1) * _get(config, ["patch_size"], 8) ** 2)
+    config = vision(model)
+    channels = get(config, ["in_channels", "in_chans", "num_channels"], 3)
+    frames = get(config, ["temporal_patch_size"], 1) if temporal else 1
+    return torch.randn(PATCHES**2, channels * frames * get(config, ["patch_size"], 8) ** 2)
 
 
 def features(model):
-    config = _config(model, "audio_config", "encoder_config", "audio_encoder_config")
-    bins = _get(config, ["num_mel_bins", "input_feat_per_channel", "feature_size", "input_dim", "input_channels"], 16)
-    length = 2 * _get(config, ["max_source_positions"], 32)
-    return torch.randn(1, bins, length)
+    """[1, bins, length] of a spectrogram; long enough for encoders that want one length."""
+    config = audio(model)
+    names = ["num_mel_bins", "feature_projection_input_dim", "input_feat_per_channel", "feature_size", "input_dim", "input_channels"]
+    return torch.randn(1, get(config, names, 16), 2 * get(config, ["max_source_positions"], 32))
 
 
-def waveform(model):
-    return torch.randn(BATCH, 4000)
+def boxes(model):
+    corner = torch.randint(0, 50, (BATCH, TOKENS, 2))
+    return torch.cat([corner, corner + 20], -1)
 
 
-def values(model, name):
-    """The input `name`, or None where it may be absent."""
-    if name in ("input_ids", "decoder_input_ids"):
-        return tokens(model)
-    if name == "pixel_values":
-        return image(model)
-    if name in ("pixel_values_videos", "video"):
-        frames = _get(_vision(model), ["num_frames", "frames_per_clip"], 4)
-        return image(model)[:, None].repeat(1, frames, 1, 1, 1) + torch.randn(BATCH, frames, 1, 1, 1)
-    if name == "input_features":
-        return features(model)
-    if name in ("input_values", "audio_values", "waveform"):
-        return waveform(model)
-    return None
+GRID = torch.tensor([[1, PATCHES, PATCHES]])
+# What forwards ask for by name, beside the main inputs.
+NAMED = {
+    "input_ids": tokens,
+    "decoder_input_ids": tokens,
+    "qformer_input_ids": tokens,
+    "pixel_values": image,
+    "pixel_values_videos": video,
+    "input_features": features,
+    "input_values": lambda m: torch.randn(BATCH, 4000),
+    "bbox": boxes,
+    "grid_thw": lambda m: GRID,
+    "image_grid_thw": lambda m: GRID,
+    "merge_sizes": lambda m: torch.tensor([1]),
+    "input_features_mask": lambda m: torch.ones(1, features(m).shape[-1], dtype=torch.long),
+    "query_embeds": lambda m: torch.randn(BATCH, 4, m.config.hidden_size),
+    "encoder_hidden_states": lambda m: torch.randn(BATCH, 4, get(m.config, ["encoder_hidden_size"], m.config.hidden_size)),
+    "visual_feats": lambda m: torch.randn(BATCH, 4, m.config.visual_feat_dim),
+    "visual_pos": lambda m: torch.rand(BATCH, 4, m.config.visual_pos_dim),
+    "flattened_patches": lambda m: torch.cat([torch.ones(BATCH, 6, 2), torch.randn(BATCH, 6, m.config.vision_config.patch_embed_hidden_size)], -1),
+    "past_values": lambda m: torch.randn(BATCH, m.config.context_length + max(get(m.config, ["lags_sequence"], [0])), *([get(m.config, ["num_input_channels"], 1)] if "patch" in m.config.model_type else [])),
+    "past_time_features": lambda m: torch.randn(BATCH, m.config.context_length + max(m.config.lags_sequence), m.config.num_time_features),
+    "past_observed_mask": lambda m: torch.ones(BATCH, m.config.context_length + max(m.config.lags_sequence)),
+    "dataset_index": lambda m: torch.zeros(BATCH, dtype=torch.long),
+    "prompt_pixel_values": image,
+    "prompt_masks": image,
+    "audio_codes": tokens,
+}  # fmt: skip
 
 
-def candidates(model):
-    """Sets of arguments to try, the most complete first."""
-    names = inspect.signature(model.forward).parameters
-    main = model.main_input_name
-    chosen = {}
-    for name in ("input_ids", "pixel_values", "pixel_values_videos", "input_features", "input_values", "decoder_input_ids"):
-        if name in names:
-            chosen[name] = values(model, name)
-    required = {n for n, p in names.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD}
-    sets = []
-    if main in chosen:
-        sets.append({main: chosen[main], **({"decoder_input_ids": tokens(model)} if "decoder_input_ids" in names else {})})
-        sets.append({main: chosen[main]})
-    sets.append({n: v for n, v in chosen.items() if n in required})
-    sets.append(chosen)
-    if "input_features" in chosen:
-        sets += [{**s, "input_features": s["input_features"].transpose(1, 2)} for s in sets if "input_features" in s]
-        sets += [{**s, "input_features": torch.randn(BATCH, 64, 16)} for s in sets[:1] if "input_features" in s]
-    if main == "input_ids":
-        sets.insert(0, {"input_ids": tokens(model)})
-    return [s for s in sets if s]
+def _given(model, names):
+    found = {}
+    for name in names:
+        try:
+            found[name] = NAMED[name](model)
+        except Exception:  # the configuration lacks what the input needs
+            pass
+    return found
+
+
+def variations(model, arguments):
+    """The same arguments in other layouts."""
+    yield arguments
+    if "pixel_values" in arguments:
+        yield {**arguments, "pixel_values": video(model)}
+        yield {**arguments, "pixel_values": image(model, 2)}
+        yield {**arguments, "pixel_values": patches(model)}
+        yield {**arguments, "pixel_values": patches(model, temporal=False)}
+        yield {**arguments, "pixel_values": image(model), "image_sizes": torch.tensor([[32, 32]] * BATCH)}
+        yield {**arguments, "pixel_values": image(model, 1), "image_sizes": torch.tensor([[32, 32]] * BATCH)}
+        mask, shapes = torch.ones(1, PATCHES**2, dtype=torch.long), torch.tensor([[PATCHES, PATCHES]])
+        yield {**arguments, "pixel_values": patches(model, False)[None], "pixel_attention_mask": mask, "spatial_shapes": shapes}
+    if "input_features" in arguments:
+        turned = arguments["input_features"].transpose(1, 2)
+        yield {**arguments, "input_features": turned}
+        yield {**arguments, "input_features": turned[:, None]}
+        yield {**arguments, "feature_attention_mask": torch.ones(1, turned.shape[1], dtype=torch.long)}
+        yield {**arguments, "input_features": turned, "input_features_mask": torch.ones(1, turned.shape[1], dtype=torch.long)}
+    if "input_values" in arguments:
+        yield {**arguments, "input_values": arguments["input_values"][:, None]}
+        yield {**arguments, "input_values": torch.randn(1, 64, 16)}
+        yield {**arguments, "input_values": torch.randn(1, 128, 16)}
+
+
+def candidates(model, function, main=None):
+    """Sets of arguments to try, the smallest first."""
+    names = inspect.signature(function).parameters
+    required = [n for n, p in names.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    known = [n for n in names if n in NAMED]
+    decoder = ["decoder_input_ids"] if "decoder_input_ids" in names else []
+    wanted = [[main, *required], [main, *decoder, *required], required, [main, "pixel_values", *required], [main, "bbox", *required], known]
+    tried = []
+    for chosen in wanted:
+        chosen = [n for n in dict.fromkeys(chosen) if n in known]
+        if chosen and chosen not in tried:
+            tried.append(chosen)
+            yield from variations(model, _given(model, chosen))
+    if "hidden_states" in names and "grid_thw" in names:
+        yield {"hidden_states": patches(model), "grid_thw": GRID}
 
 
 def flat(output, found):
@@ -118,7 +169,7 @@ def flat(output, found):
 
 
 class Call:
-    """One way to run a model; `path` names the method where it is not the forward."""
+    """One way to run a model: its forward, a method, or the decoder in it."""
 
     def __init__(self, method, arguments):
         self.method, self.arguments = method, arguments
@@ -126,52 +177,35 @@ class Call:
     @torch.no_grad()
     def __call__(self, model):
         torch.manual_seed(0)
-        function = getattr(model, self.method) if self.method else model
-        return flat(function(**{n: v.clone() if hasattr(v, "clone") else v for n, v in self.arguments.items()}), [])
+        function = operator.attrgetter(self.method)(model) if self.method else model
+        function = function() if self.method == "get_decoder" else function
+        return flat(function(**{n: v.clone() for n, v in self.arguments.items()}), [])
 
     def __str__(self):
         return f"{self.method or 'forward'}({', '.join(self.arguments)})"
-
-
-def _works(call, model):
-    tensors = call(model)
-    if not tensors or not all(t.isfinite().any() for t in tensors):
-        raise ValueError("no finite output")
-    return True
 
 
 def _attempt(model, method, sets, failures):
     for arguments in sets:
         call = Call(method, arguments)
         try:
-            if _works(call, model):
+            tensors = call(model)
+            if tensors and all(t.isfinite().any() for t in tensors):
                 return [call]
+            failures.append(f"{call}: no finite output")
         except Exception as error:
             failures.append(f"{call}: {type(error).__name__}: {' '.join(str(error).split())[:160]}")
     return []
-
-
-def _towers(model, name):
-    parameters = inspect.signature(getattr(model, name)).parameters
-    sets = []
-    if "image_grid_thw" in parameters:
-        sets.append({"pixel_values": patches(model), "image_grid_thw": torch.tensor([[1, 4, 4]])})
-    if "pixel_values" in parameters:
-        sets.append({"pixel_values": image(model)})
-        sets.append({"pixel_values": image(model)[:, None], "image_sizes": torch.tensor([[32, 32]] * BATCH)})
-        sets.append({"pixel_values": image(model), "image_sizes": torch.tensor([[32, 32]] * BATCH)})
-    if "input_features" in parameters:
-        sets.append({"input_features": features(model)})
-        sets.append({"input_features": features(model), "feature_attention_mask": torch.ones(1, features(model).shape[-1], dtype=torch.long)})
-    return sets
 
 
 def calls(model):
     """(calls that run, why the others do not)."""
     failures = []
     torch.manual_seed(5)
-    working = _attempt(model, None, candidates(model), failures)
+    working = _attempt(model, None, candidates(model, model.forward, model.main_input_name), failures)
     for tower in ("get_image_features", "get_audio_features"):
         if hasattr(model, tower):
-            working += _attempt(model, tower, _towers(model, tower), failures)
+            working += _attempt(model, tower, candidates(model, getattr(model, tower)), failures)
+    if not working and hasattr(model, "get_decoder"):
+        working += _attempt(model, "get_decoder", [{"input_ids": tokens(model)}], failures)
     return working, failures

@@ -41,6 +41,7 @@ RULES = [
     (r"num_mel_bins|mel_bins", 16),
     (r"spatial_merge_size|temporal_patch_size", 2),
     (r"num_codebooks|num_quantizers", lambda v: min(v, 4)),
+    (r"codebook_dim", WIDTH),
     (r"codebook_size|num_embeddings|num_codevectors_per_group|image_vocab_size|codebook_num", lambda v: min(v, 64)),
     (r"ssm_state_size|mamba_d_state|d_state|state_size", 16),
     (r"num_conv_pos_embeddings", 16),
@@ -98,16 +99,14 @@ def rope(parameters, head):
 
 
 def fields(config, few=False):
-    """The values of `config` that make it small; with `few`, only layers, vocabulary and positions shrink."""
+    """The values of `config` that make it small; with `few`, only layers, vocabulary and positions shrink; with None,
+    there are as many key heads as query heads."""
     tokens, values = Tokens(), {}
     for field in dataclasses.fields(config):
         name = field.name
         if name in OWN or name.startswith("_"):
             continue
-        try:
-            value = getattr(config, name)
-        except Exception:  # differs from layer to layer
-            value = field.default
+        value = special.read(config, name)
         if isinstance(value, PretrainedConfig):
             values[name] = small(type(value), value, few)
         elif name in PER_LAYER and value:
@@ -122,12 +121,29 @@ def fields(config, few=False):
             changed = by_list(name, list(value))
             if changed != list(value):
                 values[name] = changed
-        elif name == "rope_parameters" and isinstance(value, dict) and "mrope_section" in str(value):
-            values[name] = rope(value, 16 if not few else getattr(config, "head_dim", 128))
     values.update(layers(config, values))
-    if "qk_rope_head_dim" in values and "head_dim" in values:
-        values["head_dim"] = values["qk_rope_head_dim"]
+    names = {field.name for field in dataclasses.fields(config)}
+    values.update(special.stages(config, names, "num_hidden_layers" if "num_hidden_layers" in names else None))
+    values.update(heads(config, values, few))
     return values
+
+
+def heads(config, values, few):
+    """Fields that follow from others, or that are empty where the models want a number."""
+    names = {field.name for field in dataclasses.fields(config)}
+    found = {}
+    if "head_dim" in names and not few:
+        found["head_dim"] = values.get("qk_rope_head_dim") or values.get("head_dim", 16)
+    if {"num_key_value_heads", "num_attention_heads"} <= names and special.read(config, "num_key_value_heads") is None:
+        found["num_key_value_heads"] = values.get("num_attention_heads") or config.num_attention_heads
+    if "vocab_size" in names and special.read(config, "vocab_size") is None:
+        found["vocab_size"] = VOCABULARY
+    if {"kv_lora_rank", "num_key_value_heads"} <= names:
+        found["num_key_value_heads"] = values.get("num_attention_heads")
+    sections = special.sections(config)
+    if sections and not few:
+        found["rope_parameters"] = rope({**config.rope_parameters, **sections}, found.get("head_dim", 16))
+    return found
 
 
 def layers(config, values):
@@ -151,7 +167,10 @@ def layers(config, values):
 
 
 def small(config_class, default=None, few=False):
+    """The small configuration. Ways to fail are many; the caller tries another."""
     default = default if default is not None else special.default(config_class)
     values = fields(default, few)
+    if few is None and "num_key_value_heads" in values:
+        values["num_key_value_heads"] = values["num_attention_heads"]
     values.update(special.values(config_class.model_type, few))
     return config_class(**values)
