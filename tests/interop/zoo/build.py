@@ -7,9 +7,8 @@ import torch
 import catalogue
 import inputs
 import shrink
-import special
 
-LIMIT = 60_000_000
+LIMIT = 80_000_000
 
 
 class Unbuildable(Exception):

@@ -55,9 +55,10 @@ def video(model):
 def patches(model, temporal=True):
     """Flattened patches of a picture of 4 × 4, as in the Qwen2-VL family."""
     config = vision(model)
-    channels = get(config, ["in_channels", "in_chans", "num_channels"], 3)
+    channels, size = get(config, ["in_channels", "in_chans", "num_channels"], 3), get(config, ["patch_size"], 8)
     frames = get(config, ["temporal_patch_size"], 1) if temporal else 1
-    return torch.randn(PATCHES**2, channels * frames * get(config, ["patch_size"], 8) ** 2)
+    channels, size = (x if isinstance(x, int) else x[0] for x in (channels, size))
+    return torch.randn(PATCHES**2, channels * frames * size**2)
 
 
 def features(model):
@@ -130,7 +131,10 @@ def variations(model, arguments):
         yield {**arguments, "input_features": turned[:, None]}
         yield {**arguments, "feature_attention_mask": torch.ones(1, turned.shape[1], dtype=torch.long)}
         yield {**arguments, "input_features": turned, "input_features_mask": torch.ones(1, turned.shape[1], dtype=torch.long)}
+    if len(arguments) == 1 and "input_ids" in arguments:
+        yield {"input_ids": arguments["input_ids"].repeat(2, 1)}
     if "input_values" in arguments:
+        yield {**arguments, "input_values": torch.randn(1, get(model.config, ["max_length"], 16), get(model.config, ["num_mel_bins"], 16))}
         yield {**arguments, "input_values": arguments["input_values"][:, None]}
         yield {**arguments, "input_values": torch.randn(1, 64, 16)}
         yield {**arguments, "input_values": torch.randn(1, 128, 16)}
@@ -139,6 +143,7 @@ def variations(model, arguments):
 def candidates(model, function, main=None):
     """Sets of arguments to try, the smallest first."""
     names = inspect.signature(function).parameters
+    main = main[0] if isinstance(main, list) else main
     required = [n for n, p in names.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     known = [n for n in names if n in NAMED]
     decoder = ["decoder_input_ids"] if "decoder_input_ids" in names else []

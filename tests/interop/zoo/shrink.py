@@ -98,7 +98,7 @@ def rope(parameters, head):
     return {key: small(value) if isinstance(value, dict) else value for key, value in parameters.items()} if nested else small(parameters)
 
 
-def fields(config, few=False):
+def fields(config, few=False, inner=False):
     """The values of `config` that make it small; with `few`, only layers, vocabulary and positions shrink; with None,
     there are as many key heads as query heads."""
     tokens, values = Tokens(), {}
@@ -111,11 +111,13 @@ def fields(config, few=False):
             values[name] = small(type(value), value, few)
         elif name in PER_LAYER and value:
             continue
+        elif isinstance(value, (bool, str, float)) and inner and value != field.default:
+            values[name] = value
         elif isinstance(value, bool) or value is None:
             continue
         elif isinstance(value, int) and (not few or re.search("layers?$|depth|blocks|vocab|positions?(_emb|s$)|experts|token", name)):
             changed = by_name(name, value, tokens)
-            if changed != value:
+            if changed != value or inner and value != field.default:
                 values[name] = changed
         elif isinstance(value, (list, tuple)) and value:
             changed = by_list(name, list(value))
@@ -136,6 +138,8 @@ def heads(config, values, few):
         found["head_dim"] = values.get("qk_rope_head_dim") or values.get("head_dim", 16)
     if {"num_key_value_heads", "num_attention_heads"} <= names and special.read(config, "num_key_value_heads") is None:
         found["num_key_value_heads"] = values.get("num_attention_heads") or config.num_attention_heads
+    if "num_experts_per_tok" in names and special.read(config, "num_experts_per_tok") is None:
+        found["num_experts_per_tok"] = 2
     if "vocab_size" in names and special.read(config, "vocab_size") is None:
         found["vocab_size"] = VOCABULARY
     if {"kv_lora_rank", "num_key_value_heads"} <= names:
@@ -168,8 +172,9 @@ def layers(config, values):
 
 def small(config_class, default=None, few=False):
     """The small configuration. Ways to fail are many; the caller tries another."""
-    default = default if default is not None else special.default(config_class)
-    values = fields(default, few)
+    inner = default is not None
+    default = default if inner else config_class()
+    values = fields(default, few, inner)
     if few is None and "num_key_value_heads" in values:
         values["num_key_value_heads"] = values["num_attention_heads"]
     values.update(special.values(config_class.model_type, few))

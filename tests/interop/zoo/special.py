@@ -45,7 +45,8 @@ VALUES = {
     "time_series_transformer": SERIES,
     "chameleon": dict(vocabulary_map=TOKENS),
     "emu3": dict(vocabulary_map=TOKENS),
-    "cohere_compass_text": lambda: _layers(["sliding_attention", "full_attention"]),
+    "blt": dict(encoder_hash_byte_group_vocab=128),
+    "dpt": dict(num_hidden_layers=4, backbone_out_indices=[0, 1, 2, 3]),
     "conditional_detr": detr,
     "dab-detr": detr,
     "deformable_detr": lambda: dict(backbone_config=resnet(), use_timm_backbone=False),
@@ -59,6 +60,7 @@ VALUES = {
     "esm": dict(vocab_size=33, pad_token_id=1, mask_token_id=32),
     "gemma3n_text": dict(num_kv_shared_layers=0),
     "gemma4_text": dict(hidden_size_per_layer_input=16, vocab_size_per_layer_input=128, num_kv_shared_layers=0, global_head_dim=16),
+    "gemma3": dict(mm_tokens_per_image=4),
     "gpt_neo": dict(attention_types=[[["global", "local"], 1]], num_layers=2),
     "hrm_text": dict(num_hidden_layers=4),
     "lfm2_moe": dict(num_hidden_layers=3, layer_types=["conv", "full_attention", "conv"], num_dense_layers=1),
@@ -66,7 +68,7 @@ VALUES = {
     "mamba2": dict(num_heads=8, head_dim=16, n_groups=2),
     "bamba": dict(num_hidden_layers=2, attn_layer_indices=[1], mamba_n_heads=8, mamba_d_head=16),
     "granitemoehybrid": dict(num_hidden_layers=2, layer_types=["mamba", "attention"], mamba_n_heads=8, mamba_d_head=16),
-    "molmo2_adapter": dict(vision_feature_layers=[-1, -2]),
+    "molmo2_adapter": dict(vision_feature_layer=[1, 0]),
     "nemotron_h": dict(mamba_num_heads=8, mamba_head_dim=16),
     "perceiver": dict(num_latents=16, d_latents=64, d_model=64, image_size=32, train_size=[32, 32], vocab_size=128),
     "qwen4_exp_text": dict(indexer_n_heads=2, indexer_kv_heads=1, indexer_head_dim=16, indexer_budget=16, indexer_compress_ratio=4),
@@ -77,7 +79,7 @@ VALUES = {
     "videomae": dict(num_frames=4, tubelet_size=2),
     "vitmatte": dict(fusion_hidden_sizes=[32, 16, 16, 16]),
     "xmod": dict(languages=["en_XX", "de_DE"], default_language="en_XX"),
-    "zamba": dict(num_hidden_layers=6, attn_layer_period=2, attn_layer_offset=1, layers_block_type=["mamba", "hybrid"] * 3),
+    "zamba": dict(num_hidden_layers=6, attention_head_dim=32, attn_layer_period=2, attn_layer_offset=1, layers_block_type=["mamba", "hybrid"] * 3),
     "wavtokenizer": dict(codebook_dim=64),
     "mimi": dict(upsample_groups=64, num_filters=8),
     "pocket_tts_audio_tokenizer": dict(upsample_groups=64, num_filters=8),
@@ -87,10 +89,6 @@ VALUES = {
     "vits": dict(upsample_initial_channel=64),
     "sapiens2_head": dict(upsample_out_channels=[32, 32], upsample_kernel_sizes=[4, 4], conv_out_channels=[32], conv_kernel_sizes=[1]),
 }
-
-
-def _layers(kinds):
-    return dict(layer_types=kinds, num_hidden_layers=len(kinds))
 
 
 def values(model_type, few):
@@ -126,7 +124,3 @@ def stages(config, names, count):
     if not count:
         return {"out_features": list(features)}
     return {count: max(2, len(features)), "out_indices": list(range(1, len(features) + 1))[-len(features) :]}
-
-
-def default(config_class):
-    return config_class()
