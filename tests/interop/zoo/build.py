@@ -15,7 +15,7 @@ class Unbuildable(Exception):
     """Why an architecture cannot be built small here."""
 
 
-def _short(error):
+def short(error):
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
@@ -48,6 +48,8 @@ def from_config(model_class, config, seed):
 def spread(model):
     """Weights as large as in trained models: nothing is zero, and every matrix keeps the size of its input."""
     for name, parameter in model.named_parameters():
+        if not parameter.numel():
+            continue
         if parameter.ndim >= 2 and parameter.dtype == torch.float32:
             stack = parameter.ndim == 3 and "conv" not in name and "kernel" not in name
             fan_in = parameter.shape[-1] if stack else parameter[0].numel()
@@ -67,7 +69,7 @@ def model(model_type, seed=1, tied=False):
                 config.tie_word_embeddings = True
             candidate = from_config(catalogue.model_class(model_type), config, seed)
         except Exception as error:
-            reasons.append(_short(error))
+            reasons.append(short(error))
             continue
         calls, failures = inputs.calls(candidate)
         if calls:

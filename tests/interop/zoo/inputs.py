@@ -162,7 +162,7 @@ def flat(output, found):
     """Every floating tensor of an output, caches left out."""
     if isinstance(output, torch.Tensor):
         if output.is_floating_point() and output.numel():
-            found.append(output.double().flatten())
+            found.append(output.double())
     elif hasattr(output, "items"):
         for key, value in output.items():
             if key not in ("past_key_values", "cache_params", "encoder_past_key_values"):

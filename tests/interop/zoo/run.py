@@ -96,7 +96,7 @@ def main():
     parser.add_argument("--variant", help=", ".join(tune.VARIANTS))
     parser.add_argument("--out", default="zoo.jsonl", help="results, one a line")
     parser.add_argument("--resume", action="store_true", help="leave out what --out has already")
-    parser.add_argument("--table", help="write a Markdown table of all results in --out")
+    parser.add_argument("--table", help="write a Markdown table of all results, as docs/zoo.md")
     parser.add_argument("--seconds", type=int, default=90, help="the most that one architecture may take")
     options = parser.parse_args()
     out = Path(options.out)

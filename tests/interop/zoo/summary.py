@@ -3,7 +3,16 @@
 import collections
 import importlib.metadata
 
-VERDICTS = "pass", "partial-honest", "dishonest", "error", "refused", "judge", "unbuildable"
+import command
+
+VERDICTS = "pass", "partial-honest", "dishonest", "error", "refused", "peft", "judge", "unbuildable"
+MEANING = """\
+`pass`: all of the difference arrives. `partial-honest`: something is lost, and phlora's figure for it is within a percentage
+point of the truth. `dishonest`: it is not, or PEFT warns about keys. `error`: the adapter does not load or run. `refused`:
+phlora wrote none. `peft`: PEFT cannot adapt any layer of the class. `unbuildable`: no small model here.
+
+Missing: Σ‖tuned − merged‖² / Σ‖tuned − base‖² over all parameters in memory; reported: the same as phlora has it; outputs: what
+is left of the difference of the outputs, the worst of merged and unmerged."""
 
 
 def share(value):
@@ -31,18 +40,20 @@ def line(result):
 
 def totals(results):
     counts = collections.Counter(r["verdict"] for r in results)
-    return ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v])
+    return f"{len(results)}: " + ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v])
 
 
-def versions(results):
-    found = [f"{name} {importlib.metadata.version(name)}" for name in ("transformers", "peft", "torch")]
-    return ", ".join(found)
+def versions(*packages):
+    found = [f"{name} {importlib.metadata.version(name)}" for name in (*packages, "peft", "torch")]
+    return ", ".join([*found, command.run("--version").stdout.strip()])
 
 
-def markdown(results):
+def markdown(results, title="The zoo", packages=("transformers",)):
+    """The table, its totals first, what is wrong before what passes."""
     head = "| architecture | variant | class | verdict | missing | reported | outputs | remark |\n|---|---|---|---|---|---|---|---|"
+    order = [v for v in VERDICTS if v not in ("pass", "unbuildable")] + ["pass", "unbuildable"]
     rows = []
-    for r in sorted(results, key=lambda r: (VERDICTS.index(r["verdict"]), r["type"], r["variant"])):
+    for r in sorted(results, key=lambda r: (order.index(r["verdict"]), r["type"], r["variant"])):
         cells = [r["type"], r["variant"], r.get("class", ""), r["verdict"], share(r.get("missing")), share(r.get("reported")), outputs(r)]
         rows.append("| " + " | ".join([*cells, remark(r)[:300].replace("|", "\\|")]) + " |")
-    return f"# The zoo\n\n{totals(results)}\n\n{versions(results)}\n\n{head}\n" + "\n".join(rows) + "\n"
+    return f"# {title}\n\n{totals(results)}\n\n{versions(*packages)}\n\n{MEANING}\n\n{head}\n" + "\n".join(rows) + "\n"
