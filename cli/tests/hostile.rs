@@ -19,7 +19,7 @@ fn no_name_reaches_the_terminal_raw() {
     };
     let config = r#"{"model_type":"\u001b[31m","architectures":["\u0007"]}"#;
     let base = write_model(&root.path().join("base"), &model(1.0), config);
-    let tuned = write_model(&root.path().join("tuned"), &model(2.0), config);
+    let tuned = write_model(&root.path().join("tuned"), &model(1.2), config);
     let bad =
         write_model(&root.path().join("bad"), &Tensors::default().add(&name, &[6], F32, &[0.0; 6]), "{}");
     let (out, report) = (text(&root.path().join("out")), text(&root.path().join("report.json")));
