@@ -244,16 +244,12 @@ def renamed_by_peft(model, names):
     """The names whose factors PEFT gives another name while it loads an adapter."""
     keys = {key_of(name): name for name in names}
     config = peft.LoraConfig(target_modules=[])
-    lost = set()
-    for key, name in keys.items():
-        state = {key: torch.zeros(1, 1)}
-        try:
-            found = peft_conversion.convert_peft_adapter_state_dict_for_transformers(model, config, state)
-        except Exception:
-            continue
-        if set(found) != {key}:
-            lost.add(name)
-    return lost
+    state = {key: torch.zeros(1, 1) for key in keys}
+    try:
+        found = peft_conversion.convert_peft_adapter_state_dict_for_transformers(model, config, state)
+    except ValueError:
+        return set()
+    return {name for key, name in keys.items() if key not in found}
 
 
 def kinds_of(model):

@@ -151,10 +151,10 @@ def convnext():
 
 
 def plain(model):
-    """The linear layers below the head and the convolutions without groups."""
+    """The linear layers, the head among them, and the convolutions without groups."""
     kinds = (nn.Conv2d, nn.Linear)
     layers = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
-    return {name for name, module in layers.items() if getattr(module, "groups", 1) == 1} - {"classifier"}
+    return {name for name, module in layers.items() if getattr(module, "groups", 1) == 1}
 
 
 @pytest.mark.parametrize("make", [resnet, convnext])
