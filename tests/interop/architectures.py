@@ -242,14 +242,16 @@ def key_of(name):
 
 def renamed_by_peft(model, names):
     """The names whose factors PEFT gives another name while it loads an adapter."""
-    keys = {key_of(name): name for name in names}
+    keys = collections.defaultdict(list)
+    for name in names:
+        keys[key_of(name)].append(name)
     config = peft.LoraConfig(target_modules=[])
     state = {key: torch.zeros(1, 1) for key in keys}
     try:
         found = peft_conversion.convert_peft_adapter_state_dict_for_transformers(model, config, state)
     except ValueError:
         return set()
-    return {name for key, name in keys.items() if key not in found}
+    return {name for key, owned in keys.items() if key not in found for name in owned}
 
 
 def kinds_of(model):
