@@ -32,7 +32,7 @@ SIZE(phlora_file_options, 96);
 OFFSET(phlora_file_options, include, 56);
 OFFSET(phlora_file_options, block_bytes, 80);
 OFFSET(phlora_file_options, format, 88);
-SIZE(phlora_file_report, 96);
+SIZE(phlora_file_report, 104);
 OFFSET(phlora_file_report, seconds, 88);
 SIZE(phlora_verification, 64);
 OFFSET(phlora_verification, outside_sum_squares, 56);
