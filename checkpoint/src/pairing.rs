@@ -89,3 +89,16 @@ fn endings(name: &str) -> impl Iterator<Item = &str> {
 fn quoted(beginning: &str) -> String {
     if beginning.is_empty() { "without a prefix".to_owned() } else { format!("below {beginning}*") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_have_two_parts_at_least() {
+        let ends: Vec<_> = endings("model.layers.0.q_proj.weight").collect();
+        assert_eq!(ends.len(), 4);
+        assert_eq!((ends[0], ends[3]), ("model.layers.0.q_proj.weight", "q_proj.weight"));
+        assert_eq!(endings("weight").count(), 0);
+    }
+}

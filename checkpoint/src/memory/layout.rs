@@ -230,3 +230,67 @@ fn from_source(source: &Source, name: &str) -> Option<Placed> {
         Change::Other => Placed::Other,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(class: &str) -> Layout {
+        let config = Config { architecture: Some(class.to_owned()), ..Config::default() };
+        Layout::of(&config, &std::iter::empty()).expect(class)
+    }
+
+    #[test]
+    fn names_go_into_memory_and_back() {
+        for (class, file, memory) in [
+            ("LlamaForCausalLM", "model.layers.3.mlp.up_proj.weight", "model.layers.3.mlp.up_proj.weight"),
+            (
+                "LlavaForConditionalGeneration",
+                "language_model.model.layers.1.self_attn.q_proj.weight",
+                "model.language_model.layers.1.self_attn.q_proj.weight",
+            ),
+            ("LlavaForConditionalGeneration", "language_model.lm_head.weight", "lm_head.weight"),
+            (
+                "ViTForImageClassification",
+                "vit.encoder.layer.11.attention.output.dense.weight",
+                "vit.layers.11.attention.o_proj.weight",
+            ),
+            (
+                "MixtralForCausalLM",
+                "model.layers.0.block_sparse_moe.gate.weight",
+                "model.layers.0.mlp.gate.weight",
+            ),
+        ] {
+            let layout = layout(class);
+            assert_eq!(layout.place(file), Placed::Whole(memory.to_owned()), "{class}");
+            assert_eq!(
+                layout.place(memory),
+                Placed::Whole(memory.to_owned()),
+                "{class}: names of memory stay"
+            );
+            assert_eq!(layout.sources(memory, None), [file], "{class}");
+        }
+    }
+
+    #[test]
+    fn experts_become_rows_of_stacks() {
+        let layout = layout("Qwen3MoeForCausalLM");
+        let stack = "model.layers.5.mlp.experts.gate_up_proj";
+        for (part, source) in ["gate_proj", "up_proj"].into_iter().enumerate() {
+            let file = format!("model.layers.5.mlp.experts.17.{source}.weight");
+            let placed = Placed::Joined { name: stack.to_owned(), part, parts: 2, expert: Some(17) };
+            assert_eq!(layout.place(&file), placed);
+            assert_eq!(layout.sources(stack, Some(17))[part], file);
+        }
+        assert_eq!(layout.kind(stack, 3), Some(Kinds::Stack { transposed: false }));
+        let router = layout.kind("model.layers.5.mlp.gate.weight", 2);
+        assert_eq!(router, Some(Kinds::Linear { parameter: true, transposed: false }));
+        assert_eq!(layout.kind("model.norm.weight", 1), None, "of vectors nothing is said");
+    }
+
+    #[test]
+    fn what_is_not_known_has_no_layout() {
+        let config = Config { architecture: Some("NoSuchModel".to_owned()), ..Config::default() };
+        assert!(Layout::of(&config, &std::iter::empty()).is_none());
+    }
+}
