@@ -27,6 +27,13 @@ SPECIAL = {
     "SanaTransformer2DModel": dict(num_attention_heads=4, attention_head_dim=16, num_layers=2, num_cross_attention_heads=4, cross_attention_head_dim=16, cross_attention_dim=64, caption_channels=64, sample_size=8),
     "WanTransformer3DModel": dict(num_attention_heads=4, attention_head_dim=16, num_layers=2, ffn_dim=96, text_dim=64, freq_dim=32),
     "CogVideoXTransformer3DModel": dict(num_attention_heads=4, attention_head_dim=16, num_layers=2, time_embed_dim=32, text_embed_dim=64, sample_width=8, sample_height=8, sample_frames=5),
+    "HunyuanDiT2DModel": dict(num_attention_heads=4, attention_head_dim=16, in_channels=4, patch_size=2, sample_size=8, hidden_size=64, num_layers=2, cross_attention_dim=64, cross_attention_dim_t5=64, pooled_projection_dim=64, activation_fn="gelu-approximate", text_len=8, text_len_t5=8),
+    "LatteTransformer3DModel": dict(num_attention_heads=4, attention_head_dim=16, in_channels=4, out_channels=8, num_layers=2, cross_attention_dim=64, caption_channels=64, patch_size=2, sample_size=8, norm_type="ada_norm_single", num_embeds_ada_norm=1000),
+    "HiDreamImageTransformer2DModel": dict(patch_size=2, in_channels=4, out_channels=4, num_layers=2, num_single_layers=2, attention_head_dim=16, num_attention_heads=4, caption_channels=[64, 64], text_emb_dim=64, axes_dims_rope=(8, 4, 4), max_resolution=(8, 8), llama_layers=[0, 1, 2, 3]),
+    "UNet2DModel": dict(sample_size=8, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=4, down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D")),
+    "UNet3DConditionModel": dict(sample_size=8, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=4, down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"), up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"), cross_attention_dim=32, attention_head_dim=4),
+    "UNetSpatioTemporalConditionModel": dict(sample_size=8, block_out_channels=(32, 64), layers_per_block=1, down_block_types=("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"), up_block_types=("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"), cross_attention_dim=32, num_attention_heads=4, projection_class_embeddings_input_dim=96, addition_time_embed_dim=32),
+    "WanVACETransformer3DModel": dict(num_attention_heads=4, attention_head_dim=16, num_layers=2, ffn_dim=96, text_dim=64, freq_dim=32, vace_layers=[0, 1]),
 }  # fmt: skip
 RULES = [
     (r"axes_dims?(_rope)?|rope_axes_dim", lambda v: {2: [8, 8], 3: [4, 6, 6], 4: [4, 4, 4, 4]}.get(len(v), v)),
