@@ -13,7 +13,7 @@ PASS = """
     llama qwen2 qwen2_vl qwen2_5_vl llava mllama mixtral qwen2_moe qwen3_moe deepseek_v3 gpt_oss granitemoe bert gpt2 t5
 """.split()
 
-pytestmark = pytest.mark.skipif("PHLORA_ZOO" not in os.environ, reason="set PHLORA_ZOO=1: about two minutes")
+pytestmark = pytest.mark.skipif("PHLORA_ZOO" not in os.environ, reason="set PHLORA_ZOO=1: about half a minute")
 
 
 @pytest.fixture(scope="module")
