@@ -33,6 +33,7 @@ class Judge:
 
     def __init__(self, model_type, variant, folder):
         self.type, self.variant, self.folder = model_type, variant, Path(folder)
+        self.adapter = self.folder / "adapter"
         self.result = {"type": model_type, "variant": variant, "remarks": []}
 
     def remark(self, text):
@@ -85,7 +86,7 @@ class Judge:
 
     def extract(self, more):
         """Runs phlora; whether there is an adapter."""
-        report, self.adapter = self.folder / "report.json", self.folder / "adapter"
+        report = self.folder / "report.json"
         options = ["--energy", "0.999"] if self.variant == "energy" else ["--rank", 8]
         options += ["-o", self.adapter, "--report", report, "--force", *more]
         done = command.run("extract", self.folder / "base", self.folder / "tuned", *options)

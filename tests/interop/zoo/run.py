@@ -46,13 +46,13 @@ def prepare():
     transformers.LlamaForCausalLM(small)
 
 
-def one(model_type, variant, seconds):
+def one(model_type, variant, seconds, judged=judge.judge):
     """The result of one architecture, judged in a child: it may crash or hang."""
     folder = Path(tempfile.mkdtemp(prefix="zoo-"))
     started = time.monotonic()
     child = os.fork()
     if child == 0:
-        _child(model_type, variant, folder, seconds)
+        _child(model_type, variant, folder, seconds, judged)
     _, status = os.waitpid(child, 0)
     try:
         result = json.loads((folder / "result.json").read_text())
@@ -64,13 +64,13 @@ def one(model_type, variant, seconds):
     return {**result, "seconds": round(time.monotonic() - started, 1)}
 
 
-def _child(model_type, variant, folder, seconds):
+def _child(model_type, variant, folder, seconds, judged):
     signal.alarm(seconds)
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
     try:
-        result = judge.judge(model_type, variant, folder)
+        result = judged(model_type, variant, folder)
     except BaseException as error:
         where = traceback.format_exc().strip().splitlines()[-3:]
         result = {"type": model_type, "variant": variant, "verdict": "judge", "remarks": [repr(error)[:200], *where]}

@@ -11,8 +11,8 @@ import pytest
 # The whole difference must arrive. Others of the sample lose something by design: a head, a convolution, a joint projection.
 PASS = """
     llama qwen2 qwen2_vl qwen2_5_vl llava mllama mixtral qwen2_moe qwen3_moe deepseek_v3 gpt_oss granitemoe bert gpt2 t5
+    llama4 vit dinov2 swin
 """.split()
-
 
 
 @pytest.fixture(scope="module")
