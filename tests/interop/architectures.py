@@ -11,6 +11,7 @@ back as from_pretrained would, so that each name on disk has its place in memory
 import collections
 import copy
 import difflib
+import functools
 import importlib
 import inspect
 import itertools
@@ -37,7 +38,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_M
 from transformers.pytorch_utils import Conv1D
 
 from architectures_rules import apply, generalise, numbers, shortest_moves, star
-from architectures_settings import SETTINGS, VARIANTS
+from architectures_settings import FLAGS, SETTINGS, VARIANTS
 
 FILE = pathlib.Path(__file__).parents[2] / "checkpoint/src/memory/architectures.txt"
 TASKS = {
@@ -120,7 +121,7 @@ def configurations(model_type, cls):
     if cls.config_class is not None and not issubclass(kind, cls.config_class):
         kind = cls.config_class
     settings = SETTINGS.get(cls.__name__, SETTINGS.get(kind.model_type, {}))
-    return [lambda more=more: kind(**settings | more) for more in [{}] + VARIANTS.get(kind.model_type, [])]
+    return [functools.partial(kind, **settings | more) for more in [{}] + VARIANTS.get(kind.model_type, [])]
 
 
 def build(model_type, cls):
@@ -134,7 +135,14 @@ def build(model_type, cls):
             models.append(on_meta(fewer_experts(configuration())))
         except Exception:
             models.append(on_meta(configuration()))
-        models[-1].tie_weights()
+    for field, value in FLAGS.items():
+        if getattr(models[0].config, field, value) is (not value):
+            try:
+                models.append(on_meta(fewer_experts(configurations(model_type, cls)[0](**{field: value}))))
+            except Exception:
+                continue  # the field goes with others only
+    for model in models:
+        model.tie_weights()
     return models
 
 
@@ -189,6 +197,8 @@ def matrix_kind(module, name, parameter, path):
         return "X", "parameter read by another module"
     if "Norm" in type(module).__name__ or name not in MATRICES | TABLES or 1 in parameter.shape and name != "w_g":
         return "X", "parameter that is no matrix product"
+    if len(inspect.signature(module.forward).parameters) == 0:
+        return "X", "module called without an argument"
     return ("P", "") if path else ("X", "parameter of the top-level module")
 
 
@@ -230,6 +240,8 @@ def misused(model, path, module):
     if isinstance(module, nn.modules.conv._ConvNd):
         if re.search(rf"self\.{name}\.(stride|kernel_size|padding|dilation)\b|\(\w+, self\.{name}\)", source):
             return "its class reads attributes that PEFT's layer lacks"
+    elif isinstance(module, nn.Embedding) and f"self.{name}(" in source:
+        return None
     elif re.search(rf"(?<!isinstance\()self\.{name}\.weight\b(?!\.(dtype|device|shape|size|to)\b)", source):
         return "its class uses the weight without calling the layer"
     return None
@@ -263,7 +275,7 @@ def kinds_of(model):
                 kind = parameter_kind(module, name, parameter, path)
                 if refused(model, path.rpartition(".")[2]):
                     kind = "R", "Mamba"
-                elif name == "weight" and (kind is None or kind[0] in "CT") and (why := misused(model, path, module)):
+                elif name == "weight" and (kind is None or kind[0] in "CTE") and (why := misused(model, path, module)):
                     kind = "X", why
                 kinds[f"{path}.{name}".removeprefix(".")] = kind
     return kinds
@@ -273,7 +285,7 @@ def kind_lines(models):
     """Lines E, T, C, X, P, S, ST and R, in the order of the parameters."""
     kinds, lines = {}, []
     for model in models:
-        kinds |= kinds_of(model)
+        kinds = kinds_of(model) | kinds
         adapted = [name for name, kind in kinds.items() if kind is None or kind[0] in {"T", "C", "P", "S", "ST"}]
         for name in renamed_by_peft(model, adapted):
             kinds[name] = "X", "renamed once more by PEFT when it loads an adapter"

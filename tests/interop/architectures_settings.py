@@ -24,7 +24,6 @@ SETTINGS = {
     "gemma4": {"vision_config": {}, "audio_config": {}},
     "gemma4_unified": {"vision_config": {}, "audio_config": {}},
     "embedding_gemma2": {"vision_config": {"model_type": "gemma4_vision"}, "audio_config": {"model_type": "gemma4_audio"}},
-    "nemotron_h_omni": {"audio_config": {"model_type": "parakeet_encoder", "projection_hidden_size": 4096}},
     "perception_lm": {"vision_config": {"model_type": "timm_wrapper", "model_args": {"embed_dim": 1024}}},
     "granite4_vision": {"downsample_rate": "4/8", "deepstack_layer_map": [[-19, 9], [-13, 6], [-7, 3], [-1, 0]]},
     "HieraForPreTraining": {"decoder_hidden_size": 512, "decoder_depth": 8, "decoder_num_heads": 16},
@@ -62,18 +61,25 @@ SETTINGS = {
 }
 
 # By model type: further fields with which a configuration has more kinds of layers.
-SWIGLU = [{"use_swiglu_ffn": True}]
 DINOV2 = [{"backbone_config": {"model_type": "dinov2", "use_swiglu_ffn": True, "reshape_hidden_states": False,
                                "out_features": ["stage9", "stage10", "stage11", "stage12"]}}]
-POSITIONS = [{"use_relative_position_bias": True}, {"use_shared_relative_position_bias": True}]
 GEMMA4_MOE = {"enable_moe_block": True, "num_experts": 8, "top_k_experts": 2, "moe_intermediate_size": 704}
 VARIANTS = {
-    "beit": POSITIONS, "data2vec-vision": POSITIONS,
     "depth_anything": DINOV2, "prompt_depth_anything": DINOV2,
-    "dinov2": SWIGLU, "dinov2_with_registers": SWIGLU, "tipsv2_vision_model": SWIGLU,
     "tipsv2": [{"vision_config": {"use_swiglu_ffn": True}}],
     "tipsv2_dpt": [{"backbone_config": {"model_type": "tipsv2_vision_model", "use_swiglu_ffn": True}}],
     "gemma4": [{"text_config": GEMMA4_MOE}], "gemma4_text": [GEMMA4_MOE],
-    "qwen4_exp_text": [QSA | {"ple_layer_ids": [1, 2]}],
-    "qwen4_exp": [{"text_config": QSA | {"ple_layer_ids": [1, 2]}}],
+}
+
+# Fields that bring further parameters when they are turned over, in any configuration that has them.
+FLAGS = {
+    "add_adapter": True, "add_cross_attention": True, "auxiliary_concat_input": True, "axial_pos_embds": False,
+    "conv_pos_batch_norm": True, "enable_fusion": True, "enforce_input_projection": True,
+    "first_layer_is_expansion": False, "is_hybrid": True, "is_moe": True, "learn_initial_query": True,
+    "relative_attention": True, "two_stage": False, "use_absolute_embeddings": True,
+    "use_absolute_position_embeddings": True, "use_cls_token": True, "use_conv_shortcut": True, "use_mask_token": True,
+    "use_positional_encoding": True, "use_prompt": True, "use_qk_norm": True, "use_relative_position_bias": True,
+    "use_relative_position_embeddings": True, "use_resampler": True, "use_shared_relative_position_bias": True,
+    "use_simple_decoder": False, "use_stochastic_duration_prediction": False, "use_swiglu_ffn": True,
+    "use_task_id": True,
 }
