@@ -6,6 +6,7 @@
 use crate::arch::NameMap;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::locate::AN_ADAPTER;
 use crate::lora::{Lora, Naming};
 use crate::memory::{Layout, Weight, in_memory};
 use crate::model::Model;
@@ -65,7 +66,7 @@ impl<'m> Aligned<'m> {
         } else {
             None
         };
-        one_size(base, tuned)?;
+        check_sides(base, tuned)?;
         let side = |model| Side::new(model, map.as_ref());
         let (base, tuned, origin) = (side(base)?, side(tuned)?, origin.map(side).transpose()?);
         let mut models = Self { base, tuned, origin, map, layout: None, notes: Vec::new() };
@@ -80,15 +81,16 @@ impl<'m> Aligned<'m> {
 
     /// Gives all weights the names, and the shapes, that they have in memory.
     fn name_as_in_memory(&mut self) {
-        let layout = |side: &Side<'_>| side.model.layout();
-        let own = layout(&self.tuned);
-        let same_type =
-            |side: &Side<'_>| side.model.config().model_type == self.tuned.model.config().model_type;
-        // The adapter goes onto the base, in the class of the tuned model where that is another class of the same type.
+        let type_of = |side: &Side<'_>| side.model.config().model_type.clone();
         let source = self.origin.as_ref().unwrap_or(&self.base);
-        let target = match layout(source) {
-            Some(base) if own.is_none() || !same_type(source) => Some(base),
-            _ => own.clone(),
+        let same_type = type_of(source) == type_of(&self.tuned);
+        let [base, tuned, origin] =
+            [Some(&self.base), Some(&self.tuned), self.origin.as_ref()].map(|side| side?.model.layout());
+        // The adapter goes onto the base, in the class of the tuned model where that is another class of the same type.
+        let of_source = if self.origin.is_some() { &origin } else { &base };
+        let target = match of_source {
+            Some(source) if tuned.is_none() || !same_type => Some(source.clone()),
+            _ => tuned.clone(),
         };
         let Some(target) = target else {
             let types = self.sides().filter(|side| !side.model.is_gguf()).map(|side| side.model.config());
@@ -102,10 +104,11 @@ impl<'m> Aligned<'m> {
             }));
             return;
         };
-        for side in [Some(&mut self.base), Some(&mut self.tuned), self.origin.as_mut()].into_iter().flatten()
-        {
-            let own = layout(side).unwrap_or_else(|| target.clone());
-            side.weights = in_memory(std::mem::take(&mut side.weights), &own);
+        let sides = [Some(&mut self.base), Some(&mut self.tuned), self.origin.as_mut()];
+        for (side, own) in sides.into_iter().zip([base, tuned, origin]) {
+            let Some(side) = side else { continue };
+            side.weights =
+                in_memory(std::mem::take(&mut side.weights), &own.unwrap_or_else(|| target.clone()));
         }
         self.layout = Some(target);
     }
@@ -220,16 +223,14 @@ impl<'m> Side<'m> {
 }
 
 /// Refuses adapters in the place of models, and models of different sizes, before their tensors are compared.
-fn one_size(base: &Model, tuned: &Model) -> Result<()> {
+fn check_sides(base: &Model, tuned: &Model) -> Result<()> {
     for model in [base, tuned] {
         let is_factor = |name: &str| {
             name.contains(".lora_A.") || name.contains(".lora_B.") || name.contains(".lora_down.")
         };
         let mut names = model.tensors().map(|(name, _)| name);
         if names.next().is_some_and(is_factor) && names.all(|name| is_factor(name) || name.contains("lora")) {
-            let problem = "a LoRA adapter, not a model: name the fine-tuned weights; `phlora merge` makes them of a base \
-                           and an adapter";
-            return Err(Error::format(model.path(), problem));
+            return Err(Error::format(model.path(), AN_ADAPTER));
         }
     }
     if let (Some(own), Some(other)) = (tuned.config().hidden_size, base.config().hidden_size)

@@ -1,6 +1,7 @@
 //! What is extracted beside factors: norms, biases and rows of vocabularies, as they are after fine-tuning.
 
 use crate::error::{Error, Result};
+use crate::heads::top;
 use crate::lora::{AdapterFormat, Effect, Factor, FullTensor};
 use crate::measure::{decode, difference, non_finite_error, same_bytes};
 use crate::names::{Kind, is_token_table, module_of, suffix_of};
@@ -242,7 +243,7 @@ fn full(
         delta_norm: sum_squares.sqrt(),
         bytes: values.encoded_len().unwrap_or(0) as u64,
     };
-    let whole = (kind == "head").then(|| pair.memory.split('.').next().unwrap_or_default().to_owned());
+    let whole = (kind == "head").then(|| top(pair.memory).to_owned());
     Full { tensor: FullTensor { name: pair.memory.to_owned().into(), shape, values, effect, whole }, report }
 }
 
@@ -275,7 +276,7 @@ pub(crate) fn placed(
     let saves = |full: &Arc<Full>| full.tensor.effect == Effect::Replaces;
     let changed: BTreeSet<_> = found
         .iter()
-        .filter(|full| saves(full) && (full.report.delta_norm > 0.0 || full.report.kind == "head"))
+        .filter(|full| saves(full) && (full.report.delta_norm > 0.0 || full.tensor.whole.is_some()))
         .map(|full| full.tensor.saved_module().to_owned())
         .collect();
     // PEFT saves every module whose path ends with one that is named.

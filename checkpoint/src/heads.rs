@@ -1,7 +1,7 @@
 //! Task heads that an adapter has to bring along: those that only the tuned model has, and those that PEFT's class for
 //! the task expects to find in the file.
 
-use crate::aligned::Aligned;
+use crate::aligned::{Aligned, Side};
 use crate::memory::task_of;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,11 +29,10 @@ impl Heads {
             return Self::default();
         };
         let task = task_of(layout.class);
-        let tops = |side: &dyn Fn() -> Vec<String>| side().into_iter().collect::<BTreeSet<_>>();
-        let names =
-            |weights: &mut dyn Iterator<Item = &str>| weights.map(|name| top(name).to_owned()).collect();
-        let tuned = tops(&|| names(&mut models.tuned.weights().map(|(name, _)| name)));
-        let base = tops(&|| names(&mut models.base.weights().map(|(name, _)| name)));
+        let tops = |side: &'_ Side<'_>| -> BTreeSet<String> {
+            side.weights().map(|(name, _)| top(name).to_owned()).collect()
+        };
+        let (base, tuned) = (tops(&models.base), tops(&models.tuned));
         // The part that holds most tensors is the model itself.
         let mut counts = BTreeMap::<&str, usize>::new();
         for (name, _) in models.tuned.weights() {
@@ -53,13 +52,13 @@ impl Heads {
         Self { modules, task: task.filter(|_| complete) }
     }
 
-    /// The head that the tensor `name` is part of.
-    pub(crate) fn head_of(&self, name: &str) -> Option<&str> {
-        self.modules.get(top(name)).map(String::as_str)
+    /// Whether the tensor `name` is part of one of them.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.modules.contains(top(name))
     }
 }
 
-/// The first part of a name.
-fn top(name: &str) -> &str {
+/// The first part of a name: the module at the top that it is part of.
+pub(crate) fn top(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }

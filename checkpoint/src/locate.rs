@@ -13,6 +13,10 @@ use std::path::{Component, Path, PathBuf};
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
 
+/// What is wrong with an adapter in the place of a model.
+pub(crate) const AN_ADAPTER: &str = "a LoRA adapter, not a model: name the fine-tuned weights; `phlora merge` makes \
+                                     them of a base and an adapter";
+
 /// Names at most this many GGUF files of a directory.
 const NAMED: usize = 5;
 
@@ -96,9 +100,7 @@ pub(crate) fn locate(path: &Path) -> Result<Files> {
 fn nothing(path: &Path) -> String {
     let here = |name: &str| path.join(name).exists();
     if here("adapter_config.json") {
-        return "a LoRA adapter, not a model: name the fine-tuned weights; `phlora merge` makes them of a base and an \
-                adapter"
-            .to_owned();
+        return AN_ADAPTER.to_owned();
     }
     let expected = "expected model.safetensors, shards with model.safetensors.index.json, or a GGUF file";
     if here("config.json") {

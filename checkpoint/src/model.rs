@@ -8,7 +8,7 @@ use crate::locate::{Files, locate};
 use crate::mapped::Mapped;
 use crate::memory::Layout;
 use crate::stored::Stored;
-use crate::tensor::{Expert, Tensor};
+use crate::tensor::{Expert, MAX_EXPERTS, Tensor};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -46,9 +46,6 @@ struct Place {
     stored: usize,
     expert: Option<Expert>,
 }
-
-/// Most experts of all tensors of a model, so that a small file cannot fill the memory with their names.
-const MAX_EXPERTS: usize = 1 << 18;
 
 impl Model {
     /// Opens a model: a `.safetensors` file, a directory with `model.safetensors` or with shards and their

@@ -104,7 +104,7 @@ pub(crate) fn extract_pair(
     if pair.base.is_empty() || same_bytes(pair.base, pair.tuned, ticket)? {
         return unchanged(planned.expected_reads, 1);
     }
-    let weighed = channels.as_deref();
+    let (weighed, base_norm) = (channels.as_deref(), weight_norm(pair.base)?);
     let (mut larger, mut reads, mut parts) = (None::<Planned>, 0, (false, None));
     loop {
         let planned = larger.as_ref().unwrap_or(planned);
@@ -138,7 +138,7 @@ pub(crate) fn extract_pair(
         let (rank, factors) = encode(pair, &found, planned, keep, &options.policy, weighed)?;
         let mut report = measured.report(rank, factors.as_ref());
         report.memory = (pair.path() != pair.module()).then(|| pair.path().to_owned());
-        report.weight_norm = weight_norm(pair.base)?;
+        report.weight_norm = base_norm;
         if let Some(aim) = unmet(&measured, &report, &found, planned.aim)
             && let Some(next) = widen(pair, aim, options)?
         {

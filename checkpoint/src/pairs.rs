@@ -131,12 +131,8 @@ pub(crate) fn pairs<'m>(models: &'m Aligned<'_>) -> Result<(Vec<Pair<'m>>, Vec<L
         let (base, tuned) = (weight.tensor(), other.tensor());
         let known = weight.kind.or(other.kind);
         let kind = kind(memory, base.shape(), known);
-        let transposed = match known {
-            Some(Kinds::Linear { transposed, .. } | Kinds::Stack { transposed }) => {
-                transposed != weight.turned
-            }
-            _ => conv1d && kind == Kind::Linear && is_conv1d(module_of(memory)),
-        };
+        let by_name = || conv1d && kind == Kind::Linear && is_conv1d(module_of(memory));
+        let transposed = known.and_then(|kind| kind.is_transposed(weight.turned)).unwrap_or_else(by_name);
         let origin = origin.as_ref().and_then(|origin| origin.tensor(memory));
         let origin = origin.filter(|origin| origin.shape() == base.shape());
         let stacked = models.naming() == Naming::Gguf || matches!(known, Some(Kinds::Stack { .. }));
@@ -232,7 +228,6 @@ pub(crate) fn decide<'m>(
 fn new_heads<'m>(models: &'m Aligned<'_>, heads: &Heads, filter: &Filter) -> Vec<(Pair<'m>, Task)> {
     let new = |(memory, weight): (&'m str, &'m Weight<'_>)| {
         let tuned = weight.tensor();
-        heads.head_of(memory)?;
         let pair = Pair {
             name: &weight.label,
             memory,
@@ -244,7 +239,8 @@ fn new_heads<'m>(models: &'m Aligned<'_>, heads: &Heads, filter: &Filter) -> Vec
             transposed: false,
             known: None,
         };
-        let lacks = models.base.weight(memory).is_none() && !filter.excludes(pair.module());
+        let lacks =
+            heads.has(memory) && models.base.weight(memory).is_none() && !filter.excludes(pair.module());
         (lacks && !tuned.is_empty() && tuned.dtype().is_some())
             .then_some((pair, Task::Take(Take::Head { is_new: true })))
     };
@@ -315,7 +311,7 @@ fn task(pair: &Pair<'_>, tied: bool, holds: Holds<'_>, filter: &Filter) -> Resul
     if filter.excludes(module) || filter.excludes(pair.path()) {
         return Ok(measure("excluded", false));
     }
-    if holds.heads.head_of(pair.memory).is_some() && base == tuned && !pair.base.is_empty() {
+    if holds.heads.has(pair.memory) && base == tuned && !pair.base.is_empty() {
         return Ok(Task::Take(Take::Head { is_new: false }));
     }
     if pair.kind == Kind::Linear && !wanted && refused.is_none() {

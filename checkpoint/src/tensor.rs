@@ -19,6 +19,9 @@ pub struct Expert {
     pub count: usize,
 }
 
+/// Most experts of all tensors of a model, so that a small file cannot fill the memory with their names.
+pub(crate) const MAX_EXPERTS: usize = 1 << 18;
+
 /// A tensor of a [`Model`](crate::Model).
 #[derive(Debug, Clone, Copy)]
 pub struct Tensor<'m> {

@@ -228,12 +228,7 @@ fn measure(
 fn check_full(pair: &Pair<'_>, tensor: &FullTensor<'_>) -> Result<()> {
     for side in [pair.base, pair.tuned] {
         side.readable()?;
-        if !tensor.fits(side.shape()) {
-            let (found, own) = (side.shape(), &tensor.shape);
-            return Err(
-                side.error(format!("its shape is {found:?}, but the adapter holds values of {own:?} for it"))
-            );
-        }
+        fits(tensor, side)?;
     }
     match (tensor.rows().and_then(<[usize]>::last), pair.tuned.shape().first()) {
         (Some(row), Some(rows)) if row >= rows => {
@@ -243,14 +238,18 @@ fn check_full(pair: &Pair<'_>, tensor: &FullTensor<'_>) -> Result<()> {
     }
 }
 
+/// Refuses values for a tensor of another shape.
+fn fits(tensor: &FullTensor<'_>, side: Tensor<'_>) -> Result<()> {
+    let (found, own) = (side.shape(), &tensor.shape);
+    if tensor.fits(found) {
+        return Ok(());
+    }
+    Err(side.error(format!("its shape is {found:?}, but the adapter holds values of {own:?} for it")))
+}
+
 /// A tensor that the base lacks: what the adapter holds of it against the tuned model.
 fn new_head(tensor: &FullTensor<'_>, tuned: Tensor<'_>) -> Result<VerifiedTensor> {
-    if !tensor.fits(tuned.shape()) {
-        let (found, own) = (tuned.shape(), &tensor.shape);
-        return Err(
-            tuned.error(format!("its shape is {found:?}, but the adapter holds values of {own:?} for it"))
-        );
-    }
+    fits(tensor, tuned)?;
     let mut values = vec![0.0; tuned.len()];
     decode(tuned, tuned.readable()?, 0..values.len(), &mut values)?;
     let own = tensor.values.decoded()?;

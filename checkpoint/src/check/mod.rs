@@ -132,7 +132,7 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
     }
     for module in &renamed.modules {
         let weight = format!("{}.weight", module.name);
-        let turned = |weight| View::is_transposed(weight).unwrap_or(transposed);
+        let turned = |weight: &Weight<'_>| weight.is_transposed().unwrap_or(transposed);
         match view.of_module(module) {
             None => findings.unknown(&weight),
             Some(found) if !fits(found.tensor().shape(), &module.weight_shape(), turned(found)) => {

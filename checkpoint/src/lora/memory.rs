@@ -53,7 +53,7 @@ impl<'a> Lora<'a> {
         let mut counts = BTreeMap::<String, usize>::new();
         for (name, expert) in joined.keys() {
             let count = counts.entry(name.clone()).or_default();
-            *count = (*count).max(expert.map_or(0, |expert| expert + 1));
+            *count = (*count).max(expert.map_or(0, |expert| expert.saturating_add(1)));
         }
         for ((name, index), parts) in joined {
             let expert = index.map(|index| Expert { index, count: counts[&name] });

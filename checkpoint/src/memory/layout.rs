@@ -1,7 +1,7 @@
 //! The facts of one model: where each tensor of its checkpoint is in memory, and what it is there.
 
 use super::pattern::{fill, numbers, prefix_numbers, stars};
-use super::table::{Body, Change, Fact, Source, class_name, classes_of, section};
+use super::table::{Body, Change, Fact, Source, classes_of, section};
 use crate::arch::NameMap;
 use crate::config::Config;
 use crate::names::suffix_of;
@@ -53,6 +53,17 @@ pub(crate) enum Kinds {
     Refused(&'static str),
 }
 
+impl Kinds {
+    /// Whether a matrix of this kind is stored [in, out], `turned` saying whether it is the other way round in the file
+    /// than in memory; `None` of what is no matrix of a linear map.
+    pub(crate) fn is_transposed(self, turned: bool) -> Option<bool> {
+        match self {
+            Self::Linear { transposed, .. } | Self::Stack { transposed } => Some(transposed != turned),
+            _ => None,
+        }
+    }
+}
+
 impl Layout {
     /// The layout of the model that `config` describes; `None` where its architecture is not known.
     pub(crate) fn of<'n>(config: &Config, names: &(impl Iterator<Item = &'n str> + Clone)) -> Option<Self> {
@@ -61,11 +72,11 @@ impl Layout {
         known.or_else(|| {
             let classes = classes_of(config.model_type.as_deref()?);
             let found = classes.filter_map(|class| Self::of_class(class, config));
-            // The one with a head for language comes second: of several that fit, the last maximum counts.
             let fits: Vec<_> =
                 found.map(|layout| (layout.fit(names.clone().take(LOOKED_AT)), layout)).collect();
             let most = fits.iter().map(|(fit, _)| *fit).max()?;
             let mut best: Vec<_> = fits.into_iter().filter(|(fit, _)| *fit == most).collect();
+            // The bare model comes first, the one with a head for language second: where both fit, that is meant.
             let at = usize::from(best.len() > 1);
             Some(best.swap_remove(at).1)
         })
@@ -84,25 +95,21 @@ impl Layout {
 
     /// The layout of the checkpoints that a GGUF file of the architecture of `names` is made of.
     pub(crate) fn of_gguf(names: &NameMap) -> Option<Self> {
-        names.model_types().iter().find_map(|model_type| Self::of_type(model_type, &Config::default()))
-    }
-
-    /// The layout of models of `model_type` with a head for language, or of the bare ones where there is none.
-    fn of_type(model_type: &str, config: &Config) -> Option<Self> {
-        let classes: Vec<_> = classes_of(model_type).collect();
-        let class = classes.get(1).or(classes.first())?;
-        Self::of_class(class, config)
+        let of = |model_type: &&str| {
+            let config = Config { model_type: Some((*model_type).to_owned()), ..Config::default() };
+            Self::of(&config, &std::iter::empty())
+        };
+        names.model_types().iter().find_map(of)
     }
 
     fn of_class(class: &str, config: &Config) -> Option<Self> {
-        let body = section(class)?;
+        let (class, body) = section(class)?;
         let other = |&(place, key, default): &(&'static str, &str, &str)| {
             let own = config.parts.get(key).filter(|own| own.as_str() != default)?;
             let class = classes_of(own).next()?;
             Some((place, Self::of_class(class, &Config::default())?))
         };
         let subs = body.subs.iter().filter_map(other).collect();
-        let class = class_name(class)?;
         Some(Self { class, body, subs })
     }
 
@@ -113,10 +120,9 @@ impl Layout {
         }
         let moved = self.moved(name);
         for (place, sub) in &self.subs {
-            let Some(rest) = moved.strip_prefix(place).and_then(|rest| rest.strip_prefix('.')) else {
-                continue;
-            };
-            return sub.place(rest).below(place);
+            if let Some(rest) = below(place, &moved) {
+                return sub.place(rest).below(place);
+            }
         }
         Placed::Whole(moved)
     }
@@ -125,9 +131,9 @@ impl Layout {
     /// stack; none where a stack is one in the checkpoint as well.
     pub(crate) fn sources(&self, name: &str, expert: Option<usize>) -> Vec<String> {
         for (place, sub) in &self.subs {
-            if let Some(rest) = name.strip_prefix(place).and_then(|rest| rest.strip_prefix('.')) {
-                let below = |source: String| self.unmoved(&format!("{place}.{source}"));
-                return sub.sources(rest, expert).into_iter().map(below).collect();
+            if let Some(rest) = below(place, name) {
+                let file = |source: String| self.unmoved(&format!("{place}.{source}"));
+                return sub.sources(rest, expert).into_iter().map(file).collect();
             }
         }
         for source in self.body.sources.iter().filter(|source| source.change == Change::Join) {
@@ -163,7 +169,7 @@ impl Layout {
     /// What the tensor `name` in memory, of `axes` axes, is; `None` where nothing is known of it.
     pub(crate) fn kind(&self, name: &str, axes: usize) -> Option<Kinds> {
         for (place, sub) in &self.subs {
-            if let Some(rest) = name.strip_prefix(place).and_then(|rest| rest.strip_prefix('.')) {
+            if let Some(rest) = below(place, name) {
                 return sub.kind(rest, axes);
             }
         }
@@ -211,6 +217,11 @@ impl Placed {
             Self::Other => Self::Other,
         }
     }
+}
+
+/// What of `name` lies below `place`.
+fn below<'n>(place: &str, name: &'n str) -> Option<&'n str> {
+    name.strip_prefix(place)?.strip_prefix('.')
 }
 
 /// Where `name` goes, if it is one of the sources.

@@ -18,13 +18,18 @@ pub(super) fn prefix_numbers<'n>(pattern: &str, name: &'n str) -> Option<(Vec<&'
         let end = rest.find('.').unwrap_or(rest.len());
         let (part, after) = rest.split_at(end);
         match wanted {
-            "*" if is_number(part) => numbers.push(part),
+            "*" if is_plain(part) => numbers.push(part),
             _ if wanted == part => {}
             _ => return None,
         }
         rest = after;
     }
     Some((numbers, rest))
+}
+
+/// Whether a part is a number without leading zeros: with them two names would be one expert.
+fn is_plain(part: &str) -> bool {
+    is_number(part) && (part.len() == 1 || !part.starts_with('0'))
 }
 
 /// `pattern` with the first of `numbers` at each `*`; `None` where there are too few.
@@ -52,7 +57,8 @@ mod tests {
     #[test]
     fn patterns_match_whole_parts() {
         assert_eq!(numbers("a.*.b.*.c", "a.3.b.12.c"), Some(vec!["3", "12"]));
-        for name in ["a.3.b.12", "a.3.b.12.c.d", "a.x.b.12.c", "aa.3.b.12.c", "a..b.12.c", ""] {
+        for name in ["a.3.b.12", "a.3.b.12.c.d", "a.03.b.12.c", "a.x.b.12.c", "aa.3.b.12.c", "a..b.12.c", ""]
+        {
             assert_eq!(numbers("a.*.b.*.c", name), None, "{name}");
         }
         assert_eq!(prefix_numbers("a.*", "a.3.b.c"), Some((vec!["3"], ".b.c")));

@@ -60,22 +60,16 @@ pub(super) struct Body {
     pub(super) subs: Vec<(&'static str, &'static str, &'static str)>,
 }
 
-/// The lines of the section of `class`; `None` where it has none.
-pub(super) fn section(class: &str) -> Option<Body> {
+/// `class` as the table spells it, and the lines of its section; `None` where it has none.
+pub(super) fn section(class: &str) -> Option<(&'static str, Body)> {
     let mut lines = TEXT.lines();
-    let named =
-        |line: &&'static str| line.strip_prefix("class ").is_some_and(|all| words(all).any(|c| c == class));
-    lines.find(named)?;
+    let named = |line: &'static str| words(line.strip_prefix("class ")?).find(|known| *known == class);
+    let class = lines.find_map(named)?;
     let mut body = Body::default();
     for line in lines.take_while(|line| line.starts_with(' ')) {
         read(line.trim(), &mut body);
     }
-    Some(body)
-}
-
-/// `class` as the table spells it, for as long as the program runs.
-pub(super) fn class_name(class: &str) -> Option<&'static str> {
-    lines("class ").flat_map(words).find(|known| *known == class)
+    Some((class, body))
 }
 
 /// The classes of `model_type`: the bare model first, then the causal one, then others.

@@ -1,6 +1,6 @@
 //! A model under the names that adapters have for its weights.
 
-use super::layout::{Kinds, Layout};
+use super::layout::Layout;
 use super::weight::{Weight, Weights, in_memory};
 use crate::arch::NameMap;
 use crate::error::{Error, Result};
@@ -35,17 +35,6 @@ impl<'m> View<'m> {
     /// The names of its weights.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.weights.keys().map(String::as_str)
-    }
-
-    /// Whether factors of a module with `shape`, [out, in], are transposed beside the stored weight; `None` where the
-    /// architecture does not tell.
-    pub(crate) fn is_transposed(weight: &Weight<'_>) -> Option<bool> {
-        match weight.kind {
-            Some(Kinds::Linear { transposed, .. } | Kinds::Stack { transposed }) => {
-                Some(transposed != weight.turned)
-            }
-            _ => None,
-        }
     }
 
     /// `lora` under the names of this view.

@@ -1,11 +1,9 @@
 //! The weights of a checkpoint as a model has them in memory.
 
 use super::layout::{Kinds, Layout, Placed};
-use crate::tensor::{Composed, Expert, Tensor};
+use crate::tensor::{Composed, Expert, MAX_EXPERTS, Tensor};
 use std::collections::BTreeMap;
-
-/// Most matrices of all stacks of a model, so that a small file cannot fill the memory with their names.
-const MAX_EXPERTS: usize = 1 << 20;
+use std::collections::btree_map::Entry;
 
 /// A weight: where its rows are in the files, and what is known of it.
 #[derive(Debug, Clone)]
@@ -35,6 +33,11 @@ impl<'m> Weight<'m> {
         self.rows.parts()
     }
 
+    /// Whether it is stored [in, out]; `None` where the architecture does not tell.
+    pub(crate) fn is_transposed(&self) -> Option<bool> {
+        self.kind?.is_transposed(self.turned)
+    }
+
     /// Which matrix of a stack it is.
     pub(crate) fn expert(&self) -> Option<Expert> {
         self.rows.expert
@@ -44,17 +47,17 @@ impl<'m> Weight<'m> {
 /// The weights of a model by name.
 pub(crate) type Weights<'m> = BTreeMap<String, Weight<'m>>;
 
-/// The rows of one weight that are found in several tensors.
-#[derive(Debug, Default)]
-struct Pieces<'m> {
-    found: Vec<Option<Weight<'m>>>,
-}
+/// The parts of one weight that are found in several tensors.
+type Parts<'m> = Vec<Option<Weight<'m>>>;
+
+/// What is joined, by name and matrix of the stack.
+type Joined<'m> = BTreeMap<(String, Option<usize>), Parts<'m>>;
 
 /// `weights`, by their names in a checkpoint, under the names of memory: the name of a matrix of a stack ends in its
 /// number, as in `model.layers.0.mlp.experts.down_proj.3.weight`.
 pub(crate) fn in_memory<'m>(weights: Weights<'m>, layout: &Layout) -> Weights<'m> {
     let mut placed = BTreeMap::new();
-    let mut joined = BTreeMap::<(String, Option<usize>), Pieces<'m>>::new();
+    let mut joined = Joined::new();
     let mut stacked = 0;
     for (name, weight) in weights {
         match layout.place(&name) {
@@ -64,34 +67,55 @@ pub(crate) fn in_memory<'m>(weights: Weights<'m>, layout: &Layout) -> Weights<'m
                 whole(&mut placed, to, turned, layout, &mut stacked);
             }
             Placed::Joined { name: to, part, parts, expert } => {
-                let pieces = joined.entry((to, expert)).or_default();
-                pieces.found.resize(parts.max(pieces.found.len()), None);
-                pieces.found[part] = Some(weight);
+                add_part(&mut joined, (to, expert), part, parts, weight);
             }
-            Placed::JoinedStack { name: to, part, parts } => {
-                let count = weight.tensor().shape().first().copied().unwrap_or(0);
-                let fits = stacked + count <= MAX_EXPERTS;
-                let slices: Option<Vec<_>> = (0..count).map(|index| slice(&weight, index, count)).collect();
-                let Some(slices) = slices.filter(|_| fits) else {
-                    placed.insert(name, weight);
-                    continue;
-                };
-                stacked += count;
-                for (index, slice) in slices.into_iter().enumerate() {
-                    let pieces = joined.entry((to.clone(), Some(index))).or_default();
-                    pieces.found.resize(parts.max(pieces.found.len()), None);
-                    pieces.found[part] = Some(slice);
+            Placed::JoinedStack { name: to, part, parts } => match matrices(&weight, &mut stacked) {
+                Some(matrices) => {
+                    for (index, matrix) in matrices.into_iter().enumerate() {
+                        add_part(&mut joined, (to.clone(), Some(index)), part, parts, matrix);
+                    }
                 }
-            }
+                None => put(&mut placed, name, weight),
+            },
             Placed::Split(names) => split(&mut placed, &names, weight, layout),
             Placed::Other => {
-                let why = "transformers rearranges its values while loading";
-                placed.insert(name, Weight { kind: Some(Kinds::Refused(why)), ..weight });
+                put(&mut placed, name, refused(weight, "transformers rearranges its values while loading"));
             }
         }
     }
     join(&mut placed, joined, layout);
     placed
+}
+
+/// The same as something that no adapter changes.
+fn refused<'m>(weight: Weight<'m>, why: &'static str) -> Weight<'m> {
+    Weight { kind: Some(Kinds::Refused(why)), ..weight }
+}
+
+/// Puts a weight into its place; one whose place is taken stays under its own name, and is refused.
+fn put<'m>(placed: &mut Weights<'m>, name: String, weight: Weight<'m>) {
+    if let Entry::Vacant(place) = placed.entry(name) {
+        place.insert(weight);
+        return;
+    }
+    let mut free = format!("{} (second)", weight.label);
+    while placed.contains_key(&free) {
+        free.push('*');
+    }
+    placed.insert(free, refused(weight, "another tensor of the checkpoint has its place in memory"));
+}
+
+/// Takes part `part` of `parts` of what is joined.
+fn add_part<'m>(
+    joined: &mut Joined<'m>,
+    key: (String, Option<usize>),
+    part: usize,
+    parts: usize,
+    weight: Weight<'m>,
+) {
+    let all = joined.entry(key).or_default();
+    all.resize(parts.max(all.len()), None);
+    all[part] = Some(weight);
 }
 
 /// Puts a tensor into its place: of a stack, each of its matrices.
@@ -102,32 +126,28 @@ fn whole<'m>(
     layout: &Layout,
     stacked: &mut usize,
 ) {
-    let shape = weight.tensor().shape();
-    let kind = layout.kind(&name, shape.len());
+    let kind = layout.kind(&name, weight.tensor().shape().len());
+    let weight = Weight { kind, ..weight };
     if kind == Some(Kinds::Bare) {
         // Its own name is that of the module that adapters know.
         let label = format!("{}.weight", weight.label);
-        placed.insert(format!("{name}.weight"), Weight { label, kind, ..weight });
-        return;
+        return put(placed, format!("{name}.weight"), Weight { label, ..weight });
     }
-    let [count, _, _] = *shape else {
-        placed.insert(name, Weight { kind, ..weight });
-        return;
-    };
-    let slices: Option<Vec<_>> = match kind {
-        Some(Kinds::Stack { .. }) if *stacked + count <= MAX_EXPERTS => {
-            (0..count).map(|index| slice(&weight, index, count)).collect()
-        }
-        _ => None,
-    };
-    let Some(slices) = slices else {
-        placed.insert(name, Weight { kind, ..weight });
-        return;
-    };
-    *stacked += count;
-    for (index, slice) in slices.into_iter().enumerate() {
-        placed.insert(format!("{name}.{index}.weight"), Weight { kind, ..slice });
+    let stack = matches!(kind, Some(Kinds::Stack { .. })).then(|| matrices(&weight, stacked)).flatten();
+    let Some(matrices) = stack else { return put(placed, name, weight) };
+    for (index, matrix) in matrices.into_iter().enumerate() {
+        put(placed, format!("{name}.{index}.weight"), matrix);
     }
+}
+
+/// The matrices of a stack, of which all have [`MAX_EXPERTS`] together; `None` where it is none, or beyond that.
+fn matrices<'m>(weight: &Weight<'m>, stacked: &mut usize) -> Option<Vec<Weight<'m>>> {
+    let tensor = weight.tensor();
+    let [count, _, _] = *tensor.shape() else { return None };
+    let all = stacked.checked_add(count).filter(|all| *all <= MAX_EXPERTS && !tensor.is_empty())?;
+    let matrices = (0..count).map(|index| slice(weight, index, count)).collect::<Option<_>>()?;
+    *stacked = all;
+    Some(matrices)
 }
 
 /// Matrix `index` of `count` of a stack.
@@ -142,8 +162,7 @@ fn split<'m>(placed: &mut Weights<'m>, names: &[String], weight: Weight<'m>, lay
     let share = |index| weight.rows.share(index, names.len());
     let Some(shares) = (0..names.len()).map(share).collect::<Option<Vec<_>>>() else {
         let why = "its rows do not divide as transformers splits them";
-        placed.insert(weight.label.clone(), Weight { kind: Some(Kinds::Refused(why)), ..weight });
-        return;
+        return put(placed, weight.label.clone(), refused(weight, why));
     };
     let (module, parameter) = weight.label.rsplit_once('.').unwrap_or((&weight.label, ""));
     let mut first = 0;
@@ -152,17 +171,13 @@ fn split<'m>(placed: &mut Weights<'m>, names: &[String], weight: Weight<'m>, lay
         let until = first + shape.first().copied().unwrap_or(0);
         let label = format!("{module}[{first}:{until}].{parameter}");
         let kind = layout.kind(name, shape.len());
-        placed.insert(name.clone(), Weight { label, rows, kind, turned: weight.turned });
+        put(placed, name.clone(), Weight { label, rows, kind, turned: weight.turned });
         first = until;
     }
 }
 
 /// Joins what belongs together; what cannot be joined keeps its name and is refused.
-fn join<'m>(
-    placed: &mut Weights<'m>,
-    joined: BTreeMap<(String, Option<usize>), Pieces<'m>>,
-    layout: &Layout,
-) {
+fn join<'m>(placed: &mut Weights<'m>, joined: Joined<'m>, layout: &Layout) {
     // Experts in each stack, and the highest number of one: a small file cannot name a large stack.
     let mut counts = BTreeMap::<String, (usize, usize)>::new();
     for (name, expert) in joined.keys() {
@@ -170,19 +185,19 @@ fn join<'m>(
         *count += 1;
         *highest = (*highest).max(expert.unwrap_or(0));
     }
-    for ((name, index), pieces) in joined {
+    for ((name, index), parts) in joined {
         let (count, highest) = counts.get(&name).copied().unwrap_or_default();
         let expert = index.map(|index| Expert { index, count });
-        let all: Option<Vec<_>> = pieces.found.iter().cloned().collect();
-        let all = all.filter(|_| index.is_none() || highest + 1 == count);
+        let all: Option<Vec<_>> = parts.iter().cloned().collect();
+        let all = all.filter(|_| index.is_none() || count.checked_sub(1) == Some(highest));
         let rows = all.as_ref().and_then(|all| {
             let rows: Vec<_> = all.iter().map(|weight| weight.rows.clone()).collect();
             Composed::joined(&rows, expert)
         });
         let (Some(all), Some(rows)) = (all, rows) else {
             let why = "not all of what transformers joins with it is there, or in one format and shape";
-            for weight in pieces.found.into_iter().flatten() {
-                placed.insert(weight.label.clone(), Weight { kind: Some(Kinds::Refused(why)), ..weight });
+            for weight in parts.into_iter().flatten() {
+                put(placed, weight.label.clone(), refused(weight, why));
             }
             continue;
         };
@@ -190,7 +205,7 @@ fn join<'m>(
         let labels: Vec<_> = all.iter().map(|weight| weight.label.as_str()).collect();
         let weight = Weight { label: labels_of(&labels), rows, kind, turned: false };
         let name = index.map_or_else(|| name.clone(), |index| format!("{name}.{index}.weight"));
-        placed.insert(name, weight);
+        put(placed, name, weight);
     }
 }
 

@@ -207,7 +207,7 @@ fn place<'a>(
     let (mut expected, stored) = (module.weight_shape(), tensor.shape());
     let by_name =
         module.kernel.is_empty() && (conv1d && is_conv1d(&module.name) || transposed && stored != expected);
-    let turned = View::is_transposed(weight).unwrap_or(by_name);
+    let turned = weight.is_transposed().unwrap_or(by_name);
     if turned {
         expected.reverse();
     }

@@ -55,6 +55,7 @@ pub(super) fn targets<'l>(lora: &'l Lora<'_>) -> Result<Vec<Target<'l>>> {
             lora::Target::Parameter | lora::Target::Module => module.tensor().to_owned(),
         };
         if module.expert.is_some() {
+            belongs(module, module)?;
             stacks.insert(module.tensor(), targets.len());
         }
         let (path, modules) = (key.clone(), vec![module]);
