@@ -66,6 +66,7 @@ impl<'m> Aligned<'m> {
         } else {
             None
         };
+        models.iter().try_for_each(|model| model.check_method())?;
         check_sides(base, tuned)?;
         let side = |model| Side::new(model, map.as_ref());
         let (base, tuned, origin) = (side(base)?, side(tuned)?, origin.map(side).transpose()?);
@@ -76,6 +77,12 @@ impl<'m> Aligned<'m> {
         models.pair_names();
         let doubts = doubts(models.base.model, models.tuned.model);
         models.notes.extend(doubts);
+        let quantized = models.sides().filter_map(|side| {
+            let method = side.model.quantization()?;
+            Some(format!("{} is quantised with {method}", side.model.path().display()))
+        });
+        let quantized: Vec<_> = quantized.collect();
+        models.notes.extend(quantized);
         Ok(models)
     }
 

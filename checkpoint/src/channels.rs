@@ -2,6 +2,7 @@
 //! squares of the layer's inputs that is the error of its output.
 
 use crate::error::{Error, Result};
+use crate::measure::decode;
 use crate::model::Model;
 use crate::pairs::Pair;
 use crate::tensor::Tensor;
@@ -99,8 +100,7 @@ fn read(tensor: Tensor<'_>) -> Result<Arc<[f32]>> {
         return Err(tensor.error(format!("its shape is {:?}, expected a vector", tensor.shape())));
     };
     let mut values = vec![0.0; len];
-    phlora_core::decode(tensor.entries(dtype, 0..len), &mut values)
-        .map_err(|e| tensor.error(e.to_string()))?;
+    decode(tensor, dtype, 0..len, &mut values)?;
     if let Some(at) = values.iter().position(|value| !value.is_finite() || *value < 0.0) {
         let problem = format!("entry {at} is {}, expected a finite scale of at least 0", values[at]);
         return Err(tensor.error(problem));

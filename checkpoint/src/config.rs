@@ -3,6 +3,7 @@
 use crate::arch::Heads;
 use crate::error::{Error, Result};
 use crate::mapped::open_regular;
+use crate::quantized::Method;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -32,6 +33,8 @@ pub struct Config {
     pub layers: Option<usize>,
     /// Experts of a layer, `num_local_experts` or `num_experts`.
     pub experts: Option<usize>,
+    /// How the weights are quantised, where `quantization_config` says so.
+    pub quantization: Option<Method>,
     /// `model_type` of the configurations within this one, by their place, as in `text_config`.
     pub parts: BTreeMap<String, String>,
 }
@@ -71,6 +74,7 @@ impl Config {
             class_name: text(&json["_class_name"]),
             name_or_path: text(&json["_name_or_path"]),
             tied: json["tie_word_embeddings"].as_bool(),
+            quantization: Method::read(directory, &json)?,
             parts: parts(&json),
         })
     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub enum Contents {
     /// A model's weights.
-    Model(ModelFacts),
+    Model(Box<ModelFacts>),
     /// A LoRA adapter.
     Adapter(AdapterFacts),
     /// A report of an extraction.
@@ -39,6 +39,8 @@ pub struct ModelFacts {
     pub container: Container,
     /// What `config.json` says; of a GGUF model, whether its output head is tied.
     pub config: Config,
+    /// How its weights are quantised, where they are.
+    pub quantization: Option<String>,
     /// Its files.
     pub files: Vec<PathBuf>,
     /// Over all tensors.
@@ -98,13 +100,14 @@ pub fn inspect(path: &Path) -> Result<Contents> {
         let report = report.map_err(|e| Error::format(path, format!("not a report of phlora: {e}")))?;
         return Ok(Contents::Report(Box::new(report)));
     }
-    Ok(Contents::Model(model_facts(&Model::open(path)?)))
+    Ok(Contents::Model(Box::new(model_facts(&Model::open(path)?))))
 }
 
 fn model_facts(model: &Model) -> ModelFacts {
     let mut facts = ModelFacts {
         container: model.container().clone(),
         config: model.config().clone(),
+        quantization: model.quantization(),
         files: model.files().map(Path::to_owned).collect(),
         total: Count::default(),
         dtypes: BTreeMap::new(),
@@ -170,7 +173,7 @@ impl Count {
         Self {
             tensors: usize::from(first),
             parameters: tensor.len() as u64,
-            bytes: tensor.bytes().len() as u64,
+            bytes: tensor.stored_len() as u64,
         }
     }
 

@@ -52,6 +52,7 @@ mod pass;
 mod plans;
 mod pool;
 mod prune;
+mod quantized;
 mod read_ahead;
 mod renaming;
 mod report;
@@ -86,6 +87,7 @@ pub use options::{ExtractOptions, Filter, available_threads};
 pub use output::{Output, save, save_page, save_report};
 pub use phlora_core::{Dtype, Goal, Mode, Policy};
 pub use prune::{PruneOptions, Pruned, PrunedModule, prune};
+pub use quantized::Method as Quantization;
 pub use report::{
     CurvePoint, FullReport, LeftOut, ModuleReport, PolicyReport, REPORT_VERSION, Report, Total, read_report,
 };

@@ -9,6 +9,9 @@ use phlora_core::{Delta, Dtype, Kernel};
 const CHUNK: usize = 2048;
 const _: () = assert!(CHUNK.is_multiple_of(Dtype::MAX_BLOCK_LEN));
 
+/// Rows of a quantised weight that are decoded at once: the codes of some formats lie by columns.
+pub(crate) const DECODED_ROWS: usize = 32;
+
 /// Rows of a weight whose norm stands for that of all.
 const SAMPLED: usize = 32;
 
@@ -26,7 +29,8 @@ pub(crate) struct Difference {
 
 /// Whether both sides hold the same bytes in the same format; stops at the first difference.
 pub(crate) fn same_bytes(base: Tensor<'_>, tuned: Tensor<'_>, ticket: Ticket<'_>) -> Result<bool> {
-    let other_order = base.order() != tuned.order();
+    // Equal codes may have other scales.
+    let other_order = base.order() != tuned.order() || base.is_quantized() || tuned.is_quantized();
     if other_order || base.dtype_name() != tuned.dtype_name() || base.shape() != tuned.shape() {
         return Ok(false);
     }
@@ -51,11 +55,13 @@ pub(crate) fn difference(
     ticket: Ticket<'_>,
 ) -> Result<Difference> {
     let mut result = Difference { sum_squares: 0.0, non_finite: None };
-    let (mut left, mut right) = ([0.0; CHUNK], [0.0; CHUNK]);
     let (mut unreported, kernel) = (0, Kernel::detect());
     let in_order = !base.is_scattered() && !tuned.is_scattered();
-    for start in (0..entries).step_by(CHUNK) {
-        let range = start..entries.min(start + CHUNK);
+    let quantized = base.is_quantized() || tuned.is_quantized();
+    let chunk = if quantized { DECODED_ROWS * base.row_len().max(1) } else { CHUNK };
+    let (mut left, mut right) = (vec![0.0; chunk.min(entries)], vec![0.0; chunk.min(entries)]);
+    for start in (0..entries).step_by(chunk) {
+        let range = start..entries.min(start + chunk);
         let (left, right) = (&mut left[..range.len()], &mut right[..range.len()]);
         // The usual case in one step: in two it takes twice as long.
         if in_order {
@@ -132,6 +138,9 @@ pub(crate) fn decode(
     let decode = |range, out: &mut [f32]| {
         phlora_core::decode(tensor.entries(dtype, range), out).map_err(|e| tensor.error(e.to_string()))
     };
+    if tensor.is_quantized() {
+        return tensor.decode_quantized(range, out);
+    }
     if !tensor.is_scattered() {
         return decode(range, out);
     }

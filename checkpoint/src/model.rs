@@ -7,6 +7,7 @@ use crate::header;
 use crate::locate::{Files, locate};
 use crate::mapped::Mapped;
 use crate::memory::Layout;
+use crate::quantized::{Finder, Found, Recipe};
 use crate::stored::Stored;
 use crate::tensor::{Expert, MAX_EXPERTS, Tensor};
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ pub struct Model {
     files: Vec<Mapped>,
     /// What the files hold: number of the file, tensor.
     stored: Vec<(usize, Stored)>,
+    /// The weights that several of them are together.
+    quantized: Vec<Recipe>,
     tensors: BTreeMap<String, Place>,
 }
 
@@ -42,9 +45,11 @@ pub enum Container {
 /// Where the tensor with a full name is.
 #[derive(Debug, Clone, Copy)]
 struct Place {
-    /// Index into `Model::stored`.
+    /// Index into `Model::stored`, of a quantised weight that of its codes.
     stored: usize,
     expert: Option<Expert>,
+    /// Index into `Model::quantized`.
+    quantized: Option<usize>,
 }
 
 impl Model {
@@ -87,6 +92,7 @@ impl Model {
             let problem = format!("the index says it is in {}, which does not hold it", shard.display());
             return Err(Error::tensor(&index.path, name, problem));
         }
+        model.compose()?;
         if let Some(prefix) = model.config.missing_prefix(model.tensors.keys().map(String::as_str)) {
             let tensors = std::mem::take(&mut model.tensors);
             model.tensors =
@@ -116,14 +122,14 @@ impl Model {
     }
 
     fn empty(path: &Path, config: Config, container: Container) -> Self {
-        let (files, stored, tensors) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Self { path: path.to_owned(), config, container, files, stored, tensors }
+        let (files, stored, quantized, tensors) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
+        Self { path: path.to_owned(), config, container, files, stored, quantized, tensors }
     }
 
     /// Takes in what `mapped` holds.
     fn add(&mut self, mapped: Mapped, tensors: impl IntoIterator<Item = Stored>) -> Result<()> {
         for stored in tensors {
-            let place = Place { stored: self.stored.len(), expert: None };
+            let place = Place { stored: self.stored.len(), expert: None, quantized: None };
             if let Some(other) = self.tensors.insert(stored.name.clone(), place) {
                 let first = &self.files[self.stored[other.stored].0];
                 let problem = format!("also in {}", first.path().display());
@@ -133,6 +139,55 @@ impl Model {
         }
         self.files.push(mapped);
         Ok(())
+    }
+
+    /// Puts every quantised weight in the place of its parts.
+    fn compose(&mut self) -> Result<()> {
+        if self.stored.iter().all(|(_, stored)| stored.dtype.is_some()) {
+            return Ok(());
+        }
+        let names = self.tensors.iter().map(|(name, place)| (name.clone(), place.stored)).collect();
+        let finder = Finder {
+            names: &names,
+            stored: &self.stored,
+            files: &self.files,
+            method: self.config.quantization.as_ref(),
+        };
+        for Found { name, recipe, parts } in finder.find()? {
+            let place = Place { stored: recipe.codes, expert: None, quantized: Some(self.quantized.len()) };
+            for part in &parts {
+                self.tensors.remove(part);
+            }
+            if self.tensors.insert(name.clone(), place).is_some() {
+                let (file, codes) = &self.stored[place.stored];
+                let problem = format!("it is quantised, and {name} is there as well");
+                return Err(Error::tensor(self.files[*file].path(), &codes.name, problem));
+            }
+            self.quantized.push(recipe);
+        }
+        Ok(())
+    }
+
+    /// How its weights are quantised, where they are.
+    pub fn quantization(&self) -> Option<String> {
+        let first = self.quantized.first()?;
+        let stated = self.config.quantization.as_ref().map(ToString::to_string);
+        Some(stated.unwrap_or_else(|| self.stored[first.codes].1.dtype_name.clone()))
+    }
+
+    /// Refuses a model whose weights are quantised in a way that is not read.
+    pub(crate) fn check_method(&self) -> Result<()> {
+        let Some(method) = self.config.quantization.as_ref() else { return Ok(()) };
+        let Some(why) = method.unread else { return Ok(()) };
+        // A configuration may have outlived its quantised weights.
+        if self.tensors().all(|(_, tensor)| tensor.dtype().is_some()) {
+            return Ok(());
+        }
+        let problem = format!(
+            "its weights are quantised with {method}: {why}, expected FP8, MXFP4, NVFP4, compressed-tensors, \
+             bitsandbytes, GPTQ or AWQ; take the checkpoint that it was made from"
+        );
+        Err(Error::format(&self.path, problem))
     }
 
     /// Names every expert for itself.
@@ -155,7 +210,7 @@ impl Model {
             }
             self.tensors.remove(&stored.name);
             for index in 0..count {
-                let place = Place { stored: at, expert: Some(Expert { index, count }) };
+                let place = Place { stored: at, expert: Some(Expert { index, count }), quantized: None };
                 if self.tensors.insert(format!("{module}.{index}.weight"), place).is_some() {
                     let problem = format!("its expert {index} has the name of another tensor");
                     return Err(Error::tensor(self.files[*file].path(), &stored.name, problem));
@@ -244,7 +299,16 @@ impl Model {
         };
         let bytes = &whole[offset..offset + length];
         let start = stored.range.start + offset;
-        Tensor::new(source, stored, place.expert, shape, start, bytes)
+        let tensor = Tensor::new(source, stored, place.expert, shape, start, bytes);
+        let recipe = place.quantized.map(|index| &self.quantized[index]);
+        let decoded = recipe.and_then(|recipe| Some((recipe.decoder(|part| self.bytes(part)).ok()?, recipe)));
+        decoded.map_or(tensor, |(decoder, recipe)| tensor.quantized(decoder, &recipe.shape))
+    }
+
+    /// The bytes of a stored tensor.
+    fn bytes(&self, part: usize) -> &[u8] {
+        let (file, stored) = &self.stored[part];
+        &self.files[*file].bytes()[stored.range.clone()]
     }
 }
 

@@ -1,6 +1,7 @@
 //! Feeds an extractor with the rows of both sides: in blocks, or part by part over idle threads.
 
 use crate::error::Error;
+use crate::measure::DECODED_ROWS;
 use crate::pairs::Pair;
 use crate::pool::{Ticket, lock};
 use crate::tensor::Tensor;
@@ -21,6 +22,14 @@ pub(crate) struct Sides<'m> {
     pub(crate) cols: usize,
 }
 
+/// Rows that are brought together.
+#[derive(Debug, Default)]
+struct Gathered {
+    bytes: Vec<u8>,
+    /// Those of a quantised weight, before they are bytes.
+    values: Vec<f32>,
+}
+
 /// Why a pass ended early.
 pub(crate) enum Stop {
     /// The core refused a block.
@@ -38,23 +47,30 @@ impl<'m> Sides<'m> {
         Some(Self { base, tuned, rows, cols })
     }
 
-    /// Views rows of one side; those in another order than in the file are gathered in `gathered`.
+    /// Views rows of one side; those in another order than in the file, or quantised, are gathered in `gathered`.
     fn rows<'b>(
         &self,
         (tensor, dtype): (Tensor<'b>, Dtype),
         range: &Range<usize>,
-        gathered: &'b mut Vec<u8>,
-    ) -> Rows<'b> {
+        gathered: &'b mut Gathered,
+    ) -> Result<Rows<'b>, Error> {
         let view =
             |range: Range<usize>| tensor.entries(dtype, range.start * self.cols..range.end * self.cols);
         if !tensor.is_scattered() {
-            return view(range.clone());
+            return Ok(view(range.clone()));
         }
-        gathered.clear();
-        for row in range.clone().map(|row| tensor.stored_row(row)) {
-            gathered.extend_from_slice(view(row..row + 1).bytes);
+        let Gathered { bytes, values } = gathered;
+        bytes.clear();
+        if tensor.is_quantized() {
+            values.resize(range.len() * self.cols, 0.0);
+            tensor.decode_quantized(range.start * self.cols..range.end * self.cols, values)?;
+            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        } else {
+            for row in range.clone().map(|row| tensor.stored_row(row)) {
+                bytes.extend_from_slice(view(row..row + 1).bytes);
+            }
         }
-        Rows::new(dtype, gathered)
+        Ok(Rows::new(dtype, bytes))
     }
 
     /// Rows whose wider side takes about `bytes`; at least one.
@@ -72,12 +88,15 @@ impl<'m> Sides<'m> {
         mut push: impl FnMut(Rows<'_>, Rows<'_>) -> Result<(), phlora_core::Error>,
     ) -> Result<(), Stop> {
         let reordered = self.base.0.is_scattered() || self.tuned.0.is_scattered();
-        let step = self.rows_in(if reordered { block_bytes.min(GATHERED) } else { block_bytes });
-        let (mut base_rows, mut tuned_rows) = (Vec::new(), Vec::new());
+        let mut step = self.rows_in(if reordered { block_bytes.min(GATHERED) } else { block_bytes });
+        if self.base.0.is_quantized() || self.tuned.0.is_quantized() {
+            step = step.next_multiple_of(DECODED_ROWS);
+        }
+        let (mut base_rows, mut tuned_rows) = (Gathered::default(), Gathered::default());
         for start in range.clone().step_by(step) {
             let rows = start..range.end.min(start + step);
-            let base = self.rows(self.base, &rows, &mut base_rows);
-            let tuned = self.rows(self.tuned, &rows, &mut tuned_rows);
+            let base = self.rows(self.base, &rows, &mut base_rows).map_err(Stop::Other)?;
+            let tuned = self.rows(self.tuned, &rows, &mut tuned_rows).map_err(Stop::Other)?;
             ticket.tick(base.bytes.len() + tuned.bytes.len()).map_err(Stop::Other)?;
             push(base, tuned).map_err(Stop::Core)?;
         }

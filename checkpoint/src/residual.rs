@@ -1,7 +1,7 @@
 //! ‖Δ − s·B·A‖² of one matrix, streamed a few rows at a time.
 
 use crate::error::Result;
-use crate::measure::decode;
+use crate::measure::{DECODED_ROWS, decode};
 use crate::pool::Ticket;
 use crate::tensor::Tensor;
 
@@ -87,9 +87,10 @@ pub(crate) fn residual(
 ) -> Result<Residual> {
     let (base_dtype, tuned_dtype) = (base.readable()?, tuned.readable()?);
     let mut result = Residual::default();
-    let (mut delta, mut other) = (vec![0.0; ROWS * product.cols], vec![0.0; ROWS * product.cols]);
-    for start in (0..product.rows).step_by(ROWS) {
-        let entries = start * product.cols..(start + ROWS).min(product.rows) * product.cols;
+    let at_once = if base.is_quantized() || tuned.is_quantized() { DECODED_ROWS } else { ROWS };
+    let (mut delta, mut other) = (vec![0.0; at_once * product.cols], vec![0.0; at_once * product.cols]);
+    for start in (0..product.rows).step_by(at_once) {
+        let entries = start * product.cols..(start + at_once).min(product.rows) * product.cols;
         let (delta, other) = (&mut delta[..entries.len()], &mut other[..entries.len()]);
         decode(tuned, tuned_dtype, entries.clone(), delta)?;
         decode(base, base_dtype, entries, other)?;

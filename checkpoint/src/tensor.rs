@@ -4,6 +4,7 @@ use crate::arch::RowPermutation;
 use crate::error::{Error, Result};
 use crate::gguf;
 use crate::mapped::Mapped;
+use crate::quantized::Decoder;
 use crate::stored::Stored;
 use phlora_core::{Dtype, Rows};
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,8 @@ pub struct Tensor<'m> {
     order: Option<RowPermutation>,
     /// The rows below those of `bytes`, where a weight consists of several stored tensors.
     more: &'m [Part<'m>],
+    /// What decodes it where it is quantised; `bytes` are its codes then, and its dtype is F32.
+    decoder: Option<Decoder<'m>>,
 }
 
 /// Whole rows of a weight that lie together in one file.
@@ -55,7 +58,12 @@ impl<'m> Tensor<'m> {
         start: usize,
         bytes: &'m [u8],
     ) -> Self {
-        Self { source, stored, expert, shape, start, bytes, order: None, more: &[] }
+        Self { source, stored, expert, shape, start, bytes, order: None, more: &[], decoder: None }
+    }
+
+    /// The same as what `decoder` makes of it, of that shape.
+    pub(crate) fn quantized(self, decoder: Decoder<'m>, shape: &'m [usize]) -> Self {
+        Self { decoder: Some(decoder), shape, ..self }
     }
 
     /// The file that holds it.
@@ -73,14 +81,19 @@ impl<'m> Tensor<'m> {
         self.expert
     }
 
-    /// Its dtype as the file calls it, e.g. `BF16` or `Q4_K`.
+    /// Its dtype as the file calls it, e.g. `BF16` or `Q4_K`; of a quantised weight, that of its codes.
     pub fn dtype_name(&self) -> &'m str {
         &self.stored.dtype_name
     }
 
-    /// Its dtype if that is one of those read here.
+    /// Its dtype if that is one of those read here; F32 of a weight that is decoded from several tensors.
     pub fn dtype(&self) -> Option<Dtype> {
-        self.stored.dtype
+        if self.decoder.is_some() { Some(Dtype::F32) } else { self.stored.dtype }
+    }
+
+    /// Whether it is decoded from several tensors of a quantised checkpoint.
+    pub(crate) fn is_quantized(&self) -> bool {
+        self.decoder.is_some()
     }
 
     /// Its dtype, which must be one of those read here.
@@ -98,15 +111,22 @@ impl<'m> Tensor<'m> {
         self.shape
     }
 
-    /// Its bytes, mapped, in the order of the file.
+    /// Its bytes, mapped, in the order of the file; of a quantised weight, its codes.
     pub fn bytes(&self) -> &'m [u8] {
         debug_assert!(self.more.is_empty(), "tensors of a file have one part");
         self.bytes
     }
 
-    /// Number of its bytes.
+    /// Number of the bytes of its entries in its dtype, which are those that a read of it counts.
     pub(crate) fn byte_len(&self) -> usize {
-        self.pieces().map(<[u8]>::len).sum()
+        let decoded =
+            |tensor: &Self| tensor.is_quantized().then(|| tensor.len().saturating_mul(size_of::<f32>()));
+        decoded(self).unwrap_or_else(|| self.pieces().map(<[u8]>::len).sum())
+    }
+
+    /// Number of the bytes that it takes in the files.
+    pub(crate) fn stored_len(&self) -> usize {
+        self.decoder.map_or(self.bytes.len(), |decoder| decoder.stored_len)
     }
 
     /// Its bytes, a slice for each stored tensor that it consists of.
@@ -155,9 +175,10 @@ impl<'m> Tensor<'m> {
         self.order
     }
 
-    /// Whether neighbouring rows are not always neighbours in the file.
+    /// Whether its entries cannot be viewed where they are: neighbouring rows are not always neighbours in the file, or it
+    /// is quantised.
     pub(crate) fn is_scattered(&self) -> bool {
-        self.order.is_some() || !self.more.is_empty()
+        self.order.is_some() || !self.more.is_empty() || self.is_quantized()
     }
 
     /// Where row `row` is in the file.
@@ -173,20 +194,39 @@ impl<'m> Tensor<'m> {
     /// The entries `range` (row-major, in the order of the file) in their storage format; none where the range
     /// does not begin and end at whole blocks of the format, leaves the tensor, or is in several parts of it.
     pub(crate) fn entries(&self, dtype: Dtype, range: Range<usize>) -> Rows<'m> {
-        let (mut bytes, mut range) = (self.bytes, range);
-        if !self.more.is_empty() {
-            let own: usize = self.more.iter().map(|part| part.rows).sum();
-            let mut rows = self.shape.first().map_or(0, |rows| rows.saturating_sub(own));
-            let mut rest = self.more.iter();
-            while range.start >= rows * self.row_len() {
-                let Some(part) = rest.next() else { break };
-                let before = rows * self.row_len();
-                range = range.start - before..range.end.saturating_sub(before);
-                (bytes, rows) = (part.tensor.bytes, part.rows);
-            }
-        }
+        let (part, _, range) = self.part_at(range);
         let place = dtype.row_bytes(range.start).zip(dtype.row_bytes(range.end));
-        Rows::new(dtype, place.and_then(|(start, end)| bytes.get(start..end)).unwrap_or_default())
+        Rows::new(dtype, place.and_then(|(start, end)| part.bytes.get(start..end)).unwrap_or_default())
+    }
+
+    /// Decodes the entries `range` (row-major, in the order of the file) of a quantised weight into `out`, which is as long.
+    pub(crate) fn decode_quantized(&self, range: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let (mut at, mut out) = (range.start, out);
+        while !out.is_empty() {
+            let (part, entries, own) = self.part_at(at..range.end);
+            let count = out.len().min(entries.saturating_sub(own.start));
+            let decoder = part.decoder.filter(|_| count > 0);
+            let decoder = decoder.ok_or_else(|| self.error("its parts do not hold all of its entries"))?;
+            let (now, rest) = out.split_at_mut(count);
+            decoder.decode(own.start..own.start + count, now).map_err(|e| part.error(e.to_string()))?;
+            (at, out) = (at + count, rest);
+        }
+        Ok(())
+    }
+
+    /// The part that holds the entry where `range` begins, the number of its entries, and the range in it.
+    fn part_at(&self, range: Range<usize>) -> (&Self, usize, Range<usize>) {
+        let below: usize = self.more.iter().map(|part| part.rows).sum();
+        let rows = self.shape.first().map_or(1, |rows| rows.saturating_sub(below));
+        let (mut part, mut entries, mut range) = (self, rows * self.row_len(), range);
+        for next in self.more {
+            if range.start < entries {
+                break;
+            }
+            range = range.start - entries..range.end.saturating_sub(entries);
+            (part, entries) = (&next.tensor, next.rows * self.row_len());
+        }
+        (part, entries, range)
     }
 
     pub(crate) fn error(&self, problem: impl Into<String>) -> Error {
@@ -221,30 +261,25 @@ impl<'m> Composed<'m> {
         let ([Part { tensor, .. }], Some(&first)) = (self.parts.as_slice(), self.shape.first()) else {
             return None;
         };
-        let length = tensor.bytes.len().checked_div(count)?;
-        let whole = tensor.order.is_none() && first == count && length * count == tensor.bytes.len();
-        if !whole || index >= count {
+        if first != count {
             return None;
         }
         let shape = self.shape[1..].to_vec();
         let rows = shape.first().copied().unwrap_or(1);
         let expert = Some(Expert { index, count });
-        let part = tensor.cut(index * length..(index + 1) * length);
-        Some(Self { parts: vec![Part { tensor: Tensor { expert, ..part }, rows }], shape, expert })
+        let tensor = Tensor { expert, ..tensor.share(index, count, self.len())? };
+        Some(Self { parts: vec![Part { tensor, rows }], shape, expert })
     }
 
     /// Share `index` of `count` equal shares of the rows; `None` where they do not divide so.
     pub(crate) fn share(&self, index: usize, count: usize) -> Option<Self> {
-        let ([Part { tensor, rows }], true) = (self.parts.as_slice(), count > 0) else { return None };
-        let length = tensor.bytes.len() / count;
-        let fits =
-            tensor.order.is_none() && rows.is_multiple_of(count) && length * count == tensor.bytes.len();
-        if !fits || index >= count {
+        let [Part { tensor, rows }] = self.parts.as_slice() else { return None };
+        if count == 0 || !rows.is_multiple_of(count) {
             return None;
         }
         let mut shape = self.shape.clone();
         *shape.first_mut()? = rows / count;
-        let part = Part { tensor: tensor.cut(index * length..(index + 1) * length), rows: rows / count };
+        let part = Part { tensor: tensor.share(index, count, self.len())?, rows: rows / count };
         Some(Self { parts: vec![part], shape, expert: self.expert })
     }
 
@@ -274,6 +309,11 @@ impl<'m> Composed<'m> {
         })
     }
 
+    /// Number of entries.
+    fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
     /// The view of it.
     pub(crate) fn tensor(&self) -> Tensor<'_> {
         let (first, more) = (&self.parts[0], &self.parts[1..]);
@@ -283,8 +323,20 @@ impl<'m> Composed<'m> {
 }
 
 impl Tensor<'_> {
-    /// The same with some of the bytes alone; the shape does not follow.
-    fn cut(self, bytes: Range<usize>) -> Self {
-        Self { start: self.start + bytes.start, bytes: &self.bytes[bytes], ..self }
+    /// Share `index` of `count` equal shares of its `len` entries, where these are whole; the shape does not follow.
+    fn share(self, index: usize, count: usize, len: usize) -> Option<Self> {
+        let length = self.bytes.len().checked_div(count)?;
+        let entries = len / count;
+        let whole = match self.decoder {
+            // Its codes may be in another order; they are cut only for what is read ahead.
+            Some(_) => entries * count == len,
+            None => self.order.is_none() && length * count == self.bytes.len(),
+        };
+        if !whole || index >= count {
+            return None;
+        }
+        let bytes = index * length..(index + 1) * length;
+        let decoder = self.decoder.map(|decoder| decoder.skip(index * entries));
+        Some(Self { start: self.start + bytes.start, bytes: &self.bytes[bytes], decoder, ..self })
     }
 }

@@ -40,6 +40,9 @@ fn model(facts: &ModelFacts) -> String {
     if facts.config.tied == Some(true) {
         text.push_str("the output head is tied to the embedding\n");
     }
+    if let Some(method) = &facts.quantization {
+        text.push_str(&format!("quantised with {}\n", plain(method)));
+    }
     let kinds = facts.kinds.iter().map(|(kind, count)| (kind.label(), count));
     text + "\n" + &counts("kind", kinds) + "\n" + &dtypes(&facts.dtypes)
 }

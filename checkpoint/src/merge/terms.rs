@@ -121,6 +121,12 @@ pub(super) fn targets<'a>(base: &'a View<'_>, adapters: &[(&'a Adapter, f32)]) -
 /// The format of a tensor, which `adapter` changes and which must be one that is written.
 fn written(tensor: &Tensor<'_>, adapter: &Adapter) -> Result<Dtype> {
     let dtype = tensor.readable()?;
+    if tensor.is_quantized() {
+        return Err(tensor.error(format!(
+            "{} merges into it, but it is quantised: merge into the checkpoint that it was made from, and quantise that",
+            adapter.path().display()
+        )));
+    }
     if dtype.is_encoded() {
         return Ok(dtype);
     }
