@@ -157,3 +157,25 @@ fn a_stack_of_too_many_experts_is_refused() {
         assert!(!stderr.contains("panicked") && !root.path().join("out").exists(), "{stderr}");
     }
 }
+
+#[test]
+fn a_stack_becomes_experts_of_gguf_and_a_stack_again() {
+    const QWEN: &str = r#"{"model_type":"qwen3_moe","architectures":["Qwen3MoeForCausalLM"],
+        "num_attention_heads":1,"num_key_value_heads":1}"#;
+    let root = tempfile::tempdir().unwrap();
+    let of = |number: usize| {
+        let name = |last: &str| format!("model.layers.0.mlp.experts.{number}.{last}.weight");
+        ["gate_proj", "up_proj"].map(name)
+    };
+    let names: Vec<_> = (0..3).flat_map(of).collect();
+    extract(root.path(), &names, QWEN);
+    let path = |name: &str| text(&root.path().join(name));
+    succeed(&["convert", &path("out"), "--base", &path("base"), "-o", &path("a.gguf")]);
+    succeed(&["verify", &path("base"), &path("tuned"), &path("a.gguf"), "--min-energy", "0.9999"]);
+    succeed(&["convert", &path("a.gguf"), "--base", &path("base"), "-o", &path("back")]);
+    succeed(&["verify", &path("base"), &path("tuned"), &path("back"), "--min-energy", "0.9999"]);
+    // gate and up share A in GGUF, so that they take one rank together again.
+    let config = json(&root.path().join("back/adapter_config.json"));
+    assert_eq!(config["target_parameters"], made!(["model.layers.0.mlp.experts.gate_up_proj"]));
+    assert_eq!(config["r"], 4);
+}

@@ -130,8 +130,8 @@ fn renamed<'a>(module: LoraModule<'a>, name: &str, layout: &Layout) -> LoraModul
     LoraModule { name: module_of(name).to_owned().into(), target, ..module }
 }
 
-/// One pair of factors for the rows of all `parts`: A one below the other, B along a diagonal. Parts that are missing
-/// change nothing and have as many rows as the first that is there.
+/// One pair of factors for the rows of all `parts`: A one below the other, B along a diagonal; one A where all have the
+/// same, as parts of one weight do. Parts that are missing change nothing and have as many rows as the first that is there.
 fn join<'a>(parts: &[Option<LoraModule<'a>>]) -> Result<LoraModule<'a>> {
     let Some(first) = parts.iter().flatten().next() else {
         return Err(crate::error::Error::Usage("factors of no part".into()));
@@ -142,7 +142,9 @@ fn join<'a>(parts: &[Option<LoraModule<'a>>]) -> Result<LoraModule<'a>> {
     let [rows, input] = first.shape();
     let outs: Vec<_> = parts.iter().map(|part| part.as_ref().map_or(rows, |part| part.shape()[0])).collect();
     let ranks: Vec<_> = parts.iter().map(|part| part.as_ref().map_or(0, LoraModule::rank)).collect();
-    let (out, rank) = (outs.iter().sum::<usize>(), ranks.iter().sum::<usize>());
+    let shared = is_shared(parts)?;
+    let out = outs.iter().sum::<usize>();
+    let rank = if shared { ranks[0] } else { ranks.iter().sum() };
     let (mut a, mut b) = (Vec::with_capacity(rank * input), vec![0.0_f32; out * rank]);
     let (mut row, mut column) = (0, 0);
     for (part, (&part_out, &part_rank)) in parts.iter().zip(outs.iter().zip(&ranks)) {
@@ -152,7 +154,9 @@ fn join<'a>(parts: &[Option<LoraModule<'a>>]) -> Result<LoraModule<'a>> {
                     format!("its input has {} entries, that of {} {input}", part.shape()[1], first.name);
                 return Err(part.a.error(problem));
             }
-            a.extend(part.a.decoded()?);
+            if a.len() < rank * input {
+                a.extend(part.a.decoded()?);
+            }
             let scale = part.scale / first.scale;
             for (i, values) in part.b.decoded()?.chunks_exact(part_rank.max(1)).enumerate() {
                 let to = &mut b[(row + i) * rank + column..][..part_rank];
@@ -160,7 +164,7 @@ fn join<'a>(parts: &[Option<LoraModule<'a>>]) -> Result<LoraModule<'a>> {
             }
         }
         row += part_out;
-        column += part_rank;
+        column += if shared { 0 } else { part_rank };
     }
     let factor = |values: &[f32], shape: [usize; 2], dtype: Dtype| {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -170,4 +174,19 @@ fn join<'a>(parts: &[Option<LoraModule<'a>>]) -> Result<LoraModule<'a>> {
     };
     let (a, b) = (factor(&a, [rank, input], first.a.dtype())?, factor(&b, [out, rank], first.b.dtype())?);
     Ok(LoraModule { a, b, ..first.clone() })
+}
+
+/// Whether all parts are there and have the same A.
+fn is_shared(parts: &[Option<LoraModule<'_>>]) -> Result<bool> {
+    let [Some(first), rest @ ..] = parts else { return Ok(false) };
+    let a = first.a.decoded()?;
+    for part in rest {
+        let Some(part) = part.as_ref().filter(|part| part.a.shape() == first.a.shape()) else {
+            return Ok(false);
+        };
+        if part.a.decoded()? != a {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
