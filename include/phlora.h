@@ -345,6 +345,25 @@ typedef uint32_t phlora_also;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+/** Whose names the modules of a PEFT adapter get. */
+enum phlora_names
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** As transformers builds the model in memory, which is what PEFT looks for. */
+  PHLORA_NAMES_MEMORY = 0,
+  /** As the checkpoint spells them. */
+  PHLORA_NAMES_CHECKPOINT = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum phlora_names phlora_names;
+#else
+typedef uint32_t phlora_names;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 /** How bad a finding of phlora_check_files is. */
 enum phlora_severity
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -620,6 +639,10 @@ typedef struct phlora_file_options {
   uint32_t format;
   /** The sum of what is stored beside the factors, see phlora_also. Default 0: nothing. */
   uint32_t also;
+  /** The phlora_names of the adapter's modules. Default PHLORA_NAMES_MEMORY. */
+  uint32_t names;
+  /** 0. */
+  uint32_t reserved;
 } phlora_file_options;
 
 /**

@@ -469,6 +469,13 @@ static void file_dtype_0(void) { files(); file_options.dtype = 0; }
 static void file_dtype_q8_0(void) { files(); file_options.dtype = PHLORA_DTYPE_Q8_0; }
 static void file_dtype_q4_0(void) { files(); file_options.dtype = PHLORA_DTYPE_Q4_0; file_options.format = PHLORA_ADAPTER_FORMAT_GGUF; }
 static void file_also_16(void) { files(); file_options.also = 16; }
+static void file_names_2(void) { files(); file_options.names = 2; }
+static void file_names(void) {
+    files();
+    file_options.names = PHLORA_NAMES_CHECKPOINT;
+    snprintf(target, sizeof target, "%s/names", arg_directory);
+}
+static void file_reserved(void) { files(); file_options.reserved = 1; }
 static void file_also_gguf(void) { files(); file_options.also = PHLORA_ALSO_NORMS; file_options.format = PHLORA_ADAPTER_FORMAT_GGUF; }
 static void file_also(void) {
     files();
@@ -509,6 +516,10 @@ static void file_rows(void) {
     ROW(BAD_OPTION, file_dtype_q8_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_OPTION, file_dtype_q4_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(UNKNOWN_VALUE, file_dtype_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(UNKNOWN_VALUE, file_names_2, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(UNKNOWN_VALUE, file_reserved, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(OK, file_names, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(OK, file_names, VERIFY(arg_base, arg_tuned, target));
     ROW(UNKNOWN_VALUE, file_also_16, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_OPTION, file_also_gguf, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, file_also, EXTRACT(arg_base, arg_tuned, target, &file_options));

@@ -2,6 +2,7 @@
 
 use super::adapter_format::{AdapterFormat, format};
 use super::also::also;
+use super::names::{Names, names};
 use super::{ProgressCallback, failure, os_path, path, told, watched};
 use crate::dtype::{Dtype, dtype};
 use crate::guard::{Guard, In, Out, guarded};
@@ -52,6 +53,10 @@ pub struct FileOptions {
     pub format: u32,
     /// The sum of what is stored beside the factors, see phlora_also. Default 0: nothing.
     pub also: u32,
+    /// The phlora_names of the adapter's modules. Default PHLORA_NAMES_MEMORY.
+    pub names: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// What phlora_extract_files did.
@@ -104,6 +109,8 @@ impl SizedStruct for FileOptions {
         block_bytes: 0,
         format: AdapterFormat::Auto as u32,
         also: 0,
+        names: Names::Memory as u32,
+        reserved: 0,
     };
 }
 
@@ -156,6 +163,9 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Resu
             Ok::<_, Status>(vec![pattern.ok_or(Status::BadText)?])
         }
     };
+    if options.reserved != 0 {
+        return Err(Status::UnknownValue);
+    }
     Ok(ExtractOptions {
         policy: Policy::fixed(options.rank),
         choose_dtype: false,
@@ -168,6 +178,7 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Resu
         threads: NonZeroUsize::new(options.threads).unwrap_or_else(available_threads),
         block_bytes: options.block_bytes,
         also: also(options.also)?,
+        names: names(options.names)?,
         filter: Filter {
             include: patterns(options.include)?,
             exclude: patterns(options.exclude)?,

@@ -7,6 +7,7 @@ mod check;
 mod convert;
 mod extract;
 mod inspect;
+mod names;
 mod verify;
 
 use crate::guard::{Guard, In};
