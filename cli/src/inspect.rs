@@ -41,7 +41,7 @@ fn model(facts: &ModelFacts) -> String {
         text.push_str("the output head is tied to the embedding\n");
     }
     if let Some(method) = &facts.quantization {
-        text.push_str(&format!("quantised with {}\n", plain(method)));
+        text += &format!("quantised with {}\n", plain(method));
     }
     let kinds = facts.kinds.iter().map(|(kind, count)| (kind.label(), count));
     text + "\n" + &counts("kind", kinds) + "\n" + &dtypes(&facts.dtypes)

@@ -3,7 +3,7 @@
 use core::fmt;
 
 #[cfg(feature = "quantized")]
-use crate::quantized::{Fault, Part};
+use crate::fault::{Fault, Part};
 
 /// Why a call was refused. The state it was made on is as it was before, unless the variant says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

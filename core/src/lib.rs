@@ -28,43 +28,37 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod adapter;
-mod apply;
-mod combine;
-mod convert;
 mod delta;
-mod dtype;
 mod error;
 mod extract;
-mod gram_svd;
-mod jacobi;
+#[cfg(feature = "quantized")]
+mod fault;
+mod format;
 pub mod kernel;
-mod merge;
+mod linalg;
 mod options;
-mod orthonormal;
-mod panels;
 pub mod policy;
 #[cfg(feature = "quantized")]
 pub mod quantized;
-mod random;
-mod registry;
-mod scratch;
+mod shape;
 
-pub use adapter::Adapter;
-pub use apply::{
+pub use adapter::apply::{
     Apply, Assignment, Inputs, Outputs, OutputsF16, OutputsF32, Slice, Values, add_f16, add_f32,
     apply_scratch,
 };
-pub use combine::{Combined, combine, combine_scratch};
-pub use convert::{all_finite, decode, encode};
+pub use adapter::combine::{Combined, combine, combine_scratch};
+pub use adapter::factors::Adapter;
+pub use adapter::merge::{Merge, merge_scratch, toggle};
+pub use adapter::registry::{Pinned, Registry, Usage};
 pub use delta::Delta;
-pub use dtype::{Dtype, Rows};
 pub use error::Error;
 pub use extract::{Extractor, Part, Plan, Report};
-pub use gram_svd::{gram_svd, gram_svd_scratch};
-pub use jacobi::{Svd, Sweeps, jacobi_svd};
+pub use format::{Dtype, Rows};
 pub use kernel::Kernel;
-pub use merge::{Merge, merge_scratch, toggle};
-pub use options::{Mode, Options, Shape};
+pub use kernel::convert::{all_finite, decode, encode};
+pub use linalg::gram_svd::{gram_svd, gram_svd_scratch};
+pub use linalg::jacobi::{Svd, Sweeps, jacobi_svd};
+pub use linalg::scratch::Scratch;
+pub use options::{Mode, Options};
 pub use policy::{Goal, Policy, Spectrum};
-pub use registry::{Pinned, Registry, Usage};
-pub use scratch::Scratch;
+pub use shape::Shape;

@@ -1,6 +1,6 @@
 """Writes what the real libggml says of its block formats into the tree, for whoever has no libggml.
 
-  ggml_reference.py grids    core/src/kernel/blocks/grids.bin, the vectors of the IQ formats, decoded from blocks that
+  ggml_reference.py grids    core/src/format/blocks/grids.bin, the vectors of the IQ formats, decoded from blocks that
                              name them one by one
   ggml_reference.py blocks   tests/data/ggml-blocks.bin, blocks of every format and their weights
 """
@@ -86,7 +86,7 @@ def blocks() -> bytes:
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["grids"]:
-            (ROOT / "core/src/kernel/blocks/grids.bin").write_bytes(grids())
+            (ROOT / "core/src/format/blocks/grids.bin").write_bytes(grids())
         case ["blocks"]:
             (ROOT / "tests/data/ggml-blocks.bin").write_bytes(blocks())
         case _:

@@ -1,16 +1,16 @@
 //! Exact mode: the whole difference in scratch, decomposed by one-sided Jacobi.
 
 use super::{
-    Report,
     factors::Outputs,
     pass::{self, Part, Whole},
     plan::Plan,
+    report::Report,
     strip,
 };
 use crate::{
     Delta, Error, Goal, Kernel, Rows, Shape, Spectrum,
-    jacobi::{Svd, Sweeps, jacobi_svd},
-    scratch::{Buffer, Scratch},
+    linalg::jacobi::{Svd, Sweeps, jacobi_svd},
+    linalg::scratch::{Buffer, Scratch},
 };
 
 /// One read, then the decomposition in `end_pass`.

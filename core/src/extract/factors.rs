@@ -1,6 +1,6 @@
 //! The last step of every mode: from a subspace and the products with it to lora_a and lora_b.
 
-use crate::{Error, Kernel, Shape, panels, panels::STRIP};
+use crate::{Error, Kernel, Shape, linalg::panels, linalg::panels::STRIP};
 
 /// The caller's output buffers.
 pub struct Outputs<'o> {

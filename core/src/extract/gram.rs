@@ -5,8 +5,9 @@ use core::ops::Range;
 
 use super::predict::Factored;
 use crate::{
-    Error, Kernel, gram_svd, panels,
-    scratch::{Buffer, Scratch},
+    Error, Kernel, gram_svd,
+    linalg::panels,
+    linalg::scratch::{Buffer, Scratch},
 };
 
 /// How near the squares of a predicted product and of the computed one are, at least.

@@ -6,7 +6,7 @@ use super::{
     plan::MAX_PARTS,
     strip::{Strip, entries},
 };
-use crate::{Delta, Error, Rows, kernel::ROWS, random};
+use crate::{Delta, Error, Rows, kernel::ROWS, linalg::random};
 
 /// The power of two that brings `largest`, which is above 0, near to 1; for a subnormal one as near as the
 /// range of f32 allows, to 2⁻²³ at least.

@@ -6,18 +6,18 @@
 //! factor is rotated along. With two, the second read computes Y = Δ·V, which is the best B for V.
 
 use super::{
-    Report,
     factors::{Outputs, Space},
     pass::{self, Part, Whole},
-    plan::{Plan, packed_scratch, shared_scratch, strip_scratch},
-    strip::{self, Strip, pack, packed_len},
+    plan::Plan,
+    report::Report,
+    strip::{self, Strip, pack, packed_len, packed_scratch, shared_scratch, strip_scratch},
 };
 use crate::{
     Delta, Error, Goal, Kernel, Rows, Shape, Spectrum, gram_svd,
     kernel::ROWS,
-    orthonormal::orthonormalize,
-    panels::{self, STRIP},
-    scratch::{Buffer, Scratch},
+    linalg::orthonormal::orthonormalize,
+    linalg::panels::{self, STRIP},
+    linalg::scratch::{Buffer, Scratch},
 };
 
 /// Width of the panels.

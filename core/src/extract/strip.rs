@@ -3,7 +3,7 @@
 use crate::{
     Delta, Kernel, Rows,
     kernel::{Ahead, Blocks, BlocksMut, LANES, Lines, ROWS, TILE},
-    random,
+    linalg::{gram_svd::gram_svd_scratch, random, scratch::Scratch},
 };
 
 /// Columns of a row of a strip and of a packed panel: whole [`LANES`].
@@ -22,6 +22,21 @@ pub const fn strip_len(cols: usize) -> Option<usize> {
         Some(cols) => cols.checked_mul(ROWS),
         None => None,
     }
+}
+
+/// `f32` elements of a strip, as scratch.
+pub fn strip_scratch(cols: usize) -> Scratch {
+    strip_len(cols).map_or(Scratch::OVERFLOW, Scratch::elements)
+}
+
+/// Room for `strips` in a pass; between two passes, for what the decomposition of a Gram matrix of `columns` works with.
+pub fn shared_scratch(strips: Scratch, columns: Scratch) -> Scratch {
+    strips.or(columns.count().map_or(Scratch::OVERFLOW, gram_svd_scratch))
+}
+
+/// `f32` elements of a packed panel, as scratch.
+pub fn packed_scratch(cols: usize, width: usize) -> Scratch {
+    padded(cols).map_or(Scratch::OVERFLOW, |cols| Scratch::matrix(cols, width))
 }
 
 /// First column and width of each tile of `cols` columns.

@@ -11,26 +11,23 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
-#[cfg(feature = "blocks")]
-mod blocks;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod bytes;
+pub mod convert;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod fresh;
+mod isa;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod merge;
 mod operands;
 mod portable;
 mod products;
-#[cfg(feature = "blocks")]
-mod quantize;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod reflect;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod short;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod simd;
-mod storage;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod thin;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -39,10 +36,9 @@ mod tile;
 mod x86;
 
 use crate::Delta;
+use isa::Isa;
 use operands::BLOCK;
 pub use operands::{Ahead, Blocks, BlocksMut, LANES, Lines, LinesMut, ROWS, Strided, TILE, Tile};
-#[cfg(feature = "quantized")]
-pub(crate) use storage::half;
 
 /// Runs an always-inlined portable routine, compiled for the features of the kernel.
 macro_rules! with_features {
@@ -67,19 +63,6 @@ mod rows;
 /// [`Kernel::available`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kernel(Isa);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Isa {
-    Portable,
-    /// AVX2, FMA and F16C.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// The above and AVX-512 F, BW, DQ, VL.
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(target_arch = "aarch64")]
-    Neon,
-}
 
 impl Kernel {
     /// The reference: safe Rust without fused multiply-add.

@@ -2,11 +2,12 @@
 
 #[cfg(target_arch = "aarch64")]
 use super::aarch64;
-#[cfg(feature = "blocks")]
-use super::blocks;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
-use super::{Isa, Kernel, LANES, storage};
+use super::{Kernel, LANES, isa::Isa};
+#[cfg(feature = "blocks")]
+use crate::format::blocks;
+use crate::format::{convert::ByInteger, storage};
 use crate::{Dtype, Rows};
 
 /// Weights that are decoded at once beside others: whole blocks of every format.
@@ -110,7 +111,7 @@ impl Kernel {
         if base.dtype.is_block() || tuned.dtype.is_block() {
             self.difference_of_blocks(base, tuned, out);
         } else {
-            with_features!(self, storage::difference::<storage::ByInteger>(base, tuned, out));
+            with_features!(self, storage::difference::<ByInteger>(base, tuned, out));
         }
     }
 
@@ -138,13 +139,13 @@ impl Kernel {
         if rows.dtype.is_block() {
             return with_features!(self, blocks::decode_blocks(rows, out));
         }
-        with_features!(self, storage::decode::<storage::ByInteger>(rows, out));
+        with_features!(self, storage::decode::<ByInteger>(rows, out));
     }
 
     /// Encodes min(values, out) elements, rounding to nearest, ties to even; false, and nothing done, for a format
     /// that cannot be written.
     pub fn encode(self, values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
-        with_features!(self, storage::encode::<storage::ByInteger>(values, dtype, out))
+        with_features!(self, storage::encode::<ByInteger>(values, dtype, out))
     }
 
     /// Whether no entry of `rows` is infinite or NaN.

@@ -2,8 +2,8 @@
 
 use super::codes::words;
 use super::columns::{self, ByColumns, Groups, ROWS, fields};
-use super::fault::{Fault, Part};
 use super::floats::Floats;
+use super::{Fault, Part};
 use crate::{Error, Shape};
 
 /// 4-bit integers: (code − zero point) × scale.

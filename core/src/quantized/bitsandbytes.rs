@@ -1,7 +1,7 @@
 //! bitsandbytes: four bits that choose from a map, with a scale per block of consecutive weights, and LLM.int8.
 
+use super::Part;
 use super::codes;
-use super::fault::Part;
 use super::floats::{FloatFormat, Floats};
 use super::scales::{Scales, multiply};
 use crate::{Error, Shape};

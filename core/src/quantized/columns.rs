@@ -3,7 +3,7 @@
 //! GPTQ and AWQ store [in, out]: what lies side by side belongs to one column of the weight. A tile of 32 rows decodes some
 //! columns, each for all rows at once, and then writes them row by row.
 
-use super::fault::{Fault, Part};
+use super::{Fault, Part};
 use crate::{Error, Shape};
 
 /// Rows of a tile: a cache line of scales in f16, two of words.

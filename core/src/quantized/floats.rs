@@ -1,8 +1,8 @@
 //! Single floats in the formats that scales are stored in.
 
+use super::Part;
 use super::codes::e4m3;
-use super::fault::Part;
-use crate::{Error, kernel::half};
+use crate::{Error, format::elements::half};
 
 /// How scales are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,9 +1,9 @@
 //! E2M1 in halves of bytes: MXFP4 and NVFP4.
 
 use super::codes::{self, E2M1};
-use super::fault::{Part, whole_columns};
 use super::floats::{FloatFormat, Floats};
 use super::scales::Scales;
+use super::{Part, check::whole_columns};
 use crate::{Error, Shape};
 
 /// MXFP4 of gpt-oss, of compressed-tensors (`mxfp4-pack-quantized`) and of DeepSeek's experts: code × 2^(scale − 127).

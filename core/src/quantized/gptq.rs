@@ -2,8 +2,8 @@
 
 use super::codes::{word, words};
 use super::columns::{self, ByColumns, GroupIndex, Groups, ROWS, fields};
-use super::fault::{Fault, Part, whole_columns};
 use super::floats::Floats;
+use super::{Fault, Part, check::whole_columns};
 use crate::{Error, Shape};
 
 /// Integers of 2, 3, 4 or 8 bits: (code − zero point) × scale. Their bits follow each other from the lowest on, those of 3

@@ -29,9 +29,9 @@
 
 mod awq;
 mod bitsandbytes;
+mod check;
 mod codes;
 mod columns;
-mod fault;
 mod floats;
 mod fp4;
 mod gptq;
@@ -41,9 +41,9 @@ mod scales;
 
 use core::ops::Range;
 
+pub use crate::fault::{Fault, Part};
 pub use awq::Awq;
 pub use bitsandbytes::{Absmax, BnbFourBit, BnbInt8};
-pub use fault::{Fault, Part};
 pub use floats::{FloatFormat, Floats};
 pub use fp4::{GlobalScale, Mxfp4, Nvfp4};
 pub use gptq::Gptq;

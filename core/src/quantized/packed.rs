@@ -2,8 +2,8 @@
 
 use super::codes::{self, word};
 use super::columns::GroupIndex;
-use super::fault::{Fault, Part};
 use super::scales::{Scales, shift_and_scale};
+use super::{Fault, Part};
 use crate::{Error, Shape};
 
 /// Integers of 2, 4 or 8 bits in 32-bit words, the first in the lowest bits: (code − zero point) × scale, both counted from

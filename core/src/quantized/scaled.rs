@@ -1,7 +1,7 @@
 //! A byte per weight, times the scale of its block: FP8 as of DeepSeek, compressed-tensors, fbgemm and MXFP8, and 8-bit integers.
 
+use super::Part;
 use super::codes::{self, E4M3, E5M2};
-use super::fault::Part;
 use super::scales::{Scales, shift_and_scale};
 use crate::{Error, Shape};
 

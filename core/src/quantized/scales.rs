@@ -1,6 +1,6 @@
 //! Scales that blocks of a matrix share.
 
-use super::fault::Part;
+use super::Part;
 use super::floats::Floats;
 use crate::{Error, Shape};
 

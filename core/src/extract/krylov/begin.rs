@@ -4,29 +4,19 @@
 //! looks at some, chosen at random, and the second one measures while it multiplies. Where those tell too little, another
 //! pass looks at all.
 
-use super::Krylov;
+use super::state::Krylov;
 use crate::{
     Delta, Error,
     extract::{
         pass::{Progress, unit_scale},
-        plan::{MAX_PARTS, Plan},
+        plan::MAX_PARTS,
     },
-    orthonormal::orthonormalize,
+    linalg::orthonormal::orthonormalize,
 };
 
 /// Largest |Δᵢⱼ| outside this range would overflow or underflow in Δᵀ·Δ: the entries are scaled then. Of sums of entries it
 /// tells as much.
 const SAFE: core::ops::Range<f32> = 1e-6..4e3;
-
-/// Rows that are added up to the first block, at least.
-const SAMPLE: usize = 512;
-
-/// One row in so many is looked at for the first block: all of them where these are few, or where another read of all would
-/// be one too many.
-pub fn one_in(plan: &Plan) -> usize {
-    let spare = (plan.max_reads as usize).checked_sub(plan.depth + 2);
-    spare.map_or(1, |_| (plan.shape.rows / SAMPLE).max(1))
-}
 
 impl<const W: usize> Krylov<'_, W> {
     /// After a pass that added up one row in `one_in`.

@@ -19,7 +19,7 @@ use core::arch::x86_64::{
     _mm256_loadu_ps, _mm256_storeu_ps,
 };
 
-use crate::kernel::storage::Convert;
+use crate::format::convert::Convert;
 
 /// By AVX2 and F16C. Only for code that is compiled for them.
 pub(super) struct ByAvx2;

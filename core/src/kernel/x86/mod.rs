@@ -1,6 +1,8 @@
 //! x86-64: AVX2 with FMA, and AVX-512.
 
 mod convert;
+mod detect;
+mod dots;
 mod loads;
 mod quarters;
 mod squares;
@@ -8,53 +10,24 @@ mod stores;
 mod transpose;
 mod vectors;
 
-use core::arch::x86_64::{__cpuid, __m256, __m512};
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::arch::x86_64::{__m256, __m512};
 
 #[cfg(feature = "blocks")]
 use super::simd::Blocks4;
 use super::{
-    Ahead, Blocks, Isa, Lines, Strided, fresh, reflect,
+    Ahead, Blocks, Lines, Strided, fresh, reflect,
     simd::{self, Blocks8, Brain, Half, Single},
     thin, tile,
 };
 use crate::Dtype;
 use convert::{ByAvx2, ByAvx512};
+pub(super) use detect::detect;
+use detect::permutes_bytes;
+pub(super) use dots::{dots_avx2, dots_avx512};
 use loads::Bytewise;
-pub(super) use loads::{dots_avx2, dots_avx512};
 pub(super) use squares::{measure_avx2, measure_avx512};
 pub(super) use stores::{add_half_avx2, add_half_avx512, merge_rows_avx2, merge_rows_avx512};
 pub(super) use transpose::transpose;
-
-cpufeatures::new!(has_avx2, "avx2", "fma");
-cpufeatures::new!(has_vbmi, "avx512vbmi");
-cpufeatures::new!(has_avx512, "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl");
-
-/// Whether the processor converts f16; `cpufeatures` has no name for it. Asked once: under a hypervisor the
-/// question is slow.
-fn has_f16c() -> bool {
-    const UNKNOWN: u8 = 2;
-    static KNOWN: AtomicU8 = AtomicU8::new(UNKNOWN);
-    let mut known = KNOWN.load(Ordering::Relaxed);
-    if known == UNKNOWN {
-        known = (__cpuid(1).ecx >> 29 & 1) as u8;
-        KNOWN.store(known, Ordering::Relaxed);
-    }
-    known == 1
-}
-
-/// The best instruction set of this processor and operating system.
-pub(super) fn detect() -> Isa {
-    if !has_f16c() {
-        Isa::Portable
-    } else if has_avx512::get() {
-        Isa::Avx512
-    } else if has_avx2::get() {
-        Isa::Avx2
-    } else {
-        Isa::Portable
-    }
-}
 
 /// Asks for all of `bytes`.
 pub(super) fn ask(bytes: &[u8]) {
@@ -226,7 +199,7 @@ pub(super) unsafe fn fresh_avx512<const W: usize>(
 ) -> bool {
     // SAFETY: the caller's promise, and the answer of the processor.
     unsafe {
-        if sides.1.dtype == Dtype::Bf16 && has_vbmi::get() {
+        if sides.1.dtype == Dtype::Bf16 && permutes_bytes() {
             fresh_vbmi::<W>(sides, cols, data, x, y, ahead)
         } else {
             fresh_plain::<W>(sides, cols, data, x, y, ahead)
@@ -291,10 +264,11 @@ macro_rules! compiled_for {
     ($module:ident, $convert:ident, $features:literal) => {
         pub(super) mod $module {
             #[cfg(feature = "blocks")]
-            use crate::kernel::blocks;
+            use crate::format::blocks;
             use crate::{
                 Delta, Dtype, Rows,
-                kernel::{portable, storage, x86::$convert},
+                format::storage,
+                kernel::{portable, x86::$convert},
             };
 
             #[target_feature(enable = $features)]

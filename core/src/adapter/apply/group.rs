@@ -1,0 +1,133 @@
+//! An adapter and the tokens that use it: both steps, for some of the ranks and for some of the output rows.
+//!
+//! Tokens walk over the stored rows of A four at a time, which are decoded in registers, and over those of B one after the
+//! other, since its rows are near after the first. Many are multiplied with decoded tiles, sixteen at a time ([`panels`]).
+
+use core::ops::Range;
+
+use super::{
+    panels,
+    tokens::{Group, stored},
+    vectors::{Inputs, Outputs},
+};
+use crate::{Kernel, Scratch, Shape, kernel::LANES, linalg::scratch::Buffer};
+
+/// Tokens that share a walk over A.
+const BESIDE: usize = 4;
+
+/// Rows of A that are computed together, and output rows for a few tokens: fewer, where the stack is small.
+const RANKS: usize = if Kernel::DECODES_ON_THE_WAY { 64 } else { 16 };
+const OUTPUTS: usize = if Kernel::DECODES_ON_THE_WAY { 1024 } else { 64 };
+
+/// Tokens from which on a panel pays, though it has room for more: without vectors, of blocks, which are dear to decode, and
+/// of floats.
+const PORTABLE: usize = 4;
+const BLOCKS: usize = 6;
+const FLOATS: usize = 10;
+
+/// Tokens from which on panels pay for A: a row would be decoded eight times.
+const MANY: usize = 2 * LANES;
+
+/// Scratch of either step for a group of `tokens`; for more tokens not less.
+pub(super) const fn scratch(shape: Shape, rank: usize, tokens: usize) -> Scratch {
+    let few = if tokens < FLOATS { tokens } else { FLOATS };
+    let beside = if few < BESIDE { few } else { BESIDE };
+    // Inputs in f16, decoded; t, token by token.
+    let few = Scratch::matrix(beside, shape.cols).or(Scratch::matrix(few, rank));
+    if tokens < PORTABLE { few } else { few.or(panels::scratch(shape, rank, tokens)) }
+}
+
+impl Group<'_> {
+    /// How many tokens, the first ones, go through panels of sixteen where that pays from `least` on.
+    fn in_panels(&self, least: usize) -> usize {
+        let tokens = self.tokens.len();
+        let rest = tokens % LANES;
+        if rest < least { tokens - rest } else { tokens }
+    }
+
+    /// t = s·A·x for ranks `ranks`: `t` has a row per rank, of the tokens' elements.
+    pub fn down(&self, ranks: Range<usize>, x: Inputs<'_>, t: &mut [f32], scratch: &mut [f32]) {
+        let mut first = match (self.kernel.is_portable(), self.tokens.len()) {
+            (true, _) => self.in_panels(PORTABLE),
+            (_, MANY..) => self.in_panels(FLOATS),
+            _ => 0,
+        };
+        if first > 0 {
+            panels::down(self, first, ranks.clone(), x, t, scratch);
+        }
+        while first < self.tokens.len() {
+            first += match self.tokens.len() - first {
+                BESIDE.. => self.down_few::<BESIDE>(first, ranks.clone(), x, t, scratch),
+                2.. => self.down_few::<2>(first, ranks.clone(), x, t, scratch),
+                _ => self.down_few::<1>(first, ranks.clone(), x, t, scratch),
+            };
+        }
+    }
+
+    /// The same for tokens `first`…, `T` of them.
+    fn down_few<const T: usize>(
+        &self,
+        first: usize,
+        ranks: Range<usize>,
+        x: Inputs<'_>,
+        t: &mut [f32],
+        scratch: &mut [f32],
+    ) -> usize {
+        let a = self.adapter.a();
+        let mut scratch = Buffer(scratch);
+        let (mut vectors, mut strength) = ([&[][..]; T], [0.0; T]);
+        for (i, (vector, strength)) in vectors.iter_mut().zip(&mut strength).enumerate() {
+            let Some((token, _)) = self.tokens.get(first + i) else { continue };
+            *strength = self.strength(first + i);
+            *vector = x.vector(self.kernel, token, a.cols, &mut scratch);
+        }
+        let mut sums = [[0.0; T]; RANKS];
+        let mut t = t.chunks_exact_mut(self.tokens.len());
+        for rank in ranks.clone().step_by(RANKS) {
+            let sums = &mut sums[..RANKS.min(ranks.end - rank)];
+            self.kernel.dots_beside(stored(a, rank..rank + sums.len()), vectors, sums);
+            for (sums, t) in sums.iter().zip(&mut t) {
+                for ((t, sum), strength) in t[first..].iter_mut().zip(sums).zip(strength) {
+                    *t = sum * strength;
+                }
+            }
+        }
+        T
+    }
+
+    /// y += B·t for output rows `rows`.
+    pub fn up(&self, rows: Range<usize>, t: &[f32], y: &mut impl Outputs, scratch: &mut [f32]) {
+        let first = self.in_panels(match (self.kernel.is_portable(), self.adapter.b().dtype.is_block()) {
+            (true, _) => PORTABLE,
+            (_, true) => BLOCKS,
+            _ => FLOATS,
+        });
+        if first > 0 {
+            panels::up(self, first, rows.clone(), t, y, scratch);
+        }
+        if first < self.tokens.len() {
+            self.up_few(first, rows, t, y, scratch);
+        }
+    }
+
+    /// The same for tokens `first`….
+    fn up_few(&self, first: usize, rows: Range<usize>, t: &[f32], y: &mut impl Outputs, scratch: &mut [f32]) {
+        let (b, rank, count) = (self.adapter.b(), self.adapter.rank(), self.tokens.len());
+        let turned = &mut scratch[..(count - first) * rank];
+        for (i, turned) in turned.chunks_exact_mut(rank).enumerate() {
+            turned
+                .iter_mut()
+                .zip(t.iter().skip(first + i).step_by(count))
+                .for_each(|(turned, t)| *turned = *t);
+        }
+        let mut values = [0.0; OUTPUTS];
+        for row in rows.clone().step_by(OUTPUTS) {
+            let values = &mut values[..OUTPUTS.min(rows.end - row)];
+            for (i, t) in turned.chunks_exact(rank).enumerate() {
+                let Some((token, _)) = self.tokens.get(first + i) else { continue };
+                self.kernel.dots(stored(b, row..row + values.len()), t, values);
+                y.add(self.kernel, token, row, values);
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! y += s·B·(A·x): adapters at work beside a base layer, for one token or a batch, each token with its own.
+//!
+//! Two steps: [`Apply::down`] computes t = s·A·x, [`Apply::up`] adds B·t to y. Both are cut into slices that may run at
+//! the same time; between the last `down` and the first `up` the caller has a barrier, as a graph of operators has
+//! one between two nodes. A slice that has none computes all of t for itself: `down` with [`Slice::WHOLE`], then its
+//! slice of `up`. That costs the bytes of A once per thread instead of once: nothing for one thread, a half more for
+//! two, so two operators are the better way where there is a choice.
+//!
+//! Tokens of one adapter work together, so its factors come from memory once per step. The batch itself is never
+//! rearranged: a tile of it is picked up, transposed, as it is needed.
+
+mod group;
+mod panels;
+mod route;
+mod slice;
+mod tokens;
+mod vectors;
+
+use core::ops::Range;
+
+use crate::{Adapter, Error, Kernel, Scratch, Shape};
+pub use route::Assignment;
+pub use slice::Slice;
+use tokens::{Group, Tokens};
+pub use vectors::{Inputs, Outputs, OutputsF16, OutputsF32, Values, add_f16, add_f32};
+
+/// Adapters, tokens and who uses what, at one layer. Checked when made; used by any number of threads.
+#[derive(Debug, Clone, Copy)]
+pub struct Apply<'a> {
+    kernel: Kernel,
+    shape: Shape,
+    tokens: usize,
+    work: Work<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Work<'a> {
+    All(Adapter<'a>),
+    Routed { assignments: &'a [Assignment], adapters: &'a [Option<Adapter<'a>>] },
+}
+
+/// An upper bound of [`Apply::t_len`] and of [`Apply::scratch_len`] for any batch with at most `assignments` uses of
+/// adapters of at most `rank`; for one adapter without routing, `assignments` is the number of tokens. For engines that
+/// reserve memory once.
+pub const fn apply_scratch(shape: Shape, rank: usize, assignments: usize) -> (Scratch, Scratch) {
+    (Scratch::matrix(rank, assignments), group::scratch(shape, rank, assignments))
+}
+
+impl<'a> Apply<'a> {
+    /// One adapter for all tokens.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] without a token; [`Error::TooLarge`].
+    pub fn forward(kernel: Kernel, adapter: Adapter<'a>, tokens: usize) -> Result<Self, Error> {
+        Self { kernel, shape: adapter.shape(), tokens, work: Work::All(adapter) }.checked()
+    }
+
+    /// A batch of `tokens` at a layer of `shape`, with `assignments` as [`Assignment::group`] has ordered them;
+    /// `adapters[i]` is what assignments to i use at this layer, `None` where that adapter leaves the layer alone.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] without a token; [`Error::UnknownToken`], [`Error::UnknownAdapter`]; [`Error::NonFiniteScale`]
+    /// when a weight, or a weight times the adapter's scale, is no number; [`Error::NotGrouped`];
+    /// [`Error::AdapterShape`]; [`Error::TooLarge`].
+    pub fn routed(
+        kernel: Kernel,
+        shape: Shape,
+        tokens: usize,
+        assignments: &'a [Assignment],
+        adapters: &'a [Option<Adapter<'a>>],
+    ) -> Result<Self, Error> {
+        Assignment::check(assignments, tokens, adapters.len())?;
+        for of in assignments {
+            if let Some(adapter) = adapters.get(of.adapter as usize).copied().flatten() {
+                if adapter.shape() != shape {
+                    return Err(Error::AdapterShape { index: of.adapter as usize });
+                }
+                adapter.scaled(of.weight)?;
+            }
+        }
+        Self { kernel, shape, tokens, work: Work::Routed { assignments, adapters } }.checked()
+    }
+
+    fn checked(self) -> Result<Self, Error> {
+        if self.tokens == 0 {
+            return Err(Error::Empty);
+        }
+        self.t_scratch().count()?;
+        self.work_scratch().count()?;
+        Ok(self)
+    }
+
+    /// `f32` elements of t, which all slices share.
+    pub fn t_len(&self) -> usize {
+        self.t_scratch().count().unwrap_or(usize::MAX)
+    }
+
+    /// `f32` elements of scratch that each slice needs for itself, for either step.
+    pub fn scratch_len(&self) -> usize {
+        self.work_scratch().count().unwrap_or(usize::MAX)
+    }
+
+    fn t_scratch(&self) -> Scratch {
+        self.groups().fold(Scratch::EMPTY, |sum, group| sum.and(group.t_scratch()))
+    }
+
+    fn work_scratch(&self) -> Scratch {
+        self.groups().fold(Scratch::EMPTY, |most, group| {
+            most.or(group::scratch(self.shape, group.adapter.rank(), group.tokens.len()))
+        })
+    }
+
+    fn groups(&self) -> impl Iterator<Item = Group<'a>> + use<'a> {
+        let (all, assignments, adapters) = match self.work {
+            Work::All(adapter) => (
+                Some(Group { kernel: self.kernel, adapter, tokens: Tokens::All(self.tokens) }),
+                &[][..],
+                &[][..],
+            ),
+            Work::Routed { assignments, adapters } => (None, assignments, adapters),
+        };
+        let kernel = self.kernel;
+        let routed = assignments.chunk_by(|x, y| x.adapter == y.adapter).filter_map(move |list| {
+            let adapter = adapters.get(list.first()?.adapter as usize).copied().flatten()?;
+            Some(Group { kernel, adapter, tokens: Tokens::Some(list) })
+        });
+        all.into_iter().chain(routed)
+    }
+
+    /// The groups, each with the place of its first element in t.
+    fn placed(&self) -> impl Iterator<Item = (usize, Group<'a>)> + use<'a> {
+        self.groups().scan(0, |next, group| {
+            let start = *next;
+            *next += group.adapter.rank() * group.tokens.len();
+            Some((start, group))
+        })
+    }
+
+    /// The elements of t that a slice of [`Apply::down`] writes. Slices of one count follow each other.
+    pub fn t_range(&self, slice: Slice) -> Range<usize> {
+        let len = self.t_len();
+        let [start, end] = slice.ends(len).map(|at| {
+            // Down to a whole rank of a group.
+            let mut cut = 0;
+            for (first, group) in self.placed() {
+                if first <= at {
+                    let unit = group.tokens.len();
+                    cut = first + ((at - first) / unit).min(group.adapter.rank()) * unit;
+                }
+            }
+            cut
+        });
+        start..end
+    }
+
+    /// The output rows that a slice of [`Apply::up`] adds to.
+    pub fn rows(&self, slice: Slice) -> Range<usize> {
+        slice.part(self.shape.rows)
+    }
+
+    /// Computes a slice of t = s·A·x.
+    ///
+    /// * `t`: the elements of [`Apply::t_range`], written.
+    /// * `scratch`: [`Apply::scratch_len`] elements, of this slice alone.
+    ///
+    /// # Errors
+    /// [`Error::VectorLength`] when `x` holds less than the batch; [`Error::OutputLength`] for `t`;
+    /// [`Error::ScratchTooSmall`]. Nothing is written.
+    pub fn down(&self, slice: Slice, x: Inputs<'_>, t: &mut [f32], scratch: &mut [f32]) -> Result<(), Error> {
+        let range = self.t_range(slice);
+        x.check(self.tokens, self.shape.cols)?;
+        if t.len() != range.len() {
+            return Err(Error::OutputLength { expected: range.len() });
+        }
+        self.check_scratch(scratch)?;
+        for (first, group) in self.placed() {
+            let unit = group.tokens.len();
+            let end = first + group.adapter.rank() * unit;
+            let (from, to) = (range.start.clamp(first, end), range.end.clamp(first, end));
+            if from < to {
+                let ranks = (from - first) / unit..(to - first) / unit;
+                group.down(ranks, x, &mut t[from - range.start..to - range.start], scratch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a slice of B·t to y: the rows of [`Apply::rows`], of every token that uses an adapter.
+    ///
+    /// * `t`: all of it, as every slice of [`Apply::down`] has left it.
+    /// * `scratch`: as for [`Apply::down`].
+    ///
+    /// # Errors
+    /// [`Error::VectorLength`] when `y` holds less than the batch; [`Error::OutputLength`] for `t`;
+    /// [`Error::ScratchTooSmall`]. Nothing is written.
+    pub fn up(
+        &self,
+        slice: Slice,
+        t: &[f32],
+        y: &mut impl Outputs,
+        scratch: &mut [f32],
+    ) -> Result<(), Error> {
+        if !y.holds(self.tokens, self.shape.rows) {
+            return Err(Error::VectorLength);
+        }
+        let expected = self.t_len();
+        if t.len() != expected {
+            return Err(Error::OutputLength { expected });
+        }
+        self.check_scratch(scratch)?;
+        let rows = self.rows(slice);
+        for (first, group) in self.placed() {
+            let t = t.get(first..first + group.adapter.rank() * group.tokens.len()).unwrap_or_default();
+            group.up(rows.clone(), t, y, scratch);
+        }
+        Ok(())
+    }
+
+    /// Both steps, on one thread. `scratch`: [`Apply::t_len`] + [`Apply::scratch_len`] elements.
+    ///
+    /// # Errors
+    /// As [`Apply::down`] and [`Apply::up`]; nothing is written to `y`.
+    pub fn run(&self, x: Inputs<'_>, y: &mut impl Outputs, scratch: &mut [f32]) -> Result<(), Error> {
+        let t_len = self.t_len();
+        let needed = self.t_scratch().and(self.work_scratch()).count()?;
+        if scratch.len() < needed {
+            return Err(Error::ScratchTooSmall { needed });
+        }
+        if !y.holds(self.tokens, self.shape.rows) {
+            return Err(Error::VectorLength);
+        }
+        let (t, scratch) = scratch.split_at_mut(t_len);
+        self.down(Slice::WHOLE, x, t, scratch)?;
+        self.up(Slice::WHOLE, t, y, scratch)
+    }
+
+    fn check_scratch(&self, scratch: &[f32]) -> Result<(), Error> {
+        let needed = self.scratch_len();
+        if scratch.len() < needed { Err(Error::ScratchTooSmall { needed }) } else { Ok(()) }
+    }
+}
