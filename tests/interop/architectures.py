@@ -179,12 +179,15 @@ def convolution_kind(module):
     return "C", ""
 
 
+source_of = functools.cache(inspect.getsource)
+
+
 @functools.cache
 def methods_source(kind):
     """The source of all methods of a class but its constructor, of those that transformers defines."""
     functions = [value for cls in kind.__mro__ if cls.__module__.startswith("transformers")
                  for key, value in vars(cls).items() if inspect.isfunction(value) and key != "__init__"]
-    return "".join(inspect.getsource(function) for function in functions)
+    return "".join(source_of(function) for function in functions)
 
 
 def reads(module, name):
@@ -419,13 +422,14 @@ class Places:
         parameters = {name: p.shape for name, p in model.named_parameters(remove_duplicate=False)}
         memory, reached = model.state_dict(), set(all_tied(model))
         for tensors in variants(model):
+            identity = tensors.keys() == memory.keys()
             for groups, converter, made in loaded(model, tensors):
                 if all(name in parameters and parameters[name] == shape for name, shape in made.items()):
                     reached.update(made)
                     if converter is not None:
                         self.add_conversion(groups, converter, made)
                     else:
-                        self.add_move(groups[0][0], next(iter(made)), tensors.keys() == memory.keys())
+                        self.add_move(groups[0][0], next(iter(made)), identity)
         missing = sorted({star(name) for name in parameters if name not in reached})
         self.notes.extend(f"unclear: {{}}: {name} is not reached" for name in missing)
 
@@ -639,6 +643,7 @@ def main():
     transformers.logging.set_verbosity_error()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    re._MAXCACHE = 1 << 16  # transformers compiles an expression for each rule and each tensor, some hundred of them
     leave_out_timm()
     derived = text(only)
     if not options.check:
