@@ -8,6 +8,14 @@ COMPASS = {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_
 QSA = {"indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 256, "indexer_budget": 64,
        "indexer_compress_ratio": 4, "split_ngram_parts": 4}
 FORECAST = {"prediction_length": 24}
+# Kernel, stride and padding of the convolutions in the detectors of PaddleOCR.
+PP_OCR = {"scale_factor_list": [1, 2, 4, 8], "kernel_list": [3, 2, 2], "intraclass_block_config": {
+    "reduce_channel": [1, 1, 0], "return_channel": [1, 1, 0],
+    **{f"vertical_long_to_small_conv_{ratio}ratio": [[size, 1], 1, [size // 2, 0]]
+       for ratio, size in (("long", 7), ("mid", 5), ("short", 3))},
+    **{f"horizontal_small_to_long_conv_{ratio}ratio": [[1, size], 1, [0, size // 2]]
+       for ratio, size in (("long", 7), ("mid", 5), ("short", 3))},
+    **{f"symmetric_conv_long_{ratio}ratio": [size, 1, size // 2] for ratio, size in (("long", 7), ("mid", 5), ("short", 3))}}}
 
 # By class, else by model type: fields of the configuration.
 SETTINGS = {
@@ -27,6 +35,7 @@ SETTINGS = {
     "perception_lm": {"vision_config": {"model_type": "timm_wrapper", "model_args": {"embed_dim": 1024}}},
     "granite4_vision": {"downsample_rate": "4/8", "deepstack_layer_map": [[-19, 9], [-13, 6], [-7, 3], [-1, 0]]},
     "HieraForPreTraining": {"decoder_hidden_size": 512, "decoder_depth": 8, "decoder_num_heads": 16},
+    "pp_ocrv5_server_det": PP_OCR, "pp_ocrv6_medium_det": PP_OCR,
     "moonshine_streaming": {"num_key_value_heads": 8},
     "qwen4_exp_text": QSA,
     "qwen4_exp": {"text_config": QSA},
