@@ -61,8 +61,8 @@ TABLES = {"relative_attention_bias", "relative_position_bias_table", "rel_pos_h"
 STACKS = {"input_gate_weight", "recurrent_gate_weight", "x_proj_weight", "dt_proj_weight"}
 # Subclasses of nn.Linear with a forward of their own that computes the same.
 PLAIN_LINEAR = {"FalconLinear"}
-# Model types of parts that timm builds.
-TIMM = {"timm_wrapper", "gemma3n_vision"}
+# Classes around a model of timm, whose names and kinds depend on an architecture that only timm knows.
+TIMM = {"TimmBackbone", "TimmWrapperForImageClassification", "TimmWrapperModel"}
 
 
 # Which classes there are
@@ -147,16 +147,6 @@ def build(model_type, cls):
     for model in models:
         model.tie_weights()
     return models
-
-
-def leave_out_timm():
-    """Let models that hold a part from timm be built without it, with an empty module in its place."""
-    for auto_class in (transformers.AutoModel, transformers.AutoModelForImageClassification):
-        original = auto_class.from_config
-
-        def from_config(config, *args, original=original, **kwargs):
-            return nn.Module() if config.model_type in TIMM else original(config, *args, **kwargs)
-        auto_class.from_config = from_config
 
 
 # Kinds of parameters
@@ -278,8 +268,10 @@ def renamed_by_peft(model, names):
 
 def kinds_of(model):
     """{name: kind} of the parameters with two or more axes."""
-    kinds = {}
+    kinds, timm = {}, ()
     for path, module in model.named_modules():
+        if type(module).__name__ in TIMM and module.config.model_type != "gemma3n_vision":
+            timm += (f"{path}.",)
         for name, parameter in module._parameters.items():
             if parameter is not None and parameter.ndim > 1:
                 kind = parameter_kind(module, name, parameter, path)
@@ -287,6 +279,8 @@ def kinds_of(model):
                     kind = "R", "Mamba"
                 elif name == "weight" and (kind is None or kind[0] in "CTE") and (why := misused(model, path, module)):
                     kind = "X", why
+                if kind and kind[0] == "C" and path.startswith(timm):
+                    kind = None  # of another architecture a convolution of this name may be grouped
                 kinds[f"{path}.{name}".removeprefix(".")] = kind
     return kinds
 
@@ -526,6 +520,8 @@ def first_line(error):
 
 def derive_class(model_type, cls, uses, bare):
     """(lines of its section, its notes, its task, the prefix of the bare model in it), or why it cannot be built."""
+    if cls.__name__ in TIMM:
+        return "its names and kinds are those of any model of timm"
     try:
         models = build(model_type, cls)
     except Exception as error:
@@ -644,7 +640,6 @@ def main():
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     re._MAXCACHE = 1 << 16  # transformers compiles an expression for each rule and each tensor, some hundred of them
-    leave_out_timm()
     derived = text(only)
     if not options.check:
         FILE.write_text(derived)

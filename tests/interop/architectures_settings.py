@@ -32,7 +32,8 @@ SETTINGS = {
     "gemma4": {"vision_config": {}, "audio_config": {}},
     "gemma4_unified": {"vision_config": {}, "audio_config": {}},
     "embedding_gemma2": {"vision_config": {"model_type": "gemma4_vision"}, "audio_config": {"model_type": "gemma4_audio"}},
-    "perception_lm": {"vision_config": {"model_type": "timm_wrapper", "model_args": {"embed_dim": 1024}}},
+    "perception_lm": {"vision_config": {
+        "model_type": "timm_wrapper", "architecture": "vit_pe_lang_large_patch14_448", "model_args": {"embed_dim": 1024}}},
     "granite4_vision": {"downsample_rate": "4/8", "deepstack_layer_map": [[-19, 9], [-13, 6], [-7, 3], [-1, 0]]},
     "HieraForPreTraining": {"decoder_hidden_size": 512, "decoder_depth": 8, "decoder_num_heads": 16},
     "pp_ocrv5_server_det": PP_OCR, "pp_ocrv6_medium_det": PP_OCR,
