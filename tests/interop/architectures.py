@@ -462,7 +462,7 @@ def all_tied(model):
 
 
 def tied_lines(model):
-    pairs = {(star(source), star(name)) for name, source in all_tied(model).items()}
+    pairs = {(star(source), star(name)) for name, source in all_tied(model).items() if name.endswith(".weight")}
     return [f"tied {source} {name}" for source, name in sorted(pairs) if source != name]
 
 
@@ -519,7 +519,7 @@ def first_line(error):
 
 
 def derive_class(model_type, cls, uses, bare):
-    """(lines of its section, its notes, its task, the prefix of the bare model in it), or why it cannot be built."""
+    """(lines of its section, its notes, its task), or why it cannot be built."""
     if cls.__name__ in TIMM:
         return "its names and kinds are those of any model of timm"
     try:
@@ -531,8 +531,7 @@ def derive_class(model_type, cls, uses, bare):
     for each in models:
         places.add(each)
     body = kinds + places.rules() + moved_lines(model) + tied_lines(model) + parts
-    prefix = model.base_model_prefix
-    return body, places.notes, tasks_of(cls, uses), prefix if prefix and hasattr(model, prefix) else None
+    return body, places.notes, tasks_of(cls, uses)
 
 
 def in_processes(function, arguments):
@@ -551,7 +550,7 @@ def derive(only):
     classes = all_classes()
     bare = {kind: [c.__name__ for c, uses in found.items() if "MODEL_MAPPING" in uses] for kind, found in classes.items()}
     classes = {kind: found for kind, found in sorted(classes.items()) if not only or kind in only}
-    bodies, notes, cannot, bases, tasks = {}, [], {}, collections.defaultdict(set), collections.defaultdict(set)
+    bodies, notes, cannot, tasks = {}, [], {}, collections.defaultdict(set)
 
     def of_type(model_type):
         return [derive_class(model_type, cls, uses, bare) for cls, uses in classes[model_type].items()]
@@ -560,15 +559,13 @@ def derive(only):
             if isinstance(result, str):
                 cannot[name] = result
                 continue
-            body, remarks, task, prefix = result
+            body, remarks, task = result
             if task:
                 tasks[task].add(name)
             if bodies.setdefault(name, body) != body:
                 remarks.append(f"unclear: {{}}: differs as {model_type}")
             notes.extend(note.replace("{}", name) for note in remarks)
-            if prefix:
-                bases[prefix].add(name)
-    return classes, bodies, tasks, bases, notes, {name: why for name, why in cannot.items() if name not in bodies}
+    return classes, bodies, tasks, notes, {name: why for name, why in cannot.items() if name not in bodies}
 
 
 def wrapped(start, names, size=20):
@@ -577,7 +574,7 @@ def wrapped(start, names, size=20):
 
 
 def text(only=()):
-    classes, bodies, tasks, bases, notes, cannot = derive(only)
+    classes, bodies, tasks, notes, cannot = derive(only)
     lines = [
         f"# Names, kinds and places of weights in memory, by class. Derived from transformers {transformers.__version__}"
         f" and PEFT {peft.__version__} by", "# tests/interop/architectures.py; do not edit."]
@@ -591,8 +588,6 @@ def text(only=()):
     for body, names in sorted(sections.items(), key=lambda item: min(item[1])):
         lines.append(" ".join(["class"] + sorted(names)))
         lines += [f"  {line}" for line in body]
-    for prefix, names in sorted(bases.items()):
-        lines += wrapped(f"# base {prefix}", names)
     lines += [f"# {note}" for note in sorted(set(notes))]
     lines += [f"# cannot: {name}: {why}" for name, why in sorted(cannot.items())]
     return "\n".join(lines) + "\n"
@@ -610,9 +605,9 @@ def facts(table):
             named = words
         elif word == "type":
             found[f"type {words[0]}"] = [line]
-        elif word == "task" or words[0] == "base":
-            for name in words[1:] if word == "task" else words[2:]:
-                found[f"class {name}"].append(f"{word} {words[0]}" if word == "task" else f"base {words[1]}")
+        elif word == "task":
+            for name in words[1:]:
+                found[f"class {name}"].append(f"task {words[0]}")
         elif words[0] in ("unclear:", "cannot:"):
             found[f"class {words[1].rstrip(':')}"].append(line)
     return found
