@@ -61,6 +61,8 @@ TABLES = {"relative_attention_bias", "relative_position_bias_table", "rel_pos_h"
 STACKS = {"input_gate_weight", "recurrent_gate_weight", "x_proj_weight", "dt_proj_weight"}
 # Subclasses of nn.Linear with a forward of their own that computes the same.
 PLAIN_LINEAR = {"FalconLinear"}
+# Subclasses of convolutions that pad what they get and are else the same, also where PEFT makes its own layer of them.
+PADDING = {"Conv2dSame"}
 # Classes around a model of timm, whose names and kinds depend on an architecture that only timm knows.
 TIMM = {"TimmBackbone", "TimmWrapperForImageClassification", "TimmWrapperModel"}
 
@@ -164,7 +166,7 @@ def convolution_kind(module):
         return "X", "dilated convolution"
     if module.padding_mode != "zeros":
         return "X", "convolution with other padding than zeros"
-    if own_forward(module, nn.Conv1d, nn.Conv2d, nn.Conv3d):
+    if own_forward(module, nn.Conv1d, nn.Conv2d, nn.Conv3d) and type(module).__name__ not in PADDING:
         return "X", "convolution with a forward of its own"
     return "C", ""
 

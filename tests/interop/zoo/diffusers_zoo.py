@@ -126,7 +126,8 @@ def main():
                 print(summary.line(results[-1]), flush=True)
     print(summary.totals(results))
     if options.table:
-        Path(options.table).write_text(summary.markdown(results, "The zoo of diffusers", ("diffusers",)))
+        other = "transformers: [zoo.md](zoo.md)"
+        Path(options.table).write_text(summary.markdown(results, "The zoo of diffusers", ("diffusers",), other))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ SERIES = dict(prediction_length=8, context_length=16, lags_sequence=[1, 2], num_
 
 
 def resnet(**more):
-    """A backbone in place of timm's, which is not installed."""
+    """A small backbone in place of timm's."""
     sizes = dict(embedding_size=16, hidden_sizes=[16, 32, 48, 64], depths=[1, 1, 1, 1], out_features=["stage2", "stage3", "stage4"])
     return CONFIG_MAPPING["resnet"](**{**sizes, **more})
 

@@ -48,12 +48,12 @@ def versions(*packages):
     return ", ".join([*found, command.run("--version").stdout.strip()])
 
 
-def markdown(results, title="The zoo", packages=("transformers",)):
-    """The table, its totals first, what is wrong before what passes."""
+def markdown(results, title="The zoo", packages=("transformers",), other="diffusers: [zoo-diffusers.md](zoo-diffusers.md)"):
+    """The table, its totals first, what is wrong before what passes; `other` is where the other table is."""
     head = "| architecture | variant | class | verdict | missing | reported | outputs | remark |\n|---|---|---|---|---|---|---|---|"
     order = [v for v in VERDICTS if v not in ("pass", "unbuildable")] + ["pass", "unbuildable"]
     rows = []
     for r in sorted(results, key=lambda r: (order.index(r["verdict"]), r["type"], r["variant"])):
         cells = [r["type"], r["variant"], r.get("class", ""), r["verdict"], share(r.get("missing")), share(r.get("reported")), outputs(r)]
         rows.append("| " + " | ".join([*cells, remark(r)[:300].replace("|", "\\|")]) + " |")
-    return f"# {title}\n\n{totals(results)}\n\n{versions(*packages)}\n\n{MEANING}\n\n{head}\n" + "\n".join(rows) + "\n"
+    return f"# {title}\n\n{totals(results)}\n\n{versions(*packages)}. The zoo of {other}.\n\n{MEANING}\n\n{head}\n" + "\n".join(rows) + "\n"
