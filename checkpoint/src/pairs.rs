@@ -362,6 +362,7 @@ fn doubt(shape: &[usize]) -> Option<&'static str> {
             Some("convolution: of single channels, --include takes it where it has no groups")
         }
         [_, _, _] => Some("convolution: or stacked layers, --include takes it where it is one"),
+        [_, _, 1, 1, _] => Some("convolution: over three axes with a kernel of 1, which PEFT does not merge"),
         [_, _, _, _] | [_, _, _, _, _] => None,
         _ => Some("convolution: of more than three axes"),
     }
@@ -412,4 +413,24 @@ fn check_includes(pairs: &[Pair<'_>], filter: &Filter, convolutions: bool) -> Re
 /// Whether a side says that its output head is its embedding.
 fn is_tied(models: &Aligned<'_>) -> bool {
     models.sides().any(|side| side.model.config().tied == Some(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::doubt;
+
+    #[test]
+    fn convolutions_that_peft_may_not_take_are_doubted() {
+        for (shape, doubted) in [
+            (&[8, 4, 3, 3][..], false),
+            (&[8, 4, 1, 1], false),
+            (&[8, 4, 2, 3, 3], false),
+            (&[8, 4, 1, 3, 3], false),
+            (&[8, 4, 1, 1, 1], true),
+            (&[8, 1, 3, 3], true),
+            (&[8, 4, 3], true),
+        ] {
+            assert_eq!(doubt(shape).is_some(), doubted, "{shape:?}");
+        }
+    }
 }

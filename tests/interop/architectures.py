@@ -4,10 +4,12 @@ transformers renames, stacks, joins and splits weights while it loads a checkpoi
 in memory. Every class is built on the meta device; its weights are named as save_pretrained names them, and loaded
 back as from_pretrained would, so that each name on disk has its place in memory.
 
-    python architectures.py            writes the file
-    python architectures.py --check    exits with 1 if the file differs from what is derived
+    python architectures.py                          writes the file
+    python architectures.py --check                  exits with 1 if the file differs from what is derived
+    python architectures.py --check --only TYPE,…    the same of the sections of some model types
 """
 
+import argparse
 import collections
 import copy
 import difflib
@@ -15,6 +17,7 @@ import functools
 import importlib
 import inspect
 import itertools
+import multiprocessing
 import os
 import pathlib
 import pkgutil
@@ -58,8 +61,10 @@ TABLES = {"relative_attention_bias", "relative_position_bias_table", "rel_pos_h"
 STACKS = {"input_gate_weight", "recurrent_gate_weight", "x_proj_weight", "dt_proj_weight"}
 # Subclasses of nn.Linear with a forward of their own that computes the same.
 PLAIN_LINEAR = {"FalconLinear"}
-# Model types of parts that timm builds.
-TIMM = {"timm_wrapper", "gemma3n_vision"}
+# Subclasses of convolutions that pad what they get and are else the same, also where PEFT makes its own layer of them.
+PADDING = {"Conv2dSame"}
+# Classes around a model of timm, whose names and kinds depend on an architecture that only timm knows.
+TIMM = {"TimmBackbone", "TimmWrapperForImageClassification", "TimmWrapperModel"}
 
 
 # Which classes there are
@@ -146,16 +151,6 @@ def build(model_type, cls):
     return models
 
 
-def leave_out_timm():
-    """Let models that hold a part from timm be built without it, with an empty module in its place."""
-    for auto_class in (transformers.AutoModel, transformers.AutoModelForImageClassification):
-        original = auto_class.from_config
-
-        def from_config(config, *args, original=original, **kwargs):
-            return nn.Module() if config.model_type in TIMM else original(config, *args, **kwargs)
-        auto_class.from_config = from_config
-
-
 # Kinds of parameters
 
 def own_forward(module, *classes):
@@ -171,16 +166,25 @@ def convolution_kind(module):
         return "X", "dilated convolution"
     if module.padding_mode != "zeros":
         return "X", "convolution with other padding than zeros"
-    if own_forward(module, nn.Conv1d, nn.Conv2d, nn.Conv3d):
+    if own_forward(module, nn.Conv1d, nn.Conv2d, nn.Conv3d) and type(module).__name__ not in PADDING:
         return "X", "convolution with a forward of its own"
     return "C", ""
 
 
+source_of = functools.cache(inspect.getsource)
+
+
+@functools.cache
+def methods_source(kind):
+    """The source of all methods of a class but its constructor, of those that transformers defines."""
+    functions = [value for cls in kind.__mro__ if cls.__module__.startswith("transformers")
+                 for key, value in vars(cls).items() if inspect.isfunction(value) and key != "__init__"]
+    return "".join(source_of(function) for function in functions)
+
+
 def reads(module, name):
     """Whether the module itself reads its parameter: PEFT adapts it while the module's forward runs, no longer."""
-    sources = [inspect.getsource(value) for cls in type(module).__mro__ if cls.__module__.startswith("transformers")
-               for key, value in vars(cls).items() if inspect.isfunction(value) and key != "__init__"]
-    return any(f"self.{name}" in source for source in sources)
+    return f"self.{name}" in methods_source(type(module))
 
 
 def stack_kind(module, name, parameter):
@@ -234,9 +238,7 @@ def refused(model, module_name):
 def misused(model, path, module):
     """Why PEFT's layer in the place of a module does not serve the class that holds it; None where it does."""
     owner, _, name = path.rpartition(".")
-    functions = [value for cls in type(model.get_submodule(owner)).__mro__ if cls.__module__.startswith("transformers")
-                 for key, value in vars(cls).items() if inspect.isfunction(value) and key != "__init__"]
-    source = "".join(inspect.getsource(function) for function in functions if name.isidentifier())
+    source = methods_source(type(model.get_submodule(owner))) if name.isidentifier() else ""
     if isinstance(module, nn.modules.conv._ConvNd):
         if re.search(rf"self\.{name}\.(stride|kernel_size|padding|dilation)\b|\(\w+, self\.{name}\)", source):
             return "its class reads attributes that PEFT's layer lacks"
@@ -268,8 +270,10 @@ def renamed_by_peft(model, names):
 
 def kinds_of(model):
     """{name: kind} of the parameters with two or more axes."""
-    kinds = {}
+    kinds, timm = {}, ()
     for path, module in model.named_modules():
+        if type(module).__name__ in TIMM and module.config.model_type != "gemma3n_vision":
+            timm += (f"{path}.",)
         for name, parameter in module._parameters.items():
             if parameter is not None and parameter.ndim > 1:
                 kind = parameter_kind(module, name, parameter, path)
@@ -277,6 +281,8 @@ def kinds_of(model):
                     kind = "R", "Mamba"
                 elif name == "weight" and (kind is None or kind[0] in "CTE") and (why := misused(model, path, module)):
                     kind = "X", why
+                if kind and kind[0] == "C" and path.startswith(timm):
+                    kind = None  # of another architecture a convolution of this name may be grouped
                 kinds[f"{path}.{name}".removeprefix(".")] = kind
     return kinds
 
@@ -412,13 +418,14 @@ class Places:
         parameters = {name: p.shape for name, p in model.named_parameters(remove_duplicate=False)}
         memory, reached = model.state_dict(), set(all_tied(model))
         for tensors in variants(model):
+            identity = tensors.keys() == memory.keys()
             for groups, converter, made in loaded(model, tensors):
                 if all(name in parameters and parameters[name] == shape for name, shape in made.items()):
                     reached.update(made)
                     if converter is not None:
                         self.add_conversion(groups, converter, made)
                     else:
-                        self.add_move(groups[0][0], next(iter(made)), tensors.keys() == memory.keys())
+                        self.add_move(groups[0][0], next(iter(made)), identity)
         missing = sorted({star(name) for name in parameters if name not in reached})
         self.notes.extend(f"unclear: {{}}: {name} is not reached" for name in missing)
 
@@ -457,7 +464,7 @@ def all_tied(model):
 
 
 def tied_lines(model):
-    pairs = {(star(source), star(name)) for name, source in all_tied(model).items()}
+    pairs = {(star(source), star(name)) for name, source in all_tied(model).items() if name.endswith(".weight")}
     return [f"tied {source} {name}" for source, name in sorted(pairs) if source != name]
 
 
@@ -513,33 +520,54 @@ def first_line(error):
     return (str(error).strip().splitlines() or [""])[0].strip()[:160]
 
 
-def derive():
+def derive_class(model_type, cls, uses, bare):
+    """(lines of its section, its notes, its task), or why it cannot be built."""
+    if cls.__name__ in TIMM:
+        return "its names and kinds are those of any model of timm"
+    try:
+        models = build(model_type, cls)
+    except Exception as error:
+        return f"{type(error).__name__}: {first_line(error)}"
+    model, places = models[0], Places()
+    kinds, parts = kind_lines(models), part_lines(model, bare)
+    for each in models:
+        places.add(each)
+    body = kinds + places.rules() + moved_lines(model) + tied_lines(model) + parts
+    return body, places.notes, tasks_of(cls, uses)
+
+
+def in_processes(function, arguments):
+    """The results of a function in the order of its arguments, by a process for each core."""
+    global work  # forked with what is imported: classes need not be sent
+    work = function
+    with multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool:
+        return pool.map(_work, arguments, chunksize=1)
+
+
+def _work(argument):
+    return work(argument)
+
+
+def derive(only):
     classes = all_classes()
     bare = {kind: [c.__name__ for c, uses in found.items() if "MODEL_MAPPING" in uses] for kind, found in classes.items()}
-    bodies, notes, cannot, bases, tasks = {}, [], {}, collections.defaultdict(set), collections.defaultdict(set)
-    for model_type, found in sorted(classes.items()):
-        for cls, uses in found.items():
-            name = cls.__name__
-            try:
-                models = build(model_type, cls)
-            except Exception as error:
-                if name not in bodies:
-                    cannot[name] = f"{type(error).__name__}: {first_line(error)}"
+    classes = {kind: found for kind, found in sorted(classes.items()) if not only or kind in only}
+    bodies, notes, cannot, tasks = {}, [], {}, collections.defaultdict(set)
+
+    def of_type(model_type):
+        return [derive_class(model_type, cls, uses, bare) for cls, uses in classes[model_type].items()]
+    for (model_type, found), results in zip(classes.items(), in_processes(of_type, classes)):
+        for name, result in zip((cls.__name__ for cls in found), results):
+            if isinstance(result, str):
+                cannot[name] = result
                 continue
-            if tasks_of(cls, uses):
-                tasks[tasks_of(cls, uses)].add(name)
-            model, places = models[0], Places()
-            kinds, parts = kind_lines(models), part_lines(model, bare)
-            for each in models:
-                places.add(each)
-            body = kinds + places.rules() + moved_lines(model) + tied_lines(model) + parts
+            body, remarks, task = result
+            if task:
+                tasks[task].add(name)
             if bodies.setdefault(name, body) != body:
-                places.notes.append(f"unclear: {{}}: differs as {model_type}")
-            notes.extend(note.replace("{}", name) for note in places.notes)
-            prefix = model.base_model_prefix
-            if prefix and hasattr(model, prefix):
-                bases[prefix].add(name)
-    return classes, bodies, tasks, bases, notes, {name: why for name, why in cannot.items() if name not in bodies}
+                remarks.append(f"unclear: {{}}: differs as {model_type}")
+            notes.extend(note.replace("{}", name) for note in remarks)
+    return classes, bodies, tasks, notes, {name: why for name, why in cannot.items() if name not in bodies}
 
 
 def wrapped(start, names, size=20):
@@ -547,8 +575,8 @@ def wrapped(start, names, size=20):
     return [" ".join([start] + names[at:at + size]) for at in range(0, len(names), size)]
 
 
-def text():
-    classes, bodies, tasks, bases, notes, cannot = derive()
+def text(only=()):
+    classes, bodies, tasks, notes, cannot = derive(only)
     lines = [
         f"# Names, kinds and places of weights in memory, by class. Derived from transformers {transformers.__version__}"
         f" and PEFT {peft.__version__} by", "# tests/interop/architectures.py; do not edit."]
@@ -562,26 +590,60 @@ def text():
     for body, names in sorted(sections.items(), key=lambda item: min(item[1])):
         lines.append(" ".join(["class"] + sorted(names)))
         lines += [f"  {line}" for line in body]
-    for prefix, names in sorted(bases.items()):
-        lines += wrapped(f"# base {prefix}", names)
     lines += [f"# {note}" for note in sorted(set(notes))]
     lines += [f"# cannot: {name}: {why}" for name, why in sorted(cannot.items())]
     return "\n".join(lines) + "\n"
 
 
+def facts(table):
+    """{what a table is about: its lines}: types, and classes with their task and what is noted of them."""
+    found, named = collections.defaultdict(list), []
+    for line in table.splitlines():
+        word, *words = line.split()
+        if line.startswith(" "):
+            for name in named:
+                found[f"class {name}"].append(line.strip())
+        elif word == "class":
+            named = words
+        elif word == "type":
+            found[f"type {words[0]}"] = [line]
+        elif word == "task":
+            for name in words[1:]:
+                found[f"class {name}"].append(f"task {words[0]}")
+        elif words[0] in ("unclear:", "cannot:"):
+            found[f"class {words[1].rstrip(':')}"].append(line)
+    return found
+
+
+def difference(known, derived, only):
+    """Lines that tell how tables differ, by type and class; `derived` may be of some types only."""
+    old, new = facts(known), facts(derived)
+    lines = []
+    for about in sorted(new if only else old | new):
+        found = list(difflib.unified_diff(old[about], new[about], n=0, lineterm=""))[2:]
+        lines += [about] + [f"  {line}" for line in found if not line.startswith("@@")] if found else []
+    return lines or ([] if only or known == derived else ["the same facts in another order or by other versions"])
+
+
 def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare the file with what is derived")
+    parser.add_argument("--only", help="with --check: model types, separated by commas")
+    options = parser.parse_args()
+    only = options.only.split(",") if options.only else []
+    if only and not options.check:
+        parser.error("the file is written as a whole")
     transformers.logging.set_verbosity_error()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    leave_out_timm()
-    derived = text()
-    if "--check" not in sys.argv[1:]:
-        FILE.parent.mkdir(exist_ok=True)
+    re._MAXCACHE = 1 << 16  # transformers compiles an expression for each rule and each tensor, some hundred of them
+    derived = text(only)
+    if not options.check:
         FILE.write_text(derived)
         return 0
-    difference = list(difflib.unified_diff(FILE.read_text().splitlines(), derived.splitlines(), "file", "derived", n=0))
-    print("\n".join(difference[:40]))
-    return 1 if difference else 0
+    lines = difference(FILE.read_text(), derived, only)
+    print("\n".join(lines[:400]))
+    return 1 if lines else 0
 
 
 if __name__ == "__main__":

@@ -138,8 +138,8 @@ def fill(pattern, found):
 
 
 def apply(lines, disk):
-    """The names in memory of a name on disk."""
-    parts, longest, places = disk.split("."), 0, {disk}
+    """The names in memory of a name on disk: by the longest beginning, of equals the one with more numbers in it."""
+    parts, best, places = disk.split("."), (0, 0), {disk}
     for line in lines:
         word, _, rest = line.partition(" ")
         sources, _, targets = rest.partition(" : ")[0].partition(" > ")
@@ -150,8 +150,9 @@ def apply(lines, disk):
                 continue
             if word != "move":
                 return {fill(target, found) for target in targets.split()}
-            if len(pattern) >= longest:
+            rank = len(pattern), -len(found)
+            if rank >= best:
                 moved = fill(targets, found) + "".join("." + part for part in parts[len(pattern):])
-                places = {moved} | (places if len(pattern) == longest else set())
-                longest = len(pattern)
+                places = {moved} | (places if rank == best else set())
+                best = rank
     return places

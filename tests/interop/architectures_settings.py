@@ -7,7 +7,18 @@ COMPASS = {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_
                                "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}}
 QSA = {"indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 256, "indexer_budget": 64,
        "indexer_compress_ratio": 4, "split_ngram_parts": 4}
+OCR2 = {"mlp_layer_types": ["dense"] + ["sparse"] * 31, "num_experts_per_tok": 6}
+DIFFUSION = {"num_experts": 8, "top_k_experts": 2, "moe_intermediate_size": 704}
+TALKER = {"shared_expert_intermediate_size": 1408}
 FORECAST = {"prediction_length": 24}
+# Kernel, stride and padding of the convolutions in the detectors of PaddleOCR.
+PP_OCR = {"scale_factor_list": [1, 2, 4, 8], "kernel_list": [3, 2, 2], "intraclass_block_config": {
+    "reduce_channel": [1, 1, 0], "return_channel": [1, 1, 0],
+    **{f"vertical_long_to_small_conv_{ratio}ratio": [[size, 1], 1, [size // 2, 0]]
+       for ratio, size in (("long", 7), ("mid", 5), ("short", 3))},
+    **{f"horizontal_small_to_long_conv_{ratio}ratio": [[1, size], 1, [0, size // 2]]
+       for ratio, size in (("long", 7), ("mid", 5), ("short", 3))},
+    **{f"symmetric_conv_long_{ratio}ratio": [size, 1, size // 2] for ratio, size in (("long", 7), ("mid", 5), ("short", 3))}}}
 
 # By class, else by model type: fields of the configuration.
 SETTINGS = {
@@ -17,16 +28,19 @@ SETTINGS = {
     "chameleon": {"vocabulary_map": {"<image>": 8711, "IMGIMGA": 4}},
     "cohere_compass_text": COMPASS,
     "cohere_compass": {"text_config": COMPASS},
-    "deepseek_ocr2": {"text_config": {"mlp_layer_types": ["dense"] + ["sparse"] * 31, "num_experts_per_tok": 6}},
-    "diffusion_gemma": {"text_config": {"num_experts": 8, "top_k_experts": 2, "moe_intermediate_size": 704}},
+    "deepseek_ocr2": {"text_config": OCR2}, "deepseek_ocr2_text": OCR2,
+    "diffusion_gemma": {"text_config": DIFFUSION}, "diffusion_gemma_text": DIFFUSION,
     "dots1": {"n_routed_experts": 8, "n_shared_experts": 2, "num_experts_per_tok": 2, "first_k_dense_replace": 1},
     "emu3": {"vocabulary_map": {"<|extra_200|>": 1, "<image>": 2}},
     "gemma4": {"vision_config": {}, "audio_config": {}},
     "gemma4_unified": {"vision_config": {}, "audio_config": {}},
     "embedding_gemma2": {"vision_config": {"model_type": "gemma4_vision"}, "audio_config": {"model_type": "gemma4_audio"}},
-    "perception_lm": {"vision_config": {"model_type": "timm_wrapper", "model_args": {"embed_dim": 1024}}},
+    "perception_lm": {"vision_config": {
+        "model_type": "timm_wrapper", "architecture": "vit_pe_lang_large_patch14_448", "model_args": {"embed_dim": 1024}}},
     "granite4_vision": {"downsample_rate": "4/8", "deepstack_layer_map": [[-19, 9], [-13, 6], [-7, 3], [-1, 0]]},
     "HieraForPreTraining": {"decoder_hidden_size": 512, "decoder_depth": 8, "decoder_num_heads": 16},
+    "pp_ocrv5_server_det": PP_OCR, "pp_ocrv6_medium_det": PP_OCR,
+    "moshi": {"audio_vocab_size": 2048},
     "moonshine_streaming": {"num_key_value_heads": 8},
     "qwen4_exp_text": QSA,
     "qwen4_exp": {"text_config": QSA},
@@ -36,7 +50,8 @@ SETTINGS = {
     "t5gemma2_encoder": {"text_config": {"dropout_rate": 0.0}},
     "gemma4_assistant": {"text_config": {"hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0,
                                          "num_hidden_layers": 12, "num_kv_shared_layers": 12}},
-    "qwen3_omni_moe": {"talker_config": {"spatial_merge_size": 2, "text_config": {"shared_expert_intermediate_size": 1408}}},
+    "qwen3_omni_moe": {"talker_config": {"spatial_merge_size": 2, "text_config": TALKER}},
+    "qwen3_omni_moe_talker_text": TALKER,
     "PerceiverForImageClassificationFourier": {"num_cross_attention_heads": 1},
     "PerceiverForImageClassificationConvProcessing": {"num_cross_attention_heads": 1},
     "PerceiverForMultimodalAutoencoding": {"num_cross_attention_heads": 1},

@@ -120,13 +120,13 @@ def filled(pattern, found):
 
 
 def moved(rules, name):
-    """The name in memory by the longest rule `move` that fits."""
+    """The name in memory by the longest rule `move` that fits, of equals the one with fewer `*`."""
     fitting = []
     for word, disk, _, place in (rule for rule in rules if rule[0] == "move"):
         found = re.match(expression(disk) + r"(?=\.|$)", name)
         if found:
-            fitting.append((disk.count("."), filled(place, found.groups()) + name[found.end():]))
-    return max(fitting)[1] if fitting else name
+            fitting.append((disk.count("."), -disk.count("*"), filled(place, found.groups()) + name[found.end():]))
+    return max(fitting)[-1] if fitting else name
 
 
 def put(memory, name, tensor):

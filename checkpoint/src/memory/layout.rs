@@ -1,7 +1,9 @@
 //! The facts of one model: where each tensor of its checkpoint is in memory, and what it is there.
 
+use std::cmp::Reverse;
+
 use super::pattern::{fill, numbers, prefix_numbers, stars};
-use super::table::{Body, Change, Fact, Source, classes_of, section};
+use super::table::{Body, Change, Fact, Source, Sub, classes_of, section};
 use crate::arch::NameMap;
 use crate::config::Config;
 use crate::names::suffix_of;
@@ -104,10 +106,13 @@ impl Layout {
 
     fn of_class(class: &str, config: &Config) -> Option<Self> {
         let (class, body) = section(class)?;
-        let other = |&(place, key, default): &(&'static str, &str, &str)| {
-            let own = config.parts.get(key).filter(|own| own.as_str() != default)?;
-            let class = classes_of(own).next()?;
-            Some((place, Self::of_class(class, &Config::default())?))
+        let other = |sub: &Sub| {
+            let own = config.parts.get(sub.key).filter(|own| own.as_str() != sub.default)?;
+            let class = match sub.class {
+                Some(usual) => most_alike(classes_of(own), usual),
+                None => classes_of(own).next(),
+            };
+            Some((sub.place, Self::of_class(class?, &Config::default())?))
         };
         let subs = body.subs.iter().filter_map(other).collect();
         Some(Self { class, body, subs })
@@ -150,19 +155,19 @@ impl Layout {
         let apply = |(from, to): &(&str, &str)| {
             let (numbers, rest) = prefix_numbers(to, name)?;
             let before = fill(from, &numbers)? + rest;
-            (self.moved(&before) == name).then_some((name.len() - rest.len(), before))
+            (self.moved(&before) == name).then_some((rank(to, name, rest), before))
         };
-        let best = self.body.moves.iter().filter_map(apply).max_by_key(|(length, _)| *length);
+        let best = self.body.moves.iter().filter_map(apply).max_by_key(|(rank, _)| *rank);
         best.map_or_else(|| name.to_owned(), |(_, name)| name)
     }
 
-    /// The name after the rule with the longest beginning.
+    /// The name after the rule with the longest beginning; of equals, that with more numbers of its own.
     fn moved(&self, name: &str) -> String {
         let apply = |(from, to): &(&str, &str)| {
             let (numbers, rest) = prefix_numbers(from, name)?;
-            Some((name.len() - rest.len(), fill(to, &numbers)? + rest))
+            Some((rank(from, name, rest), fill(to, &numbers)? + rest))
         };
-        let best = self.body.moves.iter().filter_map(apply).max_by_key(|(length, _)| *length);
+        let best = self.body.moves.iter().filter_map(apply).max_by_key(|(rank, _)| *rank);
         best.map_or_else(|| name.to_owned(), |(_, name)| name)
     }
 
@@ -217,6 +222,18 @@ impl Placed {
             Self::Other => Self::Other,
         }
     }
+}
+
+/// How much of `name` a pattern says that leaves `rest` of it.
+fn rank(pattern: &str, name: &str, rest: &str) -> (usize, Reverse<usize>) {
+    (name.len() - rest.len(), Reverse(stars(pattern)))
+}
+
+/// The class whose name ends most like `usual`, so with the same head on it; the first of those alike.
+fn most_alike(classes: impl Iterator<Item = &'static str>, usual: &str) -> Option<&'static str> {
+    let alike =
+        |class: &&str| class.bytes().rev().zip(usual.bytes().rev()).take_while(|(a, b)| a == b).count();
+    classes.min_by_key(|class| Reverse(alike(class)))
 }
 
 /// What of `name` lies below `place`.
@@ -297,6 +314,32 @@ mod tests {
         let router = layout.kind("model.layers.5.mlp.gate.weight", 2);
         assert_eq!(router, Some(Kinds::Linear { parameter: true, transposed: false }));
         assert_eq!(layout.kind("model.norm.weight", 1), None, "of vectors nothing is said");
+    }
+
+    #[test]
+    fn a_number_outweighs_a_star() {
+        let body = Body { moves: vec![("a.*", "b.*.x"), ("a.5", "c"), ("a", "d")], ..Body::default() };
+        let layout = Layout { class: "", body, subs: Vec::new() };
+        for (file, memory) in [("a.4.w", "b.4.x.w"), ("a.5.w", "c.w"), ("a.w", "d.w")] {
+            assert_eq!(layout.moved(file), memory);
+            assert_eq!(layout.unmoved(memory), file);
+        }
+    }
+
+    #[test]
+    fn parts_of_another_type_have_the_same_head() {
+        for (of, text, found) in [
+            ("InstructBlipForConditionalGeneration", "llama", "LlamaForCausalLM"),
+            ("LlavaForConditionalGeneration", "mistral", "MistralModel"),
+        ] {
+            let config = Config {
+                architecture: Some(of.to_owned()),
+                parts: [("text_config".to_owned(), text.to_owned())].into(),
+                ..Config::default()
+            };
+            let layout = Layout::of(&config, &std::iter::empty()).expect(of);
+            assert!(layout.subs.iter().any(|(_, sub)| sub.class == found), "{of}");
+        }
     }
 
     #[test]

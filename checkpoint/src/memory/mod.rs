@@ -6,6 +6,7 @@
 //! these facts for each class of model; `tests/interop/architectures.py` derives it from the installed libraries.
 
 mod layout;
+mod packed;
 mod pattern;
 mod table;
 mod view;

@@ -2,8 +2,10 @@
 
 use std::sync::LazyLock;
 
+use super::packed::text;
+
 /// The facts, as the script wrote them.
-const TEXT: &str = include_str!("architectures.txt");
+static TEXT: LazyLock<String> = LazyLock::new(text);
 
 /// Where several tensors of a checkpoint, or parts of one, go in memory.
 #[derive(Debug, Clone)]
@@ -56,8 +58,20 @@ pub(super) struct Body {
     /// Last parts of the paths of modules that PEFT takes for experts wherever it meets them as targets.
     pub(super) moved: Vec<&'static str>,
     pub(super) tied: Vec<(&'static str, &'static str)>,
-    /// Models within the model: their place in memory, where the configuration is, and the usual `model_type`.
-    pub(super) subs: Vec<(&'static str, &'static str, &'static str)>,
+    pub(super) subs: Vec<Sub>,
+}
+
+/// A model within the model that may be of any type.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sub {
+    /// Where it is in memory.
+    pub(super) place: &'static str,
+    /// Where its configuration is.
+    pub(super) key: &'static str,
+    /// The usual `model_type`.
+    pub(super) default: &'static str,
+    /// The class of that, if it is not the bare model.
+    pub(super) class: Option<&'static str>,
 }
 
 /// `class` as the table spells it, and the lines of its section; `None` where it has none.
@@ -158,7 +172,9 @@ fn read(line: &'static str, body: &mut Body) {
     match (key, parts.next(), parts.next(), parts.next()) {
         ("move", Some(from), Some(">"), Some(to)) => body.moves.push((from, to)),
         ("tied", Some(one), Some(other), None) => body.tied.push((one, other)),
-        ("sub", Some(place), Some(key), Some(default)) => body.subs.push((place, key, default)),
+        ("sub", Some(place), Some(key), Some(default)) => {
+            body.subs.push(Sub { place, key, default, class: parts.next() });
+        }
         ("moves", ..) => body.moved = words(main).collect(),
         _ => debug_assert!(false, "a line of architectures.txt that is not understood: {line}"),
     }

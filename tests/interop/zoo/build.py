@@ -1,6 +1,7 @@
 """Builds a small model of any architecture, with random weights that let every matrix show in the outputs."""
 
 import copy
+import re
 
 import torch
 
@@ -16,7 +17,8 @@ class Unbuildable(Exception):
 
 
 def short(error):
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+    text = re.sub(r"(requires the .+? library).*", r"\1", " ".join(str(error).split()))
+    return f"{type(error).__name__}: {text}"[:300]
 
 
 def configurations(model_type):

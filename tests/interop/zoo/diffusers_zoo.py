@@ -44,6 +44,10 @@ def loader(name):
     return getattr(lora_pipeline, known) if known else None
 
 
+class Unread(Exception):
+    """Nothing in the file has the name of a module, as this part of diffusers reads it."""
+
+
 class Judge(judge.Judge):
     def __call__(self):
         try:
@@ -74,6 +78,8 @@ class Judge(judge.Judge):
         with user.Messages() as messages:
             try:
                 model = self.apply(model)
+            except Unread as error:
+                return self.verdict("unread", str(error))
             except Exception as error:
                 return self.verdict("error", f"diffusers: {build.short(error)}")
         self.result["warnings"] = messages.texts
@@ -98,6 +104,9 @@ class Judge(judge.Judge):
         mixin, part = loader(self.type), "unet" if "UNet" in self.type else "transformer"
         found = mixin.lora_state_dict(str(self.adapter), return_lora_metadata=False)
         state, alphas = found if isinstance(found, tuple) else (found, None)
+        modules = {name for name, _ in model.named_modules() if name}
+        if not modules & {re.sub(rf"^{part}\.|\.lora(_A|_B|\.down|\.up)\..*$", "", name) for name in state}:
+            raise Unread(f"as {next(iter(state), 'no name at all')}")
         into = getattr(mixin, f"load_lora_into_{part}")
         more = {"network_alphas": alphas} if "network_alphas" in inspect.signature(into).parameters else {}
         into(state, **{part: model}, adapter_name="default", **more)
@@ -126,7 +135,8 @@ def main():
                 print(summary.line(results[-1]), flush=True)
     print(summary.totals(results))
     if options.table:
-        Path(options.table).write_text(summary.markdown(results, "The zoo of diffusers", ("diffusers",)))
+        other = "transformers: [zoo.md](zoo.md)"
+        Path(options.table).write_text(summary.markdown(results, "The zoo of diffusers", ("diffusers",), other))
 
 
 if __name__ == "__main__":

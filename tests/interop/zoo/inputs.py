@@ -138,6 +138,8 @@ def variations(model, arguments):
         yield {**arguments, "input_values": arguments["input_values"][:, None]}
         yield {**arguments, "input_values": torch.randn(1, 64, 16)}
         yield {**arguments, "input_values": torch.randn(1, 128, 16)}
+        yield {**arguments, "input_values": torch.randn(1, 3840)}
+        yield {**arguments, "input_values": torch.randn(1, 1, 3840)}
 
 
 def candidates(model, function, main=None):

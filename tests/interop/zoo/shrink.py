@@ -173,7 +173,7 @@ def layers(config, values):
 def small(config_class, default=None, few=False):
     """The small configuration. Ways to fail are many; the caller tries another."""
     inner = default is not None
-    default = default if inner else config_class()
+    default = default if inner else special.default(config_class)
     values = fields(default, few, inner)
     if few is None and "num_key_value_heads" in values:
         values["num_key_value_heads"] = values["num_attention_heads"]

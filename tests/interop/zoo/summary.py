@@ -5,11 +5,12 @@ import importlib.metadata
 
 import command
 
-VERDICTS = "pass", "partial-honest", "dishonest", "error", "refused", "peft", "judge", "unbuildable"
+VERDICTS = "pass", "partial-honest", "dishonest", "error", "refused", "unread", "peft", "judge", "unbuildable"
 MEANING = """\
 `pass`: all of the difference arrives. `partial-honest`: something is lost, and phlora's figure for it is within a percentage
 point of the truth. `dishonest`: it is not, or PEFT warns about keys. `error`: the adapter does not load or run. `refused`:
-phlora wrote none. `peft`: PEFT cannot adapt any layer of the class. `unbuildable`: no small model here.
+phlora wrote none. `unread`: what loads adapters knows no name of this format in this class. `peft`: PEFT cannot adapt any layer
+of the class. `unbuildable`: no small model here.
 
 Missing: Σ‖tuned − merged‖² / Σ‖tuned − base‖² over all parameters in memory; reported: the same as phlora has it; outputs: what
 is left of the difference of the outputs, the worst of merged and unmerged."""
@@ -48,12 +49,12 @@ def versions(*packages):
     return ", ".join([*found, command.run("--version").stdout.strip()])
 
 
-def markdown(results, title="The zoo", packages=("transformers",)):
-    """The table, its totals first, what is wrong before what passes."""
+def markdown(results, title="The zoo", packages=("transformers",), other="diffusers: [zoo-diffusers.md](zoo-diffusers.md)"):
+    """The table, its totals first, what is wrong before what passes; `other` is where the other table is."""
     head = "| architecture | variant | class | verdict | missing | reported | outputs | remark |\n|---|---|---|---|---|---|---|---|"
     order = [v for v in VERDICTS if v not in ("pass", "unbuildable")] + ["pass", "unbuildable"]
     rows = []
     for r in sorted(results, key=lambda r: (order.index(r["verdict"]), r["type"], r["variant"])):
         cells = [r["type"], r["variant"], r.get("class", ""), r["verdict"], share(r.get("missing")), share(r.get("reported")), outputs(r)]
         rows.append("| " + " | ".join([*cells, remark(r)[:300].replace("|", "\\|")]) + " |")
-    return f"# {title}\n\n{totals(results)}\n\n{versions(*packages)}\n\n{MEANING}\n\n{head}\n" + "\n".join(rows) + "\n"
+    return f"# {title}\n\n{totals(results)}\n\n{versions(*packages)}. The zoo of {other}.\n\n{MEANING}\n\n{head}\n" + "\n".join(rows) + "\n"
