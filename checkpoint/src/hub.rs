@@ -21,10 +21,11 @@ pub(crate) fn snapshot(path: &Path) -> Result<Option<PathBuf>> {
     found.sort();
     match found.as_slice() {
         [only] => Ok(Some(only.clone())),
-        [] => Err(Error::format(
-            path,
-            "a directory of the hub's cache without a snapshot; download the model again",
-        )),
+        [] => {
+            let problem =
+                format!("a directory of the hub's cache without a snapshot; `hf download {}` brings one", id(path));
+            Err(Error::format(path, problem))
+        }
         _ => {
             let problem = format!(
                 "a directory of the hub's cache with {} snapshots and no refs/main; name one of those in {}",
@@ -62,6 +63,12 @@ pub(crate) fn cached(path: &Path) -> Result<Option<PathBuf>> {
         return Err(Error::format(path, problem));
     }
     snapshot(&directory)
+}
+
+/// The id of the model that a directory of the cache, `models--ORG--NAME`, is for.
+fn id(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.strip_prefix("models--").unwrap_or(&name).replacen("--", "/", 1)
 }
 
 /// Where the cache is, by the variables that the hub's own library reads.

@@ -72,7 +72,7 @@ fn files_that_are_not_sound_safetensors() {
 
 #[test]
 fn pickles_are_refused_with_advice() {
-    refused_file("pytorch_model.bin", b"PK\x03\x04 whatever", &["pickle", "safe_serialization=True"]);
+    refused_file("pytorch_model.bin", b"PK\x03\x04 whatever", &["pickle", "save_pretrained"]);
     let root = tempfile::tempdir().unwrap();
     let (base, tuned) = small_pair();
     let (base, _) = write_pair(root.path(), &base, &tuned);

@@ -51,7 +51,7 @@ pub(crate) fn read_parts(named: Mapped) -> Result<Vec<Part>> {
             None if file.exists() => Part::read(Mapped::open(&file)?)?,
             None => {
                 let problem =
-                    format!("part {} of {}, {}, is missing", number + 1, split.count, file.display());
+                    format!("part {} of {}, {}, is missing; download it as well", number + 1, split.count, file.display());
                 return Err(Error::format(&path, problem));
             }
         };

@@ -4,10 +4,10 @@ use super::config::AdapterConfig;
 use super::target::{MAX_EXPERTS, parameter_at};
 use super::{CONFIG, PREFIX, WEIGHTS};
 use crate::error::{Error, Result};
-use crate::header::pickle_advice;
 use crate::lora::stored::{matrix, pair};
 use crate::lora::{Lora, LoraModule, Naming, Target};
 use crate::model::Model;
+use crate::not_weights::pickle_advice;
 use crate::tensor::{Expert, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -44,7 +44,7 @@ impl Directory {
         }
         let pickle = directory.join("adapter_model.bin");
         if !weights.exists() && pickle.exists() {
-            return Err(Error::format(&pickle, pickle_advice()));
+            return Err(Error::format(&pickle, pickle_advice(&pickle)));
         }
         Ok(Self { config: AdapterConfig::read(&config)?, weights: Model::open(&weights)? })
     }
