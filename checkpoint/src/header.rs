@@ -204,7 +204,10 @@ mod tests {
             (file("[]", 0), "not a safetensors file: its header is not valid"),
             (file("{", 0), "header is not valid"),
             (b"hello".to_vec(), "shorter than the 8 bytes"),
-            (b"hello, this is text".to_vec(), "not a safetensors file but text, which begins with hello, this"),
+            (
+                b"hello, this is text".to_vec(),
+                "not a safetensors file but text, which begins with hello, this",
+            ),
             (vec![0xff; 64], "only 56 follow"),
             (Vec::new(), "an empty file"),
             (b"version https://git-lfs.github.com/spec/v1\n".to_vec(), "`git lfs pull`"),

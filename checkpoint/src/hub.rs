@@ -1,6 +1,7 @@
 //! The local cache of the Hugging Face hub: models by their id, and directories of the cache.
 
 use crate::error::{Error, Result};
+use crate::similar;
 use std::env;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -22,8 +23,10 @@ pub(crate) fn snapshot(path: &Path) -> Result<Option<PathBuf>> {
     match found.as_slice() {
         [only] => Ok(Some(only.clone())),
         [] => {
-            let problem =
-                format!("a directory of the hub's cache without a snapshot; `hf download {}` brings one", id(path));
+            let problem = format!(
+                "a directory of the hub's cache without a snapshot; `hf download {}` brings one",
+                id(path)
+            );
             Err(Error::format(path, problem))
         }
         _ => {
@@ -56,9 +59,11 @@ pub(crate) fn cached(path: &Path) -> Result<Option<PathBuf>> {
     let directory = cache.join(format!("models--{org}--{name}"));
     if !directory.is_dir() {
         let cache = cache.display();
+        let meant = similar::path(path).map(|meant| format!("; did you mean {}?", meant.display()));
         let problem = format!(
             "no such file or directory, and no model of this id in the hub's cache {cache}; `hf download {org}/{name}` \
-             brings it there"
+             brings it there{}",
+            meant.unwrap_or_default()
         );
         return Err(Error::format(path, problem));
     }

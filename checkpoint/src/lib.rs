@@ -26,6 +26,7 @@ mod check;
 mod config;
 mod convert;
 mod curve;
+mod doubts;
 mod error;
 mod extract;
 mod full;
@@ -63,6 +64,7 @@ mod staging;
 mod stored;
 mod survey;
 mod tensor;
+mod tokenizer;
 mod verify;
 
 pub use aligned::Names;

@@ -105,10 +105,7 @@ pub(crate) fn locate(path: &Path) -> Result<Files> {
 /// Why a path that is not there cannot be opened.
 fn absent(path: &Path) -> io::Error {
     let meant = similar::path(path).map(|meant| format!("; did you mean {}?", meant.display()));
-    io::Error::new(
-        io::ErrorKind::NotFound,
-        format!("no such file or directory{}", meant.unwrap_or_default()),
-    )
+    io::Error::new(io::ErrorKind::NotFound, format!("no such file or directory{}", meant.unwrap_or_default()))
 }
 
 /// Why a directory without weights does not do.
@@ -141,7 +138,8 @@ fn models_in(path: &Path) -> Vec<PathBuf> {
         let end = file.extension().and_then(|end| end.to_str());
         matches!(end, Some("safetensors" | "gguf")) || has_pickle_name(file)
     };
-    let files = |directory: &Path| fs::read_dir(directory).into_iter().flatten().filter_map(|e| Some(e.ok()?.path()));
+    let files =
+        |directory: &Path| fs::read_dir(directory).into_iter().flatten().filter_map(|e| Some(e.ok()?.path()));
     let mut found: Vec<_> =
         files(path).filter(|below| below.is_dir() && files(below).any(|file| weights(&file))).collect();
     found.sort();
@@ -181,7 +179,8 @@ fn indexed(directory: PathBuf, path: &Path) -> Result<Files> {
     shards.sort();
     shards.dedup();
     let missing: Vec<_> = shards.iter().filter(|shard| !shard.exists()).collect();
-    if let Some((tensor, shard)) = missing.first().and_then(|shard| shard_of.iter().find(|(_, s)| s == shard)) {
+    if let Some((tensor, shard)) = missing.first().and_then(|shard| shard_of.iter().find(|(_, s)| s == shard))
+    {
         let others = match missing.len() - 1 {
             0 => String::new(),
             others => format!(", as are {others} others of {}", shards.len()),

@@ -30,7 +30,8 @@ pub(crate) fn refuse(path: &Path, bytes: &[u8]) -> Result<()> {
     if is_gguf(bytes) {
         return Err(Error::format(path, "a GGUF file, expected safetensors; name it to open it"));
     }
-    let pickle = has_pickle_name(path) || bytes.starts_with(b"PK\x03\x04") || matches!(bytes, [0x80, 2..=5, ..]);
+    let pickle =
+        has_pickle_name(path) || bytes.starts_with(b"PK\x03\x04") || matches!(bytes, [0x80, 2..=5, ..]);
     // A header length may begin with any bytes; the JSON object after it decides.
     if pickle && bytes.get(HEAD) != Some(&b'{') {
         return Err(Error::format(path, pickle_advice(path)));
@@ -68,7 +69,8 @@ pub(crate) fn pointer(bytes: &[u8]) -> Option<&'static str> {
 
 /// Whether a file's name says that it is a PyTorch pickle of weights.
 pub(crate) fn has_pickle_name(path: &Path) -> bool {
-    let lower = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let lower =
+        |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let (stem, end) = (lower(path.file_stem()), lower(path.extension()));
     ["bin", "pt", "pth", "ckpt", "pkl"].contains(&end.as_str())
         && !OF_TRAINING.contains(&stem.as_str())
@@ -90,5 +92,7 @@ pub(crate) fn pickle_advice(path: &Path) -> String {
             path.display()
         )
     };
-    format!("a PyTorch pickle, which is not read since loading one can run code; convert it with Python: {how}")
+    format!(
+        "a PyTorch pickle, which is not read since loading one can run code; convert it with Python: {how}"
+    )
 }

@@ -206,7 +206,13 @@ pub const ROWS: &[Row] = &[
         },
         typed: EXTRACT,
         code: 2,
-        says: &["tuned/model.safetensors.index.json", "y.weight", "tuned/b.safetensors", "missing", "download"],
+        says: &[
+            "tuned/model.safetensors.index.json",
+            "y.weight",
+            "tuned/b.safetensors",
+            "missing",
+            "download",
+        ],
     },
     Row {
         mistake: "an index without shards",
@@ -216,7 +222,13 @@ pub const ROWS: &[Row] = &[
         },
         typed: EXTRACT,
         code: 2,
-        says: &["tuned/model.safetensors.index.json", "x.weight", "tuned/a.safetensors", "missing", "download"],
+        says: &[
+            "tuned/model.safetensors.index.json",
+            "x.weight",
+            "tuned/a.safetensors",
+            "missing",
+            "download",
+        ],
     },
     Row {
         mistake: "a download that was cut short",

@@ -157,13 +157,7 @@ pub const ROWS: &[Row] = &[
         code: 2,
         says: &["--rank", "--energy", "cannot be used with"],
     },
-    Row {
-        mistake: "no output",
-        make: |_| (),
-        typed: "extract base tuned",
-        code: 2,
-        says: &["--output"],
-    },
+    Row { mistake: "no output", make: |_| (), typed: "extract base tuned", code: 2, says: &["--output"] },
     Row {
         mistake: "an unknown server",
         make: |root| BASE.write(root, "x"),

@@ -102,7 +102,13 @@ pub const ROWS: &[Row] = &[
         make: of_another,
         typed: "merge base lora -o merged",
         code: 2,
-        says: &["lora/adapter_model.safetensors", "layers.0.mlp.down_proj", "[32, 64]", "[16, 32]", "of another base"],
+        says: &[
+            "lora/adapter_model.safetensors",
+            "layers.0.mlp.down_proj",
+            "[32, 64]",
+            "[16, 32]",
+            "of another base",
+        ],
     },
     Row {
         mistake: "merge: the adapter of a deeper model",
@@ -116,7 +122,13 @@ pub const ROWS: &[Row] = &[
         make: of_another,
         typed: "verify base tuned lora",
         code: 2,
-        says: &["lora/adapter_model.safetensors", "layers.0.mlp.down_proj", "[32, 64]", "[16, 32]", "of another base"],
+        says: &[
+            "lora/adapter_model.safetensors",
+            "layers.0.mlp.down_proj",
+            "[32, 64]",
+            "[16, 32]",
+            "of another base",
+        ],
     },
     Row {
         mistake: "verify: the adapter of a deeper model",

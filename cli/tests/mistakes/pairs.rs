@@ -36,7 +36,8 @@ fn vocabulary(words: &[&str]) -> String {
 /// Both sides with a weight as an entry of this dtype.
 fn spoiled(root: &Path, dtype: &str, bytes: usize) {
     for (name, of, fill) in [("base", BASE, 0), ("tuned", TUNED, 1)] {
-        let add = |t: Tensors| t.raw("model.layers.0.mlp.gate_proj.weight", &[4, 4], dtype, vec![fill; bytes]);
+        let add =
+            |t: Tensors| t.raw("model.layers.0.mlp.gate_proj.weight", &[4, 4], dtype, vec![fill; bytes]);
         replace(root, name, add, of);
     }
 }
@@ -144,7 +145,9 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         mistake: "another tokenizer of the same size",
-        make: |root| beside(root, "tokenizer.json", &vocabulary(&["a", "b", "c"]), &vocabulary(&["b", "a", "c"])),
+        make: |root| {
+            beside(root, "tokenizer.json", &vocabulary(&["a", "b", "c"]), &vocabulary(&["b", "a", "c"]))
+        },
         typed: EXTRACT,
         code: 0,
         says: &["tuned/tokenizer.json", "base/tokenizer.json", "2 of 3 tokens", "another tokenizer"],
@@ -183,7 +186,8 @@ pub const ROWS: &[Row] = &[
         mistake: "a head that the base does not have",
         make: |root| {
             configure(root, "tuned", "architectures", json!(["LlamaForSequenceClassification"]));
-            let head = |t| without(t, "lm_head.weight").add("score.weight", &[3, 16], F32, &noise(7, 48, 1.0));
+            let head =
+                |t| without(t, "lm_head.weight").add("score.weight", &[3, 16], F32, &noise(7, 48, 1.0));
             replace(root, "tuned", head, TUNED);
         },
         typed: EXTRACT,
@@ -204,7 +208,8 @@ pub const ROWS: &[Row] = &[
         mistake: "a language model, and the multimodal one that it was tuned in",
         make: |root| {
             let all = |t: Tensors| {
-                let t = below(below(t, "model.", "language_model.model."), "lm_head.", "language_model.lm_head.");
+                let t =
+                    below(below(t, "model.", "language_model.model."), "lm_head.", "language_model.lm_head.");
                 t.add("vision_tower.proj.weight", &[8, 8], F32, &noise(9, 64, 1.0))
             };
             replace(root, "tuned", all, TUNED);
@@ -237,7 +242,9 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         mistake: "no name in common",
-        make: |root| replace(root, "tuned", |_| Tensors::default().add("x.y.weight", &[2, 2], F32, &[1.0; 4]), TUNED),
+        make: |root| {
+            replace(root, "tuned", |_| Tensors::default().add("x.y.weight", &[2, 2], F32, &[1.0; 4]), TUNED)
+        },
         typed: EXTRACT,
         code: 2,
         says: &["tuned has no tensor name in common with the base base", "x.y.weight"],
@@ -247,14 +254,24 @@ pub const ROWS: &[Row] = &[
         make: |root| with_value(root, "tuned", TUNED, f32::NAN),
         typed: EXTRACT,
         code: 2,
-        says: &["tuned/model.safetensors", "layers.0.self_attn.q_proj.weight", "NaN in row 0, column 0", "--exclude"],
+        says: &[
+            "tuned/model.safetensors",
+            "layers.0.self_attn.q_proj.weight",
+            "NaN in row 0, column 0",
+            "--exclude",
+        ],
     },
     Row {
         mistake: "infinity in the base",
         make: |root| with_value(root, "base", BASE, f32::INFINITY),
         typed: EXTRACT,
         code: 2,
-        says: &["base/model.safetensors", "layers.0.self_attn.q_proj.weight", "infinity in row 0", "--exclude"],
+        says: &[
+            "base/model.safetensors",
+            "layers.0.self_attn.q_proj.weight",
+            "infinity in row 0",
+            "--exclude",
+        ],
     },
     Row {
         mistake: "a quantised tuned model",
@@ -272,7 +289,13 @@ pub const ROWS: &[Row] = &[
         make: |root| spoiled(root, "F8_E8M0", 16),
         typed: EXTRACT,
         code: 2,
-        says: &["base/model.safetensors", "layers.0.mlp.gate_proj.weight", "F8_E8M0 is not read", "expected F32", "--exclude"],
+        says: &[
+            "base/model.safetensors",
+            "layers.0.mlp.gate_proj.weight",
+            "F8_E8M0 is not read",
+            "expected F32",
+            "--exclude",
+        ],
     },
     Row {
         mistake: "whole numbers where weights are expected",
