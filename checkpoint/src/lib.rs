@@ -34,6 +34,7 @@ mod gguf;
 mod header;
 mod heads;
 mod hub;
+mod includes;
 mod inspect;
 mod locate;
 mod lora;

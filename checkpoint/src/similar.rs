@@ -25,8 +25,9 @@ pub(crate) fn path(path: &Path) -> Option<PathBuf> {
     let names = fs::read_dir(directory).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let names: Vec<_> = names.collect();
     let found = before.join(closest(missing, names.iter().map(String::as_str))?);
-    let whole = found.join(parts.as_path());
-    Some(if whole.exists() { whole } else { found })
+    let rest = parts.as_path();
+    let whole = found.join(rest);
+    Some(if rest.as_os_str().is_empty() || !whole.exists() { found } else { whole })
 }
 
 /// Insertions, deletions, replacements and exchanges of neighbours that lead from one word to the other.

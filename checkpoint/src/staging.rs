@@ -276,10 +276,23 @@ fn beside(target: &Path, tag: &str, make: impl Fn(&Path) -> io::Result<()>) -> R
         match make(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(Error::io(target, "create", error)),
+            Err(error) => return Err(Error::io(target, "create", without_parent(target, error))),
         }
     }
     Err(Error::format(target, "its directory is full of temporary files of earlier runs"))
+}
+
+/// `error`, or what it comes from where the directory of `target` is not there.
+fn without_parent(target: &Path, error: io::Error) -> io::Error {
+    let parent = parent(target);
+    if error.kind() != io::ErrorKind::NotFound || parent.exists() {
+        return error;
+    }
+    let parent = parent.display();
+    io::Error::new(
+        error.kind(),
+        format!("the directory {parent} does not exist; `mkdir -p {parent}` makes it"),
+    )
 }
 
 /// The directory that holds `path`.

@@ -64,7 +64,7 @@ pub const ROWS: &[Row] = &[
         make: |root| adapter(root, "lora", &[]),
         typed: "extract base lora -o out",
         code: 2,
-        says: &["lora: a LoRA adapter, not a model", "name the fine-tuned weights", "`phlora merge`"],
+        says: &["lora: a LoRA adapter, not a model", "name the weights of a whole model", "`phlora merge`"],
     },
     Row {
         mistake: "TUNED is the weights of an adapter",
@@ -92,35 +92,35 @@ pub const ROWS: &[Row] = &[
         make: ggufs,
         typed: "extract lora.gguf tuned.gguf -o out",
         code: 2,
-        says: &["lora.gguf: a LoRA adapter, not a model", "base"],
+        says: &["lora.gguf: a LoRA adapter, not a model", "name the weights of a whole model"],
     },
     Row {
         mistake: "BASE is a PEFT adapter directory",
         make: |root| adapter(root, "lora", &[]),
         typed: "extract lora tuned -o out",
         code: 2,
-        says: &["lora: a LoRA adapter, not a model", "base"],
+        says: &["lora: a LoRA adapter, not a model", "name the weights of a whole model"],
     },
     Row {
         mistake: "BASE is a pickle file",
         make: |root| fs::write(root.join("pytorch_model.bin"), b"PK\x03\x04 and so on").unwrap(),
         typed: "extract pytorch_model.bin tuned -o out",
         code: 2,
-        says: &["pytorch_model.bin: a PyTorch pickle", "convert it", "save_pretrained"],
+        says: &["pytorch_model.bin: a PyTorch pickle", "convert it", "from_pretrained", "save_pretrained"],
     },
     Row {
         mistake: "BASE is a .pth",
         make: |root| fs::write(root.join("consolidated.00.pth"), b"PK\x03\x04 and so on").unwrap(),
         typed: "extract consolidated.00.pth tuned -o out",
         code: 2,
-        says: &["consolidated.00.pth: a PyTorch pickle", "convert it", "save_pretrained"],
+        says: &["consolidated.00.pth: a PyTorch pickle", "convert it", "weights_only=True", "save_file"],
     },
     Row {
         mistake: "TUNED is a directory with a .ckpt alone",
         make: |root| weights_are(root, "tuned", "model.ckpt", b"\x80\x02}q\x00."),
         typed: EXTRACT,
         code: 2,
-        says: &["tuned/model.ckpt: a PyTorch pickle", "convert it", "save_pretrained"],
+        says: &["tuned/model.ckpt: a PyTorch pickle", "convert it", "save_file"],
     },
     Row {
         mistake: "TUNED is a directory with sharded pickles and their index",
@@ -155,7 +155,7 @@ pub const ROWS: &[Row] = &[
         },
         typed: "extract base run -o out",
         code: 2,
-        says: &["run: ", "no safetensors or GGUF file", "name one of", "checkpoint-100", "checkpoint-200"],
+        says: &["run: no weights here", "name one of them", "checkpoint-100", "checkpoint-200"],
     },
     Row {
         mistake: "TUNED is a directory of the hub's cache",
@@ -190,7 +190,7 @@ pub const ROWS: &[Row] = &[
         make: |_| (),
         typed: "extract base tunde -o out",
         code: 2,
-        says: &["tunde: no such file or directory", "did you mean tuned?"],
+        says: &["cannot open tunde: no such file or directory", "did you mean tuned?"],
     },
     Row {
         mistake: "TUNED is a longer path with a typo",
@@ -239,7 +239,7 @@ pub const ROWS: &[Row] = &[
         },
         typed: EXTRACT,
         code: 2,
-        says: &["tuned/model.safetensors", "tensor model.layers.", "cut short", "download it again"],
+        says: &["tuned/model.safetensors", "tensor model.layers.", "cut short", "download or copy it again"],
     },
     Row {
         mistake: "a download that was cut short in its header",
@@ -250,7 +250,7 @@ pub const ROWS: &[Row] = &[
         },
         typed: EXTRACT,
         code: 2,
-        says: &["tuned/model.safetensors", "cut short", "download it again"],
+        says: &["tuned/model.safetensors", "cut short", "download or copy it again"],
     },
     Row {
         mistake: "a pointer of Git LFS",
@@ -291,7 +291,7 @@ pub const ROWS: &[Row] = &[
         make: |root| weights_are(root, "tuned", "model.safetensors", b""),
         typed: EXTRACT,
         code: 2,
-        says: &["tuned/model.safetensors", "empty", "download it again"],
+        says: &["tuned/model.safetensors", "empty", "download or copy it again"],
     },
     Row {
         mistake: "a GGUF file of an unknown version",
@@ -302,7 +302,7 @@ pub const ROWS: &[Row] = &[
         },
         typed: "extract base tuned.gguf -o out",
         code: 2,
-        says: &["tuned.gguf", "version 9", "expected 2 or 3"],
+        says: &["tuned.gguf", "version is 9", "expected 2 or 3"],
     },
     Row {
         mistake: "a split GGUF model by its second part",

@@ -2,7 +2,7 @@
 
 use crate::Row;
 use crate::common::{noise, write_model};
-use crate::small::{BASE, Small, TUNED};
+use crate::small::{Small, TUNED};
 use phlora_core::Dtype::F32;
 use std::path::Path;
 
@@ -46,14 +46,14 @@ pub const ROWS: &[Row] = &[
         make: |_| (),
         typed: "extract base tuned -o out --energy 90",
         code: 2,
-        says: &["--energy", "90", "0.9 for 90 %"],
+        says: &["--energy", "90", "0.9 for 90 %, or 90%"],
     },
     Row {
-        mistake: "an energy with a per cent sign",
+        mistake: "an energy above 100 %",
         make: |_| (),
-        typed: "extract base tuned -o out --energy 90%",
+        typed: "extract base tuned -o out --energy 900",
         code: 2,
-        says: &["--energy", "90%", "0.9 for 90 %"],
+        says: &["--energy", "900", "a share from 0 to 1, as in 0.9 or 90%"],
     },
     Row {
         mistake: "a budget of bytes that cannot hold any rank",
@@ -141,7 +141,7 @@ pub const ROWS: &[Row] = &[
         make: |_| (),
         typed: "extract base tuned -o out --exclude .",
         code: 1,
-        says: &["nothing to extract", "excluded (18)", "--exclude"],
+        says: &["nothing to extract", "excluded (17)", "see --include and --exclude"],
     },
     Row {
         mistake: "an --exclude with a typo",
@@ -160,7 +160,7 @@ pub const ROWS: &[Row] = &[
     Row { mistake: "no output", make: |_| (), typed: "extract base tuned", code: 2, says: &["--output"] },
     Row {
         mistake: "an unknown server",
-        make: |root| BASE.write(root, "x"),
+        make: |_| (),
         typed: "extract base tuned -o out --for ollama",
         code: 2,
         says: &["ollama", "vllm", "llama.cpp"],

@@ -1,7 +1,7 @@
 //! Where the output goes, and what is done with an adapter afterwards.
 
 use crate::Row;
-use crate::common::{Tensors, json, noise};
+use crate::common::{Tensors, json};
 use crate::model::adapter;
 use crate::small::{BASE, Small, TUNED, replace};
 use std::fs;
@@ -51,18 +51,25 @@ pub const ROWS: &[Row] = &[
         says: &["tuned", "not replaced"],
     },
     Row {
-        mistake: "the output lies in an input",
+        mistake: "an adapter of one file in a model's directory",
+        make: |_| (),
+        typed: "extract base tuned -o tuned/adapter.gguf",
+        code: 2,
+        says: &["tuned/adapter.gguf would lie among the weights of the model tuned", "choose another place"],
+    },
+    Row {
+        mistake: "an adapter's directory in a model's, which does no harm",
         make: |_| (),
         typed: "extract base tuned -o tuned/adapter",
-        code: 2,
-        says: &["tuned/adapter", "inside of the model tuned", "another place"],
+        code: 0,
+        says: &["to tuned/adapter"],
     },
     Row {
         mistake: "the merged model lies in the base",
         make: with_adapter,
         typed: "merge base lora -o base/merged",
         code: 2,
-        says: &["base/merged", "inside of the model base", "another place"],
+        says: &["base/merged would be inside of the model base", "choose another place"],
     },
     Row {
         mistake: "a directory above the output is missing",
@@ -72,16 +79,18 @@ pub const ROWS: &[Row] = &[
         says: &["runs/today/out", "runs/today", "does not exist", "mkdir -p runs/today"],
     },
     Row {
-        mistake: "a directory that may not be written",
-        make: |root| {
-            fs::create_dir(root.join("locked")).unwrap();
-            let mut permissions = fs::metadata(root.join("locked")).unwrap().permissions();
-            permissions.set_readonly(true);
-            fs::set_permissions(root.join("locked"), permissions).unwrap();
-        },
-        typed: "extract base tuned -o locked/out",
+        mistake: "a place that may not be written, by nobody",
+        make: |_| (),
+        typed: "extract base tuned -o /sys/phlora-out",
         code: 2,
-        says: &["cannot create locked/out", "ermission denied"],
+        says: &["cannot create /sys/phlora-out: "],
+    },
+    Row {
+        mistake: "a file in the place of the output's directory",
+        make: |_| (),
+        typed: "extract base tuned -o base/config.json/out",
+        code: 2,
+        says: &["cannot create base/config.json/out: ", "ot a directory"],
     },
     Row {
         mistake: "a safetensors file as the output",
@@ -165,7 +174,7 @@ pub const ROWS: &[Row] = &[
         },
         typed: "merge base lora -o merged",
         code: 2,
-        says: &["base/model.safetensors", "layers.0.mlp.down_proj.weight", "I32", "merge into"],
+        says: &["base/model.safetensors", "layers.0.mlp.down_proj.weight", "I32 is not read"],
     },
     Row {
         mistake: "an adapter of another kind",
@@ -178,7 +187,7 @@ pub const ROWS: &[Row] = &[
         },
         typed: "merge base lora -o merged",
         code: 2,
-        says: &["lora/adapter_config.json", "IA3", "LORA"],
+        says: &["lora/adapter_config.json", "IA3, expected LORA"],
     },
     Row {
         mistake: "the adapter's configuration is missing",
@@ -188,7 +197,7 @@ pub const ROWS: &[Row] = &[
         },
         typed: "merge base lora -o merged",
         code: 2,
-        says: &["lora/adapter_config.json"],
+        says: &["lora/adapter_config.json: it is missing", "copy it as well"],
     },
     Row {
         mistake: "verify: the sides swapped",
@@ -199,9 +208,9 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         mistake: "inspect: a path that is not there",
-        make: |_| drop(noise(1, 1, 1.0)),
+        make: |_| (),
         typed: "inspect tunde",
         code: 2,
-        says: &["tunde", "no such file"],
+        says: &["cannot open tunde: no such file or directory; did you mean tuned?"],
     },
 ];

@@ -2,10 +2,9 @@
 
 use crate::Row;
 use crate::common::{Tensors, noise};
-use crate::gguf::Gguf;
 use crate::llama::Llama;
 use crate::small::{BASE, Small, TUNED, configure, replace};
-use phlora_core::Dtype::{self, F32, Q4_0};
+use phlora_core::Dtype::{F32, Q4_0};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -78,14 +77,14 @@ pub const ROWS: &[Row] = &[
         },
         typed: "extract tuned base -o out",
         code: 0,
-        says: &["older", "swapped?"],
+        says: &["the files of base are older than those of tuned", "are the two swapped?"],
     },
     Row {
         mistake: "the same directory twice",
         make: |_| (),
         typed: "extract base base -o out",
         code: 2,
-        says: &["base", "named twice", "the fine-tuned model"],
+        says: &["base: named twice", "name the fine-tuned model second"],
     },
     Row {
         mistake: "the same directory twice, written in two ways",
@@ -113,7 +112,7 @@ pub const ROWS: &[Row] = &[
         make: |root| Small { layers: 3, ..TUNED }.write(root, "tuned"),
         typed: EXTRACT,
         code: 0,
-        says: &["tuned has 3 layers, base 2", "not compared", "model.layers.2"],
+        says: &["tuned has 3 layers, base 2", "not compared"],
     },
     Row {
         mistake: "another number of layers, without a configuration",
@@ -141,7 +140,7 @@ pub const ROWS: &[Row] = &[
         },
         typed: EXTRACT,
         code: 2,
-        says: &["tuned", "32", "16", "not a fine-tune of this base"],
+        says: &["tuned: it is 32 wide, but base is 16", "not a fine-tune of this base"],
     },
     Row {
         mistake: "another tokenizer of the same size",
@@ -150,7 +149,7 @@ pub const ROWS: &[Row] = &[
         },
         typed: EXTRACT,
         code: 0,
-        says: &["tuned/tokenizer.json", "base/tokenizer.json", "2 of 3 tokens", "another tokenizer"],
+        says: &["tuned/tokenizer.json", "base/tokenizer.json", "2 of 3 numbers", "another tokenizer"],
     },
     Row {
         mistake: "another vocabulary in vocab.json",
@@ -192,7 +191,7 @@ pub const ROWS: &[Row] = &[
         },
         typed: EXTRACT,
         code: 0,
-        says: &["output head", "score"],
+        says: &["only the fine-tuned model has score: stored whole in the adapter", "beside factors"],
     },
     Row {
         mistake: "a base with its head, and a bare tuned model",
@@ -247,7 +246,7 @@ pub const ROWS: &[Row] = &[
         },
         typed: EXTRACT,
         code: 2,
-        says: &["tuned has no tensor name in common with the base base", "x.y.weight"],
+        says: &["tuned: has no tensor name in common with base", "x.y.weight"],
     },
     Row {
         mistake: "NaN in the tuned weights",
@@ -282,7 +281,7 @@ pub const ROWS: &[Row] = &[
         },
         typed: "extract base tuned.gguf -o out",
         code: 0,
-        says: &["tuned.gguf", "Q4_0", "rounding", "--deployed-base"],
+        says: &["tuned.gguf is quantised (Q4_0) and base is not", "rounding", "from before it"],
     },
     Row {
         mistake: "a dtype that is not read",
@@ -304,19 +303,4 @@ pub const ROWS: &[Row] = &[
         code: 2,
         says: &["base/model.safetensors", "layers.0.mlp.gate_proj.weight", "I32 is not read", "expected F32"],
     },
-    Row {
-        mistake: "a quantised checkpoint whose method is not read",
-        make: |root| {
-            configure(root, "tuned", "quantization_config", json!({"quant_method": "hqq"}));
-            let add = |t: Tensors| t.raw("model.layers.0.mlp.gate_proj.W_q", &[16], "U8", vec![1; 16]);
-            replace(root, "tuned", add, TUNED);
-        },
-        typed: EXTRACT,
-        code: 2,
-        says: &["tuned", "quantised", "hqq", "not read"],
-    },
 ];
-
-/// Part of a type that only the GGUF rows need.
-#[allow(dead_code)]
-fn unused(_: Dtype, _: Gguf) {}

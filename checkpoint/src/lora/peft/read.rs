@@ -10,6 +10,7 @@ use crate::model::Model;
 use crate::not_weights::pickle_advice;
 use crate::tensor::{Expert, Tensor};
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 /// An adapter directory, its factors mapped.
@@ -33,6 +34,21 @@ struct Part {
     embedding: bool,
 }
 
+/// Why `path`, beside which there is no `config`, does not do.
+fn not_an_adapter(path: &Path, config: &Path, weights: &Path) -> Error {
+    if path.exists() && (path != weights || !weights.ends_with(WEIGHTS)) && Model::open(path).is_ok() {
+        let problem = "a model, not an adapter; `phlora extract` makes one of a base and a fine-tuned model";
+        return Error::format(path, problem);
+    }
+    match weights.exists() {
+        true => Error::format(
+            config,
+            "it is missing, and without it rank and scale are not known; copy it as well",
+        ),
+        false => Error::io(config, "open", io::Error::from(io::ErrorKind::NotFound)),
+    }
+}
+
 impl Directory {
     /// Opens an adapter directory, or one of the two files in it.
     pub(crate) fn open(path: &Path) -> Result<Self> {
@@ -45,6 +61,9 @@ impl Directory {
         let pickle = directory.join("adapter_model.bin");
         if !weights.exists() && pickle.exists() {
             return Err(Error::format(&pickle, pickle_advice(&pickle)));
+        }
+        if !config.exists() {
+            return Err(not_an_adapter(path, &config, &weights));
         }
         Ok(Self { config: AdapterConfig::read(&config)?, weights: Model::open(&weights)? })
     }
