@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::locate::AN_ADAPTER;
 use crate::model::Model;
-use crate::names::{Kind, is_number, kind_of};
+use crate::names::{Kind, is_number, kind_of, suffix_of};
 use crate::tokenizer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -60,7 +60,7 @@ fn is_adapter(model: &Model) -> bool {
     let (mut all, mut factors) = (0_usize, 0_usize);
     for (name, tensor) in model.tensors() {
         all += 1;
-        let scalar = name.ends_with(".alpha") && tensor.len() == 1;
+        let scalar = suffix_of(name) == "alpha" && tensor.len() == 1;
         factors += usize::from(scalar || FACTORS.iter().any(|part| name.contains(part)));
     }
     2 * factors > all

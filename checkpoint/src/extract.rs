@@ -3,7 +3,7 @@
 use crate::aligned::{Aligned, Names};
 use crate::budget;
 use crate::curve::energy_by_bytes;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::full::Full;
 use crate::lora::{AdapterFormat, Lora, LoraModule, Naming};
 use crate::model::Model;
@@ -110,12 +110,6 @@ fn aligned<'m>(
     options: &ExtractOptions,
 ) -> Result<Aligned<'m>> {
     let names = if options.format == AdapterFormat::Peft { options.names } else { Names::Checkpoint };
-    let place = |model: &Model| model.path().canonicalize().ok();
-    if place(base).is_some_and(|base| place(tuned) == Some(base)) {
-        let problem =
-            "named twice, as the base and as the fine-tuned model: name the fine-tuned model second";
-        return Err(Error::format(tuned.path(), problem));
-    }
     match deployed {
         None => Aligned::new(base, tuned, None, names),
         Some(deployed) => Aligned::new(deployed, tuned, Some(base), names),

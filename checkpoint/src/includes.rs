@@ -92,10 +92,10 @@ fn meant(pattern: &Regex, jobs: &[(Pair<'_>, Task)]) -> String {
     let word: String = pattern.as_str().chars().filter(|c| !r"\^$*+?()[]{}|".contains(*c)).collect();
     let word = word.trim_matches('.');
     let found = closest(word, ends.iter().copied()).or_else(|| closest(word, modules()));
-    let question = found.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+    let question = found.map_or("; p".to_owned(), |name| format!("; did you mean {name}? P"));
     let shown: Vec<_> = ends.iter().copied().take(NAMED).collect();
     let more = if ends.len() > NAMED { ", …" } else { "" };
-    format!("{question}; paths of modules here end in {}{more}", shown.join(", "))
+    format!("{question}aths of modules here end in {}{more}", shown.join(", "))
 }
 
 /// The reason, and what to do about it.

@@ -103,7 +103,7 @@ pub(crate) fn locate(path: &Path) -> Result<Files> {
 }
 
 /// Why a path that is not there cannot be opened.
-fn absent(path: &Path) -> io::Error {
+pub(crate) fn absent(path: &Path) -> io::Error {
     let meant = similar::path(path).map(|meant| format!("; did you mean {}?", meant.display()));
     io::Error::new(io::ErrorKind::NotFound, format!("no such file or directory{}", meant.unwrap_or_default()))
 }

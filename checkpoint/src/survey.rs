@@ -57,6 +57,7 @@ impl<'m> Survey<'m> {
         };
         let checkpoints = models.sides().all(|side| !side.model.is_gguf());
         options.also.check(options.format, checkpoints)?;
+        check_twice(models)?;
         let whole = options.format == AdapterFormat::Peft && !options.filter.linear_only;
         let heads = if whole { Heads::of(models) } else { Heads::default() };
         let holds =
@@ -269,6 +270,18 @@ pub(crate) fn replace(modules: &mut [Module], again: Vec<Module>) {
             *old = module;
         }
     }
+}
+
+/// Refuses one model as both sides. Where a device runs another one the difference is its repair alone.
+fn check_twice(models: &Aligned<'_>) -> Result<()> {
+    let place = |side: &Side<'_>| side.model.path().canonicalize().ok();
+    let base = place(&models.base);
+    if models.origin.is_none() && base.is_some() && place(&models.tuned) == base {
+        let problem =
+            "named twice, as the base and as the fine-tuned model: name the fine-tuned model second";
+        return Err(Error::format(models.tuned.model.path(), problem));
+    }
+    Ok(())
 }
 
 /// A policy that leaves a rank to choose.

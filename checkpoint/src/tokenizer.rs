@@ -135,9 +135,13 @@ fn compared([base, tuned]: &[String; 2], own: &Vocabulary, other: &Vocabulary) -
         .filter_map(|(id, name)| other.get(id).filter(|new| *new != name).map(|new| (id, name, new)))
         .collect();
     if let Some((id, old, new)) = renamed.first() {
+        let so = if 2 * renamed.len() > both {
+            "another tokenizer, are the two models a pair?"
+        } else {
+            "the adapter has to be used with the first"
+        };
         return Some(format!(
-            "{tuned} has another token at {} of {both} numbers than {base} (at {id}: {new}, not {old}): another tokenizer, \
-             with which the adapter has to be used",
+            "{tuned} has another token at {} of {both} numbers than {base} (at {id}: {new}, not {old}): {so}",
             renamed.len()
         ));
     }

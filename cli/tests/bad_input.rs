@@ -78,7 +78,7 @@ fn pickles_are_refused_with_advice() {
     let (base, _) = write_pair(root.path(), &base, &tuned);
     let directory = root.path().join("model");
     fs::create_dir(&directory).unwrap();
-    refused(root.path(), &[&base, &text(&directory)], 2, &["model", "no safetensors or GGUF file"]);
+    refused(root.path(), &[&base, &text(&directory)], 2, &["model", "an empty directory"]);
     fs::write(directory.join("pytorch_model.bin"), b"\x80\x02}q\x00.").unwrap();
     refused(root.path(), &[&base, &text(&directory)], 2, &["pytorch_model.bin", "pickle", "convert"]);
 }

@@ -122,7 +122,7 @@ fn check_version(version: u32) -> std::result::Result<(), String> {
             version.swap_bytes()
         )),
         _ => Err(format!(
-            "its GGUF version is {version}, expected 2 or 3: damaged, or written by a later llama.cpp"
+            "its GGUF version is {version}, expected 2 or 3: damaged, or written by a later llama.cpp; download or convert it again"
         )),
     }
 }

@@ -158,6 +158,32 @@ pub const ROWS: &[Row] = &[
         says: &["run: no weights here", "name one of them", "checkpoint-100", "checkpoint-200"],
     },
     Row {
+        mistake: "TUNED is the directory of a pipeline",
+        make: |root| {
+            fs::create_dir(root.join("pipeline")).unwrap();
+            fs::write(root.join("pipeline/model_index.json"), "{}").unwrap();
+            TUNED.write(&root.join("pipeline"), "unet");
+            TUNED.write(&root.join("pipeline"), "text_encoder");
+        },
+        typed: "extract base pipeline -o out",
+        code: 2,
+        says: &["pipeline: a pipeline of several models", "name one of them: text_encoder, unet"],
+    },
+    Row {
+        mistake: "TUNED is a checkpoint of DeepSpeed",
+        make: |root| weights_are(root, "tuned", "zero_to_fp32.py", b"import torch\n"),
+        typed: EXTRACT,
+        code: 2,
+        says: &["tuned: a checkpoint of DeepSpeed", "its zero_to_fp32.py writes them"],
+    },
+    Row {
+        mistake: "TUNED has nothing but the state of a training",
+        make: |root| weights_are(root, "tuned", "training_args.bin", b"PK\x03\x04"),
+        typed: EXTRACT,
+        code: 2,
+        says: &["tuned: a configuration without weights", "download the weights as well"],
+    },
+    Row {
         mistake: "TUNED is a directory of the hub's cache",
         make: |root| cache(root, Some("0a1b")),
         typed: "extract base hub/models--org--name -o out",

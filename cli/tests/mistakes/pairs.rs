@@ -80,6 +80,16 @@ pub const ROWS: &[Row] = &[
         says: &["the files of base are older than those of tuned", "are the two swapped?"],
     },
     Row {
+        mistake: "BASE and TUNED swapped, by the card of the tuned model",
+        make: |root| {
+            let card = "---\nlicense: mit\nbase_model:\n- org/base\n---\n# Tuned\n";
+            fs::write(root.join("tuned/README.md"), card).unwrap();
+        },
+        typed: "plan tuned base",
+        code: 0,
+        says: &["tuned says that it was made from org/base", "are the two swapped?"],
+    },
+    Row {
         mistake: "the same directory twice",
         make: |_| (),
         typed: "extract base base -o out",
@@ -145,11 +155,16 @@ pub const ROWS: &[Row] = &[
     Row {
         mistake: "another tokenizer of the same size",
         make: |root| {
-            beside(root, "tokenizer.json", &vocabulary(&["a", "b", "c"]), &vocabulary(&["b", "a", "c"]))
+            beside(root, "tokenizer.json", &vocabulary(&["a", "b", "c"]), &vocabulary(&["b", "a", "c"]));
         },
         typed: EXTRACT,
         code: 0,
-        says: &["tuned/tokenizer.json", "base/tokenizer.json", "2 of 3 numbers", "another tokenizer"],
+        says: &[
+            "tuned/tokenizer.json",
+            "base/tokenizer.json",
+            "2 of 3 numbers",
+            "another tokenizer, are the two models a pair?",
+        ],
     },
     Row {
         mistake: "another vocabulary in vocab.json",
@@ -242,7 +257,7 @@ pub const ROWS: &[Row] = &[
     Row {
         mistake: "no name in common",
         make: |root| {
-            replace(root, "tuned", |_| Tensors::default().add("x.y.weight", &[2, 2], F32, &[1.0; 4]), TUNED)
+            replace(root, "tuned", |_| Tensors::default().add("x.y.weight", &[2, 2], F32, &[1.0; 4]), TUNED);
         },
         typed: EXTRACT,
         code: 2,

@@ -4,13 +4,13 @@ use super::config::AdapterConfig;
 use super::target::{MAX_EXPERTS, parameter_at};
 use super::{CONFIG, PREFIX, WEIGHTS};
 use crate::error::{Error, Result};
+use crate::locate::absent;
 use crate::lora::stored::{matrix, pair};
 use crate::lora::{Lora, LoraModule, Naming, Target};
 use crate::model::Model;
 use crate::not_weights::pickle_advice;
 use crate::tensor::{Expert, Tensor};
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
 /// An adapter directory, its factors mapped.
@@ -40,13 +40,19 @@ fn not_an_adapter(path: &Path, config: &Path, weights: &Path) -> Error {
         let problem = "a model, not an adapter; `phlora extract` makes one of a base and a fine-tuned model";
         return Error::format(path, problem);
     }
-    match weights.exists() {
-        true => Error::format(
+    if weights.exists() {
+        return Error::format(
             config,
             "it is missing, and without it rank and scale are not known; copy it as well",
-        ),
-        false => Error::io(config, "open", io::Error::from(io::ErrorKind::NotFound)),
+        );
     }
+    if !path.exists() {
+        return Error::io(path, "open", absent(path));
+    }
+    Error::format(
+        path,
+        "no adapter: expected adapter_config.json and adapter_model.safetensors, or a GGUF, kohya or ComfyUI file",
+    )
 }
 
 impl Directory {
