@@ -12,9 +12,8 @@ mod model;
 mod options;
 mod outputs;
 mod pairs;
-mod small;
 
-use common::{command, names, outcome};
+use common::{command, names, outcome, small};
 use std::path::Path;
 
 /// A mistake and what comes of it.

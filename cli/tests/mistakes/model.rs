@@ -1,10 +1,10 @@
 //! What is named in the place of a model: adapters, pickles, directories without weights, files that are no weights.
 
 use crate::Row;
+use crate::common::small::{BASE, TUNED, weights_are};
 use crate::common::{phlora, text};
 use crate::gguf::Gguf;
 use crate::llama::Llama;
-use crate::small::{BASE, TUNED, weights_are};
 use phlora_core::Dtype::F16;
 use std::fs;
 use std::path::Path;

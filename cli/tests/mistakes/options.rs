@@ -1,8 +1,8 @@
 //! Options that cannot be met, or that would be met in silence by nothing.
 
 use crate::Row;
+use crate::common::small::{Small, TUNED};
 use crate::common::{noise, write_model};
-use crate::small::{Small, TUNED};
 use phlora_core::Dtype::F32;
 use std::path::Path;
 
@@ -94,7 +94,7 @@ pub const ROWS: &[Row] = &[
         mistake: "an --include of the head of a tied model",
         make: |root| {
             for name in ["base", "tuned"] {
-                crate::small::configure(root, name, "tie_word_embeddings", true.into());
+                crate::common::small::configure(root, name, "tie_word_embeddings", true.into());
             }
         },
         typed: "extract base tuned -o out --include lm_head --include q_proj",

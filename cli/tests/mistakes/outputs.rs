@@ -1,9 +1,9 @@
 //! Where the output goes, and what is done with an adapter afterwards.
 
 use crate::Row;
+use crate::common::small::{BASE, Small, TUNED, replace};
 use crate::common::{Tensors, json};
 use crate::model::adapter;
-use crate::small::{BASE, Small, TUNED, replace};
 use std::fs;
 use std::path::Path;
 

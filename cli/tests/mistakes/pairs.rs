@@ -1,9 +1,9 @@
 //! Two models that are no pair, or not the one that is meant.
 
 use crate::Row;
+use crate::common::small::{BASE, Small, TUNED, below, configure, replace, without};
 use crate::common::{Tensors, noise};
 use crate::llama::Llama;
-use crate::small::{BASE, Small, TUNED, configure, replace};
 use phlora_core::Dtype::{F32, Q4_0};
 use serde_json::json;
 use std::fs;
@@ -15,16 +15,6 @@ const EXTRACT: &str = "extract base tuned -o out";
 fn beside(root: &Path, name: &str, base: &str, tuned: &str) {
     fs::write(root.join("base").join(name), base).unwrap();
     fs::write(root.join("tuned").join(name), tuned).unwrap();
-}
-
-/// `tensors` with names below another beginning.
-fn below(tensors: Tensors, from: &str, to: &str) -> Tensors {
-    let name = |name: String| name.strip_prefix(from).map_or(name.clone(), |rest| format!("{to}{rest}"));
-    Tensors(tensors.0.into_iter().map(|(n, d, s, b)| (name(n), d, s, b)).collect())
-}
-
-fn without(tensors: Tensors, end: &str) -> Tensors {
-    Tensors(tensors.0.into_iter().filter(|(name, ..)| !name.ends_with(end)).collect())
 }
 
 fn vocabulary(words: &[&str]) -> String {

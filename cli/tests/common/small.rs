@@ -1,6 +1,6 @@
-//! A small Llama, base and tuned, to make mistakes with.
+//! A small Llama, base and tuned.
 
-use crate::common::{Tensors, json, noise, write_model};
+use super::{Tensors, json, noise, write_model};
 use phlora_core::Dtype::{self, F32};
 use serde_json::{Value, json};
 use std::fs;
@@ -64,6 +64,17 @@ impl Small {
 pub fn pair(root: &Path) {
     BASE.write(root, "base");
     TUNED.write(root, "tuned");
+}
+
+/// `tensors` with the beginning `from` of their names exchanged for `to`.
+pub fn below(tensors: Tensors, from: &str, to: &str) -> Tensors {
+    let name = |name: String| name.strip_prefix(from).map_or(name.clone(), |rest| format!("{to}{rest}"));
+    Tensors(tensors.0.into_iter().map(|(n, d, s, b)| (name(n), d, s, b)).collect())
+}
+
+/// Those of `tensors` whose names do not end in `end`.
+pub fn without(tensors: Tensors, end: &str) -> Tensors {
+    Tensors(tensors.0.into_iter().filter(|(name, ..)| !name.ends_with(end)).collect())
 }
 
 /// Puts other tensors into the model `name`.
