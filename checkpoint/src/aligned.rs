@@ -5,8 +5,8 @@
 
 use crate::arch::NameMap;
 use crate::config::Config;
+use crate::doubts::{check_sides, doubts};
 use crate::error::{Error, Result};
-use crate::locate::AN_ADAPTER;
 use crate::lora::{Lora, Naming};
 use crate::memory::{Layout, Weight, in_memory};
 use crate::model::Model;
@@ -227,56 +227,6 @@ impl<'m> Side<'m> {
     pub(crate) fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
         self.weights.get(name).map(Weight::tensor)
     }
-}
-
-/// Refuses adapters in the place of models, and models of different sizes, before their tensors are compared.
-fn check_sides(base: &Model, tuned: &Model) -> Result<()> {
-    for model in [base, tuned] {
-        let is_factor = |name: &str| {
-            name.contains(".lora_A.") || name.contains(".lora_B.") || name.contains(".lora_down.")
-        };
-        let mut names = model.tensors().map(|(name, _)| name);
-        if names.next().is_some_and(is_factor) && names.all(|name| is_factor(name) || name.contains("lora")) {
-            return Err(Error::format(model.path(), AN_ADAPTER));
-        }
-    }
-    if let (Some(own), Some(other)) = (tuned.config().hidden_size, base.config().hidden_size)
-        && own != other
-    {
-        let problem = format!(
-            "its hidden_size is {own}, but that of {} is {other}: not a fine-tune of this base",
-            base.path().display()
-        );
-        return Err(Error::format(tuned.path(), problem));
-    }
-    Ok(())
-}
-
-/// What speaks against the two being a pair, without a look at their weights.
-fn doubts(base: &Model, tuned: &Model) -> Vec<String> {
-    let mut doubts = Vec::new();
-    if let (Some(own), Some(other)) = (tuned.config().layers, base.config().layers)
-        && own != other
-    {
-        doubts.push(format!(
-            "{} has {own} layers, {} {other}: layers that one of them lacks are not compared",
-            tuned.path().display(),
-            base.path().display()
-        ));
-    }
-    let named = |model: &Model| model.path().file_name().map(|name| name.to_string_lossy().into_owned());
-    let made_from = base.config().name_or_path.as_deref();
-    let last = made_from.and_then(|from| from.trim_end_matches('/').rsplit('/').next());
-    if let (Some(last), Some(name)) = (last, named(tuned))
-        && last == name
-        && named(base).is_some_and(|base| base != name)
-    {
-        doubts.push(format!(
-            "{} says that it was made from {name}: the fine-tuned model comes second, are the two swapped?",
-            base.path().display()
-        ));
-    }
-    doubts
 }
 
 /// GGUF files have the same names for different things, so their architectures must be the same where stated.

@@ -48,7 +48,10 @@ pub(crate) fn share_out(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
             choices.iter().flat_map(|choice| larger(survey, &whole, choice, &policy)).collect();
         if more.is_empty() {
             return best(survey, &whole, &others, &choices)?.ok_or_else(|| {
-                let problem = format!("a budget of {bytes} bytes has no room for a single component");
+                let least = least(survey, &whole).map_or_else(|error| error.to_string(), |least| least.to_string());
+                let problem = format!(
+                    "a budget of {bytes} bytes has no room for a single component, which takes at least {least} bytes"
+                );
                 Error::Usage(problem)
             });
         }
@@ -58,6 +61,21 @@ pub(crate) fn share_out(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
         replace(&mut modules, again);
         ranks.extend(more);
     }
+}
+
+/// The bytes of the smallest adapter that the policy lets be.
+fn least(survey: &Survey<'_>, whole: &Extraction) -> Result<u64> {
+    let (policy, dtype) = (&survey.options.policy, survey.options.dtype);
+    let rank = policy.allowed.first().copied().unwrap_or(policy.multiple);
+    let bytes = |module: &Module| {
+        let [rows, cols] = module.report.shape;
+        factor_bytes(Shape { rows, cols }, rank, dtype)
+    };
+    let smallest = whole.modules.iter().map(bytes).enumerate().min_by_key(|(_, bytes)| *bytes);
+    let smallest = smallest.map_or(0, |(at, _)| at);
+    let ranks: Vec<_> =
+        (0..whole.modules.len()).map(|at| if policy.uniform || at == smallest { rank } else { 0 }).collect();
+    whole.format.length(&whole.renamed(draft(survey, whole, &ranks, dtype))?)
 }
 
 /// A rank per weight for the first factorisation.

@@ -3,6 +3,7 @@
 use crate::arch::Heads;
 use crate::error::{Error, Result};
 use crate::mapped::open_regular;
+use crate::not_weights;
 use crate::quantized::Method;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -120,7 +121,10 @@ pub(crate) fn read_json(path: &Path) -> Result<Value> {
     if bytes.len() as u64 > MAX_JSON {
         return Err(Error::format(path, format!("longer than {MAX_JSON} bytes, expected a small JSON file")));
     }
-    serde_json::from_slice(&bytes).map_err(|e| Error::format(path, format!("not valid JSON: {e}")))
+    serde_json::from_slice(&bytes).map_err(|e| {
+        let what = not_weights::pointer(&bytes).map_or_else(|| format!("not valid JSON: {e}"), str::to_owned);
+        Error::format(path, what)
+    })
 }
 
 #[cfg(test)]

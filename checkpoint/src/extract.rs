@@ -259,6 +259,7 @@ impl Extraction {
             seconds: self.started.elapsed().as_secs_f64(),
             bytes_in: self.bytes_in,
             bytes_out,
+            notes: self.notes(),
         }
     }
 

@@ -4,7 +4,7 @@
 //! with one tensor of a dtype unknown to that crate is still good for its other tensors.
 
 use crate::error::{Error, Result};
-use crate::gguf::is_gguf;
+use crate::not_weights::{self, AGAIN};
 use crate::stored::Stored;
 use phlora_core::Dtype;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -19,11 +19,11 @@ const MAX_HEADER: usize = 100_000_000;
 
 /// Reads and checks the header of `file`, whose whole content is `bytes`; entries come in file order.
 pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Stored>> {
-    refuse_other_formats(path, bytes)?;
+    not_weights::refuse(path, bytes)?;
     let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
         return Err(Error::format(
             path,
-            "not a safetensors file: shorter than the 8 bytes of a header length",
+            format!("not a safetensors file: shorter than the 8 bytes of a header length; {AGAIN}"),
         ));
     };
     let length = u64::from_le_bytes(*length);
@@ -31,7 +31,8 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Stored>> {
         Error::format(
             path,
             format!(
-                "not a safetensors file, or cut short: its header would be {length} bytes long, but only {} follow",
+                "not a safetensors file, or cut short: its header would be {length} bytes long, but only {} follow; \
+                 {AGAIN}",
                 rest.len()
             ),
         )
@@ -82,7 +83,7 @@ fn entry(path: &Path, name: &str, value: &Value, data: Range<usize>) -> Result<S
     };
     if begin > end || end > data.len() {
         return Err(bad(format!(
-            "its offsets {begin}..{end} leave the file, which holds {} bytes of tensors",
+            "its offsets {begin}..{end} leave the file, which holds {} bytes of tensors: cut short? {AGAIN}",
             data.len()
         )));
     }
@@ -119,31 +120,6 @@ fn check_cover(path: &Path, entries: &[Stored], data: Range<usize>) -> Result<()
         return Err(Error::format(path, format!("{} bytes at its end belong to no tensor", data.end - at)));
     }
     Ok(())
-}
-
-/// Says what to do about files that users take for safetensors.
-fn refuse_other_formats(path: &Path, bytes: &[u8]) -> Result<()> {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let pickle = ["bin", "pt", "pth", "ckpt", "pkl"].contains(&extension.as_str())
-        || bytes.starts_with(b"PK\x03\x04")
-        || matches!(bytes, [0x80, 2..=5, ..]);
-    // A header length may begin with any bytes; the JSON object after it decides.
-    let pickle = pickle && bytes.get(8) != Some(&b'{');
-    if is_gguf(bytes) {
-        return Err(Error::format(path, "a GGUF file, expected safetensors; name it to open it"));
-    }
-    if pickle {
-        return Err(Error::format(path, pickle_advice()));
-    }
-    Ok(())
-}
-
-/// Why pickles are not read, and how to convert one.
-pub(crate) fn pickle_advice() -> String {
-    "a PyTorch pickle, which is not read since loading one can run code; convert it with Python: \
-     from transformers import AutoModelForCausalLM; \
-     AutoModelForCausalLM.from_pretrained(\"DIRECTORY\").save_pretrained(\"NEW\", safe_serialization=True)"
-        .to_owned()
 }
 
 fn numbers(value: &Value) -> Option<Vec<usize>> {
@@ -228,8 +204,15 @@ mod tests {
             (file("[]", 0), "not a safetensors file: its header is not valid"),
             (file("{", 0), "header is not valid"),
             (b"hello".to_vec(), "shorter than the 8 bytes"),
-            (b"hello, this is text".to_vec(), "not a safetensors file, or cut short"),
+            (
+                b"hello, this is text".to_vec(),
+                "not a safetensors file but text, which begins with hello, this",
+            ),
             (vec![0xff; 64], "only 56 follow"),
+            (Vec::new(), "an empty file"),
+            (b"version https://git-lfs.github.com/spec/v1\n".to_vec(), "`git lfs pull`"),
+            (b"<!doctype html>".to_vec(), "a web page"),
+            (br#"{"error": "restricted"}"#.to_vec(), "JSON, which begins with {\"error\""),
             (b"PK\x03\x04 zip of a pickle".to_vec(), "convert it with Python"),
             (b"GGUF\x03\0\0\0\0".to_vec(), "a GGUF file"),
         ] {

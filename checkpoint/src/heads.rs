@@ -3,6 +3,7 @@
 
 use crate::aligned::{Aligned, Side};
 use crate::memory::task_of;
+use crate::names::{is_token_table, module_of};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// PEFT's task types whose classes take the head from the adapter, and the modules that are the head.
@@ -41,7 +42,7 @@ impl Heads {
         let main = counts.into_iter().max_by_key(|(_, count)| *count).map_or("", |(name, _)| name);
         let mut modules: BTreeSet<_> = tuned
             .difference(&base)
-            .filter(|name| *name != main && !layout.is_tied_module(name))
+            .filter(|name| *name != main && !(layout.is_tied_module(name) && is_tied(models, name)))
             .cloned()
             .collect();
         let wanted =
@@ -56,6 +57,18 @@ impl Heads {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.modules.contains(top(name))
     }
+}
+
+/// Whether the head `module`, which its class can tie to the embedding, is tied: where a configuration says so, or where
+/// none says anything and the head holds the same bytes as an embedding.
+fn is_tied(models: &Aligned<'_>, module: &str) -> bool {
+    let mut stated = models.sides().filter_map(|side| side.model.config().tied).peekable();
+    if stated.peek().is_some() {
+        return stated.any(|tied| tied);
+    }
+    let Some(head) = models.tuned.tensor(&format!("{module}.weight")) else { return true };
+    let mut tables = models.tuned.tensors().filter(|(name, _)| is_token_table(module_of(name)));
+    tables.any(|(_, table)| table.shape() == head.shape() && table.pieces().eq(head.pieces()))
 }
 
 /// The first part of a name: the module at the top that it is part of.

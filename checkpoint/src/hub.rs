@@ -1,6 +1,7 @@
 //! The local cache of the Hugging Face hub: models by their id, and directories of the cache.
 
 use crate::error::{Error, Result};
+use crate::similar;
 use std::env;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -21,10 +22,13 @@ pub(crate) fn snapshot(path: &Path) -> Result<Option<PathBuf>> {
     found.sort();
     match found.as_slice() {
         [only] => Ok(Some(only.clone())),
-        [] => Err(Error::format(
-            path,
-            "a directory of the hub's cache without a snapshot; download the model again",
-        )),
+        [] => {
+            let problem = format!(
+                "a directory of the hub's cache without a snapshot; `hf download {}` brings one",
+                id(path)
+            );
+            Err(Error::format(path, problem))
+        }
         _ => {
             let problem = format!(
                 "a directory of the hub's cache with {} snapshots and no refs/main; name one of those in {}",
@@ -55,13 +59,21 @@ pub(crate) fn cached(path: &Path) -> Result<Option<PathBuf>> {
     let directory = cache.join(format!("models--{org}--{name}"));
     if !directory.is_dir() {
         let cache = cache.display();
+        let meant = similar::path(path).map(|meant| format!("; did you mean {}?", meant.display()));
         let problem = format!(
             "no such file or directory, and no model of this id in the hub's cache {cache}; `hf download {org}/{name}` \
-             brings it there"
+             brings it there{}",
+            meant.unwrap_or_default()
         );
         return Err(Error::format(path, problem));
     }
     snapshot(&directory)
+}
+
+/// The id of the model that a directory of the cache, `models--ORG--NAME`, is for.
+fn id(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.strip_prefix("models--").unwrap_or(&name).replacen("--", "/", 1)
 }
 
 /// Where the cache is, by the variables that the hub's own library reads.

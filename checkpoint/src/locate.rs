@@ -3,8 +3,9 @@
 use crate::config::read_json;
 use crate::error::{Error, Result};
 use crate::gguf::is_later_part;
-use crate::header::pickle_advice;
 use crate::hub;
+use crate::not_weights::{has_pickle_name, pickle_advice};
+use crate::similar;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -14,10 +15,13 @@ const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
 
 /// What is wrong with an adapter in the place of a model.
-pub(crate) const AN_ADAPTER: &str = "a LoRA adapter, not a model: name the fine-tuned weights; `phlora merge` makes \
-                                     them of a base and an adapter";
+pub(crate) const AN_ADAPTER: &str = "a LoRA adapter, not a model: name the weights of a whole model; `phlora merge` \
+                                     makes them of a base and an adapter";
 
-/// Names at most this many GGUF files of a directory.
+/// What helps where weights are not there.
+const DOWNLOAD: &str = "download the weights as well, as with `hf download`";
+
+/// Names at most this many files or directories.
 const NAMED: usize = 5;
 
 /// The files of a model.
@@ -44,7 +48,7 @@ pub(crate) fn locate(path: &Path) -> Result<Files> {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => match hub::cached(path)? {
             Some(snapshot) => return locate(&snapshot),
-            None => return Err(Error::io(path, "open", error)),
+            None => return Err(Error::io(path, "open", absent(path))),
         },
         Err(error) => return Err(Error::io(path, "open", error)),
     };
@@ -79,7 +83,7 @@ pub(crate) fn locate(path: &Path) -> Result<Files> {
             Some("safetensors") if !file.ends_with("adapter_model.safetensors") => shards.push(file),
             // The first part stands for a split model.
             Some("gguf") if !is_later_part(&file) => ggufs.push(file),
-            Some("bin" | "pt" | "pth" | "ckpt") => pickles.push(file),
+            _ if has_pickle_name(&file) => pickles.push(file),
             _ => {}
         }
     }
@@ -90,10 +94,18 @@ pub(crate) fn locate(path: &Path) -> Result<Files> {
     }
     match (ggufs.as_slice(), pickles.first()) {
         ([_], _) => Ok(Files { directory, shards: ggufs, index: None }),
-        ([], Some(pickle)) => Err(Error::format(pickle, pickle_advice())),
-        ([], None) => Err(Error::format(path, nothing(path))),
+        ([], Some(pickle)) if !path.join("adapter_config.json").exists() => {
+            Err(Error::format(pickle, pickle_advice(pickle)))
+        }
+        ([], _) => Err(Error::format(path, nothing(path))),
         _ => Err(Error::format(path, several(ggufs))),
     }
+}
+
+/// Why a path that is not there cannot be opened.
+pub(crate) fn absent(path: &Path) -> io::Error {
+    let meant = similar::path(path).map(|meant| format!("; did you mean {}?", meant.display()));
+    io::Error::new(io::ErrorKind::NotFound, format!("no such file or directory{}", meant.unwrap_or_default()))
 }
 
 /// Why a directory without weights does not do.
@@ -102,19 +114,49 @@ fn nothing(path: &Path) -> String {
     if here("adapter_config.json") {
         return AN_ADAPTER.to_owned();
     }
+    if here("zero_to_fp32.py") {
+        return "a checkpoint of DeepSpeed without whole weights: its zero_to_fp32.py writes them".to_owned();
+    }
     let expected = "expected model.safetensors, shards with model.safetensors.index.json, or a GGUF file";
+    let models = models_in(path);
+    if !models.is_empty() {
+        let what = if here("model_index.json") { "a pipeline of several models" } else { "no weights here" };
+        return format!("{what}, but in directories of it: name one of them: {}", list(&models));
+    }
     if here("config.json") {
-        return format!("a configuration without weights: {expected}");
+        return format!("a configuration without weights: {expected}; {DOWNLOAD}");
+    }
+    if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()) {
+        return format!("an empty directory: {expected}");
     }
     format!("no safetensors or GGUF file in this directory: {expected}")
+}
+
+/// The directories in `path` that hold weights, sorted.
+fn models_in(path: &Path) -> Vec<PathBuf> {
+    let weights = |file: &Path| {
+        let end = file.extension().and_then(|end| end.to_str());
+        matches!(end, Some("safetensors" | "gguf")) || has_pickle_name(file)
+    };
+    let files =
+        |directory: &Path| fs::read_dir(directory).into_iter().flatten().filter_map(|e| Some(e.ok()?.path()));
+    let mut found: Vec<_> =
+        files(path).filter(|below| below.is_dir() && files(below).any(|file| weights(&file))).collect();
+    found.sort();
+    found
 }
 
 /// Why a directory of several GGUF models does not do.
 fn several(mut models: Vec<PathBuf>) -> String {
     models.sort();
-    let names: Vec<_> = models.iter().take(NAMED).filter_map(|model| model.file_name()?.to_str()).collect();
-    let more = if models.len() > NAMED { ", …" } else { "" };
-    format!("{} GGUF models in this directory; name one of them: {}{more}", models.len(), names.join(", "))
+    format!("{} GGUF models in this directory; name one of them: {}", models.len(), list(&models))
+}
+
+/// The names of the first of some files.
+fn list(files: &[PathBuf]) -> String {
+    let names: Vec<_> = files.iter().take(NAMED).filter_map(|file| file.file_name()?.to_str()).collect();
+    let more = if files.len() > NAMED { ", …" } else { "" };
+    format!("{}{more}", names.join(", "))
 }
 
 /// Reads the index and checks that every shard it names is there.
@@ -136,12 +178,16 @@ fn indexed(directory: PathBuf, path: &Path) -> Result<Files> {
     let mut shards: Vec<_> = shard_of.values().cloned().collect();
     shards.sort();
     shards.dedup();
-    for shard in &shards {
-        if !shard.exists() {
-            let (tensor, _) = shard_of.iter().find(|(_, s)| *s == shard).expect("shards come from this map");
-            let problem = format!("the index names the shard {}, which is missing", shard.display());
-            return Err(Error::tensor(path, tensor, problem));
-        }
+    let missing: Vec<_> = shards.iter().filter(|shard| !shard.exists()).collect();
+    if let Some((tensor, shard)) = missing.first().and_then(|shard| shard_of.iter().find(|(_, s)| s == shard))
+    {
+        let others = match missing.len() - 1 {
+            0 => String::new(),
+            others => format!(", as are {others} others of {}", shards.len()),
+        };
+        let problem =
+            format!("the index names the shard {}, which is missing{others}; {DOWNLOAD}", shard.display());
+        return Err(Error::tensor(path, tensor, problem));
     }
     Ok(Files { directory, shards, index: Some(Index { path: path.to_owned(), shard_of }) })
 }

@@ -177,7 +177,9 @@ fn find<'b>(
     let mut announced = *expected_reads;
     let sides = Sides::new(pair).ok_or_else(|| pair.base.error("not a matrix of a dtype that is read"))?;
     let refused = |error| match error {
-        phlora_core::Error::NonFinite { row } => non_finite_error(pair.base, pair.tuned, row, sides.cols),
+        phlora_core::Error::NonFinite { row } => {
+            non_finite_error(pair.base, pair.tuned, row, sides.cols).or_excluded()
+        }
         other => pair.base.error(other.to_string()),
     };
     let (scratch, rest) = buffer.split_at_mut(plan.scratch_len());
@@ -377,7 +379,7 @@ pub(crate) fn measure(
     };
     let cols = pair.base.shape().get(1..).map_or(1, |rest| rest.iter().product::<usize>().max(1));
     if strict {
-        return Err(non_finite_error(pair.base, pair.tuned, at / cols, cols));
+        return Err(non_finite_error(pair.base, pair.tuned, at / cols, cols).or_excluded());
     }
     Ok(left_out(pair, &format!("{reason}: NaN or infinity in row {}", at / cols), None))
 }

@@ -3,9 +3,10 @@
 use crate::error::{Error, Result};
 use crate::extract::Extraction;
 use crate::lora::AdapterFormat;
+use crate::model::Model;
 use crate::monitor::Monitor;
 use crate::report::Report;
-use crate::staging::{Known, StagedFile, is_within};
+use crate::staging::{Known, StagedFile, is_within, parent};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,26 @@ impl Output {
             StagedFile::write(report, Known::Report, self.force, |_| Ok(()))?;
         }
         monitor.end_writing()
+    }
+
+    /// Refuses an adapter of one file in a directory that stands for one of `models`: it would count as weights of it.
+    ///
+    /// # Errors
+    /// When it is there.
+    pub fn check_apart(&self, format: AdapterFormat, models: &[&Model]) -> Result<()> {
+        let directory = parent(&self.path).canonicalize().ok();
+        let is_here = |model: &&&Model| {
+            let path = model.path();
+            path.is_dir() && directory.is_some() && path.canonicalize().ok() == directory
+        };
+        match models.iter().find(is_here) {
+            Some(model) if format != AdapterFormat::Peft => Err(Error::Usage(format!(
+                "{} would lie among the weights of the model {} and count as one of them; choose another place",
+                self.path.display(),
+                model.path().display()
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -14,6 +14,9 @@ use crate::report::LeftOut;
 use crate::tensor::{Expert, Tensor};
 use std::collections::BTreeSet;
 
+/// Fewer weights of other shapes than this are looked at one by one.
+const MANY: usize = 3;
+
 /// One tensor that both models hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pair<'m> {
@@ -147,7 +150,7 @@ pub(crate) fn pairs<'m>(models: &'m Aligned<'_>) -> Result<(Vec<Pair<'m>>, Vec<L
     if pairs.is_empty() {
         let example = |side: &Side<'_>| side.tensors().next().map_or("nothing".into(), |(n, _)| n.to_owned());
         let problem = format!(
-            "has no tensor name in common with the base {} (there e.g. {}, here e.g. {})",
+            "has no tensor name in common with {} (there e.g. {}, here e.g. {}): models of other kinds?",
             base.model.path().display(),
             example(base),
             example(tuned)
@@ -194,7 +197,7 @@ pub(crate) fn decide<'m>(
     mut holds: Holds<'_>,
 ) -> Result<Pairing<'m>> {
     let (pairs, mut one_sided) = pairs(models)?;
-    check_includes(&pairs, filter, holds.convolutions)?;
+    same_widths(models, &pairs, filter)?;
     let tied = is_tied(models);
     if tied {
         holds.embeddings = Err("tied to the output head, and an adapter would change one of the two alone");
@@ -210,16 +213,6 @@ pub(crate) fn decide<'m>(
     if holds.also.biases && holds.format == AdapterFormat::Peft && jobs.iter().any(table) {
         let problem = "PEFT takes no biases beside the factors of an embedding: leave out one of the two";
         return Err(Error::Usage(problem.into()));
-    }
-    if !filter.include.is_empty() && !jobs.iter().any(|(_, task)| matches!(task, Task::Extract)) {
-        let of_kind = |kind| jobs.iter().any(|(p, _)| p.kind == kind && filter.includes(p.module()));
-        if let (true, Err(why)) = (of_kind(Kind::Embedding), holds.embeddings) {
-            return Err(Error::Usage(format!("--include names only embeddings: {why}")));
-        }
-        if of_kind(Kind::Head) && tied {
-            let problem = "--include names only the output head, which is tied to the embedding";
-            return Err(Error::Usage(problem.into()));
-        }
     }
     Ok(Pairing { jobs, one_sided })
 }
@@ -390,24 +383,24 @@ fn grown(pair: &Pair<'_>) -> Result<Task> {
     Err(Error::Mismatch { tensor: pair.name.to_owned(), problem })
 }
 
-/// Every pattern of `--include` must match a weight matrix that both models hold.
-fn check_includes(pairs: &[Pair<'_>], filter: &Filter, convolutions: bool) -> Result<()> {
-    let matrix = |pair: &Pair<'_>| match pair.kind {
-        Kind::Linear | Kind::Head | Kind::Embedding => pair.base.shape().len() == 2,
-        Kind::Conv => convolutions && pair.base.shape().len() <= 5,
-        _ => false,
-    };
-    for pattern in &filter.include {
-        if !pairs
-            .iter()
-            .any(|pair| matrix(pair) && (pattern.is_match(pair.module()) || pattern.is_match(pair.path())))
-        {
-            let problem =
-                format!("--include {pattern} matches no module with a weight matrix in both models");
-            return Err(Error::Usage(problem));
-        }
+/// Refuses models of other widths, as which most of their weights have other shapes, instead of the first weight.
+fn same_widths(models: &Aligned<'_>, pairs: &[Pair<'_>], filter: &Filter) -> Result<()> {
+    let compared = || pairs.iter().filter(|pair| !filter.excludes(pair.module()));
+    let others = || compared().filter(|pair| pair.base.shape() != pair.tuned.shape());
+    let grown = |pair: &&Pair<'_>| !matches!(grown(pair), Ok(Task::Measure { .. }));
+    let count = others().filter(grown).count();
+    if count < MANY || 2 * count <= compared().count() {
+        return Ok(());
     }
-    Ok(())
+    let base = models.base.model.path().display();
+    let width = |tensor: &Tensor<'_>| tensor.shape().last().copied().unwrap_or(0);
+    let wide = others().filter(|pair| matches!(pair.kind, Kind::Norm | Kind::Embedding));
+    let wide = wide.map(|pair| (width(&pair.tuned), width(&pair.base))).find(|(own, other)| own != other);
+    let what = match wide {
+        Some((own, other)) => format!("it is {own} wide, but {base} is {other}"),
+        None => format!("{count} of its weights have other shapes than in {base}"),
+    };
+    Err(Error::format(models.tuned.model.path(), format!("{what}: not a fine-tune of this base")))
 }
 
 /// Whether a side says that its output head is its embedding.

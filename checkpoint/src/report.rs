@@ -43,6 +43,9 @@ pub struct Report {
     pub bytes_in: u64,
     /// Bytes of the adapter's files.
     pub bytes_out: u64,
+    /// What is to be known of the pair, the options and the adapter, as it was said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// How the ranks were chosen.

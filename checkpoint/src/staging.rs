@@ -174,9 +174,10 @@ fn check_file(target: &Path, known: Known, force: bool) -> Result<()> {
     match fs::symlink_metadata(target) {
         Ok(found) if !found.is_file() => Err(exists(target, "exists and is not a regular file")),
         Ok(_) if !force => Err(exists(target, "exists already; --force replaces it")),
-        Ok(found) if found.len() > 0 && !known.is(target) => {
-            Err(exists(target, &format!("exists and is not {}; it is not replaced", known.name())))
-        }
+        Ok(found) if found.len() > 0 && !known.is(target) => Err(exists(
+            target,
+            &format!("exists and is not {}; it is not replaced, choose another place", known.name()),
+        )),
         _ => Ok(()),
     }
 }
@@ -216,7 +217,10 @@ fn check_directory(target: &Path, replaces: &Replaces, force: bool) -> Result<()
         return Err(exists(target, &format!("exists already; --force replaces {}", replaces.name())));
     }
     if !found.is_dir() {
-        return Err(exists(target, "exists and is not a directory; it is not replaced"));
+        return Err(exists(
+            target,
+            "exists and is not a directory; it is not replaced, choose another place",
+        ));
     }
     let (mut config, mut foreign) = (false, None);
     for entry in fs::read_dir(target).map_err(|e| Error::io(target, "read", e))? {
@@ -228,15 +232,20 @@ fn check_directory(target: &Path, replaces: &Replaces, force: bool) -> Result<()
     }
     match foreign {
         Some(name) => {
-            let problem =
-                format!("holds {name}, which is no part of {}; it is not replaced", replaces.whole());
+            let problem = format!(
+                "holds {name}, which is no part of {}; it is not replaced, choose another place",
+                replaces.whole()
+            );
             Err(exists(target, &problem))
         }
         None if matches!(replaces, Replaces::Adapter)
             && !config
             && fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_some()) =>
         {
-            Err(exists(target, "exists and has no adapter_config.json; it is not replaced"))
+            Err(exists(
+                target,
+                "exists and has no adapter_config.json; it is not replaced, choose another place",
+            ))
         }
         None => Ok(()),
     }
@@ -276,10 +285,23 @@ fn beside(target: &Path, tag: &str, make: impl Fn(&Path) -> io::Result<()>) -> R
         match make(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(Error::io(target, "create", error)),
+            Err(error) => return Err(Error::io(target, "create", without_parent(target, error))),
         }
     }
     Err(Error::format(target, "its directory is full of temporary files of earlier runs"))
+}
+
+/// `error`, or what it comes from where the directory of `target` is not there.
+fn without_parent(target: &Path, error: io::Error) -> io::Error {
+    let parent = parent(target);
+    if error.kind() != io::ErrorKind::NotFound || parent.exists() {
+        return error;
+    }
+    let parent = parent.display();
+    io::Error::new(
+        error.kind(),
+        format!("the directory {parent} does not exist; `mkdir -p {parent}` makes it"),
+    )
 }
 
 /// The directory that holds `path`.

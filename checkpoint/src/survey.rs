@@ -3,8 +3,9 @@
 use crate::aligned::{Aligned, Side};
 use crate::error::{Error, Result};
 use crate::extract::Extraction;
-use crate::full::{self, Full};
+use crate::full::{self, Full, Take};
 use crate::heads::Heads;
+use crate::includes;
 use crate::lora::{AdapterFormat, Naming, Target};
 use crate::model::Model;
 use crate::monitor::Monitor;
@@ -30,6 +31,8 @@ pub(crate) struct Survey<'m> {
     jobs: Vec<(Pair<'m>, Task)>,
     one_sided: Vec<LeftOut>,
     names: Renaming,
+    /// What is to be known about the options.
+    notes: Vec<String>,
     task: Option<&'static str>,
     started: Instant,
 }
@@ -54,6 +57,7 @@ impl<'m> Survey<'m> {
         };
         let checkpoints = models.sides().all(|side| !side.model.is_gguf());
         options.also.check(options.format, checkpoints)?;
+        check_twice(models)?;
         let whole = options.format == AdapterFormat::Peft && !options.filter.linear_only;
         let heads = if whole { Heads::of(models) } else { Heads::default() };
         let holds =
@@ -65,11 +69,13 @@ impl<'m> Survey<'m> {
         let names = Renaming::new(models, options, &mut jobs)?;
         let extracted = jobs.iter().filter(|(_, task)| matches!(task, Task::Extract)).map(|(pair, _)| pair);
         options.channel_scales.check(extracted)?;
+        let mut notes = includes::check(&jobs, &one_sided, &options.filter)?;
+        notes.extend(new_heads(&jobs));
         let task = match (&models.layout, heads.task) {
             (Some(_), task) => task,
             (None, _) => is_causal(source(models)).then_some("CAUSAL_LM"),
         };
-        Ok(Self { models, options, monitor, jobs, one_sided, names, task, started })
+        Ok(Self { models, options, monitor, jobs, one_sided, names, notes, task, started })
     }
 
     /// The modules to extract.
@@ -213,7 +219,7 @@ impl<'m> Survey<'m> {
     pub(crate) fn extraction(&self, modules: Vec<Module>, others: Others) -> Result<Extraction> {
         let Others { full, mut left_out } = others;
         if modules.is_empty() {
-            return Err(nothing(&full, &left_out));
+            return Err(nothing(self.models, &full, &left_out));
         }
         let empty = if self.options.complete_kinds { self.missing_of_kinds(&modules) } else { Vec::new() };
         let names = || modules.iter().map(|module| module.path.as_str());
@@ -238,7 +244,7 @@ impl<'m> Survey<'m> {
             modules,
             full,
             without_bias,
-            notes: self.models.notes.clone(),
+            notes: self.models.notes.iter().chain(&self.notes).cloned().collect(),
             left_out,
             empty,
             format: self.options.format,
@@ -264,6 +270,18 @@ pub(crate) fn replace(modules: &mut [Module], again: Vec<Module>) {
             *old = module;
         }
     }
+}
+
+/// Refuses one model as both sides. Where a device runs another one the difference is its repair alone.
+fn check_twice(models: &Aligned<'_>) -> Result<()> {
+    let place = |side: &Side<'_>| side.model.path().canonicalize().ok();
+    let base = place(&models.base);
+    if models.origin.is_none() && base.is_some() && place(&models.tuned) == base {
+        let problem =
+            "named twice, as the base and as the fine-tuned model: name the fine-tuned model second";
+        return Err(Error::format(models.tuned.model.path(), problem));
+    }
+    Ok(())
 }
 
 /// A policy that leaves a rank to choose.
@@ -296,6 +314,15 @@ fn is_causal(model: &Model) -> bool {
     config.is_causal() && config.class_name.is_none() && (config.architecture.is_some() || !convolutions())
 }
 
+/// What is said of the heads that the base lacks.
+fn new_heads(jobs: &[(Pair<'_>, Task)]) -> Option<String> {
+    let is_new = |task: &Task| matches!(task, Task::Take(Take::Head { is_new: true }));
+    let heads: BTreeSet<_> =
+        jobs.iter().filter(|(_, task)| is_new(task)).map(|(pair, _)| pair.module()).collect();
+    let names = heads.iter().copied().collect::<Vec<_>>().join(", ");
+    (!heads.is_empty()).then(|| format!("only the fine-tuned model has {names}: stored whole in the adapter"))
+}
+
 /// The model that was fine-tuned.
 fn source<'m>(models: &Aligned<'m>) -> &'m Model {
     models.origin.as_ref().unwrap_or(&models.base).model
@@ -311,7 +338,7 @@ fn experts(models: &Aligned<'_>) -> usize {
 }
 
 /// Why there is nothing: all alike, or only what is not extracted differs, or what is stored beside factors alone.
-fn nothing(full: &[Arc<Full>], left_out: &[LeftOut]) -> Error {
+fn nothing(models: &Aligned<'_>, full: &[Arc<Full>], left_out: &[LeftOut]) -> Error {
     let mut groups = BTreeMap::<&str, usize>::new();
     for full in full.iter().filter(|full| full.report.delta_norm > 0.0 || full.report.new_rows > 0) {
         *groups.entry(&full.report.kind).or_default() += 1;
@@ -320,8 +347,15 @@ fn nothing(full: &[Arc<Full>], left_out: &[LeftOut]) -> Error {
         *groups.entry(tensor.group()).or_default() += 1;
     }
     if groups.is_empty() {
-        return Error::NothingToExtract(format!("all {} tensors are the same on both sides", left_out.len()));
+        return Error::NothingToExtract(format!(
+            "all {} tensors are the same on both sides, {} and {}: is the second the fine-tuned model?",
+            left_out.len(),
+            models.base.model.path().display(),
+            models.tuned.model.path().display()
+        ));
     }
+    let by_options = groups.keys().any(|group| matches!(*group, "excluded" | "not included"));
+    let see = if by_options { "; see --include and --exclude" } else { "" };
     let list: Vec<_> = groups.iter().map(|(group, count)| format!("{group} ({count})")).collect();
-    Error::NothingToExtract(format!("no selected layer differs; left out: {}", list.join(", ")))
+    Error::NothingToExtract(format!("no selected layer differs; left out: {}{see}", list.join(", ")))
 }

@@ -34,6 +34,9 @@ pub struct Verification {
     pub outside_sum_squares: f64,
     /// Kept share of the whole difference: modules, what is held beside factors, and what is outside.
     pub whole_energy: f64,
+    /// How the models were paired, and what speaks against their being a pair or the adapter's being theirs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// What an adapter keeps of one module.
@@ -101,7 +104,10 @@ pub fn verify(
     let find = |name: &str, values: &Factor<'_>| {
         by_name.get(name).copied().ok_or_else(|| {
             let side = if models.base.tensor(name).is_none() { base } else { tuned };
-            values.error(format!("the model {} has no tensor {name}", side.path().display()))
+            values.error(format!(
+                "the model {} has no tensor {name}: an adapter of another base?",
+                side.path().display()
+            ))
         })
     };
     for module in &lora.modules {
@@ -142,6 +148,7 @@ pub fn verify(
         outside: 0,
         outside_sum_squares: 0.0,
         whole_energy: 0.0,
+        notes: models.notes.clone(),
     };
     let mut rest = 0.0;
     for (pair, found) in pairs.iter().zip(measured) {
@@ -178,6 +185,11 @@ pub fn verify(
     let (delta, rest) = (result.sum_squares + delta, rest + left);
     let outside = result.outside_sum_squares;
     result.whole_energy = energy(&Measured { delta: delta + outside, rest: rest + outside, outside });
+    if result.energy < 0.0 {
+        let problem =
+            "the adapter leads away from the tuned model: is it of this pair, or are base and tuned swapped?";
+        result.notes.push(problem.to_owned());
+    }
     Ok(result)
 }
 
@@ -198,9 +210,14 @@ fn check_shapes(pair: &Pair<'_>, module: &LoraModule<'_>) -> Result<()> {
     }
     for side in [pair.base, pair.tuned] {
         if side.shape() != expected {
-            let problem =
-                format!("its shape is {:?}, but the adapter's factors give {expected:?}", side.shape());
-            return Err(side.error(problem));
+            let problem = format!(
+                "with its pair it changes a weight of shape {expected:?}, but {} in {} has the shape {:?}: an adapter of \
+                 another base?",
+                pair.name,
+                side.file().display(),
+                side.shape()
+            );
+            return Err(module.a.error(problem));
         }
         side.readable()?;
     }

@@ -50,6 +50,10 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
     }
     let (base, tuned) = (Model::open(&args.base)?, Model::open(&args.tuned)?);
     let deployed = args.deployed_base.as_deref().map(Model::open).transpose()?;
+    let models: Vec<_> = [Some(&base), Some(&tuned), deployed.as_ref()].into_iter().flatten().collect();
+    for output in &outputs {
+        output.check_apart(options.format, &models)?;
+    }
     let extractions = with_bar(&monitor, "extracting", args.quiet, || match ranks {
         [] => match &deployed {
             None => Ok(vec![extract(&base, &tuned, &options, &monitor)?]),

@@ -1,7 +1,7 @@
 //! `phlora plan`: what ranks and bytes would keep, without writing an adapter.
 
 use crate::args::PlanArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::print::{bytes, count, percent, print, seconds};
 use crate::progress::with_bar;
@@ -30,6 +30,7 @@ pub fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     let report = with_bar(&monitor, "reading spectra", args.quiet, || {
         survey(&base, &tuned, None, &options, &monitor)
     })?;
+    report.notes.iter().for_each(|note| complain(note));
     if let Some(path) = &args.report {
         save_report(&report, path, args.force, &monitor)?;
     }

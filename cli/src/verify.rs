@@ -19,6 +19,7 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let found = with_bar(&monitor, "verifying", quiet, || {
         verify(&base, &tuned, &adapter, &channels, threads, &monitor)
     })?;
+    found.notes.iter().for_each(|note| complain(note));
     if args.json {
         let mut json = serde_json::to_string_pretty(&found).unwrap_or_default();
         json.push('\n');

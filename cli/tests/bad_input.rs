@@ -72,13 +72,13 @@ fn files_that_are_not_sound_safetensors() {
 
 #[test]
 fn pickles_are_refused_with_advice() {
-    refused_file("pytorch_model.bin", b"PK\x03\x04 whatever", &["pickle", "safe_serialization=True"]);
+    refused_file("pytorch_model.bin", b"PK\x03\x04 whatever", &["pickle", "save_pretrained"]);
     let root = tempfile::tempdir().unwrap();
     let (base, tuned) = small_pair();
     let (base, _) = write_pair(root.path(), &base, &tuned);
     let directory = root.path().join("model");
     fs::create_dir(&directory).unwrap();
-    refused(root.path(), &[&base, &text(&directory)], 2, &["model", "no safetensors or GGUF file"]);
+    refused(root.path(), &[&base, &text(&directory)], 2, &["model", "an empty directory"]);
     fs::write(directory.join("pytorch_model.bin"), b"\x80\x02}q\x00.").unwrap();
     refused(root.path(), &[&base, &text(&directory)], 2, &["pytorch_model.bin", "pickle", "convert"]);
 }

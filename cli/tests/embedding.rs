@@ -58,24 +58,22 @@ fn both_formats_hold_the_embedding() {
 }
 
 #[test]
-fn who_cannot_hold_it_leaves_it_out_or_says_so() {
+fn who_cannot_hold_it_says_so() {
     let root = tempfile::tempdir().unwrap();
-    let report = text(&root.path().join("r.json"));
     for (more, why) in [
         (&["--for", "vllm"][..], "this server takes none"),
         (&["--format", "kohya", "--prefix", "lora_te"], "this file format has no place"),
     ] {
-        let more = [more, &INCLUDED, &["--report", &report, "--force"]].concat();
         let out = root.path().join(if why.contains("server") { "a" } else { "a.safetensors" });
-        let (code, stderr) = extract(&out, &more);
-        assert_eq!(code, 0, "{stderr}");
-        let report = json(Path::new(&report));
-        let left = report["left_out"].as_array().unwrap();
-        let found = left.iter().find(|t| t["name"] == "model.embed_tokens.weight").unwrap();
-        assert!(found["reason"].as_str().unwrap().contains(why), "{found}");
+        for included in [&INCLUDED[..], &["--include", "embed_tokens"]] {
+            let (code, stderr) = extract(&out, &[more, included].concat());
+            assert!(
+                code == 2 && stderr.contains(why) && stderr.contains("--include embed_tokens"),
+                "{stderr}"
+            );
+            assert!(!out.exists());
+        }
     }
-    let (code, stderr) = extract(&root.path().join("b"), &["--for", "vllm", "--include", "embed_tokens"]);
-    assert!(code == 2 && stderr.contains("names only embeddings: this server takes none"), "{stderr}");
 }
 
 #[test]

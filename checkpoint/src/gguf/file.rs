@@ -121,7 +121,9 @@ fn check_version(version: u32) -> std::result::Result<(), String> {
             "a big-endian GGUF file (version {}), expected a little-endian one",
             version.swap_bytes()
         )),
-        _ => Err(format!("its GGUF version is {version}, expected 2 or 3")),
+        _ => Err(format!(
+            "its GGUF version is {version}, expected 2 or 3: damaged, or written by a later llama.cpp; download or convert it again"
+        )),
     }
 }
 

@@ -50,8 +50,12 @@ pub(crate) fn read_parts(named: Mapped) -> Result<Vec<Part>> {
             Some(part) => part,
             None if file.exists() => Part::read(Mapped::open(&file)?)?,
             None => {
-                let problem =
-                    format!("part {} of {}, {}, is missing", number + 1, split.count, file.display());
+                let problem = format!(
+                    "part {} of {}, {}, is missing; download it as well",
+                    number + 1,
+                    split.count,
+                    file.display()
+                );
                 return Err(Error::format(&path, problem));
             }
         };

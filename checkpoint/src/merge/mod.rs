@@ -16,7 +16,7 @@ use crate::model::Model;
 use crate::monitor::Monitor;
 use crate::options::available_threads;
 use crate::pool::{Ticket, run};
-use crate::staging::{Known, Replaces, StagedDir, StagedFile};
+use crate::staging::{Known, Replaces, StagedDir, StagedFile, is_within};
 use crate::tensor::Tensor;
 use copies::Copy;
 use phlora_core::{Dtype, Kernel, Rows};
@@ -119,6 +119,15 @@ pub fn merge(
 
 /// The output is none of the inputs, however its path is written.
 fn refuse_inputs(base: &Model, adapters: &[(&Adapter, f32)], path: &Path) -> Result<()> {
+    let above = base.path().is_dir() && base.path() != path && is_within(path, base.path());
+    if above && path.canonicalize().ok() != base.path().canonicalize().ok() {
+        let base = base.path().display();
+        let problem = format!(
+            "{} would be inside of the model {base}, all of which is copied; choose another place",
+            path.display()
+        );
+        return Err(Error::Usage(problem));
+    }
     let Ok(resolved) = path.canonicalize() else { return Ok(()) };
     let inputs = [base.path()].into_iter().chain(base.files());
     let mut inputs = inputs.chain(adapters.iter().map(|(adapter, _)| adapter.path()));

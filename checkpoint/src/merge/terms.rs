@@ -200,7 +200,9 @@ fn place<'a>(
     let heads = || base.tensors().any(|(name, tensor)| kind_of(name, tensor.shape()) == Kind::Head);
     let tied = || base.config().tied.unwrap_or_else(|| !heads());
     let Some(weight) = view.weight(name) else {
-        return Err(module.a.error(format!("the base {file} has no tensor {name} to merge into")));
+        let problem =
+            format!("the base {file} has no tensor {name} to merge into: an adapter of another base?");
+        return Err(module.a.error(problem));
     };
     if is_token_table(&module.name) && tied() {
         let problem = format!(
@@ -219,7 +221,8 @@ fn place<'a>(
     }
     if stored != expected {
         let problem = format!(
-            "with its pair it changes a weight of shape {expected:?}, but {name} in {} has the shape {stored:?}",
+            "with its pair it changes a weight of shape {expected:?}, but {name} in {} has the shape {stored:?}: an \
+             adapter of another base?",
             tensor.file().display()
         );
         return Err(module.a.error(problem));

@@ -10,7 +10,7 @@ use phlora_checkpoint::{ChannelScales, Error, ExtractOptions, Filter, Goal, Poli
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use units::{rank, share, size, strength};
+use units::{energy, pattern, rank, share, size, strength};
 
 /// LoRA adapters out of pairs of checkpoints, without data and without training.
 #[derive(Debug, Parser)]
@@ -119,10 +119,10 @@ pub struct ExtractArgs {
 pub struct ModuleArgs {
     /// Only modules whose path matches; may be repeated. Output head, embeddings, 1-D convolutions and those of a single
     /// input channel only take part if one matches them
-    #[arg(long, value_name = "RE")]
+    #[arg(long, value_name = "RE", value_parser = pattern)]
     pub include: Vec<Regex>,
     /// No module whose path matches; may be repeated
-    #[arg(long, value_name = "RE")]
+    #[arg(long, value_name = "RE", value_parser = pattern)]
     pub exclude: Vec<Regex>,
     /// What the input channels of modules count: a safetensors file with a vector per module, by its path. With the
     /// root mean squares of a layer's inputs, energies are shares of the error of its output
@@ -139,8 +139,8 @@ pub struct RankArgs {
     /// One rank for all modules [default: 32]; several, as in 8,16,32, write an adapter each
     #[arg(long, value_name = "R", value_delimiter = ',', value_parser = rank, group = "goal")]
     pub rank: Vec<usize>,
-    /// Per module the smallest rank that keeps this share of its ‖Δ‖², from 0 to 1
-    #[arg(long, value_name = "E", value_parser = share, group = "goal")]
+    /// Per module the smallest rank that keeps this share of its ‖Δ‖², from 0 to 1 or in per cent, as in 90%
+    #[arg(long, value_name = "E", value_parser = energy, group = "goal")]
     pub energy: Option<f64>,
     /// The most energy over all modules in files of this size, as in 20MB
     #[arg(long, value_name = "SIZE", value_parser = size, group = "goal")]
@@ -307,8 +307,8 @@ pub struct VerifyArgs {
     /// root mean squares of a layer's inputs, energies are shares of the error of its output
     #[arg(long, value_name = "FILE.safetensors")]
     pub channel_scale: Option<PathBuf>,
-    /// Fail (exit code 1) when less than this share of ‖Δ‖² is kept, from 0 to 1
-    #[arg(long, value_name = "E", value_parser = share)]
+    /// Fail (exit code 1) when less than this share of ‖Δ‖² is kept, from 0 to 1 or in per cent
+    #[arg(long, value_name = "E", value_parser = energy)]
     pub min_energy: Option<f64>,
     /// Threads; one per processor by default
     #[arg(long, value_name = "N")]

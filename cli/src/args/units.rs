@@ -1,4 +1,6 @@
-//! Numbers and sizes as they are typed.
+//! Numbers, sizes and patterns as they are typed.
+
+use regex::Regex;
 
 pub fn rank(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -16,6 +18,37 @@ pub fn strength(text: &str) -> Result<f32, String> {
 pub fn share(text: &str) -> Result<f64, String> {
     let value = text.parse().ok().filter(|value| (0.0..=1.0).contains(value));
     value.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+/// A share of energy: `0.9` or `90%`.
+pub fn energy(text: &str) -> Result<f64, String> {
+    let per_cent = text.strip_suffix('%').map(str::trim_end);
+    let number: Option<f64> = per_cent.unwrap_or(text).parse().ok();
+    let value = if per_cent.is_some() { number.map(|value| value / 100.0) } else { number };
+    match value {
+        Some(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        Some(share) if per_cent.is_none() && share > 1.0 && share <= 100.0 => {
+            Err(format!("expected a share from 0 to 1: {} for {share} %, or {share}%", share / 100.0))
+        }
+        _ => Err("expected a share from 0 to 1, as in 0.9 or 90%".to_owned()),
+    }
+}
+
+/// A regular expression, with help for those who think of shell patterns.
+pub fn pattern(text: &str) -> Result<Regex, String> {
+    Regex::new(text).map_err(|error| {
+        let problem = match error {
+            regex::Error::Syntax(message) => {
+                message.lines().last().unwrap_or_default().replace("error: ", "")
+            }
+            other => other.to_string(),
+        };
+        let meant = text.replace('.', "\\.").replace('*', ".*");
+        let meant = Some(meant).filter(|meant| text.contains('*') && Regex::new(meant).is_ok());
+        let meant =
+            meant.map(|meant| format!("; as a shell pattern it would be {meant}")).unwrap_or_default();
+        format!("not a regular expression: {problem}{meant}; q_proj alone matches it anywhere in a path")
+    })
 }
 
 /// Bytes from `1048576`, `64MiB`, `1.5G` or `200kB`; K, M, G and T alone are powers of 1024.
@@ -45,6 +78,17 @@ pub fn size(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn energies() {
+        for (text, share) in [("0.9", 0.9), ("90%", 0.9), ("12.5 %", 0.125), ("1", 1.0), ("0", 0.0)] {
+            assert_eq!(energy(text), Ok(share), "{text}");
+        }
+        assert!(energy("90").unwrap_err().contains("0.9 for 90 %, or 90%"));
+        for text in ["", "NaN", "-0.1", "101%", "1e9", "most"] {
+            assert!(energy(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn sizes() {

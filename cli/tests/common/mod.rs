@@ -1,6 +1,8 @@
 //! What the tests of the command share: small models made by hand, and a way to run the binary.
 #![allow(dead_code, missing_docs)] // each test binary uses a part of it
 
+pub mod small;
+
 use phlora_core::{Dtype, Rows};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -226,6 +226,7 @@ pub extern "C" fn phlora_extract_files(
         let result = watched(progress, user, |monitor| {
             output.check(checked.format, monitor)?;
             let (base, tuned) = (Model::open(&base)?, Model::open(&tuned)?);
+            output.check_apart(checked.format, &[&base, &tuned])?;
             save(&extract(&base, &tuned, &checked, monitor)?, &output, monitor)
         });
         let found = told(result.map_err(|error| failure(&error)), message)?;

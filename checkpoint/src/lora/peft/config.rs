@@ -158,8 +158,14 @@ impl AdapterConfig {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let json = read_json(path)?;
         let bad = |problem: &str| Error::format(path, problem);
-        if json["peft_type"].as_str() != Some("LORA") {
-            return Err(bad("its peft_type is not LORA"));
+        match json["peft_type"].as_str() {
+            Some("LORA") => {}
+            Some(other) => {
+                return Err(bad(&format!(
+                    "its peft_type is {other}, expected LORA: other adapters are not read"
+                )));
+            }
+            None => return Err(bad("its peft_type is not LORA")),
         }
         if json["use_dora"].as_bool() == Some(true) {
             return Err(bad("a DoRA adapter, which is not read"));

@@ -4,10 +4,11 @@ use super::config::AdapterConfig;
 use super::target::{MAX_EXPERTS, parameter_at};
 use super::{CONFIG, PREFIX, WEIGHTS};
 use crate::error::{Error, Result};
-use crate::header::pickle_advice;
+use crate::locate::absent;
 use crate::lora::stored::{matrix, pair};
 use crate::lora::{Lora, LoraModule, Naming, Target};
 use crate::model::Model;
+use crate::not_weights::pickle_advice;
 use crate::tensor::{Expert, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,6 +34,27 @@ struct Part {
     embedding: bool,
 }
 
+/// Why `path`, beside which there is no `config`, does not do.
+fn not_an_adapter(path: &Path, config: &Path, weights: &Path) -> Error {
+    if path.exists() && (path != weights || !weights.ends_with(WEIGHTS)) && Model::open(path).is_ok() {
+        let problem = "a model, not an adapter; `phlora extract` makes one of a base and a fine-tuned model";
+        return Error::format(path, problem);
+    }
+    if weights.exists() {
+        return Error::format(
+            config,
+            "it is missing, and without it rank and scale are not known; copy it as well",
+        );
+    }
+    if !path.exists() {
+        return Error::io(path, "open", absent(path));
+    }
+    Error::format(
+        path,
+        "no adapter: expected adapter_config.json and adapter_model.safetensors, or a GGUF, kohya or ComfyUI file",
+    )
+}
+
 impl Directory {
     /// Opens an adapter directory, or one of the two files in it.
     pub(crate) fn open(path: &Path) -> Result<Self> {
@@ -44,7 +66,10 @@ impl Directory {
         }
         let pickle = directory.join("adapter_model.bin");
         if !weights.exists() && pickle.exists() {
-            return Err(Error::format(&pickle, pickle_advice()));
+            return Err(Error::format(&pickle, pickle_advice(&pickle)));
+        }
+        if !config.exists() {
+            return Err(not_an_adapter(path, &config, &weights));
         }
         Ok(Self { config: AdapterConfig::read(&config)?, weights: Model::open(&weights)? })
     }
