@@ -75,6 +75,7 @@ impl<'m> Pair<'m> {
         match self.known {
             Some(Kinds::Stack { .. } | Kinds::Bare) => Target::Parameter,
             Some(Kinds::Linear { parameter: true, .. }) => Target::Weight,
+            Some(Kinds::Attention) => Target::Attention,
             _ => Target::Module,
         }
     }
@@ -164,10 +165,12 @@ fn kind(name: &str, shape: &[usize], known: Option<Kinds>) -> Kind {
         // A lookup table whose class looks up in a way of its own is a parameter to PEFT.
         Some(Kinds::Linear { .. }) if named == Kind::Embedding || shape.len() != 2 => named,
         // Other heads are linear layers like any other.
-        Some(Kinds::Linear { .. }) if named == Kind::Head && is_vocabulary_head(module_of(name)) => {
+        Some(Kinds::Linear { head: true, .. })
+            if named == Kind::Head && is_vocabulary_head(module_of(name)) =>
+        {
             Kind::Head
         }
-        Some(Kinds::Linear { .. } | Kinds::Stack { .. } | Kinds::Bare) => Kind::Linear,
+        Some(Kinds::Linear { .. } | Kinds::Stack { .. } | Kinds::Bare | Kinds::Attention) => Kind::Linear,
         Some(Kinds::Embedding) => Kind::Embedding,
         Some(Kinds::Convolution) => Kind::Conv,
         _ => named,
@@ -182,6 +185,8 @@ pub(crate) struct Holds<'h> {
     pub(crate) convolutions: bool,
     /// Or why it cannot.
     pub(crate) embeddings: std::result::Result<(), &'static str>,
+    /// Whether it holds factors of multi-head attention of torch, or why it cannot.
+    pub(crate) attention: std::result::Result<(), &'static str>,
     /// What is taken beside factors.
     pub(crate) also: Also,
     pub(crate) format: AdapterFormat,
@@ -289,6 +294,7 @@ fn task(pair: &Pair<'_>, tied: bool, holds: Holds<'_>, filter: &Filter) -> Resul
     let included = filter.includes(module) || filter.includes(pair.path());
     let refused = match pair.known {
         Some(Kinds::Refused(why)) => Some(why),
+        Some(Kinds::Attention) => holds.attention.err(),
         _ => None,
     };
     let doubt = |shape: &[usize]| if pair.known == Some(Kinds::Convolution) { None } else { doubt(shape) };

@@ -52,12 +52,26 @@ impl<'m> Survey<'m> {
             AdapterFormat::Kohya | AdapterFormat::Comfy => Err("this file format has no place for them"),
             AdapterFormat::Peft | AdapterFormat::Gguf => Ok(()),
         };
+        let attention = match options.format {
+            _ if options.filter.linear_only => Err("multi-head attention: this server takes none"),
+            AdapterFormat::Peft if options.also.biases => {
+                Err("multi-head attention of torch beside values of biases")
+            }
+            AdapterFormat::Peft => Ok(()),
+            _ => Err("multi-head attention of torch, which only PEFT's format has a place for"),
+        };
         let checkpoints = models.sides().all(|side| !side.model.is_gguf());
         options.also.check(options.format, checkpoints)?;
         let whole = options.format == AdapterFormat::Peft && !options.filter.linear_only;
         let heads = if whole { Heads::of(models) } else { Heads::default() };
-        let holds =
-            Holds { heads: &heads, convolutions, embeddings, also: options.also, format: options.format };
+        let holds = Holds {
+            heads: &heads,
+            convolutions,
+            embeddings,
+            attention,
+            also: options.also,
+            format: options.format,
+        };
         let pairing = decide(models, &options.filter, holds)?;
         let (mut jobs, one_sided) = (pairing.jobs, pairing.one_sided);
         // Largest first, so that no large one is left to a single thread at the end.

@@ -8,6 +8,7 @@ back as from_pretrained would, so that each name on disk has its place in memory
     python architectures.py --check    exits with 1 if the file differs from what is derived
 """
 
+import ast
 import collections
 import copy
 import difflib
@@ -24,6 +25,7 @@ import warnings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 import peft
+import peft.tuners.lora.layer as peft_layers
 import peft.utils.transformers_weight_conversion as peft_conversion
 import torch
 import transformers
@@ -38,7 +40,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_M
 from transformers.pytorch_utils import Conv1D
 
 from architectures_rules import apply, generalise, numbers, shortest_moves, star
-from architectures_settings import FLAGS, SETTINGS, VARIANTS
+from architectures_settings import ASIDE, CALLED, FLAGS, SETTINGS, VARIANTS
 
 FILE = pathlib.Path(__file__).parents[2] / "checkpoint/src/memory/architectures.txt"
 TASKS = {
@@ -171,9 +173,37 @@ def convolution_kind(module):
         return "X", "dilated convolution"
     if module.padding_mode != "zeros":
         return "X", "convolution with other padding than zeros"
-    if own_forward(module, nn.Conv1d, nn.Conv2d, nn.Conv3d):
+    if own_forward(module, nn.Conv1d, nn.Conv2d, nn.Conv3d) and not adapts(module):
         return "X", "convolution with a forward of its own"
     return "C", ""
+
+
+def adapts(module):
+    """Whether PEFT's layer around a convolution computes what the convolution does after merging."""
+    torch.manual_seed(1)
+    size = [module.in_channels] + [16] * len(module.kernel_size)
+    inputs = [torch.randn(2, *size), torch.randn(2, *size).transpose(1, -1)]
+    module = copy.deepcopy(module).to_empty(device="cpu").float()
+    for parameter in module.parameters():
+        nn.init.normal_(parameter)
+    layer = {1: peft_layers.Conv1d, 2: peft_layers.Conv2d, 3: peft_layers.Conv3d}[len(module.kernel_size)]
+    try:
+        wrapped = layer(module, "default", config=peft.LoraConfig(init_lora_weights=False), r=2, lora_alpha=2)
+    except Exception:
+        return False
+    ran = 0
+    for each in inputs:
+        try:
+            adapted = wrapped(each)
+            wrapped.merge()
+            merged = wrapped(each)
+            wrapped.unmerge()
+        except Exception:
+            continue
+        if not torch.allclose(adapted, merged, rtol=1e-3, atol=1e-3):
+            return False
+        ran += 1
+    return ran > 0
 
 
 def reads(module, name):
@@ -202,10 +232,17 @@ def matrix_kind(module, name, parameter, path):
     return ("P", "") if path else ("X", "parameter of the top-level module")
 
 
+def attention_kind(module, name):
+    """PEFT adapts the joint projection of a multi-head attention of torch, and with it the linear layer within."""
+    if isinstance(module, nn.Linear) or name == "in_proj_weight":
+        return "M", ""
+    return "X", "multi-head attention of torch with separate projections"
+
+
 def parameter_kind(module, name, parameter, path):
     """(letter, reason) of a parameter with two or more axes; None for the weight of a plain nn.Linear."""
     if isinstance(module, nn.MultiheadAttention) or type(module).__name__ == "NonDynamicallyQuantizableLinear":
-        return "X", "multi-head attention of torch"
+        return attention_kind(module, name)
     if type(module).__name__ == "ParametrizationList":
         return "X", "parametrized weight"
     if name == "weight" and isinstance(module, nn.Linear):
@@ -231,12 +268,41 @@ def refused(model, module_name):
     return False
 
 
+class WithoutTraining(ast.NodeTransformer):
+    """Takes out the branches that only training takes, and those of a setting that no published model has."""
+
+    def visit_If(self, node):
+        self.generic_visit(node)
+        parts = node.test.values if isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.And) else [node.test]
+        if any(ast.unparse(part) in ("self.training", "self.pretraining_tp > 1") for part in parts):
+            return node.orelse or ast.Pass()
+        return node
+
+
+@functools.cache
+def inference_source(function):
+    """The source of a function as inference runs it; nothing of one that sets values at the beginning."""
+    if re.match("__init__|_?init_weights|_?reset|apply_weight_norm|remove_weight_norm", function.__name__):
+        return ""
+    source = inspect.getsource(function)
+    tree = ast.parse(f"if 1:\n{source}" if source[0].isspace() else source)
+    return ast.unparse(ast.fix_missing_locations(WithoutTraining().visit(tree)))
+
+
+def asked_for(model, path, function):
+    """Whether running a model of this class calls the function for the module at this path."""
+    aside = ASIDE.get(function.__qualname__)
+    return aside is None or model.config.model_type not in aside and not re.search(r"(^|\.)decoder(_seanet)?\.", path)
+
+
 def misused(model, path, module):
     """Why PEFT's layer in the place of a module does not serve the class that holds it; None where it does."""
     owner, _, name = path.rpartition(".")
+    if f"{type(model.get_submodule(owner)).__name__}.{name}" in CALLED:
+        return None
     functions = [value for cls in type(model.get_submodule(owner)).__mro__ if cls.__module__.startswith("transformers")
-                 for key, value in vars(cls).items() if inspect.isfunction(value) and key != "__init__"]
-    source = "".join(inspect.getsource(function) for function in functions if name.isidentifier())
+                 for value in vars(cls).values() if inspect.isfunction(value) and asked_for(model, path, value)]
+    source = "\n".join(inference_source(function) for function in functions if name.isidentifier())
     if isinstance(module, nn.modules.conv._ConvNd):
         if re.search(rf"self\.{name}\.(stride|kernel_size|padding|dilation)\b|\(\w+, self\.{name}\)", source):
             return "its class reads attributes that PEFT's layer lacks"
@@ -274,19 +340,22 @@ def kinds_of(model):
             if parameter is not None and parameter.ndim > 1:
                 kind = parameter_kind(module, name, parameter, path)
                 if refused(model, path.rpartition(".")[2]):
-                    kind = "R", "Mamba"
-                elif name == "weight" and (kind is None or kind[0] in "CTE") and (why := misused(model, path, module)):
+                    kind = "R", "refused by PEFT in Mamba models"
+                elif name == "weight" and (kind is None or kind[0] in "CTEP") and (why := misused(model, path, module)):
                     kind = "X", why
                 kinds[f"{path}.{name}".removeprefix(".")] = kind
+    for path, module in model.named_modules():
+        if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is None:
+            kinds[f"{path}.out_proj.weight"] = "X", "multi-head attention of torch with separate projections"
     return kinds
 
 
 def kind_lines(models):
-    """Lines E, T, C, X, P, S, ST and R, in the order of the parameters."""
+    """Lines E, T, C, X, P, M, S, ST and R, in the order of the parameters."""
     kinds, lines = {}, []
     for model in models:
         kinds = kinds_of(model) | kinds
-        adapted = [name for name, kind in kinds.items() if kind is None or kind[0] in {"T", "C", "P", "S", "ST"}]
+        adapted = [name for name, kind in kinds.items() if kind is None or kind[0] in {"T", "C", "P", "M", "S", "ST"}]
         for name in renamed_by_peft(model, adapted):
             kinds[name] = "X", "renamed once more by PEFT when it loads an adapter"
     for pattern, kind in generalise(kinds).items():

@@ -1,7 +1,7 @@
 //! An adapter under the names of memory, where experts are stacked and projections joined or split, and back under
 //! those of the checkpoint.
 
-use super::{Factor, Lora, LoraModule, Naming, Target};
+use super::{Factor, IN_PROJ, Lora, LoraModule, Naming, Target};
 use crate::error::Result;
 use crate::memory::{Kinds, Layout, Placed};
 use crate::names::module_of;
@@ -27,7 +27,7 @@ impl<'a> Lora<'a> {
         let mut joined = BTreeMap::<(String, Option<usize>), Parts<'a>>::new();
         for module in std::mem::take(&mut self.modules) {
             // The matrices of a stack are in memory already.
-            if module.expert.is_some() || module.target == Target::Parameter {
+            if module.expert.is_some() || matches!(module.target, Target::Parameter | Target::Attention) {
                 modules.push(module);
                 continue;
             }
@@ -96,7 +96,7 @@ impl<'a> Lora<'a> {
             let stack = module.expert.map(|expert| (module.tensor().to_owned(), expert.index));
             let sources = match &stack {
                 Some((name, index)) => layout.sources(name, Some(*index)),
-                None if module.target == Target::Parameter => layout.sources(&module.name, None),
+                None if module.is_parameter() => layout.sources(&module.name, None),
                 None => layout.sources(&format!("{}.weight", module.name), None),
             };
             let [out, _] = module.shape();
@@ -106,8 +106,10 @@ impl<'a> Lora<'a> {
                 if sources.len() > 1 {
                     part.b = part.b.settled()?.row_range(at * share, share)?;
                 }
-                part.name = module_of(name).to_owned().into();
-                (part.expert, part.target) = (None, Target::Module);
+                part.name = name.strip_suffix(".weight").unwrap_or(name).to_owned().into();
+                let same = sources.len() == 1 && module.expert.is_none() && module.target != Target::Weight;
+                part.target = if same { module.target } else { Target::Module };
+                part.expert = None;
                 modules.push(part);
             }
             // A stack that is one in the checkpoint as well.
@@ -117,6 +119,17 @@ impl<'a> Lora<'a> {
         }
         modules.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { modules, targets: None, ..self })
+    }
+}
+
+impl LoraModule<'_> {
+    /// Whether its name is that of a parameter, not of a module with a `weight`.
+    fn is_parameter(&self) -> bool {
+        match self.target {
+            Target::Parameter => true,
+            Target::Attention => self.name.ends_with(IN_PROJ),
+            Target::Module | Target::Weight => false,
+        }
     }
 }
 

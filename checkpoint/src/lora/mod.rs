@@ -65,6 +65,10 @@ pub struct Lora<'a> {
     pub fan_in_fan_out: bool,
 }
 
+/// The end of the name of the joint projection of a multi-head attention of torch, and that of its output projection.
+pub(crate) const IN_PROJ: &str = ".in_proj_weight";
+pub(crate) const OUT_PROJ: &str = ".out_proj";
+
 /// By what name PEFT finds a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Target {
@@ -74,6 +78,9 @@ pub enum Target {
     /// `PATH.weight`, in `target_parameters`: its module is no linear one, or one that PEFT would take for something
     /// else.
     Weight,
+    /// The module is the `in_proj_weight` or the `out_proj` of a multi-head attention of torch, whose path is in
+    /// `target_modules` and stands for both.
+    Attention,
     /// The name of the module is that of a parameter, or of a stack of them with the number of an expert; in
     /// `target_parameters`.
     Parameter,

@@ -1,7 +1,7 @@
 //! The facts of one model: where each tensor of its checkpoint is in memory, and what it is there.
 
 use super::pattern::{fill, numbers, prefix_numbers, stars};
-use super::table::{Body, Change, Fact, Source, classes_of, section};
+use super::table::{Body, Change, Fact, Source, classes_of, is_generation, section, task_of};
 use crate::arch::NameMap;
 use crate::config::Config;
 use crate::names::suffix_of;
@@ -39,10 +39,13 @@ pub(crate) enum Placed {
 /// What a weight in memory is to PEFT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kinds {
-    /// The weight of a linear module; whether PEFT has to be told its name as that of a parameter.
-    Linear { parameter: bool, transposed: bool },
+    /// The weight of a linear module; whether PEFT has to be told its name as that of a parameter, and whether it is
+    /// the head of a language model, or may be tied to an embedding.
+    Linear { parameter: bool, transposed: bool, head: bool },
     /// A matrix that is a parameter with a name of its own, not the `weight` of a module.
     Bare,
+    /// The joint projection of a multi-head attention of torch, or its output projection: PEFT adapts both together.
+    Attention,
     /// A lookup table.
     Embedding,
     /// A convolution that PEFT adapts exactly.
@@ -178,20 +181,31 @@ impl Layout {
             return None;
         }
         let fact = self.body.facts.iter().find(|(pattern, _)| numbers(pattern, name).is_some());
+        let linear =
+            |parameter, transposed| Kinds::Linear { parameter, transposed, head: self.may_be_head(name) };
         Some(match fact.map(|(_, fact)| *fact) {
             Some(Fact::Embedding) => Kinds::Embedding,
-            Some(Fact::Transposed) => Kinds::Linear { parameter: false, transposed: true },
+            Some(Fact::Transposed) => linear(false, true),
             Some(Fact::Convolution) => Kinds::Convolution,
             Some(Fact::Parameter) if !name.ends_with(".weight") => Kinds::Bare,
-            Some(Fact::Parameter) => Kinds::Linear { parameter: true, transposed: false },
+            Some(Fact::Parameter) => linear(true, false),
+            Some(Fact::Attention) => Kinds::Attention,
             Some(Fact::Stack { transposed }) => Kinds::Stack { transposed },
             Some(Fact::Refused(why)) => Kinds::Refused(why),
             None if axes == 2 => {
                 let parameter = self.body.moved.contains(&suffix_of(name.strip_suffix(".weight")?));
-                Kinds::Linear { parameter, transposed: false }
+                linear(parameter, false)
             }
             None => return None,
         })
+    }
+
+    /// Whether the weight `name` in memory, where it is called a head, is that of a language model or may be tied to
+    /// an embedding.
+    fn may_be_head(&self, name: &str) -> bool {
+        let writes = task_of(self.class).is_some_and(is_generation);
+        let within = self.body.languages.iter().any(|place| below(place, name).is_some());
+        writes || within || self.is_tied_module(crate::names::module_of(name))
     }
 
     /// Whether the weight of `module` in memory is tied to another one.
@@ -295,8 +309,30 @@ mod tests {
         }
         assert_eq!(layout.kind(stack, 3), Some(Kinds::Stack { transposed: false }));
         let router = layout.kind("model.layers.5.mlp.gate.weight", 2);
-        assert_eq!(router, Some(Kinds::Linear { parameter: true, transposed: false }));
+        assert!(matches!(router, Some(Kinds::Linear { parameter: true, transposed: false, .. })));
         assert_eq!(layout.kind("model.norm.weight", 1), None, "of vectors nothing is said");
+    }
+
+    #[test]
+    fn heads_of_language_models_are_told_from_other_heads() {
+        for (class, name, head) in [
+            ("Wav2Vec2ForCTC", "lm_head.weight", false),
+            ("LlamaForCausalLM", "lm_head.weight", true),
+            ("LlavaForConditionalGeneration", "lm_head.weight", true),
+            ("NemotronHForCausalLM", "lm_head.weight", true),
+        ] {
+            let kind = layout(class).kind(name, 2);
+            assert!(matches!(kind, Some(Kinds::Linear { head: found, .. }) if found == head), "{class}");
+        }
+    }
+
+    #[test]
+    fn attention_of_torch_is_known() {
+        let layout = layout("SiglipVisionModel");
+        for name in ["in_proj_weight", "out_proj.weight"] {
+            let name = format!("head.attention.{name}");
+            assert_eq!(layout.kind(&name, 2), Some(Kinds::Attention), "{name}");
+        }
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(super) enum Fact {
     Convolution,
     /// A matrix that is a parameter of a module of another kind.
     Parameter,
+    /// The joint projection of a multi-head attention of torch, or its output projection.
+    Attention,
     /// A stack of matrices, one for each expert; whether they are [in, out].
     Stack { transposed: bool },
     /// Nothing that PEFT adapts rightly, and why.
@@ -58,6 +60,8 @@ pub(super) struct Body {
     pub(super) tied: Vec<(&'static str, &'static str)>,
     /// Models within the model: their place in memory, where the configuration is, and the usual `model_type`.
     pub(super) subs: Vec<(&'static str, &'static str, &'static str)>,
+    /// The places of those that are language models with a head of their own.
+    pub(super) languages: Vec<&'static str>,
 }
 
 /// `class` as the table spells it, and the lines of its section; `None` where it has none.
@@ -83,6 +87,11 @@ pub(super) fn classes_of(model_type: &str) -> impl Iterator<Item = &'static str>
 pub(crate) fn task_of(class: &str) -> Option<&'static str> {
     let found = lines("task ").find(|line| words(line).skip(1).any(|c| c == class))?;
     words(found).next()
+}
+
+/// Whether models of this task write text.
+pub(super) fn is_generation(task: &str) -> bool {
+    matches!(task, "CAUSAL_LM" | "SEQ_2_SEQ_LM")
 }
 
 /// The order of the parameters `names` of one module, by the stacks of all classes: PEFT nests its wrappers in it.
@@ -145,6 +154,7 @@ fn read(line: &'static str, body: &mut Body) {
         "T" => Some(Fact::Transposed),
         "C" => Some(Fact::Convolution),
         "P" => Some(Fact::Parameter),
+        "M" => Some(Fact::Attention),
         "S" => Some(Fact::Stack { transposed: false }),
         "ST" => Some(Fact::Stack { transposed: true }),
         "X" | "R" => Some(Fact::Refused(reason)),
@@ -158,7 +168,12 @@ fn read(line: &'static str, body: &mut Body) {
     match (key, parts.next(), parts.next(), parts.next()) {
         ("move", Some(from), Some(">"), Some(to)) => body.moves.push((from, to)),
         ("tied", Some(one), Some(other), None) => body.tied.push((one, other)),
-        ("sub", Some(place), Some(key), Some(default)) => body.subs.push((place, key, default)),
+        ("sub", Some(place), Some(key), Some(default)) => {
+            body.subs.push((place, key, default));
+            if parts.next().is_some_and(|class| task_of(class).is_some_and(is_generation)) {
+                body.languages.push(place);
+            }
+        }
         ("moves", ..) => body.moved = words(main).collect(),
         _ => debug_assert!(false, "a line of architectures.txt that is not understood: {line}"),
     }

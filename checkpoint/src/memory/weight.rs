@@ -128,16 +128,20 @@ fn whole<'m>(
 ) {
     let kind = layout.kind(&name, weight.tensor().shape().len());
     let weight = Weight { kind, ..weight };
-    if kind == Some(Kinds::Bare) {
-        // Its own name is that of the module that adapters know.
-        let label = format!("{}.weight", weight.label);
-        return put(placed, format!("{name}.weight"), Weight { label, ..weight });
-    }
+    let (name, weight) = as_module(name, weight);
     let stack = matches!(kind, Some(Kinds::Stack { .. })).then(|| matrices(&weight, stacked)).flatten();
     let Some(matrices) = stack else { return put(placed, name, weight) };
     for (index, matrix) in matrices.into_iter().enumerate() {
         put(placed, format!("{name}.{index}.weight"), matrix);
     }
+}
+
+/// A parameter that is no module's `weight`: its own name is that of the module that adapters know.
+fn as_module<'m>(name: String, weight: Weight<'m>) -> (String, Weight<'m>) {
+    if !matches!(weight.kind, Some(Kinds::Bare | Kinds::Attention)) || name.ends_with(".weight") {
+        return (name, weight);
+    }
+    (format!("{name}.weight"), Weight { label: format!("{}.weight", weight.label), ..weight })
 }
 
 /// The matrices of a stack, of which all have [`MAX_EXPERTS`] together; `None` where it is none, or beyond that.
@@ -171,7 +175,8 @@ fn split<'m>(placed: &mut Weights<'m>, names: &[String], weight: Weight<'m>, lay
         let until = first + shape.first().copied().unwrap_or(0);
         let label = format!("{module}[{first}:{until}].{parameter}");
         let kind = layout.kind(name, shape.len());
-        put(placed, name.clone(), Weight { label, rows, kind, turned: weight.turned });
+        let (name, weight) = as_module(name.clone(), Weight { label, rows, kind, turned: weight.turned });
+        put(placed, name, weight);
         first = until;
     }
 }
@@ -204,7 +209,10 @@ fn join<'m>(placed: &mut Weights<'m>, joined: Joined<'m>, layout: &Layout) {
         let kind = layout.kind(&name, rows.tensor().shape().len() + usize::from(expert.is_some()));
         let labels: Vec<_> = all.iter().map(|weight| weight.label.as_str()).collect();
         let weight = Weight { label: labels_of(&labels), rows, kind, turned: false };
-        let name = index.map_or_else(|| name.clone(), |index| format!("{name}.{index}.weight"));
+        let (name, weight) = match index {
+            Some(index) => (format!("{name}.{index}.weight"), weight),
+            None => as_module(name, weight),
+        };
         put(placed, name, weight);
     }
 }

@@ -1,15 +1,16 @@
 //! Reads a PEFT adapter directory: which modules it has factors for, and at which scale.
 
 use super::config::AdapterConfig;
-use super::target::{MAX_EXPERTS, parameter_at};
+use super::target::{MAX_EXPERTS, parameter_at, projection_at};
 use super::{CONFIG, PREFIX, WEIGHTS};
 use crate::error::{Error, Result};
 use crate::header::pickle_advice;
 use crate::lora::stored::{matrix, pair};
 use crate::lora::{Lora, LoraModule, Naming, Target};
 use crate::model::Model;
+use crate::names::module_of;
 use crate::tensor::{Expert, Tensor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// An adapter directory, its factors mapped.
@@ -64,6 +65,10 @@ impl Directory {
             pairs.entry((module, part.embedding)).or_default()[usize::from(!part.is_a)] = Some(tensor);
         }
         let mut modules = Vec::new();
+        let paths: BTreeSet<_> =
+            pairs.keys().filter(|(_, embedding)| !embedding).map(|(path, _)| *path).collect();
+        let is_module =
+            |path: &str| paths.contains(path) && parameter_at(path, &self.config.parameters).is_none();
         for ((path, embedding), pair) in pairs {
             let (a, b) = match pair {
                 [Some(a), Some(b)] => (a, b),
@@ -73,7 +78,10 @@ impl Directory {
             };
             match parameter_at(path, &self.config.parameters) {
                 Some(key) if !embedding => self.parameter(&key, a, b, &mut modules)?,
-                _ => modules.push(self.module(path, embedding, a, b)?),
+                _ => match projection_at(path, is_module).filter(|_| !embedding) {
+                    Some(name) => modules.push(self.projection(name, a, b)?),
+                    None => modules.push(self.module(path, embedding, a, b)?),
+                },
             }
         }
         if modules.is_empty() {
@@ -110,6 +118,13 @@ impl Directory {
             b.transpose();
         }
         Ok(LoraModule { scale, embedding, kernel, ..LoraModule::new(name, a, b) })
+    }
+
+    /// The factors of the projection `name` of a multi-head attention, whose path decides rank and scale.
+    fn projection<'a>(&self, name: String, a: Tensor<'a>, b: Tensor<'a>) -> Result<LoraModule<'a>> {
+        let (rank, scale) = self.config.rank_and_scale(module_of(&name));
+        let (a, b, _) = pair(a, b, Some((rank, CONFIG)))?;
+        Ok(LoraModule { scale, target: Target::Attention, ..LoraModule::new(name, a, b) })
     }
 
     /// Takes the factors of the parameter `key`: of a matrix, or of every expert of a stack.

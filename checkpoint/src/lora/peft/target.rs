@@ -5,10 +5,14 @@
 //! `experts.base_layer.lora_A.weight` is that of the first of two, `experts.lora_A.weight` that of the second.
 //! A stack of E matrices has A [rank·E, in], row e·rank + k being that of expert e, and B [out, rank·E], column
 //! k·E + e being that of expert e (peft/tuners/lora/layer.py, `ParamWrapper`).
+//!
+//! A multi-head attention of torch is one module, whose path stands for its joint projection, `in_proj_weight`, and for
+//! its output projection: `attention.lora_A.weight` is that of the first, `attention.base_layer.out_proj.lora_A.weight`
+//! that of the second. PEFT wants both, of one rank and scale.
 
 use crate::error::Result;
 use crate::lora::values::{Stack, Values};
-use crate::lora::{self, Factor, Lora, LoraModule};
+use crate::lora::{self, Factor, IN_PROJ, Lora, LoraModule, OUT_PROJ};
 use crate::memory::param_order;
 use crate::names::{module_of, suffix_of};
 use std::borrow::Cow;
@@ -16,6 +20,9 @@ use std::collections::BTreeMap;
 
 /// PEFT's name for the module that a wrapper holds.
 pub(super) const INNER: &str = ".base_layer";
+
+/// Where the output projection of a multi-head attention is.
+const INNER_OUT: &str = ".base_layer.out_proj";
 
 /// Most experts of a stack.
 pub(super) const MAX_EXPERTS: usize = 1 << 14;
@@ -49,8 +56,9 @@ pub(super) fn targets<'l>(lora: &'l Lora<'_>) -> Result<Vec<Target<'l>>> {
             target.modules.push(module);
             continue;
         }
-        let parameter = module.target != lora::Target::Module;
+        let parameter = matches!(module.target, lora::Target::Weight | lora::Target::Parameter);
         let key = match module.target {
+            lora::Target::Attention => attention_of(&module.name).to_owned(),
             lora::Target::Weight => format!("{}.weight", module.name),
             lora::Target::Parameter | lora::Target::Module => module.tensor().to_owned(),
         };
@@ -58,13 +66,16 @@ pub(super) fn targets<'l>(lora: &'l Lora<'_>) -> Result<Vec<Target<'l>>> {
             belongs(module, module)?;
             stacks.insert(module.tensor(), targets.len());
         }
-        let (path, modules) = (key.clone(), vec![module]);
+        let inner = module.target == lora::Target::Attention && module.name.ends_with(OUT_PROJ);
+        let path = if inner { format!("{key}{INNER_OUT}") } else { key.clone() };
+        let modules = vec![module];
         targets.push(Target { key, path, rank: module.rank(), scale: module.scale, parameter, modules });
     }
     // PEFT warns of rank patterns of parameters although it follows them: single ones are small, and get the rank of all.
     let rank = lora.rank();
     let single = |target: &&mut Target<'_>| target.parameter && target.modules[0].expert.is_none();
     targets.iter_mut().filter(single).for_each(|target| target.rank = rank);
+    same_of_attention(&mut targets);
     let mut owners = BTreeMap::<String, Vec<String>>::new();
     for target in targets.iter().filter(|target| target.parameter) {
         owners.entry(module_of(&target.key).to_owned()).or_default().push(target.key.clone());
@@ -77,6 +88,33 @@ pub(super) fn targets<'l>(lora: &'l Lora<'_>) -> Result<Vec<Target<'l>>> {
         target.path = format!("{owner}{}", INNER.repeat(names.len() - 1 - place));
     }
     Ok(targets)
+}
+
+/// The path of the attention that the projection `name` is of.
+fn attention_of(name: &str) -> &str {
+    name.strip_suffix(IN_PROJ).or_else(|| name.strip_suffix(OUT_PROJ)).unwrap_or(name)
+}
+
+/// The name of the projection of a multi-head attention whose factors are at `path`; `None` where it is something else.
+/// `is_target` says whether there are factors at a path.
+pub(super) fn projection_at(path: &str, is_target: impl Fn(&str) -> bool) -> Option<String> {
+    if let Some(owner) = path.strip_suffix(INNER_OUT) {
+        return is_target(owner).then(|| format!("{owner}{OUT_PROJ}"));
+    }
+    is_target(&format!("{path}{INNER_OUT}")).then(|| format!("{path}{IN_PROJ}"))
+}
+
+/// Gives both projections of an attention the larger rank and the scale of the first.
+fn same_of_attention(targets: &mut [Target<'_>]) {
+    let mut shared = BTreeMap::<String, (usize, f64)>::new();
+    let is = |target: &&mut Target<'_>| target.modules[0].target == lora::Target::Attention;
+    for target in targets.iter_mut().filter(is) {
+        let (rank, _) = shared.entry(target.key.clone()).or_insert((0, target.scale));
+        *rank = (*rank).max(target.rank);
+    }
+    for target in targets.iter_mut().filter(is) {
+        (target.rank, target.scale) = shared[&target.key];
+    }
 }
 
 /// Which of `parameters`, names or ends of names, the factors at `path` are those of; `None`: those of a module.
@@ -119,6 +157,21 @@ fn belongs(module: &LoraModule<'_>, first: &LoraModule<'_>) -> Result<()> {
 }
 
 impl<'l> Target<'l> {
+    /// What the other projection of an attention has where it does not change: path, [out, in], which PEFT wants as
+    /// well. `None` where it has factors, or this is something else.
+    pub(super) fn missing_projection(&self, targets: &[Self]) -> Option<(String, [usize; 2])> {
+        let (module, [rows, width]) = (*self.modules.first()?, self.modules.first()?.shape());
+        if module.target != lora::Target::Attention {
+            return None;
+        }
+        let (path, shape) = if module.name.ends_with(OUT_PROJ) {
+            (self.key.clone(), [3 * rows, width])
+        } else {
+            (format!("{}{INNER_OUT}", self.key), [width, width])
+        };
+        (!targets.iter().any(|target| target.path == path)).then_some((path, shape))
+    }
+
     /// The values of A and of B of a stack.
     pub(super) fn stacked(&self) -> Option<[Values<'l>; 2]> {
         let first = *self.modules.first()?;

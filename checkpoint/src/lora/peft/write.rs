@@ -8,8 +8,9 @@ use crate::error::{Error, Result};
 use crate::lora::stored::shapes;
 use crate::lora::values::Values;
 use crate::lora::weights::{Named, Weights};
-use crate::lora::{Lora, Naming};
+use crate::lora::{Factor, Lora, Naming};
 use crate::staging::{fill_synced, write_synced};
+use phlora_core::Dtype;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,7 +43,8 @@ fn weights<'l>(lora: &'l Lora<'_>, full: Vec<Stored<'l>>) -> Result<Weights<'l>>
     for (path, factor, shape) in full {
         tensors.push(Named { name: format!("{PREFIX}{path}"), values: Values::One(factor), shape });
     }
-    for target in targets(lora)? {
+    let targets = targets(lora)?;
+    for target in &targets {
         let names = ["lora_A.weight", "lora_B.weight"];
         if let Some(stacked) = target.stacked() {
             for ((name, values), shape) in names.into_iter().zip(stacked).zip(target.shapes()) {
@@ -52,6 +54,9 @@ fn weights<'l>(lora: &'l Lora<'_>, full: Vec<Stored<'l>>) -> Result<Weights<'l>>
         }
         let module = target.modules[0];
         let (mut a, mut b) = (Cow::Borrowed(&module.a), Cow::Borrowed(&module.b));
+        if module.scale != target.scale {
+            b.to_mut().scale(module.scale / target.scale);
+        }
         if module.rank() != target.rank {
             let [out, input] = module.shape();
             a.to_mut().resize([target.rank, input]);
@@ -69,6 +74,15 @@ fn weights<'l>(lora: &'l Lora<'_>, full: Vec<Stored<'l>>) -> Result<Weights<'l>>
         for ((name, factor), shape) in names.into_iter().zip([a, b]).zip(shapes) {
             let name = format!("{PREFIX}{}.{name}", target.path);
             tensors.push(Named { name, values: Values::One(factor), shape });
+        }
+        if let Some((path, [out, input])) = target.missing_projection(&targets) {
+            for (name, shape) in names.into_iter().zip([[target.rank, input], [out, target.rank]]) {
+                let zeros = vec![0; shape[0].saturating_mul(shape[1]).saturating_mul(size_of::<f32>())];
+                let mut factor = Factor::new(Dtype::F32, shape, zeros)?;
+                factor.set_dtype(module.a.dtype());
+                let (name, values) = (format!("{PREFIX}{path}.{name}"), Values::One(Cow::Owned(factor)));
+                tensors.push(Named { name, values, shape: shape.to_vec() });
+            }
         }
     }
     // What transformers and PEFT look for, to know whose tensors these are.
