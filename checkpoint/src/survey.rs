@@ -6,6 +6,7 @@ use crate::extract::Extraction;
 use crate::full::{self, Full};
 use crate::heads::Heads;
 use crate::lora::{AdapterFormat, Naming, Target};
+use crate::memory::Layout;
 use crate::model::Model;
 use crate::monitor::Monitor;
 use crate::names::{Kind, kind_of, module_of, suffix_of};
@@ -262,6 +263,7 @@ impl<'m> Survey<'m> {
             base_name: config.name_or_path.clone().unwrap_or_else(|| base.path().display().to_string()),
             architecture: base.architecture().map(str::to_owned),
             naming: self.models.naming(),
+            spelling: self.models.layout.as_ref().map(Layout::spelling).unwrap_or_default(),
             task: self.task,
             policy: self.options.policy,
             dtype: self.options.dtype,

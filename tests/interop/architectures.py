@@ -40,7 +40,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_M
 from transformers.pytorch_utils import Conv1D
 
 from architectures_rules import apply, generalise, numbers, shortest_moves, star
-from architectures_settings import ASIDE, CALLED, FLAGS, SETTINGS, VARIANTS
+from architectures_settings import ASIDE, CALLED, FLAGS, SETTINGS, USED, VARIANTS
 
 FILE = pathlib.Path(__file__).parents[2] / "checkpoint/src/memory/architectures.txt"
 TASKS = {
@@ -298,6 +298,8 @@ def asked_for(model, path, function):
 def misused(model, path, module):
     """Why PEFT's layer in the place of a module does not serve the class that holds it; None where it does."""
     owner, _, name = path.rpartition(".")
+    if any(module in held for held in vars(model.get_submodule(owner)).values() if type(held) is list):
+        return "its class keeps the layer in a list that PEFT does not change"
     if f"{type(model.get_submodule(owner)).__name__}.{name}" in CALLED:
         return None
     functions = [value for cls in type(model.get_submodule(owner)).__mro__ if cls.__module__.startswith("transformers")
@@ -318,18 +320,38 @@ def key_of(name):
     return f"base_model.model.{name.rpartition('.')[0]}.lora_A.weight"
 
 
-def renamed_by_peft(model, names):
-    """The names whose factors PEFT gives another name while it loads an adapter."""
-    keys = collections.defaultdict(list)
-    for name in names:
-        keys[key_of(name)].append(name)
+def spelled_for_peft(model, names):
+    """{name: a name whose factors PEFT gives the place of this one's while it loads an adapter}; None where none does."""
     config = peft.LoraConfig(target_modules=[])
-    state = {key: torch.zeros(1, 1) for key in keys}
+
+    def loaded_as(name):
+        state = {key_of(name): torch.zeros(1, 1)}
+        return next(iter(peft_conversion.convert_peft_adapter_state_dict_for_transformers(model, config, state)))
+
+    def spellings(name):
+        parts = name.split(".")
+        for place, part in enumerate(parts[:-1]):
+            yield ".".join(parts[:place] + parts[place + 1:])
+            yield ".".join(parts[:place] + [part.removesuffix("s")] + parts[place + 1:])
+
+    keys = {key_of(name): torch.zeros(1, 1) for name in names}
     try:
-        found = peft_conversion.convert_peft_adapter_state_dict_for_transformers(model, config, state)
+        found = peft_conversion.convert_peft_adapter_state_dict_for_transformers(model, config, keys)
+        moved = [name for name in names if key_of(name) not in found]
+        return {name: next((s for s in spellings(name) if loaded_as(s) == key_of(name)), None) for name in moved}
     except ValueError:
-        return set()
-    return {name for key, owned in keys.items() if key not in found for name in owned}
+        return {}
+
+
+def tied_layers(model):
+    """The names of weights that several layers read which are no lookup tables and no heads over one."""
+    found, tables = collections.defaultdict(list), {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    for path, module in model.named_modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter.ndim > 1 and id(parameter) not in tables:
+                found[id(parameter)].append(f"{path}.{name}".removeprefix("."))
+    several = [names for names in found.values() if len(names) > 1]
+    return [name for names in several for name in names if not any(one in USED for one in names)]
 
 
 def kinds_of(model):
@@ -344,6 +366,9 @@ def kinds_of(model):
                 elif name == "weight" and (kind is None or kind[0] in "CTEP") and (why := misused(model, path, module)):
                     kind = "X", why
                 kinds[f"{path}.{name}".removeprefix(".")] = kind
+    for name in tied_layers(model):
+        if kinds.get(name, ("E",)) is None or kinds.get(name, ("E",))[0] in "TCPMS":
+            kinds[name] = "X", "tied to another layer, and PEFT adapts each by itself"
     for path, module in model.named_modules():
         if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is None:
             kinds[f"{path}.out_proj.weight"] = "X", "multi-head attention of torch with separate projections"
@@ -351,17 +376,20 @@ def kinds_of(model):
 
 
 def kind_lines(models):
-    """Lines E, T, C, X, P, M, S, ST and R, in the order of the parameters."""
-    kinds, lines = {}, []
+    """Lines E, T, C, X, P, M, S, ST and R, in the order of the parameters, and lines key."""
+    kinds, lines, spelled = {}, [], {}
     for model in models:
         kinds = kinds_of(model) | kinds
         adapted = [name for name, kind in kinds.items() if kind is None or kind[0] in {"T", "C", "P", "M", "S", "ST"}]
-        for name in renamed_by_peft(model, adapted):
-            kinds[name] = "X", "renamed once more by PEFT when it loads an adapter"
+        moved = spelled_for_peft(model, adapted)
+        for name, other in moved.items():
+            if other is None:
+                kinds[name] = "X", "renamed once more by PEFT when it loads an adapter"
+        spelled |= {name: moved.get(name, name) for name in adapted if moved and moved.get(name, name) is not None}
     for pattern, kind in generalise(kinds).items():
         if kind is not None:
             lines.append(f"{kind[0]} {pattern}" + (f" : {kind[1]}" if kind[1] else ""))
-    return lines
+    return lines + sorted(f"key {name} > {other}" for name, other in shortest_moves(spelled))
 
 
 # Names on disk and in memory
@@ -400,6 +428,7 @@ def loaded(model, tensors):
         made = {renamed: tensors[groups[0][0]]}
         if converter is not None:
             made = converter.convert(renamed, model=model, config=model.config)
+        made = {USED.get(name, name) if USED.get(name) in memory else name: t for name, t in made.items()}
         result.append((groups, converter, {name: getattr(t, "shape", None) for name, t in made.items()}))
     return result
 

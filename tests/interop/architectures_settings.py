@@ -92,3 +92,7 @@ ASIDE = {
 
 # Modules of classes that read the weight in a branch that no published model takes.
 CALLED = {"DisentangledSelfAttention.in_proj"}
+
+# Of two tied weights that which is used, where the model never calls the other's layer.
+USED = {f"{unused}.{name}": f"{used}.{name}" for unused, used in [("patch_embed.proj", "encoder.embed_patches.proj")]
+        for name in ("weight", "bias")}

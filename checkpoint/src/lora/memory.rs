@@ -1,7 +1,7 @@
 //! An adapter under the names of memory, where experts are stacked and projections joined or split, and back under
 //! those of the checkpoint.
 
-use super::{Factor, IN_PROJ, Lora, LoraModule, Naming, Target};
+use super::{Factor, IN_PROJ, Lora, LoraModule, Naming, Spelling, Target};
 use crate::error::Result;
 use crate::memory::{Kinds, Layout, Placed};
 use crate::names::module_of;
@@ -79,7 +79,7 @@ impl<'a> Lora<'a> {
             .targets
             .take()
             .filter(|_| same && !modules.iter().any(|module| module.target != Target::Module));
-        Ok(Self { modules, targets, ..self })
+        Ok(Self { modules, targets, spelling: layout.spelling(), ..self })
     }
 
     /// The same adapter under the names of the checkpoint: what is joined in memory is apart there, each part with its
@@ -118,7 +118,7 @@ impl<'a> Lora<'a> {
             }
         }
         modules.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { modules, targets: None, ..self })
+        Ok(Self { modules, targets: None, spelling: Spelling::default(), ..self })
     }
 }
 

@@ -14,6 +14,7 @@ mod memory;
 pub(crate) mod peft;
 mod rename;
 pub(crate) mod single;
+mod spelling;
 mod stored;
 mod values;
 mod weights;
@@ -25,6 +26,7 @@ pub use factor::Factor;
 pub use format::AdapterFormat;
 pub use full::{Effect, FullTensor};
 pub use gguf::{gguf_len, write_gguf};
+pub use spelling::Spelling;
 
 use crate::error::{Error, Result};
 use crate::tensor::Expert;
@@ -63,6 +65,8 @@ pub struct Lora<'a> {
     pub targets: Option<Vec<String>>,
     /// Whether the base stores the weights of its linear modules [in, out], PEFT's `fan_in_fan_out`.
     pub fan_in_fan_out: bool,
+    /// How PEFT wants the names spelled in its file.
+    pub spelling: Spelling,
 }
 
 /// The end of the name of the joint projection of a multi-head attention of torch, and that of its output projection.

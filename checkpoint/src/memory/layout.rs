@@ -4,6 +4,7 @@ use super::pattern::{fill, numbers, prefix_numbers, stars};
 use super::table::{Body, Change, Fact, Source, classes_of, is_generation, section, task_of};
 use crate::arch::NameMap;
 use crate::config::Config;
+use crate::lora::Spelling;
 use crate::names::suffix_of;
 
 /// Names of a checkpoint that are looked at to find the class of a model which does not say it.
@@ -198,6 +199,11 @@ impl Layout {
             }
             None => return None,
         })
+    }
+
+    /// How PEFT wants the names of memory spelled in a file.
+    pub(crate) fn spelling(&self) -> Spelling {
+        Spelling::new(self.body.keys.clone())
     }
 
     /// Whether the weight `name` in memory, where it is called a head, is that of a language model or may be tied to

@@ -58,6 +58,8 @@ pub(super) struct Body {
     /// Last parts of the paths of modules that PEFT takes for experts wherever it meets them as targets.
     pub(super) moved: Vec<&'static str>,
     pub(super) tied: Vec<(&'static str, &'static str)>,
+    /// Beginnings of names in memory, and what PEFT wants them to be in a file.
+    pub(super) keys: Vec<(&'static str, &'static str)>,
     /// Models within the model: their place in memory, where the configuration is, and the usual `model_type`.
     pub(super) subs: Vec<(&'static str, &'static str, &'static str)>,
     /// The places of those that are language models with a head of their own.
@@ -167,6 +169,7 @@ fn read(line: &'static str, body: &mut Body) {
     let mut parts = words(main);
     match (key, parts.next(), parts.next(), parts.next()) {
         ("move", Some(from), Some(">"), Some(to)) => body.moves.push((from, to)),
+        ("key", Some(from), Some(">"), Some(to)) => body.keys.push((from, to)),
         ("tied", Some(one), Some(other), None) => body.tied.push((one, other)),
         ("sub", Some(place), Some(key), Some(default)) => {
             body.subs.push((place, key, default));

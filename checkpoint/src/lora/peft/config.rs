@@ -258,7 +258,7 @@ fn whole(value: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lora::{Factor, LoraModule, Naming};
+    use crate::lora::{Factor, LoraModule, Naming, Spelling};
     use phlora_core::Dtype;
 
     fn read(json: &str) -> Result<AdapterConfig> {
@@ -300,6 +300,7 @@ mod tests {
             task: None,
             targets: None,
             fan_in_fan_out: false,
+            spelling: Spelling::default(),
         };
         for modules in [
             vec![module("l.0.q", 8, 1.0), module("l.1.q", 8, 1.0)],

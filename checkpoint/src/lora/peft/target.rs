@@ -8,7 +8,8 @@
 //!
 //! A multi-head attention of torch is one module, whose path stands for its joint projection, `in_proj_weight`, and for
 //! its output projection: `attention.lora_A.weight` is that of the first, `attention.base_layer.out_proj.lora_A.weight`
-//! that of the second. PEFT wants both, of one rank and scale.
+//! that of the second. PEFT wants both, of one rank and scale, and as far as 0.21.2 it adds the second twice, merged and
+//! unmerged (its pull request 3774), so that half of it is stored: a PEFT that adds it once then applies half of it.
 
 use crate::error::Result;
 use crate::lora::values::{Stack, Values};
@@ -20,6 +21,9 @@ use std::collections::BTreeMap;
 
 /// PEFT's name for the module that a wrapper holds.
 pub(super) const INNER: &str = ".base_layer";
+
+/// How often PEFT adds what the factors of an output projection say.
+pub(super) const OUT_TIMES: f64 = 2.0;
 
 /// Where the output projection of a multi-head attention is.
 const INNER_OUT: &str = ".base_layer.out_proj";
@@ -157,6 +161,17 @@ fn belongs(module: &LoraModule<'_>, first: &LoraModule<'_>) -> Result<()> {
 }
 
 impl<'l> Target<'l> {
+    /// What PEFT multiplies B·A by.
+    pub(super) fn applied(&self) -> f64 {
+        if self.is_output() { self.scale * OUT_TIMES } else { self.scale }
+    }
+
+    /// Whether it is the output projection of an attention.
+    fn is_output(&self) -> bool {
+        let module = self.modules[0];
+        module.target == lora::Target::Attention && module.name.ends_with(OUT_PROJ)
+    }
+
     /// What the other projection of an attention has where it does not change: path, [out, in], which PEFT wants as
     /// well. `None` where it has factors, or this is something else.
     pub(super) fn missing_projection(&self, targets: &[Self]) -> Option<(String, [usize; 2])> {
@@ -164,7 +179,7 @@ impl<'l> Target<'l> {
         if module.target != lora::Target::Attention {
             return None;
         }
-        let (path, shape) = if module.name.ends_with(OUT_PROJ) {
+        let (path, shape) = if self.is_output() {
             (self.key.clone(), [3 * rows, width])
         } else {
             (format!("{}{INNER_OUT}", self.key), [width, width])

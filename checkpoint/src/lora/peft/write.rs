@@ -5,6 +5,7 @@ use super::full::{Stored, place};
 use super::target::targets;
 use super::{CONFIG, PREFIX, WEIGHTS};
 use crate::error::{Error, Result};
+use crate::lora::spelling;
 use crate::lora::stored::shapes;
 use crate::lora::values::Values;
 use crate::lora::weights::{Named, Weights};
@@ -54,8 +55,8 @@ fn weights<'l>(lora: &'l Lora<'_>, full: Vec<Stored<'l>>) -> Result<Weights<'l>>
         }
         let module = target.modules[0];
         let (mut a, mut b) = (Cow::Borrowed(&module.a), Cow::Borrowed(&module.b));
-        if module.scale != target.scale {
-            b.to_mut().scale(module.scale / target.scale);
+        if module.scale != target.applied() {
+            b.to_mut().scale(module.scale / target.applied());
         }
         if module.rank() != target.rank {
             let [out, input] = module.shape();
@@ -86,5 +87,29 @@ fn weights<'l>(lora: &'l Lora<'_>, full: Vec<Stored<'l>>) -> Result<Weights<'l>>
         }
     }
     // What transformers and PEFT look for, to know whose tensors these are.
-    Weights::new(tensors, &BTreeMap::from([("format", "pt".to_owned())]))
+    let mut metadata = BTreeMap::from([("format", "pt".to_owned())]);
+    let respelled = respell(&mut tensors, lora);
+    if !respelled.is_empty() {
+        metadata.insert(spelling::KEY, spelling::to_text(&respelled));
+    }
+    Weights::new(tensors, &metadata)
+}
+
+/// Gives factors the names that PEFT wants in the file; what these stand for.
+fn respell(tensors: &mut [Named<'_>], lora: &Lora<'_>) -> BTreeMap<String, String> {
+    let mut respelled = BTreeMap::new();
+    for tensor in tensors {
+        let Some((path, factor)) =
+            tensor.name.strip_prefix(PREFIX).and_then(|name| name.split_once(".lora_"))
+        else {
+            continue;
+        };
+        let spelled = lora.spelling.in_file(path);
+        if spelled != path {
+            let name = format!("{PREFIX}{spelled}.lora_{factor}");
+            respelled.insert(spelled.into_owned(), path.to_owned());
+            tensor.name = name;
+        }
+    }
+    respelled
 }
