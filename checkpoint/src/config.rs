@@ -34,6 +34,8 @@ pub struct Config {
     pub experts: Option<usize>,
     /// `model_type` of the configurations within this one, by their place, as in `text_config`.
     pub parts: BTreeMap<String, String>,
+    /// Widths and numbers of heads by their place, as in `vision_config.num_attention_heads`.
+    pub(crate) counts: BTreeMap<String, usize>,
 }
 
 /// Modules under which the causal model of a type keeps its base model, in `PreTrainedModel.base_model_prefix`.
@@ -72,6 +74,7 @@ impl Config {
             name_or_path: text(&json["_name_or_path"]),
             tied: json["tie_word_embeddings"].as_bool(),
             parts: parts(&json),
+            counts: counts(&json),
         })
     }
 
@@ -104,6 +107,20 @@ fn parts(json: &Value) -> BTreeMap<String, String> {
         let Some(own) = value["model_type"].as_str() else { continue };
         found.insert(key.clone(), own.to_owned());
         found.extend(parts(value).into_iter().map(|(below, own)| (format!("{key}.{below}"), own)));
+    }
+    found
+}
+
+/// Widths and numbers of heads in `json` and in the configurations within it.
+fn counts(json: &Value) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    for (key, value) in json.as_object().into_iter().flatten() {
+        let below = counts(value).into_iter().map(|(below, count)| (format!("{key}.{below}"), count));
+        found.extend(below);
+        let wanted = key.contains("heads") || key == "hidden_size";
+        if let Some(count) = value.as_u64().filter(|_| wanted).and_then(|count| usize::try_from(count).ok()) {
+            found.insert(key.clone(), count);
+        }
     }
     found
 }

@@ -209,8 +209,9 @@ impl<'m> Survey<'m> {
     /// PEFT's targets for an adapter of `modules`, under the names of a checkpoint where the output has them.
     pub(crate) fn targets<'n>(&self, modules: impl Iterator<Item = &'n str>) -> Vec<String> {
         let tensors = || self.models.sides().flat_map(Side::tensors);
+        let hidden = self.models.layout.iter().flat_map(Layout::hidden);
         let (AdapterFormat::Peft, Renaming::Map(names, _)) = (self.options.format, &self.names) else {
-            return targets(&modules.collect(), tensors().map(|(name, _)| name));
+            return targets(&modules.collect(), tensors().map(|(name, _)| name).chain(hidden));
         };
         let renamed: BTreeMap<&str, String> = tensors()
             .filter_map(|(name, tensor)| {

@@ -460,7 +460,45 @@ def operation(converter):
     return found
 
 
-def conversion_line(groups, converter, made):
+def count_of(config, field, path=""):
+    """A number of the configuration as its file has it, with its default: `vision_config.num_heads=16`."""
+    part = getattr(config, path) if path else config
+    key = part.attribute_map.get(field, field)
+    return f"{path}.{key}={getattr(part, key, 1)}".removeprefix(".")
+
+
+def turn_of(model, shape):
+    """The word of a weight that may be turned already: which axis is the width of the language model in memory."""
+    path = "text_config" if hasattr(model.config, "text_config") else ""
+    width = count_of(model.config, "hidden_size", path)
+    axes = [axis for axis in (len(shape) - 2, len(shape) - 1) if f"={shape[axis]}" == width[width.index("="):]]
+    return f"turnunless {axes[0]}:{width}" if len(axes) == 1 else "other"
+
+
+def order_of(model, converter, made, axes):
+    """Word and targets of a conversion that puts rows into another order, or shares them out unequally; else None."""
+    *before, last = converter.operations
+    targets, names = [star(name) for name in made], [type(op).__name__ for op in converter.operations]
+    if names == ["Interleave"] and not last.inverse and last.dim == axes - 2:
+        return "order heads=1", targets
+    if names == ["Split"] and last.dim == 0 and len(made) == 3:
+        for path in [""] + [key for key in model.config.sub_configs if getattr(model.config, key, None) is not None]:
+            part = getattr(model.config, path) if path else model.config
+            heads, keys = (getattr(part, field, None) for field in ("num_attention_heads", "num_key_value_heads"))
+            first, second, third = (shape[0] for shape in made.values())
+            if heads and keys and second == third and first * keys == second * heads:
+                queries, others = (count_of(model.config, f, path) for f in ("num_attention_heads", "num_key_value_heads"))
+                return f"cut {queries},{others},{others}", targets
+    if names[-1] != "PermuteForRope" or last.inverse or names[:-1] not in ([], ["Chunk"]) or any(op.dim for op in before):
+        return None
+    heads = count_of(model.config, "num_attention_heads", last.subconfig_key or "")
+    if not before:
+        return f"order {heads}", targets
+    turned = last.permute_layer_names or [""]
+    return f"splitorder {heads}", [t + "~" * any(name in t for name in turned) for t in targets]
+
+
+def conversion_line(model, groups, converter, made):
     """The line of a conversion that is more than a new name."""
     ops = operation(converter)
     stacked = ops[0] == ("MergeModulelist", 0)
@@ -481,7 +519,9 @@ def conversion_line(groups, converter, made):
     elif regular and ops == [("Chunk", 0)]:
         word = "split"
     elif regular and len(ops) == 1 and ops[0] in [("Transpose", (axes - 2, axes - 1))]:
-        word = "turn"
+        word = turn_of(model, next(iter(made.values()))) if sources == targets else "turn"
+    elif regular and (order := order_of(model, converter, made, axes)):
+        word, targets = order
     line = f"{word} {' '.join(dict.fromkeys(sources))} > {' '.join(dict.fromkeys(targets))}"
     return line if word != "other" else f"{line} : {'+'.join(name for name, _ in ops)}"
 
@@ -492,8 +532,8 @@ class Places:
     def __init__(self):
         self.moves, self.converted, self.lines, self.notes = {}, {}, set(), []
 
-    def add_conversion(self, groups, converter, made):
-        line = conversion_line(groups, converter, made)
+    def add_conversion(self, model, groups, converter, made):
+        line = conversion_line(model, groups, converter, made)
         self.lines.add(line)
         self.converted.update({name: (line, set(made)) for group in groups for name in group})
 
@@ -514,7 +554,7 @@ class Places:
                 if all(name in parameters and parameters[name] == shape for name, shape in made.items()):
                     reached.update(made)
                     if converter is not None:
-                        self.add_conversion(groups, converter, made)
+                        self.add_conversion(model, groups, converter, made)
                     else:
                         self.add_move(groups[0][0], next(iter(made)), tensors.keys() == memory.keys())
         missing = sorted({star(name) for name in parameters if name not in reached})

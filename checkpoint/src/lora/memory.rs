@@ -2,6 +2,7 @@
 //! those of the checkpoint.
 
 use super::{Factor, IN_PROJ, Lora, LoraModule, Naming, Spelling, Target};
+use crate::arch::RowPermutation;
 use crate::error::Result;
 use crate::memory::{Kinds, Layout, Placed};
 use crate::names::module_of;
@@ -32,19 +33,38 @@ impl<'a> Lora<'a> {
                 continue;
             }
             match layout.place(&format!("{}.weight", module.name)) {
-                Placed::Whole(name) | Placed::Turned(name) => modules.push(renamed(module, &name, layout)),
+                Placed::Whole(name) | Placed::Turned(name) | Placed::TurnedUnless { name, .. } => {
+                    modules.push(renamed(module, &name, layout))
+                }
                 Placed::Joined { name, part, parts, expert } => {
                     let all = joined.entry((name, expert)).or_default();
                     all.resize(parts.max(all.len()), None);
                     all[part] = Some(module);
                 }
+                Placed::Ordered { name, heads } => {
+                    modules.push(renamed(in_halves(module, heads)?, &name, layout))
+                }
                 Placed::Split(names) => {
                     let [out, _] = module.shape();
                     let share = out / names.len().max(1);
-                    for (at, name) in names.iter().enumerate() {
+                    for (at, (name, heads)) in names.iter().enumerate() {
                         let mut part = module.clone();
                         part.b = part.b.settled()?.row_range(at * share, share)?;
+                        let part =
+                            heads.map_or_else(|| Ok(part.clone()), |heads| in_halves(part.clone(), heads))?;
                         modules.push(renamed(part, name, layout));
+                    }
+                }
+                Placed::Cut(names) => {
+                    let [out, _] = module.shape();
+                    let all: usize = names.iter().map(|(_, share)| share).sum();
+                    let mut first = 0;
+                    for (name, share) in &names {
+                        let rows = out * share / all.max(1);
+                        let mut part = module.clone();
+                        part.b = part.b.settled()?.row_range(first, rows)?;
+                        modules.push(renamed(part, name, layout));
+                        first += rows;
                     }
                 }
                 Placed::JoinedStack { .. } | Placed::Other => modules.push(module),
@@ -131,6 +151,17 @@ impl LoraModule<'_> {
             Target::Module | Target::Weight => false,
         }
     }
+}
+
+/// `module` with the rows of so many heads in the order of memory, halves one after the other.
+fn in_halves(mut module: LoraModule<'_>, heads: usize) -> Result<LoraModule<'_>> {
+    let [rows, _] = module.shape();
+    let Some(order) = RowPermutation::to_gguf(rows, heads) else {
+        return Err(module.b.error(format!("its {rows} rows are no {heads} heads of two halves")));
+    };
+    module.b = module.b.settled()?;
+    module.b.permute_rows(order.inverse());
+    Ok(module)
 }
 
 /// `module` as the weight `name` in memory.

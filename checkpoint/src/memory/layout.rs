@@ -1,11 +1,12 @@
 //! The facts of one model: where each tensor of its checkpoint is in memory, and what it is there.
 
 use super::pattern::{fill, numbers, prefix_numbers, stars};
-use super::table::{Body, Change, Fact, Source, classes_of, is_generation, section, task_of};
+use super::table::{Body, Change, Count, Fact, Source, classes_of, is_generation, section, task_of};
 use crate::arch::NameMap;
 use crate::config::Config;
 use crate::lora::Spelling;
 use crate::names::suffix_of;
+use std::collections::BTreeMap;
 
 /// Names of a checkpoint that are looked at to find the class of a model which does not say it.
 const LOOKED_AT: usize = 1000;
@@ -18,6 +19,8 @@ pub(crate) struct Layout {
     body: Body,
     /// Models within it that are of another type than usual, by their place in memory.
     subs: Vec<(&'static str, Layout)>,
+    /// As [`Config::counts`].
+    counts: BTreeMap<String, usize>,
 }
 
 /// Where a tensor of a checkpoint is in memory.
@@ -27,12 +30,18 @@ pub(crate) enum Placed {
     Whole(String),
     /// It is that tensor with its last two axes exchanged.
     Turned(String),
+    /// The same, unless the axis has so many entries already.
+    TurnedUnless { name: String, axis: usize, entries: usize },
     /// It holds the rows of part `part` of `parts` of the tensor `name`, or of matrix `expert` of that stack.
     Joined { name: String, part: usize, parts: usize, expert: Option<usize> },
     /// The same of every matrix of the stack.
     JoinedStack { name: String, part: usize, parts: usize },
-    /// Its rows are those of several tensors, in equal shares.
-    Split(Vec<String>),
+    /// It is that tensor with its rows in another order: so many heads in halves that alternate here.
+    Ordered { name: String, heads: usize },
+    /// Its rows are those of several tensors, in equal shares, the rows of some in another order: of so many heads.
+    Split(Vec<(String, Option<usize>)>),
+    /// Its rows are those of several tensors, in shares as these numbers.
+    Cut(Vec<(String, usize)>),
     /// It is made into these by an operation that is not followed here.
     Other,
 }
@@ -111,15 +120,20 @@ impl Layout {
         let other = |&(place, key, default): &(&'static str, &str, &str)| {
             let own = config.parts.get(key).filter(|own| own.as_str() != default)?;
             let class = classes_of(own).next()?;
-            Some((place, Self::of_class(class, &Config::default())?))
+            let counts = config.counts.iter();
+            let own = counts.filter_map(|(path, count)| Some((below(key, path)?.to_owned(), *count)));
+            let part = Config { counts: own.collect(), ..Config::default() };
+            Some((place, Self::of_class(class, &part)?))
         };
         let subs = body.subs.iter().filter_map(other).collect();
-        Some(Self { class, body, subs })
+        Some(Self { class, body, subs, counts: config.counts.clone() })
     }
 
     /// Where the tensor `name` of a checkpoint is in memory.
     pub(crate) fn place(&self, name: &str) -> Placed {
-        if let Some(placed) = self.body.sources.iter().find_map(|source| from_source(source, name)) {
+        let count = |count: &Count| self.counts.get(count.key).copied().unwrap_or(count.default);
+        let placed = self.body.sources.iter().find_map(|source| from_source(source, name, count));
+        if let Some(placed) = placed {
             return placed;
         }
         let moved = self.moved(name);
@@ -201,6 +215,14 @@ impl Layout {
         })
     }
 
+    /// Names in memory that the names of a checkpoint do not show, with `*` for their numbers: those that are tied to
+    /// others, and those that come of what is rearranged.
+    pub(crate) fn hidden(&self) -> impl Iterator<Item = &str> {
+        let tied = self.body.tied.iter().flat_map(|(one, other)| [*one, *other]);
+        let other = self.body.sources.iter().filter(|source| source.change == Change::Other);
+        tied.chain(other.flat_map(|source| source.to.iter().copied()))
+    }
+
     /// How PEFT wants the names of memory spelled in a file.
     pub(crate) fn spelling(&self) -> Spelling {
         Spelling::new(self.body.keys.clone())
@@ -233,7 +255,12 @@ impl Placed {
                 Self::Joined { name: below(name), part, parts, expert }
             }
             Self::JoinedStack { name, part, parts } => Self::JoinedStack { name: below(name), part, parts },
-            Self::Split(names) => Self::Split(names.into_iter().map(below).collect()),
+            Self::TurnedUnless { name, axis, entries } => {
+                Self::TurnedUnless { name: below(name), axis, entries }
+            }
+            Self::Ordered { name, heads } => Self::Ordered { name: below(name), heads },
+            Self::Split(names) => Self::Split(names.into_iter().map(|(name, o)| (below(name), o)).collect()),
+            Self::Cut(names) => Self::Cut(names.into_iter().map(|(name, n)| (below(name), n)).collect()),
             Self::Other => Self::Other,
         }
     }
@@ -245,7 +272,7 @@ fn below<'n>(place: &str, name: &'n str) -> Option<&'n str> {
 }
 
 /// Where `name` goes, if it is one of the sources.
-fn from_source(source: &Source, name: &str) -> Option<Placed> {
+fn from_source(source: &Source, name: &str, count: impl Fn(&Count) -> usize) -> Option<Placed> {
     let (part, mut at) =
         source.from.iter().enumerate().find_map(|(part, from)| Some((part, numbers(from, name)?)))?;
     let parts = source.from.len();
@@ -256,7 +283,24 @@ fn from_source(source: &Source, name: &str) -> Option<Placed> {
             Placed::Joined { name: fill(first, &at)?, part, parts, expert }
         }
         Change::JoinStacks => Placed::JoinedStack { name: fill(first, &at)?, part, parts },
-        Change::Split => Placed::Split(source.to.iter().map(|to| fill(to, &at)).collect::<Option<_>>()?),
+        Change::Split => {
+            Placed::Split(source.to.iter().map(|to| Some((fill(to, &at)?, None))).collect::<Option<_>>()?)
+        }
+        Change::SplitOrder(heads) => {
+            let target = |to: &&str| match to.strip_suffix('~') {
+                Some(to) => Some((fill(to, &at)?, Some(count(&heads)))),
+                None => Some((fill(to, &at)?, None)),
+            };
+            Placed::Split(source.to.iter().map(target).collect::<Option<_>>()?)
+        }
+        Change::TurnUnless { axis, entries } => {
+            Placed::TurnedUnless { name: fill(first, &at)?, axis, entries: count(&entries) }
+        }
+        Change::Order(heads) => Placed::Ordered { name: fill(first, &at)?, heads: count(&heads) },
+        Change::Cut(shares) => {
+            let target = |(to, share): (&&str, &Count)| Some((fill(to, &at)?, count(share)));
+            Placed::Cut(source.to.iter().zip(&shares).map(target).collect::<Option<_>>()?)
+        }
         Change::Turn => Placed::Turned(fill(first, &at)?),
         Change::Other => Placed::Other,
     })

@@ -24,8 +24,31 @@ pub(super) enum Change {
     Split,
     /// The last two axes are exchanged.
     Turn,
+    /// The last two axes are exchanged unless this axis has so many entries.
+    TurnUnless { axis: usize, entries: Count },
+    /// The rows of each head come in halves, which alternate in the file; so many heads.
+    Order(Count),
+    /// The same of the targets whose names end in `~`, of which each has an equal share of the rows.
+    SplitOrder(Count),
+    /// The rows of one become those of several, in shares as these numbers.
+    Cut([Count; 3]),
     /// Something else.
     Other,
+}
+
+/// A number in the configuration, and what it is where the configuration does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) key: &'static str,
+    pub(super) default: usize,
+}
+
+impl Count {
+    /// As in `vision_config.num_heads=16`.
+    fn read(text: &'static str) -> Option<Self> {
+        let (key, default) = text.split_once('=')?;
+        Some(Self { key, default: default.parse().ok()? })
+    }
 }
 
 /// What a weight in memory is to PEFT.
@@ -139,7 +162,23 @@ fn read(line: &'static str, body: &mut Body) {
         let (from, to) = main.split_once(" > ")?;
         Some((words(from).collect::<Vec<_>>(), words(to).collect::<Vec<_>>()))
     };
+    let counts = || {
+        let [one, two, three] =
+            main.split_once(" > ")?.0.split_once(' ')?.0.split(',').collect::<Vec<_>>()[..]
+        else {
+            return None;
+        };
+        Some([Count::read(one)?, Count::read(two)?, Count::read(three)?])
+    };
+    let count = || Count::read(words(main).next()?);
     let change = match key {
+        "turnunless" => words(main).next().and_then(|first| {
+            let (axis, entries) = first.split_once(':')?;
+            Some(Change::TurnUnless { axis: axis.parse().ok()?, entries: Count::read(entries)? })
+        }),
+        "order" => count().map(Change::Order),
+        "splitorder" => count().map(Change::SplitOrder),
+        "cut" => counts().map(Change::Cut),
         "join" => Some(Change::Join),
         "joinstack" => Some(Change::JoinStacks),
         "split" => Some(Change::Split),
@@ -147,7 +186,14 @@ fn read(line: &'static str, body: &mut Body) {
         "other" => Some(Change::Other),
         _ => None,
     };
-    if let (Some(change), Some((from, to))) = (change, sides()) {
+    if let (Some(change), Some((mut from, to))) = (change, sides()) {
+        let has_count = !matches!(
+            change,
+            Change::Join | Change::JoinStacks | Change::Split | Change::Turn | Change::Other
+        );
+        if has_count {
+            from.remove(0);
+        }
         body.sources.push(Source { from, to, change });
         return;
     }
