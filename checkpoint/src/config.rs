@@ -34,7 +34,7 @@ pub struct Config {
     pub experts: Option<usize>,
     /// `model_type` of the configurations within this one, by their place, as in `text_config`.
     pub parts: BTreeMap<String, String>,
-    /// Widths and numbers of heads by their place, as in `vision_config.num_attention_heads`.
+    /// Widths and numbers of heads and experts by their place, as in `vision_config.num_attention_heads`.
     pub(crate) counts: BTreeMap<String, usize>,
 }
 
@@ -111,14 +111,16 @@ fn parts(json: &Value) -> BTreeMap<String, String> {
     found
 }
 
-/// Widths and numbers of heads in `json` and in the configurations within it.
+/// Widths and numbers of heads and experts in `json` and in the configurations within it.
 fn counts(json: &Value) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     for (key, value) in json.as_object().into_iter().flatten() {
         let below = counts(value).into_iter().map(|(below, count)| (format!("{key}.{below}"), count));
         found.extend(below);
-        let wanted = key.contains("heads") || key == "hidden_size";
-        if let Some(count) = value.as_u64().filter(|_| wanted).and_then(|count| usize::try_from(count).ok()) {
+        let wanted = key.contains("heads") || key.contains("num_experts") || key == "hidden_size";
+        // A list has the same number for each kind of input.
+        let number = value.as_u64().or_else(|| value[0].as_u64());
+        if let Some(count) = number.filter(|_| wanted).and_then(|count| usize::try_from(count).ok()) {
             found.insert(key.clone(), count);
         }
     }

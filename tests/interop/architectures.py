@@ -40,7 +40,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_M
 from transformers.pytorch_utils import Conv1D
 
 from architectures_rules import apply, generalise, numbers, shortest_moves, star
-from architectures_settings import ASIDE, CALLED, FLAGS, SETTINGS, USED, VARIANTS
+from architectures_settings import ASIDE, CALLED, FLAGS, LITERAL, SETTINGS, USED, VARIANTS
 
 FILE = pathlib.Path(__file__).parents[2] / "checkpoint/src/memory/architectures.txt"
 TASKS = {
@@ -244,7 +244,7 @@ def parameter_kind(module, name, parameter, path):
     if isinstance(module, nn.MultiheadAttention) or type(module).__name__ == "NonDynamicallyQuantizableLinear":
         return attention_kind(module, name)
     if type(module).__name__ == "ParametrizationList":
-        return "X", "parametrized weight"
+        return "X", "weight norm, or another parametrization"
     if name == "weight" and isinstance(module, nn.Linear):
         plain = not own_forward(module, nn.Linear) or type(module).__name__ in PLAIN_LINEAR
         return None if plain else ("P", "")
@@ -464,14 +464,14 @@ def count_of(config, field, path=""):
     """A number of the configuration as its file has it, with its default: `vision_config.num_heads=16`."""
     part = getattr(config, path) if path else config
     key = part.attribute_map.get(field, field)
-    return f"{path}.{key}={getattr(part, key, 1)}".removeprefix(".")
+    return f"{path}.{key}={getattr(type(part)(), key, 1)}".removeprefix(".")
 
 
 def turn_of(model, shape):
     """The word of a weight that may be turned already: which axis is the width of the language model in memory."""
     path = "text_config" if hasattr(model.config, "text_config") else ""
-    width = count_of(model.config, "hidden_size", path)
-    axes = [axis for axis in (len(shape) - 2, len(shape) - 1) if f"={shape[axis]}" == width[width.index("="):]]
+    width, own = count_of(model.config, "hidden_size", path), getattr(model.config, path) if path else model.config
+    axes = [axis for axis in (len(shape) - 2, len(shape) - 1) if shape[axis] == own.hidden_size]
     return f"turnunless {axes[0]}:{width}" if len(axes) == 1 else "other"
 
 
@@ -489,6 +489,8 @@ def order_of(model, converter, made, axes):
             if heads and keys and second == third and first * keys == second * heads:
                 queries, others = (count_of(model.config, f, path) for f in ("num_attention_heads", "num_key_value_heads"))
                 return f"cut {queries},{others},{others}", targets
+    if names == ["ErnieFuseAndSplitTextVisionExperts"]:
+        return f"joingroups {count_of(model.config, 'num_experts', 'text_config')}", targets
     if names[-1] != "PermuteForRope" or last.inverse or names[:-1] not in ([], ["Chunk"]) or any(op.dim for op in before):
         return None
     heads = count_of(model.config, "num_attention_heads", last.subconfig_key or "")
@@ -509,6 +511,7 @@ def conversion_line(model, groups, converter, made):
     for group in groups:
         experts = [str(number) for number in range(len(group))]
         regular &= [numbers(name) for name in group] == ([wanted + [e] for e in experts] if stacked else [wanted])
+    grouped = len(made) > 1 and len(groups[0]) > 1 and order_of(model, converter, made, axes)
     word = "other"
     if regular and ops in ([("MergeModulelist", 0)], [("MergeModulelist", 0), ("Concatenate", 1)]):
         word = "join"
@@ -520,7 +523,7 @@ def conversion_line(model, groups, converter, made):
         word = "split"
     elif regular and len(ops) == 1 and ops[0] in [("Transpose", (axes - 2, axes - 1))]:
         word = turn_of(model, next(iter(made.values()))) if sources == targets else "turn"
-    elif regular and (order := order_of(model, converter, made, axes)):
+    elif order := grouped or (regular and order_of(model, converter, made, axes)):
         word, targets = order
     line = f"{word} {' '.join(dict.fromkeys(sources))} > {' '.join(dict.fromkeys(targets))}"
     return line if word != "other" else f"{line} : {'+'.join(name for name, _ in ops)}"
@@ -537,18 +540,20 @@ class Places:
         self.lines.add(line)
         self.converted.update({name: (line, set(made)) for group in groups for name in group})
 
-    def add_move(self, disk, place, identity):
-        if len(numbers(disk)) == len(numbers(place)) and numbers(disk) != numbers(place):
+    def add_move(self, disk, place, identity, literal):
+        if len(numbers(disk)) == len(numbers(place)) and numbers(disk) != numbers(place) and not literal:
             line = f"other {star(disk)} > {star(place)} : renumbered"
             self.lines.add(line)
             self.converted[disk] = line, {place}
-        elif not (identity and disk != place) and self.moves.setdefault(disk, place) != place and not identity:
+        elif identity and disk != place and USED.get(disk) != place:
+            return
+        elif self.moves.setdefault(disk, place) != place and not identity:
             self.notes.append(f"unclear: {{}}: {star(disk)} has two places")
 
     def add(self, model):
         """Adds the names of all variants of a model's checkpoints."""
         parameters = {name: p.shape for name, p in model.named_parameters(remove_duplicate=False)}
-        memory, reached = model.state_dict(), set(all_tied(model))
+        memory, reached = model.state_dict(), set(all_tied(model)) | USED.keys()
         for tensors in variants(model):
             for groups, converter, made in loaded(model, tensors):
                 if all(name in parameters and parameters[name] == shape for name, shape in made.items()):
@@ -556,7 +561,8 @@ class Places:
                     if converter is not None:
                         self.add_conversion(model, groups, converter, made)
                     else:
-                        self.add_move(groups[0][0], next(iter(made)), tensors.keys() == memory.keys())
+                        identity = tensors.keys() == memory.keys()
+                        self.add_move(groups[0][0], next(iter(made)), identity, model.config.model_type in LITERAL)
         missing = sorted({star(name) for name in parameters if name not in reached})
         self.notes.extend(f"unclear: {{}}: {name} is not reached" for name in missing)
 
@@ -566,6 +572,10 @@ class Places:
         lines = sorted(f"move {disk} > {place}" for disk, place in shortest_moves(moves)) + sorted(self.lines)
         expected = {disk: {place} for disk, place in moves.items()}
         expected |= {disk: places for disk, (line, places) in self.converted.items() if not line.startswith("other")}
+        # A rule with a number outweighs one without, also where it is not meant.
+        wrong = [disk for disk, places in expected.items() if apply(lines, disk) != places and len(places) == 1]
+        if len(wrong) <= 16:
+            lines = sorted(f"move {disk} > {next(iter(expected[disk]))}" for disk in wrong) + lines
         for disk, places in expected.items():
             if apply(lines, disk) != places:
                 self.notes.append(f"unclear: {{}}: {disk} becomes {sorted(apply(lines, disk))}, not {sorted(places)}")

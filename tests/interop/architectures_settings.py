@@ -96,3 +96,6 @@ CALLED = {"DisentangledSelfAttention.in_proj"}
 # Of two tied weights that which is used, where the model never calls the other's layer.
 USED = {f"{unused}.{name}": f"{used}.{name}" for unused, used in [("patch_embed.proj", "encoder.embed_patches.proj")]
         for name in ("weight", "bias")}
+
+# Model types whose layers transformers renumbers by rules that name each number.
+LITERAL = {"sapiens2"}

@@ -15,16 +15,21 @@ pub(crate) const KEY: &str = "phlora.paths";
 
 /// Rules for the beginnings of names, from those of memory to those of the file.
 #[derive(Debug, Clone, Default)]
-pub struct Spelling(Vec<(&'static str, &'static str)>);
+pub struct Spelling(Vec<(Cow<'static, str>, Cow<'static, str>)>);
 
 impl Spelling {
-    pub(crate) fn new(rules: Vec<(&'static str, &'static str)>) -> Self {
-        Self(rules)
+    pub(crate) fn new(rules: &[(&'static str, &'static str)]) -> Self {
+        Self(rules.iter().map(|&(from, to)| (from.into(), to.into())).collect())
+    }
+
+    /// That of a file whose names stand for these in memory.
+    pub(crate) fn of_paths(paths: &BTreeMap<String, String>) -> Self {
+        Self(paths.iter().map(|(file, memory)| (memory.clone().into(), file.clone().into())).collect())
     }
 
     /// The name in the file of the module at `path` in memory.
     pub(crate) fn in_file<'p>(&self, path: &'p str) -> Cow<'p, str> {
-        let apply = |(from, to): &(&str, &str)| {
+        let apply = |(from, to): &(Cow<'_, str>, Cow<'_, str>)| {
             let (numbers, rest) = prefix_numbers(from, path)?;
             Some((path.len() - rest.len(), fill(to, &numbers)? + rest))
         };
@@ -54,7 +59,7 @@ mod tests {
 
     #[test]
     fn the_longest_rule_decides() {
-        let spelling = Spelling::new(vec![("a", "x"), ("a.*.b", "y.*")]);
+        let spelling = Spelling::new(&[("a", "x"), ("a.*.b", "y.*")]);
         for (memory, file) in [("a.3.b.c", "y.3.c"), ("a.3.c", "x.3.c"), ("ab.3", "ab.3"), ("a", "x")] {
             assert_eq!(spelling.in_file(memory), file);
         }

@@ -131,7 +131,7 @@ impl Layout {
 
     /// Where the tensor `name` of a checkpoint is in memory.
     pub(crate) fn place(&self, name: &str) -> Placed {
-        let count = |count: &Count| self.counts.get(count.key).copied().unwrap_or(count.default);
+        let count = |count: &Count| self.count(count);
         let placed = self.body.sources.iter().find_map(|source| from_source(source, name, count));
         if let Some(placed) = placed {
             return placed;
@@ -145,6 +145,11 @@ impl Layout {
         Placed::Whole(moved)
     }
 
+    /// A number of the configuration.
+    fn count(&self, count: &Count) -> usize {
+        self.counts.get(count.key).copied().unwrap_or(count.default)
+    }
+
     /// The tensors of a checkpoint whose rows are those of the tensor `name` in memory, or of matrix `expert` of that
     /// stack; none where a stack is one in the checkpoint as well.
     pub(crate) fn sources(&self, name: &str, expert: Option<usize>) -> Vec<String> {
@@ -154,9 +159,15 @@ impl Layout {
                 return sub.sources(rest, expert).into_iter().map(file).collect();
             }
         }
-        for source in self.body.sources.iter().filter(|source| source.change == Change::Join) {
-            let Some(mut at) = source.to.first().and_then(|to| numbers(to, name)) else { continue };
-            let number = expert.map(|expert| expert.to_string());
+        for source in &self.body.sources {
+            let size = match &source.change {
+                Change::Join => 0,
+                Change::JoinGroups(size) => self.count(size),
+                _ => continue,
+            };
+            let found = source.to.iter().enumerate().find_map(|(at, to)| Some((at, numbers(to, name)?)));
+            let Some((group, mut at)) = found else { continue };
+            let number = expert.map(|expert| (group * size + expert).to_string());
             at.extend(number.as_deref());
             return source.from.iter().filter_map(|from| fill(from, &at)).collect();
         }
@@ -225,7 +236,7 @@ impl Layout {
 
     /// How PEFT wants the names of memory spelled in a file.
     pub(crate) fn spelling(&self) -> Spelling {
-        Spelling::new(self.body.keys.clone())
+        Spelling::new(&self.body.keys)
     }
 
     /// Whether the weight `name` in memory, where it is called a head, is that of a language model or may be tied to
@@ -281,6 +292,11 @@ fn from_source(source: &Source, name: &str, count: impl Fn(&Count) -> usize) -> 
         Change::Join => {
             let expert = if at.len() > stars(first) { Some(at.pop()?.parse().ok()?) } else { None };
             Placed::Joined { name: fill(first, &at)?, part, parts, expert }
+        }
+        Change::JoinGroups(size) => {
+            let (expert, size) = (at.pop()?.parse::<usize>().ok()?, count(&size).max(1));
+            let to = source.to.get(expert / size)?;
+            Placed::Joined { name: fill(to, &at)?, part, parts, expert: Some(expert % size) }
         }
         Change::JoinStacks => Placed::JoinedStack { name: fill(first, &at)?, part, parts },
         Change::Split => {
@@ -382,6 +398,40 @@ mod tests {
         for name in ["in_proj_weight", "out_proj.weight"] {
             let name = format!("head.attention.{name}");
             assert_eq!(layout.kind(&name, 2), Some(Kinds::Attention), "{name}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_the_configuration_place_rows_and_experts() {
+        let with = |class: &str, counts: &[(&str, usize)]| {
+            let counts = counts.iter().map(|(key, count)| ((*key).to_owned(), *count)).collect();
+            let config = Config { architecture: Some(class.to_owned()), counts, ..Config::default() };
+            Layout::of(&config, &std::iter::empty()).expect(class)
+        };
+        let kimi = with("Kimi_K25ForConditionalGeneration", &[("vision_config.num_attention_heads", 4)]);
+        let Placed::Split(parts) = kimi.place("vision_tower.encoder.blocks.3.wqkv.weight") else { panic!() };
+        let heads: Vec<_> = parts.iter().map(|(_, heads)| *heads).collect();
+        assert_eq!(heads, [Some(4), Some(4), None]);
+
+        let key = |name: &str| format!("text_config.num_{name}_heads");
+        let molmo = with("Molmo2ForConditionalGeneration", &[(&key("attention"), 4), (&key("key_value"), 2)]);
+        let Placed::Cut(parts) = molmo.place("model.transformer.blocks.1.self_attn.att_proj.weight") else {
+            panic!()
+        };
+        assert_eq!(parts.iter().map(|(_, share)| *share).collect::<Vec<_>>(), [4, 2, 2]);
+
+        let qwen = with("Qwen3VLMoeForConditionalGeneration", &[("text_config.hidden_size", 64)]);
+        let name = "model.language_model.layers.0.mlp.experts.gate_up_proj";
+        let turned = Placed::TurnedUnless { name: name.to_owned(), axis: 2, entries: 64 };
+        assert_eq!(qwen.place(name), turned);
+
+        let ernie = with("Ernie4_5_VLMoeForConditionalGeneration", &[("text_config.moe_num_experts", 4)]);
+        for (file, kind, expert) in [(3, "text_moe", 3), (5, "vision_moe", 1)] {
+            let file = format!("model.layers.1.mlp.experts.{file}.up_proj.weight");
+            let stack = format!("model.language_model.layers.1.mlp.{kind}.experts.gate_up_proj");
+            let placed = Placed::Joined { name: stack.clone(), part: 1, parts: 2, expert: Some(expert) };
+            assert_eq!(ernie.place(&file), placed);
+            assert_eq!(ernie.sources(&stack, Some(expert))[1], file);
         }
     }
 

@@ -18,6 +18,8 @@ pub(super) struct Source {
 pub(super) enum Change {
     /// The rows of all become those of one, one source below the other; experts become a stack.
     Join,
+    /// The same, and the experts go into several stacks, so many into each.
+    JoinGroups(Count),
     /// The same of stacks, matrix by matrix.
     JoinStacks,
     /// The rows of one become those of several, in equal shares.
@@ -176,6 +178,7 @@ fn read(line: &'static str, body: &mut Body) {
             let (axis, entries) = first.split_once(':')?;
             Some(Change::TurnUnless { axis: axis.parse().ok()?, entries: Count::read(entries)? })
         }),
+        "joingroups" => count().map(Change::JoinGroups),
         "order" => count().map(Change::Order),
         "splitorder" => count().map(Change::SplitOrder),
         "cut" => counts().map(Change::Cut),

@@ -110,7 +110,7 @@ impl Directory {
             task: self.config.task.clone(),
             targets: self.config.targets.clone(),
             fan_in_fan_out: self.config.fan_in_fan_out,
-            spelling: Spelling::default(),
+            spelling: Spelling::of_paths(&self.paths),
         })
     }
 
