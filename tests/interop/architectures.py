@@ -462,7 +462,7 @@ def operation(converter):
 
 def count_of(config, field, path=""):
     """A number of the configuration as its file has it, with its default: `vision_config.num_heads=16`."""
-    part = getattr(config, path) if path else config
+    part, path = (getattr(config, path), path) if path and hasattr(config, path) else (config, "")
     key = part.attribute_map.get(field, field)
     return f"{path}.{key}={getattr(type(part)(), key, 1)}".removeprefix(".")
 
