@@ -346,6 +346,7 @@ fn task(pair: &Pair<'_>, tied: bool, holds: Holds<'_>, filter: &Filter) -> Resul
         return Ok(Task::Extract);
     }
     Ok(match pair.kind {
+        Kind::Linear if pair.known == Some(Kinds::Attention) => measure(refused.unwrap_or_default(), true),
         Kind::Linear | Kind::Conv | Kind::Other if refused.is_some() => measure(
             &format!("not adapted by PEFT: {}", refused.unwrap_or_default()),
             pair.kind != Kind::Other,
