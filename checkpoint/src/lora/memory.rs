@@ -34,7 +34,7 @@ impl<'a> Lora<'a> {
             }
             match layout.place(&format!("{}.weight", module.name)) {
                 Placed::Whole(name) | Placed::Turned(name) | Placed::TurnedUnless { name, .. } => {
-                    modules.push(renamed(module, &name, layout))
+                    modules.push(renamed(module, &name, layout));
                 }
                 Placed::Joined { name, part, parts, expert } => {
                     let all = joined.entry((name, expert)).or_default();
@@ -42,7 +42,7 @@ impl<'a> Lora<'a> {
                     all[part] = Some(module);
                 }
                 Placed::Ordered { name, heads } => {
-                    modules.push(renamed(in_halves(module, heads)?, &name, layout))
+                    modules.push(renamed(in_halves(module, heads)?, &name, layout));
                 }
                 Placed::Split(names) => {
                     let [out, _] = module.shape();

@@ -145,7 +145,7 @@ fn whole<'m>(
 }
 
 /// A parameter that is no module's `weight`: its own name is that of the module that adapters know.
-fn as_module<'m>(name: String, weight: Weight<'m>) -> (String, Weight<'m>) {
+fn as_module(name: String, weight: Weight<'_>) -> (String, Weight<'_>) {
     if !matches!(weight.kind, Some(Kinds::Bare | Kinds::Attention)) || name.ends_with(".weight") {
         return (name, weight);
     }
