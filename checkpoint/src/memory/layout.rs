@@ -16,6 +16,8 @@ const LOOKED_AT: usize = 1000;
 pub(crate) struct Layout {
     /// The class of the model.
     pub(crate) class: &'static str,
+    /// Whether the configuration names it; else it is the one that the names of the checkpoint fit best.
+    stated: bool,
     body: Body,
     /// Models within it that are of another type than usual, by their place in memory.
     subs: Vec<(&'static str, Layout)>,
@@ -81,7 +83,7 @@ impl Layout {
     /// The layout of the model that `config` describes; `None` where its architecture is not known.
     pub(crate) fn of<'n>(config: &Config, names: &(impl Iterator<Item = &'n str> + Clone)) -> Option<Self> {
         let class = config.architecture.as_deref();
-        let known = class.and_then(|class| Self::of_class(class, config));
+        let known = class.and_then(|class| Some(Self { stated: true, ..Self::of_class(class, config)? }));
         known.or_else(|| {
             let classes = classes_of(config.model_type.as_deref()?);
             let found = classes.filter_map(|class| Self::of_class(class, config));
@@ -126,7 +128,7 @@ impl Layout {
             Some((place, Self::of_class(class, &part)?))
         };
         let subs = body.subs.iter().filter_map(other).collect();
-        Some(Self { class, body, subs, counts: config.counts.clone() })
+        Some(Self { class, stated: false, body, subs, counts: config.counts.clone() })
     }
 
     /// Where the tensor `name` of a checkpoint is in memory.
@@ -244,7 +246,7 @@ impl Layout {
     fn may_be_head(&self, name: &str) -> bool {
         let writes = task_of(self.class).is_some_and(is_generation);
         let within = self.body.languages.iter().any(|place| below(place, name).is_some());
-        writes || within || self.is_tied_module(crate::names::module_of(name))
+        !self.stated || writes || within || self.is_tied_module(crate::names::module_of(name))
     }
 
     /// Whether the weight of `module` in memory is tied to another one.
