@@ -38,6 +38,8 @@ pub struct Config {
     pub quantization: Option<Method>,
     /// `model_type` of the configurations within this one, by their place, as in `text_config`.
     pub parts: BTreeMap<String, String>,
+    /// Widths and numbers of heads and experts by their place, as in `vision_config.num_attention_heads`.
+    pub(crate) counts: BTreeMap<String, usize>,
 }
 
 /// Modules under which the causal model of a type keeps its base model, in `PreTrainedModel.base_model_prefix`.
@@ -77,6 +79,7 @@ impl Config {
             tied: json["tie_word_embeddings"].as_bool(),
             quantization: Method::read(directory, &json)?,
             parts: parts(&json),
+            counts: counts(&json),
         })
     }
 
@@ -109,6 +112,22 @@ fn parts(json: &Value) -> BTreeMap<String, String> {
         let Some(own) = value["model_type"].as_str() else { continue };
         found.insert(key.clone(), own.to_owned());
         found.extend(parts(value).into_iter().map(|(below, own)| (format!("{key}.{below}"), own)));
+    }
+    found
+}
+
+/// Widths and numbers of heads and experts in `json` and in the configurations within it.
+fn counts(json: &Value) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    for (key, value) in json.as_object().into_iter().flatten() {
+        let below = counts(value).into_iter().map(|(below, count)| (format!("{key}.{below}"), count));
+        found.extend(below);
+        let wanted = key.contains("heads") || key.contains("num_experts") || key == "hidden_size";
+        // A list has the same number for each kind of input.
+        let number = value.as_u64().or_else(|| value[0].as_u64());
+        if let Some(count) = number.filter(|_| wanted).and_then(|count| usize::try_from(count).ok()) {
+            found.insert(key.clone(), count);
+        }
     }
     found
 }

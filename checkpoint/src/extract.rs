@@ -5,7 +5,7 @@ use crate::budget;
 use crate::curve::energy_by_bytes;
 use crate::error::Result;
 use crate::full::Full;
-use crate::lora::{AdapterFormat, Lora, LoraModule, Naming};
+use crate::lora::{AdapterFormat, Lora, LoraModule, Naming, Spelling};
 use crate::model::Model;
 use crate::monitor::Monitor;
 use crate::options::ExtractOptions;
@@ -45,6 +45,7 @@ pub struct Extraction {
     /// As [`Lora::architecture`].
     pub(crate) architecture: Option<String>,
     pub(crate) naming: Naming,
+    pub(crate) spelling: Spelling,
     /// PEFT's task type.
     pub(crate) task: Option<&'static str>,
     pub(crate) policy: Policy,
@@ -229,6 +230,7 @@ impl Extraction {
             task: self.task.map(str::to_owned),
             targets: Some(self.targets.clone()),
             fan_in_fan_out: self.modules.iter().any(|module| module.conv1d),
+            spelling: self.spelling.clone(),
         }
     }
 

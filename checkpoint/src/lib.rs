@@ -81,7 +81,7 @@ pub use extract::{Extraction, extract, extract_deployed, extract_ranks, survey};
 pub use full::{Also, Tokens};
 pub use inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
 pub use lora::{
-    Adapter, AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Naming, Target, gguf_len,
+    Adapter, AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Naming, Spelling, Target, gguf_len,
     write_gguf,
 };
 pub use merge::{MergeOptions, Merged, merge};

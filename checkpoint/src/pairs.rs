@@ -78,6 +78,7 @@ impl<'m> Pair<'m> {
         match self.known {
             Some(Kinds::Stack { .. } | Kinds::Bare) => Target::Parameter,
             Some(Kinds::Linear { parameter: true, .. }) => Target::Weight,
+            Some(Kinds::Attention) => Target::Attention,
             _ => Target::Module,
         }
     }
@@ -167,10 +168,12 @@ fn kind(name: &str, shape: &[usize], known: Option<Kinds>) -> Kind {
         // A lookup table whose class looks up in a way of its own is a parameter to PEFT.
         Some(Kinds::Linear { .. }) if named == Kind::Embedding || shape.len() != 2 => named,
         // Other heads are linear layers like any other.
-        Some(Kinds::Linear { .. }) if named == Kind::Head && is_vocabulary_head(module_of(name)) => {
+        Some(Kinds::Linear { head: true, .. })
+            if named == Kind::Head && is_vocabulary_head(module_of(name)) =>
+        {
             Kind::Head
         }
-        Some(Kinds::Linear { .. } | Kinds::Stack { .. } | Kinds::Bare) => Kind::Linear,
+        Some(Kinds::Linear { .. } | Kinds::Stack { .. } | Kinds::Bare | Kinds::Attention) => Kind::Linear,
         Some(Kinds::Embedding) => Kind::Embedding,
         Some(Kinds::Convolution) => Kind::Conv,
         _ => named,
@@ -185,6 +188,8 @@ pub(crate) struct Holds<'h> {
     pub(crate) convolutions: bool,
     /// Or why it cannot.
     pub(crate) embeddings: std::result::Result<(), &'static str>,
+    /// Whether it holds factors of multi-head attention of torch, or why it cannot.
+    pub(crate) attention: std::result::Result<(), &'static str>,
     /// What is taken beside factors.
     pub(crate) also: Also,
     pub(crate) format: AdapterFormat,
@@ -282,6 +287,7 @@ fn task(pair: &Pair<'_>, tied: bool, holds: Holds<'_>, filter: &Filter) -> Resul
     let included = filter.includes(module) || filter.includes(pair.path());
     let refused = match pair.known {
         Some(Kinds::Refused(why)) => Some(why),
+        Some(Kinds::Attention) => holds.attention.err(),
         _ => None,
     };
     let doubt = |shape: &[usize]| if pair.known == Some(Kinds::Convolution) { None } else { doubt(shape) };
@@ -333,6 +339,7 @@ fn task(pair: &Pair<'_>, tied: bool, holds: Holds<'_>, filter: &Filter) -> Resul
         return Ok(Task::Extract);
     }
     Ok(match pair.kind {
+        Kind::Linear if pair.known == Some(Kinds::Attention) => measure(refused.unwrap_or_default(), true),
         Kind::Linear | Kind::Conv | Kind::Other if refused.is_some() => measure(
             &format!("not adapted by PEFT: {}", refused.unwrap_or_default()),
             pair.kind != Kind::Other,

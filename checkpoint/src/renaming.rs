@@ -16,7 +16,7 @@ pub(crate) enum Renaming {
     /// They are the same.
     None,
     /// Between a checkpoint and GGUF; with how the model is in memory where a PEFT adapter gets those names.
-    Map(NameMap, Option<Layout>),
+    Map(NameMap, Option<Box<Layout>>),
     /// From a checkpoint to a single file.
     Single(Places, Style),
 }
@@ -60,7 +60,7 @@ impl Renaming {
         }
         let memory = options.format == AdapterFormat::Peft && options.names == Names::Memory;
         let layout = if memory { Layout::of_gguf(&names) } else { None };
-        Ok(Self::Map(names, layout))
+        Ok(Self::Map(names, layout.map(Box::new)))
     }
 
     /// `lora`, made of these models, under the names of `format`. `experts` is the number of a layer's experts; 0: not

@@ -7,6 +7,7 @@ use crate::full::{self, Full, Take};
 use crate::heads::Heads;
 use crate::includes;
 use crate::lora::{AdapterFormat, Naming, Target};
+use crate::memory::Layout;
 use crate::model::Model;
 use crate::monitor::Monitor;
 use crate::names::{Kind, kind_of, module_of, suffix_of};
@@ -55,13 +56,27 @@ impl<'m> Survey<'m> {
             AdapterFormat::Kohya | AdapterFormat::Comfy => Err("this file format has no place for them"),
             AdapterFormat::Peft | AdapterFormat::Gguf => Ok(()),
         };
+        let attention = match options.format {
+            _ if options.filter.linear_only => Err("multi-head attention: this server takes none"),
+            AdapterFormat::Peft if options.also.biases => {
+                Err("multi-head attention of torch beside values of biases")
+            }
+            AdapterFormat::Peft => Ok(()),
+            _ => Err("multi-head attention of torch, which only PEFT's format has a place for"),
+        };
         let checkpoints = models.sides().all(|side| !side.model.is_gguf());
         options.also.check(options.format, checkpoints)?;
         check_twice(models)?;
         let whole = options.format == AdapterFormat::Peft && !options.filter.linear_only;
         let heads = if whole { Heads::of(models) } else { Heads::default() };
-        let holds =
-            Holds { heads: &heads, convolutions, embeddings, also: options.also, format: options.format };
+        let holds = Holds {
+            heads: &heads,
+            convolutions,
+            embeddings,
+            attention,
+            also: options.also,
+            format: options.format,
+        };
         let pairing = decide(models, &options.filter, holds)?;
         let (mut jobs, one_sided) = (pairing.jobs, pairing.one_sided);
         // Largest first, so that no large one is left to a single thread at the end.
@@ -200,8 +215,9 @@ impl<'m> Survey<'m> {
     /// PEFT's targets for an adapter of `modules`, under the names of a checkpoint where the output has them.
     pub(crate) fn targets<'n>(&self, modules: impl Iterator<Item = &'n str>) -> Vec<String> {
         let tensors = || self.models.sides().flat_map(Side::tensors);
+        let hidden = self.models.layout.iter().flat_map(Layout::hidden);
         let (AdapterFormat::Peft, Renaming::Map(names, _)) = (self.options.format, &self.names) else {
-            return targets(&modules.collect(), tensors().map(|(name, _)| name));
+            return targets(&modules.collect(), tensors().map(|(name, _)| name).chain(hidden));
         };
         let renamed: BTreeMap<&str, String> = tensors()
             .filter_map(|(name, tensor)| {
@@ -254,6 +270,7 @@ impl<'m> Survey<'m> {
             base_name: config.name_or_path.clone().unwrap_or_else(|| base.path().display().to_string()),
             architecture: base.architecture().map(str::to_owned),
             naming: self.models.naming(),
+            spelling: self.models.layout.as_ref().map(Layout::spelling).unwrap_or_default(),
             task: self.task,
             policy: self.options.policy,
             dtype: self.options.dtype,

@@ -283,6 +283,21 @@ impl<'m> Composed<'m> {
         Some(Self { parts: vec![part], shape, expert: self.expert })
     }
 
+    /// The shares `range` of `count` equal shares of the rows; `None` where they do not divide so.
+    pub(crate) fn shares(&self, range: Range<usize>, count: usize) -> Option<Self> {
+        let pieces: Option<Vec<_>> = range.map(|index| self.share(index, count)).collect();
+        Self::joined(&pieces?, self.expert)
+    }
+
+    /// The same rows of so many heads, the halves of which alternate here and follow one another there; `None` where
+    /// the rows are no such heads.
+    pub(crate) fn in_halves(&self, heads: usize) -> Option<Self> {
+        let [Part { tensor, rows }] = *self.parts.as_slice() else { return None };
+        let order = RowPermutation::to_gguf(rows, heads)?.inverse();
+        let part = Part { tensor: tensor.in_order(order), rows };
+        tensor.order.is_none().then(|| Self { parts: vec![part], ..self.clone() })
+    }
+
     /// The rows of all `pieces`, one below the other; `None` where they are of different formats or row lengths.
     pub(crate) fn joined(pieces: &[Self], expert: Option<Expert>) -> Option<Self> {
         let first = pieces.first()?;

@@ -217,7 +217,9 @@ fn a_file_of_another_kind_is_no_gguf_adapter() {
 
 #[test]
 fn what_is_beside_the_factors_has_no_place_in_llama_cpp() {
-    use phlora_checkpoint::{AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Monitor, Naming};
+    use phlora_checkpoint::{
+        AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Monitor, Naming, Spelling,
+    };
     let root = tempfile::tempdir().unwrap();
     let factor = |shape: [usize; 2], value: f32| {
         let bytes: Vec<u8> = vec![value; shape[0] * shape[1]].iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -242,6 +244,7 @@ fn what_is_beside_the_factors_has_no_place_in_llama_cpp() {
             task: None,
             targets: None,
             fan_in_fan_out: false,
+            spelling: Spelling::default(),
         };
         let path = root.path().join(name);
         lora.save(&path, AdapterFormat::Peft, false, &Monitor::default()).unwrap();

@@ -3,7 +3,7 @@
 
 use phlora_checkpoint::{
     Adapter, AdapterFormat, ConvertOptions, Dtype, Factor, Heads, Lora, LoraModule, Monitor, Names, Naming,
-    convert,
+    Spelling, convert,
 };
 use std::fs;
 use std::path::Path;
@@ -65,6 +65,7 @@ fn adapter(ranks: &[usize], scales: &[f64], dtype: Dtype) -> Lora<'static> {
         task: Some("CAUSAL_LM".into()),
         targets: None,
         fan_in_fan_out: false,
+        spelling: Spelling::default(),
     }
 }
 

@@ -6,7 +6,7 @@ mod common;
 use common::write_model;
 use phlora_checkpoint::{
     Adapter, AdapterFormat, Dtype, ExtractOptions, Factor, Lora, LoraModule, Model, Monitor, Naming, Policy,
-    extract,
+    Spelling, extract,
 };
 use std::fs;
 use std::path::Path;
@@ -62,6 +62,7 @@ fn nor_those_of_an_adapter_of_one_file() {
         task: None,
         targets: None,
         fan_in_fan_out: false,
+        spelling: Spelling::default(),
     };
     lora.save(&good, AdapterFormat::Kohya, false, &Monitor::default()).unwrap();
     let bytes = fs::read(&good).unwrap();

@@ -6,7 +6,8 @@ mod common;
 use common::gguf::{Gguf, encode};
 use common::llama::{Llama, NAMES, interleaved, noise};
 use phlora_checkpoint::{
-    Adapter, AdapterFormat, Dtype, Factor, Lora, LoraModule, MergeOptions, Model, Monitor, Naming, merge,
+    Adapter, AdapterFormat, Dtype, Factor, Lora, LoraModule, MergeOptions, Model, Monitor, Naming, Spelling,
+    merge,
 };
 use phlora_core::Rows;
 use std::collections::BTreeMap;
@@ -40,7 +41,17 @@ fn module(
 fn lora(modules: Vec<LoraModule<'static>>) -> Lora<'static> {
     let (naming, fan_in_fan_out) = (Naming::HuggingFace, false);
     let (base_name, architecture, task, targets) = (Some("base".into()), None, None, None);
-    Lora { modules, full: Vec::new(), naming, base_name, architecture, task, targets, fan_in_fan_out }
+    Lora {
+        modules,
+        full: Vec::new(),
+        naming,
+        base_name,
+        architecture,
+        task,
+        targets,
+        fan_in_fan_out,
+        spelling: Spelling::default(),
+    }
 }
 
 fn small(seed: u64, scale: f64, dtype: Dtype) -> Lora<'static> {

@@ -142,7 +142,7 @@ def apply(lines, disk):
     parts, best, places = disk.split("."), (0, 0), {disk}
     for line in lines:
         word, _, rest = line.partition(" ")
-        sources, _, targets = rest.partition(" : ")[0].partition(" > ")
+        sources, _, targets = rest.partition(" : ")[0].replace("~", "").partition(" > ")
         for source in sources.split():
             pattern = source.split(".")
             found = match(pattern, parts)

@@ -65,7 +65,7 @@ SETTINGS = {
     "FocalNetBackbone": {"hidden_sizes": [192, 384, 768, 768]},
     "dbrx": {"attn_config": {"rope_theta": 10000.0}},
     "esm": {"vocab_size": 33, "pad_token_id": 1},
-    "hunyuan_v1_dense": HEADS, "hunyuan_v1_moe": HEADS, "hunyuan_vl_text": HEADS, "ministral": HEADS,
+    "hunyuan_v1_dense": HEADS, "hunyuan_v1_moe": HEADS | {"num_experts": 8, "moe_topk": 2}, "hunyuan_vl_text": HEADS, "ministral": HEADS,
     "hunyuan_vl": {"text_config": HEADS},
     "nemotron": HEADS,
     "lfm2_moe": {"layer_types": (["conv", "conv", "full_attention"] * 11)[:32]},
@@ -98,3 +98,19 @@ FLAGS = {
     "use_simple_decoder": False, "use_stochastic_duration_prediction": False, "use_swiglu_ffn": True,
     "use_task_id": True,
 }
+
+# Methods that some model types do not call when they run, by their names: those types. In decoders none does.
+ASIDE = {
+    "MimiConv1d._get_output_length": {"mimi", "mimi_encoder", "mimi_decoder"},
+    "PocketTTSAudioTokenizerConv1d._get_output_length": set(),
+}
+
+# Modules of classes that read the weight in a branch that no published model takes.
+CALLED = {"DisentangledSelfAttention.in_proj"}
+
+# Of two tied weights that which is used, where the model never calls the other's layer.
+USED = {f"{unused}.{name}": f"{used}.{name}" for unused, used in [("patch_embed.proj", "encoder.embed_patches.proj")]
+        for name in ("weight", "bias")}
+
+# Model types whose layers transformers renumbers by rules that name each number.
+LITERAL = {"sapiens2"}

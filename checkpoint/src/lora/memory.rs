@@ -1,7 +1,8 @@
 //! An adapter under the names of memory, where experts are stacked and projections joined or split, and back under
 //! those of the checkpoint.
 
-use super::{Factor, Lora, LoraModule, Naming, Target};
+use super::{Factor, IN_PROJ, Lora, LoraModule, Naming, Spelling, Target};
+use crate::arch::RowPermutation;
 use crate::error::Result;
 use crate::memory::{Kinds, Layout, Placed};
 use crate::names::module_of;
@@ -27,24 +28,43 @@ impl<'a> Lora<'a> {
         let mut joined = BTreeMap::<(String, Option<usize>), Parts<'a>>::new();
         for module in std::mem::take(&mut self.modules) {
             // The matrices of a stack are in memory already.
-            if module.expert.is_some() || module.target == Target::Parameter {
+            if module.expert.is_some() || matches!(module.target, Target::Parameter | Target::Attention) {
                 modules.push(module);
                 continue;
             }
             match layout.place(&format!("{}.weight", module.name)) {
-                Placed::Whole(name) | Placed::Turned(name) => modules.push(renamed(module, &name, layout)),
+                Placed::Whole(name) | Placed::Turned(name) | Placed::TurnedUnless { name, .. } => {
+                    modules.push(renamed(module, &name, layout));
+                }
                 Placed::Joined { name, part, parts, expert } => {
                     let all = joined.entry((name, expert)).or_default();
                     all.resize(parts.max(all.len()), None);
                     all[part] = Some(module);
                 }
+                Placed::Ordered { name, heads } => {
+                    modules.push(renamed(in_halves(module, heads)?, &name, layout));
+                }
                 Placed::Split(names) => {
                     let [out, _] = module.shape();
                     let share = out / names.len().max(1);
-                    for (at, name) in names.iter().enumerate() {
+                    for (at, (name, heads)) in names.iter().enumerate() {
                         let mut part = module.clone();
                         part.b = part.b.settled()?.row_range(at * share, share)?;
+                        let part =
+                            heads.map_or_else(|| Ok(part.clone()), |heads| in_halves(part.clone(), heads))?;
                         modules.push(renamed(part, name, layout));
+                    }
+                }
+                Placed::Cut(names) => {
+                    let [out, _] = module.shape();
+                    let all: usize = names.iter().map(|(_, share)| share).sum();
+                    let mut first = 0;
+                    for (name, share) in &names {
+                        let rows = out * share / all.max(1);
+                        let mut part = module.clone();
+                        part.b = part.b.settled()?.row_range(first, rows)?;
+                        modules.push(renamed(part, name, layout));
+                        first += rows;
                     }
                 }
                 Placed::JoinedStack { .. } | Placed::Other => modules.push(module),
@@ -79,7 +99,7 @@ impl<'a> Lora<'a> {
             .targets
             .take()
             .filter(|_| same && !modules.iter().any(|module| module.target != Target::Module));
-        Ok(Self { modules, targets, ..self })
+        Ok(Self { modules, targets, spelling: layout.spelling(), ..self })
     }
 
     /// The same adapter under the names of the checkpoint: what is joined in memory is apart there, each part with its
@@ -96,7 +116,7 @@ impl<'a> Lora<'a> {
             let stack = module.expert.map(|expert| (module.tensor().to_owned(), expert.index));
             let sources = match &stack {
                 Some((name, index)) => layout.sources(name, Some(*index)),
-                None if module.target == Target::Parameter => layout.sources(&module.name, None),
+                None if module.is_parameter() => layout.sources(&module.name, None),
                 None => layout.sources(&format!("{}.weight", module.name), None),
             };
             let [out, _] = module.shape();
@@ -106,8 +126,10 @@ impl<'a> Lora<'a> {
                 if sources.len() > 1 {
                     part.b = part.b.settled()?.row_range(at * share, share)?;
                 }
-                part.name = module_of(name).to_owned().into();
-                (part.expert, part.target) = (None, Target::Module);
+                part.name = name.strip_suffix(".weight").unwrap_or(name).to_owned().into();
+                let same = sources.len() == 1 && module.expert.is_none() && module.target != Target::Weight;
+                part.target = if same { module.target } else { Target::Module };
+                part.expert = None;
                 modules.push(part);
             }
             // A stack that is one in the checkpoint as well.
@@ -116,8 +138,30 @@ impl<'a> Lora<'a> {
             }
         }
         modules.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { modules, targets: None, ..self })
+        Ok(Self { modules, targets: None, spelling: Spelling::default(), ..self })
     }
+}
+
+impl LoraModule<'_> {
+    /// Whether its name is that of a parameter, not of a module with a `weight`.
+    fn is_parameter(&self) -> bool {
+        match self.target {
+            Target::Parameter => true,
+            Target::Attention => self.name.ends_with(IN_PROJ),
+            Target::Module | Target::Weight => false,
+        }
+    }
+}
+
+/// `module` with the rows of so many heads in the order of memory, halves one after the other.
+fn in_halves(mut module: LoraModule<'_>, heads: usize) -> Result<LoraModule<'_>> {
+    let [rows, _] = module.shape();
+    let Some(order) = RowPermutation::to_gguf(rows, heads) else {
+        return Err(module.b.error(format!("its {rows} rows are no {heads} heads of two halves")));
+    };
+    module.b = module.b.settled()?;
+    module.b.permute_rows(order.inverse());
+    Ok(module)
 }
 
 /// `module` as the weight `name` in memory.

@@ -14,6 +14,7 @@ mod memory;
 pub(crate) mod peft;
 mod rename;
 pub(crate) mod single;
+mod spelling;
 mod stored;
 mod values;
 mod weights;
@@ -25,6 +26,7 @@ pub use factor::Factor;
 pub use format::AdapterFormat;
 pub use full::{Effect, FullTensor};
 pub use gguf::{gguf_len, write_gguf};
+pub use spelling::Spelling;
 
 use crate::error::{Error, Result};
 use crate::tensor::Expert;
@@ -63,7 +65,13 @@ pub struct Lora<'a> {
     pub targets: Option<Vec<String>>,
     /// Whether the base stores the weights of its linear modules [in, out], PEFT's `fan_in_fan_out`.
     pub fan_in_fan_out: bool,
+    /// How PEFT wants the names spelled in its file.
+    pub spelling: Spelling,
 }
+
+/// The end of the name of the joint projection of a multi-head attention of torch, and that of its output projection.
+pub(crate) const IN_PROJ: &str = ".in_proj_weight";
+pub(crate) const OUT_PROJ: &str = ".out_proj";
 
 /// By what name PEFT finds a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,6 +82,9 @@ pub enum Target {
     /// `PATH.weight`, in `target_parameters`: its module is no linear one, or one that PEFT would take for something
     /// else.
     Weight,
+    /// The module is the `in_proj_weight` or the `out_proj` of a multi-head attention of torch, whose path is in
+    /// `target_modules` and stands for both.
+    Attention,
     /// The name of the module is that of a parameter, or of a stack of them with the number of an expert; in
     /// `target_parameters`.
     Parameter,

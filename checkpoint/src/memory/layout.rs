@@ -3,10 +3,12 @@
 use std::cmp::Reverse;
 
 use super::pattern::{fill, numbers, prefix_numbers, stars};
-use super::table::{Body, Change, Fact, Source, Sub, classes_of, section};
+use super::table::{Body, Change, Count, Fact, Source, Sub, classes_of, is_generation, section, task_of};
 use crate::arch::NameMap;
 use crate::config::Config;
+use crate::lora::Spelling;
 use crate::names::suffix_of;
+use std::collections::BTreeMap;
 
 /// Names of a checkpoint that are looked at to find the class of a model which does not say it.
 const LOOKED_AT: usize = 1000;
@@ -16,9 +18,13 @@ const LOOKED_AT: usize = 1000;
 pub(crate) struct Layout {
     /// The class of the model.
     pub(crate) class: &'static str,
+    /// Whether the configuration names it; else it is the one that the names of the checkpoint fit best.
+    stated: bool,
     body: Body,
     /// Models within it that are of another type than usual, by their place in memory.
     subs: Vec<(&'static str, Layout)>,
+    /// As [`Config::counts`].
+    counts: BTreeMap<String, usize>,
 }
 
 /// Where a tensor of a checkpoint is in memory.
@@ -28,12 +34,18 @@ pub(crate) enum Placed {
     Whole(String),
     /// It is that tensor with its last two axes exchanged.
     Turned(String),
+    /// The same, unless the axis has so many entries already.
+    TurnedUnless { name: String, axis: usize, entries: usize },
     /// It holds the rows of part `part` of `parts` of the tensor `name`, or of matrix `expert` of that stack.
     Joined { name: String, part: usize, parts: usize, expert: Option<usize> },
     /// The same of every matrix of the stack.
     JoinedStack { name: String, part: usize, parts: usize },
-    /// Its rows are those of several tensors, in equal shares.
-    Split(Vec<String>),
+    /// It is that tensor with its rows in another order: so many heads in halves that alternate here.
+    Ordered { name: String, heads: usize },
+    /// Its rows are those of several tensors, in equal shares, the rows of some in another order: of so many heads.
+    Split(Vec<(String, Option<usize>)>),
+    /// Its rows are those of several tensors, in shares as these numbers.
+    Cut(Vec<(String, usize)>),
     /// It is made into these by an operation that is not followed here.
     Other,
 }
@@ -41,10 +53,13 @@ pub(crate) enum Placed {
 /// What a weight in memory is to PEFT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kinds {
-    /// The weight of a linear module; whether PEFT has to be told its name as that of a parameter.
-    Linear { parameter: bool, transposed: bool },
+    /// The weight of a linear module; whether PEFT has to be told its name as that of a parameter, and whether it is
+    /// the head of a language model, or may be tied to an embedding.
+    Linear { parameter: bool, transposed: bool, head: bool },
     /// A matrix that is a parameter with a name of its own, not the `weight` of a module.
     Bare,
+    /// The joint projection of a multi-head attention of torch, or its output projection: PEFT adapts both together.
+    Attention,
     /// A lookup table.
     Embedding,
     /// A convolution that PEFT adapts exactly.
@@ -70,7 +85,7 @@ impl Layout {
     /// The layout of the model that `config` describes; `None` where its architecture is not known.
     pub(crate) fn of<'n>(config: &Config, names: &(impl Iterator<Item = &'n str> + Clone)) -> Option<Self> {
         let class = config.architecture.as_deref();
-        let known = class.and_then(|class| Self::of_class(class, config));
+        let known = class.and_then(|class| Some(Self { stated: true, ..Self::of_class(class, config)? }));
         known.or_else(|| {
             let classes = classes_of(config.model_type.as_deref()?);
             let found = classes.filter_map(|class| Self::of_class(class, config));
@@ -112,15 +127,20 @@ impl Layout {
                 Some(usual) => most_alike(classes_of(own), usual),
                 None => classes_of(own).next(),
             };
-            Some((sub.place, Self::of_class(class?, &Config::default())?))
+            let counts = config.counts.iter();
+            let own = counts.filter_map(|(path, count)| Some((below(sub.key, path)?.to_owned(), *count)));
+            let part = Config { counts: own.collect(), ..Config::default() };
+            Some((sub.place, Self::of_class(class?, &part)?))
         };
         let subs = body.subs.iter().filter_map(other).collect();
-        Some(Self { class, body, subs })
+        Some(Self { class, stated: false, body, subs, counts: config.counts.clone() })
     }
 
     /// Where the tensor `name` of a checkpoint is in memory.
     pub(crate) fn place(&self, name: &str) -> Placed {
-        if let Some(placed) = self.body.sources.iter().find_map(|source| from_source(source, name)) {
+        let count = |count: &Count| self.count(count);
+        let placed = self.body.sources.iter().find_map(|source| from_source(source, name, count));
+        if let Some(placed) = placed {
             return placed;
         }
         let moved = self.moved(name);
@@ -132,6 +152,11 @@ impl Layout {
         Placed::Whole(moved)
     }
 
+    /// A number of the configuration.
+    fn count(&self, count: &Count) -> usize {
+        self.counts.get(count.key).copied().unwrap_or(count.default)
+    }
+
     /// The tensors of a checkpoint whose rows are those of the tensor `name` in memory, or of matrix `expert` of that
     /// stack; none where a stack is one in the checkpoint as well.
     pub(crate) fn sources(&self, name: &str, expert: Option<usize>) -> Vec<String> {
@@ -141,9 +166,15 @@ impl Layout {
                 return sub.sources(rest, expert).into_iter().map(file).collect();
             }
         }
-        for source in self.body.sources.iter().filter(|source| source.change == Change::Join) {
-            let Some(mut at) = source.to.first().and_then(|to| numbers(to, name)) else { continue };
-            let number = expert.map(|expert| expert.to_string());
+        for source in &self.body.sources {
+            let size = match &source.change {
+                Change::Join => 0,
+                Change::JoinGroups(size) => self.count(size),
+                _ => continue,
+            };
+            let found = source.to.iter().enumerate().find_map(|(at, to)| Some((at, numbers(to, name)?)));
+            let Some((group, mut at)) = found else { continue };
+            let number = expert.map(|expert| (group * size + expert).to_string());
             at.extend(number.as_deref());
             return source.from.iter().filter_map(|from| fill(from, &at)).collect();
         }
@@ -183,20 +214,44 @@ impl Layout {
             return None;
         }
         let fact = self.body.facts.iter().find(|(pattern, _)| numbers(pattern, name).is_some());
+        let linear =
+            |parameter, transposed| Kinds::Linear { parameter, transposed, head: self.may_be_head(name) };
         Some(match fact.map(|(_, fact)| *fact) {
             Some(Fact::Embedding) => Kinds::Embedding,
-            Some(Fact::Transposed) => Kinds::Linear { parameter: false, transposed: true },
+            Some(Fact::Transposed) => linear(false, true),
             Some(Fact::Convolution) => Kinds::Convolution,
             Some(Fact::Parameter) if !name.ends_with(".weight") => Kinds::Bare,
-            Some(Fact::Parameter) => Kinds::Linear { parameter: true, transposed: false },
+            Some(Fact::Parameter) => linear(true, false),
+            Some(Fact::Attention) => Kinds::Attention,
             Some(Fact::Stack { transposed }) => Kinds::Stack { transposed },
             Some(Fact::Refused(why)) => Kinds::Refused(why),
             None if axes == 2 => {
                 let parameter = self.body.moved.contains(&suffix_of(name.strip_suffix(".weight")?));
-                Kinds::Linear { parameter, transposed: false }
+                linear(parameter, false)
             }
             None => return None,
         })
+    }
+
+    /// Names in memory that the names of a checkpoint do not show, with `*` for their numbers: those that are tied to
+    /// others, and those that come of what is rearranged.
+    pub(crate) fn hidden(&self) -> impl Iterator<Item = &str> {
+        let tied = self.body.tied.iter().flat_map(|(one, other)| [*one, *other]);
+        let other = self.body.sources.iter().filter(|source| source.change == Change::Other);
+        tied.chain(other.flat_map(|source| source.to.iter().copied()))
+    }
+
+    /// How PEFT wants the names of memory spelled in a file.
+    pub(crate) fn spelling(&self) -> Spelling {
+        Spelling::new(&self.body.keys)
+    }
+
+    /// Whether the weight `name` in memory, where it is called a head, is that of a language model or may be tied to
+    /// an embedding.
+    fn may_be_head(&self, name: &str) -> bool {
+        let writes = task_of(self.class).is_some_and(is_generation);
+        let within = self.body.languages.iter().any(|place| below(place, name).is_some());
+        !self.stated || writes || within || self.is_tied_module(crate::names::module_of(name))
     }
 
     /// Whether the weight of `module` in memory is tied to another one.
@@ -218,7 +273,12 @@ impl Placed {
                 Self::Joined { name: below(name), part, parts, expert }
             }
             Self::JoinedStack { name, part, parts } => Self::JoinedStack { name: below(name), part, parts },
-            Self::Split(names) => Self::Split(names.into_iter().map(below).collect()),
+            Self::TurnedUnless { name, axis, entries } => {
+                Self::TurnedUnless { name: below(name), axis, entries }
+            }
+            Self::Ordered { name, heads } => Self::Ordered { name: below(name), heads },
+            Self::Split(names) => Self::Split(names.into_iter().map(|(name, o)| (below(name), o)).collect()),
+            Self::Cut(names) => Self::Cut(names.into_iter().map(|(name, n)| (below(name), n)).collect()),
             Self::Other => Self::Other,
         }
     }
@@ -242,7 +302,7 @@ fn below<'n>(place: &str, name: &'n str) -> Option<&'n str> {
 }
 
 /// Where `name` goes, if it is one of the sources.
-fn from_source(source: &Source, name: &str) -> Option<Placed> {
+fn from_source(source: &Source, name: &str, count: impl Fn(&Count) -> usize) -> Option<Placed> {
     let (part, mut at) =
         source.from.iter().enumerate().find_map(|(part, from)| Some((part, numbers(from, name)?)))?;
     let parts = source.from.len();
@@ -252,8 +312,30 @@ fn from_source(source: &Source, name: &str) -> Option<Placed> {
             let expert = if at.len() > stars(first) { Some(at.pop()?.parse().ok()?) } else { None };
             Placed::Joined { name: fill(first, &at)?, part, parts, expert }
         }
+        Change::JoinGroups(size) => {
+            let (expert, size) = (at.pop()?.parse::<usize>().ok()?, count(&size).max(1));
+            let to = source.to.get(expert / size)?;
+            Placed::Joined { name: fill(to, &at)?, part, parts, expert: Some(expert % size) }
+        }
         Change::JoinStacks => Placed::JoinedStack { name: fill(first, &at)?, part, parts },
-        Change::Split => Placed::Split(source.to.iter().map(|to| fill(to, &at)).collect::<Option<_>>()?),
+        Change::Split => {
+            Placed::Split(source.to.iter().map(|to| Some((fill(to, &at)?, None))).collect::<Option<_>>()?)
+        }
+        Change::SplitOrder(heads) => {
+            let target = |to: &&str| match to.strip_suffix('~') {
+                Some(to) => Some((fill(to, &at)?, Some(count(&heads)))),
+                None => Some((fill(to, &at)?, None)),
+            };
+            Placed::Split(source.to.iter().map(target).collect::<Option<_>>()?)
+        }
+        Change::TurnUnless { axis, entries } => {
+            Placed::TurnedUnless { name: fill(first, &at)?, axis, entries: count(&entries) }
+        }
+        Change::Order(heads) => Placed::Ordered { name: fill(first, &at)?, heads: count(&heads) },
+        Change::Cut(shares) => {
+            let target = |(to, share): (&&str, &Count)| Some((fill(to, &at)?, count(share)));
+            Placed::Cut(source.to.iter().zip(&shares).map(target).collect::<Option<_>>()?)
+        }
         Change::Turn => Placed::Turned(fill(first, &at)?),
         Change::Other => Placed::Other,
     })
@@ -312,14 +394,14 @@ mod tests {
         }
         assert_eq!(layout.kind(stack, 3), Some(Kinds::Stack { transposed: false }));
         let router = layout.kind("model.layers.5.mlp.gate.weight", 2);
-        assert_eq!(router, Some(Kinds::Linear { parameter: true, transposed: false }));
+        assert!(matches!(router, Some(Kinds::Linear { parameter: true, transposed: false, .. })));
         assert_eq!(layout.kind("model.norm.weight", 1), None, "of vectors nothing is said");
     }
 
     #[test]
     fn a_number_outweighs_a_star() {
         let body = Body { moves: vec![("a.*", "b.*.x"), ("a.5", "c"), ("a", "d")], ..Body::default() };
-        let layout = Layout { class: "", body, subs: Vec::new() };
+        let layout = Layout { class: "", stated: false, body, subs: Vec::new(), counts: BTreeMap::new() };
         for (file, memory) in [("a.4.w", "b.4.x.w"), ("a.5.w", "c.w"), ("a.w", "d.w")] {
             assert_eq!(layout.moved(file), memory);
             assert_eq!(layout.unmoved(memory), file);
@@ -339,6 +421,62 @@ mod tests {
             };
             let layout = Layout::of(&config, &std::iter::empty()).expect(of);
             assert!(layout.subs.iter().any(|(_, sub)| sub.class == found), "{of}");
+        }
+    }
+
+    #[test]
+    fn heads_of_language_models_are_told_from_other_heads() {
+        for (class, name, head) in [
+            ("Wav2Vec2ForCTC", "lm_head.weight", false),
+            ("LlamaForCausalLM", "lm_head.weight", true),
+            ("LlavaForConditionalGeneration", "lm_head.weight", true),
+            ("NemotronHForCausalLM", "lm_head.weight", true),
+        ] {
+            let kind = layout(class).kind(name, 2);
+            assert!(matches!(kind, Some(Kinds::Linear { head: found, .. }) if found == head), "{class}");
+        }
+    }
+
+    #[test]
+    fn attention_of_torch_is_known() {
+        let layout = layout("SiglipVisionModel");
+        for name in ["in_proj_weight", "out_proj.weight"] {
+            let name = format!("head.attention.{name}");
+            assert_eq!(layout.kind(&name, 2), Some(Kinds::Attention), "{name}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_the_configuration_place_rows_and_experts() {
+        let with = |class: &str, counts: &[(&str, usize)]| {
+            let counts = counts.iter().map(|(key, count)| ((*key).to_owned(), *count)).collect();
+            let config = Config { architecture: Some(class.to_owned()), counts, ..Config::default() };
+            Layout::of(&config, &std::iter::empty()).expect(class)
+        };
+        let kimi = with("Kimi_K25ForConditionalGeneration", &[("vision_config.num_attention_heads", 4)]);
+        let Placed::Split(parts) = kimi.place("vision_tower.encoder.blocks.3.wqkv.weight") else { panic!() };
+        let heads: Vec<_> = parts.iter().map(|(_, heads)| *heads).collect();
+        assert_eq!(heads, [Some(4), Some(4), None]);
+
+        let key = |name: &str| format!("text_config.num_{name}_heads");
+        let molmo = with("Molmo2ForConditionalGeneration", &[(&key("attention"), 4), (&key("key_value"), 2)]);
+        let Placed::Cut(parts) = molmo.place("model.transformer.blocks.1.self_attn.att_proj.weight") else {
+            panic!()
+        };
+        assert_eq!(parts.iter().map(|(_, share)| *share).collect::<Vec<_>>(), [4, 2, 2]);
+
+        let qwen = with("Qwen3VLMoeForConditionalGeneration", &[("text_config.hidden_size", 64)]);
+        let name = "model.language_model.layers.0.mlp.experts.gate_up_proj";
+        let turned = Placed::TurnedUnless { name: name.to_owned(), axis: 2, entries: 64 };
+        assert_eq!(qwen.place(name), turned);
+
+        let ernie = with("Ernie4_5_VLMoeForConditionalGeneration", &[("text_config.moe_num_experts", 4)]);
+        for (file, kind, expert) in [(3, "text_moe", 3), (5, "vision_moe", 1)] {
+            let file = format!("model.layers.1.mlp.experts.{file}.up_proj.weight");
+            let stack = format!("model.language_model.layers.1.mlp.{kind}.experts.gate_up_proj");
+            let placed = Placed::Joined { name: stack.clone(), part: 1, parts: 2, expert: Some(expert) };
+            assert_eq!(ernie.place(&file), placed);
+            assert_eq!(ernie.sources(&stack, Some(expert))[1], file);
         }
     }
 

@@ -13,6 +13,7 @@ mod view;
 mod weight;
 
 pub(crate) use layout::{Kinds, Layout, Placed};
+pub(crate) use pattern::{fill, prefix_numbers};
 pub(crate) use table::{param_order, task_of};
 pub(crate) use view::View;
 pub(crate) use weight::{Weight, Weights, in_memory};

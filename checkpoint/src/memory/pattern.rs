@@ -9,7 +9,7 @@ pub(super) fn numbers<'n>(pattern: &str, name: &'n str) -> Option<Vec<&'n str>> 
 }
 
 /// The same for a pattern that matches the first parts of `name`, and what follows: empty, or beginning with a dot.
-pub(super) fn prefix_numbers<'n>(pattern: &str, name: &'n str) -> Option<(Vec<&'n str>, &'n str)> {
+pub(crate) fn prefix_numbers<'n>(pattern: &str, name: &'n str) -> Option<(Vec<&'n str>, &'n str)> {
     let (mut numbers, mut rest) = (Vec::new(), name);
     for (at, wanted) in pattern.split('.').enumerate() {
         if at > 0 {
@@ -33,7 +33,7 @@ fn is_plain(part: &str) -> bool {
 }
 
 /// `pattern` with the first of `numbers` at each `*`; `None` where there are too few.
-pub(super) fn fill(pattern: &str, numbers: &[&str]) -> Option<String> {
+pub(crate) fn fill(pattern: &str, numbers: &[&str]) -> Option<String> {
     let mut numbers = numbers.iter();
     let mut name = String::with_capacity(pattern.len() + 8);
     for (at, part) in pattern.split('.').enumerate() {

@@ -20,14 +20,39 @@ pub(super) struct Source {
 pub(super) enum Change {
     /// The rows of all become those of one, one source below the other; experts become a stack.
     Join,
+    /// The same, and the experts go into several stacks, so many into each.
+    JoinGroups(Count),
     /// The same of stacks, matrix by matrix.
     JoinStacks,
     /// The rows of one become those of several, in equal shares.
     Split,
     /// The last two axes are exchanged.
     Turn,
+    /// The last two axes are exchanged unless this axis has so many entries.
+    TurnUnless { axis: usize, entries: Count },
+    /// The rows of each head come in halves, which alternate in the file; so many heads.
+    Order(Count),
+    /// The same of the targets whose names end in `~`, of which each has an equal share of the rows.
+    SplitOrder(Count),
+    /// The rows of one become those of several, in shares as these numbers.
+    Cut([Count; 3]),
     /// Something else.
     Other,
+}
+
+/// A number in the configuration, and what it is where the configuration does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) key: &'static str,
+    pub(super) default: usize,
+}
+
+impl Count {
+    /// As in `vision_config.num_heads=16`.
+    fn read(text: &'static str) -> Option<Self> {
+        let (key, default) = text.split_once('=')?;
+        Some(Self { key, default: default.parse().ok()? })
+    }
 }
 
 /// What a weight in memory is to PEFT.
@@ -41,6 +66,8 @@ pub(super) enum Fact {
     Convolution,
     /// A matrix that is a parameter of a module of another kind.
     Parameter,
+    /// The joint projection of a multi-head attention of torch, or its output projection.
+    Attention,
     /// A stack of matrices, one for each expert; whether they are [in, out].
     Stack { transposed: bool },
     /// Nothing that PEFT adapts rightly, and why.
@@ -58,7 +85,11 @@ pub(super) struct Body {
     /// Last parts of the paths of modules that PEFT takes for experts wherever it meets them as targets.
     pub(super) moved: Vec<&'static str>,
     pub(super) tied: Vec<(&'static str, &'static str)>,
+    /// Beginnings of names in memory, and what PEFT wants them to be in a file.
+    pub(super) keys: Vec<(&'static str, &'static str)>,
     pub(super) subs: Vec<Sub>,
+    /// The places of those that are language models with a head of their own.
+    pub(super) languages: Vec<&'static str>,
 }
 
 /// A model within the model that may be of any type.
@@ -97,6 +128,11 @@ pub(super) fn classes_of(model_type: &str) -> impl Iterator<Item = &'static str>
 pub(crate) fn task_of(class: &str) -> Option<&'static str> {
     let found = lines("task ").find(|line| words(line).skip(1).any(|c| c == class))?;
     words(found).next()
+}
+
+/// Whether models of this task write text.
+pub(super) fn is_generation(task: &str) -> bool {
+    matches!(task, "CAUSAL_LM" | "SEQ_2_SEQ_LM")
 }
 
 /// The order of the parameters `names` of one module, by the stacks of all classes: PEFT nests its wrappers in it.
@@ -142,7 +178,24 @@ fn read(line: &'static str, body: &mut Body) {
         let (from, to) = main.split_once(" > ")?;
         Some((words(from).collect::<Vec<_>>(), words(to).collect::<Vec<_>>()))
     };
+    let counts = || {
+        let [one, two, three] =
+            main.split_once(" > ")?.0.split_once(' ')?.0.split(',').collect::<Vec<_>>()[..]
+        else {
+            return None;
+        };
+        Some([Count::read(one)?, Count::read(two)?, Count::read(three)?])
+    };
+    let count = || Count::read(words(main).next()?);
     let change = match key {
+        "turnunless" => words(main).next().and_then(|first| {
+            let (axis, entries) = first.split_once(':')?;
+            Some(Change::TurnUnless { axis: axis.parse().ok()?, entries: Count::read(entries)? })
+        }),
+        "joingroups" => count().map(Change::JoinGroups),
+        "order" => count().map(Change::Order),
+        "splitorder" => count().map(Change::SplitOrder),
+        "cut" => counts().map(Change::Cut),
         "join" => Some(Change::Join),
         "joinstack" => Some(Change::JoinStacks),
         "split" => Some(Change::Split),
@@ -150,7 +203,14 @@ fn read(line: &'static str, body: &mut Body) {
         "other" => Some(Change::Other),
         _ => None,
     };
-    if let (Some(change), Some((from, to))) = (change, sides()) {
+    if let (Some(change), Some((mut from, to))) = (change, sides()) {
+        let has_count = !matches!(
+            change,
+            Change::Join | Change::JoinStacks | Change::Split | Change::Turn | Change::Other
+        );
+        if has_count {
+            from.remove(0);
+        }
         body.sources.push(Source { from, to, change });
         return;
     }
@@ -159,6 +219,7 @@ fn read(line: &'static str, body: &mut Body) {
         "T" => Some(Fact::Transposed),
         "C" => Some(Fact::Convolution),
         "P" => Some(Fact::Parameter),
+        "M" => Some(Fact::Attention),
         "S" => Some(Fact::Stack { transposed: false }),
         "ST" => Some(Fact::Stack { transposed: true }),
         "X" | "R" => Some(Fact::Refused(reason)),
@@ -171,9 +232,14 @@ fn read(line: &'static str, body: &mut Body) {
     let mut parts = words(main);
     match (key, parts.next(), parts.next(), parts.next()) {
         ("move", Some(from), Some(">"), Some(to)) => body.moves.push((from, to)),
+        ("key", Some(from), Some(">"), Some(to)) => body.keys.push((from, to)),
         ("tied", Some(one), Some(other), None) => body.tied.push((one, other)),
         ("sub", Some(place), Some(key), Some(default)) => {
-            body.subs.push(Sub { place, key, default, class: parts.next() });
+            let class = parts.next();
+            body.subs.push(Sub { place, key, default, class });
+            if class.is_some_and(|class| task_of(class).is_some_and(is_generation)) {
+                body.languages.push(place);
+            }
         }
         ("moves", ..) => body.moved = words(main).collect(),
         _ => debug_assert!(false, "a line of architectures.txt that is not understood: {line}"),

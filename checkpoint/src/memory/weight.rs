@@ -77,7 +77,15 @@ pub(crate) fn in_memory<'m>(weights: Weights<'m>, layout: &Layout) -> Weights<'m
                 }
                 None => put(&mut placed, name, weight),
             },
+            Placed::TurnedUnless { name: to, axis, entries } => {
+                let turned = weight.tensor().shape().get(axis) != Some(&entries);
+                whole(&mut placed, to, Weight { turned, ..weight }, layout, &mut stacked);
+            }
+            Placed::Ordered { name: to, heads } => {
+                ordered(&mut placed, to, weight, heads, layout, &mut stacked);
+            }
             Placed::Split(names) => split(&mut placed, &names, weight, layout),
+            Placed::Cut(names) => cut(&mut placed, &names, weight, layout),
             Placed::Other => {
                 put(&mut placed, name, refused(weight, "transformers rearranges its values while loading"));
             }
@@ -128,16 +136,20 @@ fn whole<'m>(
 ) {
     let kind = layout.kind(&name, weight.tensor().shape().len());
     let weight = Weight { kind, ..weight };
-    if kind == Some(Kinds::Bare) {
-        // Its own name is that of the module that adapters know.
-        let label = format!("{}.weight", weight.label);
-        return put(placed, format!("{name}.weight"), Weight { label, ..weight });
-    }
+    let (name, weight) = as_module(name, weight);
     let stack = matches!(kind, Some(Kinds::Stack { .. })).then(|| matrices(&weight, stacked)).flatten();
     let Some(matrices) = stack else { return put(placed, name, weight) };
     for (index, matrix) in matrices.into_iter().enumerate() {
         put(placed, format!("{name}.{index}.weight"), matrix);
     }
+}
+
+/// A parameter that is no module's `weight`: its own name is that of the module that adapters know.
+fn as_module(name: String, weight: Weight<'_>) -> (String, Weight<'_>) {
+    if !matches!(weight.kind, Some(Kinds::Bare | Kinds::Attention)) || name.ends_with(".weight") {
+        return (name, weight);
+    }
+    (format!("{name}.weight"), Weight { label: format!("{}.weight", weight.label), ..weight })
 }
 
 /// The matrices of a stack, of which all have [`MAX_EXPERTS`] together; `None` where it is none, or beyond that.
@@ -157,12 +169,71 @@ fn slice<'m>(weight: &Weight<'m>, index: usize, count: usize) -> Option<Weight<'
     Some(Weight { label: format!("{label}.{index}.weight"), rows, ..weight.clone() })
 }
 
-/// Shares the rows of a tensor out.
-fn split<'m>(placed: &mut Weights<'m>, names: &[String], weight: Weight<'m>, layout: &Layout) {
-    let share = |index| weight.rows.share(index, names.len());
-    let Some(shares) = (0..names.len()).map(share).collect::<Option<Vec<_>>>() else {
-        let why = "its rows do not divide as transformers splits them";
-        return put(placed, weight.label.clone(), refused(weight, why));
+/// Why rows cannot be shared out, or put into order.
+const UNEVEN: &str = "its rows do not divide as transformers splits them";
+
+/// Puts a tensor into its place with its rows, or those of its matrices, in the order of memory.
+fn ordered<'m>(
+    placed: &mut Weights<'m>,
+    name: String,
+    weight: Weight<'m>,
+    heads: usize,
+    layout: &Layout,
+    stacked: &mut usize,
+) {
+    let mut own = Weights::new();
+    whole(&mut own, name, weight, layout, stacked);
+    for (name, weight) in own {
+        match weight.rows.in_halves(heads) {
+            Some(rows) => put(placed, name, Weight { rows, ..weight }),
+            None => put(placed, name, refused(weight, UNEVEN)),
+        }
+    }
+}
+
+/// Shares the rows of a tensor out, equally.
+fn split<'m>(
+    placed: &mut Weights<'m>,
+    names: &[(String, Option<usize>)],
+    weight: Weight<'m>,
+    layout: &Layout,
+) {
+    let share = |(index, (_, heads)): (usize, &(String, Option<usize>))| {
+        let rows = weight.rows.share(index, names.len())?;
+        match heads {
+            Some(heads) => rows.in_halves(*heads),
+            None => Some(rows),
+        }
+    };
+    let shares = names.iter().enumerate().map(share).collect();
+    let names: Vec<_> = names.iter().map(|(name, _)| name.as_str()).collect();
+    share_out(placed, &names, weight, shares, layout);
+}
+
+/// Shares the rows of a tensor out, as the numbers say.
+fn cut<'m>(placed: &mut Weights<'m>, names: &[(String, usize)], weight: Weight<'m>, layout: &Layout) {
+    let all: usize = names.iter().map(|(_, share)| share).sum();
+    let mut first = 0;
+    let share = |(_, share): &(String, usize)| {
+        let rows = weight.rows.shares(first..first + share, all);
+        first += share;
+        rows
+    };
+    let shares = names.iter().map(share).collect();
+    let names: Vec<_> = names.iter().map(|(name, _)| name.as_str()).collect();
+    share_out(placed, &names, weight, shares, layout);
+}
+
+/// Gives each of `names` its share of the rows.
+fn share_out<'m>(
+    placed: &mut Weights<'m>,
+    names: &[&str],
+    weight: Weight<'m>,
+    shares: Option<Vec<Composed<'m>>>,
+    layout: &Layout,
+) {
+    let Some(shares) = shares else {
+        return put(placed, weight.label.clone(), refused(weight, UNEVEN));
     };
     let (module, parameter) = weight.label.rsplit_once('.').unwrap_or((&weight.label, ""));
     let mut first = 0;
@@ -171,7 +242,9 @@ fn split<'m>(placed: &mut Weights<'m>, names: &[String], weight: Weight<'m>, lay
         let until = first + shape.first().copied().unwrap_or(0);
         let label = format!("{module}[{first}:{until}].{parameter}");
         let kind = layout.kind(name, shape.len());
-        put(placed, name.clone(), Weight { label, rows, kind, turned: weight.turned });
+        let (name, weight) =
+            as_module((*name).to_owned(), Weight { label, rows, kind, turned: weight.turned });
+        put(placed, name, weight);
         first = until;
     }
 }
@@ -204,7 +277,10 @@ fn join<'m>(placed: &mut Weights<'m>, joined: Joined<'m>, layout: &Layout) {
         let kind = layout.kind(&name, rows.tensor().shape().len() + usize::from(expert.is_some()));
         let labels: Vec<_> = all.iter().map(|weight| weight.label.as_str()).collect();
         let weight = Weight { label: labels_of(&labels), rows, kind, turned: false };
-        let name = index.map_or_else(|| name.clone(), |index| format!("{name}.{index}.weight"));
+        let (name, weight) = match index {
+            Some(index) => (format!("{name}.{index}.weight"), weight),
+            None => as_module(name, weight),
+        };
         put(placed, name, weight);
     }
 }

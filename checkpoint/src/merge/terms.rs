@@ -92,6 +92,10 @@ pub(super) fn targets<'a>(base: &'a View<'_>, adapters: &[(&'a Adapter, f32)]) -
                 if count < rows {
                     module.b = module.b.settled()?.row_range(first, count)?;
                 }
+                if let Some(order) = tensor.order() {
+                    module.b = module.b.settled()?;
+                    module.b.permute_rows(order.inverse());
+                }
                 let (shape, terms) = ([count, cols], Vec::new());
                 let target = targets.entry((name.clone(), first));
                 let target = target.or_insert(Target { tensor, file, dtype, shape, terms });

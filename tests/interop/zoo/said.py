@@ -18,7 +18,7 @@ def reasons(report):
     """What is left out, by reason, the largest first: `output head 12 %`."""
     sums, whole = {}, sum(m["delta_norm"] ** 2 for m in report["modules"])
     for entry in report.get("left_out", []):
-        key = entry["reason"].split(":")[0]
+        key = entry["reason"].removeprefix("not adapted by PEFT: ").split(":")[0]
         square = (entry["delta_norm"] or 0.0) ** 2
         whole += square
         if square or entry["delta_norm"] is None:

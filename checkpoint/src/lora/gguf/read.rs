@@ -3,7 +3,7 @@
 use super::{SUFFIXES, is_flipped, key};
 use crate::error::{Error, Result};
 use crate::gguf::{File, TensorInfo, Value};
-use crate::lora::{Factor, Lora, LoraModule, Naming};
+use crate::lora::{Factor, Lora, LoraModule, Naming, Spelling};
 use crate::mapped::Mapped;
 use crate::tensor::Expert;
 use std::collections::BTreeMap;
@@ -81,6 +81,7 @@ impl AdapterFile {
             task: None,
             targets: None,
             fan_in_fan_out: false,
+            spelling: Spelling::default(),
         })
     }
 

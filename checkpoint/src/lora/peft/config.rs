@@ -4,11 +4,11 @@ use super::full::{Fields, token_rows};
 use super::target::{Target, targets};
 use crate::config::read_json;
 use crate::error::{Error, Result};
-use crate::lora::Lora;
+use crate::lora::{self, Lora};
 use regex::Regex;
 use serde::Serialize;
 use serde_json::{Number, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// All fields that PEFT and the servers look at, in PEFT's spelling.
@@ -59,7 +59,11 @@ impl<V: Serialize> Serialize for Pattern<'_, V> {
 /// that the scale is 1 whatever formula a consumer uses. Modules of another rank or scale are listed in the patterns
 /// by their full path.
 pub(super) fn written(lora: &Lora<'_>, fields: &Fields<'_>) -> Result<String> {
-    let wrapped = targets(lora)?;
+    let mut wrapped = targets(lora)?;
+    // The path of an attention stands for both of its projections.
+    let both = wrapped.iter().any(|target| target.modules[0].target == lora::Target::Attention);
+    let mut keys = BTreeSet::new();
+    wrapped.retain(|target| keys.insert(target.key.clone()));
     let rank = lora.rank();
     let scale = lora.modules.iter().find(|module| module.rank() == rank).map_or(1.0, |module| module.scale);
     let alpha = alpha(scale, rank);
@@ -77,8 +81,8 @@ pub(super) fn written(lora: &Lora<'_>, fields: &Fields<'_>) -> Result<String> {
         r: rank,
         lora_alpha: number(alpha),
         target_modules: match &lora.targets {
-            Some(targets) => targets.iter().map(String::as_str).collect(),
-            None => wrapped.iter().filter(|t| !t.parameter).map(|t| t.key.as_str()).collect(),
+            Some(targets) if !both => targets.iter().map(String::as_str).collect(),
+            _ => wrapped.iter().filter(|t| !t.parameter).map(|t| t.key.as_str()).collect(),
         },
         target_parameters: parameters,
         exclude_modules: None,
@@ -260,7 +264,7 @@ fn whole(value: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lora::{Factor, LoraModule, Naming};
+    use crate::lora::{Factor, LoraModule, Naming, Spelling};
     use phlora_core::Dtype;
 
     fn read(json: &str) -> Result<AdapterConfig> {
@@ -302,6 +306,7 @@ mod tests {
             task: None,
             targets: None,
             fan_in_fan_out: false,
+            spelling: Spelling::default(),
         };
         for modules in [
             vec![module("l.0.q", 8, 1.0), module("l.1.q", 8, 1.0)],

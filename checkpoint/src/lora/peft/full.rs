@@ -26,7 +26,7 @@ const RESIZED: [&str; 2] = ["embed_tokens", "lm_head"];
 
 /// The tensor at `path`, which is none of the factors; `None` where it changes nothing.
 pub(super) fn read<'a>(
-    path: &'a str,
+    path: &str,
     tensor: Tensor<'a>,
     config: &AdapterConfig,
 ) -> Result<Option<FullTensor<'a>>> {

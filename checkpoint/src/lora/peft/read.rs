@@ -1,16 +1,21 @@
 //! Reads a PEFT adapter directory: which modules it has factors for, and at which scale.
 
 use super::config::AdapterConfig;
-use super::target::{MAX_EXPERTS, parameter_at};
+use super::target::{MAX_EXPERTS, OUT_TIMES, parameter_at, projection_at};
 use super::{CONFIG, PREFIX, WEIGHTS};
 use crate::error::{Error, Result};
+use crate::header::metadata;
 use crate::locate::absent;
+use crate::lora::spelling::from_metadata;
 use crate::lora::stored::{matrix, pair};
-use crate::lora::{Lora, LoraModule, Naming, Target};
+use crate::lora::{Lora, LoraModule, Naming, OUT_PROJ, Spelling, Target};
+use crate::mapped::Mapped;
 use crate::model::Model;
+use crate::names::module_of;
 use crate::not_weights::pickle_advice;
 use crate::tensor::{Expert, Tensor};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// An adapter directory, its factors mapped.
@@ -18,6 +23,8 @@ use std::path::Path;
 pub(crate) struct Directory {
     pub(crate) config: AdapterConfig,
     pub(crate) weights: Model,
+    /// Names of modules in the file that stand for others.
+    paths: BTreeMap<String, String>,
 }
 
 /// What PEFT puts after a module's path: of a linear module, or of an embedding.
@@ -71,24 +78,37 @@ impl Directory {
         if !config.exists() {
             return Err(not_an_adapter(path, &config, &weights));
         }
-        Ok(Self { config: AdapterConfig::read(&config)?, weights: Model::open(&weights)? })
+        let config = AdapterConfig::read(&config)?;
+        let opened = Model::open(&weights)?;
+        let mapped = Mapped::open(&weights)?;
+        let paths = from_metadata(&weights, &metadata(&weights, mapped.bytes())?)?;
+        Ok(Self { config, weights: opened, paths })
     }
 
     /// What it holds, modules sorted by name; complete pairs of the rank that the configuration says, or an error.
     pub(crate) fn lora(&self) -> Result<Lora<'_>> {
-        let mut pairs = BTreeMap::<(&str, bool), [Option<Tensor<'_>>; 2]>::new();
+        let mut pairs = BTreeMap::<(Cow<'_, str>, bool), [Option<Tensor<'_>>; 2]>::new();
         let mut full = Vec::new();
         for (_, tensor) in self.weights.tensors() {
             let path = tensor.stored_name().strip_prefix(PREFIX);
             let Some(path) = path else { return Err(super::full::unexpected(&tensor)) };
-            let part = |(suffix, part): &(&str, Part)| Some((path.strip_suffix(suffix)?, *part));
-            let Some((module, part)) = SUFFIXES.iter().find_map(part) else {
-                full.extend(super::full::read(path, tensor, &self.config)?);
+            let path = self.in_memory(path);
+            let part = |(suffix, part): &(&str, Part)| Some((path.strip_suffix(suffix)?.len(), *part));
+            let Some((length, part)) = SUFFIXES.iter().find_map(part) else {
+                full.extend(super::full::read(&path, tensor, &self.config)?);
                 continue;
+            };
+            let module = match path {
+                Cow::Borrowed(path) => Cow::Borrowed(&path[..length]),
+                Cow::Owned(path) => Cow::Owned(path[..length].to_owned()),
             };
             pairs.entry((module, part.embedding)).or_default()[usize::from(!part.is_a)] = Some(tensor);
         }
         let mut modules = Vec::new();
+        let paths: BTreeSet<_> =
+            pairs.keys().filter(|(_, embedding)| !embedding).map(|(path, _)| path.clone()).collect();
+        let is_module =
+            |path: &str| paths.contains(path) && parameter_at(path, &self.config.parameters).is_none();
         for ((path, embedding), pair) in pairs {
             let (a, b) = match pair {
                 [Some(a), Some(b)] => (a, b),
@@ -96,9 +116,12 @@ impl Directory {
                 [None, Some(alone)] => return Err(alone.error("its lora_A is missing")),
                 [None, None] => continue,
             };
-            match parameter_at(path, &self.config.parameters) {
+            match parameter_at(&path, &self.config.parameters) {
                 Some(key) if !embedding => self.parameter(&key, a, b, &mut modules)?,
-                _ => modules.push(self.module(path, embedding, a, b)?),
+                _ => match projection_at(&path, is_module).filter(|_| !embedding) {
+                    Some(name) => modules.push(self.projection(name, a, b)?),
+                    None => modules.push(self.module(path, embedding, a, b)?),
+                },
             }
         }
         if modules.is_empty() {
@@ -113,17 +136,27 @@ impl Directory {
             task: self.config.task.clone(),
             targets: self.config.targets.clone(),
             fan_in_fan_out: self.config.fan_in_fan_out,
+            spelling: Spelling::of_paths(&self.paths),
         })
+    }
+
+    /// `path` with the name in memory of its module.
+    fn in_memory<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        let Some((module, _)) = path.split_once(".lora_") else { return Cow::Borrowed(path) };
+        match self.paths.get(module) {
+            Some(memory) => Cow::Owned(format!("{memory}{}", &path[module.len()..])),
+            None => Cow::Borrowed(path),
+        }
     }
 
     fn module<'a>(
         &self,
-        name: &'a str,
+        name: Cow<'a, str>,
         embedding: bool,
         a: Tensor<'a>,
         b: Tensor<'a>,
     ) -> Result<LoraModule<'a>> {
-        let (rank, scale) = self.config.rank_and_scale(name);
+        let (rank, scale) = self.config.rank_and_scale(&name);
         let (mut a, mut b, kernel) = pair(a, b, Some((rank, CONFIG)))?;
         if embedding {
             if !kernel.is_empty() {
@@ -135,6 +168,14 @@ impl Directory {
             b.transpose();
         }
         Ok(LoraModule { scale, embedding, kernel, ..LoraModule::new(name, a, b) })
+    }
+
+    /// The factors of the projection `name` of a multi-head attention, whose path decides rank and scale.
+    fn projection<'a>(&self, name: String, a: Tensor<'a>, b: Tensor<'a>) -> Result<LoraModule<'a>> {
+        let (rank, scale) = self.config.rank_and_scale(module_of(&name));
+        let scale = if name.ends_with(OUT_PROJ) { scale * OUT_TIMES } else { scale };
+        let (a, b, _) = pair(a, b, Some((rank, CONFIG)))?;
+        Ok(LoraModule { scale, target: Target::Attention, ..LoraModule::new(name, a, b) })
     }
 
     /// Takes the factors of the parameter `key`: of a matrix, or of every expert of a stack.

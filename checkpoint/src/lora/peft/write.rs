@@ -5,11 +5,13 @@ use super::full::{Stored, place};
 use super::target::targets;
 use super::{CONFIG, PREFIX, WEIGHTS};
 use crate::error::{Error, Result};
+use crate::lora::spelling;
 use crate::lora::stored::shapes;
 use crate::lora::values::Values;
 use crate::lora::weights::{Named, Weights};
-use crate::lora::{Lora, Naming};
+use crate::lora::{Factor, Lora, Naming};
 use crate::staging::{fill_synced, write_synced};
+use phlora_core::Dtype;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,7 +44,8 @@ fn weights<'l>(lora: &'l Lora<'_>, full: Vec<Stored<'l>>) -> Result<Weights<'l>>
     for (path, factor, shape) in full {
         tensors.push(Named { name: format!("{PREFIX}{path}"), values: Values::One(factor), shape });
     }
-    for target in targets(lora)? {
+    let targets = targets(lora)?;
+    for target in &targets {
         let names = ["lora_A.weight", "lora_B.weight"];
         if let Some(stacked) = target.stacked() {
             for ((name, values), shape) in names.into_iter().zip(stacked).zip(target.shapes()) {
@@ -52,6 +55,9 @@ fn weights<'l>(lora: &'l Lora<'_>, full: Vec<Stored<'l>>) -> Result<Weights<'l>>
         }
         let module = target.modules[0];
         let (mut a, mut b) = (Cow::Borrowed(&module.a), Cow::Borrowed(&module.b));
+        if module.scale != target.applied() {
+            b.to_mut().scale(module.scale / target.applied());
+        }
         if module.rank() != target.rank {
             let [out, input] = module.shape();
             a.to_mut().resize([target.rank, input]);
@@ -70,7 +76,40 @@ fn weights<'l>(lora: &'l Lora<'_>, full: Vec<Stored<'l>>) -> Result<Weights<'l>>
             let name = format!("{PREFIX}{}.{name}", target.path);
             tensors.push(Named { name, values: Values::One(factor), shape });
         }
+        if let Some((path, [out, input])) = target.missing_projection(&targets) {
+            for (name, shape) in names.into_iter().zip([[target.rank, input], [out, target.rank]]) {
+                let zeros = vec![0; shape[0].saturating_mul(shape[1]).saturating_mul(size_of::<f32>())];
+                let mut factor = Factor::new(Dtype::F32, shape, zeros)?;
+                factor.set_dtype(module.a.dtype());
+                let (name, values) = (format!("{PREFIX}{path}.{name}"), Values::One(Cow::Owned(factor)));
+                tensors.push(Named { name, values, shape: shape.to_vec() });
+            }
+        }
     }
     // What transformers and PEFT look for, to know whose tensors these are.
-    Weights::new(tensors, &BTreeMap::from([("format", "pt".to_owned())]))
+    let mut metadata = BTreeMap::from([("format", "pt".to_owned())]);
+    let respelled = respell(&mut tensors, lora);
+    if !respelled.is_empty() {
+        metadata.insert(spelling::KEY, spelling::to_text(&respelled));
+    }
+    Weights::new(tensors, &metadata)
+}
+
+/// Gives factors the names that PEFT wants in the file; what these stand for.
+fn respell(tensors: &mut [Named<'_>], lora: &Lora<'_>) -> BTreeMap<String, String> {
+    let mut respelled = BTreeMap::new();
+    for tensor in tensors {
+        let Some((path, factor)) =
+            tensor.name.strip_prefix(PREFIX).and_then(|name| name.split_once(".lora_"))
+        else {
+            continue;
+        };
+        let spelled = lora.spelling.in_file(path);
+        if spelled != path {
+            let name = format!("{PREFIX}{spelled}.lora_{factor}");
+            respelled.insert(spelled.into_owned(), path.to_owned());
+            tensor.name = name;
+        }
+    }
+    respelled
 }

@@ -4,7 +4,7 @@ use super::{ALPHA, BASE_NAME, DIFF, DIFF_BIAS, DOWN, Style, UP};
 use crate::error::{Error, Result};
 use crate::header::metadata;
 use crate::lora::stored::pair;
-use crate::lora::{Effect, FullTensor, Lora, LoraModule, Naming};
+use crate::lora::{Effect, FullTensor, Lora, LoraModule, Naming, Spelling};
 use crate::mapped::Mapped;
 use crate::model::Model;
 use crate::tensor::Tensor;
@@ -135,6 +135,7 @@ impl SingleFile {
             task: None,
             targets: None,
             fan_in_fan_out: false,
+            spelling: Spelling::default(),
         })
     }
 
