@@ -244,15 +244,16 @@ fn rounded(base: &Model, tuned: &Model) -> Option<String> {
     let blocks = |model: &Model| {
         let mut linear =
             model.tensors().filter(|(name, tensor)| kind_of(name, tensor.shape()) == Kind::Linear);
-        linear.find_map(|(_, tensor)| tensor.dtype().filter(|dtype| dtype.is_block()))
+        let stored = linear.find_map(|(_, tensor)| tensor.dtype().filter(|dtype| dtype.is_block()));
+        model.quantization().or(stored.map(|dtype| dtype.name().to_owned()))
     };
     let path = |model: &Model| model.path().display().to_string();
     match (blocks(base), blocks(tuned)) {
-        (None, Some(dtype)) => Some(format!(
+        (None, Some(method)) => Some(format!(
             "{} is quantised ({}) and {} is not: the difference holds the rounding as well; name the fine-tuned weights \
              from before it, if you have them",
             path(tuned),
-            dtype.name(),
+            method,
             path(base)
         )),
         _ => None,

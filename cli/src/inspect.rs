@@ -40,9 +40,8 @@ fn model(facts: &ModelFacts) -> String {
     if facts.config.tied == Some(true) {
         text.push_str("the output head is tied to the embedding\n");
     }
-    if let Some(method) = &facts.quantization {
-        text += &format!("quantised with {}\n", plain(method));
-    }
+    let method = facts.quantization.as_deref().map(|method| format!("quantised with {}\n", plain(method)));
+    text += &method.unwrap_or_default();
     let kinds = facts.kinds.iter().map(|(kind, count)| (kind.label(), count));
     text + "\n" + &counts("kind", kinds) + "\n" + &dtypes(&facts.dtypes)
 }

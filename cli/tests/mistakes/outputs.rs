@@ -1,8 +1,8 @@
 //! Where the output goes, and what is done with an adapter afterwards.
 
 use crate::Row;
-use crate::common::small::{BASE, Small, TUNED, replace};
-use crate::common::{Tensors, json};
+use crate::common::json;
+use crate::common::small::{BASE, Small, TUNED, of_dtype, replace};
 use crate::model::adapter;
 use std::fs;
 use std::path::Path;
@@ -161,16 +161,24 @@ pub const ROWS: &[Row] = &[
         says: &["lora: a LoRA adapter, not a model"],
     },
     Row {
+        mistake: "merge: a quantised base",
+        make: |root| {
+            with_adapter(root);
+            replace(root, "base", |t| of_dtype(t, "F8_E4M3", 4), BASE);
+        },
+        typed: "merge base lora -o merged",
+        code: 2,
+        says: &[
+            "base/model.safetensors",
+            "mlp.down_proj.weight",
+            "it is quantised: merge into the checkpoint",
+        ],
+    },
+    Row {
         mistake: "merge: a base of whole numbers",
         make: |root| {
             with_adapter(root);
-            let quantised = |t: Tensors| {
-                let one = |(name, _, shape, bytes): (String, String, Vec<usize>, Vec<u8>)| {
-                    (name, "I32".to_owned(), shape, bytes)
-                };
-                Tensors(t.0.into_iter().map(one).collect())
-            };
-            replace(root, "base", quantised, BASE);
+            replace(root, "base", |t| of_dtype(t, "I32", 1), BASE);
         },
         typed: "merge base lora -o merged",
         code: 2,

@@ -1,7 +1,7 @@
 //! Two models that are no pair, or not the one that is meant.
 
 use crate::Row;
-use crate::common::small::{BASE, Small, TUNED, below, configure, replace, without};
+use crate::common::small::{BASE, Small, TUNED, below, configure, of_dtype, replace, without};
 use crate::common::{Tensors, noise};
 use crate::llama::Llama;
 use phlora_core::Dtype::{F32, Q4_0};
@@ -287,6 +287,27 @@ pub const ROWS: &[Row] = &[
         typed: "extract base tuned.gguf -o out",
         code: 0,
         says: &["tuned.gguf is quantised (Q4_0) and base is not", "rounding", "from before it"],
+    },
+    Row {
+        mistake: "a tuned model that is a quantised checkpoint",
+        make: |root| replace(root, "tuned", |t| of_dtype(t, "F8_E4M3", 4), TUNED),
+        typed: EXTRACT,
+        code: 0,
+        says: &["tuned is quantised (F8_E4M3) and base is not", "from before it"],
+    },
+    Row {
+        mistake: "quantised by a method that is not read",
+        make: |root| {
+            replace(root, "base", |t| of_dtype(t, "I32", 1), BASE);
+            configure(root, "base", "quantization_config", json!({"quant_method": "aqlm"}));
+        },
+        typed: EXTRACT,
+        code: 2,
+        says: &[
+            "base: its weights are quantised with aqlm",
+            "expected FP8",
+            "take the checkpoint that it was made from",
+        ],
     },
     Row {
         mistake: "a dtype that is not read",
