@@ -5,7 +5,7 @@ use crate::budget;
 use crate::curve::energy_by_bytes;
 use crate::error::Result;
 use crate::full::Full;
-use crate::lora::{AdapterFormat, Lora, LoraModule, Naming, Spelling};
+use crate::lora::{AdapterFormat, Lora, LoraModule, Naming, OUT_PROJ, Spelling, Target};
 use crate::model::Model;
 use crate::monitor::Monitor;
 use crate::options::ExtractOptions;
@@ -181,6 +181,14 @@ impl Extraction {
                 "PEFT runs this adapter but does not merge it: {} of its modules have no bias to merge one into; phlora \
                  merge does",
                 self.without_bias
+            ));
+        }
+        let halved = |module: &&Module| module.target == Target::Attention && module.path.ends_with(OUT_PROJ);
+        let halved = self.modules.iter().filter(halved).count();
+        if halved > 0 {
+            notes.push(format!(
+                "{halved} output projections of torch's attention are stored at half, since PEFT as far as 0.21.2 adds them \
+                 twice (its pull request 3774): a PEFT that adds them once applies half of them"
             ));
         }
         notes
