@@ -106,7 +106,7 @@ impl Extractor<'_> {
     /// * `a`: lora_a, rank × cols, row-major, [`rank`](Self::rank) being what it is now;
     /// * `b`: lora_b, rows × rank, row-major;
     /// * `singular_values`: at least rank elements, descending. Those beyond the rank are estimates from below,
-    ///   as far as the extraction came to know them ([`Plan::most_singular_values`]), then zeros.
+    ///   as far as the extraction came to know them ([`Plan::most_singular_values`](crate::Plan::most_singular_values)), then zeros.
     ///
     /// # Errors
     /// [`Error::OutOfOrder`] while a pass is wanted or after an error, [`Error::OutputLength`]. Nothing is
