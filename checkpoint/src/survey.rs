@@ -294,9 +294,10 @@ fn check_twice(models: &Aligned<'_>) -> Result<()> {
     let place = |side: &Side<'_>| side.model.path().canonicalize().ok();
     let base = place(&models.base);
     if models.origin.is_none() && base.is_some() && place(&models.tuned) == base {
-        let problem =
-            "named twice, as the base and as the fine-tuned model: name the fine-tuned model second";
-        return Err(Error::format(models.tuned.model.path(), problem));
+        return Err(Error::NothingToExtract(format!(
+            "{} is named twice, as the base and as the fine-tuned model: name the fine-tuned model second",
+            models.tuned.model.path().display()
+        )));
     }
     Ok(())
 }

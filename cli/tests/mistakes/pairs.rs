@@ -83,14 +83,14 @@ pub const ROWS: &[Row] = &[
         mistake: "the same directory twice",
         make: |_| (),
         typed: "extract base base -o out",
-        code: 2,
-        says: &["base: named twice", "name the fine-tuned model second"],
+        code: 1,
+        says: &["base is named twice", "name the fine-tuned model second"],
     },
     Row {
         mistake: "the same directory twice, written in two ways",
         make: |_| (),
         typed: "extract base ./tuned/../base -o out",
-        code: 2,
+        code: 1,
         says: &["./tuned/../base", "named twice"],
     },
     Row {
