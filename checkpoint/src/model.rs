@@ -287,8 +287,7 @@ impl Model {
     fn view(&self, place: Place) -> Tensor<'_> {
         let (file, stored) = &self.stored[place.stored];
         let source = &self.files[*file];
-        // In bounds: the header was checked against these very bytes.
-        let whole = &source.bytes()[stored.range.clone()];
+        let whole = stored.bytes(source);
         let (shape, offset, length) = match place.expert {
             None => (stored.shape.as_slice(), 0, whole.len()),
             // Rows are whole blocks, and so are experts.
@@ -308,7 +307,7 @@ impl Model {
     /// The bytes of a stored tensor.
     fn bytes(&self, part: usize) -> &[u8] {
         let (file, stored) = &self.stored[part];
-        &self.files[*file].bytes()[stored.range.clone()]
+        stored.bytes(&self.files[*file])
     }
 }
 

@@ -1,5 +1,6 @@
 //! One tensor as its file states it, whatever the container.
 
+use crate::mapped::Mapped;
 use phlora_core::Dtype;
 use std::ops::Range;
 
@@ -15,4 +16,11 @@ pub(crate) struct Stored {
     pub(crate) shape: Vec<usize>,
     /// Where its bytes are in the file. Where the dtype is read, they are exactly those of the shape.
     pub(crate) range: Range<usize>,
+}
+
+impl Stored {
+    /// Its bytes in `source`, the file that it was checked against.
+    pub(crate) fn bytes<'m>(&self, source: &'m Mapped) -> &'m [u8] {
+        &source.bytes()[self.range.clone()]
+    }
 }

@@ -89,7 +89,7 @@ impl<'m> Decoder<'m> {
     }
 
     /// Entries of a row, of which whole ones are decoded.
-    pub(crate) fn row_len(&self) -> usize {
+    fn row_len(&self) -> usize {
         match &self.matrix {
             Matrix::Stored(matrix) => matrix.cols(),
             Matrix::Turned(turned) => turned.out,
