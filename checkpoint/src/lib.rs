@@ -35,7 +35,7 @@ pub use error::{Error, Result};
 pub use jobs::check::{Finding, Severity, check};
 pub use jobs::convert::{ConvertOptions, Converted, convert, convert_to_gguf};
 pub use jobs::extract::{
-    Also, ChannelScales, ExtractOptions, Extraction, Filter, Output, Server, Tokens, extract,
+    Also, ChannelScales, ExtractOptions, Extraction, Filter, Layers, Output, Server, Tokens, extract,
     extract_deployed, extract_ranks, save, save_page, save_report,
 };
 pub use jobs::inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};

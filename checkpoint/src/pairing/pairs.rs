@@ -99,7 +99,7 @@ pub(crate) fn pairs<'m>(models: &'m Aligned<'_>) -> Result<(Vec<Pair<'m>>, Vec<L
             continue;
         };
         let (base, tuned) = (weight.tensor(), other.tensor());
-        let known = weight.kind.or(other.kind);
+        let known = weight.kind.or(other.kind).map(|kind| kind.of_rows(weight.turned || other.turned));
         let kind = kind(memory, base.shape(), known);
         let by_name = || conv1d && kind == Kind::Linear && is_conv1d(module_of(memory));
         let transposed = known.and_then(|kind| kind.is_transposed(weight.turned)).unwrap_or_else(by_name);

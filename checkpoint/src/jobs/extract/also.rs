@@ -13,6 +13,19 @@ pub struct Also {
     pub biases: bool,
     /// Rows of the token embedding, and of an output head that is not tied to it.
     pub tokens: Tokens,
+    /// Layers that PEFT gives no factors, or wrong ones, but takes whole.
+    pub layers: Layers,
+}
+
+/// Which of the layers that PEFT takes whole alone, such as convolutions with dilation or groups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Layers {
+    /// All of them, if together they need no more bytes than the factors of the others, else none; none within a
+    /// budget.
+    #[default]
+    Small,
+    /// All of them.
+    All,
 }
 
 /// Which rows of a vocabulary.
@@ -45,6 +58,8 @@ pub(crate) enum Take {
     Difference,
     /// Its values, also where they are those of the base.
     Values,
+    /// The same of a layer that PEFT takes whole alone.
+    Layer,
     /// Its values as part of a head that is stored whole; whether the base has no such tensor.
     Head { is_new: bool },
     /// Those of its rows that differ, or only those that the base lacks.
@@ -63,10 +78,14 @@ impl Also {
         let problem = match format {
             _ if !self.any() => return Ok(()),
             AdapterFormat::Gguf => {
-                "llama.cpp reads nothing but factors from an adapter: no norms, biases or tokens"
+                "llama.cpp reads nothing but factors from an adapter: no norms, biases, tokens or whole layers"
             }
             _ if !checkpoints => {
-                "norms, biases and tokens are taken from checkpoints only: a GGUF file may hold other numbers for them"
+                "norms, biases, tokens and whole layers are taken from checkpoints only: a GGUF file may hold other \
+                 numbers for them"
+            }
+            AdapterFormat::Kohya | AdapterFormat::Comfy if self.layers == Layers::All => {
+                "this file format has no place for whole layers; PEFT's has"
             }
             AdapterFormat::Kohya | AdapterFormat::Comfy if self.tokens != Tokens::None => {
                 "this file format has no place for rows of a vocabulary; PEFT's has"

@@ -37,7 +37,7 @@ pub(crate) fn extract(
         found.report.is_new = true;
         return Ok((Some(found), None));
     }
-    let whole = matches!(take, Take::Values | Take::Head { .. });
+    let whole = matches!(take, Take::Values | Take::Layer | Take::Head { .. });
     let same = same_bytes(pair.base, pair.tuned, ticket)?;
     if same && !whole {
         return unchanged();
@@ -67,6 +67,7 @@ pub(crate) fn extract(
     };
     let kind = match pair.kind {
         _ if matches!(take, Take::Head { .. }) => "head",
+        _ if take == Take::Layer => "layer",
         Kind::Norm => "norm",
         _ => "bias",
     };
@@ -155,7 +156,7 @@ fn full(
 }
 
 /// The format in which values are kept: the tensor's own, to the bit, where adapters have it.
-fn kept(dtype: Dtype) -> Dtype {
+pub(crate) fn kept(dtype: Dtype) -> Dtype {
     if AdapterFormat::Peft.check(dtype).is_ok() { dtype } else { Dtype::F32 }
 }
 
@@ -194,7 +195,7 @@ pub(crate) fn placed(
         let reason = if saves(&full) && !changed.contains(module) {
             "unchanged"
         } else if saves(&full) && full.tensor.whole.is_none() && other(module) {
-            "norm: PEFT would take its path for the end of other modules' paths"
+            "path: PEFT would take it for the end of other modules' paths"
         } else if format == AdapterFormat::Peft && full.tensor.adds_to_bias() && !factored.contains(module) {
             "bias: PEFT has no place for it where its module has no factors"
         } else {

@@ -6,6 +6,7 @@ mod channels;
 mod extraction;
 mod full;
 mod includes;
+mod layers;
 mod options;
 mod outcome;
 mod output;
@@ -16,7 +17,7 @@ mod serving;
 mod survey;
 mod tasks;
 
-pub use also::{Also, Tokens};
+pub use also::{Also, Layers, Tokens};
 pub use channels::ChannelScales;
 pub use extraction::Extraction;
 pub use options::{ExtractOptions, Filter};

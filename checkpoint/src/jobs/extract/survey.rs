@@ -7,6 +7,7 @@ use crate::jobs::extract::also::Take;
 use crate::jobs::extract::extraction::Extraction;
 use crate::jobs::extract::full::{self, Full};
 use crate::jobs::extract::includes;
+use crate::jobs::extract::layers;
 use crate::jobs::extract::options::ExtractOptions;
 use crate::jobs::extract::outcome::{Keep, Module, Others, Outcome, extract_pair, measure, reserve};
 use crate::jobs::extract::plans::{Aim, plans, read_bytes};
@@ -82,6 +83,7 @@ impl<'m> Survey<'m> {
         };
         let pairing = decide(models, &options.filter, holds)?;
         let (mut jobs, one_sided) = (pairing.jobs, pairing.one_sided);
+        layers::take(&mut jobs, options);
         // Largest first, so that no large one is left to a single thread at the end.
         jobs.sort_by_key(|(pair, _)| (std::cmp::Reverse(pair.bytes()), pair.name));
         let names = Renaming::new(models, options, &mut jobs)?;

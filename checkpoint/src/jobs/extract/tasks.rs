@@ -128,7 +128,7 @@ fn task(pair: &Pair<'_>, tied: bool, holds: Holds<'_>, filter: &Filter) -> Resul
     let (base, tuned) = (pair.base.shape(), pair.tuned.shape());
     let included = filter.includes(module) || filter.includes(pair.path());
     let refused = match pair.known {
-        Some(Kinds::Refused(why)) => Some(why),
+        Some(Kinds::Refused(why) | Kinds::Whole(why)) => Some(why),
         Some(Kinds::Attention) => holds.attention.err(),
         _ => None,
     };
