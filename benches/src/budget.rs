@@ -1,8 +1,8 @@
 //! A budget against one rank for all modules: what each keeps in the same bytes of a GGUF adapter.
 
 use phlora_checkpoint::{
-    AdapterFormat, Dtype, Error, ExtractOptions, Extraction, Goal, Model, Monitor, Output, Policy, extract,
-    extract_ranks, save,
+    AdapterFormat, Dtype, Error, ExtractJob, ExtractOptions, Extraction, Goal, Model, Monitor, Output,
+    Policy, extract, save,
 };
 use std::path::Path;
 
@@ -51,7 +51,8 @@ pub fn compare(base: &Path, tuned: &Path, ranks: &[usize], directory: &Path) -> 
         let more: Vec<_> = (rank..=2 * rank).collect();
         let options =
             ExtractOptions { dtype: Dtype::Q8_0, format: AdapterFormat::Gguf, ..ExtractOptions::default() };
-        let extractions = extract_ranks(&base, &tuned, None, &more, &options, &Monitor::default())?;
+        let extractions =
+            ExtractJob::new(&base, &tuned).options(options).ranks(&more).extract(&Monitor::default())?;
         for (extraction, &more) in extractions.iter().zip(&more) {
             let found = kept(extraction, directory)?;
             if found.bytes <= even.bytes && found.squares > small.0 {

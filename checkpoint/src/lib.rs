@@ -1,19 +1,17 @@
 //! LoRA extraction from whole checkpoints: everything of phlora that needs an operating system.
 //!
-//! [`Model::open`] maps a model's safetensors or GGUF files, [`extract`] streams the difference of two models through
-//! `phlora-core` over threads, and [`save`] writes the PEFT adapter directory in one step. [`verify`] reads
-//! such a directory back and measures what it really keeps; [`inspect`] says what a file holds.
+//! [`ExtractJob`] maps the files of two models, safetensors or GGUF, streams their difference through `phlora-core` over
+//! threads and writes an adapter, which appears in one step. [`extract`] and [`save`] do the same with open models and an
+//! adapter in memory. [`verify`] reads an adapter back and measures what it really keeps; [`inspect`] says what a file
+//! holds.
 //!
 //! ```no_run
-//! use phlora_checkpoint::{ExtractOptions, Model, Monitor, Output, extract, save};
-//! use std::path::Path;
+//! use phlora_checkpoint::{ExtractJob, Monitor, Output};
 //!
-//! let (base, tuned) = (Model::open(Path::new("base"))?, Model::open(Path::new("tuned"))?);
-//! let monitor = Monitor::default();
-//! let extraction = extract(&base, &tuned, &ExtractOptions::default(), &monitor)?;
-//! let output = Output { path: "adapter".into(), report: None, force: false };
-//! let report = save(&extraction, &output, &monitor)?;
-//! println!("{:.1} % of the difference is kept", 100.0 * report.total.energy);
+//! let job = ExtractJob::new("base", "tuned");
+//! for saved in job.run(&Output::new("adapter"), &Monitor::default())? {
+//!     println!("{:.1} % of the difference is kept", 100.0 * saved.report.total.energy);
+//! }
 //! # Ok::<(), phlora_checkpoint::Error>(())
 //! ```
 #![deny(unsafe_code)]
@@ -35,12 +33,11 @@ pub use error::{Error, Result};
 pub use jobs::check::{Finding, Severity, check};
 pub use jobs::convert::{ConvertOptions, Converted, convert, convert_to_gguf};
 pub use jobs::extract::{
-    Also, ChannelScales, ExtractOptions, Extraction, Filter, Layers, Output, Server, Tokens, extract,
-    extract_deployed, extract_ranks, save, save_page, save_report,
+    Also, ChannelScales, ExtractJob, ExtractOptions, Extraction, Filter, Input, Layers, Output, Saved,
+    Server, Tokens, extract, save,
 };
 pub use jobs::inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
 pub use jobs::merge::{MergeOptions, Merged, merge};
-pub use jobs::plan::survey;
 pub use jobs::prune::{PruneOptions, Pruned, PrunedModule, prune};
 pub use jobs::verify::{Verification, VerifiedModule, VerifiedTensor, verify};
 pub use naming::arch::{Mapped, NameMap};
@@ -50,7 +47,7 @@ pub use pairing::aligned::Names;
 pub use phlora_core::{Dtype, Goal, Mode, Policy};
 pub use report::{
     Choice, CurvePoint, FullReport, LeftOut, ModuleReport, PolicyReport, REPORT_VERSION, Report, Total,
-    choose, read_report,
+    choose, read_report, save_page, save_report,
 };
 pub use run::monitor::Monitor;
 pub use run::pool::available_threads;

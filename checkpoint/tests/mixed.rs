@@ -6,13 +6,19 @@ mod common;
 use common::gguf::Gguf;
 use common::llama::{HEADS, Llama, interleaved, noise};
 use phlora_checkpoint::{
-    Adapter, AdapterFormat, ChannelScales, Error, Expert, ExtractOptions, Extraction, Filter, LeftOut, Model,
-    Monitor, Output, Report, extract, extract_deployed, save, verify,
+    Adapter, AdapterFormat, ChannelScales, Error, Expert, ExtractJob, ExtractOptions, Extraction, Filter,
+    LeftOut, Model, Monitor, Output, Report, extract, save, verify,
 };
 use phlora_core::Dtype;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
+
+/// For a device that runs `deployed`.
+fn extract_deployed(base: &Model, tuned: &Model, deployed: &Model) -> Extraction {
+    let job = ExtractJob::new(base, tuned).deployed_base(deployed).options(options());
+    job.extract(&Monitor::default()).unwrap().remove(0)
+}
 
 fn options() -> ExtractOptions {
     ExtractOptions {
@@ -117,7 +123,7 @@ fn a_deployed_base_is_repaired() {
         // The blocks are of rows, so permuted rows hold the same.
         let d = checkpoint(&base.through(dtype), "decoded");
         let (expected, plain) = extracted(root.path(), &d, &t);
-        let extraction = extract_deployed(&b, &t, &deployed, &options(), &Monitor::default()).unwrap();
+        let extraction = extract_deployed(&b, &t, &deployed);
         let (bytes, report) = written(root.path(), &extraction);
         assert!(bytes == expected, "{dtype:?}");
         assert_eq!(report.modules.len(), 4);
@@ -149,7 +155,7 @@ fn a_deployed_base_is_repaired() {
     };
     let (b, t) = (open(&base, "b.gguf", Dtype::F16), open(&tuned, "t.gguf", Dtype::F16));
     let q = open(&base, "q4.gguf", Dtype::Q4_0);
-    let extraction = extract_deployed(&b, &t, &q, &options(), &Monitor::default()).unwrap();
+    let extraction = extract_deployed(&b, &t, &q);
     let total = extraction.total();
     assert!(total.repair_norm.unwrap() > total.tuning_norm.unwrap());
 }

@@ -8,12 +8,10 @@ use crate::progress::with_bar;
 use crate::spark;
 use crate::summary::{self, Line};
 use phlora_checkpoint::{
-    ExtractOptions, Model, ModuleReport, Output, PolicyReport, Report, Server, available_threads, extract,
-    extract_deployed, extract_ranks, save,
+    ExtractJob, ExtractOptions, ModuleReport, Output, PolicyReport, Report, Saved, Server, available_threads,
 };
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::thread;
 
 /// Names at most this many modules that did not converge.
 const NAMED: usize = 5;
@@ -43,67 +41,22 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
         }
     }
     options.names = args.names.map_or(options.names, Into::into);
-    let outputs = outputs(args, ranks);
+    let mut job = ExtractJob::new(args.base.as_path(), args.tuned.as_path()).options(options).ranks(ranks);
+    if let Some(deployed) = args.deployed_base.as_deref() {
+        job = job.deployed_base(deployed);
+    }
+    let output = Output { path: args.output.clone(), report: args.report.clone(), force: args.force };
     let monitor = interrupt::monitor();
-    for output in &outputs {
-        output.check(options.format, &monitor)?;
-    }
-    let (base, tuned) = (Model::open(&args.base)?, Model::open(&args.tuned)?);
-    let deployed = args.deployed_base.as_deref().map(Model::open).transpose()?;
-    let models: Vec<_> = [Some(&base), Some(&tuned), deployed.as_ref()].into_iter().flatten().collect();
-    for output in &outputs {
-        output.check_apart(options.format, &models)?;
-    }
-    let extractions = with_bar(&monitor, "extracting", args.quiet, || match ranks {
-        [] => match &deployed {
-            None => Ok(vec![extract(&base, &tuned, &options, &monitor)?]),
-            Some(deployed) => Ok(vec![extract_deployed(&base, &tuned, deployed, &options, &monitor)?]),
-        },
-        _ => extract_ranks(&base, &tuned, deployed.as_ref(), ranks, &options, &monitor),
-    })?;
-    // Unmapping gigabytes takes as long as writing an adapter. Where there is no thread for it, it happens here.
-    let _ = thread::Builder::new().spawn(move || drop((base, tuned, deployed)));
-    for (i, (extraction, output)) in extractions.iter().zip(&outputs).enumerate() {
-        let report = save(extraction, output, &monitor)?;
-        warn(&report);
-        extraction.notes().iter().for_each(|note| complain(note));
+    let saved = with_bar(&monitor, "extracting", args.quiet, || job.run(&output, &monitor))?;
+    for (i, Saved { path, report, .. }) in saved.iter().enumerate() {
+        warn(report);
+        report.notes.iter().for_each(|note| complain(note));
         if !args.quiet {
             let gap = if i > 0 { "\n" } else { "" };
-            print(&[gap, &text(&report, args, &output.path)].concat())?;
+            print(&[gap, &text(report, args, path)].concat())?;
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Where each adapter goes: with several ranks OUTPUT-r8 for rank 8, and FILE-r8.json for its report.
-fn outputs(args: &ExtractArgs, ranks: &[usize]) -> Vec<Output> {
-    let one = |path: PathBuf, report: Option<PathBuf>| Output { path, report, force: args.force };
-    let tagged = |path: &Path, rank: usize| {
-        let path: PathBuf = path.components().collect();
-        let extension = path
-            .extension()
-            .filter(|&extension| ["json", "gguf", "safetensors"].iter().any(|known| extension == *known));
-        let mut name = path.with_extension("").into_os_string();
-        if extension.is_none() {
-            name = path.clone().into_os_string();
-        }
-        name.push(format!("-r{rank}"));
-        if let Some(extension) = extension {
-            name.push(".");
-            name.push(extension);
-        }
-        PathBuf::from(name)
-    };
-    match ranks {
-        [] => vec![one(args.output.clone(), args.report.clone())],
-        _ => ranks
-            .iter()
-            .map(|&rank| {
-                let report = args.report.as_deref().map(|report| tagged(report, rank));
-                one(tagged(&args.output, rank), report)
-            })
-            .collect(),
-    }
 }
 
 /// Names the modules whose factors may be worse than they could be, and what is lost that an option would keep.

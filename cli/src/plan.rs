@@ -9,8 +9,7 @@ use crate::spark;
 use crate::summary;
 use crate::table::Table;
 use phlora_checkpoint::{
-    Choice, Dtype, ExtractOptions, Goal, Model, Policy, Report, available_threads, choose, save_report,
-    survey,
+    Choice, Dtype, ExtractJob, ExtractOptions, Goal, Policy, Report, available_threads, choose, save_report,
 };
 use std::process::ExitCode;
 
@@ -26,10 +25,8 @@ pub fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
         ..args.what.options()?
     };
     let monitor = interrupt::monitor();
-    let (base, tuned) = (Model::open(&args.base)?, Model::open(&args.tuned)?);
-    let report = with_bar(&monitor, "reading spectra", args.quiet, || {
-        survey(&base, &tuned, None, &options, &monitor)
-    })?;
+    let job = ExtractJob::new(args.base.as_path(), args.tuned.as_path()).options(options);
+    let report = with_bar(&monitor, "reading spectra", args.quiet, || job.plan(&monitor))?;
     report.notes.iter().for_each(|note| complain(note));
     if let Some(path) = &args.report {
         save_report(&report, path, args.force, &monitor)?;

@@ -28,6 +28,7 @@ pub use full::{Effect, FullTensor};
 pub use gguf::{gguf_len, write_gguf};
 pub use open::Adapter;
 pub(crate) use open::{is_adapter_file, open_gguf};
+pub(crate) use save::StagedAdapter;
 pub(crate) use view::View;
 
 use crate::error::{Error, Result};

@@ -5,6 +5,6 @@ pub(crate) mod convert;
 pub(crate) mod extract;
 pub(crate) mod inspect;
 pub(crate) mod merge;
-pub(crate) mod plan;
+mod plan;
 pub(crate) mod prune;
 pub(crate) mod verify;

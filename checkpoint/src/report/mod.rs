@@ -3,7 +3,6 @@
 use crate::adapter::Factors;
 use crate::error::{Error, Result};
 use crate::naming::kind::{kind_path, layer_of};
-use crate::run::staging::Known;
 use crate::source::json::read_json;
 use crate::source::tensor::Expert;
 use phlora_core::{Goal, Policy, Shape, Spectrum};
@@ -11,13 +10,12 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 mod curve;
+mod files;
 
 pub(crate) use curve::energy_by_bytes;
 pub use curve::{Choice, choose};
-
-/// A report on disk.
-pub(crate) const REPORT: Known =
-    Known { name: "a report of phlora", is: |path| read_json(path).is_ok_and(|json| is_report(&json)) };
+pub(crate) use files::{REPORT, stage_report};
+pub use files::{save_page, save_report};
 
 /// Version of the JSON form; it grows when a field changes its meaning or goes away.
 pub const REPORT_VERSION: u32 = 1;

@@ -12,7 +12,7 @@ use crate::status::Status;
 use core::ffi::{c_char, c_void};
 use core::mem::{offset_of, size_of};
 use core::ptr;
-use phlora_checkpoint::{ExtractOptions, Filter, Model, Output, Policy, available_threads, extract, save};
+use phlora_checkpoint::{ExtractJob, ExtractOptions, Filter, Output, Policy, available_threads};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -224,12 +224,10 @@ pub extern "C" fn phlora_extract_files(
         let message = guard.message(message, message_len)?;
         let output = Output { path: adapter, report: report_path, force: options.force != 0 };
         let result = watched(progress, user, |monitor| {
-            output.check(checked.format, monitor)?;
-            let (base, tuned) = (Model::open(&base)?, Model::open(&tuned)?);
-            output.check_apart(checked.format, &[&base, &tuned])?;
-            save(&extract(&base, &tuned, &checked, monitor)?, &output, monitor)
+            ExtractJob::new(base, tuned).options(checked).run(&output, monitor)
         });
-        let found = told(result.map_err(|error| failure(&error)), message)?;
+        let saved = told(result.map_err(|error| failure(&error)), message)?;
+        let found = &saved.first().ok_or(Status::Internal)?.report;
         slot.write(FileReport {
             struct_size: report_size.min(size_of::<FileReport>()),
             rank: found.modules.iter().map(|module| module.rank).max().unwrap_or(0),
