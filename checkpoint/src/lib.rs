@@ -29,7 +29,7 @@ pub use adapter::{
     Adapter, AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Naming, Target, gguf_len,
     write_gguf,
 };
-pub use error::{Error, Result};
+pub use error::{Error, Reason, Result};
 pub use jobs::check::{Finding, Severity, check};
 pub use jobs::convert::{ConvertOptions, Converted, convert, convert_to_gguf};
 pub use jobs::extract::{
@@ -46,7 +46,7 @@ pub use naming::spelling::Spelling;
 pub use pairing::aligned::Names;
 pub use phlora_core::{Dtype, Goal, Mode, Policy};
 pub use report::{
-    Choice, CurvePoint, FullReport, LeftOut, ModuleReport, PolicyReport, REPORT_VERSION, Report, Total,
+    Choice, CurvePoint, FullReport, LeftOut, ModuleReport, Note, PolicyReport, REPORT_VERSION, Report, Total,
     choose, read_report, save_page, save_report,
 };
 pub use run::monitor::Monitor;

@@ -3,7 +3,7 @@
 
 use phlora_checkpoint::{
     Adapter, AdapterFormat, ConvertOptions, Dtype, Factor, Heads, Lora, LoraModule, Monitor, Names, Naming,
-    Spelling, convert,
+    Reason, Spelling, convert,
 };
 use std::fs;
 use std::path::Path;
@@ -195,15 +195,17 @@ fn what_cannot_be_converted_is_refused_and_nothing_is_left() {
         Adapter::open(&path).unwrap()
     };
     let refused = |adapter: &Adapter, options: &ConvertOptions, expected: &str| {
-        let error =
-            convert(adapter, &root.path().join("out.gguf"), options, &monitor).unwrap_err().to_string();
-        assert!(error.contains(expected), "expected {expected:?} in {error}");
+        let error = convert(adapter, &root.path().join("out.gguf"), options, &monitor).unwrap_err();
+        assert!(error.to_string().contains(expected), "expected {expected:?} in {error}");
+        error.reason()
     };
     let gguf = options(AdapterFormat::Gguf, "llama");
     let good = adapter(&[2], &[1.0], Dtype::F32);
     let opened = save("good", &good);
-    refused(&opened, &ConvertOptions { architecture: None, ..gguf.clone() }, "--arch");
-    refused(&opened, &ConvertOptions { heads: None, ..gguf.clone() }, "--heads");
+    let unknown = ConvertOptions { architecture: None, ..gguf.clone() };
+    assert_eq!(refused(&opened, &unknown, "architecture"), Some(Reason::NoArchitecture));
+    let headless = ConvertOptions { heads: None, ..gguf.clone() };
+    assert_eq!(refused(&opened, &headless, "attention heads"), Some(Reason::NoHeads));
     refused(&opened, &ConvertOptions { architecture: Some("nonsense".into()), ..gguf.clone() }, "nonsense");
     let heads = Some(Heads { queries: 5, keys: 5 });
     refused(&opened, &ConvertOptions { heads, ..gguf.clone() }, "do not go into 5 attention heads");

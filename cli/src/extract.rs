@@ -1,5 +1,6 @@
 //! `phlora extract`.
 
+use crate::advice;
 use crate::args::{AlsoArg, ExtractArgs, FormatArg};
 use crate::failure::{Failure, complain};
 use crate::interrupt;
@@ -50,7 +51,7 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
     let saved = with_bar(&monitor, "extracting", args.quiet, || job.run(&output, &monitor))?;
     for (i, Saved { path, report, .. }) in saved.iter().enumerate() {
         warn(report);
-        report.notes.iter().for_each(|note| complain(note));
+        report.notes.iter().for_each(|note| complain(&advice::note(note)));
         if !args.quiet {
             let gap = if i > 0 { "\n" } else { "" };
             print(&[gap, &text(report, args, path)].concat())?;

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::print::{bytes, print};
 use crate::progress::with_bar;
-use phlora_checkpoint::{Adapter, Error, MergeOptions, Model, available_threads, merge};
+use phlora_checkpoint::{Adapter, MergeOptions, Model, available_threads, merge};
 use std::process::ExitCode;
 
 pub fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
@@ -17,7 +17,7 @@ pub fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
         ref each => {
             let problem =
                 format!("{} scales for {count} adapters, expected one, or one for each", each.len());
-            return Err(Error::Usage(problem).into());
+            return Err(Failure::Usage(problem));
         }
     };
     let monitor = interrupt::monitor();

@@ -1,5 +1,6 @@
 //! `phlora plan`: what ranks and bytes would keep, without writing an adapter.
 
+use crate::advice;
 use crate::args::PlanArgs;
 use crate::failure::{Failure, complain};
 use crate::interrupt;
@@ -27,7 +28,7 @@ pub fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     let monitor = interrupt::monitor();
     let job = ExtractJob::new(args.base.as_path(), args.tuned.as_path()).options(options);
     let report = with_bar(&monitor, "reading spectra", args.quiet, || job.plan(&monitor))?;
-    report.notes.iter().for_each(|note| complain(note));
+    report.notes.iter().for_each(|note| complain(&advice::note(note)));
     if let Some(path) = &args.report {
         save_report(&report, path, args.force, &monitor)?;
     }

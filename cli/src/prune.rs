@@ -5,13 +5,13 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::print::{bytes, percent, print};
 use crate::table::Table;
-use phlora_checkpoint::{Adapter, Error, PruneOptions, Pruned, available_threads, prune};
+use phlora_checkpoint::{Adapter, PruneOptions, Pruned, available_threads, prune};
 use std::process::ExitCode;
 
 pub fn run(args: &PruneArgs) -> Result<ExitCode, Failure> {
     let (policy, ranks) = args.ranks.policy();
     if !ranks.is_empty() {
-        return Err(Error::Usage("prune writes one adapter: give one rank".into()).into());
+        return Err(Failure::Usage("prune writes one adapter: give one rank".into()));
     }
     let monitor = interrupt::monitor();
     let adapter = Adapter::open(&args.adapter)?;

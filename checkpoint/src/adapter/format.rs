@@ -55,6 +55,6 @@ impl AdapterFormat {
             (Self::Gguf, _) => "f32, f16, bf16 or q8_0",
             _ => "f32, f16 or bf16",
         };
-        Err(Error::Usage(format!("{} cannot hold {}: use {others}", self.name(), dtype.name())))
+        Err(Error::usage(format!("{} cannot hold {}: use {others}", self.name(), dtype.name())))
     }
 }

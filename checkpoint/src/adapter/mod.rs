@@ -210,7 +210,7 @@ impl Lora<'_> {
         for module in &self.modules {
             module.check()?;
             if !names.insert(module.name.as_ref()) {
-                return Err(Error::Usage(format!("module {} is named twice", module.name)));
+                return Err(Error::usage(format!("module {} is named twice", module.name)));
             }
         }
         let mut full = std::collections::BTreeSet::new();

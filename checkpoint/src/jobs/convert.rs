@@ -3,7 +3,7 @@
 use crate::adapter::single::{Places, Style};
 use crate::adapter::targets::targets;
 use crate::adapter::{Adapter, AdapterFormat, Lora, Naming, Target, View, write_gguf};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::naming::arch::NameMap;
 use crate::naming::memory::Layout;
 use crate::pairing::aligned::Names;
@@ -185,9 +185,7 @@ impl Base {
 
     fn names(&self) -> Result<NameMap> {
         let architecture = self.architecture.as_deref().ok_or_else(|| {
-            let problem = "the architecture of the base is not known; --base (a GGUF file, or a directory with \
-                           config.json) or --arch says it";
-            Error::Usage(problem.into())
+            Error::usage("the architecture of the base is not known".into()).because(Reason::NoArchitecture)
         })?;
         let names = NameMap::new(architecture, self.heads)?;
         let hugging_face = self.model.as_ref().filter(|model| *model.container() == Container::Safetensors);
@@ -207,10 +205,11 @@ impl Base {
             (Some(prefix), _) => Ok(Places::whole(prefix)),
             (None, Some(model)) => Ok(Places::of(model)),
             (None, None) if diffusion => Ok(Places::diffusion()),
-            (None, None) => Err(Error::Usage(
-                "what single files call the modules of the base is told by the base, --base, or --prefix"
-                    .into(),
-            )),
+            (None, None) => {
+                let problem =
+                    "what single files call the modules of the base is not known without it or a prefix";
+                Err(Error::usage(problem.into()).because(Reason::NoBaseOrPrefix))
+            }
         }
     }
 

@@ -98,7 +98,7 @@ pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &M
     };
     let pruned = cut(&lora, &found, &ranks, &dtypes, options)?;
     if pruned.modules.is_empty() {
-        return Err(Error::Usage("no module is left of the adapter".into()));
+        return Err(Error::usage("no module is left of the adapter".into()));
     }
     let modules: Vec<_> = lora
         .modules
@@ -196,7 +196,7 @@ fn within(
             shares.iter().map(|share| share.rank).collect()
         };
         if ranks.iter().all(|&rank| rank == 0) {
-            return Err(Error::Usage(format!(
+            return Err(Error::usage(format!(
                 "a budget of {bytes} bytes has no room for a single component"
             )));
         }

@@ -11,11 +11,13 @@ use std::path::Path;
 
 mod curve;
 mod files;
+mod note;
 
 pub(crate) use curve::energy_by_bytes;
 pub use curve::{Choice, choose};
 pub(crate) use files::{REPORT, stage_report};
 pub use files::{save_page, save_report};
+pub use note::Note;
 
 /// Version of the JSON form; it grows when a field changes its meaning or goes away.
 pub const REPORT_VERSION: u32 = 1;
@@ -53,7 +55,7 @@ pub struct Report {
     pub bytes_out: u64,
     /// What is to be known of the pair, the options and the adapter, as it was said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
 }
 
 /// How the ranks were chosen.

@@ -1,6 +1,6 @@
 //! Outputs appear whole or not at all: built beside their place under a hidden name, synced, then renamed.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -158,9 +158,9 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Whether a file may be created at `target`.
 fn check_file(target: &Path, known: Known, force: bool) -> Result<()> {
     match fs::symlink_metadata(target) {
-        Ok(found) if !found.is_file() => Err(exists(target, "exists and is not a regular file")),
-        Ok(_) if !force => Err(exists(target, "exists already; --force replaces it")),
-        Ok(found) if found.len() > 0 && !(known.is)(target) => Err(exists(
+        Ok(found) if !found.is_file() => Err(Error::exists(target, "exists and is not a regular file")),
+        Ok(_) if !force => Err(Error::exists(target, "exists already").because(Reason::Exists(known.name))),
+        Ok(found) if found.len() > 0 && !(known.is)(target) => Err(Error::exists(
             target,
             &format!("exists and is not {}; it is not replaced, choose another place", known.name),
         )),
@@ -176,10 +176,10 @@ fn check_directory(target: &Path, replaces: &Replaces, force: bool) -> Result<()
         Err(error) => return Err(Error::io(target, "create", error)),
     };
     if !force {
-        return Err(exists(target, &format!("exists already; --force replaces {}", replaces.name())));
+        return Err(Error::exists(target, "exists already").because(Reason::Exists(replaces.name())));
     }
     if !found.is_dir() {
-        return Err(exists(
+        return Err(Error::exists(
             target,
             "exists and is not a directory; it is not replaced, choose another place",
         ));
@@ -198,13 +198,13 @@ fn check_directory(target: &Path, replaces: &Replaces, force: bool) -> Result<()
                 "holds {name}, which is no part of {}; it is not replaced, choose another place",
                 replaces.whole()
             );
-            Err(exists(target, &problem))
+            Err(Error::exists(target, &problem))
         }
         None if matches!(replaces, Replaces::Adapter)
             && !config
             && fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_some()) =>
         {
-            Err(exists(
+            Err(Error::exists(
                 target,
                 "exists and has no adapter_config.json; it is not replaced, choose another place",
             ))
@@ -289,10 +289,6 @@ fn sync_directory(path: &Path) {
     let _ = File::open(path).and_then(|directory| directory.sync_all());
 }
 
-fn exists(path: &Path, problem: &str) -> Error {
-    Error::Exists { path: path.to_owned(), problem: problem.to_owned() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,9 +320,8 @@ mod tests {
             assert_eq!(fs::read_to_string(out.join("adapter_config.json")).unwrap(), content);
             assert_eq!(names(root.path()), ["out"]);
         }
-        assert!(
-            StagedDir::create(&out, Replaces::Adapter, false).unwrap_err().to_string().contains("--force")
-        );
+        let kept = StagedDir::create(&out, Replaces::Adapter, false).unwrap_err();
+        assert_eq!(kept.reason(), Some(Reason::Exists("an adapter directory")));
         fs::write(out.join("model.safetensors"), "precious").unwrap();
         assert!(
             StagedDir::create(&out, Replaces::Adapter, true)

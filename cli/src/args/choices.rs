@@ -1,7 +1,8 @@
 //! What can be chosen by a word.
 
+use crate::failure::Failure;
 use clap::ValueEnum;
-use phlora_checkpoint::{AdapterFormat, Also, Dtype, Error, Layers, Mode, Names, Server, Tokens};
+use phlora_checkpoint::{AdapterFormat, Also, Dtype, Layers, Mode, Names, Server, Tokens};
 use std::path::Path;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -84,12 +85,12 @@ impl FormatArg {
     ///
     /// # Errors
     /// When the path is that of a single file, of which there are two kinds.
-    pub fn of(asked: Option<Self>, path: &Path) -> Result<AdapterFormat, Error> {
+    pub fn of(asked: Option<Self>, path: &Path) -> Result<AdapterFormat, Failure> {
         let safetensors =
             path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
         match asked {
             Some(format) => Ok(format.into()),
-            None if safetensors => Err(Error::Usage(format!(
+            None if safetensors => Err(Failure::Usage(format!(
                 "{}: one safetensors file is --format kohya or --format comfy; PEFT's adapter is a directory",
                 path.display()
             ))),

@@ -92,7 +92,7 @@ impl Also {
             }
             _ => return Ok(()),
         };
-        Err(Error::Usage(problem.into()))
+        Err(Error::usage(problem.into()))
     }
 
     /// How the tensor `name` of `kind` is to be taken for `format`, if at all; `tied`: the output head is the embedding.

@@ -42,7 +42,7 @@ impl Output {
         format.probe(&self.path, self.force)?;
         if let Some(report) = &self.report {
             if is_within(report, &self.path) {
-                return Err(Error::Usage("the report may not be inside the adapter".into()));
+                return Err(Error::usage("the report may not be inside the adapter".into()));
             }
             StagedFile::write(report, REPORT, self.force, |_| Ok(()))?;
         }
@@ -60,7 +60,7 @@ impl Output {
             path.is_dir() && directory.is_some() && path.canonicalize().ok() == directory
         };
         match models.iter().find(is_here) {
-            Some(model) if format != AdapterFormat::Peft => Err(Error::Usage(format!(
+            Some(model) if format != AdapterFormat::Peft => Err(Error::usage(format!(
                 "{} would lie among the weights of the model {} and count as one of them; choose another place",
                 self.path.display(),
                 model.path().display()

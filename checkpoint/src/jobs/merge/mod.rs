@@ -125,16 +125,13 @@ fn refuse_inputs(base: &Model, adapters: &[(&Adapter, f32)], path: &Path) -> Res
             "{} would be inside of the model {base}, all of which is copied; choose another place",
             path.display()
         );
-        return Err(Error::Usage(problem));
+        return Err(Error::usage(problem));
     }
     let Ok(resolved) = path.canonicalize() else { return Ok(()) };
     let inputs = [base.path()].into_iter().chain(base.files());
     let mut inputs = inputs.chain(adapters.iter().map(|(adapter, _)| adapter.path()));
     match inputs.find(|input| input.canonicalize().is_ok_and(|input| input == resolved)) {
-        Some(_) => {
-            let problem = "is one of the inputs; it is not replaced".to_owned();
-            Err(Error::Exists { path: path.to_owned(), problem })
-        }
+        Some(_) => Err(Error::exists(path, "is one of the inputs; it is not replaced")),
         None => Ok(()),
     }
 }
