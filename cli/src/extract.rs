@@ -9,7 +9,7 @@ use crate::progress::with_bar;
 use crate::spark;
 use crate::summary::{self, Line};
 use phlora_checkpoint::{
-    ExtractJob, ExtractOptions, ModuleReport, Output, PolicyReport, Report, Saved, Server, available_threads,
+    ExtractJob, ModuleReport, Output, PolicyReport, Report, Saved, Server, available_threads,
 };
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,19 +23,17 @@ const COARSE: f64 = 5e-4;
 pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
     let (policy, ranks) = args.ranks.policy();
     let format = FormatArg::of(args.format, &args.output)?;
-    let mut options = ExtractOptions {
-        policy,
-        mode: args.mode.into(),
-        dtype: args.dtype.map_or(ExtractOptions::default().dtype, Into::into),
-        choose_dtype: args.dtype.is_none(),
-        format,
-        prefix: args.prefix.clone(),
-        max_reads: args.max_reads,
-        scratch: args.scratch,
-        threads: args.threads.unwrap_or_else(available_threads),
-        also: AlsoArg::all(&args.also),
-        ..args.what.options()?
-    };
+    let mut options = args.what.options()?;
+    options.policy = policy;
+    options.mode = args.mode.into();
+    options.dtype = args.dtype.map_or(options.dtype, Into::into);
+    options.choose_dtype = args.dtype.is_none();
+    options.format = format;
+    options.prefix.clone_from(&args.prefix);
+    options.max_reads = args.max_reads;
+    options.scratch = args.scratch;
+    options.threads = args.threads.unwrap_or_else(available_threads);
+    options.also = AlsoArg::all(&args.also);
     if let Some(server) = args.server {
         for note in Server::from(server).adjust(&mut options) {
             complain(&format!("for this server: {note}"));
@@ -46,7 +44,7 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
     if let Some(deployed) = args.deployed_base.as_deref() {
         job = job.deployed_base(deployed);
     }
-    let output = Output { path: args.output.clone(), report: args.report.clone(), force: args.force };
+    let output = Output::new(args.output.clone()).report(args.report.clone()).force(args.force);
     let monitor = interrupt::monitor();
     let saved = with_bar(&monitor, "extracting", args.quiet, || job.run(&output, &monitor))?;
     for (i, Saved { path, report, .. }) in saved.iter().enumerate() {

@@ -24,7 +24,9 @@ pub fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
     let base = Model::open(&args.base)?;
     let adapters: Vec<_> = args.adapters.iter().map(|path| Adapter::open(path)).collect::<Result<_, _>>()?;
     let terms: Vec<_> = adapters.iter().zip(scales).collect();
-    let options = MergeOptions { force: args.force, threads: args.threads.unwrap_or_else(available_threads) };
+    let mut options = MergeOptions::default();
+    options.force = args.force;
+    options.threads = args.threads.unwrap_or_else(available_threads);
     let work = || merge(&base, &terms, &args.output, &options, &monitor);
     let merged = with_bar(&monitor, "merging", args.quiet, work)?;
     if !args.quiet {

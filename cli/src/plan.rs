@@ -10,7 +10,7 @@ use crate::spark;
 use crate::summary;
 use crate::table::Table;
 use phlora_checkpoint::{
-    Choice, Dtype, ExtractJob, ExtractOptions, Goal, Policy, Report, available_threads, choose, save_report,
+    Choice, Dtype, ExtractJob, Goal, Policy, Report, available_threads, choose, save_report,
 };
 use std::process::ExitCode;
 
@@ -18,13 +18,11 @@ use std::process::ExitCode;
 const ENERGIES: [f64; 5] = [0.5, 0.8, 0.9, 0.95, 0.99];
 
 pub fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
-    let options = ExtractOptions {
-        policy: Policy::fixed(args.max_rank),
-        dtype: args.dtype.into(),
-        scratch: args.scratch,
-        threads: args.threads.unwrap_or_else(available_threads),
-        ..args.what.options()?
-    };
+    let mut options = args.what.options()?;
+    options.policy = Policy::fixed(args.max_rank);
+    options.dtype = args.dtype.into();
+    options.scratch = args.scratch;
+    options.threads = args.threads.unwrap_or_else(available_threads);
     let monitor = interrupt::monitor();
     let job = ExtractJob::new(args.base.as_path(), args.tuned.as_path()).options(options);
     let report = with_bar(&monitor, "reading spectra", args.quiet, || job.plan(&monitor))?;

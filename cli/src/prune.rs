@@ -15,14 +15,13 @@ pub fn run(args: &PruneArgs) -> Result<ExitCode, Failure> {
     }
     let monitor = interrupt::monitor();
     let adapter = Adapter::open(&args.adapter)?;
-    let options = PruneOptions {
-        policy,
-        drop_below: args.drop_below,
-        dtype: args.dtype.map(Into::into),
-        format: adapter.format(),
-        force: args.force,
-        threads: args.threads.unwrap_or_else(available_threads),
-    };
+    let mut options = PruneOptions::default();
+    options.policy = policy;
+    options.drop_below = args.drop_below;
+    options.dtype = args.dtype.map(Into::into);
+    options.format = adapter.format();
+    options.force = args.force;
+    options.threads = args.threads.unwrap_or_else(available_threads);
     let pruned = prune(&adapter, &args.output, &options, &monitor)?;
     if !args.quiet {
         print(&text(&pruned, args))?;

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 /// Options of [`convert`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ConvertOptions {
     /// File format to write.
     pub format: AdapterFormat,
@@ -39,8 +40,25 @@ pub struct ConvertOptions {
     pub force: bool,
 }
 
+impl ConvertOptions {
+    /// To `format`, the base being what the adapter names, and all else as it is.
+    pub fn new(format: AdapterFormat) -> Self {
+        Self {
+            format,
+            dtype: None,
+            base: None,
+            architecture: None,
+            heads: None,
+            names: None,
+            prefix: None,
+            force: false,
+        }
+    }
+}
+
 /// What [`convert`] wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Converted {
     /// Modules with factors.
     pub modules: usize,

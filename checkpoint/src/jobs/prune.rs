@@ -12,6 +12,7 @@ use std::path::Path;
 
 /// Options of [`prune`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PruneOptions {
     /// How ranks are chosen; energies are shares of each module's ‖s·B·A‖².
     pub policy: Policy,
@@ -42,6 +43,7 @@ impl Default for PruneOptions {
 
 /// What became of an adapter.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Pruned {
     /// Its modules, in their order.
     pub modules: Vec<PrunedModule>,
@@ -53,6 +55,7 @@ pub struct Pruned {
 
 /// What became of one module.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct PrunedModule {
     /// Its path.
     pub name: String,

@@ -24,6 +24,7 @@ pub const REPORT_VERSION: u32 = 1;
 
 /// What was extracted, what was left out, and what it cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Report {
     /// [`REPORT_VERSION`].
     pub version: u32,
@@ -60,6 +61,7 @@ pub struct Report {
 
 /// How the ranks were chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PolicyReport {
     /// `rank`, `energy`, `noise floor` or `budget`.
     pub goal: String,
@@ -102,6 +104,7 @@ pub struct CurvePoint {
 
 /// One extracted module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ModuleReport {
     /// Path of the module in the checkpoint. Of rows of several tensors that are one weight in memory
     /// `…experts.3.gate_proj+up_proj`, of some rows of one `…mlp.weights_in[0:96]`.
@@ -235,6 +238,7 @@ impl ModuleReport {
 
 /// Sums over the extracted modules.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Total {
     /// Kept energy over all of them.
     pub energy: f64,
@@ -261,6 +265,7 @@ pub struct Total {
 
 /// A tensor that is stored beside the factors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct FullReport {
     /// Full name of the tensor.
     pub name: String,
@@ -288,6 +293,7 @@ fn is_zero(number: &usize) -> bool {
 
 /// A tensor without factors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LeftOut {
     /// Full name of the tensor.
     pub name: String,

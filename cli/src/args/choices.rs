@@ -129,12 +129,12 @@ impl AlsoArg {
     /// All that was asked for.
     pub fn all(asked: &[Self]) -> Also {
         let has = |what| asked.contains(&what);
-        Also {
-            norms: has(Self::Norms),
-            biases: has(Self::Biases),
-            tokens: Tokens::of(has(Self::Tokens), has(Self::NewTokens)),
-            layers: if has(Self::Layers) { Layers::All } else { Layers::Small },
-        }
+        let mut also = Also::default();
+        also.norms = has(Self::Norms);
+        also.biases = has(Self::Biases);
+        also.tokens = Tokens::of(has(Self::Tokens), has(Self::NewTokens));
+        also.layers = if has(Self::Layers) { Layers::All } else { Layers::Small };
+        also
     }
 }
 

@@ -12,7 +12,7 @@ use crate::status::Status;
 use core::ffi::{c_char, c_void};
 use core::mem::{offset_of, size_of};
 use core::ptr;
-use phlora_checkpoint::{ExtractJob, ExtractOptions, Filter, Output, Policy, available_threads};
+use phlora_checkpoint::{ExtractJob, ExtractOptions, Output, Policy, available_threads};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -166,26 +166,21 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Resu
     if options.reserved != 0 {
         return Err(Status::UnknownValue);
     }
-    Ok(ExtractOptions {
-        policy: Policy::fixed(options.rank),
-        choose_dtype: false,
-        mode: mode(options.mode)?,
-        dtype: dtype(options.dtype)?,
-        format: format(options.format, adapter)?,
-        tolerance: options.tolerance,
-        max_reads: options.max_reads,
-        scratch: (options.max_memory > 0).then_some(options.max_memory),
-        threads: NonZeroUsize::new(options.threads).unwrap_or_else(available_threads),
-        block_bytes: options.block_bytes,
-        also: also(options.also)?,
-        names: names(options.names)?,
-        filter: Filter {
-            include: patterns(options.include)?,
-            exclude: patterns(options.exclude)?,
-            ..Filter::default()
-        },
-        ..ExtractOptions::default()
-    })
+    let mut checked = ExtractOptions::default();
+    checked.policy = Policy::fixed(options.rank);
+    checked.mode = mode(options.mode)?;
+    checked.dtype = dtype(options.dtype)?;
+    checked.format = format(options.format, adapter)?;
+    checked.tolerance = options.tolerance;
+    checked.max_reads = options.max_reads;
+    checked.scratch = (options.max_memory > 0).then_some(options.max_memory);
+    checked.threads = NonZeroUsize::new(options.threads).unwrap_or_else(available_threads);
+    checked.block_bytes = options.block_bytes;
+    checked.also = also(options.also)?;
+    checked.names = names(options.names)?;
+    checked.filter.include = patterns(options.include)?;
+    checked.filter.exclude = patterns(options.exclude)?;
+    Ok(checked)
 }
 
 /// Extracts an adapter from two models: `phlora extract BASE TUNED -o ADAPTER`, with the same
@@ -222,7 +217,7 @@ pub extern "C" fn phlora_extract_files(
         let checked = checked(guard, &options, &adapter)?;
         let slot = guard.sized_slot(report, report_size)?;
         let message = guard.message(message, message_len)?;
-        let output = Output { path: adapter, report: report_path, force: options.force != 0 };
+        let output = Output::new(adapter).report(report_path).force(options.force != 0);
         let result = watched(progress, user, |monitor| {
             ExtractJob::new(base, tuned).options(checked).run(&output, monitor)
         });

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// Where an extraction is saved.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Output {
     /// The adapter to create: a directory, or a GGUF file.
     pub path: PathBuf,
@@ -24,6 +25,18 @@ impl Output {
     /// An adapter at `path`, without a report; nothing is replaced.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), report: None, force: false }
+    }
+
+    /// The same with a report, or none.
+    #[must_use]
+    pub fn report(self, report: Option<PathBuf>) -> Self {
+        Self { report, ..self }
+    }
+
+    /// The same, and whether an adapter and a report that are there already are replaced.
+    #[must_use]
+    pub fn force(self, force: bool) -> Self {
+        Self { force, ..self }
     }
 
     /// The output of the adapter of `rank` among several: `OUTPUT-r8`, and `REPORT-r8.json`.

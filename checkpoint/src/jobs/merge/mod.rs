@@ -34,6 +34,7 @@ const MODEL: Known =
 
 /// Options of [`merge`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct MergeOptions {
     /// Whether a model that is there already is replaced.
     pub force: bool,
@@ -49,6 +50,7 @@ impl Default for MergeOptions {
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Merged {
     /// Weights that adapters were merged into, each expert counted.
     pub weights: usize,
