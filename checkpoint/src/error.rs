@@ -54,6 +54,13 @@ pub enum Error {
     },
     /// No module differs, or none that is extracted.
     NothingToExtract(String),
+    /// Parts of an extraction that others have to work on are missing.
+    Unfinished {
+        /// How many tensors are in no part.
+        missing: usize,
+        /// Names of some of them.
+        named: Vec<String>,
+    },
     /// [`Monitor::cancel`](crate::Monitor::cancel) was called.
     Cancelled,
 }
@@ -92,6 +99,10 @@ impl fmt::Display for Error {
             Self::Usage(problem) => f.write_str(problem),
             Self::Exists { path, problem } => write!(f, "{} {problem}", path.display()),
             Self::NothingToExtract(why) => write!(f, "nothing to extract: {why}"),
+            Self::Unfinished { missing, named } => {
+                let more = if *missing > named.len() { ", …" } else { "" };
+                write!(f, "{missing} tensors are in no part yet: {}{more}", named.join(", "))
+            }
             Self::Cancelled => f.write_str("cancelled"),
         }
     }

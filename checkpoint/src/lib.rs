@@ -35,8 +35,8 @@ pub use error::{Error, Result};
 pub use jobs::check::{Finding, Severity, check};
 pub use jobs::convert::{ConvertOptions, Converted, convert, convert_to_gguf};
 pub use jobs::extract::{
-    Also, ChannelScales, ExtractOptions, Extraction, Filter, Layers, Output, Server, Tokens, extract,
-    extract_deployed, extract_ranks, save, save_page, save_report,
+    Also, ChannelScales, ExtractOptions, Extraction, Filter, Identity, Layers, Output, PartHeader, Parts,
+    Server, Shard, Tokens, Work, extract, extract_deployed, extract_ranks, save, save_page, save_report,
 };
 pub use jobs::inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
 pub use jobs::merge::{MergeOptions, Merged, merge};

@@ -29,7 +29,7 @@ impl Failure {
     pub fn report(&self) -> ExitCode {
         match self {
             Self::Library(Error::Cancelled) => {
-                complain("cancelled; nothing was written");
+                complain("cancelled; the output was not written");
                 ExitCode::from(INTERRUPTED)
             }
             Self::Library(error @ Error::NothingToExtract(_)) => {

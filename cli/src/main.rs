@@ -10,6 +10,7 @@ mod extract;
 mod failure;
 mod inspect;
 mod interrupt;
+mod join;
 mod merge;
 mod page;
 mod plan;
@@ -17,6 +18,7 @@ mod print;
 mod progress;
 mod prune;
 mod report;
+mod share;
 mod spark;
 mod summary;
 mod table;
@@ -29,6 +31,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Extract(args) => extract::run(&args),
+        Command::Join(args) => join::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Convert(args) => convert::run(&args),

@@ -5,6 +5,7 @@ mod units;
 
 pub use choices::{AlsoArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg};
 
+use crate::share::{ShareArg, parse_share};
 use clap::{Args, Parser, Subcommand};
 use phlora_checkpoint::{ChannelScales, Error, ExtractOptions, Filter, Goal, Policy};
 use regex::Regex;
@@ -23,7 +24,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write an adapter of the difference of two models, for PEFT, llama.cpp, kohya's scripts or ComfyUI
-    Extract(ExtractArgs),
+    Extract(Box<ExtractArgs>),
+    /// Put the parts of an extraction that was done in shares together
+    Join(JoinArgs),
     /// Show what ranks and bytes would keep, without writing an adapter
     Plan(PlanArgs),
     /// Find what makes llama.cpp refuse, crash on or ignore an adapter
@@ -100,6 +103,56 @@ pub struct ExtractArgs {
     /// Most working memory per thread, as in 64MiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub scratch: Option<usize>,
+    /// Write a report as JSON
+    #[arg(long, value_name = "FILE.json")]
+    pub report: Option<PathBuf>,
+    #[command(flatten)]
+    pub work: WorkArgs,
+    /// Replace an adapter or a report that exists
+    #[arg(long)]
+    pub force: bool,
+    /// List every module, however many there are
+    #[arg(long)]
+    pub modules: bool,
+    /// No progress bar and no table
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// What of the work is done now, and where it is kept.
+#[derive(Debug, Args)]
+pub struct WorkArgs {
+    /// Do this share of the work alone, and keep it in OUTPUT, a part for phlora join: 3/8 is the third of eight; auto
+    /// asks Slurm's or Kubernetes' variables, auto/8 for those that do not say how many. Started again, it goes on where
+    /// it was
+    #[arg(long, value_name = "I/N", value_parser = parse_share, conflicts_with_all = ["report", "resume"])]
+    pub shard: Option<ShareArg>,
+    /// Parts that other shares have written: --budget, and --uniform with --energy or --noise-floor, choose by all of
+    /// them, so that the shares run twice
+    #[arg(long, value_name = "PART", num_args = 1.., requires = "shard")]
+    pub parts: Vec<PathBuf>,
+    /// Keep what is found in OUTPUT.part until all is done, and start from what is there
+    #[arg(long)]
+    pub resume: bool,
+    /// With --resume or --shard: start again, whatever is there
+    #[arg(long)]
+    pub fresh: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct JoinArgs {
+    /// The parts: one for each share
+    #[arg(required = true)]
+    pub parts: Vec<PathBuf>,
+    /// Adapter to create, in the format that the shares were asked for
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Where the model before fine-tuning is now; its headers are read, and none of its weights
+    #[arg(long, value_name = "MODEL")]
+    pub base: Option<PathBuf>,
+    /// Where the model after fine-tuning is now
+    #[arg(long, value_name = "MODEL")]
+    pub tuned: Option<PathBuf>,
     /// Write a report as JSON
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,
