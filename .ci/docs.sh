@@ -29,3 +29,8 @@ for page in docs/*.md; do
 done
 [ "$ran" -gt 0 ] || { echo "docs.sh: no page has a command" >&2; exit 1; }
 echo "$ran lines of commands in docs/ work"
+
+for example in memory batch merge registry policy; do
+  cargo run --locked --quiet --release -p phlora-examples --bin "$example"
+done
+cargo run --locked --quiet --release -p phlora-examples --bin files -- tests/data/tiny-llama/base tests/data/tiny-llama/tuned "$work/files"

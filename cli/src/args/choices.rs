@@ -48,7 +48,7 @@ impl From<NamesArg> for Names {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ModeArg {
-    /// Exact for narrow weights, else multi-read
+    /// Exact for small weights; else multi-read, or stream-once where --max-reads is too small for it
     Auto,
     /// Whole singular value decomposition: one read, scratch for the whole difference
     Exact,
