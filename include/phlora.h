@@ -46,7 +46,7 @@
 #define PHLORA_ALIGNMENT 64
 
 /**
- * What a call came to. Values are pinned: 100 arguments, 200 order of calls, 300 data, 400 files, 900 phlora
+ * Result of a call. Values are pinned: 100 arguments, 200 order of calls, 300 data, 400 files, 900 phlora
  * itself. A later version may return values that are not listed here.
  */
 enum phlora_status

@@ -1,4 +1,4 @@
-"""Whole models and adapters at work: phlora beside copying and reading."""
+"""Whole models, budgets, and applying adapters, beside copying and reading."""
 
 import json
 import pathlib

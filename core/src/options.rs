@@ -1,4 +1,4 @@
-//! What the caller asks of an extraction.
+//! Options of an extraction.
 
 use crate::policy::{Goal, Policy};
 

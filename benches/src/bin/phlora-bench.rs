@@ -85,7 +85,7 @@ enum Command {
         #[arg(long, default_value_t = 1024)]
         size: usize,
     },
-    /// Adapters at work: forward against reading, routed against separate batches, merge against copying.
+    /// Applying and merging adapters: forward against reading, routed against separate batches, merge against copying.
     Apply {
         /// Sizes in MiB that fill a level of the memory each: second-level cache, last-level cache, memory.
         #[arg(long, value_delimiter = ',', default_value = "1,16,1024")]

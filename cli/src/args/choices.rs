@@ -1,4 +1,4 @@
-//! What can be chosen by a word.
+//! Options whose value is one of a few words.
 
 use clap::ValueEnum;
 use phlora_checkpoint::{AdapterFormat, Also, Dtype, Error, Mode, Names, Server, Tokens};

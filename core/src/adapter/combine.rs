@@ -21,7 +21,7 @@ const W: usize = 8;
 /// Rows of the stacks that are decoded a second time together.
 const BLOCK: usize = 256;
 
-/// What became of the energy.
+/// Diagnostics of a combination.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Combined {
     /// ‖Σ sᵢ·Bᵢ·Aᵢ‖²_F.

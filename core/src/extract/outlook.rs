@@ -1,4 +1,4 @@
-//! When to stop reading: what the gains of captured energy so far say about the gains to come.
+//! When to stop reading: extrapolates the gains of captured energy.
 //!
 //! A read is two steps of the Krylov recurrence, and what is missing shrinks by about the same ratio ρ with each step.
 //! The last step is the block that is predicted, so its gain h is known apart, from above. With s reads from one estimate

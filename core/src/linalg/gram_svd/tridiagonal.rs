@@ -1,4 +1,4 @@
-//! A symmetric matrix made tridiagonal, the eigenvalues of what comes of it, and the way back for its vectors.
+//! Reduces a symmetric matrix to tridiagonal form, computes its eigenvalues, and transforms eigenvectors back.
 
 use crate::{Kernel, kernel::Strided};
 
