@@ -23,6 +23,19 @@ pub struct Also {
     pub biases: bool,
     /// Rows of the token embedding, and of an output head that is not tied to it.
     pub tokens: Tokens,
+    /// Layers that PEFT gives no factors, or wrong ones, but takes whole.
+    pub layers: Layers,
+}
+
+/// Which of the layers that PEFT takes whole alone, such as convolutions with dilation or groups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Layers {
+    /// All of them, if together they need no more bytes than the factors of the others, else none; none within a
+    /// budget.
+    #[default]
+    Small,
+    /// All of them.
+    All,
 }
 
 /// Which rows of a vocabulary.
@@ -55,6 +68,8 @@ pub(crate) enum Take {
     Difference,
     /// Its values, also where they are those of the base.
     Values,
+    /// The same of a layer that PEFT takes whole alone.
+    Layer,
     /// Its values as part of a head that is stored whole; whether the base has no such tensor.
     Head { is_new: bool },
     /// Those of its rows that differ, or only those that the base lacks.
@@ -80,10 +95,14 @@ impl Also {
         let problem = match format {
             _ if !self.any() => return Ok(()),
             AdapterFormat::Gguf => {
-                "llama.cpp reads nothing but factors from an adapter: no norms, biases or tokens"
+                "llama.cpp reads nothing but factors from an adapter: no norms, biases, tokens or whole layers"
             }
             _ if !checkpoints => {
-                "norms, biases and tokens are taken from checkpoints only: a GGUF file may hold other numbers for them"
+                "norms, biases, tokens and whole layers are taken from checkpoints only: a GGUF file may hold other \
+                 numbers for them"
+            }
+            AdapterFormat::Kohya | AdapterFormat::Comfy if self.layers == Layers::All => {
+                "this file format has no place for whole layers; PEFT's has"
             }
             AdapterFormat::Kohya | AdapterFormat::Comfy if self.tokens != Tokens::None => {
                 "this file format has no place for rows of a vocabulary; PEFT's has"
@@ -130,7 +149,7 @@ pub(crate) fn extract(
         found.report.is_new = true;
         return Ok((Some(found), None));
     }
-    let whole = matches!(take, Take::Values | Take::Head { .. });
+    let whole = matches!(take, Take::Values | Take::Layer | Take::Head { .. });
     let same = same_bytes(pair.base, pair.tuned, ticket)?;
     if same && !whole {
         return unchanged();
@@ -160,6 +179,7 @@ pub(crate) fn extract(
     };
     let kind = match pair.kind {
         _ if matches!(take, Take::Head { .. }) => "head",
+        _ if take == Take::Layer => "layer",
         Kind::Norm => "norm",
         _ => "bias",
     };
@@ -248,7 +268,7 @@ fn full(
 }
 
 /// The format in which values are kept: the tensor's own, to the bit, where adapters have it.
-fn kept(dtype: Dtype) -> Dtype {
+pub(crate) fn kept(dtype: Dtype) -> Dtype {
     if AdapterFormat::Peft.check(dtype).is_ok() { dtype } else { Dtype::F32 }
 }
 
@@ -287,7 +307,7 @@ pub(crate) fn placed(
         let reason = if saves(&full) && !changed.contains(module) {
             "unchanged"
         } else if saves(&full) && full.tensor.whole.is_none() && other(module) {
-            "norm: PEFT would take its path for the end of other modules' paths"
+            "path: PEFT would take it for the end of other modules' paths"
         } else if format == AdapterFormat::Peft && full.tensor.adds_to_bias() && !factored.contains(module) {
             "bias: PEFT has no place for it where its module has no factors"
         } else {

@@ -36,6 +36,7 @@ mod heads;
 mod hub;
 mod includes;
 mod inspect;
+mod layers;
 mod locate;
 mod lora;
 mod mapped;
@@ -78,7 +79,7 @@ pub use convert::{ConvertOptions, Converted, convert, convert_to_gguf};
 pub use curve::{Choice, choose};
 pub use error::{Error, Result};
 pub use extract::{Extraction, extract, extract_deployed, extract_ranks, survey};
-pub use full::{Also, Tokens};
+pub use full::{Also, Layers, Tokens};
 pub use inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
 pub use lora::{
     Adapter, AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Naming, Spelling, Target, gguf_len,

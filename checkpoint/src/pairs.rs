@@ -133,7 +133,7 @@ pub(crate) fn pairs<'m>(models: &'m Aligned<'_>) -> Result<(Vec<Pair<'m>>, Vec<L
             continue;
         };
         let (base, tuned) = (weight.tensor(), other.tensor());
-        let known = weight.kind.or(other.kind);
+        let known = weight.kind.or(other.kind).map(|kind| kind.of_rows(weight.turned || other.turned));
         let kind = kind(memory, base.shape(), known);
         let by_name = || conv1d && kind == Kind::Linear && is_conv1d(module_of(memory));
         let transposed = known.and_then(|kind| kind.is_transposed(weight.turned)).unwrap_or_else(by_name);
@@ -286,7 +286,7 @@ fn task(pair: &Pair<'_>, tied: bool, holds: Holds<'_>, filter: &Filter) -> Resul
     let (base, tuned) = (pair.base.shape(), pair.tuned.shape());
     let included = filter.includes(module) || filter.includes(pair.path());
     let refused = match pair.known {
-        Some(Kinds::Refused(why)) => Some(why),
+        Some(Kinds::Refused(why) | Kinds::Whole(why)) => Some(why),
         Some(Kinds::Attention) => holds.attention.err(),
         _ => None,
     };

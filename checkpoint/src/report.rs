@@ -287,6 +287,9 @@ pub struct LeftOut {
     pub delta_norm: Option<f64>,
 }
 
+/// The group of layers that are stored whole on request alone.
+pub(crate) const WHOLE_LAYER: &str = "layer that PEFT takes whole";
+
 /// Reads a report.
 ///
 /// # Errors
@@ -312,6 +315,11 @@ impl LeftOut {
     /// The group of its reason.
     pub fn group(&self) -> &str {
         self.reason.split(':').next().unwrap_or_default()
+    }
+
+    /// Whether it is part of a layer that is stored whole on request, by [`Layers::All`](crate::Layers::All).
+    pub fn is_whole_layer(&self) -> bool {
+        self.group() == WHOLE_LAYER
     }
 
     /// ‖Δ‖²_F, 0 where unknown.

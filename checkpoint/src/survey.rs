@@ -6,6 +6,7 @@ use crate::extract::Extraction;
 use crate::full::{self, Full, Take};
 use crate::heads::Heads;
 use crate::includes;
+use crate::layers;
 use crate::lora::{AdapterFormat, Naming, Target};
 use crate::memory::Layout;
 use crate::model::Model;
@@ -79,6 +80,7 @@ impl<'m> Survey<'m> {
         };
         let pairing = decide(models, &options.filter, holds)?;
         let (mut jobs, one_sided) = (pairing.jobs, pairing.one_sided);
+        layers::take(&mut jobs, options);
         // Largest first, so that no large one is left to a single thread at the end.
         jobs.sort_by_key(|(pair, _)| (std::cmp::Reverse(pair.bytes()), pair.name));
         let names = Renaming::new(models, options, &mut jobs)?;

@@ -68,9 +68,20 @@ pub(crate) enum Kinds {
     Stack { transposed: bool },
     /// Nothing that PEFT adapts rightly, and why.
     Refused(&'static str),
+    /// The same of a layer that PEFT's `modules_to_save` can take whole.
+    Whole(&'static str),
 }
 
 impl Kinds {
+    /// The same of a weight that may be the other way round in the file than in memory, `turned`: such values are not
+    /// stored as they are.
+    pub(crate) fn of_rows(self, turned: bool) -> Self {
+        match self {
+            Self::Whole(why) if turned => Self::Refused(why),
+            kind => kind,
+        }
+    }
+
     /// Whether a matrix of this kind is stored [in, out], `turned` saying whether it is the other way round in the file
     /// than in memory; `None` of what is no matrix of a linear map.
     pub(crate) fn is_transposed(self, turned: bool) -> Option<bool> {
@@ -225,6 +236,7 @@ impl Layout {
             Some(Fact::Attention) => Kinds::Attention,
             Some(Fact::Stack { transposed }) => Kinds::Stack { transposed },
             Some(Fact::Refused(why)) => Kinds::Refused(why),
+            Some(Fact::Whole(why)) => Kinds::Whole(why),
             None if axes == 2 => {
                 let parameter = self.body.moved.contains(&suffix_of(name.strip_suffix(".weight")?));
                 linear(parameter, false)

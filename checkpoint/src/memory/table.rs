@@ -72,6 +72,8 @@ pub(super) enum Fact {
     Stack { transposed: bool },
     /// Nothing that PEFT adapts rightly, and why.
     Refused(&'static str),
+    /// The same of a layer that PEFT's `modules_to_save` can take whole.
+    Whole(&'static str),
 }
 
 /// The facts of some classes of models.
@@ -223,6 +225,7 @@ fn read(line: &'static str, body: &mut Body) {
         "S" => Some(Fact::Stack { transposed: false }),
         "ST" => Some(Fact::Stack { transposed: true }),
         "X" | "R" => Some(Fact::Refused(reason)),
+        "W" => Some(Fact::Whole(reason)),
         _ => None,
     };
     if let Some(fact) = fact {
