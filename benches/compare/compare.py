@@ -15,6 +15,7 @@ import datetime
 import json
 import pathlib
 import platform
+import subprocess
 
 import numpy
 import scipy
@@ -23,7 +24,7 @@ import torch
 import matrix
 import small
 import whole
-from bench import THREADS, bench
+from bench import RELEASE, THREADS, bench
 
 PARTS = {
     "product": lambda quick: {"product": small.product()},
@@ -55,7 +56,8 @@ def main():
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     torch.set_num_threads(THREADS)
     known = json.loads(arguments.results.read_text()) if arguments.results.exists() else {"machine": machine()}
-    versions = {"torch": torch.__version__.split("+")[0], "scipy": scipy.__version__, "numpy": numpy.__version__}
+    phlora = subprocess.run([RELEASE / "phlora", "--version"], check=True, capture_output=True, text=True).stdout.split()[1]
+    versions = {"phlora": phlora, "torch": torch.__version__.split("+")[0], "scipy": scipy.__version__, "numpy": numpy.__version__}
     known["versions"] = {**known.get("versions", {}), **versions}
     known["measured"] = datetime.date.today().isoformat()
     for part in parts:
