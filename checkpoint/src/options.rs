@@ -37,7 +37,7 @@ pub struct ExtractOptions {
     /// Threads. The adapter does not depend on it. Default: one per processor.
     pub threads: NonZeroUsize,
     /// Bytes of one side read between two looks at the cancel flag. The adapter does not depend on it.
-    /// Default 1 MiB.
+    /// Default 16 MiB.
     pub block_bytes: usize,
     /// Which modules.
     pub filter: Filter,
