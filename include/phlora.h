@@ -243,7 +243,7 @@ enum phlora_mode
  {
   /**
    * Exact for small matrices; else stream-once where max_reads is too small for multi-read, else multi-read. Where
-   * the memory does not suffice, the other of exact and multi-read.
+   * the memory does not suffice: exact, or multi-read in the place of exact.
    */
   PHLORA_MODE_AUTO = 0,
   /** One-sided Jacobi over the whole difference: one read, memory for the whole matrix in f32. */

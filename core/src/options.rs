@@ -6,7 +6,7 @@ use crate::policy::{Goal, Policy};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Mode {
     /// [`Mode::Exact`] for small matrices; else [`Mode::StreamOnce`] where [`Options::max_reads`] is too small for
-    /// [`Mode::MultiRead`], else that. Where the scratch limit forbids the choice, the other of exact and multi-read.
+    /// [`Mode::MultiRead`], else that. Where the scratch limit forbids the choice: exact, or multi-read in the place of exact.
     #[default]
     Auto,
     /// One-sided Jacobi over the whole difference: one read, scratch for the whole matrix.

@@ -11,7 +11,7 @@ use phlora_core::Kernel;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Exact for small matrices; else stream-once where max_reads is too small for multi-read, else multi-read. Where
-    /// the memory does not suffice, the other of exact and multi-read.
+    /// the memory does not suffice: exact, or multi-read in the place of exact.
     Auto = 0,
     /// One-sided Jacobi over the whole difference: one read, memory for the whole matrix in f32.
     Exact = 1,
