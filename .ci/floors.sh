@@ -4,3 +4,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python3 .ci/floors.py core 10
+python3 .ci/floors.py checkpoint 9
