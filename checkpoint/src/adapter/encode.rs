@@ -1,4 +1,4 @@
-//! What an extraction found for one module, in the adapter's storage format.
+//! Encodes the factors of one extracted module in the adapter's storage format.
 
 use super::factor::Factor;
 use crate::error::{Error, Result};

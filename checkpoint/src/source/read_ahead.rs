@@ -1,4 +1,4 @@
-//! A thread that brings the tensors of coming jobs into memory, in their order, while others compute.
+//! A thread that reads the tensors of coming jobs into the page cache, in their order, while others compute.
 //!
 //! Advice alone is not enough: systems follow it for a fraction of a large tensor. And whoever computes does not read in
 //! order, so that the disk would be asked for scattered pieces.

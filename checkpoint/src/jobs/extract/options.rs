@@ -1,4 +1,4 @@
-//! What the caller asks of an extraction from checkpoints.
+//! Options of an extraction from checkpoints.
 
 use crate::adapter::AdapterFormat;
 use crate::jobs::extract::also::Also;
@@ -47,7 +47,7 @@ pub struct ExtractOptions {
     pub complete_kinds: bool,
     /// What to take beside factors, as far as the file format has a place for it. Default: nothing.
     pub also: Also,
-    /// What the modules' input channels count. Default: every channel alike.
+    /// Weights of the modules' input channels. Default: every channel alike.
     pub channel_scales: ChannelScales,
 }
 
