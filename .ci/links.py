@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Checks the links of every Markdown document in the repository: files exist, and so do the headings after `#`."""
+"""Checks the links of every Markdown document in the repository: files exist, and so do the headings after `#`.
+
+Paths of sources in code spans must exist as well, from the top of the repository, of a crate, or of the document's folder.
+"""
 
 import pathlib
 import re
@@ -7,6 +10,8 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+SOURCES = [ROOT, *(ROOT / crate / "src" for crate in ("core", "checkpoint", "ffi", "cli", "tests", "benches"))]
+PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)+\.(?:rs|txt|sh|py|toml|yml|cpp|c|bin))`")
 
 
 def anchors(path):
@@ -28,8 +33,12 @@ def main():
         path = ROOT / name
         if not path.exists():
             continue
-        # A link's text may be a code span, so only its target is looked for.
-        for target in re.findall(r"\]\(([^()\s]+)\)", re.sub(r"^```.*?^```", "", path.read_text(), flags=re.M | re.S)):
+        text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.M | re.S)
+        for source in PATH.findall(text):
+            count += 1
+            if not any((folder / source).exists() for folder in [*SOURCES, path.parent]):
+                wrong.append(f"{name}: {source} is not there")
+        for target in re.findall(r"\]\(([^()\s]+)\)", text):
             if re.match(r"[a-z]+:", target):
                 continue
             count += 1
@@ -41,7 +50,7 @@ def main():
                 wrong.append(f"{name}: {target}: there is no such heading")
     if wrong or not count:
         raise SystemExit("\n".join(wrong) or "no document has a link")
-    print(f"{count} links lead somewhere")
+    print(f"{count} links and paths lead somewhere")
 
 
 sys.exit(main())

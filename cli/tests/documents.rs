@@ -194,7 +194,9 @@ fn figures_of_the_real_pair_are_what_is_extracted() {
         let report = json(&report);
         let off = report["total"]["energy"].as_f64().unwrap() - row["energy"].as_f64().unwrap();
         assert!(off.abs() < 5e-4, "rank {rank}: {off}");
-        assert_eq!(report["bytes_out"], row["bytes"], "rank {rank}");
+        // The configuration holds the base's path, which is longer or shorter.
+        let [written, stated] = [&report["bytes_out"], &row["bytes"]].map(|bytes| bytes.as_u64().unwrap());
+        assert!(written.abs_diff(stated) < 500, "rank {rank}: {written} bytes, {stated} stated");
         compared += 1;
     }
     assert!(compared >= 6);
