@@ -31,6 +31,6 @@ done
 echo "$ran lines of commands in docs/ work"
 
 for example in memory batch merge registry policy; do
-  cargo run --locked --quiet --release -p phlora-examples --bin "$example"
+  cargo run --locked --quiet -p phlora-examples --bin "$example"
 done
-cargo run --locked --quiet --release -p phlora-examples --bin files -- tests/data/tiny-llama/base tests/data/tiny-llama/tuned "$work/files"
+cargo run --locked --quiet -p phlora-examples --bin files -- tests/data/tiny-llama/base tests/data/tiny-llama/tuned "$work/files"
