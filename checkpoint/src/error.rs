@@ -1,4 +1,4 @@
-//! Everything that can go wrong between two checkpoints and an adapter, said with file and tensor.
+//! Errors of this crate; each names the file and the tensor.
 
 use std::fmt;
 use std::io;

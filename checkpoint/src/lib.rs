@@ -1,8 +1,7 @@
 //! LoRA extraction from whole checkpoints: everything of phlora that needs an operating system.
 //!
-//! [`Model::open`] maps a model's safetensors or GGUF files, [`extract`] streams the difference of two models through
-//! `phlora-core` over threads, and [`save`] writes the PEFT adapter directory in one step. [`verify`] reads
-//! such a directory back and measures what it really keeps; [`inspect`] says what a file holds.
+//! [`Model::open`] maps a model's safetensors or GGUF files, [`extract()`] streams the difference of two models through
+//! `phlora-core` over threads, and [`save`] writes the adapter in one step:
 //!
 //! ```no_run
 //! use phlora_checkpoint::{ExtractOptions, Model, Monitor, Output, extract, save};
@@ -16,6 +15,21 @@
 //! println!("{:.1} % of the difference is kept", 100.0 * report.total.energy);
 //! # Ok::<(), phlora_checkpoint::Error>(())
 //! ```
+//!
+//! # The jobs
+//! | | |
+//! |---|---|
+//! | [`extract()`], [`extract_ranks`], [`extract_deployed`], [`save`] | an adapter from two models ([`ExtractOptions`], [`Policy`], [`Server`]) |
+//! | [`survey`], [`choose`] | spectra, and what each policy would choose, without an adapter |
+//! | [`verify()`] | measures what a written adapter keeps |
+//! | [`check()`] | finds what llama.cpp refuses, crashes on or ignores |
+//! | [`convert()`], [`convert_to_gguf`] | another file format or dtype |
+//! | [`prune()`] | smaller ranks |
+//! | [`merge()`] | adapters merged into a model's files |
+//! | [`inspect()`] | contents of a file |
+//!
+//! [`Monitor`] carries progress and cancelling, [`Report`] the figures of an extraction, [`Adapter`] an adapter of any
+//! format. Errors name the file and the tensor ([`Error`]).
 #![deny(unsafe_code)]
 
 mod adapter;

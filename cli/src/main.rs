@@ -1,4 +1,4 @@
-//! The `phlora` command: LoRA adapters out of pairs of checkpoints.
+//! The `phlora` command: extracts LoRA adapters from pairs of checkpoints.
 //!
 //! Exit codes: 0 done, 1 a check failed (nothing to extract, too little energy), 2 bad usage or input, 130
 //! interrupted.

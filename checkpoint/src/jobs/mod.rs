@@ -1,4 +1,4 @@
-//! What can be done with models and adapters, a module for each.
+//! The jobs of the command, a module for each: extract, plan, verify, check, convert, prune, merge, inspect.
 
 pub(crate) mod check;
 pub(crate) mod convert;

@@ -1,4 +1,4 @@
-//! The report of an extraction; `REPORT.md` beside this crate documents its JSON form.
+//! The report of an extraction; `docs/report.md` documents its JSON form.
 
 use crate::adapter::Factors;
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! What can be chosen by a word.
+//! Options whose value is one of a few words.
 
 use clap::ValueEnum;
 use phlora_checkpoint::{AdapterFormat, Also, Dtype, Error, Layers, Mode, Names, Server, Tokens};
@@ -48,7 +48,7 @@ impl From<NamesArg> for Names {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ModeArg {
-    /// Exact for narrow weights, else multi-read
+    /// Exact for small weights; else multi-read, or stream-once where --max-reads is too small for it
     Auto,
     /// Whole singular value decomposition: one read, scratch for the whole difference
     Exact,

@@ -13,7 +13,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use units::{energy, pattern, rank, share, size, strength};
 
-/// LoRA adapters out of pairs of checkpoints, without data and without training.
+/// Extracts LoRA adapters from pairs of checkpoints, without data and without training.
 #[derive(Debug, Parser)]
 #[command(name = "phlora", version, arg_required_else_help = true)]
 pub struct Cli {
@@ -58,7 +58,7 @@ pub struct ExtractArgs {
     pub base: PathBuf,
     /// The model after full fine-tuning
     pub tuned: PathBuf,
-    /// What the device runs in place of BASE, mostly a quantised GGUF file of it: the adapter then goes with
+    /// The model that the device runs in place of BASE, mostly a quantised GGUF file of it: the adapter then fits
     /// this model and repairs its quantisation as well, and the report says how much of it is repair
     #[arg(long, value_name = "MODEL")]
     pub deployed_base: Option<PathBuf>,
@@ -78,7 +78,7 @@ pub struct ExtractArgs {
     pub names: Option<NamesArg>,
     #[command(flatten)]
     pub ranks: RankArgs,
-    /// Keep to what this server accepts, and say what has to give
+    /// Keep to what this server accepts, and list what is changed for it
     #[arg(long = "for", value_name = "SERVER", value_enum)]
     pub server: Option<ServerArg>,
     /// How the factors are found
@@ -177,8 +177,8 @@ pub struct ModuleArgs {
     /// No module whose path matches; may be repeated
     #[arg(long, value_name = "RE", value_parser = pattern)]
     pub exclude: Vec<Regex>,
-    /// What the input channels of modules count: a safetensors file with a vector per module, by its path. With the
-    /// root mean squares of a layer's inputs, energies are shares of the error of its output
+    /// Weights of the input channels: a safetensors file with a vector per module, by its path. With the root mean
+    /// squares of a layer's inputs, energies are shares of the error of its output
     #[arg(long, value_name = "FILE.safetensors")]
     pub channel_scale: Option<PathBuf>,
     /// Stop reading a weight when the next read is expected to add less than this share of the energy
@@ -356,8 +356,8 @@ pub struct VerifyArgs {
     pub tuned: PathBuf,
     /// The adapter: a PEFT directory, or a file of GGUF, kohya or ComfyUI
     pub adapter: PathBuf,
-    /// What the input channels of modules count: a safetensors file with a vector per module, by its path. With the
-    /// root mean squares of a layer's inputs, energies are shares of the error of its output
+    /// Weights of the input channels: a safetensors file with a vector per module, by its path. With the root mean
+    /// squares of a layer's inputs, energies are shares of the error of its output
     #[arg(long, value_name = "FILE.safetensors")]
     pub channel_scale: Option<PathBuf>,
     /// Fail (exit code 1) when less than this share of ‖Δ‖² is kept, from 0 to 1 or in per cent

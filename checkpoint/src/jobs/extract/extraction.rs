@@ -1,4 +1,4 @@
-//! What comes of an extraction: an adapter in memory and its report.
+//! The result of an extraction: an adapter in memory and its report.
 
 use crate::adapter::{AdapterFormat, Lora, LoraModule, Naming, OUT_PROJ, Target};
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! What is extracted beside factors: norms, biases and rows of vocabularies, as they are after fine-tuning.
+//! Stores tensors that LoRA cannot represent as they are after fine-tuning: norms, biases, rows of vocabularies.
 
 use crate::adapter::stored::matrix_shape;
 use crate::adapter::{AdapterFormat, Effect, Factor, FullTensor};

@@ -1,4 +1,4 @@
-//! What the caller asks of an extraction from checkpoints.
+//! Options of an extraction from checkpoints.
 
 use crate::adapter::AdapterFormat;
 use crate::jobs::extract::also::Also;
@@ -40,7 +40,7 @@ pub struct ExtractOptions {
     /// Threads. The adapter does not depend on it. Default: one per processor.
     pub threads: NonZeroUsize,
     /// Bytes of one side read between two looks at the cancel flag. The adapter does not depend on it.
-    /// Default 1 MiB.
+    /// Default 16 MiB.
     pub block_bytes: usize,
     /// Which modules.
     pub filter: Filter,
@@ -51,7 +51,7 @@ pub struct ExtractOptions {
     pub also: Also,
     /// Where what becomes of each pair is kept and looked up. Default: nowhere.
     pub parts: Option<Arc<Parts>>,
-    /// What the modules' input channels count. Default: every channel alike.
+    /// Weights of the modules' input channels. Default: every channel alike.
     pub channel_scales: ChannelScales,
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of one pair: factors, or a place among what is left out.
+//! The outcome of one pair: factors, or an entry among what is left out.
 
 use crate::adapter::{Factors, Target};
 use crate::error::{Error, Result};
