@@ -43,7 +43,7 @@ g++ -std=c++17 $strict -Wconversion examples/cpp/runtime.cpp -o runtime $(pkg-co
 g++ -std=c++17 $strict -Wconversion -pthread examples/cpp/server.cpp -o server $(pkg-config --cflags --libs phlora)
 gcc -std=c11 $strict apply.c -o apply $(pkg-config --cflags --libs phlora)
 gcc -std=c11 $strict -DPHLORA_TEST_FILES arguments.c -o arguments $(pkg-config --cflags --libs phlora)
-gcc -std=c99 $strict adapters.c -o adapters $(pkg-config --cflags --libs phlora)
+gcc -std=c11 $strict adapters.c -o adapters $(pkg-config --cflags --libs phlora)
 gcc -std=c99 $strict extract.c -o extract $(pkg-config --cflags --libs phlora)
 ./extract "$pair/base" "$pair/tuned" adapter-readme | diff expected -
 ./static
