@@ -72,8 +72,8 @@ impl Opened {
     }
 
     /// The bytes of A and B of one of its modules, row by row.
-    pub fn factors(&self, module: &OpenedModule) -> [&[u8]; 2] {
-        [0, 1].map(|half| match &module.factors[half] {
+    pub fn factors<'a>(&'a self, module: &'a OpenedModule) -> [&'a [u8]; 2] {
+        module.factors.each_ref().map(|factor| match factor {
             Place::Mapped(range) => self.adapter.mapped_bytes().get(range.clone()).unwrap_or_default(),
             Place::Memory(bytes) => bytes,
         })
@@ -104,7 +104,7 @@ fn modules(adapter: &Adapter, options: &OpenOptions) -> Result<Vec<OpenedModule>
         );
         return Err(Error::format(adapter.path(), problem));
     }
-    let mapped = if options.read { &[] } else { adapter.mapped_bytes() };
+    let mapped: &[u8] = if options.read { &[] } else { adapter.mapped_bytes() };
     let opened = lora.modules.iter().map(|module| {
         // Of a stack of experts the name ends with the number of one.
         let stack = match (lora.naming, module.expert) {

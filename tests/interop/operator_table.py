@@ -81,4 +81,5 @@ def main():
             print(f"| {name} | {own / plain:.1%} | {ours / plain:.1%} | {ours / own:.2f} |")
 
 
-main()
+if __name__ == "__main__":
+    main()
