@@ -2,6 +2,8 @@
  *
  *   check LIBRARIES MODEL THREADS SCHEDULES BOUND ADAPTER...
  *
+ * ADAPTER is a file, or OURS=OWN where libllama's own path takes another one.
+ *
  * Logits with all adapters in the batch are compared, to the bit, with the same batch in which one sequence alone has its
  * adapter, and, within BOUND of their root mean square, with libllama's own path and with stacked factors. Then SCHEDULES
  * random schedules of sequences that join, change adapters and leave. Prints figures; exits 1 where something differs. */
@@ -197,10 +199,13 @@ int main(int count, char **words) {
     set = llama_phlora_new(model);
     batch = llama_batch_init(512, 0, 1);
     for (i = 0; i < adapters; i++) {
+        char *other = strchr(words[6 + i], '=');
+        if (other)
+            *other++ = 0;
         ours[i] = phlora_ggml_open(set, words[6 + i], words[2], message, sizeof message);
         if (!ours[i])
             stop("adapter refused", message);
-        own[i] = llama_adapter_lora_init(model, words[6 + i]);
+        own[i] = llama_adapter_lora_init(model, other ? other : words[6 + i]);
         if (!own[i])
             stop("adapter refused by libllama", words[6 + i]);
     }
