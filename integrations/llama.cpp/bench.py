@@ -50,7 +50,7 @@ def write_adapter(path, shapes, rank, seed):
 
 
 def base(folder):
-    """The model, and the shapes of its blocks' weights."""
+    """The model, and what `shapes` says of it."""
     import llama
     import made
     import operator_table
@@ -58,9 +58,13 @@ def base(folder):
     model = operator_table.model()
     made.as_gguf(model, folder / "f32.gguf")
     llama.quantize(folder / "f32.gguf", folder / "base.gguf", "q8_0")
-    tensors = gguf.GGUFReader(folder / "f32.gguf").tensors
-    shapes = {t.name: [int(n) for n in reversed(t.shape)] for t in tensors if t.name.startswith("blk.") and len(t.shape) == 2}
-    return folder / "base.gguf", {name: shape for name, shape in shapes.items() if 1 not in shape}
+    return folder / "base.gguf", shapes(folder / "f32.gguf")
+
+
+def shapes(model):
+    """{name: [rows, columns]} of the matrices of its blocks."""
+    tensors = gguf.GGUFReader(model).tensors
+    return {t.name: [int(n) for n in reversed(t.shape)] for t in tensors if t.name.startswith("blk.") and len(t.shape) == 2}
 
 
 class Process:
@@ -109,12 +113,12 @@ def main():
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        model, shapes = base(folder)
+        model, matrices = base(folder)
         print("| rank | threads | tokens | adapters | none | routed | stacked | switching | routed adds | switching / routed | wall: none, routed, stacked, switching |")
         print("|---|---|---|---|---|---|---|---|---|---|---|")
         for rank in wanted.ranks:
             files = [
-                write_adapter(folder / f"{at}.gguf", shapes, rank or MIXED[at % len(MIXED)], at)
+                write_adapter(folder / f"{at}.gguf", matrices, rank or MIXED[at % len(MIXED)], at)
                 for at in range(max(wanted.adapters))
             ]
             for threads in wanted.threads:

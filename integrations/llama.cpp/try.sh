@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Builds the changed libllama (about ten minutes of one processor the first time) and tries it: tests/test_many.py, and with
-# an argument bench.py with these arguments:
+# Builds the changed libllama (about ten minutes of one processor the first time) and tries it:
 #
-#   integrations/llama.cpp/try.sh [bench --adapters 1,8 ...]
+#   integrations/llama.cpp/try.sh                          tests/test_many.py
+#   integrations/llama.cpp/try.sh bench --adapters 1,8 ... bench.py
+#   integrations/llama.cpp/try.sh server                   builds the server too (as long again): tests/test_server.py
 #
 # PHLORA_MANY  where it is built; default ${XDG_CACHE_HOME:-~/.cache}/phlora/many. JOBS: compilers at once, default 2.
 set -euo pipefail
@@ -21,4 +22,9 @@ if [ "${1:-}" = bench ]; then
   shift
   exec "$python" "$here/bench.py" "$@"
 fi
-"$python" -m pytest -q -s -p no:cacheprovider "$here/tests"
+test=test_many.py
+if [ "${1:-}" = server ]; then
+  make -j"${JOBS:-2}" -f "$here/server.mk" LLAMA="$PHLORA_LLAMA" SOURCE="$source" PHLORA="$MANY/phlora" BUILD="$MANY"
+  test=test_server.py
+fi
+"$python" -m pytest -q -s -p no:cacheprovider "$here/tests/$test"
