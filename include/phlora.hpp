@@ -185,7 +185,7 @@ class adapter_file {
                                     message, message_len);
   }
   std::size_t size() const noexcept { return state_ ? modules_ : 0; }
-  [[nodiscard]] phlora_status module(std::size_t index, phlora_adapter_module &to) const noexcept {
+  [[nodiscard]] phlora_status at(std::size_t index, phlora_adapter_module &to) const noexcept {
     return phlora_adapter_file_module(state_, index, &to, sizeof to);
   }
   void close() noexcept {
