@@ -121,8 +121,7 @@ pub extern "C" fn phlora_adapter_file_module(
     guarded(|guard| {
         let (opened, names) = guard.look(file)?.0.as_ref().ok_or(Status::OutOfOrder)?;
         let slot = guard.sized_slot(module, module_size)?;
-        let (of, name) =
-            opened.modules().get(index).zip(names.get(index)).ok_or(Status::UnknownAdapter)?;
+        let (of, name) = opened.modules().get(index).zip(names.get(index)).ok_or(Status::UnknownAdapter)?;
         slot.write(AdapterModule {
             struct_size: module_size.min(size_of::<AdapterModule>()),
             factors: view(opened, of),
