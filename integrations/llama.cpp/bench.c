@@ -67,7 +67,7 @@ int main(int count, char **words) {
     while (scanf("%15s %d", mode, &n) == 2) {
         int stacked = strcmp(mode, "stacked") == 0, routed = stacked || strcmp(mode, "routed") == 0;
         int switching = strcmp(mode, "switching") == 0, which = stacked ? 2 : routed, step;
-        double cpu, wall;
+        double cpu = 0, wall = 0;
         if (n < 1 || n > adapters)
             stop("no so many adapters", mode);
         if (!ctx[which]) {
@@ -105,9 +105,9 @@ int main(int count, char **words) {
             if (!switching || step < 0) {
                 decode(ctx[which], &batch, 0, n, first, len);
                 if (step < 0 && !switching) {
-                    decode(ctx[which], &batch, 0, n, tokens + steps, 1);
+                    decode(ctx[which], &batch, 0, n, tokens, 1);
                     for (i = 0; i < n; i++)
-                        llama_memory_seq_rm(llama_get_memory(ctx[which]), i, tokens + steps, -1);
+                        llama_memory_seq_rm(llama_get_memory(ctx[which]), i, tokens, -1);
                 }
                 continue;
             }

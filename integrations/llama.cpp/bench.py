@@ -1,7 +1,7 @@
 """Times one decode of sequences with adapters of their own against what the unchanged llama.cpp can do.
 
     MANY=DIR of bench-plain and bench-changed "$(tests/interop/setup.sh)" integrations/llama.cpp/bench.py
-        [--adapters 1,2,4,8,16,32,64] [--ranks 8,16,64] [--threads 1,2] [--tokens 0,16] [--rounds 5]
+        [--adapters 1,2,4,8,16,32,64] [--ranks 8,16,64] [--threads 1,2] [--tokens 0,16] [--rounds 5] [--folder DIR]
 
 A Llama of random weights, 2048 wide, four layers, in Q8_0; f16 factors on all linear weights of its blocks. `none`: one
 decode without adapters; `switching`: a decode per sequence, llama_set_adapters_lora before each; both by the unchanged
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/interop"))
 MODES = {"none": "plain", "switching": "plain", "routed": "changed", "stacked": "changed"}
 MIXED = (8, 16, 32, 64)
-STEPS = 6
+STEPS = 8
 
 
 def numbers(text):
@@ -49,8 +49,15 @@ def write_adapter(path, shapes, rank, seed):
     return path
 
 
+def adapter(folder, matrices, rank, at):
+    path = folder / f"{rank}-{at}.gguf"
+    return path if path.exists() else write_adapter(path, matrices, rank, at)
+
+
 def base(folder):
     """The model, and what `shapes` says of it."""
+    if (folder / "base.gguf").exists():
+        return folder / "base.gguf", shapes(folder / "base.gguf")
     import llama
     import made
     import operator_table
@@ -58,7 +65,7 @@ def base(folder):
     model = operator_table.model()
     made.as_gguf(model, folder / "f32.gguf")
     llama.quantize(folder / "f32.gguf", folder / "base.gguf", "q8_0")
-    return folder / "base.gguf", shapes(folder / "f32.gguf")
+    return folder / "base.gguf", shapes(folder / "base.gguf")
 
 
 def shapes(model):
@@ -90,7 +97,8 @@ class Process:
 
 def row(model, adapters, threads, prompt, rounds):
     """{mode: (CPU, wall) milliseconds}."""
-    steps = 0 if prompt else STEPS
+    # Fewer decodes where there are more sequences, so that rounds stay short and modes alternate.
+    steps = 0 if prompt else max(1, STEPS * 8 // max(8, len(adapters)))
     processes = {which: Process(which, model, threads, 16, steps, adapters) for which in ("plain", "changed")}
     found = {mode: [] for mode in MODES}
     for at in range(rounds + 1):
@@ -110,15 +118,17 @@ def main():
     parser.add_argument("--threads", type=numbers, default=[1, 2])
     parser.add_argument("--tokens", type=numbers, default=[0, 16], help="0: a token each; 16: a prompt of 16 tokens each")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="where models and adapters are made, and stay")
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
+        folder = wanted.folder or Path(folder)
+        folder.mkdir(exist_ok=True)
         model, matrices = base(folder)
         print("| rank | threads | tokens | adapters | none | routed | stacked | switching | routed adds | switching / routed | wall: none, routed, stacked, switching |")
         print("|---|---|---|---|---|---|---|---|---|---|---|")
         for rank in wanted.ranks:
             files = [
-                write_adapter(folder / f"{at}.gguf", matrices, rank or MIXED[at % len(MIXED)], at)
+                adapter(folder, matrices, rank or MIXED[at % len(MIXED)], at)
                 for at in range(max(wanted.adapters))
             ]
             for threads in wanted.threads:
