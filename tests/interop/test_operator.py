@@ -100,10 +100,10 @@ def test_a_second_model_in_the_process_is_refused(evaluate, pieces, wide, real, 
     base, adapters = pieces
     for second, what in ((wide.gguf("base", "f32"), "its shape is not that"), (real.gguf("base", "f16"), "a second model has")):
         monkeypatch.setenv("EVALUATE_SECOND", str(second))
-        code, said = evaluate(base, [("operator", adapters[4], 1)])
+        code, said = evaluate(base, [("operator", adapters[4], 1)], ids=np.arange(16))
         assert code < 0 and what in said, (code, said)
         # Without adapters a second model is nobody's business.
-        assert not isinstance(evaluate(base, []), tuple)
+        assert not isinstance(evaluate(base, [], ids=np.arange(16)), tuple)
 
 
 def test_a_model_that_scales_products_is_refused(evaluate, pieces, real, tmp_path):
