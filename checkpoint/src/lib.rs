@@ -54,6 +54,7 @@ pub use jobs::extract::{
 };
 pub use jobs::inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
 pub use jobs::merge::{MergeOptions, Merged, merge};
+pub use jobs::open::{OpenOptions, Opened, OpenedModule};
 pub use jobs::plan::survey;
 pub use jobs::prune::{PruneOptions, Pruned, PrunedModule, prune};
 pub use jobs::verify::{Verification, VerifiedModule, VerifiedTensor, verify};

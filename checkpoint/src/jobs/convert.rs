@@ -91,7 +91,7 @@ pub fn convert_to_gguf(adapter: &Adapter, options: &ConvertOptions, out: &mut im
 }
 
 /// The adapter as it is to be written, and the number of factors in f16 since blocks do not fit.
-fn prepare<'a>(
+pub(crate) fn prepare<'a>(
     adapter: &'a Adapter,
     options: &ConvertOptions,
     monitor: &Monitor,

@@ -1,6 +1,7 @@
 //! The file functions: whole checkpoints in, adapters out. What the `phlora` command does, through the same
 //! calls, so to the same bits.
 
+mod adapter_file;
 mod adapter_format;
 mod also;
 mod check;
@@ -19,6 +20,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 use std::{panic, thread};
 
+pub use adapter_file::AdapterModule;
 pub use extract::{FileOptions, FileReport};
 pub use inspect::Contents;
 pub use verify::Verification;

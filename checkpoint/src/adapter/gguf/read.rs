@@ -28,6 +28,11 @@ impl AdapterFile {
         alpha(self.mapped.path(), &self.parse()?)
     }
 
+    /// The whole file.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.mapped.bytes()
+    }
+
     fn parse(&self) -> Result<File<'_>> {
         File::parse(self.mapped.path(), self.mapped.bytes())
     }
