@@ -10,7 +10,7 @@ use phlora_core::{Dtype, Mode, Policy};
 use regex::Regex;
 use std::num::NonZeroUsize;
 
-/// Options of [`extract`](crate::jobs::extract::extraction); start from [`ExtractOptions::default`].
+/// Options of [`extract`](crate::extract); start from [`ExtractOptions::default`].
 #[derive(Debug, Clone)]
 pub struct ExtractOptions {
     /// How the ranks are chosen; a module with a narrower side is capped there. Default: rank 32 for all.
