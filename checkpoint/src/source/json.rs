@@ -81,6 +81,16 @@ impl<'a> Json<'a> {
         first
     }
 
+    /// The first value of an object, or `null`.
+    pub(crate) fn first_value(self) -> Self {
+        let mut first = Self("null");
+        self.each_entry(|_, value| {
+            first = value;
+            false
+        });
+        first
+    }
+
     pub(crate) fn is_null(self) -> bool {
         self.0 == "null"
     }
@@ -159,6 +169,14 @@ impl<'a> Json<'a> {
 impl<'a> From<&'a RawValue> for Json<'a> {
     fn from(raw: &'a RawValue) -> Self {
         Self(raw.get())
+    }
+}
+
+impl fmt::Display for Json<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As much as a message has room for.
+        let end = (0..=self.0.len().min(80)).rev().find(|&end| self.0.is_char_boundary(end)).unwrap_or(0);
+        f.write_str(&self.0[..end])
     }
 }
 

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 #[cfg(unix)]
 use memmap2::Advice;
 use memmap2::Mmap;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -53,11 +53,20 @@ impl Mapped {
 
 /// Opens `path`, which must be a regular file, and gives its length.
 pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
-    // Before the open, which would wait for the other end of a named pipe.
-    if !fs::metadata(path).map_err(|e| Error::io(path, "open", e))?.is_file() {
-        return Err(Error::format(path, "not a regular file"));
+    // What is not is never waited for: opening a named pipe would take until somebody opens its other end. The file that is
+    // open is the one that is asked, whatever has its name by then.
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
     }
-    let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
-    let length = file.metadata().map_err(|e| Error::io(path, "read", e))?.len();
-    Ok((file, length))
+    let refused = || Error::format(path, "not a regular file");
+    if !fs::metadata(path).map_err(|e| Error::io(path, "open", e))?.is_file() {
+        return Err(refused());
+    }
+    let file = options.open(path).map_err(|e| Error::io(path, "open", e))?;
+    let found = file.metadata().map_err(|e| Error::io(path, "read", e))?;
+    if found.is_file() { Ok((file, found.len())) } else { Err(refused()) }
 }

@@ -249,8 +249,8 @@ pub struct CheckArgs {
 
 /// What clap would not show of the doc comment of the arguments of convert.
 const CONVERTED: &str = "Between PEFT and GGUF, modules are renamed, and in some architectures the rows of query and \
-    key weights are reordered. The architecture and its attention heads come from --base, from the directory that \
-    the adapter names as its base, or from --arch, --heads and --kv-heads. Scales become part of lora_b in GGUF. Names of \
+    key weights are reordered. The architecture and its attention heads come from --base, or from --arch, \
+    --heads and --kv-heads; what the adapter names as its base is never opened. Scales become part of lora_b in GGUF. Names of \
     a kohya or ComfyUI file need --base with its weights, whose own names undo them.";
 
 #[derive(Debug, Args)]
