@@ -195,8 +195,7 @@ fn indexed(directory: PathBuf, path: &Path) -> Result<Files> {
     let mut shards = places.clone();
     shards.sort();
     shards.dedup();
-    let sorted: Vec<_> =
-        places.iter().map(|place| shards.binary_search(place).unwrap_or_default()).collect();
+    let sorted: Vec<_> = places.iter().map(|place| shards.binary_search(place).unwrap_or_default()).collect();
     shard_of.values_mut().for_each(|number| *number = sorted[*number]);
     let missing: Vec<_> = (0..shards.len()).filter(|number| !shards[*number].exists()).collect();
     if let Some((tensor, number)) =

@@ -15,10 +15,7 @@ pub(super) struct Fields<'l> {
 }
 
 /// The rows that `trainable_token_indices` names, by module; a list is that of the input embedding.
-pub(super) fn token_rows(
-    path: &std::path::Path,
-    config: Json<'_>,
-) -> Result<Vec<(String, Vec<usize>)>> {
+pub(super) fn token_rows(path: &std::path::Path, config: Json<'_>) -> Result<Vec<(String, Vec<usize>)>> {
     let field = config.at("trainable_token_indices");
     let bad = || Error::format(path, "its trainable_token_indices are no lists of rows");
     if field.is_null() {
@@ -29,7 +26,8 @@ pub(super) fn token_rows(
     }
     let (mut found, mut sound) = (Vec::new(), true);
     let is_object = field.each_entry(|module, list| {
-        sound = found.len() < MAX_NAMES && list.sizes().map(|rows| found.push((module.into_owned(), rows))).is_some();
+        sound = found.len() < MAX_NAMES
+            && list.sizes().map(|rows| found.push((module.into_owned(), rows))).is_some();
         sound
     });
     if is_object && sound { Ok(found) } else { Err(bad()) }

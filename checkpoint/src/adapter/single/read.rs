@@ -184,7 +184,9 @@ fn scales(config: &str) -> bool {
                 Some((part, "lora_alpha")) => {
                     numbers.entry(part.to_owned()).or_default().alpha = Some(value.number());
                 }
-                Some((_, "alpha_pattern" | "rank_pattern" | "use_rslora" | "use_dora")) => scaled |= set(value),
+                Some((_, "alpha_pattern" | "rank_pattern" | "use_rslora" | "use_dora")) => {
+                    scaled |= set(value)
+                }
                 _ => {}
             }
             numbers.len() <= MAX_PARTS

@@ -113,7 +113,10 @@ pub fn save(extraction: &Extraction, output: &Output, monitor: &Monitor) -> Resu
     monitor.check()?;
     staged.commit()?;
     file.map_or(Ok(()), StagedFile::commit).map_err(|error| {
-        Error::format(&output.path, format!("the adapter is written and in its place, but its report is not: {error}"))
+        Error::format(
+            &output.path,
+            format!("the adapter is written and in its place, but its report is not: {error}"),
+        )
     })?;
     Ok(report)
 }

@@ -29,9 +29,7 @@ fn replaces_an_adapter_but_nothing_else() {
         assert_eq!(fs::read_to_string(out.join("adapter_config.json")).unwrap(), content);
         assert_eq!(names(root.path()), ["out"]);
     }
-    assert!(
-        StagedDir::create(&out, Replaces::Adapter, false).unwrap_err().to_string().contains("--force")
-    );
+    assert!(StagedDir::create(&out, Replaces::Adapter, false).unwrap_err().to_string().contains("--force"));
     fs::write(out.join("model.safetensors"), "precious").unwrap();
     assert!(
         StagedDir::create(&out, Replaces::Adapter, true)
@@ -89,7 +87,9 @@ fn what_others_put_into_an_adapter_stays() {
     let root = tempfile::tempdir().unwrap();
     let out = root.path().join("out");
     adapter(&out, "old");
-    for (name, content) in [("README.md", "mine"), (".gitattributes", "too"), ("adapter_model.safetensors", "old")] {
+    for (name, content) in
+        [("README.md", "mine"), (".gitattributes", "too"), ("adapter_model.safetensors", "old")]
+    {
         fs::write(out.join(name), content).unwrap();
     }
     adapter(&out, "new");
@@ -133,7 +133,9 @@ fn what_killed_runs_left_is_removed_by_the_next() {
     fs::write(left.join("adapter_model.safetensors"), "half").unwrap();
     fs::write(root.path().join(".out.phlora-fedcba9876543210"), "half").unwrap();
     // Names that are others'.
-    for other in [".out.phlora-0123456789abcde", ".out.phlora-0123456789abcdeg", ".outer.phlora-0123456789abcdef"] {
+    for other in
+        [".out.phlora-0123456789abcde", ".out.phlora-0123456789abcdeg", ".outer.phlora-0123456789abcdef"]
+    {
         fs::write(root.path().join(other), "mine").unwrap();
     }
     drop(StagedDir::create(&out, Replaces::Adapter, false).unwrap());
