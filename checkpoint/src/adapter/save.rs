@@ -2,7 +2,7 @@
 
 use super::gguf::{gguf_len, write_gguf};
 use super::{AdapterFormat, Lora, is_adapter_file, peft, single};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
 use crate::run::staging::{Known, Replaces, StagedDir, StagedFile};
 use std::path::Path;

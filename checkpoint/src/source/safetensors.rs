@@ -21,6 +21,9 @@ const MAX_HEADER: usize = 100_000_000;
 /// Most axes of a tensor.
 const MAX_AXES: usize = 64;
 
+/// Longest name of a tensor, in bytes: each of the experts in a tensor gets it.
+const MAX_NAME: usize = 512;
+
 /// Name of what is no tensor.
 const METADATA: &str = "__metadata__";
 
@@ -96,6 +99,10 @@ fn entry(path: &Path, name: &str, value: Json<'_>, data: &Range<usize>) -> Resul
     const FIELDS: [&str; 3] = ["dtype", "shape", "data_offsets"];
     let bad = |problem: String| Error::tensor(path, name, problem);
     let (mut fields, mut twice) = ([None; FIELDS.len()], None);
+    if name.len() > MAX_NAME {
+        let problem = format!("a name of {} bytes, more than {MAX_NAME}: {:.60}…", name.len(), name);
+        return Err(Error::format(path, problem));
+    }
     value.each_entry(|key, value| {
         let at = FIELDS.iter().position(|field| *field == key);
         if let Some(at) = at.filter(|at| fields[*at].replace(value).is_some()) {
