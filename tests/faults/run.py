@@ -152,8 +152,12 @@ def inject(bench, traced, most):
         for number in spread(count, most):
             for error in errors:
                 bench.reset()
-                done = bench.run(["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={name}:error={error}:when={number}"])
+                log = bench.work / "injected"
+                done = bench.run(["strace", "-f", "-qq", "-o", log, "-e", f"trace={name}", "-e", f"inject={name}:error={error}:when={number}"])
                 text = (done.stdout + done.stderr).decode(errors="replace")
+                # It counts for each thread: the message itself may be what cannot be written.
+                if any(" write(2," in line and "INJECTED" in line for line in log.read_text(errors="replace").splitlines()):
+                    text = text or "(the message was refused as well)"
                 # A removal that fails leaves what it could not remove.
                 bench.judge(f"{error} at {name} {number} of {count}", done.returncode, text, 1)
             bench.reset()
@@ -229,16 +233,17 @@ def full_disk(bench, steps):
     if subprocess.run([*space, "mount -t tmpfs none /mnt"], capture_output=True).returncode:
         print("  full disk: not run, there are no user namespaces here")
         return
-    size = sum(path.stat().st_size for path in bench.old_tree.rglob("*") if path.is_file())
-    most = size + 4 * sum(len(part) for part in (bench.new.values() if isinstance(bench.new, dict) else [bench.new])) + (1 << 16)
+    pages = lambda sizes: sum(-(-size // 4096) for size in sizes)
+    least = pages(path.stat().st_size for path in bench.old_tree.rglob("*") if path.is_file())
+    most = least + 2 * pages(len(part) for part in (bench.new.values() if isinstance(bench.new, dict) else [bench.new])) + 8
     line = " ".join(map(str, [bench.command, *bench.writer.arguments])).replace("\\", "\\\\")
     done_before = False
     for step in range(steps):
-        pages = (size + step * (most - size) // (steps - 1)) // 4096 + 3
+        room = least + step * (most - least) // (steps - 1)
         keep = bench.work / "kept"
         shutil.rmtree(keep, ignore_errors=True)
         script = (
-            f"mount -t tmpfs -o size={pages * 4096} none {bench.place} && cp -r {bench.old_tree}/. {bench.place}/ && cd {bench.place} || exit 99\n"
+            f"mount -t tmpfs -o size={room * 4096} none {bench.place} && cp -r {bench.old_tree}/. {bench.place}/ && cd {bench.place} || exit 99\n"
             f"'{bench.command}' \"$@\"; code=$?; mkdir {keep} && cp -r {bench.place}/. {keep}/ && exit $code"
         )
         bench.reset(old=False)
@@ -249,7 +254,7 @@ def full_disk(bench, steps):
         left = [entry.name for entry in keep.iterdir() if entry.name != bench.writer.out]
         expected = bench.new if done.returncode == 0 else bench.old
         if found != expected or left or (done.returncode and not done.stderr.strip()):
-            raise Failed(f"disk of {pages} pages: code {done.returncode}, left {left}, {done.stderr.decode()[-300:]}")
+            raise Failed(f"disk of {room} pages: code {done.returncode}, left {left}, {done.stderr.decode()[-300:]}")
         bench.counts["full" if done.returncode else "fits"] += 1
         done_before |= done.returncode != 0
     if not done_before:

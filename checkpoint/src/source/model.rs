@@ -78,9 +78,15 @@ impl Model {
     fn open_safetensors(path: &Path, files: &Files) -> Result<Self> {
         let config = Config::read(&files.directory)?;
         let mut model = Self::empty(path, config, Container::Safetensors);
+        let (mut tensors, mut headers) = (0, 0);
         for (number, file) in files.shards.iter().enumerate() {
             let mapped = Mapped::open(file)?;
             let stored = safetensors::parse(file, mapped.bytes())?;
+            (tensors, headers) = (tensors + stored.len(), headers + safetensors::header_len(mapped.bytes()));
+            if tensors > most_tensors(headers) {
+                let problem = format!("{tensors} tensors in headers of {headers} bytes are more than any model has");
+                return Err(Error::format(file, problem));
+            }
             model.add(mapped, stored.into_iter().filter(|s| !belongs_elsewhere(files, &s.name, number)))?;
         }
         let missing = files.index.as_ref().and_then(|index| {
@@ -308,6 +314,12 @@ impl Model {
         let (file, stored) = &self.stored[part];
         stored.bytes(&self.files[*file])
     }
+}
+
+/// Most tensors whose entries take so many bytes: each is held with what is known of it, so many tiny ones would take more
+/// memory than their file. Entries of real models take 100 bytes and more.
+const fn most_tensors(bytes: usize) -> usize {
+    (1 << 15) + bytes / 96
 }
 
 /// The module of a GGUF tensor that stacks the matrices of experts, told by its name.

@@ -76,6 +76,11 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Stored>> {
     Ok(entries)
 }
 
+/// Bytes of the header of a file that [`parse`] has read.
+pub(crate) fn header_len(bytes: &[u8]) -> usize {
+    bytes.first_chunk::<8>().map_or(0, |length| u64::from_le_bytes(*length) as usize)
+}
+
 /// The texts of the keys `wanted` in the metadata of `file`, whose whole content is `bytes`.
 pub(crate) fn metadata(path: &Path, bytes: &[u8], wanted: &[&str]) -> Result<BTreeMap<String, String>> {
     let header = bytes.split_first_chunk::<8>().and_then(|(length, rest)| {

@@ -15,6 +15,9 @@ const MAX_AXES: u32 = 4;
 /// Longest name of a tensor. ggml's own limit is 63 bytes, or 127 where a program has raised it.
 const MAX_NAME: usize = 127;
 
+/// Most tensors of a file, several times those of any model: experts are stacked.
+const MAX_TENSORS: usize = 1 << 15;
+
 /// Least bytes of a tensor's entry: the length of its name, number of axes, type, offset.
 pub(super) const LEAST_INFO: usize = 8 + 4 + 4 + 8;
 
@@ -47,7 +50,10 @@ impl TensorInfo<'_> {
 
 /// Reads `count` entries; their offsets are not checked yet.
 pub(super) fn read<'a>(path: &Path, cursor: &mut Cursor<'a>, count: usize) -> Result<Vec<Stated<'a>>> {
-    // No more than fit into the file: the count was checked.
+    if count > MAX_TENSORS {
+        let problem = format!("GGUF header: its tensor_count is {count}, more than {MAX_TENSORS}");
+        return Err(Error::format(path, problem));
+    }
     let (mut stated, mut seen) = (Vec::with_capacity(count), HashSet::with_capacity(count));
     for number in 1..=count {
         let name = cursor.string("name").and_then(|bytes| match bytes.len() {
