@@ -84,7 +84,8 @@ impl Model {
             let stored = safetensors::parse(file, mapped.bytes())?;
             (tensors, headers) = (tensors + stored.len(), headers + safetensors::header_len(mapped.bytes()));
             if tensors > most_tensors(headers) {
-                let problem = format!("{tensors} tensors in headers of {headers} bytes are more than any model has");
+                let problem =
+                    format!("{tensors} tensors in headers of {headers} bytes are more than any model has");
                 return Err(Error::format(file, problem));
             }
             model.add(mapped, stored.into_iter().filter(|s| !belongs_elsewhere(files, &s.name, number)))?;

@@ -18,6 +18,10 @@ use units::{energy, pattern, rank, share, size, strength};
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+    /// Read input files into memory in the place of mapping them: for files that others may shorten meanwhile, and for
+    /// network file systems
+    #[arg(long, global = true)]
+    pub read_files: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -46,7 +50,7 @@ pub enum Command {
 const MODELS: &str = "A model is a .safetensors file, a directory that holds model.safetensors, or a directory \
     of shards with model.safetensors.index.json; or a GGUF file, any part of a split one, or a directory with \
     one GGUF model. Its files are mapped and must not change during the run: where one gets shorter, the \
-    system ends phlora with a bus error, and nothing is written.";
+    system ends phlora with a bus error, and nothing is written; --read-files reads them into memory instead.";
 
 #[derive(Debug, Args)]
 #[command(after_help = MODELS)]
