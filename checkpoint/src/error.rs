@@ -87,6 +87,23 @@ impl Error {
     }
 }
 
+/// `len` copies of `value`. Where the size follows from a file, memory that the system refuses is an error, and never the end of
+/// the process.
+pub(crate) fn filled<T: Copy>(value: T, len: usize) -> Result<Vec<T>> {
+    let mut values = room_for(len)?;
+    values.resize(len, value);
+    Ok(values)
+}
+
+/// An empty list with room for `len` values, as [`filled`].
+pub(crate) fn room_for<T>(len: usize) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(len).map_err(|_| {
+        Error::Usage(format!("{} bytes of memory cannot be allocated", len.saturating_mul(size_of::<T>())))
+    })?;
+    Ok(values)
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -71,6 +71,7 @@ pub use run::monitor::Monitor;
 pub use run::pool::available_threads;
 pub use source::attention::Heads;
 pub use source::config::Config;
+pub use source::mapped::read_files;
 pub use source::model::{Container, Model};
 pub use source::permutation::RowPermutation;
 pub use source::quantized::Method as Quantization;

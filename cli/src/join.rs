@@ -33,7 +33,7 @@ pub fn run(args: &JoinArgs) -> Result<ExitCode, Failure> {
 /// The extraction that the parts are of, with the output that `args` names.
 fn asked(header: &PartHeader, path: &Path, args: &JoinArgs) -> Result<Box<ExtractArgs>, Error> {
     let words = std::iter::once("phlora").chain(header.command.iter().map(String::as_str));
-    let Ok(Cli { command: Command::Extract(mut asked) }) = Cli::try_parse_from(words) else {
+    let Ok(Cli { command: Command::Extract(mut asked), .. }) = Cli::try_parse_from(words) else {
         let problem =
             "it does not say how its extraction was asked for: make it anew with this version of phlora";
         return Err(Error::Usage(format!("{}: {problem}", path.display())));

@@ -29,7 +29,9 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = Cli::parse();
+    phlora_checkpoint::read_files(cli.read_files);
+    let result = match cli.command {
         Command::Extract(args) => extract::run(&args),
         Command::Join(args) => join::run(&args),
         Command::Plan(args) => plan::run(&args),

@@ -539,6 +539,9 @@ static void file_rows(void) {
     ROW(OK, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, count_calls, &calls, &out.file_report, sizeof out.file_report, NULL, 0));
     ROW(EXISTS, files, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, files, VERIFY(arg_base, arg_tuned, target));
+    phlora_read_files(1);
+    ROW(OK, files, VERIFY(arg_base, arg_tuned, target));
+    phlora_read_files(0);
     ROW(NULL_POINTER, files, VERIFY(NULL, arg_tuned, target));
     ROW(NULL_POINTER, files, VERIFY(arg_base, NULL, target));
     ROW(NULL_POINTER, files, VERIFY(arg_base, arg_tuned, NULL));

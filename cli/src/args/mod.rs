@@ -19,6 +19,10 @@ use units::{energy, pattern, rank, share, size, strength};
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+    /// Read input files into memory in the place of mapping them: for files that others may shorten meanwhile, and for
+    /// network file systems
+    #[arg(long, global = true)]
+    pub read_files: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,7 +53,7 @@ pub enum Command {
 const MODELS: &str = "A model is a .safetensors file, a directory that holds model.safetensors, or a directory \
     of shards with model.safetensors.index.json; or a GGUF file, any part of a split one, or a directory with \
     one GGUF model. Its files are mapped and must not change during the run: where one gets shorter, the \
-    system ends phlora with a bus error, and nothing is written.";
+    system ends phlora with a bus error, and nothing is written; --read-files reads them into memory instead.";
 
 #[derive(Debug, Args)]
 #[command(after_help = MODELS)]
@@ -302,8 +306,8 @@ pub struct CheckArgs {
 
 /// What clap would not show of the doc comment of the arguments of convert.
 const CONVERTED: &str = "Between PEFT and GGUF, modules are renamed, and in some architectures the rows of query and \
-    key weights are reordered. The architecture and its attention heads come from --base, from the directory that \
-    the adapter names as its base, or from --arch, --heads and --kv-heads. Scales become part of lora_b in GGUF. Names of \
+    key weights are reordered. The architecture and its attention heads come from --base, or from --arch, \
+    --heads and --kv-heads; what the adapter names as its base is never opened. Scales become part of lora_b in GGUF. Names of \
     a kohya or ComfyUI file need --base with its weights, whose own names undo them.";
 
 #[derive(Debug, Args)]
