@@ -1,7 +1,7 @@
-//! A budget against one rank for all modules: what each keeps in the same bytes of a GGUF adapter.
+//! A budget by energy against one rank for all modules: what each keeps in the same bytes of a GGUF adapter.
 
 use phlora_checkpoint::{
-    AdapterFormat, Dtype, Error, ExtractOptions, Extraction, Goal, Model, Monitor, Output, Policy, extract,
+    AdapterFormat, Criterion, Dtype, Error, ExtractOptions, Extraction, Goal, Model, Monitor, Output, Policy, extract,
     extract_ranks, save,
 };
 use std::path::Path;
@@ -17,7 +17,7 @@ pub struct Row {
     pub f16: f64,
     /// The same of the largest rank for all that q8_0 holds in these bytes, and that rank.
     pub q8_0: (f64, usize),
-    /// The same of the budget.
+    /// The same of the budget by energy.
     pub budget: f64,
     /// Bytes of the budget's file.
     pub used: u64,
@@ -62,6 +62,7 @@ pub fn compare(base: &Path, tuned: &Path, ranks: &[usize], directory: &Path) -> 
             goal: Goal::Budget(even.bytes),
             max_rank: usize::MAX,
             uniform: false,
+            by: Criterion::Energy,
             ..Policy::default()
         };
         let best = keep(policy, Dtype::F16, true)?;

@@ -1,4 +1,4 @@
-//! The most energy in so many bytes: every module once at a rank that probably suffices, then bytes shared out.
+//! The most in so many bytes: every module once at a rank that probably suffices, then bytes shared out.
 
 use crate::error::{Error, Result};
 use crate::extract::Extraction;
@@ -10,7 +10,7 @@ use crate::plans::Aim;
 use crate::report::LeftOut;
 use crate::survey::{Survey, replace};
 use phlora_core::policy::{Candidate, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
-use phlora_core::{Dtype, Policy, Shape};
+use phlora_core::{Dtype, Policy, Shape, Spectrum};
 use std::collections::BTreeMap;
 
 /// The first factorisation goes this many times beyond the rank that an even share would give.
@@ -104,11 +104,7 @@ fn choose(
     let candidates: Vec<_> = whole
         .modules
         .iter()
-        .map(|module| {
-            let [rows, cols] = module.report.shape;
-            let singular_values = module.report.singular_values.as_slice();
-            Candidate { singular_values, shape: Shape { rows, cols }, dtype }
-        })
+        .map(|module| Candidate { spectrum: spectrum(module), dtype })
         .collect();
     // Names, headers and padding come on top of the factors and depend a little on the ranks.
     let mut left = bytes;
@@ -129,7 +125,7 @@ fn choose(
 /// Ranks whose factors take at most `bytes`: the greedy choice, or one rank for all.
 fn ranks(candidates: &[Candidate<'_>], policy: &Policy, bytes: u64, even: bool) -> Vec<usize> {
     if even {
-        let most = candidates.iter().map(|one| one.singular_values.len()).max().unwrap_or(0);
+        let most = candidates.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
         return vec![uniform_rank(candidates, policy, most.min(policy.max_rank), bytes); candidates.len()];
     }
     let mut shares = vec![Share::default(); candidates.len()];
@@ -180,7 +176,14 @@ fn larger<'s>(
     survey.pairs().filter_map(more).collect()
 }
 
-/// The choice that keeps the most after rounding.
+/// What is known of a module's difference.
+fn spectrum(module: &Module) -> Spectrum<'_> {
+    let report = &module.report;
+    let ([rows, cols], sum_squares) = (report.shape, report.delta_norm.powi(2));
+    Spectrum { singular_values: &report.singular_values, sum_squares, shape: Shape { rows, cols } }
+}
+
+/// The choice that is worth the most after rounding.
 fn best(
     survey: &Survey<'_>,
     whole: &Extraction,
@@ -190,12 +193,13 @@ fn best(
     let mut best = None::<(Extraction, f64)>;
     for choice in choices {
         let extraction = finish(survey, whole, others.clone(), choice)?;
-        let kept = |module: &Module| {
-            (module.report.energy - module.report.rounding_loss) * module.report.delta_norm.powi(2)
+        let worth = |module: &Module| {
+            let kept = (module.report.energy - module.report.rounding_loss) * module.report.delta_norm.powi(2);
+            survey.options.policy.by.worth(&spectrum(module), kept.max(0.0))
         };
-        let kept: f64 = extraction.modules.iter().map(kept).sum();
-        if best.as_ref().is_none_or(|(_, most)| kept > *most) {
-            best = Some((extraction, kept));
+        let worth: f64 = extraction.modules.iter().map(worth).sum();
+        if best.as_ref().is_none_or(|(_, most)| worth > *most) {
+            best = Some((extraction, worth));
         }
     }
     Ok(best.map(|(extraction, _)| extraction))

@@ -261,7 +261,7 @@ impl Extraction {
             phlora: env!("CARGO_PKG_VERSION").to_owned(),
             policy: Some(self.policy.into()),
             dtype: self.dtype.name().to_ascii_lowercase(),
-            curve: energy_by_bytes(&modules, self.dtype),
+            curve: energy_by_bytes(&modules, self.dtype, self.policy.by),
             modules,
             full: self.full.iter().map(|full| full.report.clone()).collect(),
             total: self.total(),

@@ -90,7 +90,7 @@ pub use monitor::Monitor;
 pub use names::{Kind, kind_of, module_of, suffix_of};
 pub use options::{ExtractOptions, Filter, available_threads};
 pub use output::{Output, save, save_page, save_report};
-pub use phlora_core::{Dtype, Goal, Mode, Policy};
+pub use phlora_core::{Criterion, Dtype, Goal, Mode, Policy};
 pub use prune::{PruneOptions, Pruned, PrunedModule, prune};
 pub use quantized::Method as Quantization;
 pub use report::{

@@ -61,6 +61,9 @@ pub struct PolicyReport {
     pub multiple: usize,
     /// One rank for all modules.
     pub uniform: bool,
+    /// What modules that share a budget keep the most of: `cosine` or `energy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 impl From<Policy> for PolicyReport {
@@ -77,6 +80,7 @@ impl From<Policy> for PolicyReport {
             max_rank: (policy.max_rank < usize::MAX).then_some(policy.max_rank),
             multiple: policy.multiple,
             uniform: policy.uniform,
+            by: matches!(policy.goal, Goal::Budget(_)).then(|| policy.by.name().to_owned()),
         }
     }
 }

@@ -88,7 +88,7 @@ fn uniform_energy_and_multiples() {
 }
 
 #[test]
-fn a_budget_is_kept_and_beats_every_uniform_rank() {
+fn a_budget_by_energy_is_kept_and_beats_every_uniform_rank() {
     let root = tempfile::tempdir().unwrap();
     for rank in [1, 8, 24] {
         let even = root.path().join(format!("even-{rank}"));
@@ -96,7 +96,8 @@ fn a_budget_is_kept_and_beats_every_uniform_rank() {
         let bytes = size(&even);
         let out = root.path().join(format!("budget-{rank}"));
         let report = root.path().join(format!("budget-{rank}.json"));
-        extract(&out, &["--budget", &bytes.to_string(), "--report", &text(&report), "--quiet"]);
+        let budget = bytes.to_string();
+        extract(&out, &["--budget", &budget, "--by", "energy", "--report", &text(&report), "--quiet"]);
         let (used, kept) = (size(&out), verified(&out)["energy"].as_f64().unwrap());
         // What is left out for it counts as well.
         let total = json(&report)["total"]["delta_norm"].as_f64().unwrap().powi(2);
@@ -119,6 +120,35 @@ fn a_budget_is_kept_and_beats_every_uniform_rank() {
     assert_eq!(code, 2);
     assert!(stderr.contains("no room for a single component"), "{stderr}");
     assert!(!Path::new(&small).exists());
+}
+
+/// The cosine between each module's difference and what is kept of it, summed, each by its size.
+fn cosines(report: &Value) -> f64 {
+    let number = |value: &Value| value.as_f64().unwrap();
+    let modules = report["modules"].as_array().unwrap().iter();
+    modules.map(|m| (number(&m["shape"][0]) + number(&m["shape"][1])) * number(&m["energy"]).sqrt()).sum()
+}
+
+#[test]
+fn a_budget_keeps_the_largest_cosines() {
+    let root = tempfile::tempdir().unwrap();
+    for rank in [1, 4, 16] {
+        let run = |name: &str, options: &[&str]| {
+            let (out, report) = (root.path().join(name), root.path().join(format!("{name}.json")));
+            extract(&out, &[options, &["--report", &text(&report), "--quiet"]].concat());
+            (size(&out), json(&report))
+        };
+        let (bytes, even) = run(&format!("even-{rank}"), &["--rank", &rank.to_string()]);
+        let budget = bytes.to_string();
+        let (used, best) = run(&format!("best-{rank}"), &["--budget", &budget]);
+        let (_, energy) = run(&format!("energy-{rank}"), &["--budget", &budget, "--by", "energy"]);
+        assert!(used <= bytes && used + 2000 > bytes, "rank {rank}: {used} of {bytes} bytes");
+        assert_eq!((&best["policy"]["by"], &energy["policy"]["by"]), (&json!("cosine"), &json!("energy")));
+        assert!(cosines(&best) > cosines(&even), "rank {rank}");
+        assert!(cosines(&best) > cosines(&energy), "rank {rank}");
+        // Every kind has factors in every layer: no module is left to others.
+        assert_eq!(best["modules"].as_array().unwrap().len(), 28, "rank {rank}");
+    }
 }
 
 #[test]
@@ -165,6 +195,7 @@ fn contradictions_are_refused() {
         (&["--energy", "1.5"], "from 0 to 1"),
         (&["--rank", "4", "--multiple", "8"], "no multiple of 8"),
         (&["--rank", "4,,8"], "invalid"),
+        (&["--rank", "4", "--by", "energy"], "required"),
     ] {
         let (code, _, stderr) = phlora(&[&["extract", &base, &tuned, "-o", &out], more].concat());
         assert_eq!(code, 2, "{more:?}");

@@ -69,7 +69,7 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         uneven: u64,
     },
-    /// A budget against one rank for all in f16 and in q8_0, in the same bytes, as a Markdown table.
+    /// A budget by energy against one rank for all in f16 and in q8_0, in the same bytes, as a Markdown table.
     Budget {
         base: PathBuf,
         tuned: PathBuf,
@@ -300,7 +300,7 @@ fn budget(
     ranks: &[usize],
     directory: &Path,
 ) -> Result<(), phlora_checkpoint::Error> {
-    println!("| rank | bytes | uniform f16 | uniform q8_0 | budget | of it used |");
+    println!("| rank | bytes | uniform f16 | uniform q8_0 | budget by energy | of it used |");
     println!("|---|---|---|---|---|---|");
     for row in phlora_benches::budget::compare(base, tuned, ranks, directory)? {
         println!(

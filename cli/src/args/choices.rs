@@ -1,7 +1,7 @@
 //! What can be chosen by a word.
 
 use clap::ValueEnum;
-use phlora_checkpoint::{AdapterFormat, Also, Dtype, Error, Mode, Names, Server, Tokens};
+use phlora_checkpoint::{AdapterFormat, Also, Criterion, Dtype, Error, Mode, Names, Server, Tokens};
 use std::path::Path;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -56,6 +56,15 @@ pub enum ModeArg {
     MultiRead,
     /// Merge and truncate: at most two reads, less exact
     StreamOnce,
+}
+
+/// What modules that share a budget keep the most of.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ByArg {
+    /// The cosine between each module's difference and what is kept of it, each by its size
+    Cosine,
+    /// The energy of all modules together
+    Energy,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -129,6 +138,15 @@ impl AlsoArg {
             norms: has(Self::Norms),
             biases: has(Self::Biases),
             tokens: Tokens::of(has(Self::Tokens), has(Self::NewTokens)),
+        }
+    }
+}
+
+impl From<ByArg> for Criterion {
+    fn from(by: ByArg) -> Self {
+        match by {
+            ByArg::Cosine => Self::Cosine,
+            ByArg::Energy => Self::Energy,
         }
     }
 }

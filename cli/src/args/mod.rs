@@ -3,7 +3,7 @@
 mod choices;
 mod units;
 
-pub use choices::{AlsoArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg};
+pub use choices::{AlsoArg, ByArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg};
 
 use clap::{Args, Parser, Subcommand};
 use phlora_checkpoint::{ChannelScales, Error, ExtractOptions, Filter, Goal, Policy};
@@ -142,9 +142,12 @@ pub struct RankArgs {
     /// Per module the smallest rank that keeps this share of its ‖Δ‖², from 0 to 1 or in per cent, as in 90%
     #[arg(long, value_name = "E", value_parser = energy, group = "goal")]
     pub energy: Option<f64>,
-    /// The most energy over all modules in files of this size, as in 20MB
+    /// The most over all modules, see --by, in files of this size, as in 20MB
     #[arg(long, value_name = "SIZE", value_parser = size, group = "goal")]
     pub budget: Option<usize>,
+    /// What modules that share a budget keep the most of
+    #[arg(long, value_enum, default_value_t = ByArg::Cosine, requires = "budget")]
+    pub by: ByArg,
     /// Per module the directions that stand out of its noise
     #[arg(long, group = "goal")]
     pub noise_floor: bool,
@@ -197,6 +200,7 @@ impl RankArgs {
             multiple: self.multiple,
             allowed: &[],
             uniform: self.uniform || fixed,
+            by: self.by.into(),
         };
         (policy, if self.rank.len() > 1 { &self.rank } else { &[] })
     }
