@@ -3,7 +3,7 @@
 mod common;
 
 use common::{json, names, phlora, succeed, text, tiny_llama};
-use serde_json::Value;
+use serde_json::{Value, json as value};
 use std::fs;
 use std::path::Path;
 
@@ -143,7 +143,7 @@ fn a_budget_keeps_the_largest_cosines() {
         let (used, best) = run(&format!("best-{rank}"), &["--budget", &budget]);
         let (_, energy) = run(&format!("energy-{rank}"), &["--budget", &budget, "--by", "energy"]);
         assert!(used <= bytes && used + 2000 > bytes, "rank {rank}: {used} of {bytes} bytes");
-        assert_eq!((&best["policy"]["by"], &energy["policy"]["by"]), (&json!("cosine"), &json!("energy")));
+        assert_eq!((&best["policy"]["by"], &energy["policy"]["by"]), (&value!("cosine"), &value!("energy")));
         assert!(cosines(&best) > cosines(&even), "rank {rank}");
         assert!(cosines(&best) > cosines(&energy), "rank {rank}");
         // Every kind has factors in every layer: no module is left to others.
