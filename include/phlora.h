@@ -336,6 +336,11 @@ enum phlora_also
   PHLORA_ALSO_TOKENS = 4,
   /** Rows of the vocabulary that the base lacks. */
   PHLORA_ALSO_NEW_TOKENS = 8,
+  /**
+   * Layers that PEFT gives no factors, or wrong ones, but takes whole, such as dilated convolutions. Without this flag
+   * they are stored where all of them together need no more bytes than the factors, and never within a budget.
+   */
+  PHLORA_ALSO_LAYERS = 16,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

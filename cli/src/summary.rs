@@ -127,7 +127,12 @@ pub fn left_out(report: &Report) -> String {
         let known = if unknown == count { "not comparable".to_owned() } else { share(squares, all) };
         table.row(vec![group.to_owned(), count.to_string(), known]);
     }
-    if table.is_empty() { String::new() } else { table.render() }
+    let hint = if tensors.iter().any(|tensor| tensor.is_whole_layer() && tensor.sum_squares() > 0.0) {
+        "--also layers stores the layers that PEFT takes whole\n"
+    } else {
+        ""
+    };
+    if table.is_empty() { String::new() } else { table.render() + hint }
 }
 
 fn shape(line: &Line<'_>) -> String {

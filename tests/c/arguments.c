@@ -468,7 +468,7 @@ static void file_mode_9(void) { files(); file_options.mode = 9; }
 static void file_dtype_0(void) { files(); file_options.dtype = 0; }
 static void file_dtype_q8_0(void) { files(); file_options.dtype = PHLORA_DTYPE_Q8_0; }
 static void file_dtype_q4_0(void) { files(); file_options.dtype = PHLORA_DTYPE_Q4_0; file_options.format = PHLORA_ADAPTER_FORMAT_GGUF; }
-static void file_also_16(void) { files(); file_options.also = 16; }
+static void file_also_32(void) { files(); file_options.also = 32; }
 static void file_names_2(void) { files(); file_options.names = 2; }
 static void file_names(void) {
     files();
@@ -479,7 +479,7 @@ static void file_reserved(void) { files(); file_options.reserved = 1; }
 static void file_also_gguf(void) { files(); file_options.also = PHLORA_ALSO_NORMS; file_options.format = PHLORA_ADAPTER_FORMAT_GGUF; }
 static void file_also(void) {
     files();
-    file_options.also = (uint32_t)PHLORA_ALSO_NORMS + PHLORA_ALSO_BIASES + PHLORA_ALSO_TOKENS + PHLORA_ALSO_NEW_TOKENS;
+    file_options.also = (uint32_t)PHLORA_ALSO_NORMS + PHLORA_ALSO_BIASES + PHLORA_ALSO_TOKENS + PHLORA_ALSO_NEW_TOKENS + PHLORA_ALSO_LAYERS;
     snprintf(target, sizeof target, "%s/also", arg_directory);
 }
 static void file_size_0(void) { files(); file_options.struct_size = 0; }
@@ -520,7 +520,7 @@ static void file_rows(void) {
     ROW(UNKNOWN_VALUE, file_reserved, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, file_names, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, file_names, VERIFY(arg_base, arg_tuned, target));
-    ROW(UNKNOWN_VALUE, file_also_16, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(UNKNOWN_VALUE, file_also_32, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_OPTION, file_also_gguf, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, file_also, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, file_also, VERIFY(arg_base, arg_tuned, target));

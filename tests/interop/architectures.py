@@ -1,4 +1,4 @@
-"""Derives checkpoint/src/memory/architectures.txt: the names, kinds and places of weights in memory, by class of model.
+"""Derives checkpoint/src/naming/memory/architectures.txt: the names, kinds and places of weights in memory, by class of model.
 
 transformers renames, stacks, joins and splits weights while it loads a checkpoint, and PEFT needs the names of modules
 in memory. Every class is built on the meta device; its weights are named as save_pretrained names them, and loaded
@@ -45,7 +45,7 @@ from transformers.pytorch_utils import Conv1D
 from architectures_rules import apply, generalise, numbers, shortest_moves, star
 from architectures_settings import ASIDE, CALLED, FLAGS, LITERAL, SETTINGS, USED, VARIANTS
 
-FILE = pathlib.Path(__file__).parents[2] / "checkpoint/src/memory/architectures.txt"
+FILE = pathlib.Path(__file__).parents[2] / "checkpoint/src/naming/memory/architectures.txt"
 TASKS = {
     "CAUSAL_LM": "MODEL_FOR_CAUSAL_LM_MAPPING",
     "SEQ_2_SEQ_LM": "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING",
@@ -65,6 +65,10 @@ STACKS = {"input_gate_weight", "recurrent_gate_weight", "x_proj_weight", "dt_pro
 PLAIN_LINEAR = {"FalconLinear"}
 # Classes around a model of timm, whose names and kinds depend on an architecture that only timm knows.
 TIMM = {"TimmBackbone", "TimmWrapperForImageClassification", "TimmWrapperModel"}
+# Reasons against factors that hold against a module in the place of the layer as well.
+LISTED = "its class keeps the layer in a list that PEFT does not change"
+TIED = "tied to another layer, and PEFT adapts each by itself"
+UNREACHED = {LISTED, TIED, "multi-head attention of torch with separate projections"}
 
 
 # Which classes there are
@@ -301,7 +305,7 @@ def misused(model, path, module):
     """Why PEFT's layer in the place of a module does not serve the class that holds it; None where it does."""
     owner, _, name = path.rpartition(".")
     if any(module in held for held in vars(model.get_submodule(owner)).values() if type(held) is list):
-        return "its class keeps the layer in a list that PEFT does not change"
+        return LISTED
     if f"{type(model.get_submodule(owner)).__name__}.{name}" in CALLED:
         return None
     functions = [value for cls in type(model.get_submodule(owner)).__mro__ if cls.__module__.startswith("transformers")
@@ -356,6 +360,15 @@ def tied_layers(model):
     return [name for names in several for name in names if not any(one in USED for one in names)]
 
 
+def saved_whole(model, name):
+    """Whether PEFT's modules_to_save can take the layer of a weight: one with nothing but a weight and a bias."""
+    path, _, last = name.rpartition(".")
+    module = model.get_submodule(path)
+    held = set(module._parameters) | set(module._buffers)
+    layer = isinstance(module, (nn.Linear, Conv1D, nn.modules.conv._ConvNd))
+    return layer and last == "weight" and held <= {"weight", "bias"} and not module._modules
+
+
 def kinds_of(model):
     """{name: kind} of the parameters with two or more axes."""
     kinds, timm = {}, ()
@@ -374,15 +387,18 @@ def kinds_of(model):
                 kinds[f"{path}.{name}".removeprefix(".")] = kind
     for name in tied_layers(model):
         if kinds.get(name, ("E",)) is None or kinds.get(name, ("E",))[0] in "TCPMS":
-            kinds[name] = "X", "tied to another layer, and PEFT adapts each by itself"
+            kinds[name] = "X", TIED
     for path, module in model.named_modules():
         if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is None:
             kinds[f"{path}.out_proj.weight"] = "X", "multi-head attention of torch with separate projections"
+    for name, kind in kinds.items():
+        if kind and kind[0] in "XR" and kind[1] not in UNREACHED and not name.startswith(timm) and saved_whole(model, name):
+            kinds[name] = "W", kind[1]
     return kinds
 
 
 def kind_lines(models):
-    """Lines E, T, C, X, P, M, S, ST and R, in the order of the parameters, and lines key."""
+    """Lines E, T, C, X, W, P, M, S, ST and R, in the order of the parameters, and lines key."""
     kinds, lines, spelled = {}, [], {}
     for model in models:
         kinds = kinds_of(model) | kinds

@@ -1,7 +1,7 @@
 //! What can be chosen by a word.
 
 use clap::ValueEnum;
-use phlora_checkpoint::{AdapterFormat, Also, Criterion, Dtype, Error, Mode, Names, Server, Tokens};
+use phlora_checkpoint::{AdapterFormat, Also, Criterion, Dtype, Error, Layers, Mode, Names, Server, Tokens};
 use std::path::Path;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -128,6 +128,9 @@ pub enum AlsoArg {
     Tokens,
     /// Rows of the vocabulary that the base lacks
     NewTokens,
+    /// Layers that PEFT takes whole alone, such as dilated convolutions; without a word of it they are stored where
+    /// all of them need no more bytes than the factors
+    Layers,
 }
 
 impl AlsoArg {
@@ -138,6 +141,7 @@ impl AlsoArg {
             norms: has(Self::Norms),
             biases: has(Self::Biases),
             tokens: Tokens::of(has(Self::Tokens), has(Self::NewTokens)),
+            layers: if has(Self::Layers) { Layers::All } else { Layers::Small },
         }
     }
 }

@@ -85,8 +85,8 @@ pub struct ExtractArgs {
     /// more]
     #[arg(long, value_enum)]
     pub dtype: Option<DtypeArg>,
-    /// What to store beside the factors, exactly, where the file format has a place for it: norms, biases, tokens;
-    /// whatever --include says. PEFT adapters hold all of them, kohya and ComfyUI files norms and biases
+    /// What to store beside the factors, exactly, where the file format has a place for it: norms, biases, tokens,
+    /// layers; whatever --include says. PEFT adapters hold all of them, kohya and ComfyUI files norms and biases
     #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
     pub also: Vec<AlsoArg>,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! What is stored beside factors, by the flags that C passes.
 
 use crate::status::Status;
-use phlora_checkpoint::Tokens;
+use phlora_checkpoint::{Layers, Tokens};
 
 /// What is stored beside the factors, exactly, as flags that add up: where the file format has a place for it, which
 /// GGUF has for none of them.
@@ -16,17 +16,21 @@ pub enum Also {
     Tokens = 4,
     /// Rows of the vocabulary that the base lacks.
     NewTokens = 8,
+    /// Layers that PEFT gives no factors, or wrong ones, but takes whole, such as dilated convolutions. Without this flag
+    /// they are stored where all of them together need no more bytes than the factors, and never within a budget.
+    Layers = 16,
 }
 
 /// What the sum of flags `value` stands for.
 pub fn also(value: u32) -> Result<phlora_checkpoint::Also, Status> {
     let has = |flag: Also| value & flag as u32 != 0;
-    if value >= 2 * Also::NewTokens as u32 {
+    if value >= 2 * Also::Layers as u32 {
         return Err(Status::UnknownValue);
     }
     Ok(phlora_checkpoint::Also {
         norms: has(Also::Norms),
         biases: has(Also::Biases),
         tokens: Tokens::of(has(Also::Tokens), has(Also::NewTokens)),
+        layers: if has(Also::Layers) { Layers::All } else { Layers::Small },
     })
 }

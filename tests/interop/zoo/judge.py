@@ -35,6 +35,7 @@ class Judge:
         self.type, self.variant, self.folder = model_type, variant, Path(folder)
         self.adapter = self.folder / "adapter"
         self.result = {"type": model_type, "variant": variant, "remarks": []}
+        self.options = []
 
     def remark(self, text):
         if text:
@@ -85,10 +86,11 @@ class Judge:
         self.outputs = {str(c): (c(tuned), c(base)) for c in self.calls}
 
     def extract(self, more):
-        """Runs phlora; whether there is an adapter."""
+        """Runs phlora, with more options than before; whether there is an adapter."""
+        self.options += more
         report = self.folder / "report.json"
         options = ["--energy", "0.999"] if self.variant == "energy" else ["--rank", 8]
-        options += ["-o", self.adapter, "--report", report, "--force", *more]
+        options += ["-o", self.adapter, "--report", report, "--force", *self.options]
         done = command.run("extract", self.folder / "base", self.folder / "tuned", *options)
         self.result["printed"] = (done.stdout + done.stderr)[-1500:]
         if done.returncode:
@@ -141,7 +143,14 @@ class Judge:
             return self.outputs_alone(unmerged, merged)
         if missing > 10 * self.result["reported"] + 1e-4:
             return self.verdict("dishonest", "little is lost, but nothing is said of it and the outputs show it")
-        return self.verdict("partial-honest")
+        return self.with_whole_layers()
+
+    def with_whole_layers(self):
+        """What is lost may be layers that are stored on request alone."""
+        if self.variant != "all" or said.WHOLE not in self.result["left_out"] or "layers" in self.options:
+            return self.verdict("partial-honest")
+        self.remark(f"{100 * self.result['missing']:.2f} % is lost without --also layers")
+        return self.reach() if self.extract(["--also", "layers"]) else self.result
 
     def outputs_alone(self, unmerged, merged):
         """The weights agree and the outputs do not: PEFT's layer is not what the model does, or rounding shows."""

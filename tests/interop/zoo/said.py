@@ -1,5 +1,7 @@
 """What phlora says is lost, from its report."""
 
+WHOLE = "layer that PEFT takes whole"
+
 
 def reported(report):
     """Share of the whole difference that is not in the adapter, and how many norms are unknown."""

@@ -10,7 +10,8 @@ MEANING = """\
 `pass`: all of the difference arrives. `partial-honest`: something is lost, and phlora's figure for it is within a percentage
 point of the truth. `dishonest`: it is not, or PEFT warns about keys. `error`: the adapter does not load or run. `refused`:
 phlora wrote none. `unread`: what loads adapters knows no name of this format in this class. `peft`: PEFT cannot adapt any layer
-of the class. `unbuildable`: no small model here.
+of the class. `unbuildable`: no small model here. Where layers that PEFT takes whole alone are lost by default, the verdict is
+that with `--also layers`.
 
 Missing: Σ‖tuned − merged‖² / Σ‖tuned − base‖² over all parameters in memory; reported: the same as phlora has it; outputs: what
 is left of the difference of the outputs, the worst of merged and unmerged."""
