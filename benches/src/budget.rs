@@ -1,8 +1,8 @@
 //! A budget by energy against one rank for all modules: what each keeps in the same bytes of a GGUF adapter.
 
 use phlora_checkpoint::{
-    AdapterFormat, Criterion, Dtype, Error, ExtractOptions, Extraction, Goal, Model, Monitor, Output, Policy, extract,
-    extract_ranks, save,
+    AdapterFormat, Criterion, Dtype, Error, ExtractOptions, Extraction, Goal, Model, Monitor, Output, Policy,
+    extract, extract_ranks, save,
 };
 use std::path::Path;
 

@@ -139,7 +139,8 @@ fn formats_with_more_bits_are_nearer() {
     ];
     let mut before = f64::INFINITY;
     for (dtype, most) in formats {
-        let (mut bytes, mut back) = (vec![0; dtype.row_bytes(values.len()).unwrap()], vec![0.0; values.len()]);
+        let (mut bytes, mut back) =
+            (vec![0; dtype.row_bytes(values.len()).unwrap()], vec![0.0; values.len()]);
         encode(&values, dtype, &mut bytes).unwrap();
         decode(Rows::new(dtype, &bytes), &mut back).unwrap();
         let squares = |x: f32| f64::from(x).powi(2);

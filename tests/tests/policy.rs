@@ -180,16 +180,19 @@ fn another_rank_at_the_end() {
 /// A candidate with all its singular values.
 fn candidate(singular_values: &[f32], shape: Shape) -> Candidate<'_> {
     let sum_squares = singular_values.iter().map(|&s| f64::from(s).powi(2)).sum();
-    Candidate { spectrum: Spectrum { singular_values, sum_squares, shape }, dtype: Dtype::F16 }
+    let spectrum = Spectrum { singular_values, sum_squares, shape };
+    Candidate { spectrum, stretch: 3.0 * f64::from(singular_values[0]), dtype: Dtype::F16 }
 }
 
 /// What the first `rank` directions of a candidate are worth.
 fn worth(one: &Candidate<'_>, rank: usize, by: Criterion) -> f64 {
-    let Spectrum { shape, .. } = one.spectrum;
-    match by {
-        Criterion::Energy => one.spectrum.kept(rank),
-        Criterion::Cosine => (shape.rows + shape.cols) as f64 * one.spectrum.energy(rank).sqrt(),
-    }
+    let Spectrum { shape, singular_values, .. } = one.spectrum;
+    let room = (shape.rows + shape.cols) as f64;
+    let each = singular_values.iter().take(rank).enumerate().map(|(at, &sigma)| match by {
+        Criterion::Energy => f64::from(sigma).powi(2),
+        Criterion::Relative => room * f64::from(sigma) / ((at + 1) as f64 * one.stretch),
+    });
+    each.sum()
 }
 
 /// The most that all ways to give ranks are worth, by trying them all.
@@ -221,7 +224,7 @@ fn bytes_go_where_they_are_worth_the_most() {
             spectra.iter().zip(shapes).map(|(sigma, shape)| candidate(sigma, shape)).collect();
         for (budget, by) in [0, 39, 40, 100, 200, 333, 480, 10_000]
             .into_iter()
-            .flat_map(|budget| [Criterion::Cosine, Criterion::Energy].map(|by| (budget, by)))
+            .flat_map(|budget| [Criterion::Relative, Criterion::Energy].map(|by| (budget, by)))
         {
             let mut shares = [Share::default(); 3];
             let policy = Policy { by, ..Policy::fixed(usize::MAX) };
@@ -240,7 +243,7 @@ fn bytes_go_where_they_are_worth_the_most() {
 }
 
 #[test]
-fn by_the_cosine_small_differences_get_their_part() {
+fn relative_to_the_weights_small_differences_get_their_part() {
     let (large, small) = ([8.0, 7.0, 6.0, 5.0, 4.0], [0.08, 0.07, 0.06, 0.05, 0.04]);
     let shape = Shape { rows: 16, cols: 16 };
     let candidates = [candidate(&large, shape), candidate(&small, shape)];
@@ -251,11 +254,11 @@ fn by_the_cosine_small_differences_get_their_part() {
         shares.map(|share| share.rank)
     };
     assert_eq!(ranks(Criterion::Energy), [4, 0]);
-    assert_eq!(ranks(Criterion::Cosine), [2, 2]);
+    assert_eq!(ranks(Criterion::Relative), [2, 2]);
 }
 
 #[test]
-fn by_the_cosine_a_direction_counts_as_much_as_it_takes_room() {
+fn relative_to_the_weights_a_direction_counts_as_much_as_it_takes_room() {
     // Of one spectrum in a small and a large shape both get the same rank.
     let sigma: Vec<f32> = (1..=12).map(|i| 1.0 / i as f32).collect();
     let shapes = [Shape { rows: 12, cols: 20 }, Shape { rows: 100, cols: 156 }];

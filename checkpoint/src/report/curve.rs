@@ -15,14 +15,12 @@ pub(crate) fn energy_by_bytes(modules: &[ModuleReport], dtype: Dtype, by: Criter
     for module in modules {
         let bytes = component_bytes(module.shape, dtype);
         let sigma = module.spectrum();
-        let spectrum = spectrum(module, &sigma);
-        let (mut kept, mut worth) = (0.0, 0.0);
-        for &sigma in &sigma {
-            let square = f64::from(sigma).powi(2);
-            kept += square;
-            let before = std::mem::replace(&mut worth, by.worth(&spectrum, kept));
-            components.push(Component { square, bytes, worth_per_byte: (worth - before) / bytes });
-        }
+        let candidate = module.candidate(&sigma, dtype);
+        components.extend(sigma.iter().enumerate().map(|(at, &sigma)| Component {
+            square: f64::from(sigma).powi(2),
+            bytes,
+            worth_per_byte: by.worth(&candidate, at) / bytes,
+        }));
     }
     components.sort_by(|a, b| b.worth_per_byte.total_cmp(&a.worth_per_byte));
     let (mut points, mut bytes, mut kept) = (vec![CurvePoint { bytes: 0, energy: 0.0 }], 0.0, 0.0);
@@ -47,12 +45,6 @@ struct Component {
     square: f64,
     bytes: f64,
     worth_per_byte: f64,
-}
-
-/// What is known of a module.
-fn spectrum<'s>(module: &ModuleReport, singular_values: &'s [f32]) -> Spectrum<'s> {
-    let [rows, cols] = module.shape;
-    Spectrum { singular_values, sum_squares: module.delta_norm.powi(2), shape: Shape { rows, cols } }
 }
 
 /// Bytes of one component of a module, in rows long enough for the blocks of the format.
@@ -80,14 +72,11 @@ pub struct Choice {
 /// what factors in `dtype` would take and keep.
 pub fn choose(report: &Report, policy: &Policy, dtype: Dtype) -> Choice {
     let spectra: Vec<_> = report.modules.iter().map(ModuleReport::spectrum).collect();
-    let modules: Vec<_> = report
-        .modules
-        .iter()
-        .zip(&spectra)
-        .map(|(module, singular_values)| spectrum(module, singular_values))
-        .collect();
+    let candidates: Vec<_> =
+        report.modules.iter().zip(&spectra).map(|(module, known)| module.candidate(known, dtype)).collect();
+    let modules: Vec<_> = candidates.iter().map(|candidate| candidate.spectrum).collect();
     let (mut ranks, known) = match policy.goal {
-        Goal::Budget(bytes) => shared(&modules, policy, dtype, bytes),
+        Goal::Budget(bytes) => shared(&candidates, policy, bytes),
         _ => modules.iter().map(|spectrum| wanted(spectrum, policy)).unzip(),
     };
     if policy.uniform {
@@ -118,16 +107,12 @@ fn wanted(spectrum: &Spectrum<'_>, policy: &Policy) -> (usize, bool) {
     (policy.round(rank.min(held.max(1)).min(most)).min(narrow), known)
 }
 
-fn shared(modules: &[Spectrum<'_>], policy: &Policy, dtype: Dtype, bytes: u64) -> (Vec<usize>, Vec<bool>) {
-    let candidates: Vec<_> = modules
-        .iter()
-        .map(|&spectrum| Candidate { spectrum, dtype })
-        .collect();
+fn shared(candidates: &[Candidate<'_>], policy: &Policy, bytes: u64) -> (Vec<usize>, Vec<bool>) {
     let mut shares = vec![Share::default(); candidates.len()];
-    allocate(&candidates, policy, bytes, &mut shares);
+    allocate(candidates, policy, bytes, &mut shares);
     let known = |(share, one): (&Share, &Candidate<'_>)| {
         let Spectrum { singular_values, shape, .. } = one.spectrum;
         share.rank < singular_values.len() || share.rank == shape.rows.min(shape.cols)
     };
-    (shares.iter().map(|share| share.rank).collect(), shares.iter().zip(&candidates).map(known).collect())
+    (shares.iter().map(|share| share.rank).collect(), shares.iter().zip(candidates).map(known).collect())
 }

@@ -61,8 +61,8 @@ pub enum ModeArg {
 /// What modules that share a budget keep the most of.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ByArg {
-    /// The cosine between each module's difference and what is kept of it, each by its size
-    Cosine,
+    /// The length of what is kept of each module's difference, relative to its weight
+    Relative,
     /// The energy of all modules together
     Energy,
 }
@@ -149,7 +149,7 @@ impl AlsoArg {
 impl From<ByArg> for Criterion {
     fn from(by: ByArg) -> Self {
         match by {
-            ByArg::Cosine => Self::Cosine,
+            ByArg::Relative => Self::Relative,
             ByArg::Energy => Self::Energy,
         }
     }

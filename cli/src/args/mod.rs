@@ -146,7 +146,7 @@ pub struct RankArgs {
     #[arg(long, value_name = "SIZE", value_parser = size, group = "goal")]
     pub budget: Option<usize>,
     /// What modules that share a budget keep the most of
-    #[arg(long, value_enum, default_value_t = ByArg::Cosine, requires = "budget")]
+    #[arg(long, value_enum, default_value_t = ByArg::Relative, requires = "budget")]
     pub by: ByArg,
     /// Per module the directions that stand out of its noise
     #[arg(long, group = "goal")]

@@ -8,6 +8,8 @@ use crate::{Dtype, Shape};
 pub struct Candidate<'s> {
     /// Its leading singular values, norm and shape (rows = out, cols = in); it gets no rank beyond the known values.
     pub spectrum: Spectrum<'s>,
+    /// ‖W‖₂ of the matrix that it changes. 0 where that is not known: ‖Δ‖₂ stands for it then.
+    pub stretch: f64,
     /// Format that its factors are stored in; see [`factor_dtype`].
     pub dtype: Dtype,
 }
@@ -99,18 +101,15 @@ impl Candidate<'_> {
         let Spectrum { singular_values, shape, .. } = self.spectrum;
         let most = singular_values.len().min(shape.rows).min(shape.cols);
         let bytes_at = |rank| i64::try_from(factor_bytes(shape, rank, self.dtype)).unwrap_or(i64::MAX);
-        let worth = |kept| policy.by.worth(&self.spectrum, kept);
-        let mut kept = self.spectrum.kept(rank);
-        let (bytes_before, worth_before) = (bytes_at(rank), worth(kept));
-        let mut best = None::<Step>;
-        for (i, &sigma) in singular_values.iter().enumerate().take(most).skip(rank) {
-            kept += f64::from(sigma) * f64::from(sigma);
-            let to = i + 1;
-            let gain = worth(kept) - worth_before;
+        let before = bytes_at(rank);
+        let (mut best, mut gain) = (None::<Step>, 0.0);
+        for at in rank..most {
+            gain += policy.by.worth(self, at);
+            let to = at + 1;
             if gain <= 0.0 || policy.round(to) != to {
                 continue;
             }
-            let bytes = bytes_at(to).saturating_sub(bytes_before);
+            let bytes = bytes_at(to).saturating_sub(before);
             let gain_per_byte = if bytes > 0 { gain / bytes as f64 } else { f64::INFINITY };
             if bytes <= left && best.is_none_or(|best| gain_per_byte > best.gain_per_byte) {
                 best = Some(Step { rank: to, bytes, gain_per_byte });

@@ -1,17 +1,18 @@
-//! What a direction of a matrix is worth beside those of other matrices.
+//! What a direction of a difference is worth beside those of others.
 
-use super::Spectrum;
+use super::Candidate;
 
 /// What bytes that several matrices share are to keep the most of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Criterion {
-    /// The cosine between each Δ and what is kept of it, ⟨Δ, Δ_r⟩/(‖Δ‖·‖Δ_r‖), which is the square root of the kept share
-    /// of ‖Δ‖²_F; each counts as much as a direction of it takes room.
+    /// Stretches relative to the matrices that they change: direction i is worth σᵢ/(i·‖W‖₂), counted as much as it takes
+    /// room (rows + cols).
     ///
-    /// A model needs the changes of all its matrices, also of those with small weights, and each loses the least with its
-    /// first directions. By energy alone matrices with small weights get nothing. This was measured on models.
+    /// A model needs the changes of all its matrices, also of those with small weights, and the first directions of each the
+    /// most. By energy matrices with small weights get nothing. This is the rule that was nowhere worse than one rank
+    /// for all, of those that were tried on models.
     #[default]
-    Cosine,
+    Relative,
     /// Σσ² over all matrices.
     Energy,
 }
@@ -20,20 +21,19 @@ impl Criterion {
     /// Its name in options and reports.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Cosine => "cosine",
+            Self::Relative => "relative",
             Self::Energy => "energy",
         }
     }
 
-    /// What the first directions of a matrix are worth whose Σσ² is `kept`; grows with it.
-    pub fn worth(self, spectrum: &Spectrum<'_>, kept: f64) -> f64 {
-        match self {
-            Self::Energy => kept,
-            Self::Cosine if spectrum.sum_squares > 0.0 => {
-                let room = spectrum.shape.rows as f64 + spectrum.shape.cols as f64;
-                room * libm::sqrt(kept / spectrum.sum_squares)
-            }
-            Self::Cosine => 0.0,
+    /// What direction `at`, counted from 0, of a known difference is worth.
+    pub fn worth(self, of: &Candidate<'_>, at: usize) -> f64 {
+        let stretch = |at: usize| of.spectrum.singular_values.get(at).map_or(0.0, |&sigma| f64::from(sigma));
+        if self == Self::Energy {
+            return stretch(at) * stretch(at);
         }
+        let room = of.spectrum.shape.rows as f64 + of.spectrum.shape.cols as f64;
+        let whole = if of.stretch > 0.0 { of.stretch } else { stretch(0) };
+        if whole > 0.0 { room * stretch(at) / ((at + 1) as f64 * whole) } else { 0.0 }
     }
 }

@@ -52,7 +52,14 @@ impl Default for Policy {
 impl Policy {
     /// One rank for all.
     pub const fn fixed(rank: usize) -> Self {
-        Self { goal: Goal::Fixed, max_rank: rank, multiple: 1, allowed: &[], uniform: true, by: Criterion::Cosine }
+        Self {
+            goal: Goal::Fixed,
+            max_rank: rank,
+            multiple: 1,
+            allowed: &[],
+            uniform: true,
+            by: Criterion::Relative,
+        }
     }
 
     /// `rank` as this policy lets it be: the next rank above that it has, or else the largest one; 0 stays 0, and

@@ -10,7 +10,7 @@ use crate::jobs::extract::survey::{Survey, replace};
 use crate::pairing::pairs::Pair;
 use crate::report::LeftOut;
 use phlora_core::policy::{Candidate, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
-use phlora_core::{Dtype, Policy, Shape, Spectrum};
+use phlora_core::{Dtype, Policy, Shape};
 use std::collections::BTreeMap;
 
 /// The first factorisation goes this many times beyond the rank that an even share would give.
@@ -104,7 +104,7 @@ fn choose(
     let candidates: Vec<_> = whole
         .modules
         .iter()
-        .map(|module| Candidate { spectrum: spectrum(module), dtype })
+        .map(|module| module.report.candidate(&module.report.singular_values, dtype))
         .collect();
     // Names, headers and padding come on top of the factors and depend a little on the ranks.
     let mut left = bytes;
@@ -176,13 +176,6 @@ fn larger<'s>(
     survey.pairs().filter_map(more).collect()
 }
 
-/// What is known of a module's difference.
-fn spectrum(module: &Module) -> Spectrum<'_> {
-    let report = &module.report;
-    let ([rows, cols], sum_squares) = (report.shape, report.delta_norm.powi(2));
-    Spectrum { singular_values: &report.singular_values, sum_squares, shape: Shape { rows, cols } }
-}
-
 /// The choice that is worth the most after rounding.
 fn best(
     survey: &Survey<'_>,
@@ -193,9 +186,12 @@ fn best(
     let mut best = None::<(Extraction, f64)>;
     for choice in choices {
         let extraction = finish(survey, whole, others.clone(), choice)?;
+        // Of what the directions are worth, the share that rounding leaves of their energy.
         let worth = |module: &Module| {
-            let kept = (module.report.energy - module.report.rounding_loss) * module.report.delta_norm.powi(2);
-            survey.options.policy.by.worth(&spectrum(module), kept.max(0.0))
+            let report = &module.report;
+            let candidate = report.candidate(&report.singular_values, choice.dtype);
+            let exact: f64 = (0..report.rank).map(|at| survey.options.policy.by.worth(&candidate, at)).sum();
+            exact * (report.energy - report.rounding_loss).max(0.0) / report.energy
         };
         let worth: f64 = extraction.modules.iter().map(worth).sum();
         if best.as_ref().is_none_or(|(_, most)| worth > *most) {
