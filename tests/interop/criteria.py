@@ -110,4 +110,5 @@ def main():
         table("fine-tuned here", base, *fine_tuned(sys.argv[1:]))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -74,6 +74,16 @@ pub enum DtypeArg {
     Bf16,
     #[value(name = "q8_0")]
     Q8_0,
+    #[value(name = "q5_1")]
+    Q5_1,
+    #[value(name = "q5_0")]
+    Q5_0,
+    #[value(name = "q4_1")]
+    Q4_1,
+    #[value(name = "iq4_nl")]
+    Iq4Nl,
+    #[value(name = "q4_0")]
+    Q4_0,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -173,6 +183,11 @@ impl From<DtypeArg> for Dtype {
             DtypeArg::F16 => Self::F16,
             DtypeArg::Bf16 => Self::Bf16,
             DtypeArg::Q8_0 => Self::Q8_0,
+            DtypeArg::Q5_1 => Self::Q5_1,
+            DtypeArg::Q5_0 => Self::Q5_0,
+            DtypeArg::Q4_1 => Self::Q4_1,
+            DtypeArg::Iq4Nl => Self::Iq4Nl,
+            DtypeArg::Q4_0 => Self::Q4_0,
         }
     }
 }

@@ -81,8 +81,8 @@ pub struct ExtractArgs {
     /// How the factors are found
     #[arg(long, value_enum, default_value_t = ModeArg::Auto)]
     pub mode: ModeArg,
-    /// Storage format of the adapter [default: f16; a GGUF adapter within a budget: f16 or q8_0, whichever keeps
-    /// more]
+    /// Storage format of the adapter [default: f16; a GGUF adapter within a budget: f16, q8_0, q5_0 or
+    /// iq4_nl, whichever is worth the most]
     #[arg(long, value_enum)]
     pub dtype: Option<DtypeArg>,
     /// What to store beside the factors, exactly, where the file format has a place for it: norms, biases, tokens,
@@ -358,7 +358,8 @@ pub struct PruneArgs {
 const MERGED: &str = "A base of one file becomes one file. A base of several files, or named by its directory or index, \
     becomes a directory with files of the same names, a split GGUF model a directory with the same parts; where BASE \
     names a directory or index, configuration, tokenizer and all else there is copied, but for hidden files and other \
-    weights. Merged weights keep their format (F32, F16, BF16, Q8_0 or Q4_0), all other bytes are those of the base.";
+    weights. Merged weights keep their format (F32, F16, BF16, Q8_0, Q5_1, Q5_0, Q4_1, Q4_0
+    or IQ4_NL), all other bytes are those of the base.";
 
 #[derive(Debug, Args)]
 #[command(after_help = MERGED)]

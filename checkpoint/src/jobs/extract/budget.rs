@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 /// The first factorisation goes this many times beyond the rank that an even share would give.
 const AHEAD: u64 = 2;
 
+/// Formats that a GGUF adapter may have instead of the one that is given: the nearest of each size.
+const CHOSEN: [Dtype; 3] = [Dtype::Q8_0, Dtype::Q5_0, Dtype::Iq4Nl];
+
 /// Least rank of the first factorisation.
 const LEAST: usize = 16;
 
@@ -29,8 +32,10 @@ struct Choice {
 pub(crate) fn share_out(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
     let policy = survey.options.policy;
     let options = survey.options;
-    let more = options.choose_dtype && options.format == AdapterFormat::Gguf && options.dtype != Dtype::Q8_0;
-    let dtypes = if more { vec![options.dtype, Dtype::Q8_0] } else { vec![options.dtype] };
+    let mut dtypes = vec![options.dtype];
+    if options.choose_dtype && options.format == AdapterFormat::Gguf {
+        dtypes.extend(CHOSEN.iter().filter(|&&dtype| dtype != options.dtype));
+    }
     let mut ranks = first_ranks(survey, &policy, bytes);
     let (mut modules, others) =
         survey.run(|pair| Some(Aim::fixed(pair, *ranks.get(pair.name)?)), Keep::Whole, true)?;
