@@ -84,6 +84,7 @@ fn kept(extraction: &Extraction, directory: &Path) -> Result<Kept, Error> {
     let output = Output { path, report: None, force: true };
     let report = save(extraction, &output, &Monitor::default())?;
     let squares = report.modules.iter().map(|m| (m.energy - m.rounding_loss) * m.delta_norm.powi(2)).sum();
-    let dtype = if report.dtype == "q8_0" { Dtype::Q8_0 } else { Dtype::F16 };
+    let named = |dtype: &&Dtype| dtype.name().eq_ignore_ascii_case(&report.dtype);
+    let dtype = Dtype::ALL.iter().find(named).copied().unwrap_or(Dtype::F16);
     Ok(Kept { squares, all: report.total.delta_norm.powi(2), bytes: report.bytes_out, dtype })
 }

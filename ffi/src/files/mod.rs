@@ -5,6 +5,7 @@ mod adapter_format;
 mod also;
 mod check;
 mod convert;
+mod criterion;
 mod extract;
 mod inspect;
 mod names;
