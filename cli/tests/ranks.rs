@@ -122,14 +122,14 @@ fn a_budget_by_energy_is_kept_and_beats_every_uniform_rank() {
     assert!(!Path::new(&small).exists());
 }
 
-/// What the ranks of a report are worth: Σ σᵢ/(i·‖W‖₂), each module by its size.
+/// What the ranks of a report are worth: Σ σᵢ²/(i·σ₁·‖W‖₂), each module by its size.
 fn worth(report: &Value) -> f64 {
     let number = |value: &Value| value.as_f64().unwrap();
     let one = |module: &Value| {
         let room = number(&module["shape"][0]) + number(&module["shape"][1]);
-        let sigma = module["singular_values"].as_array().unwrap().iter();
-        let sum: f64 = sigma.enumerate().map(|(at, sigma)| number(sigma) / (at + 1) as f64).sum();
-        room * sum / number(&module["weight_stretch"])
+        let sigma = module["singular_values"].as_array().unwrap();
+        let each = sigma.iter().enumerate().map(|(at, sigma)| number(sigma).powi(2) / (at + 1) as f64);
+        room * each.sum::<f64>() / (number(&sigma[0]) * number(&module["weight_stretch"]))
     };
     report["modules"].as_array().unwrap().iter().map(one).sum()
 }

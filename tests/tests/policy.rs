@@ -190,7 +190,10 @@ fn worth(one: &Candidate<'_>, rank: usize, by: Criterion) -> f64 {
     let room = (shape.rows + shape.cols) as f64;
     let each = singular_values.iter().take(rank).enumerate().map(|(at, &sigma)| match by {
         Criterion::Energy => f64::from(sigma).powi(2),
-        Criterion::Relative => room * f64::from(sigma) / ((at + 1) as f64 * one.stretch),
+        Criterion::Relative => {
+            let whole = f64::from(singular_values[0]) * one.stretch;
+            room * f64::from(sigma).powi(2) / ((at + 1) as f64 * whole)
+        }
     });
     each.sum()
 }
