@@ -63,6 +63,7 @@ fn adapter(ranks: &[usize], scales: &[f64], dtype: Dtype) -> Lora<'static> {
         base_name: Some("some/base".into()),
         architecture: None,
         task: Some("CAUSAL_LM".into()),
+        class: None,
         targets: None,
         fan_in_fan_out: false,
         spelling: Spelling::default(),

@@ -17,6 +17,9 @@ use std::path::Path;
 struct Written<'l> {
     peft_type: &'static str,
     task_type: Option<&'l str>,
+    /// Only where there is no task, by which AutoPeft would else find the class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auto_mapping: Option<AutoMapping<'l>>,
     base_model_name_or_path: Option<&'l str>,
     r: usize,
     lora_alpha: Number,
@@ -41,6 +44,23 @@ struct Written<'l> {
     /// Only where there are any: readers that do not know the field may refuse it.
     #[serde(skip_serializing_if = "Option::is_none")]
     trainable_token_indices: Option<&'l BTreeMap<&'l str, &'l [usize]>>,
+}
+
+/// What PEFT imports to load the base.
+#[derive(Debug, Serialize)]
+struct AutoMapping<'l> {
+    base_model_class: &'l str,
+    parent_library: &'static str,
+}
+
+/// The package that has every class of transformers.
+const LIBRARY: &str = "transformers";
+
+/// The class that the field `auto_mapping` names, where it is one of transformers.
+fn class(mapping: &Value) -> Option<String> {
+    let library = mapping["parent_library"].as_str()?;
+    let known = library.split('.').next() == Some(LIBRARY);
+    mapping["base_model_class"].as_str().filter(|_| known).map(str::to_owned)
 }
 
 /// An object whose first key that matches a module counts, so that the order matters.
@@ -77,6 +97,11 @@ pub(super) fn written(lora: &Lora<'_>, fields: &Fields<'_>) -> Result<String> {
     let config = Written {
         peft_type: "LORA",
         task_type: lora.task.as_deref(),
+        auto_mapping: lora
+            .class
+            .as_deref()
+            .filter(|_| lora.task.is_none())
+            .map(|class| AutoMapping { base_model_class: class, parent_library: LIBRARY }),
         base_model_name_or_path: lora.base_name.as_deref(),
         r: rank,
         lora_alpha: number(alpha),
@@ -142,6 +167,7 @@ pub(crate) struct AdapterConfig {
     pub(crate) alpha: f64,
     pub(crate) base_name: Option<String>,
     pub(crate) task: Option<String>,
+    pub(crate) class: Option<String>,
     /// Where it is a list; a regular expression is not kept.
     pub(crate) targets: Option<Vec<String>>,
     /// Parameters with factors, or the ends of their names.
@@ -183,6 +209,7 @@ impl AdapterConfig {
             alpha: alpha.ok_or_else(|| bad("its lora_alpha is not a number"))?,
             base_name: json["base_model_name_or_path"].as_str().map(str::to_owned),
             task: json["task_type"].as_str().map(str::to_owned),
+            class: class(&json["auto_mapping"]),
             targets: list(&json["target_modules"]),
             parameters: list(&json["target_parameters"]).unwrap_or_default(),
             fan_in_fan_out: json["fan_in_fan_out"].as_bool().unwrap_or(false),
@@ -304,6 +331,7 @@ mod tests {
             base_name: Some("base".into()),
             architecture: None,
             task: None,
+            class: None,
             targets: None,
             fan_in_fan_out: false,
             spelling: Spelling::default(),
