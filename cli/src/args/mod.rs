@@ -89,6 +89,10 @@ pub struct ExtractArgs {
     /// layers; whatever --include says. PEFT adapters hold all of them, kohya and ComfyUI files norms and biases
     #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
     pub also: Vec<AlsoArg>,
+    /// With --also tokens: of the rows that differ only those that changed the most, until they hold this share of the
+    /// change, from 0 to 1 or in per cent. Rows that are new are stored in any case
+    #[arg(long, value_name = "E", default_value_t = 1.0, value_parser = energy, requires = "also")]
+    pub token_energy: f64,
     #[command(flatten)]
     pub what: ModuleArgs,
     /// Most reads of a weight

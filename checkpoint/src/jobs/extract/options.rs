@@ -48,6 +48,9 @@ pub struct ExtractOptions {
     pub complete_kinds: bool,
     /// What to take beside factors, as far as the file format has a place for it. Default: nothing.
     pub also: Also,
+    /// Of the rows of a vocabulary that differ, only those that changed the most, until they hold this share of the change,
+    /// from 0 to 1; rows that the base lacks are taken in any case. Default 1: all.
+    pub token_energy: f64,
     /// What the modules' input channels count. Default: every channel alike.
     pub channel_scales: ChannelScales,
 }
@@ -97,6 +100,7 @@ impl Default for ExtractOptions {
             filter: Filter::default(),
             complete_kinds: false,
             also: Also::default(),
+            token_energy: 1.0,
             channel_scales: ChannelScales::default(),
         }
     }
