@@ -2,7 +2,7 @@
 
 use crate::report::{CurvePoint, ModuleReport, Report};
 use phlora_core::policy::{Candidate, Share, allocate, factor_bytes, factor_dtype};
-use phlora_core::{Criterion, Dtype, Goal, Policy, Shape, Spectrum};
+use phlora_core::{Criterion, Dtype, Goal, Policy, Spectrum};
 
 /// Points that the curve has at most.
 const POINTS: usize = 100;
@@ -19,7 +19,7 @@ pub(crate) fn energy_by_bytes(modules: &[ModuleReport], dtype: Dtype, by: Criter
         components.extend(sigma.iter().enumerate().map(|(at, &sigma)| Component {
             square: f64::from(sigma).powi(2),
             bytes,
-            worth_per_byte: by.worth(&candidate, at) / bytes,
+            worth_per_byte: candidate.worth(by, at) / bytes,
         }));
     }
     components.sort_by(|a, b| b.worth_per_byte.total_cmp(&a.worth_per_byte));

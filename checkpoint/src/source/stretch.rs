@@ -5,7 +5,7 @@ use crate::run::pool::Ticket;
 use crate::source::measure::{DECODED_ROWS, decode};
 use crate::source::tensor::Tensor;
 
-/// Reads of the weight: the estimate is within some per cent then, and it counts by its root.
+/// Reads of the weight: the estimate is within some per cent then.
 const READS: usize = 3;
 
 /// Sums side by side, which do not wait for each other.

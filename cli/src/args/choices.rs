@@ -61,7 +61,7 @@ pub enum ModeArg {
 /// What modules that share a budget keep the most of.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ByArg {
-    /// The length of what is kept of each module's difference, relative to its weight
+    /// What changes the weights of the modules the most for their sizes
     Relative,
     /// The energy of all modules together
     Energy,

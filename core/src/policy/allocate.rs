@@ -1,6 +1,6 @@
 //! Bytes shared out over matrices: each step goes where it is worth the most per byte.
 
-use super::{Policy, Spectrum};
+use super::{Criterion, Policy, Spectrum};
 use crate::{Dtype, Shape};
 
 /// One matrix that asks for a rank.
@@ -96,6 +96,11 @@ pub fn uniform_rank(candidates: &[Candidate<'_>], policy: &Policy, max_rank: usi
 }
 
 impl Candidate<'_> {
+    /// What its direction `at`, counted from 0, is worth.
+    pub fn worth(&self, by: Criterion, at: usize) -> f64 {
+        by.worth(&self.spectrum, self.stretch, at)
+    }
+
     /// The step upwards from `rank` that is worth the most per byte within `left` bytes.
     fn step(&self, rank: usize, policy: &Policy, left: i64) -> Option<Step> {
         let Spectrum { singular_values, shape, .. } = self.spectrum;
@@ -104,7 +109,7 @@ impl Candidate<'_> {
         let before = bytes_at(rank);
         let (mut best, mut gain) = (None::<Step>, 0.0);
         for at in rank..most {
-            gain += policy.by.worth(self, at);
+            gain += self.worth(policy.by, at);
             let to = at + 1;
             if gain <= 0.0 || policy.round(to) != to {
                 continue;

@@ -1,6 +1,6 @@
 //! What a direction of a difference is worth beside those of others.
 
-use super::Candidate;
+use super::Spectrum;
 
 /// What bytes that several matrices share are to keep the most of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,14 +26,16 @@ impl Criterion {
         }
     }
 
-    /// What direction `at`, counted from 0, of a known difference is worth.
-    pub fn worth(self, of: &Candidate<'_>, at: usize) -> f64 {
-        let stretch = |at: usize| of.spectrum.singular_values.get(at).map_or(0.0, |&sigma| f64::from(sigma));
+    /// What direction `at` of a difference, counted from 0, is worth. `stretch` is ‖W‖₂ of the matrix that it changes; where
+    /// that is not above 0, ‖Δ‖₂ stands for it.
+    pub fn worth(self, difference: &Spectrum<'_>, stretch: f64, at: usize) -> f64 {
+        let sigma = |at: usize| difference.singular_values.get(at).map_or(0.0, |&sigma| f64::from(sigma));
+        let square = sigma(at) * sigma(at);
         if self == Self::Energy {
-            return stretch(at) * stretch(at);
+            return square;
         }
-        let room = of.spectrum.shape.rows as f64 + of.spectrum.shape.cols as f64;
-        let whole = stretch(0) * if of.stretch > 0.0 { of.stretch } else { stretch(0) };
-        if whole > 0.0 { room * stretch(at) * stretch(at) / ((at + 1) as f64 * whole) } else { 0.0 }
+        let room = difference.shape.rows as f64 + difference.shape.cols as f64;
+        let whole = sigma(0) * if stretch > 0.0 { stretch } else { sigma(0) };
+        if whole > 0.0 { room * square / ((at + 1) as f64 * whole) } else { 0.0 }
     }
 }

@@ -195,7 +195,7 @@ fn best(
         let worth = |module: &Module| {
             let report = &module.report;
             let candidate = report.candidate(&report.singular_values, choice.dtype);
-            let exact: f64 = (0..report.rank).map(|at| survey.options.policy.by.worth(&candidate, at)).sum();
+            let exact: f64 = (0..report.rank).map(|at| candidate.worth(survey.options.policy.by, at)).sum();
             exact * (report.energy - report.rounding_loss).max(0.0) / report.energy
         };
         let worth: f64 = extraction.modules.iter().map(worth).sum();
