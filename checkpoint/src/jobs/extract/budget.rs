@@ -36,7 +36,9 @@ pub(crate) fn share_out(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
     if options.choose_dtype && options.format == AdapterFormat::Gguf {
         dtypes.extend(CHOSEN.iter().filter(|&&dtype| dtype != options.dtype));
     }
-    let mut ranks = first_ranks(survey, &policy, bytes);
+    // The last one takes the least.
+    let smallest = dtypes.last().copied().unwrap_or(options.dtype);
+    let mut ranks = first_ranks(survey, &policy, bytes, smallest);
     let (mut modules, others) =
         survey.run(|pair| Some(Aim::fixed(pair, *ranks.get(pair.name)?)), Keep::Whole, true)?;
     loop {
@@ -84,9 +86,15 @@ fn least(survey: &Survey<'_>, whole: &Extraction) -> Result<u64> {
 }
 
 /// A rank per weight for the first factorisation.
-fn first_ranks<'s>(survey: &'s Survey<'_>, policy: &Policy, bytes: u64) -> BTreeMap<&'s str, usize> {
-    let dtype = survey.options.dtype;
-    let per_rank: u64 = survey.pairs().map(|pair| factor_bytes(shape(pair), 1, dtype)).sum();
+fn first_ranks<'s>(
+    survey: &'s Survey<'_>,
+    policy: &Policy,
+    bytes: u64,
+    dtype: Dtype,
+) -> BTreeMap<&'s str, usize> {
+    let block = dtype.block_len();
+    let per_block: u64 = survey.pairs().map(|pair| factor_bytes(shape(pair), block, dtype)).sum();
+    let per_rank = per_block / block as u64;
     let even = usize::try_from(AHEAD * bytes / per_rank.max(1)).unwrap_or(usize::MAX);
     let rank = policy.round(even.clamp(LEAST, policy.max_rank.max(LEAST)));
     survey.pairs().map(|pair| (pair.name, rank)).collect()
