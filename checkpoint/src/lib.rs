@@ -1,9 +1,7 @@
 //! LoRA extraction from whole checkpoints: everything of phlora that needs an operating system.
 //!
 //! [`ExtractJob`] maps the files of two models, safetensors or GGUF, streams their difference through `phlora-core` over
-//! threads and writes an adapter, which appears in one step. [`extract`] and [`save`] do the same with open models and an
-//! adapter in memory. [`verify`] reads an adapter back and measures what it really keeps; [`inspect`] says what a file
-//! holds.
+//! threads, and writes the adapter, which appears in one step:
 //!
 //! ```no_run
 //! use phlora_checkpoint::{ExtractJob, Monitor, Output};
@@ -14,6 +12,22 @@
 //! }
 //! # Ok::<(), phlora_checkpoint::Error>(())
 //! ```
+//!
+//! # The jobs
+//! | | |
+//! |---|---|
+//! | [`ExtractJob::run`] | an adapter from two models ([`ExtractOptions`], [`Policy`], [`Server`]), for several ranks, or in shares ([`PartFiles`]) |
+//! | [`extract()`], [`save`] | the same from open models, and in memory |
+//! | [`ExtractJob::plan`], [`choose`] | spectra, and what each policy would choose, without an adapter |
+//! | [`verify()`] | measures what a written adapter keeps |
+//! | [`check()`] | finds what llama.cpp refuses, crashes on or ignores |
+//! | [`convert()`], [`convert_to_gguf`] | another file format or dtype |
+//! | [`prune()`] | smaller ranks |
+//! | [`merge()`] | adapters merged into a model's files |
+//! | [`inspect()`] | contents of a file |
+//!
+//! [`Monitor`] carries progress and cancelling, [`Report`] the figures of an extraction, [`Adapter`] an adapter of any
+//! format. Errors name the file and the tensor ([`Error`]).
 #![deny(unsafe_code)]
 
 mod adapter;
@@ -33,18 +47,19 @@ pub use error::{Error, Reason, Result};
 pub use jobs::check::{Finding, Severity, check};
 pub use jobs::convert::{ConvertOptions, Converted, convert, convert_to_gguf};
 pub use jobs::extract::{
-    Also, ChannelScales, ExtractJob, ExtractOptions, Extraction, Filter, Input, Layers, Output, Saved,
-    Server, Tokens, extract, save,
+    Also, ChannelScales, ExtractJob, ExtractOptions, Extraction, Filter, Identity, Input, Layers, Output,
+    PartFiles, PartHeader, Parts, Saved, Server, Shard, Tokens, Work, extract, save,
 };
 pub use jobs::inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
 pub use jobs::merge::{MergeOptions, Merged, merge};
+pub use jobs::open::{OpenOptions, Opened, OpenedModule};
 pub use jobs::prune::{PruneOptions, Pruned, PrunedModule, prune};
 pub use jobs::verify::{Verification, VerifiedModule, VerifiedTensor, verify};
 pub use naming::arch::{Mapped, NameMap};
 pub use naming::kind::{Kind, kind_of, module_of, suffix_of};
 pub use naming::spelling::Spelling;
 pub use pairing::aligned::Names;
-pub use phlora_core::{Dtype, Goal, Mode, Policy};
+pub use phlora_core::{Criterion, Dtype, Goal, Mode, Policy};
 pub use report::{
     Choice, CurvePoint, FullReport, LeftOut, ModuleReport, Note, PolicyReport, REPORT_VERSION, Report, Total,
     choose, read_report, save_page, save_report,
@@ -53,6 +68,7 @@ pub use run::monitor::Monitor;
 pub use run::pool::available_threads;
 pub use source::attention::Heads;
 pub use source::config::Config;
+pub use source::mapped::read_files;
 pub use source::model::{Container, Model};
 pub use source::permutation::RowPermutation;
 pub use source::quantized::Method as Quantization;

@@ -63,6 +63,7 @@ fn adapter(ranks: &[usize], scales: &[f64], dtype: Dtype) -> Lora<'static> {
         base_name: Some("some/base".into()),
         architecture: None,
         task: Some("CAUSAL_LM".into()),
+        class: None,
         targets: None,
         fan_in_fan_out: false,
         spelling: Spelling::default(),
@@ -218,7 +219,7 @@ fn what_cannot_be_converted_is_refused_and_nothing_is_left() {
     refused(&opened, &with(&|options| options.architecture = Some("nonsense".into())), "nonsense");
     let five = with(&|options| options.heads = Some(Heads { queries: 5, keys: 5 }));
     refused(&opened, &five, "do not go into 5 attention heads");
-    refused(&opened, &with(&|options| options.dtype = Some(Dtype::Q4_0)), "cannot hold Q4_0");
+    refused(&opened, &with(&|options| options.dtype = Some(Dtype::Q4K)), "cannot hold Q4_K");
 
     let mut strange = good.clone();
     strange.modules[0].name = "model.layers.0.visual.proj".into();

@@ -6,12 +6,14 @@ use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::print::{bytes, count, percent, print, seconds};
 use crate::progress::with_bar;
+use crate::share::ShareArg;
 use crate::spark;
 use crate::summary::{self, Line};
 use phlora_checkpoint::{
-    ExtractJob, ModuleReport, Output, PolicyReport, Report, Saved, Server, available_threads,
+    Error, ExtractJob, ModuleReport, Output, PartFiles, PolicyReport, Report, Saved, Server, Shard, Work,
+    available_threads,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Names at most this many modules that did not converge.
@@ -21,6 +23,12 @@ const NAMED: usize = 5;
 const COARSE: f64 = 5e-4;
 
 pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
+    let share = args.work.shard.map(ShareArg::find).transpose().map_err(Failure::Usage)?;
+    execute(args, share.map_or(Work::Rest, Work::Share))
+}
+
+/// Extracts what `work` says, the rest being in parts.
+pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     let (policy, ranks) = args.ranks.policy();
     let format = FormatArg::of(args.format, &args.output)?;
     let mut options = args.what.options()?;
@@ -34,18 +42,29 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
     options.scratch = args.scratch;
     options.threads = args.threads.unwrap_or_else(available_threads);
     options.also = AlsoArg::all(&args.also);
+    options.token_energy = args.token_energy;
     if let Some(server) = args.server {
         for note in Server::from(server).adjust(&mut options) {
             complain(&format!("for this server: {note}"));
         }
     }
     options.names = args.names.map_or(options.names, Into::into);
-    let mut job = ExtractJob::new(args.base.as_path(), args.tuned.as_path()).options(options).ranks(ranks);
+    let mut parts = PartFiles::new(work);
+    parts.own = own_part(args, work);
+    parts.others.clone_from(&args.work.parts);
+    parts.command = std::env::args().skip(1).collect();
+    parts.fresh = args.work.fresh;
+    let mut job = ExtractJob::new(args.base.as_path(), args.tuned.as_path());
     if let Some(deployed) = args.deployed_base.as_deref() {
         job = job.deployed_base(deployed);
     }
-    let output = Output::new(args.output.clone()).report(args.report.clone()).force(args.force);
+    let job = job.options(options).ranks(ranks).parts(parts);
     let monitor = interrupt::monitor();
+    if let Work::Share(share) = work {
+        let found = with_bar(&monitor, "extracting", args.quiet, || job.keep_share(&monitor));
+        return finished(share, found, args);
+    }
+    let output = Output::new(args.output.clone()).report(args.report.clone()).force(args.force);
     let saved = with_bar(&monitor, "extracting", args.quiet, || job.run(&output, &monitor))?;
     for (i, Saved { path, report, .. }) in saved.iter().enumerate() {
         warn(report);
@@ -54,6 +73,34 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
             let gap = if i > 0 { "\n" } else { "" };
             print(&[gap, &text(report, args, path)].concat())?;
         }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The file that keeps what is found, if one does.
+fn own_part(args: &ExtractArgs, work: Work) -> Option<PathBuf> {
+    let beside = || {
+        let path: PathBuf = args.output.components().collect();
+        let mut name = path.into_os_string();
+        name.push(".part");
+        PathBuf::from(name)
+    };
+    match work {
+        Work::Share(_) => Some(args.output.clone()),
+        _ => args.work.resume.then(beside),
+    }
+}
+
+/// Says what is left to do after a share.
+fn finished(share: Shard, found: Result<(), Error>, args: &ExtractArgs) -> Result<ExitCode, Failure> {
+    let part = args.output.display();
+    let next = match found {
+        Ok(()) => "nothing is missing: phlora join makes the adapter".to_owned(),
+        Err(Error::Unfinished { missing, .. }) => format!("{missing} tensors are for the other shares"),
+        Err(error) => return Err(error.into()),
+    };
+    if !args.quiet {
+        print(&format!("share {share} is in {part}; {next}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! Everything that can go wrong between two checkpoints and an adapter, said with file and tensor.
+//! Errors of this crate; each names the file and the tensor.
 
 mod reason;
 
@@ -83,6 +83,13 @@ pub enum Error {
         /// What could be done.
         reason: Option<Reason>,
     },
+    /// Parts of an extraction that others have to work on are missing.
+    Unfinished {
+        /// How many tensors are in no part.
+        missing: usize,
+        /// Names of some of them.
+        named: Vec<String>,
+    },
     /// [`Monitor::cancel`](crate::Monitor::cancel) was called.
     Cancelled,
 }
@@ -126,7 +133,7 @@ impl Error {
             | Self::Include { reason, .. }
             | Self::Exists { reason, .. }
             | Self::NothingToExtract { reason, .. } => *reason = Some(why),
-            Self::Io { .. } | Self::Format { .. } | Self::Cancelled => {}
+            Self::Io { .. } | Self::Format { .. } | Self::Unfinished { .. } | Self::Cancelled => {}
         }
         self
     }
@@ -140,9 +147,26 @@ impl Error {
             | Self::Include { reason, .. }
             | Self::Exists { reason, .. }
             | Self::NothingToExtract { reason, .. } => *reason,
-            Self::Io { .. } | Self::Format { .. } | Self::Cancelled => None,
+            Self::Io { .. } | Self::Format { .. } | Self::Unfinished { .. } | Self::Cancelled => None,
         }
     }
+}
+
+/// `len` copies of `value`. Where the size follows from a file, memory that the system refuses is an error, and never the end of
+/// the process.
+pub(crate) fn filled<T: Copy>(value: T, len: usize) -> Result<Vec<T>> {
+    let mut values = room_for(len)?;
+    values.resize(len, value);
+    Ok(values)
+}
+
+/// An empty list with room for `len` values, as [`filled`].
+pub(crate) fn room_for<T>(len: usize) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(len).map_err(|_| {
+        Error::usage(format!("{} bytes of memory cannot be allocated", len.saturating_mul(size_of::<T>())))
+    })?;
+    Ok(values)
 }
 
 impl fmt::Display for Error {
@@ -158,6 +182,10 @@ impl fmt::Display for Error {
             Self::Include { pattern, problem, .. } => write!(f, "include pattern {pattern} {problem}"),
             Self::Exists { path, problem, .. } => write!(f, "{} {problem}", path.display()),
             Self::NothingToExtract { why, .. } => write!(f, "nothing to extract: {why}"),
+            Self::Unfinished { missing, named } => {
+                let more = if *missing > named.len() { ", …" } else { "" };
+                write!(f, "{missing} tensors are in no part yet: {}{more}", named.join(", "))
+            }
             Self::Cancelled => f.write_str("cancelled"),
         }
     }

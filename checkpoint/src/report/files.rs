@@ -17,7 +17,7 @@ const HEAD: u64 = 1024;
 
 /// A JSON file.
 pub(crate) const REPORT: Known =
-    Known { name: "a report of phlora", is: |path| read_json(path).is_ok_and(|json| is_report(&json)) };
+    Known { name: "a report of phlora", is: |path| read_json(path).is_ok_and(|json| is_report(json.root())) };
 
 /// A page.
 const PAGE: Known = Known { name: "the page of a report", is: is_page };

@@ -1,4 +1,4 @@
-//! What becomes of the patterns of a filter: one without effect is refused, or said.
+//! Effects of the patterns of a filter: an include pattern without effect is refused, an exclude pattern without one is noted.
 
 use crate::error::{Error, Reason, Result};
 use crate::jobs::extract::options::Filter;

@@ -1,12 +1,13 @@
 //! The one way from two models to adapters: in memory, or in files.
 
 use crate::adapter::AdapterFormat;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::jobs::extract::budget;
 use crate::jobs::extract::extraction::Extraction;
 use crate::jobs::extract::options::ExtractOptions;
 use crate::jobs::extract::outcome::Keep;
 use crate::jobs::extract::output::{Output, Staged};
+use crate::jobs::extract::parts::{Identity, Parts, Work};
 use crate::jobs::extract::plans::Aim;
 use crate::jobs::extract::survey::{Survey, check};
 use crate::pairing::aligned::{Aligned, Names};
@@ -14,8 +15,10 @@ use crate::report::Report;
 use crate::run::monitor::Monitor;
 use crate::source::model::Model;
 use phlora_core::{Goal, Policy};
+use std::fs;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 /// A model that a job takes: one that is open, or one that the job opens.
@@ -44,7 +47,25 @@ pub struct ExtractJob<'m> {
     tuned: Input<'m>,
     deployed: Option<Input<'m>>,
     ranks: Vec<usize>,
+    parts: Option<PartFiles>,
     options: ExtractOptions,
+}
+
+/// Files in which what becomes of each pair of weights is kept, so that an extraction can be interrupted, or done in
+/// shares.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PartFiles {
+    /// Which pairs are worked on.
+    pub work: Work,
+    /// The file to which what becomes of them is added; it is removed when the adapter is in its place. `None`: none.
+    pub own: Option<PathBuf>,
+    /// Files that are only read.
+    pub others: Vec<PathBuf>,
+    /// How the extraction was asked for, which a new file keeps.
+    pub command: Vec<String>,
+    /// Whether what `own` holds already is thrown away.
+    pub fresh: bool,
 }
 
 /// An adapter that was written.
@@ -73,7 +94,8 @@ impl<'m> ExtractJob<'m> {
     /// The difference of `base` and `tuned`, with the default options.
     pub fn new(base: impl Into<Input<'m>>, tuned: impl Into<Input<'m>>) -> Self {
         let (base, tuned) = (base.into(), tuned.into());
-        Self { base, tuned, deployed: None, ranks: Vec::new(), options: ExtractOptions::default() }
+        let options = ExtractOptions::default();
+        Self { base, tuned, deployed: None, ranks: Vec::new(), parts: None, options }
     }
 
     /// What a device runs in the place of the base, mostly a quantised one. The factors are those of tuned − deployed, so
@@ -95,6 +117,12 @@ impl<'m> ExtractJob<'m> {
     #[must_use]
     pub fn ranks(self, ranks: &[usize]) -> Self {
         Self { ranks: ranks.to_vec(), ..self }
+    }
+
+    /// Files that keep what becomes of each pair. None by default.
+    #[must_use]
+    pub fn parts(self, parts: PartFiles) -> Self {
+        Self { parts: Some(parts), ..self }
     }
 
     /// Extracts to memory: an adapter for each rank, in their order, or one.
@@ -129,8 +157,28 @@ impl<'m> ExtractJob<'m> {
             let staged = pairs.map(|(extraction, output)| Staged::write(extraction, output, monitor));
             let staged: Vec<_> = staged.collect::<Result<_>>()?;
             let saved = staged.into_iter().zip(outputs);
-            saved.map(|(staged, output)| Ok(Saved { path: output.path, report: staged.commit()? })).collect()
+            let saved =
+                saved.map(|(staged, output)| Ok(Saved { path: output.path, report: staged.commit()? }));
+            let saved: Vec<_> = saved.collect::<Result<_>>()?;
+            if let Some(own) = self.own_part() {
+                fs::remove_file(own).map_err(|e| Error::io(own, "remove", e))?;
+            }
+            Ok(saved)
         })
+    }
+
+    /// Works on a share and keeps what becomes of its pairs in the own file of [`parts`](Self::parts); no adapter is made.
+    ///
+    /// # Errors
+    /// [`Error::Unfinished`] where pairs are in no part yet, which is so until the last share is done; else as
+    /// [`extract`](Self::extract).
+    pub fn keep_share(&self, monitor: &Monitor) -> Result<()> {
+        let models = self.open()?;
+        if let Some(own) = self.own_part() {
+            let all: Vec<_> = models.all().collect();
+            Output::new(own).check_apart(self.options.format, &all)?;
+        }
+        self.extract_from(&models, monitor).map(drop)
     }
 
     /// Lets `work` see the models of the job side by side, with its options.
@@ -144,14 +192,32 @@ impl<'m> ExtractJob<'m> {
     }
 
     fn open(&self) -> Result<Models<'_>> {
-        let deployed = self.deployed.as_ref().map(Input::open).transpose();
-        Ok(Models { base: self.base.open()?, tuned: self.tuned.open()?, deployed: deployed? })
+        let (base, tuned) = (self.base.open()?, self.tuned.open()?);
+        Ok(Models { base, tuned, deployed: self.deployed.as_ref().map(Input::open).transpose()? })
+    }
+
+    fn own_part(&self) -> Option<&Path> {
+        self.parts.as_ref()?.own.as_deref()
+    }
+
+    /// The parts of the extraction, if there are any.
+    fn open_parts(&self, models: &Models<'_>) -> Result<Option<Arc<Parts>>> {
+        let Some(PartFiles { work, own, others, command, fresh }) = &self.parts else { return Ok(None) };
+        if own.is_none() && *work != Work::None {
+            return Ok(None);
+        }
+        let identity = Identity::of(&models.all().collect::<Vec<_>>(), &self.ranks, &self.options);
+        Parts::open(own.as_deref(), others, *work, identity, command.clone(), *fresh).map(Arc::new).map(Some)
     }
 
     fn extract_from(&self, models: &Models<'_>, monitor: &Monitor) -> Result<Vec<Extraction>> {
+        let options = ExtractOptions {
+            parts: self.open_parts(models)?.or(self.options.parts.clone()),
+            ..self.options.clone()
+        };
         match self.ranks.as_slice() {
-            [] => Ok(vec![one(&models.aligned(&self.options)?, &self.options, monitor)?]),
-            ranks => several(models, ranks, &self.options, monitor),
+            [] => Ok(vec![one(&models.aligned(&options)?, &options, monitor)?]),
+            ranks => several(models, ranks, &options, monitor),
         }
     }
 }
@@ -211,6 +277,13 @@ fn several(
         Ok(Extraction { policy, ..survey.extraction(modules?, others.clone())? })
     };
     ranks.iter().map(one).collect()
+}
+
+impl PartFiles {
+    /// No files, for `work`.
+    pub fn new(work: Work) -> Self {
+        Self { work, own: None, others: Vec::new(), command: Vec::new(), fresh: false }
+    }
 }
 
 impl Models<'_> {

@@ -99,6 +99,7 @@ pub(crate) struct Staged {
     adapter: StagedAdapter,
     file: Option<StagedFile>,
     report: Report,
+    path: PathBuf,
 }
 
 impl Staged {
@@ -110,13 +111,17 @@ impl Staged {
         let file =
             output.report.as_ref().map(|path| stage_report(&report, path, output.force)).transpose()?;
         monitor.check()?;
-        Ok(Self { adapter, file, report })
+        Ok(Self { adapter, file, report, path: output.path.clone() })
     }
 
     /// Puts it into its place.
     pub(crate) fn commit(self) -> Result<Report> {
         self.adapter.commit()?;
-        self.file.map_or(Ok(()), StagedFile::commit)?;
+        let path = self.path;
+        self.file.map_or(Ok(()), StagedFile::commit).map_err(|error| {
+            let problem = format!("the adapter is written and in its place, but its report is not: {error}");
+            Error::format(&path, problem)
+        })?;
         Ok(self.report)
     }
 }
