@@ -9,15 +9,17 @@ fn main() {
     // Two weights whose singular values decay slowly and fast.
     let [slow, fast] =
         [0.5, 1.5].map(|decay| (1..=64).map(|k| (k as f32).powf(-decay)).collect::<Vec<f32>>());
-    for (name, singular_values) in [("slow", &slow), ("fast", &fast)] {
-        let sum_squares = singular_values.iter().map(|&s| f64::from(s).powi(2)).sum();
-        let spectrum = Spectrum { singular_values, sum_squares, shape: SHAPE };
+    let spectra = [&slow, &fast].map(|singular_values| Spectrum {
+        singular_values,
+        sum_squares: singular_values.iter().map(|&s| f64::from(s).powi(2)).sum(),
+        shape: SHAPE,
+    });
+    for (name, spectrum) in ["slow", "fast"].into_iter().zip(spectra) {
         let [energy, noise] = [Goal::Energy(0.9), Goal::NoiseFloor].map(|goal| goal.rank(&spectrum, 64));
         println!("{name}: rank {energy} keeps 90 %, {noise} directions are above the noise");
         assert!(spectrum.energy(energy) >= 0.9);
     }
-    let candidates =
-        [&slow, &fast].map(|values| Candidate { singular_values: values, shape: SHAPE, dtype: Dtype::F16 });
+    let candidates = spectra.map(|spectrum| Candidate { spectrum, stretch: 0.0, dtype: Dtype::F16 });
     let budget = 2 * factor_bytes(SHAPE, 16, Dtype::F16);
     let policy = Policy { goal: Goal::Budget(budget), max_rank: 64, uniform: false, ..Policy::default() };
     let mut shares = [Share::default(); 2];
