@@ -45,7 +45,7 @@ g++ -std=c++17 "${strict[@]}" -Wconversion examples/cpp/runtime.cpp -o runtime "
 g++ -std=c++17 "${strict[@]}" -Wconversion -pthread examples/cpp/server.cpp -o server "${shared[@]}"
 gcc -std=c11 "${strict[@]}" apply.c -o apply "${shared[@]}"
 gcc -std=c11 "${strict[@]}" -DPHLORA_TEST_FILES arguments.c -o arguments "${shared[@]}"
-gcc -std=c99 "${strict[@]}" adapters.c -o adapters "${shared[@]}"
+gcc -std=c11 "${strict[@]}" adapters.c -o adapters "${shared[@]}"
 gcc -std=c99 "${strict[@]}" extract.c -o extract "${shared[@]}"
 ./extract "$pair/base" "$pair/tuned" adapter-readme | diff expected -
 ./static

@@ -49,11 +49,12 @@ pub use error::{Error, Result};
 pub use jobs::check::{Finding, Severity, check};
 pub use jobs::convert::{ConvertOptions, Converted, convert, convert_to_gguf};
 pub use jobs::extract::{
-    Also, ChannelScales, ExtractOptions, Extraction, Filter, Layers, Output, Server, Tokens, extract,
-    extract_deployed, extract_ranks, save, save_page, save_report,
+    Also, ChannelScales, ExtractOptions, Extraction, Filter, Identity, Layers, Output, PartHeader, Parts,
+    Server, Shard, Tokens, Work, extract, extract_deployed, extract_ranks, save, save_page, save_report,
 };
 pub use jobs::inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
 pub use jobs::merge::{MergeOptions, Merged, merge};
+pub use jobs::open::{OpenOptions, Opened, OpenedModule};
 pub use jobs::plan::survey;
 pub use jobs::prune::{PruneOptions, Pruned, PrunedModule, prune};
 pub use jobs::verify::{Verification, VerifiedModule, VerifiedTensor, verify};
@@ -70,6 +71,7 @@ pub use run::monitor::Monitor;
 pub use run::pool::available_threads;
 pub use source::attention::Heads;
 pub use source::config::Config;
+pub use source::mapped::read_files;
 pub use source::model::{Container, Model};
 pub use source::permutation::RowPermutation;
 pub use source::quantized::Method as Quantization;

@@ -59,4 +59,5 @@ const _: () = {
     assert!(size_of::<crate::files::FileReport>() == 104);
     assert!(size_of::<crate::files::Verification>() == 64);
     assert!(size_of::<crate::files::Contents>() == 72);
+    assert!(size_of::<crate::files::AdapterModule>() == 120);
 };

@@ -39,6 +39,9 @@ SIZE(phlora_verification, 64);
 OFFSET(phlora_verification, outside_sum_squares, 56);
 SIZE(phlora_contents, 72);
 OFFSET(phlora_contents, files, 68);
+SIZE(phlora_adapter_module, 120);
+OFFSET(phlora_adapter_module, weight, 88);
+OFFSET(phlora_adapter_module, embedding, 112);
 SIZE(phlora_status, 4);
 
 int main(void) { return 0; }

@@ -78,4 +78,5 @@ def main():
         print(json.dumps({"llama_cpp": {"token_ms": plain, "adapters": added, "load": load}}, indent=1))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -57,6 +57,17 @@ fn products_stay_within_the_bound() {
     }
 }
 
+#[test]
+fn a_product_of_nothing_computes_no_address() {
+    let far = Strided { data: &[], row: usize::MAX / 2, col: 1 };
+    for kernel in Kernel::available() {
+        let mut c = [7.0; 8 * 8];
+        kernel.product::<8>(far, 8, 0, &[], &mut c);
+        kernel.product::<8>(far.transposed(), 0, 8, &[0.0; 64], &mut c);
+        assert!(c.iter().all(|&c| c == 7.0), "{}", kernel.name());
+    }
+}
+
 /// Checks `got` against `from` and the sum of `terms`, in f64.
 fn check_sum(got: f32, from: f32, terms: impl Iterator<Item = f64>, what: &str) {
     let (mut exact, mut size, mut count) = (f64::from(from), f64::from(from).abs(), 1.0);

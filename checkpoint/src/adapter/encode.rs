@@ -1,7 +1,7 @@
 //! Encodes the factors of one extracted module in the adapter's storage format.
 
 use super::factor::Factor;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, filled};
 use phlora_core::policy::factor_dtype;
 use phlora_core::{Dtype, Rows};
 
@@ -115,7 +115,7 @@ impl Matrix<'_> {
         let row_bytes = dtype.row_bytes(cols).ok_or_else(|| {
             Error::Usage(format!("rows of {cols} entries do not fit into {}", dtype.name()))
         })?;
-        let mut bytes = vec![0; rows * row_bytes];
+        let mut bytes = filled(0, rows.saturating_mul(row_bytes))?;
         let (mut values, mut stored) = ([0.0_f32; AT_ONCE], [0.0_f32; AT_ONCE]);
         for (row, bytes) in bytes.chunks_exact_mut(row_bytes.max(1)).enumerate() {
             let mut rest = bytes;

@@ -27,7 +27,7 @@ impl AdapterFormat {
     }
 
     /// What it is called in messages.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Peft => "a PEFT adapter",
             Self::Gguf => "a GGUF adapter",

@@ -5,6 +5,7 @@ pub(crate) mod convert;
 pub(crate) mod extract;
 pub(crate) mod inspect;
 pub(crate) mod merge;
+pub(crate) mod open;
 pub(crate) mod plan;
 pub(crate) mod prune;
 pub(crate) mod verify;

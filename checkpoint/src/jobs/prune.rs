@@ -1,7 +1,7 @@
 //! Any LoRA adapter at smaller ranks, in factored form and without its base: energies are those of its own B·A.
 
 use crate::adapter::{Adapter, AdapterFormat, Factor, Factors, FullTensor, Lora, LoraModule, Naming};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, filled};
 use crate::run::monitor::Monitor;
 use crate::run::pool::available_threads;
 use crate::run::pool::{Ticket, run};
@@ -133,8 +133,8 @@ fn decompose(module: &LoraModule<'_>) -> Result<Decomposed> {
     // A product has no more directions than its narrower side.
     let held = rank.min(rows).min(cols);
     let need = combine_scratch(shape, rank, held).count().map_err(failed)?;
-    let (mut a, mut b) = (vec![0.0; held * cols], vec![0.0; rows * held]);
-    let (mut singular_values, mut scratch) = (vec![0.0; held], vec![0.0; need]);
+    let (mut a, mut b) = (filled(0.0, held * cols)?, filled(0.0, rows * held)?);
+    let (mut singular_values, mut scratch) = (filled(0.0, held)?, filled(0.0, need)?);
     let kernel = Kernel::detect();
     let found = combine(kernel, &[(one, 1.0)], held, &mut a, &mut b, &mut singular_values, &mut scratch);
     let sum_squares = found.map_err(failed)?.sum_squares;

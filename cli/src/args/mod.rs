@@ -5,6 +5,7 @@ mod units;
 
 pub use choices::{AlsoArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg};
 
+use crate::share::{ShareArg, parse_share};
 use clap::{Args, Parser, Subcommand};
 use phlora_checkpoint::{ChannelScales, Error, ExtractOptions, Filter, Goal, Policy};
 use regex::Regex;
@@ -18,12 +19,18 @@ use units::{energy, pattern, rank, share, size, strength};
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+    /// Read input files into memory in the place of mapping them: for files that others may shorten meanwhile, and for
+    /// network file systems
+    #[arg(long, global = true)]
+    pub read_files: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write an adapter of the difference of two models, for PEFT, llama.cpp, kohya's scripts or ComfyUI
-    Extract(ExtractArgs),
+    Extract(Box<ExtractArgs>),
+    /// Put the parts of an extraction that was done in shares together
+    Join(JoinArgs),
     /// Show what ranks and bytes would keep, without writing an adapter
     Plan(PlanArgs),
     /// Find what makes llama.cpp refuse, crash on or ignore an adapter
@@ -46,7 +53,7 @@ pub enum Command {
 const MODELS: &str = "A model is a .safetensors file, a directory that holds model.safetensors, or a directory \
     of shards with model.safetensors.index.json; or a GGUF file, any part of a split one, or a directory with \
     one GGUF model. Its files are mapped and must not change during the run: where one gets shorter, the \
-    system ends phlora with a bus error, and nothing is written.";
+    system ends phlora with a bus error, and nothing is written; --read-files reads them into memory instead.";
 
 #[derive(Debug, Args)]
 #[command(after_help = MODELS)]
@@ -100,6 +107,56 @@ pub struct ExtractArgs {
     /// Most working memory per thread, as in 64MiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub scratch: Option<usize>,
+    /// Write a report as JSON
+    #[arg(long, value_name = "FILE.json")]
+    pub report: Option<PathBuf>,
+    #[command(flatten)]
+    pub work: WorkArgs,
+    /// Replace an adapter or a report that exists
+    #[arg(long)]
+    pub force: bool,
+    /// List every module, however many there are
+    #[arg(long)]
+    pub modules: bool,
+    /// No progress bar and no table
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// What of the work is done now, and where it is kept.
+#[derive(Debug, Args)]
+pub struct WorkArgs {
+    /// Do this share of the work alone, and keep it in OUTPUT, a part for phlora join: 3/8 is the third of eight; auto
+    /// asks Slurm's or Kubernetes' variables, auto/8 for those that do not say how many. Started again, it goes on where
+    /// it was
+    #[arg(long, value_name = "I/N", value_parser = parse_share, conflicts_with_all = ["report", "resume"])]
+    pub shard: Option<ShareArg>,
+    /// Parts that other shares have written: --budget, and --uniform with --energy or --noise-floor, choose by all of
+    /// them, so that the shares run twice
+    #[arg(long, value_name = "PART", num_args = 1.., requires = "shard")]
+    pub parts: Vec<PathBuf>,
+    /// Keep what is found in OUTPUT.part until all is done, and start from what is there
+    #[arg(long)]
+    pub resume: bool,
+    /// With --resume or --shard: start again, whatever is there
+    #[arg(long)]
+    pub fresh: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct JoinArgs {
+    /// The parts: one for each share
+    #[arg(required = true)]
+    pub parts: Vec<PathBuf>,
+    /// Adapter to create, in the format that the shares were asked for
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Where the model before fine-tuning is now; its headers are read, and none of its weights
+    #[arg(long, value_name = "MODEL")]
+    pub base: Option<PathBuf>,
+    /// Where the model after fine-tuning is now
+    #[arg(long, value_name = "MODEL")]
+    pub tuned: Option<PathBuf>,
     /// Write a report as JSON
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,
@@ -249,8 +306,8 @@ pub struct CheckArgs {
 
 /// What clap would not show of the doc comment of the arguments of convert.
 const CONVERTED: &str = "Between PEFT and GGUF, modules are renamed, and in some architectures the rows of query and \
-    key weights are reordered. The architecture and its attention heads come from --base, from the directory that \
-    the adapter names as its base, or from --arch, --heads and --kv-heads. Scales become part of lora_b in GGUF. Names of \
+    key weights are reordered. The architecture and its attention heads come from --base, or from --arch, \
+    --heads and --kv-heads; what the adapter names as its base is never opened. Scales become part of lora_b in GGUF. Names of \
     a kohya or ComfyUI file need --base with its weights, whose own names undo them.";
 
 #[derive(Debug, Args)]

@@ -124,9 +124,9 @@ pub fn combine(
         jacobi_svd(kernel, width, u, sigma, Some(v), Sweeps::default()).map_err(|_| Error::OutOfRange)?;
     let unscale = libm::ldexp(f64::from(svd.scale), exponent);
     let true_unscale = libm::ldexp(1.0, exponent);
-    if sigma.iter().any(|&sigma| f64::from(sigma) * unscale > f64::from(f32::MAX)) {
-        return Err(Error::OutOfRange);
-    }
+    outputs.check_range(
+        sigma.iter().fold(0.0, |largest, &sigma| f64::max(largest, f64::from(sigma) * unscale)),
+    )?;
     // Columns of U·…, V·Σ; what is beyond the stacks' width does not exist.
     let found = rank.min(ranks);
     let out = found.div_ceil(W);
@@ -136,6 +136,7 @@ pub fn combine(
     panels::replace::<W>(kernel, shape.cols, p, out, |k, j| entry(v, k, j) * sigma[j], temp);
     let kept = outputs.write_pair::<W>(shape, found, q, p, unscale);
     outputs.fill_rest(&sigma[..ranks], unscale);
+    outputs.check_finite()?;
     let sum_squares = squares * true_unscale * true_unscale;
     Ok(Combined { sum_squares, kept, rank: svd.rank, sweeps: svd.sweeps, converged: svd.converged })
 }

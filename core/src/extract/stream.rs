@@ -311,6 +311,10 @@ impl<'s> Stream<'s> {
         outputs.check(self.shape)?;
         let cols = self.shape.cols;
         let unscale = 1.0 / self.scale.unwrap_or(1.0);
+        let known = self.sigma.iter().take(self.found);
+        let largest =
+            known.fold(0.0, |largest, &sigma| f64::max(largest, f64::from(sigma) * f64::from(unscale)));
+        outputs.check_range(largest)?;
         let kept = if self.delta.max_abs == 0.0 {
             outputs.fill_zero();
             0.0

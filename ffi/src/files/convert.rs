@@ -32,7 +32,8 @@ fn options(
 ///
 /// - `adapter`: a PEFT directory, or a file of GGUF, kohya or ComfyUI, whose names need `base` with its weights.
 /// - `output`: what to create.
-/// - `base`: the base model, a GGUF file or a directory with config.json; NULL: what the adapter names as its base.
+/// - `base`: the base model, a GGUF file or a directory with config.json; NULL: none. What the adapter names as its base
+///   is never opened.
 /// - `factors_dtype`: the phlora_dtype to write, 0: as they are.
 /// - `output_format`: a phlora_adapter_format.
 /// - `force`: 1: replace an adapter that is there already.

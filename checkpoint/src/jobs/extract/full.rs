@@ -2,7 +2,7 @@
 
 use crate::adapter::stored::matrix_shape;
 use crate::adapter::{AdapterFormat, Effect, Factor, FullTensor};
-use crate::error::Result;
+use crate::error::{Result, filled};
 use crate::jobs::extract::also::Take;
 use crate::naming::kind::Kind;
 use crate::pairing::heads::top;
@@ -59,7 +59,7 @@ pub(crate) fn extract(
     let (values, effect) = if whole {
         (stored(pair.tuned, dtypes.1, 0..matrix[0])?, Effect::Replaces)
     } else {
-        let (mut base, mut tuned) = (vec![0.0; pair.base.len()], vec![0.0; pair.base.len()]);
+        let (mut base, mut tuned) = (filled(0.0, pair.base.len())?, filled(0.0, pair.base.len())?);
         decode(pair.base, dtypes.0, 0..base.len(), &mut base)?;
         decode(pair.tuned, dtypes.1, 0..base.len(), &mut tuned)?;
         let bytes = tuned.iter().zip(&base).flat_map(|(tuned, base)| (tuned - base).to_le_bytes());
@@ -167,7 +167,7 @@ fn stored(tensor: Tensor<'_>, dtype: Dtype, rows: std::ops::Range<usize>) -> Res
     if kept(dtype) == dtype && !tensor.is_scattered() {
         return Factor::new(dtype, shape, tensor.entries(dtype, entries).bytes.to_vec());
     }
-    let mut values = vec![0.0; entries.len()];
+    let mut values = filled(0.0, entries.len())?;
     decode(tensor, dtype, entries, &mut values)?;
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     Factor::new(Dtype::F32, shape, bytes)

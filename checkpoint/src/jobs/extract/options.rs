@@ -3,12 +3,14 @@
 use crate::adapter::AdapterFormat;
 use crate::jobs::extract::also::Also;
 use crate::jobs::extract::channels::ChannelScales;
+use crate::jobs::extract::parts::Parts;
 
 use crate::pairing::aligned::Names;
 use crate::run::pool::available_threads;
 use phlora_core::{Dtype, Mode, Policy};
 use regex::Regex;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 /// Options of [`extract`](crate::extract); start from [`ExtractOptions::default`].
 #[derive(Debug, Clone)]
@@ -47,6 +49,8 @@ pub struct ExtractOptions {
     pub complete_kinds: bool,
     /// What to take beside factors, as far as the file format has a place for it. Default: nothing.
     pub also: Also,
+    /// Where what becomes of each pair is kept and looked up. Default: nowhere.
+    pub parts: Option<Arc<Parts>>,
     /// Weights of the modules' input channels. Default: every channel alike.
     pub channel_scales: ChannelScales,
 }
@@ -96,6 +100,7 @@ impl Default for ExtractOptions {
             filter: Filter::default(),
             complete_kinds: false,
             also: Also::default(),
+            parts: None,
             channel_scales: ChannelScales::default(),
         }
     }

@@ -151,15 +151,7 @@ pub(crate) fn extract_pair(
             let reason = format!("noise: no direction above the floor of {:.3e}", report.noise_floor);
             return Ok(Outcome::LeftOut(left_out(pair, &reason, Some(report.delta_norm))));
         }
-        return Ok(Outcome::Module(Box::new(Module {
-            report,
-            path: pair.path().to_owned(),
-            target: pair.target(),
-            conv1d: pair.is_conv1d(),
-            embedding: pair.kind == Kind::Embedding && pair.target() == Target::Module,
-            channels,
-            factors,
-        })));
+        return Ok(Outcome::Module(Box::new(Module::new(pair, report, channels, factors))));
     }
 }
 
@@ -291,6 +283,24 @@ fn widen(pair: &Pair<'_>, aim: Aim, options: &ExtractOptions) -> Result<Option<P
 }
 
 impl Module {
+    /// What was found for `pair`.
+    pub(crate) fn new(
+        pair: &Pair<'_>,
+        report: ModuleReport,
+        channels: Option<Arc<[f32]>>,
+        factors: Option<Factors>,
+    ) -> Self {
+        Self {
+            report,
+            path: pair.path().to_owned(),
+            target: pair.target(),
+            conv1d: pair.is_conv1d(),
+            embedding: pair.kind == Kind::Embedding && pair.target() == Target::Module,
+            channels,
+            factors,
+        }
+    }
+
     /// The same module at the rank `most`, or at its own where that is smaller.
     pub(crate) fn cut_to(&self, most: usize, dtype: Dtype) -> Result<Self> {
         self.cut(most.min(self.report.rank), dtype)

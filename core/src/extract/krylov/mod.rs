@@ -75,6 +75,8 @@ impl<const W: usize> Krylov<'_, W> {
             coefficients,
         };
         let unscale = 1.0 / self.scale.unwrap_or(1.0);
+        let largest = sigma.first().map_or(0.0, |&sigma| f64::from(sigma) * f64::from(unscale));
+        outputs.check_range(largest)?;
         let kept = if found == 0 {
             outputs.fill_zero();
             0.0
