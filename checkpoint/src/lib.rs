@@ -62,7 +62,7 @@ pub use naming::arch::{Mapped, NameMap};
 pub use naming::kind::{Kind, kind_of, module_of, suffix_of};
 pub use naming::spelling::Spelling;
 pub use pairing::aligned::Names;
-pub use phlora_core::{Dtype, Goal, Mode, Policy};
+pub use phlora_core::{Criterion, Dtype, Goal, Mode, Policy};
 pub use report::{
     Choice, CurvePoint, FullReport, LeftOut, ModuleReport, PolicyReport, REPORT_VERSION, Report, Total,
     choose, read_report,

@@ -44,6 +44,7 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
         scratch: args.scratch,
         threads: args.threads.unwrap_or_else(available_threads),
         also: AlsoArg::all(&args.also),
+        token_energy: args.token_energy,
         ..args.what.options()?
     };
     if let Some(server) = args.server {

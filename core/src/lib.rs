@@ -79,5 +79,5 @@ pub use linalg::gram_svd::{gram_svd, gram_svd_scratch};
 pub use linalg::jacobi::{Svd, Sweeps, jacobi_svd};
 pub use linalg::scratch::Scratch;
 pub use options::{Mode, Options};
-pub use policy::{Goal, Policy, Spectrum};
+pub use policy::{Criterion, Goal, Policy, Spectrum};
 pub use shape::Shape;

@@ -68,7 +68,7 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         uneven: u64,
     },
-    /// A budget against one rank for all in f16 and in q8_0, in the same bytes.
+    /// A budget by energy against one rank for all in f16 and in q8_0, in the same bytes.
     Budget {
         base: PathBuf,
         tuned: PathBuf,

@@ -6,7 +6,8 @@ use crate::naming::kind::{kind_path, layer_of};
 use crate::run::staging::Known;
 use crate::source::json::{Json, read_json};
 use crate::source::tensor::Expert;
-use phlora_core::{Goal, Policy, Shape, Spectrum};
+use phlora_core::policy::Candidate;
+use phlora_core::{Dtype, Goal, Policy, Shape, Spectrum};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
@@ -76,6 +77,9 @@ pub struct PolicyReport {
     pub multiple: usize,
     /// One rank for all modules.
     pub uniform: bool,
+    /// What modules that share a budget keep the most of: `relative` or `energy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 impl From<Policy> for PolicyReport {
@@ -92,6 +96,7 @@ impl From<Policy> for PolicyReport {
             max_rank: (policy.max_rank < usize::MAX).then_some(policy.max_rank),
             multiple: policy.multiple,
             uniform: policy.uniform,
+            by: matches!(policy.goal, Goal::Budget(_)).then(|| policy.by.name().to_owned()),
         }
     }
 }
@@ -167,6 +172,9 @@ pub struct ModuleReport {
     /// ‖W‖_F of the base's weight, estimated from some of its rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_norm: Option<f64>,
+    /// ‖W‖₂ of the base's weight, estimated; where modules share a budget, and in plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_stretch: Option<f64>,
 }
 
 /// What an extraction measured of one module.
@@ -227,11 +235,20 @@ impl Measured<'_> {
             noise_rank: noise.rank,
             bytes: factors.map_or(0, bytes),
             weight_norm: None,
+            weight_stretch: None,
         }
     }
 }
 
 impl ModuleReport {
+    /// The module beside others that share a budget in `dtype`; `singular_values` are those of it that are known.
+    pub(crate) fn candidate<'s>(&self, singular_values: &'s [f32], dtype: Dtype) -> Candidate<'s> {
+        let [rows, cols] = self.shape;
+        let (shape, sum_squares) = (Shape { rows, cols }, self.delta_norm.powi(2));
+        let stretch = self.weight_stretch.filter(|_| !self.weighed).unwrap_or(0.0);
+        Candidate { spectrum: Spectrum { singular_values, sum_squares, shape }, stretch, dtype }
+    }
+
     /// All singular values that are known, descending.
     pub fn spectrum(&self) -> Vec<f32> {
         [self.singular_values.as_slice(), &self.further_singular_values].concat()

@@ -3,7 +3,7 @@
 mod choices;
 mod units;
 
-pub use choices::{AlsoArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg};
+pub use choices::{AlsoArg, ByArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg};
 
 use crate::share::{ShareArg, parse_share};
 use clap::{Args, Parser, Subcommand};
@@ -88,14 +88,18 @@ pub struct ExtractArgs {
     /// How the factors are found
     #[arg(long, value_enum, default_value_t = ModeArg::Auto)]
     pub mode: ModeArg,
-    /// Storage format of the adapter [default: f16; a GGUF adapter within a budget: f16 or q8_0, whichever keeps
-    /// more]
+    /// Storage format of the adapter [default: f16; a GGUF adapter within a budget: f16, q8_0, q5_0 or
+    /// iq4_nl, whichever is worth the most]
     #[arg(long, value_enum)]
     pub dtype: Option<DtypeArg>,
     /// What to store beside the factors, exactly, where the file format has a place for it: norms, biases, tokens,
     /// layers; whatever --include says. PEFT adapters hold all of them, kohya and ComfyUI files norms and biases
     #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
     pub also: Vec<AlsoArg>,
+    /// With --also tokens: of the rows that differ only those that changed the most, until they hold this share of the
+    /// change, from 0 to 1 or in per cent. Rows that are new are stored in any case
+    #[arg(long, value_name = "E", default_value_t = 1.0, value_parser = energy, requires = "also")]
+    pub token_energy: f64,
     #[command(flatten)]
     pub what: ModuleArgs,
     /// Most reads of a weight
@@ -199,9 +203,12 @@ pub struct RankArgs {
     /// Per module the smallest rank that keeps this share of its ‖Δ‖², from 0 to 1 or in per cent, as in 90%
     #[arg(long, value_name = "E", value_parser = energy, group = "goal")]
     pub energy: Option<f64>,
-    /// The most energy over all modules in files of this size, as in 20MB
+    /// The most over all modules, see --by, in files of this size, as in 20MB
     #[arg(long, value_name = "SIZE", value_parser = size, group = "goal")]
     pub budget: Option<usize>,
+    /// What modules that share a budget keep the most of
+    #[arg(long, value_enum, default_value_t = ByArg::Relative, requires = "budget")]
+    pub by: ByArg,
     /// Per module the directions that stand out of its noise
     #[arg(long, group = "goal")]
     pub noise_floor: bool,
@@ -254,6 +261,7 @@ impl RankArgs {
             multiple: self.multiple,
             allowed: &[],
             uniform: self.uniform || fixed,
+            by: self.by.into(),
         };
         (policy, if self.rank.len() > 1 { &self.rank } else { &[] })
     }
@@ -411,7 +419,8 @@ pub struct PruneArgs {
 const MERGED: &str = "A base of one file becomes one file. A base of several files, or named by its directory or index, \
     becomes a directory with files of the same names, a split GGUF model a directory with the same parts; where BASE \
     names a directory or index, configuration, tokenizer and all else there is copied, but for hidden files and other \
-    weights. Merged weights keep their format (F32, F16, BF16, Q8_0 or Q4_0), all other bytes are those of the base.";
+    weights. Merged weights keep their format (F32, F16, BF16, Q8_0, Q5_1, Q5_0, Q4_1, Q4_0
+    or IQ4_NL), all other bytes are those of the base.";
 
 #[derive(Debug, Args)]
 #[command(after_help = MERGED)]

@@ -20,9 +20,11 @@
 //! ```
 
 mod allocate;
+mod criterion;
 mod spectrum;
 
 pub use allocate::{Candidate, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
+pub use criterion::Criterion;
 pub use spectrum::{Noise, Spectrum};
 
 /// What is asked for.
@@ -35,7 +37,7 @@ pub enum Goal {
     Energy(f64),
     /// Per matrix the directions that stand out of its noise; see [`Spectrum::noise`].
     NoiseFloor,
-    /// The most energy over all matrices in so many bytes. A matrix alone gets the rank that is given.
+    /// The most over all matrices, by the policy's criterion, in so many bytes. A matrix alone gets the rank that is given.
     Budget(u64),
 }
 
@@ -52,6 +54,8 @@ pub struct Policy {
     pub allowed: &'static [usize],
     /// Every matrix has the same rank.
     pub uniform: bool,
+    /// What matrices that share a budget are to keep the most of.
+    pub by: Criterion,
 }
 
 impl Default for Policy {
@@ -64,7 +68,14 @@ impl Default for Policy {
 impl Policy {
     /// One rank for all.
     pub const fn fixed(rank: usize) -> Self {
-        Self { goal: Goal::Fixed, max_rank: rank, multiple: 1, allowed: &[], uniform: true }
+        Self {
+            goal: Goal::Fixed,
+            max_rank: rank,
+            multiple: 1,
+            allowed: &[],
+            uniform: true,
+            by: Criterion::Relative,
+        }
     }
 
     /// `rank` as this policy lets it be: the next rank above that it has, or else the largest one; 0 stays 0, and

@@ -6,6 +6,7 @@ mod adapter_format;
 mod also;
 mod check;
 mod convert;
+mod criterion;
 mod extract;
 mod inspect;
 mod names;

@@ -133,6 +133,7 @@ impl SingleFile {
             base_name: self.base_name()?,
             architecture: None,
             task: None,
+            class: None,
             targets: None,
             fan_in_fan_out: false,
             spelling: Spelling::default(),

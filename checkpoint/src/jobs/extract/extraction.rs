@@ -40,6 +40,8 @@ pub struct Extraction {
     pub(crate) spelling: Spelling,
     /// PEFT's task type.
     pub(crate) task: Option<&'static str>,
+    /// As [`Lora::class`].
+    pub(crate) class: Option<&'static str>,
     pub(crate) policy: Policy,
     pub(crate) dtype: Dtype,
     pub(crate) started: Instant,
@@ -117,6 +119,7 @@ impl Extraction {
             base_name: Some(self.base_name.clone()),
             architecture: self.architecture.clone(),
             task: self.task.map(str::to_owned),
+            class: self.class.map(str::to_owned),
             targets: Some(self.targets.clone()),
             fan_in_fan_out: self.modules.iter().any(|module| module.conv1d),
             spelling: self.spelling.clone(),
@@ -142,7 +145,7 @@ impl Extraction {
             phlora: env!("CARGO_PKG_VERSION").to_owned(),
             policy: Some(self.policy.into()),
             dtype: self.dtype.name().to_ascii_lowercase(),
-            curve: energy_by_bytes(&modules, self.dtype),
+            curve: energy_by_bytes(&modules, self.dtype, self.policy.by),
             modules,
             full: self.full.iter().map(|full| full.report.clone()).collect(),
             total: self.total(),

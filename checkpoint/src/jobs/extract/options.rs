@@ -19,11 +19,12 @@ pub struct ExtractOptions {
     pub policy: Policy,
     /// How the factors are found. Default [`Mode::Auto`].
     pub mode: Mode,
-    /// Storage format of the factors. Default f16: closer than bf16 at the sizes that factors have. Q8_0 is for GGUF
-    /// adapters only; a factor whose rows are no multiple of its 32 entries (`lora_b`, by the rank) is f16 then.
+    /// Storage format of the factors. Default f16: closer than bf16 at the sizes that factors have. Q8_0, Q5_1,
+    /// Q5_0, Q4_1, IQ4_NL and Q4_0 are for GGUF adapters only; a factor whose rows are no multiple of their 32 entries
+    /// (`lora_b`, by the rank) is f16 then.
     pub dtype: Dtype,
-    /// With [`Goal::Budget`](crate::Goal::Budget): whether a GGUF adapter may be in q8_0 instead of `dtype`, where
-    /// that keeps more. Default: no.
+    /// With [`Goal::Budget`](crate::Goal::Budget): whether a GGUF adapter may be in q8_0, q5_0 or iq4_nl instead of
+    /// `dtype`, where that is worth more. Default: no.
     pub choose_dtype: bool,
     /// File format of the adapter. Default [`AdapterFormat::Peft`].
     pub format: AdapterFormat,
@@ -51,6 +52,9 @@ pub struct ExtractOptions {
     pub also: Also,
     /// Where what becomes of each pair is kept and looked up. Default: nowhere.
     pub parts: Option<Arc<Parts>>,
+    /// Of the rows of a vocabulary that differ, only those that changed the most, until they hold this share of the change,
+    /// from 0 to 1; rows that the base lacks are taken in any case. Default 1: all.
+    pub token_energy: f64,
     /// Weights of the modules' input channels. Default: every channel alike.
     pub channel_scales: ChannelScales,
 }
@@ -101,6 +105,7 @@ impl Default for ExtractOptions {
             complete_kinds: false,
             also: Also::default(),
             parts: None,
+            token_energy: 1.0,
             channel_scales: ChannelScales::default(),
         }
     }

@@ -92,7 +92,7 @@ impl<'m> Survey<'m> {
                     measure(pair, reason, *entries, *strict, ticket).map(Outcome::LeftOut)
                 }
                 (Task::Take(take), _) => {
-                    let (full, left_out) = full::extract(pair, *take, ticket)?;
+                    let (full, left_out) = full::extract(pair, *take, self.options.token_energy, ticket)?;
                     Ok(Outcome::Full(full.map(Arc::new), left_out))
                 }
                 (Task::Extract, Some(planned)) => {

@@ -208,6 +208,7 @@ impl<'m> Survey<'m> {
             naming: self.models.naming(),
             spelling: self.models.layout.as_ref().map(Layout::spelling).unwrap_or_default(),
             task: self.task,
+            class: self.models.layout.as_ref().and_then(Layout::stated_class),
             policy: self.options.policy,
             dtype: self.options.dtype,
             started: self.started,
