@@ -26,8 +26,10 @@ fn offered(command: &str) -> BTreeMap<String, Option<String>> {
     assert_eq!(code, 0);
     let mut options: Vec<(String, String)> = Vec::new();
     for line in help.lines() {
+        // What is told of an option stands further to the right.
+        let indented = (2..=6).contains(&(line.len() - line.trim_start().len()));
         let word = line.split_whitespace().find(|word| !(word.len() == 3 && word.starts_with('-')));
-        if let Some(name) = word.and_then(|word| word.strip_prefix("--")).filter(|_| line.starts_with("  ")) {
+        if let Some(name) = word.and_then(|word| word.strip_prefix("--")).filter(|_| indented) {
             options.push((name.to_owned(), String::new()));
         }
         if let Some((_, text)) = options.last_mut() {
