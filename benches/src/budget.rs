@@ -1,8 +1,8 @@
 //! A budget by energy against one rank for all modules: what each keeps in the same bytes of a GGUF adapter.
 
 use phlora_checkpoint::{
-    AdapterFormat, Criterion, Dtype, Error, ExtractOptions, Extraction, Goal, Model, Monitor, Output, Policy,
-    extract, extract_ranks, save,
+    AdapterFormat, Criterion, Dtype, Error, ExtractJob, ExtractOptions, Extraction, Goal, Model, Monitor,
+    Output, Policy, extract, save,
 };
 use std::path::Path;
 
@@ -40,8 +40,11 @@ struct Kept {
 pub fn compare(base: &Path, tuned: &Path, ranks: &[usize], directory: &Path) -> Result<Vec<Row>, Error> {
     let (base, tuned) = (Model::open(base)?, Model::open(tuned)?);
     let keep = |policy: Policy, dtype: Dtype, choose_dtype: bool| {
-        let options =
-            ExtractOptions { policy, dtype, choose_dtype, format: AdapterFormat::Gguf, ..Default::default() };
+        let mut options = ExtractOptions::default();
+        options.policy = policy;
+        options.dtype = dtype;
+        options.choose_dtype = choose_dtype;
+        options.format = AdapterFormat::Gguf;
         kept(&extract(&base, &tuned, &options, &Monitor::default())?, directory)
     };
     let mut rows = Vec::new();
@@ -49,9 +52,11 @@ pub fn compare(base: &Path, tuned: &Path, ranks: &[usize], directory: &Path) -> 
         let even = keep(Policy::fixed(rank), Dtype::F16, false)?;
         let mut small = (0.0, 0);
         let more: Vec<_> = (rank..=2 * rank).collect();
-        let options =
-            ExtractOptions { dtype: Dtype::Q8_0, format: AdapterFormat::Gguf, ..ExtractOptions::default() };
-        let extractions = extract_ranks(&base, &tuned, None, &more, &options, &Monitor::default())?;
+        let mut options = ExtractOptions::default();
+        options.dtype = Dtype::Q8_0;
+        options.format = AdapterFormat::Gguf;
+        let extractions =
+            ExtractJob::new(&base, &tuned).options(options).ranks(&more).extract(&Monitor::default())?;
         for (extraction, &more) in extractions.iter().zip(&more) {
             let found = kept(extraction, directory)?;
             if found.bytes <= even.bytes && found.squares > small.0 {
@@ -81,7 +86,7 @@ pub fn compare(base: &Path, tuned: &Path, ranks: &[usize], directory: &Path) -> 
 
 fn kept(extraction: &Extraction, directory: &Path) -> Result<Kept, Error> {
     let path = directory.join("adapter.gguf");
-    let output = Output { path, report: None, force: true };
+    let output = Output::new(path).force(true);
     let report = save(extraction, &output, &Monitor::default())?;
     let squares = report.modules.iter().map(|m| (m.energy - m.rounding_loss) * m.delta_norm.powi(2)).sum();
     let named = |dtype: &&Dtype| dtype.name().eq_ignore_ascii_case(&report.dtype);

@@ -17,12 +17,9 @@ fn read(path: &Path, bytes: &[u8], base: &Model) -> bool {
     let _ = fs::remove_file(path);
     fs::write(path, bytes).unwrap();
     let Ok(model) = Model::open(path) else { return false };
-    let _ = extract(
-        base,
-        &model,
-        &ExtractOptions { policy: Policy::fixed(2), ..ExtractOptions::default() },
-        &Monitor::default(),
-    );
+    let mut options = ExtractOptions::default();
+    options.policy = Policy::fixed(2);
+    let _ = extract(base, &model, &options, &Monitor::default());
     true
 }
 

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 a check failed (nothing to extract, too little energy), 2 bad usage or input, 130
 //! interrupted.
 
+mod advice;
 mod args;
 mod check;
 mod convert;

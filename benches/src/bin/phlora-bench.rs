@@ -120,12 +120,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::Gram { file, size, vectors } => gram(&file, size, vectors)?,
         Command::Extract { base, tuned, rank, threads, runs, tolerance } => {
             let threads = NonZeroUsize::new(threads).ok_or("threads is 0")?;
-            extract(
-                &base,
-                &tuned,
-                &ExtractOptions { policy: Policy::fixed(rank), threads, tolerance, ..Default::default() },
-                runs,
-            )?;
+            let mut options = ExtractOptions::default();
+            options.policy = Policy::fixed(rank);
+            options.threads = threads;
+            options.tolerance = tolerance;
+            extract(&base, &tuned, &options, runs)?;
         }
         Command::Generate { directory, layers, hidden, ffn, kv, vocab, uneven } => {
             let parameters = Sizes { layers, hidden, ffn, kv, vocab, uneven }.write(&directory)?;

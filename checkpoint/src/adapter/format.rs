@@ -62,6 +62,6 @@ impl AdapterFormat {
         let held = Dtype::ALL.iter().copied().filter(|&dtype| self.holds(dtype));
         let names: Vec<_> = held.map(|dtype| dtype.name().to_ascii_lowercase()).collect();
         let others = names.join(", ");
-        Err(Error::Usage(format!("{} cannot hold {}: use {others}", self.name(), dtype.name())))
+        Err(Error::usage(format!("{} cannot hold {}: use {others}", self.name(), dtype.name())))
     }
 }

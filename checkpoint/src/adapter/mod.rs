@@ -28,6 +28,7 @@ pub use full::{Effect, FullTensor};
 pub use gguf::{gguf_len, write_gguf};
 pub use open::Adapter;
 pub(crate) use open::{is_adapter_file, open_gguf};
+pub(crate) use save::StagedAdapter;
 pub(crate) use view::View;
 
 use crate::error::{Error, Result};
@@ -211,7 +212,7 @@ impl Lora<'_> {
         for module in &self.modules {
             module.check()?;
             if !names.insert(module.name.as_ref()) {
-                return Err(Error::Usage(format!("module {} is named twice", module.name)));
+                return Err(Error::usage(format!("module {} is named twice", module.name)));
             }
         }
         let mut full = std::collections::BTreeSet::new();

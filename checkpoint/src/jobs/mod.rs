@@ -6,6 +6,6 @@ pub(crate) mod extract;
 pub(crate) mod inspect;
 pub(crate) mod merge;
 pub(crate) mod open;
-pub(crate) mod plan;
+mod plan;
 pub(crate) mod prune;
 pub(crate) mod verify;

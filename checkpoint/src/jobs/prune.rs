@@ -12,6 +12,7 @@ use std::path::Path;
 
 /// Options of [`prune`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PruneOptions {
     /// How ranks are chosen; energies are shares of each module's ‖s·B·A‖².
     pub policy: Policy,
@@ -42,6 +43,7 @@ impl Default for PruneOptions {
 
 /// What became of an adapter.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Pruned {
     /// Its modules, in their order.
     pub modules: Vec<PrunedModule>,
@@ -53,6 +55,7 @@ pub struct Pruned {
 
 /// What became of one module.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct PrunedModule {
     /// Its path.
     pub name: String,
@@ -98,7 +101,7 @@ pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &M
     };
     let pruned = cut(&lora, &found, &ranks, &dtypes, options)?;
     if pruned.modules.is_empty() {
-        return Err(Error::Usage("no module is left of the adapter".into()));
+        return Err(Error::usage("no module is left of the adapter".into()));
     }
     let modules: Vec<_> = lora
         .modules
@@ -201,7 +204,7 @@ fn within(
             shares.iter().map(|share| share.rank).collect()
         };
         if ranks.iter().all(|&rank| rank == 0) {
-            return Err(Error::Usage(format!(
+            return Err(Error::usage(format!(
                 "a budget of {bytes} bytes has no room for a single component"
             )));
         }

@@ -56,6 +56,7 @@ fn component_bytes([out, input]: [usize; 2], dtype: Dtype) -> f64 {
 
 /// What a policy would choose by the spectra of a report.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Choice {
     /// A rank for each module; 0 where the policy leaves it out.
     pub ranks: Vec<usize>,

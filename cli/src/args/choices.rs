@@ -1,7 +1,8 @@
 //! Options whose value is one of a few words.
 
+use crate::failure::Failure;
 use clap::ValueEnum;
-use phlora_checkpoint::{AdapterFormat, Also, Criterion, Dtype, Error, Layers, Mode, Names, Server, Tokens};
+use phlora_checkpoint::{AdapterFormat, Also, Criterion, Dtype, Layers, Mode, Names, Server, Tokens};
 use std::path::Path;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -103,12 +104,12 @@ impl FormatArg {
     ///
     /// # Errors
     /// When the path is that of a single file, of which there are two kinds.
-    pub fn of(asked: Option<Self>, path: &Path) -> Result<AdapterFormat, Error> {
+    pub fn of(asked: Option<Self>, path: &Path) -> Result<AdapterFormat, Failure> {
         let safetensors =
             path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
         match asked {
             Some(format) => Ok(format.into()),
-            None if safetensors => Err(Error::Usage(format!(
+            None if safetensors => Err(Failure::Usage(format!(
                 "{}: one safetensors file is --format kohya or --format comfy; PEFT's adapter is a directory",
                 path.display()
             ))),
@@ -147,12 +148,12 @@ impl AlsoArg {
     /// All that was asked for.
     pub fn all(asked: &[Self]) -> Also {
         let has = |what| asked.contains(&what);
-        Also {
-            norms: has(Self::Norms),
-            biases: has(Self::Biases),
-            tokens: Tokens::of(has(Self::Tokens), has(Self::NewTokens)),
-            layers: if has(Self::Layers) { Layers::All } else { Layers::Small },
-        }
+        let mut also = Also::default();
+        also.norms = has(Self::Norms);
+        also.biases = has(Self::Biases);
+        also.tokens = Tokens::of(has(Self::Tokens), has(Self::NewTokens));
+        also.layers = if has(Self::Layers) { Layers::All } else { Layers::Small };
+        also
     }
 }
 

@@ -7,7 +7,7 @@ pub use choices::{AlsoArg, ByArg, DtypeArg, FormatArg, ModeArg, NamesArg, Server
 
 use crate::share::{ShareArg, parse_share};
 use clap::{Args, Parser, Subcommand};
-use phlora_checkpoint::{ChannelScales, Error, ExtractOptions, Filter, Goal, Policy};
+use phlora_checkpoint::{ChannelScales, Error, ExtractOptions, Goal, Policy};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -231,16 +231,12 @@ pub fn channel_scales(path: Option<&Path>) -> Result<ChannelScales, Error> {
 impl ModuleArgs {
     /// The options that they stand for, the others at their defaults.
     pub fn options(&self) -> Result<ExtractOptions, Error> {
-        Ok(ExtractOptions {
-            tolerance: self.tolerance,
-            filter: Filter {
-                include: self.include.clone(),
-                exclude: self.exclude.clone(),
-                ..Filter::default()
-            },
-            channel_scales: channel_scales(self.channel_scale.as_deref())?,
-            ..ExtractOptions::default()
-        })
+        let mut options = ExtractOptions::default();
+        options.tolerance = self.tolerance;
+        options.filter.include.clone_from(&self.include);
+        options.filter.exclude.clone_from(&self.exclude);
+        options.channel_scales = channel_scales(self.channel_scale.as_deref())?;
+        Ok(options)
     }
 }
 

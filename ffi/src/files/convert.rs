@@ -16,16 +16,11 @@ fn options(
     format: AdapterFormat,
     force: bool,
 ) -> Result<ConvertOptions, Status> {
-    Ok(ConvertOptions {
-        format,
-        dtype: if factors == 0 { None } else { Some(dtype(factors)?) },
-        base: guard.text(base)?.map(os_path).transpose()?,
-        architecture: None,
-        heads: None,
-        names: None,
-        prefix: None,
-        force,
-    })
+    let mut options = ConvertOptions::new(format);
+    options.dtype = if factors == 0 { None } else { Some(dtype(factors)?) };
+    options.base = guard.text(base)?.map(os_path).transpose()?;
+    options.force = force;
+    Ok(options)
 }
 
 /// Writes an adapter in another format: `phlora convert ADAPTER -o OUTPUT --base BASE`. Allocates.

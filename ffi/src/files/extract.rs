@@ -13,9 +13,7 @@ use crate::status::Status;
 use core::ffi::{c_char, c_void};
 use core::mem::{offset_of, size_of};
 use core::ptr;
-use phlora_checkpoint::{
-    ExtractOptions, Filter, Goal, Model, Output, Policy, available_threads, extract, save,
-};
+use phlora_checkpoint::{ExtractJob, ExtractOptions, Goal, Output, Policy, available_threads};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -177,26 +175,21 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Resu
         by,
         ..Policy::default()
     };
-    Ok(ExtractOptions {
-        policy: if options.budget > 0 { shared } else { Policy::fixed(options.rank) },
-        choose_dtype: false,
-        mode: mode(options.mode)?,
-        dtype: dtype(options.dtype)?,
-        format: format(options.format, adapter)?,
-        tolerance: options.tolerance,
-        max_reads: options.max_reads,
-        scratch: (options.max_memory > 0).then_some(options.max_memory),
-        threads: NonZeroUsize::new(options.threads).unwrap_or_else(available_threads),
-        block_bytes: options.block_bytes,
-        also: also(options.also)?,
-        names: names(options.names)?,
-        filter: Filter {
-            include: patterns(options.include)?,
-            exclude: patterns(options.exclude)?,
-            ..Filter::default()
-        },
-        ..ExtractOptions::default()
-    })
+    let mut checked = ExtractOptions::default();
+    checked.policy = if options.budget > 0 { shared } else { Policy::fixed(options.rank) };
+    checked.mode = mode(options.mode)?;
+    checked.dtype = dtype(options.dtype)?;
+    checked.format = format(options.format, adapter)?;
+    checked.tolerance = options.tolerance;
+    checked.max_reads = options.max_reads;
+    checked.scratch = (options.max_memory > 0).then_some(options.max_memory);
+    checked.threads = NonZeroUsize::new(options.threads).unwrap_or_else(available_threads);
+    checked.block_bytes = options.block_bytes;
+    checked.also = also(options.also)?;
+    checked.names = names(options.names)?;
+    checked.filter.include = patterns(options.include)?;
+    checked.filter.exclude = patterns(options.exclude)?;
+    Ok(checked)
 }
 
 /// Extracts an adapter from two models: `phlora extract BASE TUNED -o ADAPTER`, with the same
@@ -233,14 +226,12 @@ pub extern "C" fn phlora_extract_files(
         let checked = checked(guard, &options, &adapter)?;
         let slot = guard.sized_slot(report, report_size)?;
         let message = guard.message(message, message_len)?;
-        let output = Output { path: adapter, report: report_path, force: options.force != 0 };
+        let output = Output::new(adapter).report(report_path).force(options.force != 0);
         let result = watched(progress, user, |monitor| {
-            output.check(checked.format, monitor)?;
-            let (base, tuned) = (Model::open(&base)?, Model::open(&tuned)?);
-            output.check_apart(checked.format, &[&base, &tuned])?;
-            save(&extract(&base, &tuned, &checked, monitor)?, &output, monitor)
+            ExtractJob::new(base, tuned).options(checked).run(&output, monitor)
         });
-        let found = told(result.map_err(|error| failure(&error)), message)?;
+        let saved = told(result.map_err(|error| failure(&error)), message)?;
+        let found = &saved.first().ok_or(Status::Internal)?.report;
         slot.write(FileReport {
             struct_size: report_size.min(size_of::<FileReport>()),
             rank: found.modules.iter().map(|module| module.rank).max().unwrap_or(0),

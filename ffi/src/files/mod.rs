@@ -102,9 +102,9 @@ fn failure(error: &Error) -> Failure {
         Error::Io { .. } => Status::Io,
         Error::Format { .. } | Error::Tensor { .. } => Status::Format,
         Error::Mismatch { .. } => Status::Mismatch,
-        Error::Usage(_) => Status::BadOption,
+        Error::Usage { .. } | Error::Include { .. } => Status::BadOption,
         Error::Exists { .. } => Status::Exists,
-        Error::NothingToExtract(_) => Status::NothingToExtract,
+        Error::NothingToExtract { .. } => Status::NothingToExtract,
         Error::Cancelled => Status::Cancelled,
         _ => Status::Internal,
     };

@@ -88,13 +88,13 @@ fn tensors<'l>(lora: &'l Lora<'_>) -> Result<Vec<Tensor<'l>>> {
     lora.check()?;
     lora.factors_only(NO_PLACE)?;
     if lora.naming != Naming::Gguf {
-        return Err(Error::Usage("a GGUF adapter needs modules under GGUF's names".into()));
+        return Err(Error::usage("a GGUF adapter needs modules under GGUF's names".into()));
     }
     if lora.architecture.as_deref().is_none_or(str::is_empty) {
-        return Err(Error::Usage("a GGUF adapter needs the architecture of its base".into()));
+        return Err(Error::usage("a GGUF adapter needs the architecture of its base".into()));
     }
     if lora.modules.is_empty() {
-        return Err(Error::Usage("an adapter without modules does nothing".into()));
+        return Err(Error::usage("an adapter without modules does nothing".into()));
     }
     let mut groups = BTreeMap::<&str, Vec<&LoraModule<'_>>>::new();
     for module in &lora.modules {
@@ -163,7 +163,7 @@ fn tensor<'l>(
     experts: Option<usize>,
 ) -> Result<Tensor<'l>> {
     let Some(first) = parts.iter().flatten().next().cloned() else {
-        return Err(Error::Usage(format!("{name} has no matrix")));
+        return Err(Error::usage(format!("{name} has no matrix")));
     };
     if name.len() > MAX_NAME {
         let problem = format!("its name {name} has {} bytes, llama.cpp reads at most {MAX_NAME}", name.len());

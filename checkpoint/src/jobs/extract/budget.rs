@@ -59,7 +59,7 @@ pub(crate) fn share_out(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
                 let problem = format!(
                     "a budget of {bytes} bytes has no room for a single component, which takes at least {least} bytes"
                 );
-                Error::Usage(problem)
+                Error::usage(problem)
             });
         }
         modules = whole.modules;

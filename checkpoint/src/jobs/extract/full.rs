@@ -2,7 +2,7 @@
 
 use crate::adapter::stored::matrix_shape;
 use crate::adapter::{AdapterFormat, Effect, Factor, FullTensor};
-use crate::error::{Result, filled};
+use crate::error::{Reason, Result, filled};
 use crate::jobs::extract::also::Take;
 use crate::naming::kind::Kind;
 use crate::pairing::heads::top;
@@ -52,7 +52,7 @@ pub(crate) fn extract(
     let found = difference((pair.base, dtypes.0), (pair.tuned, dtypes.1), pair.base.len(), ticket)?;
     if let Some(at) = found.non_finite {
         let cols = pair.base.row_len();
-        return Err(non_finite_error(pair.base, pair.tuned, at / cols, cols).or_excluded());
+        return Err(non_finite_error(pair.base, pair.tuned, at / cols, cols).because(Reason::Unusable));
     }
     if found.sum_squares == 0.0 && !whole {
         return unchanged();
@@ -101,7 +101,7 @@ fn rows(
         let squares: f64 = after.iter().zip(&before).map(square).sum();
         if !squares.is_finite() || !after.iter().all(|value| value.is_finite()) {
             return Err(if row < common {
-                non_finite_error(pair.base, pair.tuned, row, cols).or_excluded()
+                non_finite_error(pair.base, pair.tuned, row, cols).because(Reason::Unusable)
             } else {
                 pair.tuned.error(format!("NaN or infinity in row {row}, expected finite weights"))
             });

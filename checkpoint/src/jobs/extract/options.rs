@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 /// Options of [`extract`](crate::extract); start from [`ExtractOptions::default`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ExtractOptions {
     /// How the ranks are chosen; a module with a narrower side is capped there. Default: rank 32 for all.
     pub policy: Policy,
@@ -61,6 +62,7 @@ pub struct ExtractOptions {
 
 /// Which modules to extract, by their path (`model.layers.0.self_attn.q_proj`).
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Filter {
     /// Only modules that one of these matches; where this is empty, all linear layers and convolutions of two or three
     /// axes. The output head, embeddings, convolutions of one axis and those whose weight has a single input channel

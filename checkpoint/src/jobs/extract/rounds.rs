@@ -99,7 +99,7 @@ impl<'m> Survey<'m> {
                     reserve(buffer, memory)?;
                     extract_pair(pair, planned, keep, buffer, self.options, ticket)
                 }
-                (Task::Extract, None) => Err(Error::Usage("no plan".into())),
+                (Task::Extract, None) => Err(Error::usage("no plan".into())),
             }
         };
         let outcomes = ReadAhead::beside(&files, self.monitor, |ahead| {

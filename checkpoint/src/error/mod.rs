@@ -1,5 +1,9 @@
 //! Errors of this crate; each names the file and the tensor.
 
+mod reason;
+
+pub use reason::Reason;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,6 +39,8 @@ pub enum Error {
         tensor: String,
         /// What was found and what was expected.
         problem: String,
+        /// What could be done.
+        reason: Option<Reason>,
     },
     /// The two models do not belong together in one tensor.
     Mismatch {
@@ -42,18 +48,41 @@ pub enum Error {
         tensor: String,
         /// What each side holds, with its file.
         problem: String,
+        /// What could be done.
+        reason: Option<Reason>,
     },
     /// An option cannot be met.
-    Usage(String),
+    Usage {
+        /// Which, and why.
+        problem: String,
+        /// What could be done.
+        reason: Option<Reason>,
+    },
+    /// Nothing that a pattern of [`Filter::include`](crate::Filter::include) names can be extracted.
+    Include {
+        /// The pattern.
+        pattern: String,
+        /// What it names, or what it may have meant.
+        problem: String,
+        /// What could be done.
+        reason: Option<Reason>,
+    },
     /// The output exists and may not be replaced.
     Exists {
         /// The output.
         path: PathBuf,
-        /// Why it is not replaced, and what would help.
+        /// Why it is not replaced.
         problem: String,
+        /// What could be done.
+        reason: Option<Reason>,
     },
     /// No module differs, or none that is extracted.
-    NothingToExtract(String),
+    NothingToExtract {
+        /// What the two models differ in.
+        why: String,
+        /// What could be done.
+        reason: Option<Reason>,
+    },
     /// Parts of an extraction that others have to work on are missing.
     Unfinished {
         /// How many tensors are in no part.
@@ -74,16 +103,52 @@ impl Error {
         Self::Format { path: path.to_owned(), problem: problem.into() }
     }
 
-    /// The same with the advice to leave the tensor out.
-    pub(crate) fn or_excluded(mut self) -> Self {
-        if let Self::Tensor { problem, .. } = &mut self {
-            problem.push_str("; --exclude leaves it out");
+    pub(crate) fn tensor(path: &Path, tensor: &str, problem: impl Into<String>) -> Self {
+        let (path, tensor) = (path.to_owned(), tensor.to_owned());
+        Self::Tensor { path, tensor, problem: problem.into(), reason: None }
+    }
+
+    pub(crate) fn mismatch(tensor: impl Into<String>, problem: String) -> Self {
+        Self::Mismatch { tensor: tensor.into(), problem, reason: None }
+    }
+
+    pub(crate) fn usage(problem: String) -> Self {
+        Self::Usage { problem, reason: None }
+    }
+
+    pub(crate) fn exists(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Exists { path: path.to_owned(), problem: problem.into(), reason: None }
+    }
+
+    pub(crate) fn nothing(why: String) -> Self {
+        Self::NothingToExtract { why, reason: None }
+    }
+
+    /// The same with what could be done about it.
+    pub(crate) fn because(mut self, why: Reason) -> Self {
+        match &mut self {
+            Self::Tensor { reason, .. }
+            | Self::Mismatch { reason, .. }
+            | Self::Usage { reason, .. }
+            | Self::Include { reason, .. }
+            | Self::Exists { reason, .. }
+            | Self::NothingToExtract { reason, .. } => *reason = Some(why),
+            Self::Io { .. } | Self::Format { .. } | Self::Unfinished { .. } | Self::Cancelled => {}
         }
         self
     }
 
-    pub(crate) fn tensor(path: &Path, tensor: &str, problem: impl Into<String>) -> Self {
-        Self::Tensor { path: path.to_owned(), tensor: tensor.to_owned(), problem: problem.into() }
+    /// What could be done about it, where that is known.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Tensor { reason, .. }
+            | Self::Mismatch { reason, .. }
+            | Self::Usage { reason, .. }
+            | Self::Include { reason, .. }
+            | Self::Exists { reason, .. }
+            | Self::NothingToExtract { reason, .. } => *reason,
+            Self::Io { .. } | Self::Format { .. } | Self::Unfinished { .. } | Self::Cancelled => None,
+        }
     }
 }
 
@@ -99,7 +164,7 @@ pub(crate) fn filled<T: Copy>(value: T, len: usize) -> Result<Vec<T>> {
 pub(crate) fn room_for<T>(len: usize) -> Result<Vec<T>> {
     let mut values = Vec::new();
     values.try_reserve_exact(len).map_err(|_| {
-        Error::Usage(format!("{} bytes of memory cannot be allocated", len.saturating_mul(size_of::<T>())))
+        Error::usage(format!("{} bytes of memory cannot be allocated", len.saturating_mul(size_of::<T>())))
     })?;
     Ok(values)
 }
@@ -109,13 +174,14 @@ impl fmt::Display for Error {
         match self {
             Self::Io { path, action, source } => write!(f, "cannot {action} {}: {source}", path.display()),
             Self::Format { path, problem } => write!(f, "{}: {problem}", path.display()),
-            Self::Tensor { path, tensor, problem } => {
+            Self::Tensor { path, tensor, problem, .. } => {
                 write!(f, "{}: tensor {tensor}: {problem}", path.display())
             }
-            Self::Mismatch { tensor, problem } => write!(f, "tensor {tensor}: {problem}"),
-            Self::Usage(problem) => f.write_str(problem),
-            Self::Exists { path, problem } => write!(f, "{} {problem}", path.display()),
-            Self::NothingToExtract(why) => write!(f, "nothing to extract: {why}"),
+            Self::Mismatch { tensor, problem, .. } => write!(f, "tensor {tensor}: {problem}"),
+            Self::Usage { problem, .. } => f.write_str(problem),
+            Self::Include { pattern, problem, .. } => write!(f, "include pattern {pattern} {problem}"),
+            Self::Exists { path, problem, .. } => write!(f, "{} {problem}", path.display()),
+            Self::NothingToExtract { why, .. } => write!(f, "nothing to extract: {why}"),
             Self::Unfinished { missing, named } => {
                 let more = if *missing > named.len() { ", …" } else { "" };
                 write!(f, "{missing} tensors are in no part yet: {}{more}", named.join(", "))
