@@ -467,7 +467,7 @@ static void file_rank_0(void) { files(); file_options.rank = 0; }
 static void file_mode_9(void) { files(); file_options.mode = 9; }
 static void file_dtype_0(void) { files(); file_options.dtype = 0; }
 static void file_dtype_q8_0(void) { files(); file_options.dtype = PHLORA_DTYPE_Q8_0; }
-static void file_dtype_q4_0(void) { files(); file_options.dtype = PHLORA_DTYPE_Q4_0; file_options.format = PHLORA_ADAPTER_FORMAT_GGUF; }
+static void file_dtype_q4_k(void) { files(); file_options.dtype = PHLORA_DTYPE_Q4_K; file_options.format = PHLORA_ADAPTER_FORMAT_GGUF; }
 static void file_also_32(void) { files(); file_options.also = 32; }
 static void file_names_2(void) { files(); file_options.names = 2; }
 static void file_names(void) {
@@ -475,7 +475,15 @@ static void file_names(void) {
     file_options.names = PHLORA_NAMES_CHECKPOINT;
     snprintf(target, sizeof target, "%s/names", arg_directory);
 }
-static void file_reserved(void) { files(); file_options.reserved = 1; }
+static void file_criterion_2(void) { files(); file_options.criterion = 2; }
+static void file_budget_1(void) { files(); file_options.budget = 1; }
+static void file_budget(void) {
+    files();
+    file_options.rank = 0;
+    file_options.budget = 1 << 20;
+    file_options.criterion = PHLORA_CRITERION_ENERGY;
+    snprintf(target, sizeof target, "%s/budget", arg_directory);
+}
 static void file_also_gguf(void) { files(); file_options.also = PHLORA_ALSO_NORMS; file_options.format = PHLORA_ADAPTER_FORMAT_GGUF; }
 static void file_also(void) {
     files();
@@ -517,10 +525,13 @@ static void file_rows(void) {
     ROW(STRUCT_SIZE, file_size_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(UNKNOWN_VALUE, file_mode_9, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_OPTION, file_dtype_q8_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
-    ROW(BAD_OPTION, file_dtype_q4_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(BAD_OPTION, file_dtype_q4_k, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(UNKNOWN_VALUE, file_dtype_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(UNKNOWN_VALUE, file_names_2, EXTRACT(arg_base, arg_tuned, target, &file_options));
-    ROW(UNKNOWN_VALUE, file_reserved, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(UNKNOWN_VALUE, file_criterion_2, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(BAD_OPTION, file_budget_1, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(OK, file_budget, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(OK, file_budget, VERIFY(arg_base, arg_tuned, target));
     ROW(OK, file_names, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, file_names, VERIFY(arg_base, arg_tuned, target));
     ROW(UNKNOWN_VALUE, file_also_32, EXTRACT(arg_base, arg_tuned, target, &file_options));
@@ -539,6 +550,9 @@ static void file_rows(void) {
     ROW(OK, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, count_calls, &calls, &out.file_report, sizeof out.file_report, NULL, 0));
     ROW(EXISTS, files, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, files, VERIFY(arg_base, arg_tuned, target));
+    phlora_read_files(1);
+    ROW(OK, files, VERIFY(arg_base, arg_tuned, target));
+    phlora_read_files(0);
     ROW(NULL_POINTER, files, VERIFY(NULL, arg_tuned, target));
     ROW(NULL_POINTER, files, VERIFY(arg_base, NULL, target));
     ROW(NULL_POINTER, files, VERIFY(arg_base, arg_tuned, NULL));

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// Options of [`Opened::open`].
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct OpenOptions {
     /// The base model, a GGUF file or a directory with `config.json`: the adapter gets the names and row orders of its
     /// GGUF file, and is checked against its tensors where it is one. `None`: everything is as in the adapter.

@@ -88,7 +88,9 @@ pub extern "C" fn phlora_adapter_file_open(
         let base = guard.text(base)?.map(os_path).transpose()?;
         let (slot, count) = (guard.slot(file)?, guard.slot(modules)?);
         let message = guard.message(message, message_len)?;
-        let options = OpenOptions { base, read: read != 0 };
+        let mut options = OpenOptions::default();
+        options.base = base;
+        options.read = read != 0;
         let mut len = 0;
         let placed = guard.place(memory, memory_bytes, 0, |_| {
             let opened = told(Opened::open(&adapter, &options).map_err(|error| failure(&error)), message)?;

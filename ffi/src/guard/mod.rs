@@ -10,6 +10,8 @@
 use crate::files;
 mod placed;
 mod shared;
+#[cfg(all(test, feature = "std"))]
+mod tests;
 
 use crate::sized::SizedStruct;
 use crate::status::Status;
