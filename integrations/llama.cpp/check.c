@@ -237,6 +237,16 @@ int main(int count, char **words) {
         }
         printf("%d schedules, %d rows of logits compared\n", schedules, rows);
         expect(rows > 2 * schedules, "there was something to compare");
+        /* Another adapter in the place of one that was closed, while the context stays. */
+        rows = schedule(ctx, 7, SEQUENCES - 1, false, many);
+        for (i = 0; i < SEQUENCES; i++)
+            llama_set_seq_adapter(ctx, i, NULL, 0);
+        i = 2 * SEQUENCES - 1;
+        expect(phlora_ggml_close(ours[i]), "an adapter that nobody uses is closed");
+        ours[i] = phlora_ggml_open(set, words[6 + i], words[2], message, sizeof message);
+        expect(ours[i] && rows == schedule(ctx, 7, SEQUENCES - 1, false, alone) &&
+                   memcmp(many, alone, sizeof *many * (size_t)rows * (size_t)vocabulary) == 0,
+               "opened again, it does the same");
         for (i = 0; i < SEQUENCES; i++)
             llama_set_seq_adapter(ctx, i, ours[0], 1);
         expect(!phlora_ggml_close(ours[0]), "an adapter in use is not closed");
