@@ -97,7 +97,7 @@ fn combining_directions_further_apart_than_f32_reaches_gives_numbers() {
     let directions = with_spectrum(24, 4, 1, |_| 1.0);
     let others = with_spectrum(20, 4, 2, |_| 1.0).transpose();
     for large in [1e10_f32, 1e30, 1e36] {
-        for small in [1e-38_f32, 1e-30, 1e-10] {
+        for small in [1e-38_f32, 1e-30, 1e-10, 1e-5, 1e-4, 1e-3, 1e-2, 1.0] {
             // B·A with one direction of `large²` or less and one of `small²`.
             let column = |j: usize, size: f32| directions.column(j) * f64::from(size);
             let b = DMatrix::from_columns(&[column(0, 1.0), column(1, small)]);

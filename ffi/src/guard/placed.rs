@@ -41,7 +41,7 @@ pub const fn head_bytes<T>() -> usize {
 /// The address of a placed state, for the caller to keep.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-pub struct StatePointer<T>(*mut T);
+pub struct StatePointer<T>(pub(super) *mut T);
 
 /// The state that a call works on, and what its mark will be afterwards.
 pub struct Resumed {
