@@ -4,10 +4,13 @@
  * Conventions
  *   - Inputs come first, outputs last, and a buffer before its length. Outputs are written only on success.
  *   - You own all memory. Apart from the file functions nothing allocates, nothing has to be freed, and there is
- *     no global state: calls on different extractions may run in different threads at the same time.
+ *     no global state but what phlora_read_files sets: calls on different extractions may run in different threads at
+ *     the same time.
  *   - Lengths of float buffers count elements, those of void buffers bytes. NULL is allowed where a length is 0.
  *   - A call refuses NULL, misaligned pointers, sizes that overflow, and outputs that overlap anything else that it
  *     touches. Statuses are named without their prefix PHLORA_STATUS_ below.
+ *   - Files are mapped and must not change while a call uses them: one that gets shorter ends the process (SIGBUS).
+ *     phlora_read_files reads them in the place of that.
  *   - Structs that may grow begin with their size, so that a program and a library of other versions understand
  *     each other. Initialise options with their _init function; pass sizeof where a size is asked for.
  *
@@ -880,8 +883,9 @@ phlora_status phlora_measure(struct phlora_extractor *extractor,
  *
  * The thread that uses the extraction.
  * Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, NOT_STARTED, OUTPUT_LENGTH, OUT_OF_ORDER (a pass
- * is wanted, or an error has ended the extraction, or it has finished). After a refused call it may be called
- * again with better arguments; after OUT_OF_RANGE, which ends the extraction, it may not.
+ * is wanted, or an error has ended the extraction, or it has finished), OUT_OF_RANGE (a singular value exceeds f32,
+ * though all entries are within it). After a refused call it may be called again with better arguments; after
+ * OUT_OF_RANGE, which ends the extraction, it may not. With OK every number written is finite.
  */
 phlora_status phlora_finish(struct phlora_extractor *extractor,
                             float *a,
@@ -1414,6 +1418,20 @@ phlora_status phlora_combine(const struct phlora_adapter *const *adapters,
                              size_t combined_size);
 
 /**
+ * How the file functions get at the bytes of models and adapters.
+ *
+ * By default files are mapped: nothing is read before it is used, and a model takes no memory of its own. A mapped file must not
+ * change until the call returns: where another process shortens it, or the server of a network file system goes away, the
+ * system ends the process that reads (SIGBUS). A host that cannot promise that reads files in the place of mapping them:
+ * a file that gets shorter is then a status, and each file takes its size in memory while a call uses it.
+ *
+ * - `read`: 1: read files that are opened from now on; 0: map them.
+ *
+ * Any thread; it holds for the whole process.
+ */
+void phlora_read_files(uint32_t read);
+
+/**
  * Finds what makes llama.cpp refuse, crash on or ignore an adapter: `phlora check ADAPTER --base BASE`. Allocates.
  *
  * - `adapter`: a GGUF file or a PEFT directory; a broken one gives findings, not an error.
@@ -1437,7 +1455,8 @@ phlora_status phlora_check_files(const char *adapter,
  *
  * - `adapter`: a PEFT directory or a GGUF file.
  * - `output`: what to create.
- * - `base`: the base model, a GGUF file or a directory with config.json; NULL: what the adapter names as its base.
+ * - `base`: the base model, a GGUF file or a directory with config.json; NULL: none. What the adapter names as its base
+ *   is never opened.
  * - `factors_dtype`: the phlora_dtype to write, 0: as they are.
  * - `output_format`: a phlora_adapter_format.
  * - `force`: 1: replace an adapter that is there already.
