@@ -141,7 +141,15 @@ fn a_unet_of_diffusers_becomes_a_kohya_file_and_comes_back() {
     assert_eq!(merged(&out, "merged-kohya"), merged(&peft, "merged-peft"));
     // ComfyUI has another name for these with dots.
     refused(
-        &["extract", &sides.0, &sides.1, "-o", &text(&root.path().join("c.safetensors")), "--format", "comfy"],
+        &[
+            "extract",
+            &sides.0,
+            &sides.1,
+            "-o",
+            &text(&root.path().join("c.safetensors")),
+            "--format",
+            "comfy",
+        ],
         "--format kohya",
     );
 }

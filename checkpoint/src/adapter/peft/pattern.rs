@@ -79,17 +79,17 @@ impl Patterns {
         }
         let set = RegexSetBuilder::new(&texts).size_limit(MAX_COMPILED).dfa_size_limit(MAX_COMPILED).build();
         let expressions = set.map_err(|error| {
-            let key = texts.iter().find(|text| regex::Regex::new(text).is_err());
-            match (error, key) {
-                (regex::Error::CompiledTooBig(_), _) => bad(format!(
+            if let regex::Error::CompiledTooBig(_) = error {
+                return bad(format!(
                     "its regular expressions take more than {MAX_COMPILED} bytes together; use paths of modules"
-                )),
-                (_, Some(text)) => bad(format!(
-                    "{} is not a pattern with a number that can be used",
-                    text.trim_start_matches(r"^(.*\.)?(").trim_end_matches(")$")
-                )),
-                (error, None) => bad(error.to_string()),
+                ));
             }
+            // One at a time, to name the one that is wrong.
+            let one = |text: &&String| RegexSetBuilder::new([text]).size_limit(MAX_COMPILED).build().is_err();
+            let key = texts.iter().find(one).map_or(error.to_string(), |text| {
+                text.trim_start_matches(r"^(.*\.)?(").trim_end_matches(")$").to_owned()
+            });
+            bad(format!("{key} is not a pattern with a number that can be used"))
         })?;
         let groups = groups.into_iter().map(|(form, paths)| Group { form, paths }).collect();
         Ok(Self { groups, expressions, numbers })
