@@ -178,7 +178,7 @@ fn renamed<'a>(module: LoraModule<'a>, name: &str, layout: &Layout) -> LoraModul
 /// same, as parts of one weight do. Parts that are missing change nothing and have as many rows as the first that is there.
 fn join<'a>(parts: &[Option<LoraModule<'a>>]) -> Result<LoraModule<'a>> {
     let Some(first) = parts.iter().flatten().next() else {
-        return Err(crate::error::Error::Usage("factors of no part".into()));
+        return Err(crate::error::Error::usage("factors of no part".into()));
     };
     if let [Some(only)] = parts {
         return Ok(only.clone());

@@ -34,7 +34,7 @@ impl AdapterFormat {
             return Ok(());
         }
         let (path, name) = (path.display(), self.name());
-        Err(Error::Usage(format!("{path}: {name} is one safetensors file; name it {path}.safetensors")))
+        Err(Error::usage(format!("{path}: {name} is one safetensors file; name it {path}.safetensors")))
     }
 
     /// Tries whether an adapter can be created at `path`; leaves nothing behind.

@@ -3,7 +3,7 @@
 use crate::adapter::single::{Places, Style};
 use crate::adapter::targets::targets;
 use crate::adapter::{Adapter, AdapterFormat, Lora, Naming, Target, View, write_gguf};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::naming::arch::NameMap;
 use crate::naming::memory::Layout;
 use crate::pairing::aligned::Names;
@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 /// Options of [`convert`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ConvertOptions {
     /// File format to write.
     pub format: AdapterFormat,
@@ -39,8 +40,25 @@ pub struct ConvertOptions {
     pub force: bool,
 }
 
+impl ConvertOptions {
+    /// To `format`, the base being what the adapter names, and all else as it is.
+    pub fn new(format: AdapterFormat) -> Self {
+        Self {
+            format,
+            dtype: None,
+            base: None,
+            architecture: None,
+            heads: None,
+            names: None,
+            prefix: None,
+            force: false,
+        }
+    }
+}
+
 /// What [`convert`] wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Converted {
     /// Modules with factors.
     pub modules: usize,
@@ -91,7 +109,7 @@ pub fn convert_to_gguf(adapter: &Adapter, options: &ConvertOptions, out: &mut im
 }
 
 /// The adapter as it is to be written, and the number of factors in f16 since blocks do not fit.
-fn prepare<'a>(
+pub(crate) fn prepare<'a>(
     adapter: &'a Adapter,
     options: &ConvertOptions,
     monitor: &Monitor,
@@ -193,10 +211,10 @@ impl Base {
     fn names(&self) -> Result<NameMap> {
         let architecture = self.architecture.as_deref().ok_or_else(|| {
             let named = self.named.as_deref().filter(|named| !named.is_empty());
-            let named = named.map_or(String::new(), |named| format!("; the adapter names {named} as its base"));
-            let problem = "the architecture of the base is not known; --base (a GGUF file, or a directory with \
-                           config.json) or --arch says it";
-            Error::Usage(format!("{problem}{named}"))
+            let named =
+                named.map_or(String::new(), |named| format!(", and its adapter names {named} as its base"));
+            let problem = format!("the architecture of the base is not known{named}");
+            Error::usage(problem).because(Reason::NoArchitecture)
         })?;
         let names = NameMap::new(architecture, self.heads)?;
         let hugging_face = self.model.as_ref().filter(|model| *model.container() == Container::Safetensors);
@@ -216,10 +234,11 @@ impl Base {
             (Some(prefix), _) => Ok(Places::whole(prefix)),
             (None, Some(model)) => Ok(Places::of(model)),
             (None, None) if diffusion => Ok(Places::diffusion()),
-            (None, None) => Err(Error::Usage(
-                "what single files call the modules of the base is told by the base, --base, or --prefix"
-                    .into(),
-            )),
+            (None, None) => {
+                let problem =
+                    "what single files call the modules of the base is not known without it or a prefix";
+                Err(Error::usage(problem.into()).because(Reason::NoBaseOrPrefix))
+            }
         }
     }
 

@@ -24,6 +24,7 @@ pub enum Contents {
 
 /// Number of tensors and of the entries in them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Count {
     /// Tensors.
     pub tensors: usize,
@@ -35,6 +36,7 @@ pub struct Count {
 
 /// Facts of a model.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ModelFacts {
     /// The format of its files.
     pub container: Container,
@@ -54,6 +56,7 @@ pub struct ModelFacts {
 
 /// Facts of an adapter.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct AdapterFacts {
     /// Its file format.
     pub format: AdapterFormat,

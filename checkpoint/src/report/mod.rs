@@ -1,25 +1,26 @@
-//! The report of an extraction; `REPORT.md` beside this crate documents its JSON form.
+//! The report of an extraction; `docs/report.md` documents its JSON form.
 
 use crate::adapter::Factors;
 use crate::error::{Error, Result};
 use crate::naming::kind::{kind_path, layer_of};
-use crate::run::staging::Known;
 use crate::source::json::{Json, read_json};
 use crate::source::tensor::Expert;
-use phlora_core::{Goal, Policy, Shape, Spectrum};
+use phlora_core::policy::Candidate;
+use phlora_core::{Dtype, Goal, Policy, Shape, Spectrum};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::path::Path;
 
 mod curve;
+mod files;
+mod note;
 
 pub(crate) use curve::energy_by_bytes;
 pub use curve::{Choice, choose};
-
-/// A report on disk.
-pub(crate) const REPORT: Known =
-    Known { name: "a report of phlora", is: |path| read_json(path).is_ok_and(|json| is_report(json.root())) };
+pub(crate) use files::{REPORT, stage_report};
+pub use files::{save_page, save_report};
+pub use note::Note;
 
 /// Version of the JSON form; it grows when a field changes its meaning or goes away.
 pub const REPORT_VERSION: u32 = 1;
@@ -29,6 +30,7 @@ const MAX_NOTES: usize = 1 << 16;
 
 /// What was extracted, what was left out, and what it cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Report {
     /// [`REPORT_VERSION`].
     pub version: u32,
@@ -60,11 +62,12 @@ pub struct Report {
     pub bytes_out: u64,
     /// What is to be known of the pair, the options and the adapter, as it was said.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "notes")]
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
 }
 
 /// How the ranks were chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PolicyReport {
     /// `rank`, `energy`, `noise floor` or `budget`.
     pub goal: String,
@@ -76,6 +79,9 @@ pub struct PolicyReport {
     pub multiple: usize,
     /// One rank for all modules.
     pub uniform: bool,
+    /// What modules that share a budget keep the most of: `relative` or `energy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 impl From<Policy> for PolicyReport {
@@ -92,6 +98,7 @@ impl From<Policy> for PolicyReport {
             max_rank: (policy.max_rank < usize::MAX).then_some(policy.max_rank),
             multiple: policy.multiple,
             uniform: policy.uniform,
+            by: matches!(policy.goal, Goal::Budget(_)).then(|| policy.by.name().to_owned()),
         }
     }
 }
@@ -107,6 +114,7 @@ pub struct CurvePoint {
 
 /// One extracted module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ModuleReport {
     /// Path of the module in the checkpoint. Of rows of several tensors that are one weight in memory
     /// `…experts.3.gate_proj+up_proj`, of some rows of one `…mlp.weights_in[0:96]`.
@@ -167,6 +175,9 @@ pub struct ModuleReport {
     /// ‖W‖_F of the base's weight, estimated from some of its rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_norm: Option<f64>,
+    /// ‖W‖₂ of the base's weight, estimated; where modules share a budget, and in plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_stretch: Option<f64>,
 }
 
 /// What an extraction measured of one module.
@@ -227,11 +238,20 @@ impl Measured<'_> {
             noise_rank: noise.rank,
             bytes: factors.map_or(0, bytes),
             weight_norm: None,
+            weight_stretch: None,
         }
     }
 }
 
 impl ModuleReport {
+    /// The module beside others that share a budget in `dtype`; `singular_values` are those of it that are known.
+    pub(crate) fn candidate<'s>(&self, singular_values: &'s [f32], dtype: Dtype) -> Candidate<'s> {
+        let [rows, cols] = self.shape;
+        let (shape, sum_squares) = (Shape { rows, cols }, self.delta_norm.powi(2));
+        let stretch = self.weight_stretch.filter(|_| !self.weighed).unwrap_or(0.0);
+        Candidate { spectrum: Spectrum { singular_values, sum_squares, shape }, stretch, dtype }
+    }
+
     /// All singular values that are known, descending.
     pub fn spectrum(&self) -> Vec<f32> {
         [self.singular_values.as_slice(), &self.further_singular_values].concat()
@@ -240,6 +260,7 @@ impl ModuleReport {
 
 /// Sums over the extracted modules.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Total {
     /// Kept energy over all of them.
     pub energy: f64,
@@ -266,6 +287,7 @@ pub struct Total {
 
 /// A tensor that is stored beside the factors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct FullReport {
     /// Full name of the tensor.
     pub name: String,
@@ -293,6 +315,7 @@ fn is_zero(number: &usize) -> bool {
 
 /// A tensor without factors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LeftOut {
     /// Full name of the tensor.
     pub name: String,
@@ -328,14 +351,14 @@ fn is_report(json: Json<'_>) -> bool {
 }
 
 /// Notes, at most as many as a report has tensors.
-fn notes<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
+fn notes<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<Note>, D::Error> {
     struct Notes;
     impl<'de> Visitor<'de> for Notes {
-        type Value = Vec<String>;
+        type Value = Vec<Note>;
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "at most {MAX_NOTES} notes")
         }
-        fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> std::result::Result<Vec<String>, S::Error> {
+        fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> std::result::Result<Vec<Note>, S::Error> {
             let mut notes = Vec::new();
             while let Some(note) = list.next_element()? {
                 if notes.len() == MAX_NOTES {

@@ -19,9 +19,9 @@ use crate::{
 const W: usize = 8;
 
 /// Rows of the stacks that are decoded a second time together.
-const BLOCK: usize = 256;
+const DECODED: usize = 256;
 
-/// What became of the energy.
+/// Diagnostics of a combination.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Combined {
     /// ‖Σ sᵢ·Bᵢ·Aᵢ‖²_F.
@@ -49,8 +49,9 @@ pub const fn combine_scratch(shape: Shape, ranks: usize, rank: usize) -> Scratch
     let Some(width) = ranks.checked_next_multiple_of(W) else { return Scratch::OVERFLOW };
     let stacks = Scratch::matrix(shape.rows, width).and(Scratch::matrix(shape.cols, width));
     let small = Scratch::matrix(width, width).times(3).and(Scratch::elements(width).times(4));
-    let block = Scratch::matrix(BLOCK, width);
-    let out = Scratch::matrix(panels::STRIP, if rank < ranks { rank } else { ranks }.next_multiple_of(W));
+    let block = Scratch::matrix(DECODED, width);
+    let out =
+        Scratch::matrix(panels::PANEL_ROWS, if rank < ranks { rank } else { ranks }.next_multiple_of(W));
     stacks.and(small).and(block.or(out))
 }
 
@@ -129,7 +130,7 @@ pub fn combine(
     // Columns of U·…, V·Σ; what is beyond the stacks' width does not exist.
     let found = rank.min(ranks);
     let out = found.div_ceil(W);
-    let temp = &mut temp[..panels::STRIP * W * out];
+    let temp = &mut temp[..panels::PANEL_ROWS * W * out];
     let entry = |vectors: &[f32], k: usize, j: usize| if j < found { vectors[j * width + k] } else { 0.0 };
     panels::replace::<W>(kernel, shape.rows, q, out, |k, j| entry(u, k, j), temp);
     panels::replace::<W>(kernel, shape.cols, p, out, |k, j| entry(v, k, j) * sigma[j], temp);
@@ -193,8 +194,8 @@ impl Stack<'_> {
             orthonormalize::<W>(kernel, rows, basis, usize::MAX, &mut rest[..rows * W]);
         }
         // R = Qᵀ·(the stack), which is decoded once more for it: what the columns of Q went through is forgotten.
-        for first in (0..rows).step_by(BLOCK) {
-            let count = BLOCK.min(rows - first);
+        for first in (0..rows).step_by(DECODED) {
+            let count = DECODED.min(rows - first);
             let block = &mut temp[..count * width];
             self.load(first, count, block);
             for (j, (panel, scale)) in

@@ -1,4 +1,4 @@
-//! Adapters by id, changed while they are used.
+//! Adapters by id, replaced while they are used.
 //!
 //! The thread rule: every method takes `&self` and may be called from any thread at any time. What they share is
 //! behind a spin lock that is held for a search through the table and a copy of one entry, never while an adapter is
@@ -20,6 +20,19 @@ use crate::{Assignment, Error};
 /// At most `N` entries, those included that are retired and not yet reclaimed. `T` is what an adapter is to the
 /// engine: a view of one layer, a slice of the views of all layers, a counted pointer. A whole model's adapter should be
 /// one entry, so that it is changed in all layers at once.
+///
+/// ```
+/// use phlora_core::Registry;
+/// let registry: Registry<&str, 4> = Registry::new(usize::MAX);
+/// registry.add(7, "first", 100)?;
+/// let pinned = registry.pin(7)?;
+/// registry.replace(7, "second", 100)?;
+/// assert_eq!(pinned.get(0), Some(&"first")); // as long as it is pinned
+/// assert_eq!(registry.pin(7)?.get(0), Some(&"second"));
+/// drop(pinned);
+/// assert_eq!(registry.reclaim(), Some("first"));
+/// # Ok::<(), phlora_core::Error>(())
+/// ```
 pub struct Registry<T, const N: usize> {
     table: Mutex<Table<T, N>>,
 }

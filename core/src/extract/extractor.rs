@@ -51,7 +51,7 @@ impl Extractor<'_> {
         each!(&self.state, state => state.reads())
     }
 
-    /// Rank of the factors: the plan's while reads are wanted, then what the goal made of it. It may be 0: the
+    /// Rank of the factors: the plan's while reads are wanted, then the one that the goal has chosen. It may be 0: the
     /// difference is zero, or has no direction above its noise.
     pub fn rank(&self) -> usize {
         each!(&self.state, state => state.rank())

@@ -1,6 +1,6 @@
 //! The last step of every mode: from a subspace and the products with it to lora_a and lora_b.
 
-use crate::{Error, Kernel, Shape, linalg::panels, linalg::panels::STRIP};
+use crate::{Error, Kernel, Shape, linalg::panels, linalg::panels::PANEL_ROWS};
 
 /// The largest singular value that is handed out.
 const LARGEST: f64 = 0.999 * f32::MAX as f64;
@@ -231,4 +231,4 @@ pub struct Space<'a> {
     pub coefficients: &'a mut [f32],
 }
 
-const _: () = assert!(STRIP >= 16, "a strip holds at least one panel's width");
+const _: () = assert!(PANEL_ROWS >= 16, "a strip holds at least one panel's width");

@@ -1,10 +1,12 @@
 //! The file functions: whole checkpoints in, adapters out. What the `phlora` command does, through the same
 //! calls, so to the same bits.
 
+mod adapter_file;
 mod adapter_format;
 mod also;
 mod check;
 mod convert;
+mod criterion;
 mod extract;
 mod inspect;
 mod names;
@@ -19,6 +21,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 use std::{panic, thread};
 
+pub use adapter_file::AdapterModule;
 pub use extract::{FileOptions, FileReport};
 pub use inspect::Contents;
 pub use verify::Verification;
@@ -99,9 +102,9 @@ fn failure(error: &Error) -> Failure {
         Error::Io { .. } => Status::Io,
         Error::Format { .. } | Error::Tensor { .. } => Status::Format,
         Error::Mismatch { .. } => Status::Mismatch,
-        Error::Usage(_) => Status::BadOption,
+        Error::Usage { .. } | Error::Include { .. } => Status::BadOption,
         Error::Exists { .. } => Status::Exists,
-        Error::NothingToExtract(_) => Status::NothingToExtract,
+        Error::NothingToExtract { .. } => Status::NothingToExtract,
         Error::Cancelled => Status::Cancelled,
         _ => Status::Internal,
     };

@@ -25,6 +25,11 @@ impl AdapterFile {
         alpha(self.mapped.path(), &self.parse()?)
     }
 
+    /// The whole file.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.mapped.bytes()
+    }
+
     fn parse(&self) -> Result<File<'_>> {
         File::parse(self.mapped.path(), self.mapped.bytes())
     }
@@ -76,6 +81,7 @@ impl AdapterFile {
             base_name: file.str(key::BASE_NAME).map(str::to_owned),
             architecture: file.architecture().map(str::to_owned),
             task: None,
+            class: None,
             targets: None,
             fan_in_fan_out: false,
             spelling: Spelling::default(),

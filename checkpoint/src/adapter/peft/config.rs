@@ -18,6 +18,9 @@ use std::path::Path;
 struct Written<'l> {
     peft_type: &'static str,
     task_type: Option<&'l str>,
+    /// Only where there is no task, by which AutoPeft would else find the class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auto_mapping: Option<AutoMapping<'l>>,
     base_model_name_or_path: Option<&'l str>,
     r: usize,
     lora_alpha: Number,
@@ -42,6 +45,23 @@ struct Written<'l> {
     /// Only where there are any: readers that do not know the field may refuse it.
     #[serde(skip_serializing_if = "Option::is_none")]
     trainable_token_indices: Option<&'l BTreeMap<&'l str, &'l [usize]>>,
+}
+
+/// What PEFT imports to load the base.
+#[derive(Debug, Serialize)]
+struct AutoMapping<'l> {
+    base_model_class: &'l str,
+    parent_library: &'static str,
+}
+
+/// The package that has every class of transformers.
+const LIBRARY: &str = "transformers";
+
+/// The class that the field `auto_mapping` names, where it is one of transformers.
+fn class(mapping: Json<'_>) -> Option<String> {
+    let library = mapping.at("parent_library").text()?;
+    let known = library.split('.').next() == Some(LIBRARY);
+    mapping.at("base_model_class").text().filter(|_| known).map(Cow::into_owned)
 }
 
 /// An object whose first key that matches a module counts, so that the order matters.
@@ -78,6 +98,11 @@ pub(super) fn written(lora: &Lora<'_>, fields: &Fields<'_>) -> Result<String> {
     let config = Written {
         peft_type: "LORA",
         task_type: lora.task.as_deref(),
+        auto_mapping: lora
+            .class
+            .as_deref()
+            .filter(|_| lora.task.is_none())
+            .map(|class| AutoMapping { base_model_class: class, parent_library: LIBRARY }),
         base_model_name_or_path: lora.base_name.as_deref(),
         r: rank,
         lora_alpha: number(alpha),
@@ -143,6 +168,7 @@ pub(crate) struct AdapterConfig {
     pub(crate) alpha: f64,
     pub(crate) base_name: Option<String>,
     pub(crate) task: Option<String>,
+    pub(crate) class: Option<String>,
     /// Where it is a list; a regular expression is not kept.
     pub(crate) targets: Option<Vec<String>>,
     /// Parameters with factors, or the ends of their names.
@@ -204,6 +230,7 @@ impl AdapterConfig {
             alpha: alpha.ok_or_else(|| bad("its lora_alpha is not a number"))?,
             base_name: base_name.text().map(Cow::into_owned),
             task: task.text().map(Cow::into_owned),
+            class: class(json.at("auto_mapping")),
             targets: names(modules),
             parameters: names(parameters).unwrap_or_default(),
             fan_in_fan_out: fan_in_fan_out.bool().unwrap_or(false),
@@ -297,6 +324,7 @@ mod tests {
             base_name: Some("base".into()),
             architecture: None,
             task: None,
+            class: None,
             targets: None,
             fan_in_fan_out: false,
             spelling: Spelling::default(),

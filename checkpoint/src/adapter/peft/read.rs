@@ -134,6 +134,7 @@ impl Directory {
             base_name: self.config.base_name.clone(),
             architecture: None,
             task: self.config.task.clone(),
+            class: self.config.class.clone(),
             targets: self.config.targets.clone(),
             fan_in_fan_out: self.config.fan_in_fan_out,
             spelling: Spelling::of_paths(&self.paths),

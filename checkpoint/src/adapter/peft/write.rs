@@ -21,7 +21,7 @@ use std::path::Path;
 pub(crate) fn write(lora: &Lora<'_>, directory: &Path, target: &Path) -> Result<u64> {
     lora.check()?;
     if lora.naming != Naming::HuggingFace {
-        return Err(Error::Usage("PEFT knows modules by the names of a checkpoint only".into()));
+        return Err(Error::usage("PEFT knows modules by the names of a checkpoint only".into()));
     }
     let (fields, full) = place(lora)?;
     let json = written(lora, &fields)?;

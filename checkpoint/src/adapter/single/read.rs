@@ -133,6 +133,7 @@ impl SingleFile {
             base_name: self.base_name()?,
             architecture: None,
             task: None,
+            class: None,
             targets: None,
             fan_in_fan_out: false,
             spelling: Spelling::default(),
@@ -217,7 +218,7 @@ impl<'a> Found<'a> {
             (Some(alone), None, _) => return Err(alone.error(format!("its {} is missing", &UP[1..]))),
             (None, Some(alone), _) => return Err(alone.error(format!("its {} is missing", &DOWN[1..]))),
             (None, None, Some(alone)) => return Err(alone.error("the factors of its module are missing")),
-            (None, None, None) => return Err(Error::Usage(name.to_owned())),
+            (None, None, None) => return Err(Error::usage(name.to_owned())),
         };
         let (a, b, kernel) = pair(down, up, None)?;
         let rank = a.shape()[0];

@@ -2,15 +2,15 @@
 
 use crate::adapter::targets::targets;
 use crate::adapter::{AdapterFormat, Naming, Target};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::jobs::extract::also::Take;
 use crate::jobs::extract::extraction::Extraction;
 use crate::jobs::extract::full::{self, Full};
 use crate::jobs::extract::includes;
 use crate::jobs::extract::layers;
 use crate::jobs::extract::options::ExtractOptions;
-use crate::jobs::extract::outcome::{Keep, Module, Others, Outcome, extract_pair, measure, reserve};
-use crate::jobs::extract::plans::{Aim, plans, read_bytes};
+use crate::jobs::extract::outcome::{Keep, Module, Others};
+use crate::jobs::extract::plans::Aim;
 use crate::jobs::extract::renaming::Renaming;
 use crate::jobs::extract::tasks::{Holds, Task, decide};
 use crate::naming::kind::{Kind, kind_of, module_of, suffix_of};
@@ -18,11 +18,9 @@ use crate::naming::memory::Layout;
 use crate::pairing::aligned::{Aligned, Side};
 use crate::pairing::heads::Heads;
 use crate::pairing::pairs::Pair;
-use crate::report::LeftOut;
+use crate::report::{LeftOut, Note};
 use crate::run::monitor::Monitor;
-use crate::run::pool::{Ticket, run};
 use crate::source::model::Model;
-use crate::source::read_ahead::ReadAhead;
 use phlora_core::{Goal, Policy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,14 +28,14 @@ use std::time::Instant;
 
 /// Two models, paired, and what is asked of them.
 pub(crate) struct Survey<'m> {
-    models: &'m Aligned<'m>,
+    pub(super) models: &'m Aligned<'m>,
     pub(crate) options: &'m ExtractOptions,
-    monitor: &'m Monitor,
-    jobs: Vec<(Pair<'m>, Task)>,
-    one_sided: Vec<LeftOut>,
+    pub(super) monitor: &'m Monitor,
+    pub(super) jobs: Vec<(Pair<'m>, Task)>,
+    pub(super) one_sided: Vec<LeftOut>,
     names: Renaming,
     /// What is to be known about the options.
-    notes: Vec<String>,
+    notes: Vec<Note>,
     task: Option<&'static str>,
     started: Instant,
 }
@@ -90,7 +88,7 @@ impl<'m> Survey<'m> {
         let extracted = jobs.iter().filter(|(_, task)| matches!(task, Task::Extract)).map(|(pair, _)| pair);
         options.channel_scales.check(extracted)?;
         let mut notes = includes::check(&jobs, &one_sided, &options.filter)?;
-        notes.extend(new_heads(&jobs));
+        notes.extend(new_heads(&jobs).map(Note::Text));
         let task = match (&models.layout, heads.task) {
             (Some(_), task) => task,
             (None, _) => is_causal(source(models)).then_some("CAUSAL_LM"),
@@ -101,73 +99,6 @@ impl<'m> Survey<'m> {
     /// The modules to extract.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = &Pair<'m>> {
         self.jobs.iter().filter(|(_, task)| matches!(task, Task::Extract)).map(|(pair, _)| pair)
-    }
-
-    /// Extracts the modules that `aim` has an aim for, and measures what is left out if `others` are wanted. Both
-    /// sorted by name.
-    pub(crate) fn run(
-        &self,
-        aim: impl Fn(&Pair<'m>) -> Option<Aim>,
-        keep: Keep,
-        others: bool,
-    ) -> Result<(Vec<Module>, Others)> {
-        let extract = |task: &Task| matches!(task, Task::Extract);
-        let aims = self.jobs.iter().map(|(pair, task)| (pair, extract(task).then(|| aim(pair)).flatten()));
-        let plans = plans(aims, self.options)?;
-        let jobs: Vec<_> = self
-            .jobs
-            .iter()
-            .zip(&plans)
-            .filter(|((_, task), plan)| plan.is_some() || others && !extract(task))
-            .map(|((pair, task), plan)| (pair, task, plan))
-            .collect();
-        let memory = plans.iter().flatten().map(|plan| plan.memory).max().unwrap_or(0);
-        for (pair, _, plan) in &jobs {
-            let reads = plan.as_ref().map_or(1, |plan| plan.expected_reads);
-            self.monitor.correct_total(0, read_bytes(pair, reads));
-        }
-
-        let files: Vec<_> = jobs.iter().map(|(pair, _, _)| [pair.base, pair.tuned]).collect();
-        let work = |buffer: &mut Vec<f32>, ticket: Ticket<'_>| {
-            let (pair, task, plan) = jobs[ticket.job()];
-            match (task, plan) {
-                (Task::Measure { reason, entries, strict }, _) => {
-                    measure(pair, reason, *entries, *strict, ticket).map(Outcome::LeftOut)
-                }
-                (Task::Take(take), _) => {
-                    let (full, left_out) = full::extract(pair, *take, ticket)?;
-                    Ok(Outcome::Full(full.map(Arc::new), left_out))
-                }
-                (Task::Extract, Some(planned)) => {
-                    reserve(buffer, memory)?;
-                    extract_pair(pair, planned, keep, buffer, self.options, ticket)
-                }
-                (Task::Extract, None) => Err(Error::Usage("no plan".into())),
-            }
-        };
-        let outcomes = ReadAhead::beside(&files, self.monitor, |ahead| {
-            run(self.options.threads.get(), jobs.len(), self.monitor, Vec::new, |buffer, ticket| {
-                ahead.start(ticket.job());
-                work(buffer, ticket)
-            })
-        })?;
-        self.monitor.check()?;
-
-        let (mut modules, mut full, mut left_out) = (Vec::new(), Vec::new(), self.one_sided.clone());
-        for outcome in outcomes {
-            match outcome {
-                Outcome::Module(module) => modules.push(*module),
-                Outcome::Full(found, rest) => {
-                    full.extend(found);
-                    left_out.extend(rest);
-                }
-                Outcome::LeftOut(tensor) => left_out.push(tensor),
-            }
-        }
-        modules.sort_by(|a, b| a.report.name.cmp(&b.report.name));
-        full.sort_by(|a, b| a.report.name.cmp(&b.report.name));
-        left_out.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok((modules, Others { full, left_out }))
     }
 
     /// The goal's ranks first, then every module at the largest of them.
@@ -265,7 +196,14 @@ impl<'m> Survey<'m> {
             modules,
             full,
             without_bias,
-            notes: self.models.notes.iter().chain(&self.notes).cloned().collect(),
+            notes: self
+                .models
+                .notes
+                .iter()
+                .cloned()
+                .map(Note::Text)
+                .chain(self.notes.iter().cloned())
+                .collect(),
             left_out,
             empty,
             format: self.options.format,
@@ -277,6 +215,7 @@ impl<'m> Survey<'m> {
             naming: self.models.naming(),
             spelling: self.models.layout.as_ref().map(Layout::spelling).unwrap_or_default(),
             task: self.task,
+            class: self.models.layout.as_ref().and_then(Layout::stated_class),
             policy: self.options.policy,
             dtype: self.options.dtype,
             started: self.started,
@@ -299,7 +238,7 @@ fn check_twice(models: &Aligned<'_>) -> Result<()> {
     let place = |side: &Side<'_>| side.model.path().canonicalize().ok();
     let base = place(&models.base);
     if models.origin.is_none() && base.is_some() && place(&models.tuned) == base {
-        return Err(Error::NothingToExtract(format!(
+        return Err(Error::nothing(format!(
             "{} is named twice, as the base and as the fine-tuned model: name the fine-tuned model second",
             models.tuned.model.path().display()
         )));
@@ -310,15 +249,15 @@ fn check_twice(models: &Aligned<'_>) -> Result<()> {
 /// A policy that leaves a rank to choose.
 pub(crate) fn check(policy: &Policy) -> Result<()> {
     if policy.max_rank == 0 {
-        return Err(Error::Usage("the rank is 0, expected at least 1".into()));
+        return Err(Error::usage("the rank is 0, expected at least 1".into()));
     }
     if policy.round(policy.max_rank) == 0 {
         let problem = format!("no multiple of {} is at most rank {}", policy.multiple, policy.max_rank);
-        return Err(Error::Usage(problem));
+        return Err(Error::usage(problem));
     }
     match policy.goal {
         Goal::Energy(share) if !(share > 0.0 && share <= 1.0) => {
-            Err(Error::Usage(format!("an energy of {share} cannot be kept, expected above 0, at most 1")))
+            Err(Error::usage(format!("an energy of {share} cannot be kept, expected above 0, at most 1")))
         }
         _ => Ok(()),
     }
@@ -370,7 +309,7 @@ fn nothing(models: &Aligned<'_>, full: &[Arc<Full>], left_out: &[LeftOut]) -> Er
         *groups.entry(tensor.group()).or_default() += 1;
     }
     if groups.is_empty() {
-        return Error::NothingToExtract(format!(
+        return Error::nothing(format!(
             "all {} tensors are the same on both sides, {} and {}: is the second the fine-tuned model?",
             left_out.len(),
             models.base.model.path().display(),
@@ -378,7 +317,7 @@ fn nothing(models: &Aligned<'_>, full: &[Arc<Full>], left_out: &[LeftOut]) -> Er
         ));
     }
     let by_options = groups.keys().any(|group| matches!(*group, "excluded" | "not included"));
-    let see = if by_options { "; see --include and --exclude" } else { "" };
     let list: Vec<_> = groups.iter().map(|(group, count)| format!("{group} ({count})")).collect();
-    Error::NothingToExtract(format!("no selected layer differs; left out: {}{see}", list.join(", ")))
+    let error = Error::nothing(format!("no selected layer differs; left out: {}", list.join(", ")));
+    if by_options { error.because(Reason::FilteredOut) } else { error }
 }

@@ -21,6 +21,7 @@ use std::num::NonZeroUsize;
 
 /// What an adapter keeps of the difference of two models.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Verification {
     /// The adapter's modules, sorted by name.
     pub modules: Vec<VerifiedModule>,
@@ -44,6 +45,7 @@ pub struct Verification {
 
 /// What an adapter keeps of one module.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct VerifiedModule {
     /// Path of the module.
     pub name: String,
@@ -61,6 +63,7 @@ pub struct VerifiedModule {
 
 /// What an adapter makes of a tensor without factors.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct VerifiedTensor {
     /// Name of the tensor.
     pub name: String,

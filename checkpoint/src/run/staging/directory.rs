@@ -1,9 +1,9 @@
 //! A directory, built beside its place and exchanged with what is there.
 
-use super::place::{exists, sync_directory, sync_place};
+use super::place::{sync_directory, sync_place};
 use super::rename;
 use super::temporary::{Kind, Lock, Temporary, aside, clear, kept, lock, second_name};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -107,7 +107,7 @@ impl StagedDir {
                 "holds {}, which phlora did not write and cannot take over: {error}; move it, or choose another place",
                 name.to_string_lossy()
             );
-            exists(&self.target, &problem)
+            Error::exists(&self.target, &problem)
         };
         let Replaces::Adapter = self.replaces else { return Ok(()) };
         for name in KEPT.map(OsStr::new) {
@@ -168,10 +168,10 @@ fn check_directory(target: &Path, replaces: &Replaces, force: bool) -> Result<bo
         Err(error) => return Err(Error::io(target, "create", error)),
     };
     if !force {
-        return Err(exists(target, &format!("exists already; --force replaces {}", replaces.name())));
+        return Err(Error::exists(target, "exists already").because(Reason::Exists(replaces.name())));
     }
     if !found.is_dir() {
-        return Err(exists(
+        return Err(Error::exists(
             target,
             "exists and is not a directory; it is not replaced, choose another place",
         ));
@@ -191,9 +191,9 @@ fn check_directory(target: &Path, replaces: &Replaces, force: bool) -> Result<bo
                 "holds {name}, which is no part of {}; it is not replaced, choose another place",
                 replaces.whole()
             );
-            Err(exists(target, &problem))
+            Err(Error::exists(target, &problem))
         }
-        None if matches!(replaces, Replaces::Adapter) && !config && !empty => Err(exists(
+        None if matches!(replaces, Replaces::Adapter) && !config && !empty => Err(Error::exists(
             target,
             "exists and has no adapter_config.json; it is not replaced, choose another place",
         )),

@@ -1,9 +1,9 @@
 //! One file, written beside its place.
 
-use super::place::{exists, sync_place};
+use super::place::sync_place;
 use super::rename;
 use super::temporary::{Kind, Temporary, clear};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -89,9 +89,9 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Whether a file may be created at `target`.
 fn check_file(target: &Path, known: Known, force: bool) -> Result<()> {
     match fs::symlink_metadata(target) {
-        Ok(found) if !found.is_file() => Err(exists(target, "exists and is not a regular file")),
-        Ok(_) if !force => Err(exists(target, "exists already; --force replaces it")),
-        Ok(found) if found.len() > 0 && !(known.is)(target) => Err(exists(
+        Ok(found) if !found.is_file() => Err(Error::exists(target, "exists and is not a regular file")),
+        Ok(_) if !force => Err(Error::exists(target, "exists already").because(Reason::Exists(known.name))),
+        Ok(found) if found.len() > 0 && !(known.is)(target) => Err(Error::exists(
             target,
             &format!("exists and is not {}; it is not replaced, choose another place", known.name),
         )),

@@ -45,7 +45,3 @@ pub(super) fn sync_place(target: &Path) -> Result<()> {
         Error::format(target, problem)
     })
 }
-
-pub(super) fn exists(path: &Path, problem: &str) -> Error {
-    Error::Exists { path: path.to_owned(), problem: problem.to_owned() }
-}

@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::Reason;
 use std::fs;
 use std::path::Path;
 
@@ -29,7 +30,8 @@ fn replaces_an_adapter_but_nothing_else() {
         assert_eq!(fs::read_to_string(out.join("adapter_config.json")).unwrap(), content);
         assert_eq!(names(root.path()), ["out"]);
     }
-    assert!(StagedDir::create(&out, Replaces::Adapter, false).unwrap_err().to_string().contains("--force"));
+    let kept = StagedDir::create(&out, Replaces::Adapter, false).unwrap_err();
+    assert_eq!(kept.reason(), Some(Reason::Exists("an adapter directory")));
     fs::write(out.join("model.safetensors"), "precious").unwrap();
     assert!(
         StagedDir::create(&out, Replaces::Adapter, true)
@@ -150,8 +152,8 @@ fn a_directory_that_had_gone_aside_is_put_back() {
     adapter(&out, "old");
     fs::rename(&out, root.path().join(".out.phlora-0123456789abcdef-old")).unwrap();
     fs::create_dir(root.path().join(".out.phlora-fedcba9876543210")).unwrap();
-    let message = StagedDir::create(&out, Replaces::Adapter, false).unwrap_err().to_string();
-    assert!(message.contains("--force"), "{message}");
+    let kept = StagedDir::create(&out, Replaces::Adapter, false).unwrap_err();
+    assert!(matches!(kept.reason(), Some(Reason::Exists(_))), "{kept}");
     assert_eq!(fs::read_to_string(out.join("adapter_config.json")).unwrap(), "old");
     assert_eq!(names(root.path()), ["out"]);
     // Where the new one has taken its place, it is what is left over.

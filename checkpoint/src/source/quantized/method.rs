@@ -1,4 +1,4 @@
-//! What the configuration of a model says about how its weights are quantised.
+//! The quantisation method that the configuration of a model states.
 
 use crate::error::Result;
 use crate::source::json::{Json, read_json};
