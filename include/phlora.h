@@ -1583,6 +1583,20 @@ phlora_status phlora_adapter_file_module(const struct phlora_adapter_file *file,
 phlora_status phlora_adapter_file_close(struct phlora_adapter_file *file);
 
 /**
+ * How the file functions get at the bytes of models and adapters.
+ *
+ * By default files are mapped: nothing is read before it is used, and a model takes no memory of its own. A mapped file must not
+ * change until the call returns: where another process shortens it, or the server of a network file system goes away, the
+ * system ends the process that reads (SIGBUS). A host that cannot promise that reads files in the place of mapping them:
+ * a file that gets shorter is then a status, and each file takes its size in memory while a call uses it.
+ *
+ * - `read`: 1: read files that are opened from now on; 0: map them.
+ *
+ * Any thread; it holds for the whole process.
+ */
+void phlora_read_files(uint32_t read);
+
+/**
  * Finds what makes llama.cpp refuse, crash on or ignore an adapter: `phlora check ADAPTER --base BASE`. Allocates.
  *
  * - `adapter`: a PEFT directory, or a file of GGUF, kohya or ComfyUI; a broken one gives findings, not an error.
