@@ -4,8 +4,9 @@
 #   submit.sh                      one round: --rank, --energy, --noise-floor, --budget, several ranks
 #   ROUNDS=2 submit.sh             two rounds: --uniform, and wherever a join asks to run every share again
 #   submit.sh --array=1-64 …       further words go to sbatch, for the array job
+# Logs are written to the working directory.
 set -euo pipefail
-cd "$(dirname "$0")"
+here=$(dirname "$(realpath "$0")")
 
 # Places that every node sees, and options of `phlora extract`.
 export BASE=${BASE:-/shared/base} TUNED=${TUNED:-/shared/tuned}
@@ -15,9 +16,9 @@ rounds=${ROUNDS:-1}
 
 after=()
 for ((round = 1; round <= rounds; round++)); do
-  array=$(ROUND=$round sbatch --parsable "${after[@]}" "$@" extract.sbatch)
+  array=$(ROUND=$round sbatch --parsable "${after[@]}" "$@" "$here/extract.sbatch")
   echo "round $round: job $array" >&2
   # A task that failed for good leaves a job that waits for it in the queue, unless it is told to go.
   after=("--dependency=afterok:$array" --kill-on-invalid-dep=yes)
 done
-sbatch --parsable "${after[@]}" join.sbatch
+sbatch --parsable "${after[@]}" "$here/join.sbatch"

@@ -97,7 +97,7 @@ submit() {
   export BASE=$1/base TUNED=$1/tuned OPTIONS=$2
   number=$((${number:-0} + 1))
   export PARTS=$work/parts-$number OUT=$work/adapter-$number ROUNDS=$3
-  join=$(deploy/slurm/submit.sh --array=1-8 --cpus-per-task=1 --mem=500M --output="$work/logs/%A_%a.log" 2>"$work/said")
+  join=$(cd "$work/logs" && "$repository/deploy/slurm/submit.sh" --array=1-8 --cpus-per-task=1 --mem=500M 2>"$work/said")
   array=$(sed -n 's/^round 1: job //p' "$work/said")
   say "$2: $(tr '\n' ',' <"$work/said") join job $join"
 }
@@ -136,8 +136,8 @@ kept=$(stat -c %s "$part")
 scontrol requeue "${array}_3"
 say "task ${array}_3 is requeued while it works; its part holds $kept bytes"
 await "$join"
-say "$(grep -h 'share 3' "$work/logs/${array}_3.log")"
-grep -q 'restart 1' "$work/logs/${array}_3.log" || fail "task 3 did not start again"
+say "$(grep -h 'share 3' "$work/logs/phlora-${array}_3.log")"
+grep -q 'restart 1' "$work/logs/phlora-${array}_3.log" || fail "task 3 did not start again"
 compare
 
 say "== the queue after all"

@@ -1,6 +1,7 @@
 //! Outputs appear whole or not at all: built beside their place under a hidden name, synced, then renamed.
 
 use crate::error::{Error, Result};
+use crate::run::leftovers::{clear, hidden, hold};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -22,6 +23,7 @@ pub(crate) struct StagedDir {
     temporary: PathBuf,
     replaces: Replaces,
     force: bool,
+    _held: Option<File>,
 }
 
 /// What a directory may be and still be replaced by `force`.
@@ -38,9 +40,10 @@ impl StagedDir {
     pub(crate) fn create(target: &Path, replaces: Replaces, force: bool) -> Result<Self> {
         // Without a slash at its end, which would name what a symbolic link points to.
         let target: PathBuf = target.components().collect();
+        clear(parent(&target), &target);
         check_directory(&target, &replaces, force)?;
-        let temporary = beside(&target, "", |path| fs::create_dir(path))?;
-        Ok(Self { target, temporary, replaces, force })
+        let (temporary, held) = beside(&target, "", |path| fs::create_dir(path))?;
+        Ok(Self { target, temporary, replaces, force, _held: held })
     }
 
     /// Where to build.
@@ -54,7 +57,9 @@ impl StagedDir {
         check_directory(&self.target, &self.replaces, self.force)?;
         sync_directory(&self.temporary);
         if self.target.exists() {
-            let old = beside(&self.target, "-old", |path| fs::create_dir(path))?;
+            // What is there is held as well, under the name that it gets.
+            let _held = hold(&self.target);
+            let (old, _) = beside(&self.target, "-old", |path| fs::create_dir(path))?;
             if let Err(error) = fs::rename(&self.target, &old) {
                 let _ = fs::remove_dir(&old);
                 return Err(failed(error));
@@ -83,6 +88,7 @@ impl Drop for StagedDir {
 pub(crate) struct StagedFile {
     target: PathBuf,
     temporary: PathBuf,
+    _held: Option<File>,
 }
 
 /// What a file may be and still be replaced by `force`.
@@ -97,9 +103,10 @@ pub(crate) struct Known {
 impl StagedFile {
     /// Makes an empty temporary file beside `target`, for who fills and syncs it by its path.
     pub(crate) fn create(target: &Path, known: Known, force: bool) -> Result<Self> {
+        clear(parent(target), target);
         check_file(target, known, force)?;
-        let temporary = beside(target, "", |path| File::create_new(path).map(drop))?;
-        Ok(Self { target: target.to_owned(), temporary })
+        let (temporary, held) = beside(target, "", |path| File::create_new(path).map(drop))?;
+        Ok(Self { target: target.to_owned(), temporary, _held: held })
     }
 
     /// Where to write.
@@ -237,15 +244,23 @@ impl Replaces {
     }
 }
 
-/// Makes something under an unused hidden name beside `target`, so that a rename stays in one file system.
-fn beside(target: &Path, tag: &str, make: impl Fn(&Path) -> io::Result<()>) -> Result<PathBuf> {
+/// Makes something under an unused hidden name beside `target`, so that a rename stays in one file system, and holds it.
+fn beside(
+    target: &Path,
+    tag: &str,
+    make: impl Fn(&Path) -> io::Result<()>,
+) -> Result<(PathBuf, Option<File>)> {
     let name = target.file_name().ok_or_else(|| Error::format(target, "not a name that can be created"))?;
     let name = name.to_string_lossy();
-    // An earlier process of the same id may have been killed and have left its directory.
+    // An earlier process of the same id may have been killed and have left its directory, where there are no locks.
     for attempt in 0..16 {
-        let path = parent(target).join(format!(".{name}.phlora{tag}-{}-{attempt}", process::id()));
+        let path = parent(target).join(hidden(&name, tag, process::id(), attempt));
         match make(&path) {
-            Ok(()) => return Ok(path),
+            Ok(()) => {
+                if let Ok(held) = hold(&path) {
+                    return Ok((path, held));
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(Error::io(target, "create", without_parent(target, error))),
         }
