@@ -109,8 +109,10 @@ compare() {
   phlora extract "$BASE" "$TUNED" -o "$work/one" --quiet --threads 1 "${options[@]}" 2>"$work/warnings"
   diff -r "$work/one" "$OUT" || fail "the adapter is not that of one run"
   rm -rf "$work/one"
-  say "$OPTIONS: parts from $(cat "$work/logs/${array}"_*.log | sed -n 's/: share.*//p' | sort | uniq -c | awk '{ print $2 " (" $1 ")" }' |
-    tr '\n' ' ')joined by job $join; the adapter is that of one run, byte for byte"
+  local nodes
+  nodes=$(sed -n 's/: share.*//p' "$work/logs/phlora-${array}"_*.log | sort | uniq -c | awk '{ printf "%s (%s) ", $2, $1 }')
+  [[ $nodes == *n1*n2* ]] || fail "only these nodes had tasks: $nodes"
+  say "$OPTIONS: tasks on ${nodes}joined by job $join; the adapter is that of one run, byte for byte"
 }
 
 say "== the real pair"
