@@ -157,16 +157,12 @@ fn a_tensor_of_an_unknown_type_does_not_matter() {
     let (base, tuned) = (side("base.gguf", 1.0), side("tuned.gguf", 2.0));
     let strange = base.tensor("strange.weight").unwrap();
     assert_eq!((strange.dtype_name(), strange.dtype(), strange.bytes().len()), ("type 77", None, 32));
-    let filter = phlora_checkpoint::Filter {
-        exclude: vec![regex::Regex::new("strange|odd").unwrap()],
-        ..Default::default()
-    };
-    let options = ExtractOptions {
-        policy: Policy::fixed(1),
-        format: AdapterFormat::Gguf,
-        filter,
-        ..ExtractOptions::default()
-    };
+    let mut filter = phlora_checkpoint::Filter::default();
+    filter.exclude = vec![regex::Regex::new("strange|odd").unwrap()];
+    let mut options = ExtractOptions::default();
+    options.policy = Policy::fixed(1);
+    options.format = AdapterFormat::Gguf;
+    options.filter = filter;
     assert!(extract(&base, &tuned, &options, &Monitor::default()).is_ok());
 }
 
@@ -188,8 +184,9 @@ fn read(path: &Path, bytes: &[u8], base: &Model) -> bool {
     let (peak, model) = peak_of(|| Model::open(path));
     assert!(peak < BOUND, "{peak} bytes of heap");
     let Ok(model) = model else { return false };
-    let options =
-        ExtractOptions { policy: Policy::fixed(1), format: AdapterFormat::Gguf, ..ExtractOptions::default() };
+    let mut options = ExtractOptions::default();
+    options.policy = Policy::fixed(1);
+    options.format = AdapterFormat::Gguf;
     let _ = extract(base, &model, &options, &Monitor::default());
     true
 }

@@ -13,30 +13,29 @@ pub fn run(args: &JoinArgs) -> Result<ExitCode, Failure> {
     let headers = args.parts.iter().map(|path| PartHeader::read(path)).collect::<Result<Vec<_>, _>>()?;
     all_shares(args, &headers)?;
     let Some((first, path)) = headers.first().zip(args.parts.first()) else {
-        return Err(Error::Usage("no part is named".into()).into());
+        return Err(Failure::Usage("no part is named".into()));
     };
     let asked = asked(first, path, args)?;
     match extract::execute(&asked, Work::None) {
-        Err(Failure::Library(error @ Error::Unfinished { .. })) => Err(Error::Usage(format!(
+        Err(Failure::Library(error @ Error::Unfinished { .. })) => Err(Failure::Usage(format!(
             "{error}; run every share again, with --parts and all of these parts, since {}",
             if asked.ranks.budget.is_some() || asked.ranks.uniform {
                 "the ranks follow from all of them"
             } else {
                 "one of them has not come to its end"
             }
-        ))
-        .into()),
+        ))),
         other => other,
     }
 }
 
 /// The extraction that the parts are of, with the output that `args` names.
-fn asked(header: &PartHeader, path: &Path, args: &JoinArgs) -> Result<Box<ExtractArgs>, Error> {
+fn asked(header: &PartHeader, path: &Path, args: &JoinArgs) -> Result<Box<ExtractArgs>, Failure> {
     let words = std::iter::once("phlora").chain(header.command.iter().map(String::as_str));
-    let Ok(Cli { command: Command::Extract(mut asked) }) = Cli::try_parse_from(words) else {
+    let Ok(Cli { command: Command::Extract(mut asked), .. }) = Cli::try_parse_from(words) else {
         let problem =
             "it does not say how its extraction was asked for: make it anew with this version of phlora";
-        return Err(Error::Usage(format!("{}: {problem}", path.display())));
+        return Err(Failure::Usage(format!("{}: {problem}", path.display())));
     };
     let absolute = |path: PathBuf| if path.exists() { path } else { header.directory.join(path) };
     asked.base = args.base.clone().unwrap_or_else(|| absolute(asked.base.clone()));
@@ -52,7 +51,7 @@ fn asked(header: &PartHeader, path: &Path, args: &JoinArgs) -> Result<Box<Extrac
 }
 
 /// Checks that every share is there, once.
-fn all_shares(args: &JoinArgs, headers: &[PartHeader]) -> Result<(), Error> {
+fn all_shares(args: &JoinArgs, headers: &[PartHeader]) -> Result<(), Failure> {
     let mut found = BTreeMap::<usize, &Path>::new();
     let mut count = None::<(usize, &Path)>;
     for (header, path) in headers.iter().zip(&args.parts) {
@@ -61,11 +60,13 @@ fn all_shares(args: &JoinArgs, headers: &[PartHeader]) -> Result<(), Error> {
         let (of, other) = *count.get_or_insert((shard.count(), path));
         if of != shard.count() {
             let (own, other) = (path.display(), other.display());
-            return Err(Error::Usage(format!("{own} is share {shard}, but {other} is one of {of} shares")));
+            return Err(Failure::Usage(format!("{own} is share {shard}, but {other} is one of {of} shares")));
         }
         if let Some(other) = found.insert(shard.index(), path) {
             let (own, other) = (path.display(), other.display());
-            return Err(Error::Usage(format!("{own} and {other} are both share {shard}: name one of them")));
+            return Err(Failure::Usage(format!(
+                "{own} and {other} are both share {shard}: name one of them"
+            )));
         }
     }
     let Some((of, _)) = count else { return Ok(()) };
@@ -76,5 +77,5 @@ fn all_shares(args: &JoinArgs, headers: &[PartHeader]) -> Result<(), Error> {
     }
     let shown = missing.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = if missing.len() > 8 { ", …" } else { "" };
-    Err(Error::Usage(format!("{} of {of} shares are missing: {shown}{more}", missing.len())))
+    Err(Failure::Usage(format!("{} of {of} shares are missing: {shown}{more}", missing.len())))
 }

@@ -1,12 +1,12 @@
-//! What an extraction found for one module, in the adapter's storage format.
+//! Encodes the factors of one extracted module in the adapter's storage format.
 
 use super::factor::Factor;
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result, filled};
 use phlora_core::policy::factor_dtype;
 use phlora_core::{Dtype, Rows};
 
 /// Entries encoded at once: a multiple of every block size.
-const CHUNK: usize = 1024;
+const AT_ONCE: usize = 1024;
 
 /// `lora_a` [rank, in] and `lora_b` [out, rank] of one module, encoded.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ impl Factors {
     ) -> Result<Self> {
         // max() passes over NaN, which no adapter may hold either.
         if let Some(bad) = [a, b].iter().find_map(|side| first_non_finite(side).map(|at| side[at])) {
-            return Err(Error::Usage(format!("a factor came out as {bad}; please report this matrix")));
+            return Err(Error::usage(format!("a factor came out as {bad}; please report this matrix")));
         }
         let (cols, rows) = (a.len() / held.max(1), b.len() / held.max(1));
         let right = Matrix { values: a, shape: [rank, cols], strides: [cols, 1] };
@@ -111,16 +111,16 @@ impl Matrix<'_> {
         mut compare: impl FnMut(usize, usize, &[f32], &[f32]),
     ) -> Result<Factor<'static>> {
         let [rows, cols] = self.shape;
-        let internal = |e: phlora_core::Error| Error::Usage(e.to_string());
+        let internal = |e: phlora_core::Error| Error::usage(e.to_string());
         let row_bytes = dtype.row_bytes(cols).ok_or_else(|| {
-            Error::Usage(format!("rows of {cols} entries do not fit into {}", dtype.name()))
+            Error::usage(format!("rows of {cols} entries do not fit into {}", dtype.name()))
         })?;
-        let mut bytes = vec![0; rows * row_bytes];
-        let (mut values, mut stored) = ([0.0_f32; CHUNK], [0.0_f32; CHUNK]);
+        let mut bytes = filled(0, rows.saturating_mul(row_bytes))?;
+        let (mut values, mut stored) = ([0.0_f32; AT_ONCE], [0.0_f32; AT_ONCE]);
         for (row, bytes) in bytes.chunks_exact_mut(row_bytes.max(1)).enumerate() {
             let mut rest = bytes;
-            for start in (0..cols).step_by(CHUNK) {
-                let width = CHUNK.min(cols - start);
+            for start in (0..cols).step_by(AT_ONCE) {
+                let width = AT_ONCE.min(cols - start);
                 let (values, stored) = (&mut values[..width], &mut stored[..width]);
                 let entries = &self.values[row * self.strides[0] + start * self.strides[1]..];
                 match self.strides[1] {
@@ -135,10 +135,8 @@ impl Matrix<'_> {
                 phlora_core::decode(Rows::new(dtype, chunk), stored).map_err(internal)?;
                 if let Some(at) = first_non_finite(stored) {
                     let name = dtype.name().to_ascii_lowercase();
-                    return Err(Error::Usage(format!(
-                        "a factor of {:e} does not fit into {name}; use --dtype bf16 or f32",
-                        values[at]
-                    )));
+                    let problem = format!("a factor of {:e} does not fit into {name}", values[at]);
+                    return Err(Error::usage(problem).because(Reason::Range));
                 }
                 compare(row, start, values, stored);
             }

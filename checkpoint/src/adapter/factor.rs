@@ -44,7 +44,7 @@ impl<'a> Factor<'a> {
         if length != Some(bytes.len()) || bytes.is_empty() {
             let found = bytes.len();
             let problem = format!("{} of shape {shape:?} does not take {found} bytes", dtype.name());
-            return Err(Error::Usage(problem));
+            return Err(Error::usage(problem));
         }
         Ok(Self {
             bytes,
@@ -223,7 +223,7 @@ impl<'a> Factor<'a> {
     pub(crate) fn error(&self, problem: impl Into<String>) -> Error {
         match self.origin {
             Some((file, tensor)) => Error::tensor(file, tensor, problem),
-            None => Error::Usage(format!("a factor of shape {:?}: {}", self.shape, problem.into())),
+            None => Error::usage(format!("a factor of shape {:?}: {}", self.shape, problem.into())),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What an adapter changes beside its factors: norms, biases and rows of vocabularies, each entry by itself.
+//! Tensors of an adapter beside its factors: norms, biases and rows of vocabularies.
 
 use super::Factor;
 use super::stored::{matrix, matrix_shape};

@@ -2,7 +2,7 @@
 //! those of the checkpoint.
 
 use super::{Factor, IN_PROJ, Lora, LoraModule, Naming, Spelling, Target};
-use crate::error::Result;
+use crate::error::{Result, filled, room_for};
 use crate::naming::kind::module_of;
 use crate::naming::memory::{Kinds, Layout, Placed};
 use crate::source::permutation::RowPermutation;
@@ -178,7 +178,7 @@ fn renamed<'a>(module: LoraModule<'a>, name: &str, layout: &Layout) -> LoraModul
 /// same, as parts of one weight do. Parts that are missing change nothing and have as many rows as the first that is there.
 fn join<'a>(parts: &[Option<LoraModule<'a>>]) -> Result<LoraModule<'a>> {
     let Some(first) = parts.iter().flatten().next() else {
-        return Err(crate::error::Error::Usage("factors of no part".into()));
+        return Err(crate::error::Error::usage("factors of no part".into()));
     };
     if let [Some(only)] = parts {
         return Ok(only.clone());
@@ -189,7 +189,7 @@ fn join<'a>(parts: &[Option<LoraModule<'a>>]) -> Result<LoraModule<'a>> {
     let shared = is_shared(parts)?;
     let out = outs.iter().sum::<usize>();
     let rank = if shared { ranks[0] } else { ranks.iter().sum() };
-    let (mut a, mut b) = (Vec::with_capacity(rank * input), vec![0.0_f32; out * rank]);
+    let (mut a, mut b) = (room_for(rank.saturating_mul(input))?, filled(0.0_f32, out.saturating_mul(rank))?);
     let (mut row, mut column) = (0, 0);
     for (part, (&part_out, &part_rank)) in parts.iter().zip(outs.iter().zip(&ranks)) {
         if let Some(part) = part {

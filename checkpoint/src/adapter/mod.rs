@@ -28,6 +28,7 @@ pub use full::{Effect, FullTensor};
 pub use gguf::{gguf_len, write_gguf};
 pub use open::Adapter;
 pub(crate) use open::{is_adapter_file, open_gguf};
+pub(crate) use save::StagedAdapter;
 pub(crate) use view::View;
 
 use crate::error::{Error, Result};
@@ -64,6 +65,8 @@ pub struct Lora<'a> {
     pub architecture: Option<String>,
     /// PEFT's `task_type`, e.g. `CAUSAL_LM`.
     pub task: Option<String>,
+    /// The class of transformers that the adapter is for, which PEFT loads by where there is no task.
+    pub class: Option<String>,
     /// PEFT's `target_modules`; `None`: the full path of each module.
     pub targets: Option<Vec<String>>,
     /// Whether the base stores the weights of its linear modules [in, out], PEFT's `fan_in_fan_out`.
@@ -209,7 +212,7 @@ impl Lora<'_> {
         for module in &self.modules {
             module.check()?;
             if !names.insert(module.name.as_ref()) {
-                return Err(Error::Usage(format!("module {} is named twice", module.name)));
+                return Err(Error::usage(format!("module {} is named twice", module.name)));
             }
         }
         let mut full = std::collections::BTreeSet::new();

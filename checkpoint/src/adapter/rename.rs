@@ -3,7 +3,7 @@
 use super::gguf;
 use super::single::Places;
 use super::{Lora, LoraModule, Naming};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::naming::arch::NameMap;
 use crate::naming::memory::Layout;
 use crate::source::model::Model;
@@ -141,7 +141,8 @@ impl LoraModule<'_> {
 
 /// What keeps names with `_` for every dot from being mapped.
 fn flattened() -> Error {
-    Error::Usage("the names of a single file are only known with the base's own: --base names it".into())
+    Error::usage("the names of a single file are only known with the base's own".into())
+        .because(Reason::NoBase)
 }
 
 fn module_of(tensor: &str) -> &str {

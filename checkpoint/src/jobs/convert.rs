@@ -3,7 +3,7 @@
 use crate::adapter::single::{Places, Style};
 use crate::adapter::targets::targets;
 use crate::adapter::{Adapter, AdapterFormat, Lora, Naming, Target, View, write_gguf};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::naming::arch::NameMap;
 use crate::naming::memory::Layout;
 use crate::pairing::aligned::Names;
@@ -19,13 +19,14 @@ use std::path::{Path, PathBuf};
 
 /// Options of [`convert`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ConvertOptions {
     /// File format to write.
     pub format: AdapterFormat,
     /// Storage format of the factors; `None`: as they are, or f32 where the file format does not have it.
     pub dtype: Option<Dtype>,
     /// The base model: a GGUF file, against whose tensors the adapter is then checked, or a directory with
-    /// `config.json`. `None`: what the adapter names as its base, where that is a directory here.
+    /// `config.json`. What the adapter names as its base is never opened: whoever made the file chose that path.
     pub base: Option<PathBuf>,
     /// `model_type` or GGUF's architecture, where no base says it.
     pub architecture: Option<String>,
@@ -39,8 +40,25 @@ pub struct ConvertOptions {
     pub force: bool,
 }
 
+impl ConvertOptions {
+    /// To `format`, the base being what the adapter names, and all else as it is.
+    pub fn new(format: AdapterFormat) -> Self {
+        Self {
+            format,
+            dtype: None,
+            base: None,
+            architecture: None,
+            heads: None,
+            names: None,
+            prefix: None,
+            force: false,
+        }
+    }
+}
+
 /// What [`convert`] wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Converted {
     /// Modules with factors.
     pub modules: usize,
@@ -91,7 +109,7 @@ pub fn convert_to_gguf(adapter: &Adapter, options: &ConvertOptions, out: &mut im
 }
 
 /// The adapter as it is to be written, and the number of factors in f16 since blocks do not fit.
-fn prepare<'a>(
+pub(crate) fn prepare<'a>(
     adapter: &'a Adapter,
     options: &ConvertOptions,
     monitor: &Monitor,
@@ -141,16 +159,23 @@ struct Base {
     experts: usize,
     /// As in [`ConvertOptions`].
     prefix: Option<String>,
+    /// What the adapter names as its base.
+    named: Option<String>,
 }
 
 impl Base {
     fn open(lora: &Lora<'_>, options: &ConvertOptions) -> Result<Self> {
-        let named =
-            || lora.base_name.as_deref().map(PathBuf::from).filter(|path| path.join("config.json").is_file());
-        let mut base =
-            Self { model: None, architecture: None, config: None, heads: None, experts: 0, prefix: None };
-        if let Some(path) = options.base.clone().or_else(named) {
-            base.read(&path, options.base.is_some())?;
+        let mut base = Self {
+            model: None,
+            architecture: None,
+            config: None,
+            heads: None,
+            experts: 0,
+            prefix: None,
+            named: lora.base_name.clone(),
+        };
+        if let Some(path) = &options.base {
+            base.read(path)?;
         }
         if lora.naming == Naming::Gguf {
             base.architecture.clone_from(&lora.architecture);
@@ -163,7 +188,7 @@ impl Base {
     }
 
     /// Takes the facts of the model at `path`; its weights need not be there where its configuration is.
-    fn read(&mut self, path: &Path, asked: bool) -> Result<()> {
+    fn read(&mut self, path: &Path) -> Result<()> {
         let mut config = if path.is_dir() { Config::read(path)? } else { Config::default() };
         match Model::open(path) {
             Ok(model) => {
@@ -173,7 +198,7 @@ impl Base {
                 }
                 self.model = Some(model);
             }
-            Err(error) if asked && config.model_type.is_none() => return Err(error),
+            Err(error) if config.model_type.is_none() => return Err(error),
             Err(_) => {}
         }
         self.architecture = self.architecture.take().or(config.model_type.clone());
@@ -185,9 +210,11 @@ impl Base {
 
     fn names(&self) -> Result<NameMap> {
         let architecture = self.architecture.as_deref().ok_or_else(|| {
-            let problem = "the architecture of the base is not known; --base (a GGUF file, or a directory with \
-                           config.json) or --arch says it";
-            Error::Usage(problem.into())
+            let named = self.named.as_deref().filter(|named| !named.is_empty());
+            let named =
+                named.map_or(String::new(), |named| format!(", and its adapter names {named} as its base"));
+            let problem = format!("the architecture of the base is not known{named}");
+            Error::usage(problem).because(Reason::NoArchitecture)
         })?;
         let names = NameMap::new(architecture, self.heads)?;
         let hugging_face = self.model.as_ref().filter(|model| *model.container() == Container::Safetensors);
@@ -207,10 +234,11 @@ impl Base {
             (Some(prefix), _) => Ok(Places::whole(prefix)),
             (None, Some(model)) => Ok(Places::of(model)),
             (None, None) if diffusion => Ok(Places::diffusion()),
-            (None, None) => Err(Error::Usage(
-                "what single files call the modules of the base is told by the base, --base, or --prefix"
-                    .into(),
-            )),
+            (None, None) => {
+                let problem =
+                    "what single files call the modules of the base is not known without it or a prefix";
+                Err(Error::usage(problem.into()).because(Reason::NoBaseOrPrefix))
+            }
         }
     }
 

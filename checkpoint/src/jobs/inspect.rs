@@ -24,6 +24,7 @@ pub enum Contents {
 
 /// Number of tensors and of the entries in them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Count {
     /// Tensors.
     pub tensors: usize,
@@ -35,6 +36,7 @@ pub struct Count {
 
 /// Facts of a model.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ModelFacts {
     /// The format of its files.
     pub container: Container,
@@ -54,6 +56,7 @@ pub struct ModelFacts {
 
 /// Facts of an adapter.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct AdapterFacts {
     /// Its file format.
     pub format: AdapterFormat,
@@ -97,7 +100,7 @@ pub fn inspect(path: &Path) -> Result<Contents> {
     }
     let json = path.extension().is_some_and(|extension| extension == "json");
     if json && !name.ends_with(".index.json") {
-        let report = serde_json::from_value(read_json(path)?);
+        let report = serde_json::from_str(read_json(path)?.text());
         let report = report.map_err(|e| Error::format(path, format!("not a report of phlora: {e}")))?;
         return Ok(Contents::Report(Box::new(report)));
     }

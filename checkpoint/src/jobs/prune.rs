@@ -1,7 +1,7 @@
 //! Any LoRA adapter at smaller ranks, in factored form and without its base: energies are those of its own B·A.
 
 use crate::adapter::{Adapter, AdapterFormat, Factor, Factors, FullTensor, Lora, LoraModule, Naming};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, filled};
 use crate::run::monitor::Monitor;
 use crate::run::pool::available_threads;
 use crate::run::pool::{Ticket, run};
@@ -12,6 +12,7 @@ use std::path::Path;
 
 /// Options of [`prune`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PruneOptions {
     /// How ranks are chosen; energies are shares of each module's ‖s·B·A‖².
     pub policy: Policy,
@@ -42,6 +43,7 @@ impl Default for PruneOptions {
 
 /// What became of an adapter.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Pruned {
     /// Its modules, in their order.
     pub modules: Vec<PrunedModule>,
@@ -53,6 +55,7 @@ pub struct Pruned {
 
 /// What became of one module.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct PrunedModule {
     /// Its path.
     pub name: String,
@@ -98,7 +101,7 @@ pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &M
     };
     let pruned = cut(&lora, &found, &ranks, &dtypes, options)?;
     if pruned.modules.is_empty() {
-        return Err(Error::Usage("no module is left of the adapter".into()));
+        return Err(Error::usage("no module is left of the adapter".into()));
     }
     let modules: Vec<_> = lora
         .modules
@@ -133,8 +136,8 @@ fn decompose(module: &LoraModule<'_>) -> Result<Decomposed> {
     // A product has no more directions than its narrower side.
     let held = rank.min(rows).min(cols);
     let need = combine_scratch(shape, rank, held).count().map_err(failed)?;
-    let (mut a, mut b) = (vec![0.0; held * cols], vec![0.0; rows * held]);
-    let (mut singular_values, mut scratch) = (vec![0.0; held], vec![0.0; need]);
+    let (mut a, mut b) = (filled(0.0, held * cols)?, filled(0.0, rows * held)?);
+    let (mut singular_values, mut scratch) = (filled(0.0, held)?, filled(0.0, need)?);
     let kernel = Kernel::detect();
     let found = combine(kernel, &[(one, 1.0)], held, &mut a, &mut b, &mut singular_values, &mut scratch);
     let sum_squares = found.map_err(failed)?.sum_squares;
@@ -179,24 +182,29 @@ fn within(
         .map(|(module, &dtype)| {
             let singular_values: &[f32] = if keep(module) { &module.singular_values } else { &[] };
             let most = policy.max_rank.min(singular_values.len());
-            Candidate { singular_values: &singular_values[..most], shape: module.shape, dtype }
+            let spectrum = Spectrum { singular_values: &singular_values[..most], ..module.spectrum() };
+            // The base is not there.
+            Candidate { spectrum, stretch: 0.0, dtype }
         })
         .collect();
     let mut left = bytes;
     loop {
         let ranks: Vec<_> = if policy.uniform {
             let kept: Vec<_> =
-                candidates.iter().filter(|one| !one.singular_values.is_empty()).copied().collect();
-            let most = kept.iter().map(|one| one.singular_values.len()).max().unwrap_or(0);
+                candidates.iter().filter(|one| !one.spectrum.singular_values.is_empty()).copied().collect();
+            let most = kept.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
             let rank = uniform_rank(&kept, policy, most, left);
-            candidates.iter().map(|one| if one.singular_values.is_empty() { 0 } else { rank }).collect()
+            candidates
+                .iter()
+                .map(|one| if one.spectrum.singular_values.is_empty() { 0 } else { rank })
+                .collect()
         } else {
             let mut shares = vec![Share::default(); candidates.len()];
             allocate(&candidates, policy, left, &mut shares);
             shares.iter().map(|share| share.rank).collect()
         };
         if ranks.iter().all(|&rank| rank == 0) {
-            return Err(Error::Usage(format!(
+            return Err(Error::usage(format!(
                 "a budget of {bytes} bytes has no room for a single component"
             )));
         }

@@ -4,6 +4,7 @@ use crate::source::config::Config;
 
 /// The part a tensor plays in a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Kind {
     /// The 2-D weight of a linear layer.
     Linear,

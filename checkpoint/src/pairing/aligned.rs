@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 /// Whose names the weights of checkpoints get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Names {
     /// As transformers builds the model in memory, which is what PEFT looks for. Experts are stacked, and projections
     /// joined or split, as there.

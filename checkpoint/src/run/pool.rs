@@ -131,7 +131,7 @@ mod tests {
                 &monitor,
                 || (),
                 |(), ticket| match ticket.job() {
-                    7 | 3 | 12 => Err(Error::Usage(ticket.job().to_string())),
+                    7 | 3 | 12 => Err(Error::usage(ticket.job().to_string())),
                     job => Ok(job),
                 },
             );

@@ -5,7 +5,7 @@
 //! into B; by a power of two that is exact.
 
 use super::{MAX_NAME, NO_PLACE, SUFFIXES, is_flipped, key};
-use crate::adapter::{Factor, Lora, LoraModule, Naming};
+use crate::adapter::{AdapterFormat, Factor, Lora, LoraModule, Naming};
 use crate::error::{Error, Result};
 use phlora_core::Dtype;
 use std::borrow::Cow;
@@ -88,13 +88,13 @@ fn tensors<'l>(lora: &'l Lora<'_>) -> Result<Vec<Tensor<'l>>> {
     lora.check()?;
     lora.factors_only(NO_PLACE)?;
     if lora.naming != Naming::Gguf {
-        return Err(Error::Usage("a GGUF adapter needs modules under GGUF's names".into()));
+        return Err(Error::usage("a GGUF adapter needs modules under GGUF's names".into()));
     }
     if lora.architecture.as_deref().is_none_or(str::is_empty) {
-        return Err(Error::Usage("a GGUF adapter needs the architecture of its base".into()));
+        return Err(Error::usage("a GGUF adapter needs the architecture of its base".into()));
     }
     if lora.modules.is_empty() {
-        return Err(Error::Usage("an adapter without modules does nothing".into()));
+        return Err(Error::usage("an adapter without modules does nothing".into()));
     }
     let mut groups = BTreeMap::<&str, Vec<&LoraModule<'_>>>::new();
     for module in &lora.modules {
@@ -163,14 +163,14 @@ fn tensor<'l>(
     experts: Option<usize>,
 ) -> Result<Tensor<'l>> {
     let Some(first) = parts.iter().flatten().next().cloned() else {
-        return Err(Error::Usage(format!("{name} has no matrix")));
+        return Err(Error::usage(format!("{name} has no matrix")));
     };
     if name.len() > MAX_NAME {
         let problem = format!("its name {name} has {} bytes, llama.cpp reads at most {MAX_NAME}", name.len());
         return Err(first.error(problem));
     }
     let dtype = first.dtype();
-    if !matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::Bf16 | Dtype::Q8_0) {
+    if !AdapterFormat::Gguf.holds(dtype) {
         return Err(first.error(format!("a GGUF adapter cannot hold {}", dtype.name())));
     }
     for part in parts.iter_mut().flatten().filter(|part| part.dtype() != dtype) {
@@ -225,7 +225,17 @@ fn header(lora: &Lora<'_>, tensors: &[Tensor<'_>]) -> Vec<u8> {
 /// llama.cpp's number for the format that most tensors have; only shown to people.
 fn file_type(tensors: &[Tensor<'_>]) -> u32 {
     let count = |dtype| tensors.iter().filter(|tensor| tensor.dtype == dtype).count();
-    let types = [(Dtype::F32, 0), (Dtype::F16, 1), (Dtype::Q8_0, 7), (Dtype::Bf16, 32)];
+    let types = [
+        (Dtype::F32, 0),
+        (Dtype::F16, 1),
+        (Dtype::Q4_0, 2),
+        (Dtype::Q4_1, 3),
+        (Dtype::Q8_0, 7),
+        (Dtype::Q5_0, 8),
+        (Dtype::Q5_1, 9),
+        (Dtype::Iq4Nl, 25),
+        (Dtype::Bf16, 32),
+    ];
     types.into_iter().max_by_key(|(dtype, _)| count(*dtype)).map_or(0, |(_, number)| number)
 }
 

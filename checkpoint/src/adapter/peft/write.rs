@@ -8,7 +8,7 @@ use crate::adapter::stored::shapes;
 use crate::adapter::values::Values;
 use crate::adapter::weights::{Named, Weights};
 use crate::adapter::{Factor, Lora, Naming};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, filled};
 use crate::naming::spelling;
 use crate::run::staging::{fill_synced, write_synced};
 use phlora_core::Dtype;
@@ -21,7 +21,7 @@ use std::path::Path;
 pub(crate) fn write(lora: &Lora<'_>, directory: &Path, target: &Path) -> Result<u64> {
     lora.check()?;
     if lora.naming != Naming::HuggingFace {
-        return Err(Error::Usage("PEFT knows modules by the names of a checkpoint only".into()));
+        return Err(Error::usage("PEFT knows modules by the names of a checkpoint only".into()));
     }
     let (fields, full) = place(lora)?;
     let json = written(lora, &fields)?;
@@ -78,7 +78,7 @@ fn weights<'l>(lora: &'l Lora<'_>, full: Vec<Stored<'l>>) -> Result<Weights<'l>>
         }
         if let Some((path, [out, input])) = target.missing_projection(&targets) {
             for (name, shape) in names.into_iter().zip([[target.rank, input], [out, target.rank]]) {
-                let zeros = vec![0; shape[0].saturating_mul(shape[1]).saturating_mul(size_of::<f32>())];
+                let zeros = filled(0, shape[0].saturating_mul(shape[1]).saturating_mul(size_of::<f32>()))?;
                 let mut factor = Factor::new(Dtype::F32, shape, zeros)?;
                 factor.set_dtype(module.a.dtype());
                 let (name, values) = (format!("{PREFIX}{path}.{name}"), Values::One(Cow::Owned(factor)));

@@ -1,10 +1,10 @@
-//! What the readers of single files call the modules of a model.
+//! Names of modules in single files: kohya's and ComfyUI's.
 //!
 //! kohya's scripts, diffusers and ComfyUI know a module by the part of the model that it is in and by its path there;
 //! kohya's names have `_` for every `.` of that path, so that only the base's own names tell where the dots were.
 
 use crate::adapter::{Factor, Lora, Naming};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::source::model::Model;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,7 +31,7 @@ struct Part {
 pub(crate) struct Places {
     parts: Vec<Part>,
     /// Why there are none, or none in the other style.
-    lacking: String,
+    lacking: Option<(String, Reason)>,
 }
 
 /// The parts of checkpoints that hold a whole pipeline.
@@ -94,26 +94,20 @@ impl Places {
             .map(|(path, kohya, comfy)| Part::new(path, kohya, comfy))
             .collect();
         if !parts.is_empty() {
-            return Self { parts, lacking: String::new() };
+            return Self { parts, lacking: None };
         }
         let config = model.config();
-        let alone = |kohya: &[&str], comfy: &[&str], lacking: &str| Self {
-            parts: vec![Part::new("", kohya, comfy)],
-            lacking: lacking.to_owned(),
-        };
+        let alone =
+            |kohya: &[&str], comfy: &[&str]| Self { parts: vec![Part::new("", kohya, comfy)], lacking: None };
         let (class, kind) = (config.class_name.as_deref(), config.model_type.as_deref());
         let unet = class.is_some_and(|class| class.starts_with("UNet"));
         if unet || class.is_none() && kind.is_none() && DIFFUSERS_UNET.iter().any(|start| any(start)) {
-            return alone(
-                &["lora_unet"],
-                &[],
-                "ComfyUI does not read a U-Net's diffusers names with dots; \
-                --format kohya is read by ComfyUI as well",
-            );
+            let why = "ComfyUI does not read a U-Net's diffusers names with dots".to_owned();
+            return Self { lacking: Some((why, Reason::Dotted)), ..alone(&["lora_unet"], &[]) };
         }
         match (class, kind) {
             (Some(class), _) if class.contains("Transformer") => {
-                alone(&["lora_transformer"], &["transformer"], "")
+                alone(&["lora_transformer"], &["transformer"])
             }
             (None, None) => Self::diffusion(),
             (None, Some("clip_text_model")) => {
@@ -123,7 +117,7 @@ impl Places {
                     (_, true) => (FIRST_ENCODER, "text_encoder"),
                     (_, false) => (FIRST_ENCODER_ALONE, "text_encoder"),
                 };
-                let mut places = alone(kohya, &[comfy], "");
+                let mut places = alone(kohya, &[comfy]);
                 // Later versions of transformers leave this out of the paths, which the readers expect.
                 if !any("text_model.") {
                     let Part { kohya, comfy, .. } = &mut places.parts[0];
@@ -136,27 +130,24 @@ impl Places {
                 }
                 places
             }
-            (None, Some("t5")) => alone(T5, T5_DOTTED, ""),
+            (None, Some("t5")) => alone(T5, T5_DOTTED),
             _ => {
                 let what = class.or(kind).unwrap_or_default();
-                let lacking = format!(
-                    "what single files call the modules of a {what} is not known; --prefix says what stands before \
-                     their paths (lora_unet, lora_te1, diffusion_model, …)"
-                );
-                Self { parts: Vec::new(), lacking }
+                let why = format!("what single files call the modules of a {what} is not known");
+                Self { parts: Vec::new(), lacking: Some((why, Reason::NoPrefix)) }
             }
         }
     }
 
     /// A diffusion model alone, under the names of its authors.
     pub(crate) fn diffusion() -> Self {
-        Self { parts: vec![Part::new("", &["lora_unet"], &["diffusion_model"])], lacking: String::new() }
+        Self { parts: vec![Part::new("", &["lora_unet"], &["diffusion_model"])], lacking: None }
     }
 
     /// A model that is called `prefix`, whatever it is.
     pub(crate) fn whole(prefix: &str) -> Self {
         let prefix = prefix.trim_end_matches(['_', '.']);
-        Self { parts: vec![Part::new("", &[prefix], &[prefix])], lacking: String::new() }
+        Self { parts: vec![Part::new("", &[prefix], &[prefix])], lacking: None }
     }
 
     /// The name of `module`; `None` where readers have none.
@@ -175,10 +166,10 @@ impl Places {
             }
             Style::Comfy => part.comfy.first().is_some_and(|prefix| !prefix.is_empty()),
         };
-        match (self.parts.iter().any(named), self.lacking.as_str()) {
+        match (self.parts.iter().any(named), &self.lacking) {
             (true, _) => Ok(()),
-            (_, "") => Err(Error::Usage("a prefix is a name, for kohya without dots".into())),
-            (_, lacking) => Err(Error::Usage(lacking.to_owned())),
+            (_, None) => Err(Error::usage("a prefix is a name, for kohya without dots".into())),
+            (_, Some((why, reason))) => Err(Error::usage(why.clone()).because(*reason)),
         }
     }
 
@@ -190,7 +181,7 @@ impl Places {
         self.check(style)?;
         if lora.fan_in_fan_out {
             let problem = "the base stores its weights [in, out], which no reader of single files expects";
-            return Err(Error::Usage(problem.into()));
+            return Err(Error::usage(problem.into()));
         }
         for module in &mut lora.modules {
             let name = self.name(style, &module.name).ok_or_else(|| {
@@ -220,10 +211,9 @@ impl Places {
         let path = |name: &str, values: &Factor<'_>| {
             let path = prefixes().find_map(|prefix| name.strip_prefix(prefix.as_str())?.strip_prefix('.'));
             path.map(str::to_owned).ok_or_else(|| {
-                values.error(format!(
-                    "of which module of the base {name} is the name, only the base's own names tell: --base, with its \
-                     weights"
-                ))
+                let problem =
+                    format!("of which module of the base {name} is the name, only the base's own names tell");
+                values.error(problem).because(Reason::NoBase)
             })
         };
         for module in &mut lora.modules {
@@ -272,10 +262,11 @@ impl Places {
                     "its module {name} may be {one} or {other} of the base {base}, which have one name"
                 ))),
                 _ => {
-                    let why = if self.lacking.is_empty() { "" } else { ": " };
-                    let why = format!("{why}{}", self.lacking);
-                    Err(values
-                        .error(format!("the base {base} has no module that single files call {name}{why}")))
+                    let problem = format!("the base {base} has no module that single files call {name}");
+                    Err(match &self.lacking {
+                        None => values.error(problem),
+                        Some((why, reason)) => values.error(format!("{problem}: {why}")).because(*reason),
+                    })
                 }
             }
         };

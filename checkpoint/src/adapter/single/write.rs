@@ -31,7 +31,7 @@ pub(crate) fn length(lora: &Lora<'_>) -> Result<u64> {
 fn weights<'l>(lora: &'l Lora<'_>) -> Result<Weights<'l>> {
     lora.check()?;
     if lora.naming != Naming::Single {
-        return Err(Error::Usage("a single file needs modules under the names that its readers know".into()));
+        return Err(Error::usage("a single file needs modules under the names that its readers know".into()));
     }
     let mut tensors = Vec::with_capacity(3 * lora.modules.len());
     for module in &lora.modules {

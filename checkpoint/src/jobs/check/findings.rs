@@ -1,4 +1,4 @@
-//! What was found so far.
+//! The list of findings.
 
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ pub enum Severity {
 
 /// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Finding {
     /// Its name, which stays the same over versions.
     pub code: &'static str,

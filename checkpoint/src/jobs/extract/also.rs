@@ -1,4 +1,4 @@
-//! What a caller asks to extract beside factors: norms, biases and rows of vocabularies.
+//! Options for tensors that LoRA cannot represent: norms, biases, rows of vocabularies, whole layers.
 
 use crate::adapter::AdapterFormat;
 use crate::error::{Error, Result};
@@ -6,6 +6,7 @@ use crate::naming::kind::{Kind, is_token_table, module_of, suffix_of};
 
 /// What to take beside factors. Default: nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Also {
     /// Weights and biases of normalisations.
     pub norms: bool,
@@ -19,6 +20,7 @@ pub struct Also {
 
 /// Which of the layers that PEFT takes whole alone, such as convolutions with dilation or groups.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Layers {
     /// All of them, if together they need no more bytes than the factors of the others, else none; none within a
     /// budget.
@@ -30,6 +32,7 @@ pub enum Layers {
 
 /// Which rows of a vocabulary.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Tokens {
     /// None.
     #[default]
@@ -92,7 +95,7 @@ impl Also {
             }
             _ => return Ok(()),
         };
-        Err(Error::Usage(problem.into()))
+        Err(Error::usage(problem.into()))
     }
 
     /// How the tensor `name` of `kind` is to be taken for `format`, if at all; `tied`: the output head is the embedding.

@@ -1,4 +1,4 @@
-//! What comes of an extraction: an adapter in memory and its report.
+//! The result of an extraction: an adapter in memory and its report.
 
 use crate::adapter::{AdapterFormat, Lora, LoraModule, Naming, OUT_PROJ, Target};
 use crate::error::Result;
@@ -6,7 +6,7 @@ use crate::jobs::extract::full::Full;
 use crate::jobs::extract::outcome::Module;
 use crate::jobs::extract::renaming::Renaming;
 use crate::naming::spelling::Spelling;
-use crate::report::{LeftOut, ModuleReport, REPORT_VERSION, Report, Total, energy_by_bytes};
+use crate::report::{LeftOut, ModuleReport, Note, REPORT_VERSION, Report, Total, energy_by_bytes};
 use phlora_core::{Dtype, Policy};
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,7 +23,7 @@ pub struct Extraction {
     /// Modules with factors whose bias could not be changed, since there is none, while those of others are.
     pub(crate) without_bias: usize,
     /// How the models were paired.
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Note>,
     pub(crate) left_out: Vec<LeftOut>,
     /// Modules that get factors of zeros, with [out, in] of their weights.
     pub(crate) empty: Vec<(String, [usize; 2])>,
@@ -40,6 +40,8 @@ pub struct Extraction {
     pub(crate) spelling: Spelling,
     /// PEFT's task type.
     pub(crate) task: Option<&'static str>,
+    /// As [`Lora::class`].
+    pub(crate) class: Option<&'static str>,
     pub(crate) policy: Policy,
     pub(crate) dtype: Dtype,
     pub(crate) started: Instant,
@@ -54,23 +56,23 @@ impl Extraction {
     }
 
     /// What is to be known before it is used.
-    pub fn notes(&self) -> Vec<String> {
+    pub fn notes(&self) -> Vec<Note> {
         let mut notes = self.notes.clone();
-        notes.extend(self.implausible());
+        notes.extend(self.implausible().map(Note::Text));
         if self.without_bias > 0 {
-            notes.push(format!(
+            notes.push(Note::Text(format!(
                 "PEFT runs this adapter but does not merge it: {} of its modules have no bias to merge one into; phlora \
                  merge does",
                 self.without_bias
-            ));
+            )));
         }
         let halved = |module: &&Module| module.target == Target::Attention && module.path.ends_with(OUT_PROJ);
         let halved = self.modules.iter().filter(halved).count();
         if halved > 0 {
-            notes.push(format!(
+            notes.push(Note::Text(format!(
                 "{halved} output projections of torch's attention are stored at half, since PEFT as far as 0.21.2 adds them \
                  twice (its pull request 3774): a PEFT that adds them once applies half of them"
-            ));
+            )));
         }
         notes
     }
@@ -117,6 +119,7 @@ impl Extraction {
             base_name: Some(self.base_name.clone()),
             architecture: self.architecture.clone(),
             task: self.task.map(str::to_owned),
+            class: self.class.map(str::to_owned),
             targets: Some(self.targets.clone()),
             fan_in_fan_out: self.modules.iter().any(|module| module.conv1d),
             spelling: self.spelling.clone(),
@@ -142,7 +145,7 @@ impl Extraction {
             phlora: env!("CARGO_PKG_VERSION").to_owned(),
             policy: Some(self.policy.into()),
             dtype: self.dtype.name().to_ascii_lowercase(),
-            curve: energy_by_bytes(&modules, self.dtype),
+            curve: energy_by_bytes(&modules, self.dtype, self.policy.by),
             modules,
             full: self.full.iter().map(|full| full.report.clone()).collect(),
             total: self.total(),

@@ -1,11 +1,11 @@
-//! What becomes of `--include` and `--exclude`: a pattern without effect is refused, or said.
+//! Effects of the patterns of a filter: an include pattern without effect is refused, an exclude pattern without one is noted.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::jobs::extract::options::Filter;
 use crate::jobs::extract::tasks::Task;
 use crate::naming::kind::{Kind, module_of, suffix_of};
 use crate::pairing::pairs::Pair;
-use crate::report::LeftOut;
+use crate::report::{LeftOut, Note};
 use crate::source::similar::closest;
 use regex::Regex;
 use std::collections::BTreeSet;
@@ -13,13 +13,9 @@ use std::collections::BTreeSet;
 /// Names at most this many ends of paths.
 const NAMED: usize = 12;
 
-/// Every pattern of `--include` must be met by something that is extracted or stored; what else it names, and patterns
-/// of `--exclude` that name nothing, are told.
-pub(crate) fn check(
-    jobs: &[(Pair<'_>, Task)],
-    one_sided: &[LeftOut],
-    filter: &Filter,
-) -> Result<Vec<String>> {
+/// Every pattern to include must be met by something that is extracted or stored; what else it names, and patterns to
+/// exclude that name nothing, are told.
+pub(crate) fn check(jobs: &[(Pair<'_>, Task)], one_sided: &[LeftOut], filter: &Filter) -> Result<Vec<Note>> {
     let mut notes = Vec::new();
     for pattern in &filter.include {
         notes.extend(include(pattern, jobs, one_sided, filter)?);
@@ -29,7 +25,8 @@ pub(crate) fn check(
             || one_sided.iter().any(|tensor| pattern.is_match(module_of(&tensor.name)))
     };
     for pattern in filter.exclude.iter().filter(|pattern| !named(pattern)) {
-        notes.push(format!("--exclude {pattern} matches no module{}", meant(pattern, jobs)));
+        let said = format!("matches no module{}", meant(pattern, jobs));
+        notes.push(Note::Exclude { pattern: pattern.to_string(), said });
     }
     Ok(notes)
 }
@@ -40,7 +37,7 @@ fn include(
     jobs: &[(Pair<'_>, Task)],
     one_sided: &[LeftOut],
     filter: &Filter,
-) -> Result<Option<String>> {
+) -> Result<Option<Note>> {
     let named = || jobs.iter().filter(|(pair, _)| names(pattern, pair));
     let left = || named().filter_map(|(pair, task)| Some((pair, reason(task)?)));
     let matrix = |pair: &Pair<'_>| {
@@ -54,36 +51,33 @@ fn include(
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            format!("--include {pattern} also names what is not extracted: {}{more}: {reason}", pair.module())
+            let said = format!("also names what is not extracted: {}{more}: {reason}", pair.module());
+            Note::Include { pattern: pattern.to_string(), said }
         }));
     }
-    let problem = match left().find(|(pair, _)| matrix(pair)).or_else(|| left().next()) {
+    let (problem, reason) = match left().find(|(pair, _)| matrix(pair)).or_else(|| left().next()) {
         Some((pair, reason)) => {
-            let why = because(pair, reason, filter);
-            format!("--include {pattern}: {} is not extracted: {why}", pair.module())
+            let (why, advice) = because(pair, reason, filter);
+            (format!("names {}, which is not extracted: {why}", pair.module()), advice)
         }
-        None => unmet(pattern, jobs, one_sided),
+        None => (unmet(pattern, jobs, one_sided), None),
     };
-    Err(Error::Usage(problem))
+    Err(Error::Include { pattern: pattern.to_string(), problem, reason })
 }
 
 /// Why a pattern names nothing that both models have.
 fn unmet(pattern: &Regex, jobs: &[(Pair<'_>, Task)], one_sided: &[LeftOut]) -> String {
     if let Some(tensor) = one_sided.iter().find(|tensor| pattern.is_match(module_of(&tensor.name))) {
-        return format!(
-            "--include {pattern} matches no module of both models: {} is {}",
-            module_of(&tensor.name),
-            tensor.reason
-        );
+        return format!("matches no module of both models: {} is {}", module_of(&tensor.name), tensor.reason);
     }
     if let Some((pair, _)) = jobs.iter().find(|(pair, _)| pattern.is_match(pair.name)) {
         return format!(
-            "--include {pattern} matches no module: it is held against paths such as {}, without .{}",
+            "matches no module: it is held against paths such as {}, without .{}",
             pair.module(),
             suffix_of(pair.name)
         );
     }
-    format!("--include {pattern} matches no module{}", meant(pattern, jobs))
+    format!("matches no module{}", meant(pattern, jobs))
 }
 
 /// What the pattern may have meant.
@@ -99,27 +93,22 @@ fn meant(pattern: &Regex, jobs: &[(Pair<'_>, Task)]) -> String {
     format!("{question}aths of modules here end in {}{more}", shown.join(", "))
 }
 
-/// The reason, and what to do about it.
-fn because(pair: &Pair<'_>, reason: &str, filter: &Filter) -> String {
+/// Why a pair is not extracted, and what could be done about it.
+fn because(pair: &Pair<'_>, reason: &str, filter: &Filter) -> (String, Option<Reason>) {
     if let Some(accepted) = filter.accepted.as_ref().filter(|_| reason == "excluded")
         && !accepted.is_match(pair.module())
     {
-        return format!("this server takes only modules that match {accepted}");
+        return (format!("this server takes only modules that match {accepted}"), None);
     }
     let advice = match pair.kind {
-        _ if reason == "excluded" => "; an --exclude names it as well",
-        _ if reason.starts_with("not adapted by PEFT") => {
-            "; leave it out, or take it with --names checkpoint, for `phlora merge` and servers that go by the names of \
-             the checkpoint"
-        }
-        _ if reason.contains(" rows in base, ") => {
-            "; --also tokens stores the rows that changed and those that are new"
-        }
-        Kind::Norm => "; factors are no good for norms, --also norms stores them",
-        Kind::Bias => "; factors are no good for biases, --also biases stores them",
-        _ => "",
+        _ if reason == "excluded" => Some(Reason::AlsoExcluded),
+        _ if reason.starts_with("not adapted by PEFT") => Some(Reason::NotAdaptedByPeft),
+        _ if reason.contains(" rows in base, ") => Some(Reason::OtherRows),
+        Kind::Norm => Some(Reason::Norm),
+        Kind::Bias => Some(Reason::Bias),
+        _ => None,
     };
-    format!("{reason}{advice}")
+    (reason.to_owned(), advice)
 }
 
 fn reason(task: &Task) -> Option<&str> {

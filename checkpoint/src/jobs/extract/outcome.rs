@@ -1,7 +1,7 @@
-//! What becomes of one pair: factors, or a place among what is left out.
+//! The outcome of one pair: factors, or an entry among what is left out.
 
 use crate::adapter::{Factors, Target};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::jobs::extract::full::Full;
 use crate::jobs::extract::options::ExtractOptions;
 use crate::jobs::extract::pass::{Sides, Stop, feed};
@@ -11,8 +11,9 @@ use crate::pairing::pairs::{Pair, left_out};
 use crate::report::{LeftOut, Measured, ModuleReport};
 use crate::run::pool::Ticket;
 use crate::source::measure::{difference, non_finite_error, same_bytes, weight_norm};
+use crate::source::stretch::weight_stretch;
 use crate::source::tensor::Tensor;
-use phlora_core::{Dtype, Goal, Policy, Report};
+use phlora_core::{Criterion, Dtype, Goal, Policy, Report};
 use std::sync::Arc;
 
 /// Pairs beyond the rank that a goal chose: rounding may take what the last ones needed bring.
@@ -105,6 +106,12 @@ pub(crate) fn extract_pair(
         return unchanged(planned.expected_reads, 1);
     }
     let (weighed, base_norm) = (channels.as_deref(), weight_norm(pair.base)?);
+    // Where modules are compared, or a plan may do it.
+    let compared = match options.policy.goal {
+        Goal::Budget(_) => options.policy.by == Criterion::Relative,
+        _ => options.policy.goal == Goal::Fixed && matches!(keep, Keep::Spectrum(_)),
+    };
+    let base_stretch = if compared { weight_stretch(pair.base, ticket)? } else { None };
     let (mut larger, mut reads, mut parts) = (None::<Planned>, 0, (false, None));
     loop {
         let planned = larger.as_ref().unwrap_or(planned);
@@ -139,6 +146,7 @@ pub(crate) fn extract_pair(
         let mut report = measured.report(rank, factors.as_ref());
         report.memory = (pair.path() != pair.module()).then(|| pair.path().to_owned());
         report.weight_norm = base_norm;
+        report.weight_stretch = base_stretch;
         if let Some(aim) = unmet(&measured, &report, &found, planned.aim)
             && let Some(next) = widen(pair, aim, options)?
         {
@@ -170,7 +178,7 @@ fn find<'b>(
     let sides = Sides::new(pair).ok_or_else(|| pair.base.error("not a matrix of a dtype that is read"))?;
     let refused = |error| match error {
         phlora_core::Error::NonFinite { row } => {
-            non_finite_error(pair.base, pair.tuned, row, sides.cols).or_excluded()
+            non_finite_error(pair.base, pair.tuned, row, sides.cols).because(Reason::Unusable)
         }
         other => pair.base.error(other.to_string()),
     };
@@ -227,7 +235,8 @@ fn encode(
         let rank = rank.min(found.held);
         Factors::encode(found.a, found.b, found.held, rank, pair.transposed, weighed, dtype).map_err(|e| {
             match e {
-                Error::Usage(problem) => pair.tuned.error(problem),
+                Error::Usage { problem, reason: Some(reason) } => pair.tuned.error(problem).because(reason),
+                Error::Usage { problem, .. } => pair.tuned.error(problem),
                 other => other,
             }
         })
@@ -308,7 +317,7 @@ impl Module {
 
     /// The same module at another rank and in another format, of factors that were kept whole.
     pub(crate) fn cut(&self, rank: usize, dtype: Dtype) -> Result<Self> {
-        let Some(whole) = &self.factors else { return Err(Error::Usage("no factors were kept".into())) };
+        let Some(whole) = &self.factors else { return Err(Error::usage("no factors were kept".into())) };
         let mut factors = whole.cut(rank.min(whole.rank()), self.channels.as_deref(), dtype)?;
         let singular_values = self.report.spectrum();
         let measured = Measured {
@@ -330,6 +339,7 @@ impl Module {
             report: ModuleReport {
                 memory: self.report.memory.clone(),
                 weight_norm: self.report.weight_norm,
+                weight_stretch: self.report.weight_stretch,
                 ..report
             },
             path: self.path.clone(),
@@ -389,7 +399,7 @@ pub(crate) fn measure(
     };
     let cols = pair.base.shape().get(1..).map_or(1, |rest| rest.iter().product::<usize>().max(1));
     if strict {
-        return Err(non_finite_error(pair.base, pair.tuned, at / cols, cols).or_excluded());
+        return Err(non_finite_error(pair.base, pair.tuned, at / cols, cols).because(Reason::Unusable));
     }
     Ok(left_out(pair, &format!("{reason}: NaN or infinity in row {}", at / cols), None))
 }
@@ -401,10 +411,7 @@ pub(crate) fn reserve(buffer: &mut Vec<f32>, elements: usize) -> Result<()> {
     }
     *buffer = Vec::new();
     buffer.try_reserve_exact(elements).map_err(|_| {
-        Error::Usage(format!(
-            "{} bytes per thread cannot be allocated; see --scratch and --threads",
-            4 * elements
-        ))
+        Error::usage(format!("{} bytes per thread cannot be allocated", 4 * elements)).because(Reason::Memory)
     })?;
     // Not filled but asked for as zeros, now that there is room: the system makes those when they are touched, by several
     // threads then.

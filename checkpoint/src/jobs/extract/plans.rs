@@ -114,7 +114,7 @@ pub(crate) fn plans<'p>(
         }
     }
     worst.map_or(Ok(plans), |(least, pair, rank)| {
-        Err(Error::Usage(format!(
+        Err(Error::usage(format!(
             "the scratch limit is too small: {} of shape {:?} needs at least {least} bytes per thread at rank {rank}",
             pair.name,
             pair.base.shape(),
@@ -156,7 +156,7 @@ pub(crate) fn plan(
             Refused::Scratch(needed.saturating_add(factors).saturating_mul(size_of::<f32>()))
         }
         phlora_core::Error::TooFewReads { needed } => {
-            Refused::Other(Error::Usage(format!("{}: this mode needs at least {needed} reads", pair.name)))
+            Refused::Other(Error::usage(format!("{}: this mode needs at least {needed} reads", pair.name)))
         }
         other => Refused::Other(pair.base.error(other.to_string())),
     })?;

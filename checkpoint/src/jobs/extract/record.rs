@@ -64,7 +64,7 @@ impl Matrix {
         let length = dtype.and_then(|dtype| dtype.row_bytes(cols)?.checked_mul(rows));
         let found = dtype.zip(length.and_then(|length| bytes.split_at_checked(length)));
         let Some((dtype, (own, rest))) = found else {
-            return Err(Error::Usage(format!(
+            return Err(Error::usage(format!(
                 "no {} factor of shape {:?} in a part",
                 self.dtype, self.shape
             )));
@@ -107,7 +107,7 @@ pub(crate) fn write(key: &str, outcome: &Outcome) -> Result<(Vec<u8>, Vec<Vec<u8
     };
     let entry = Entry { key: key.into(), outcome: stored };
     let text =
-        serde_json::to_vec(&entry).map_err(|e| Error::Usage(format!("a part cannot be written: {e}")))?;
+        serde_json::to_vec(&entry).map_err(|e| Error::usage(format!("a part cannot be written: {e}")))?;
     Ok((text, bytes))
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn read(
     options: &ExtractOptions,
 ) -> Result<Outcome> {
     let bad =
-        |e: serde_json::Error| Error::Usage(format!("a record of {} in a part is not sound: {e}", pair.name));
+        |e: serde_json::Error| Error::usage(format!("a record of {} in a part is not sound: {e}", pair.name));
     let Entry { outcome, .. } = serde_json::from_slice(text).map_err(bad)?;
     Ok(match outcome {
         Stored::Module { report, factors } => {

@@ -2,7 +2,7 @@
 
 use crate::adapter::single::{Places, Style};
 use crate::adapter::{AdapterFormat, Lora, Naming};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::jobs::extract::options::ExtractOptions;
 use crate::jobs::extract::tasks::Task;
 use crate::naming::arch::NameMap;
@@ -36,7 +36,7 @@ impl Renaming {
         if options.prefix.is_some() {
             let problem =
                 "a prefix is for the names of kohya and ComfyUI files; other formats have the model's own";
-            return Err(Error::Usage(problem.into()));
+            return Err(Error::usage(problem.into()));
         }
         let (same, other) = match models.naming() {
             Naming::Gguf => (AdapterFormat::Gguf, "checkpoint"),
@@ -54,9 +54,8 @@ impl Renaming {
             };
             if known.is_none() {
                 let architecture = names.architecture();
-                let problem =
-                    format!("has no known place in a {other} of {architecture}; --exclude leaves it out");
-                return Err(pair.base.error(problem));
+                let problem = format!("has no known place in a {other} of {architecture}");
+                return Err(pair.base.error(problem).because(Reason::Unusable));
             }
         }
         let memory = options.format == AdapterFormat::Peft && options.names == Names::Memory;
@@ -91,7 +90,7 @@ fn single(
     let named = |side: &&Side<'_>| !side.model.is_gguf();
     let Some(side) = models.sides().find(named).filter(|_| models.naming() == Naming::HuggingFace) else {
         let problem = "single files have names made of a checkpoint's, which GGUF files lack";
-        return Err(Error::Usage(problem.into()));
+        return Err(Error::usage(problem.into()));
     };
     let places = prefix.map_or_else(|| Places::of(side.model), Places::whole);
     places.check(style)?;

@@ -92,14 +92,14 @@ impl<'m> Survey<'m> {
                     measure(pair, reason, *entries, *strict, ticket).map(Outcome::LeftOut)
                 }
                 (Task::Take(take), _) => {
-                    let (full, left_out) = full::extract(pair, *take, ticket)?;
+                    let (full, left_out) = full::extract(pair, *take, self.options.token_energy, ticket)?;
                     Ok(Outcome::Full(full.map(Arc::new), left_out))
                 }
                 (Task::Extract, Some(planned)) => {
                     reserve(buffer, memory)?;
                     extract_pair(pair, planned, keep, buffer, self.options, ticket)
                 }
-                (Task::Extract, None) => Err(Error::Usage("no plan".into())),
+                (Task::Extract, None) => Err(Error::usage("no plan".into())),
             }
         };
         let outcomes = ReadAhead::beside(&files, self.monitor, |ahead| {

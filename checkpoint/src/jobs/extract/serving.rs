@@ -9,6 +9,7 @@ use regex::Regex;
 
 /// A system that serves adapters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Server {
     /// PEFT itself: any rank, also mixed ones.
     Peft,

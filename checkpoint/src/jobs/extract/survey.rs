@@ -2,7 +2,7 @@
 
 use crate::adapter::targets::targets;
 use crate::adapter::{AdapterFormat, Naming, Target};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::jobs::extract::also::Take;
 use crate::jobs::extract::extraction::Extraction;
 use crate::jobs::extract::full::{self, Full};
@@ -18,7 +18,7 @@ use crate::naming::memory::Layout;
 use crate::pairing::aligned::{Aligned, Side};
 use crate::pairing::heads::Heads;
 use crate::pairing::pairs::Pair;
-use crate::report::LeftOut;
+use crate::report::{LeftOut, Note};
 use crate::run::monitor::Monitor;
 use crate::source::model::Model;
 use phlora_core::{Goal, Policy};
@@ -35,7 +35,7 @@ pub(crate) struct Survey<'m> {
     pub(super) one_sided: Vec<LeftOut>,
     names: Renaming,
     /// What is to be known about the options.
-    notes: Vec<String>,
+    notes: Vec<Note>,
     task: Option<&'static str>,
     started: Instant,
 }
@@ -88,7 +88,7 @@ impl<'m> Survey<'m> {
         let extracted = jobs.iter().filter(|(_, task)| matches!(task, Task::Extract)).map(|(pair, _)| pair);
         options.channel_scales.check(extracted)?;
         let mut notes = includes::check(&jobs, &one_sided, &options.filter)?;
-        notes.extend(new_heads(&jobs));
+        notes.extend(new_heads(&jobs).map(Note::Text));
         let task = match (&models.layout, heads.task) {
             (Some(_), task) => task,
             (None, _) => is_causal(source(models)).then_some("CAUSAL_LM"),
@@ -196,7 +196,14 @@ impl<'m> Survey<'m> {
             modules,
             full,
             without_bias,
-            notes: self.models.notes.iter().chain(&self.notes).cloned().collect(),
+            notes: self
+                .models
+                .notes
+                .iter()
+                .cloned()
+                .map(Note::Text)
+                .chain(self.notes.iter().cloned())
+                .collect(),
             left_out,
             empty,
             format: self.options.format,
@@ -208,6 +215,7 @@ impl<'m> Survey<'m> {
             naming: self.models.naming(),
             spelling: self.models.layout.as_ref().map(Layout::spelling).unwrap_or_default(),
             task: self.task,
+            class: self.models.layout.as_ref().and_then(Layout::stated_class),
             policy: self.options.policy,
             dtype: self.options.dtype,
             started: self.started,
@@ -230,7 +238,7 @@ fn check_twice(models: &Aligned<'_>) -> Result<()> {
     let place = |side: &Side<'_>| side.model.path().canonicalize().ok();
     let base = place(&models.base);
     if models.origin.is_none() && base.is_some() && place(&models.tuned) == base {
-        return Err(Error::NothingToExtract(format!(
+        return Err(Error::nothing(format!(
             "{} is named twice, as the base and as the fine-tuned model: name the fine-tuned model second",
             models.tuned.model.path().display()
         )));
@@ -241,15 +249,15 @@ fn check_twice(models: &Aligned<'_>) -> Result<()> {
 /// A policy that leaves a rank to choose.
 pub(crate) fn check(policy: &Policy) -> Result<()> {
     if policy.max_rank == 0 {
-        return Err(Error::Usage("the rank is 0, expected at least 1".into()));
+        return Err(Error::usage("the rank is 0, expected at least 1".into()));
     }
     if policy.round(policy.max_rank) == 0 {
         let problem = format!("no multiple of {} is at most rank {}", policy.multiple, policy.max_rank);
-        return Err(Error::Usage(problem));
+        return Err(Error::usage(problem));
     }
     match policy.goal {
         Goal::Energy(share) if !(share > 0.0 && share <= 1.0) => {
-            Err(Error::Usage(format!("an energy of {share} cannot be kept, expected above 0, at most 1")))
+            Err(Error::usage(format!("an energy of {share} cannot be kept, expected above 0, at most 1")))
         }
         _ => Ok(()),
     }
@@ -301,7 +309,7 @@ fn nothing(models: &Aligned<'_>, full: &[Arc<Full>], left_out: &[LeftOut]) -> Er
         *groups.entry(tensor.group()).or_default() += 1;
     }
     if groups.is_empty() {
-        return Error::NothingToExtract(format!(
+        return Error::nothing(format!(
             "all {} tensors are the same on both sides, {} and {}: is the second the fine-tuned model?",
             left_out.len(),
             models.base.model.path().display(),
@@ -309,7 +317,7 @@ fn nothing(models: &Aligned<'_>, full: &[Arc<Full>], left_out: &[LeftOut]) -> Er
         ));
     }
     let by_options = groups.keys().any(|group| matches!(*group, "excluded" | "not included"));
-    let see = if by_options { "; see --include and --exclude" } else { "" };
     let list: Vec<_> = groups.iter().map(|(group, count)| format!("{group} ({count})")).collect();
-    Error::NothingToExtract(format!("no selected layer differs; left out: {}{see}", list.join(", ")))
+    let error = Error::nothing(format!("no selected layer differs; left out: {}", list.join(", ")));
+    if by_options { error.because(Reason::FilteredOut) } else { error }
 }

@@ -1,7 +1,7 @@
-//! Decides what becomes of each pair of tensors: extracted, taken whole, measured, or refused.
+//! Decides for each pair of tensors: extract factors, store whole, measure and leave out, or refuse.
 
 use crate::adapter::AdapterFormat;
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::jobs::extract::also::{Also, Take};
 use crate::jobs::extract::options::Filter;
 use crate::naming::kind::Kind;
@@ -78,7 +78,7 @@ pub(crate) fn decide<'m>(
         |(pair, task): &(Pair<'_>, Task)| matches!(task, Task::Extract) && pair.kind == Kind::Embedding;
     if holds.also.biases && holds.format == AdapterFormat::Peft && jobs.iter().any(table) {
         let problem = "PEFT takes no biases beside the factors of an embedding: leave out one of the two";
-        return Err(Error::Usage(problem.into()));
+        return Err(Error::usage(problem.into()));
     }
     Ok(Pairing { jobs, one_sided })
 }
@@ -167,7 +167,7 @@ fn task(pair: &Pair<'_>, tied: bool, holds: Holds<'_>, filter: &Filter) -> Resul
     };
     if let Some(take) = take.filter(|_| sound) {
         for side in [pair.base, pair.tuned] {
-            side.readable().map_err(Error::or_excluded)?;
+            side.readable().map_err(|error| error.because(Reason::Unusable))?;
         }
         return Ok(Task::Take(take));
     }
@@ -176,7 +176,7 @@ fn task(pair: &Pair<'_>, tied: bool, holds: Holds<'_>, filter: &Filter) -> Resul
     }
     if wanted {
         for side in [pair.base, pair.tuned].into_iter().chain(pair.origin) {
-            side.readable().map_err(Error::or_excluded)?;
+            side.readable().map_err(|error| error.because(Reason::Unusable))?;
         }
         return Ok(Task::Extract);
     }
@@ -200,10 +200,10 @@ fn task(pair: &Pair<'_>, tied: bool, holds: Holds<'_>, filter: &Filter) -> Resul
 /// Why a weight of more than two axes is no convolution that an adapter can be expected to load on.
 fn doubt(shape: &[usize]) -> Option<&'static str> {
     match *shape {
-        [out, 1, ..] if out > 1 => {
-            Some("convolution: of single channels, --include takes it where it has no groups")
-        }
-        [_, _, _] => Some("convolution: or stacked layers, --include takes it where it is one"),
+        [out, 1, ..] if out > 1 => Some(
+            "convolution: of single channels, extracted only where it is included, since it may have groups",
+        ),
+        [_, _, _] => Some("convolution: or stacked layers, extracted only where it is included"),
         [_, _, 1, 1, _] => Some("convolution: over three axes with a kernel of 1, which PEFT does not merge"),
         [_, _, _, _] | [_, _, _, _, _] => None,
         _ => Some("convolution: of more than three axes"),
@@ -225,11 +225,11 @@ fn grown(pair: &Pair<'_>) -> Result<Task> {
         return Ok(Task::Measure { reason, entries, strict: true });
     }
     let problem = format!(
-        "its shape is {base:?} in {} but {tuned:?} in {}; --exclude leaves it out",
+        "its shape is {base:?} in {} but {tuned:?} in {}",
         pair.base.file().display(),
         pair.tuned.file().display()
     );
-    Err(Error::Mismatch { tensor: pair.name.to_owned(), problem })
+    Err(Error::mismatch(pair.name, problem).because(Reason::Unusable))
 }
 
 /// Refuses models of other widths, as which most of their weights have other shapes, instead of the first weight.

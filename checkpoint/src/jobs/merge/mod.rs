@@ -34,6 +34,7 @@ const MODEL: Known =
 
 /// Options of [`merge`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct MergeOptions {
     /// Whether a model that is there already is replaced.
     pub force: bool,
@@ -49,6 +50,7 @@ impl Default for MergeOptions {
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Merged {
     /// Weights that adapters were merged into, each expert counted.
     pub weights: usize,
@@ -125,16 +127,13 @@ fn refuse_inputs(base: &Model, adapters: &[(&Adapter, f32)], path: &Path) -> Res
             "{} would be inside of the model {base}, all of which is copied; choose another place",
             path.display()
         );
-        return Err(Error::Usage(problem));
+        return Err(Error::usage(problem));
     }
     let Ok(resolved) = path.canonicalize() else { return Ok(()) };
     let inputs = [base.path()].into_iter().chain(base.files());
     let mut inputs = inputs.chain(adapters.iter().map(|(adapter, _)| adapter.path()));
     match inputs.find(|input| input.canonicalize().is_ok_and(|input| input == resolved)) {
-        Some(_) => {
-            let problem = "is one of the inputs; it is not replaced".to_owned();
-            Err(Error::Exists { path: path.to_owned(), problem })
-        }
+        Some(_) => Err(Error::exists(path, "is one of the inputs; it is not replaced")),
         None => Ok(()),
     }
 }

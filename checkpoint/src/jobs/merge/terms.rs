@@ -61,7 +61,7 @@ pub(super) fn targets<'a>(base: &'a View<'_>, adapters: &[(&'a Adapter, f32)]) -
     for (adapter, strength) in adapters {
         if !strength.is_finite() {
             let problem = format!("the scale {strength} of {} is no number", adapter.path().display());
-            return Err(Error::Usage(problem));
+            return Err(Error::usage(problem));
         }
         let lora = renamed(adapter, view)?;
         lora.check()?;

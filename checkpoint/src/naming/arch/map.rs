@@ -1,7 +1,7 @@
 //! Maps the name of a weight from one naming to the other, with the order of its rows.
 
 use super::known::{KNOWN, Known};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::source::attention::Heads;
 use crate::source::config::Config;
 use crate::source::permutation::RowPermutation;
@@ -37,17 +37,17 @@ impl NameMap {
         let typed = |known: &&Known| known.model_types.contains(&architecture);
         let known = KNOWN.iter().find(named).or_else(|| KNOWN.iter().find(typed)).ok_or_else(|| {
             let all: Vec<_> = KNOWN.iter().map(|known| known.gguf).collect();
-            Error::Usage(format!(
+            Error::usage(format!(
                 "how the architecture {architecture} is converted to GGUF is not known here, only that of {}",
                 all.join(", ")
             ))
         })?;
         if known.permuted && heads.is_none() {
-            return Err(Error::Usage(format!(
+            return Err(Error::usage(format!(
                 "of the architecture {architecture} the rows of query and key weights are in another order in GGUF, \
-                 for which the number of attention heads is needed: from --base (a GGUF file, or a directory with \
-                 config.json), or --heads and --kv-heads"
-            )));
+                 for which the number of attention heads is needed"
+            ))
+            .because(Reason::NoHeads));
         }
         Ok(Self { known, heads, prefix: 0 })
     }
@@ -59,7 +59,7 @@ impl NameMap {
     pub fn of_config(config: &Config) -> Result<Self> {
         let architecture = config.model_type.as_deref();
         let architecture = architecture
-            .ok_or_else(|| Error::Usage("the base has no config.json with a model_type".into()))?;
+            .ok_or_else(|| Error::usage("the base has no config.json with a model_type".into()))?;
         Self::new(architecture, config.heads)
     }
 
@@ -162,6 +162,7 @@ impl Mapped {
         let Some(heads) = self.heads else { return Ok(None) };
         let order = RowPermutation::to_gguf(rows, heads);
         order.map(Some).ok_or_else(|| Error::Mismatch {
+            reason: None,
             tensor: self.name.clone(),
             problem: format!("its {rows} rows do not go into {heads} attention heads with halves"),
         })
@@ -263,7 +264,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_guessed() {
         assert!(NameMap::new("deepseek2", GQA).unwrap_err().to_string().contains("deepseek2"));
-        assert!(NameMap::new("llama", None).unwrap_err().to_string().contains("--heads"));
+        assert_eq!(NameMap::new("llama", None).unwrap_err().reason(), Some(Reason::NoHeads));
         let map = NameMap::new("llama", GQA).unwrap();
         for name in [
             "model.layers.x.mlp.up_proj.weight",
