@@ -85,6 +85,15 @@ def core_seconds(shape):
     return shape[0] * shape[1] * (NARROW if shape[1] <= 4096 else WIDE) * 1e-9
 
 
+def arrivals(loads, bandwidth, storage):
+    """When each worker has read its bytes: all get the same share of the storage, at most their own bandwidth."""
+    times, now, done = [0.0] * len(loads), 0.0, 0.0
+    for place, worker in enumerate(sorted(range(len(loads)), key=lambda worker: loads[worker])):
+        now += (loads[worker] - done) / min(bandwidth, storage / (len(loads) - place))
+        times[worker], done = now, loads[worker]
+    return times
+
+
 def simulate(config, workers, cores, bandwidth, storage):
     """Wall seconds and what they come from; `bandwidth` of a worker and `storage` of all together in bytes per second."""
     extracted, measured = modules(config)
@@ -92,7 +101,6 @@ def simulate(config, workers, cores, bandwidth, storage):
     sizes = [4 * rows * cols for rows, cols in jobs]
     costs = [size * READS for size in sizes[: len(extracted)]] + sizes[len(extracted) :]
     files = 2 * -(-sum(sizes) / 2 // FILE)
-    rate = min(bandwidth, storage / workers)
     reading, computing = [0.0] * workers, [0.0] * workers
     longest = [0.0] * workers
     for number, share in enumerate(divide(costs, workers)):
@@ -102,7 +110,7 @@ def simulate(config, workers, cores, bandwidth, storage):
             computing[share] += work
             # At most so many threads share a module.
             longest[share] = max(longest[share], work / min(cores, 2 if jobs[number][1] > 8192 else 4))
-    read = [(size + files / 2 * OPENING) / rate for size in reading]
+    read = arrivals([size + files / 2 * OPENING for size in reading], bandwidth, storage)
     compute = [max(work / cores, long) for work, long in zip(computing, longest)]
     adapter = sum(2 * RANK * (rows + cols) for rows, cols in extracted)
     join = 2 * adapter / min(bandwidth, storage)
