@@ -149,7 +149,7 @@ def tables(names, cores, bandwidth):
     print("|---|---|---|---|---|---|")
     for name in names:
         found = simulate(MODELS[name], 1, cores, bandwidth, bandwidth)
-        weights = f"{found['weights'] / 1e9:.3g} G, {found['modules']:,}"
+        weights = f"{found['weights'] / 1e9:,.0f} G, {found['modules']:,}"
         cells = [weights, size(found["bytes"]), size(found["largest"]), f"{found['core_seconds']:,.0f}", size(found["adapter"])]
         print(f"| {name} | {' | '.join(cells)} |")
     for storage in (float("inf"), 20e9):
