@@ -144,7 +144,7 @@ def main():
     parser.add_argument("--pair", type=pathlib.Path)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--options", default="--rank 24")
-    parser.add_argument("--suffix", default="", help="of the output's name: .gguf writes GGUF files")
+    parser.add_argument("--suffix", default="", help="of the output's name, as .gguf with --options '--format gguf'")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         if not args.pair:
