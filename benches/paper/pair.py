@@ -24,6 +24,7 @@ class Pair:
     tuned: Path
     load: Callable  # path -> the tuned model's class in torch, with the weights of that checkpoint
     judge: Callable  # model -> metric
+    options: tuple[str, ...] = ()  # of every extraction
     base_metric: float | None = None  # where the base needs a head of its own; else judge(load(base))
     seconds: float = 0.0  # of making it
 
@@ -33,7 +34,8 @@ def stored(name, sources, make):
     digest = hashlib.sha256(b"".join((HERE / source).read_bytes() for source in [*sources, "requirements.txt"]))
     folder = CACHE / "pairs" / f"{name}-{digest.hexdigest()[:12]}"
     if not (folder / "facts.json").is_file():
-        shutil.rmtree(folder, ignore_errors=True)
+        for old in folder.parent.glob(f"{name}-{'?' * 12}"):
+            shutil.rmtree(old)
         folder.mkdir(parents=True)
         torch.manual_seed(1)
         start = time.monotonic()

@@ -61,19 +61,19 @@ class Source:
     def plain(self, count):
         """Digits on black, and which digit each is."""
         at = self.draw(count)
-        x, y = self.uniform(count, -0.2, 0.2), self.uniform(count, -0.2, 0.2)
+        x, y = self.uniform(count, -0.1, 0.1), self.uniform(count, -0.1, 0.1)
         picture = self.placed(at, x, y, self.uniform(count, 0.65, 0.9))
         return {"pixel_values": picture.expand(-1, 3, -1, -1) - 0.5}, self.labels[at]
 
     def turned(self, count):
-        """Digits on pieces of photographs, and by how many quarters each is turned."""
+        """Bright digits on dark pieces of photographs, and by how many quarters each is turned."""
         at = self.draw(count, TURNS)
-        x, y = self.uniform(count, -0.2, 0.2), self.uniform(count, -0.2, 0.2)
+        x, y = self.uniform(count, -0.1, 0.1), self.uniform(count, -0.1, 0.1)
         digit = self.placed(at, x, y, self.uniform(count, 0.65, 0.9))
         quarters = torch.randint(4, (count,), generator=self.generator)
         digit = torch.stack([torch.rot90(d, int(q), (1, 2)) for d, q in zip(digit, quarters)])
-        ground = torch.stack([self.piece() for _ in range(count)])
-        colour = torch.rand(count, 3, 1, 1, generator=self.generator)
+        ground = torch.stack([self.piece() for _ in range(count)]) / 2
+        colour = 0.6 + 0.4 * torch.rand(count, 3, 1, 1, generator=self.generator)
         return {"pixel_values": ground * (1 - digit) + colour * digit - 0.5}, quarters
 
     def piece(self):

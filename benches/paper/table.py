@@ -37,7 +37,7 @@ def markdown(facts):
     lines.append(f"| base | {facts['base']:.4f} | 0 %" + " | " * 9 + " |")
     lines += [row(facts, each) for each in facts["rows"]]
     tuned = f"| tuned | {facts['tuned']:.4f} | 100 % | | | | {size(facts['tuned_bytes'])} | 100 %" + " | " * 4
-    lines.append(tuned.rstrip() )
+    lines.append(tuned)
     remarks = {}
     for each in facts["rows"]:
         for remark in each["remarks"]:
@@ -45,4 +45,26 @@ def markdown(facts):
     if remarks:
         lines += ["", "What the libraries said:", ""]
         lines += [f"- {remark} ({', '.join(variants)})" for remark, variants in remarks.items()]
+    return "\n".join(lines) + "\n"
+
+
+def latency(figures):
+    lines = [
+        "### Loading at a larger size",
+        f"A Llama of {figures['parameters'] / 1e6:.0f} M random weights in bf16, an adapter of rank {figures['rank']}; medians "
+        "with the page cache cold and warm. Loaded: PEFT takes the adapter into a model that is in memory, transformers makes "
+        "the merged model. Read: the tensors of the file alone.",
+        "",
+        "| | bytes | loaded, cold | loaded, warm | read, cold | read, warm |",
+        "|---|---|---|---|---|---|",
+    ]
+    times = {
+        name: [figures[f"{name}_{what}"][cache] for what in ["load", "read"] for cache in ["cold", "warm"]]
+        for name in ["adapter", "merged"]
+    }
+    for name, values in times.items():
+        cells = " | ".join(f"{value * 1e3:.0f} ms" for value in values)
+        lines.append(f"| {name} | {size(figures[name + '_bytes'])} | {cells} |")
+    ratios = " | ".join(f"{merged / adapter:.1f}" for adapter, merged in zip(times["adapter"], times["merged"]))
+    lines.append(f"| ratio | {figures['merged_bytes'] / figures['adapter_bytes']:.0f} | {ratios} |")
     return "\n".join(lines) + "\n"

@@ -18,9 +18,7 @@ def make_pair(name, what, model_class, config, first, second, classes, steps):
     """`first` and `second` name the Source's methods that draw the tasks; `classes` and `steps` are those of both."""
 
     def load(path):
-        return model_class.from_pretrained(
-            path, num_labels=classes[1], ignore_mismatched_sizes=True, dtype=torch.float32, output_loading_info=True
-        )
+        return model_class.from_pretrained(path, dtype=torch.float32, output_loading_info=True)
 
     def examples(task, held_back, seed, count):
         return getattr(pictures.Source(held_back, seed), task)(count)
@@ -28,16 +26,15 @@ def make_pair(name, what, model_class, config, first, second, classes, steps):
     def make(folder):
         model = model_class(config(classes[0]))
         source = pictures.Source(False, seed=1)
-        classify.fine_tune(model, lambda _: getattr(source, first)(classify.BATCH), steps[0], 5e-4)
+        classify.fine_tune(model, lambda _: getattr(source, first)(classify.BATCH), steps[0], 1e-3)
         before = classify.accuracy(model, *examples(first, True, 3, HELD_BACK))
-        model.save_pretrained(folder / "base")
-        model, _ = load(folder / "base")
         classify.probe(model, *examples(second, False, 4, classify.PROBED), classes[1])
-        base_metric = classify.accuracy(model, *examples(second, True, 5, HELD_BACK))
+        model.config.num_labels = classes[1]
+        model.save_pretrained(folder / "base")
         source = pictures.Source(False, seed=2)
-        classify.fine_tune(model, lambda _: getattr(source, second)(classify.BATCH), steps[1], 2e-4)
+        classify.fine_tune(model, lambda _: getattr(source, second)(classify.BATCH), steps[1], 5e-4)
         model.save_pretrained(folder / "tuned")
-        return {"base_metric": base_metric, "first_accuracy": before}
+        return {"first_accuracy": before}
 
     folder, facts = stored(name, SOURCES, make)
     test = examples(second, True, 5, HELD_BACK)
@@ -61,16 +58,16 @@ def image():
     what = (
         "ViT (1.8 M), trained here on digits on black: by how many quarters a digit on a piece of a photograph is turned"
     )
-    classes, steps = (10, 4), (500, 400)
+    classes, steps = (10, 4), (450, 350)
     return make_pair("image", what, ViTForImageClassification, config, "plain", "turned", classes, steps)
 
 
 def video():
     def config(labels):
         return VideoMAEConfig(
-            image_size=pictures.SIDE, patch_size=8, num_frames=pictures.FRAMES, num_labels=labels, **SIZES
+            image_size=pictures.SIDE, patch_size=12, num_frames=pictures.FRAMES, num_labels=labels, **SIZES
         )
 
     what = "VideoMAE (2 M), trained here on films of digits in 8 directions: which of 6 manoeuvres a digit flies"
-    classes, steps = (pictures.DIRECTIONS, len(pictures.MOVES)), (300, 300)
+    classes, steps = (pictures.DIRECTIONS, len(pictures.MOVES)), (300, 250)
     return make_pair("video", what, VideoMAEForVideoClassification, config, "moving", "manoeuvres", classes, steps)
