@@ -1,4 +1,6 @@
 //! Success means finite factors: entries anywhere in the range of f32, through every mode, and factors through `combine`.
+//!
+//! `PHLORA_ROUNDS` multiplies the rounds of what is random: 250 make 10⁵ extractions.
 
 use nalgebra::DMatrix;
 use phlora_core::{Adapter, Dtype, Error, Kernel, Mode, Options, Rows, Shape, combine, combine_scratch};
@@ -49,11 +51,16 @@ fn the_largest_singular_value_that_f32_holds_is_kept() {
     }
 }
 
+/// `few` rounds, or many times as many.
+fn rounds(few: usize) -> usize {
+    few * std::env::var("PHLORA_ROUNDS").map_or(1, |times| times.parse().expect("a number"))
+}
+
 #[test]
 fn success_is_finite_wherever_entries_lie() {
     let mut normal = Normal::new(77);
     let (mut fine, mut refused) = (0, 0);
-    for round in 0..400 {
+    for round in 0..rounds(400) {
         let (rows, cols) = ([1, 3, 17, 40, 64][round % 5], [1, 2, 16, 33, 64][round / 5 % 5]);
         // From subnormal to the largest, spread over up to 76 decades.
         let (middle, spread) = (normal.draw() * 30.0, f64::from(round as u32 % 7) * 4.0);
@@ -66,6 +73,9 @@ fn success_is_finite_wherever_entries_lie() {
             match pair.extract(&options(mode, reads)) {
                 Ok(found) => {
                     assert_finite(&format!("round {round}, {mode:?}"), &found);
+                    let cut = 1 + round % 5;
+                    let again = pair.extract_in_blocks(&options(mode, reads), Kernel::detect(), || cut);
+                    assert_eq!(again.unwrap(), found, "round {round}, {mode:?} in blocks of {cut}");
                     fine += 1;
                 }
                 Err(Error::OutOfRange) => refused += 1,
@@ -73,6 +83,7 @@ fn success_is_finite_wherever_entries_lie() {
             }
         }
     }
+    println!("{fine} extracted, {refused} refused");
     assert!(fine > 800 && refused > 50, "{fine} extracted, {refused} refused");
 }
 
@@ -97,7 +108,7 @@ fn combining_directions_further_apart_than_f32_reaches_gives_numbers() {
     let directions = with_spectrum(24, 4, 1, |_| 1.0);
     let others = with_spectrum(20, 4, 2, |_| 1.0).transpose();
     for large in [1e10_f32, 1e30, 1e36] {
-        for small in [1e-38_f32, 1e-30, 1e-10] {
+        for small in [1e-38_f32, 1e-30, 1e-10, 1e-5, 1e-4, 1e-3, 1e-2, 1.0] {
             // B·A with one direction of `large²` or less and one of `small²`.
             let column = |j: usize, size: f32| directions.column(j) * f64::from(size);
             let b = DMatrix::from_columns(&[column(0, 1.0), column(1, small)]);
@@ -117,4 +128,55 @@ fn combining_directions_further_apart_than_f32_reaches_gives_numbers() {
             assert!((combined.energy() - 1.0).abs() < 1e-5, "{combined:?}");
         }
     }
+}
+
+/// Factors [rows, cols] in f32, each row of a size of its own.
+fn graded(rows: usize, cols: usize, by_row: bool, normal: &mut Normal) -> Vec<u8> {
+    let sizes: Vec<f64> =
+        (0..rows.max(cols)).map(|_| 10_f64.powf((18.0 * normal.draw()).clamp(-38.0, 37.0))).collect();
+    f32_bytes(&DMatrix::from_fn(rows, cols, |i, j| {
+        (normal.draw() * sizes[if by_row { i } else { j }]).clamp(f64::from(f32::MIN), f64::from(f32::MAX))
+    }))
+}
+
+fn view(shape: Shape, rank: usize, (a, b, scale): &(Vec<u8>, Vec<u8>, f32)) -> Adapter<'_> {
+    Adapter::new(shape, rank, Rows::new(Dtype::F32, a), Rows::new(Dtype::F32, b), *scale).unwrap()
+}
+
+#[test]
+fn combining_factors_of_any_size_is_finite() {
+    let mut normal = Normal::new(5);
+    let (mut fine, mut refused) = (0, 0);
+    for round in 0..rounds(4000) {
+        let (rows, cols, rank, count) = (1 + round % 7, 1 + round / 7 % 8, 1 + round % 4, 1 + round % 2);
+        let shape = Shape { rows, cols };
+        let stored: Vec<_> = (0..count)
+            .map(|_| {
+                let (a, b) = (graded(rank, cols, true, &mut normal), graded(rows, rank, false, &mut normal));
+                (a, b, 10_f64.powf(10.0 * normal.draw()).clamp(1e-38, 1e38) as f32)
+            })
+            .collect();
+        let terms: Vec<_> = stored.iter().map(|stored| (view(shape, rank, stored), 1.0)).collect();
+        let out = 1 + round % (rank * count);
+        let mut scratch = vec![f32::NAN; combine_scratch(shape, rank * count, out).count().unwrap()];
+        let (mut a, mut b, mut sigma) = (vec![7.0; out * cols], vec![7.0; rows * out], vec![7.0; out]);
+        match combine(Kernel::detect(), &terms, out, &mut a, &mut b, &mut sigma, &mut scratch) {
+            Ok(combined) => {
+                let outputs = a.iter().chain(&b).chain(&sigma);
+                assert!(outputs.clone().all(|x| x.is_finite()), "round {round}: {sigma:?} {combined:?}");
+                assert!(combined.kept.is_finite() && combined.sum_squares.is_finite(), "{combined:?}");
+                fine += 1;
+            }
+            Err(error) => {
+                assert_eq!(error, Error::OutOfRange, "round {round}");
+                assert!(
+                    a.iter().chain(&b).chain(&sigma).all(|&x| x == 7.0),
+                    "round {round}: outputs are untouched"
+                );
+                refused += 1;
+            }
+        }
+    }
+    println!("{fine} combined, {refused} refused");
+    assert!(fine > 1000 && refused > 200, "{fine} combined, {refused} refused");
 }

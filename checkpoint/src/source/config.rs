@@ -46,6 +46,16 @@ const BASE_PREFIXES: [(&str, &str); 2] = [
     ),
 ];
 
+/// Numbers of a configuration.
+const NUMBERS: [&str; 6] = [
+    "num_attention_heads",
+    "num_key_value_heads",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_local_experts",
+    "num_experts",
+];
+
 impl Config {
     /// Reads `directory/config.json` if it is there.
     pub(crate) fn read(directory: &Path) -> Result<Self> {
@@ -56,24 +66,29 @@ impl Config {
         let json = read_json(&path)?;
         let json = json.root();
         let text = |value: Json<'_>| value.text().filter(|s| !s.is_empty()).map(Cow::into_owned);
-        let language = json.at("text_config");
+        let [language, model_type, architectures, class_name, name_or_path, tied] = json.pick([
+            "text_config",
+            "model_type",
+            "architectures",
+            "_class_name",
+            "_name_or_path",
+            "tie_word_embeddings",
+        ]);
         // Models of several kinds of input keep those of their language model apart.
-        let number = |key: &str| {
-            let value = [json.at(key), language.at(key)].into_iter().find_map(Json::size);
-            value.filter(|number| *number > 0)
-        };
-        let heads = number("num_attention_heads")
-            .map(|queries| Heads { queries, keys: number("num_key_value_heads").unwrap_or(queries) });
+        let places = [json.pick(NUMBERS), language.pick(NUMBERS)];
+        let number =
+            |at: usize| places.iter().find_map(|numbers| numbers[at].size()).filter(|number| *number > 0);
+        let [queries, keys, hidden_size, layers, local_experts, experts] = [0, 1, 2, 3, 4, 5].map(number);
         Ok(Self {
-            heads,
-            hidden_size: number("hidden_size"),
-            layers: number("num_hidden_layers"),
-            experts: number("num_local_experts").or_else(|| number("num_experts")),
-            model_type: text(json.at("model_type")),
-            architecture: text(json.at("architectures").first()),
-            class_name: text(json.at("_class_name")),
-            name_or_path: text(json.at("_name_or_path")),
-            tied: json.at("tie_word_embeddings").bool(),
+            heads: queries.map(|queries| Heads { queries, keys: keys.unwrap_or(queries) }),
+            hidden_size,
+            layers,
+            experts: local_experts.or(experts),
+            model_type: text(model_type),
+            architecture: text(architectures.first()),
+            class_name: text(class_name),
+            name_or_path: text(name_or_path),
+            tied: tied.bool(),
             quantization: Method::read(directory, json)?,
             parts: parts(json),
             counts: counts(json),

@@ -71,6 +71,18 @@ impl<'a> Json<'a> {
         found
     }
 
+    /// The values of several keys, found in one go.
+    pub(crate) fn pick<const N: usize>(self, keys: [&str; N]) -> [Self; N] {
+        let mut found = [Self("null"); N];
+        self.each_entry(|name, value| {
+            if let Some(at) = keys.iter().position(|key| *key == name) {
+                found[at] = value;
+            }
+            true
+        });
+        found
+    }
+
     /// The first element of an array, or `null`.
     pub(crate) fn first(self) -> Self {
         let mut first = Self("null");

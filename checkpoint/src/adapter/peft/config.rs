@@ -190,7 +190,26 @@ impl AdapterConfig {
         let json = read_json(path)?;
         let json = json.root();
         let bad = |problem: &str| Error::format(path, problem);
-        match json.at("peft_type").text().as_deref() {
+        let [kind, dora, rank, alpha, base_name, task, modules, parameters, fan_in_fan_out] = json.pick([
+            "peft_type",
+            "use_dora",
+            "r",
+            "lora_alpha",
+            "base_model_name_or_path",
+            "task_type",
+            "target_modules",
+            "target_parameters",
+            "fan_in_fan_out",
+        ]);
+        let [saved, bias, rslora, tokens, ranks, alphas] = json.pick([
+            "modules_to_save",
+            "bias",
+            "use_rslora",
+            "trainable_token_indices",
+            "rank_pattern",
+            "alpha_pattern",
+        ]);
+        match kind.text().as_deref() {
             Some("LORA") => {}
             Some(other) => {
                 return Err(bad(&format!(
@@ -199,28 +218,28 @@ impl AdapterConfig {
             }
             None => return Err(bad("its peft_type is not LORA")),
         }
-        if json.at("use_dora").bool() == Some(true) {
+        if dora.bool() == Some(true) {
             return Err(bad("a DoRA adapter, which is not read"));
         }
         // PEFT's default of both is 8.
         let number = |value: Json<'_>| if value.is_null() { Some(8.0) } else { value.number() };
-        let rank = number(json.at("r")).filter(|r| *r >= 1.0 && r.fract() == 0.0 && *r < 1e9);
-        let alpha = number(json.at("lora_alpha")).filter(|alpha| alpha.is_finite());
+        let rank = number(rank).filter(|r| *r >= 1.0 && r.fract() == 0.0 && *r < 1e9);
+        let alpha = number(alpha).filter(|alpha| alpha.is_finite());
         Ok(Self {
             rank: whole(rank.ok_or_else(|| bad("its r is not a rank of at least 1"))?),
             alpha: alpha.ok_or_else(|| bad("its lora_alpha is not a number"))?,
-            base_name: json.at("base_model_name_or_path").text().map(Cow::into_owned),
-            task: json.at("task_type").text().map(Cow::into_owned),
+            base_name: base_name.text().map(Cow::into_owned),
+            task: task.text().map(Cow::into_owned),
             class: class(json.at("auto_mapping")),
-            targets: names(json.at("target_modules")),
-            parameters: names(json.at("target_parameters")).unwrap_or_default(),
-            fan_in_fan_out: json.at("fan_in_fan_out").bool().unwrap_or(false),
-            saved: names(json.at("modules_to_save")).unwrap_or_default(),
-            biases: json.at("bias").text().is_some_and(|bias| bias != "none"),
-            tokens: token_rows(path, json)?,
-            rslora: json.at("use_rslora").bool().unwrap_or(false),
-            ranks: Patterns::read(path, "rank_pattern", json, 1.0)?,
-            alphas: Patterns::read(path, "alpha_pattern", json, f64::MIN)?,
+            targets: names(modules),
+            parameters: names(parameters).unwrap_or_default(),
+            fan_in_fan_out: fan_in_fan_out.bool().unwrap_or(false),
+            saved: names(saved).unwrap_or_default(),
+            biases: bias.text().is_some_and(|bias| bias != "none"),
+            tokens: token_rows(path, tokens)?,
+            rslora: rslora.bool().unwrap_or(false),
+            ranks: Patterns::read(path, "rank_pattern", ranks, 1.0)?,
+            alphas: Patterns::read(path, "alpha_pattern", alphas, f64::MIN)?,
         })
     }
 

@@ -14,9 +14,8 @@ pub(super) struct Fields<'l> {
     pub(super) tokens: BTreeMap<&'l str, &'l [usize]>,
 }
 
-/// The rows that `trainable_token_indices` names, by module; a list is that of the input embedding.
-pub(super) fn token_rows(path: &std::path::Path, config: Json<'_>) -> Result<Vec<(String, Vec<usize>)>> {
-    let field = config.at("trainable_token_indices");
+/// The rows that `field`, `trainable_token_indices`, names, by module; a list is that of the input embedding.
+pub(super) fn token_rows(path: &std::path::Path, field: Json<'_>) -> Result<Vec<(String, Vec<usize>)>> {
     let bad = || Error::format(path, "its trainable_token_indices are no lists of rows");
     if field.is_null() {
         return Ok(Vec::new());

@@ -48,11 +48,11 @@ struct Form {
 }
 
 impl Patterns {
-    /// Reads `field` of the configuration at `path`, whose numbers are at least `least`.
-    pub(super) fn read(path: &Path, field: &str, config: Json<'_>, least: f64) -> Result<Self> {
+    /// Reads the `value` of `field` in the configuration at `path`; numbers are at least `least`.
+    pub(super) fn read(path: &Path, field: &str, value: Json<'_>, least: f64) -> Result<Self> {
         let (mut groups, mut numbers) = (HashMap::<Form, HashMap<Vec<u8>, (usize, f64)>>::new(), Vec::new());
         let (mut texts, mut length, mut place, mut problem) = (Vec::new(), 0, 0, None);
-        config.at(field).each_entry(|key, value| {
+        value.each_entry(|key, value| {
             let Some(number) = value.number().filter(|number| number.is_finite() && *number >= least) else {
                 problem = Some(format!("{key} is not a pattern with a number that can be used"));
                 return false;
@@ -79,17 +79,17 @@ impl Patterns {
         }
         let set = RegexSetBuilder::new(&texts).size_limit(MAX_COMPILED).dfa_size_limit(MAX_COMPILED).build();
         let expressions = set.map_err(|error| {
-            let key = texts.iter().find(|text| regex::Regex::new(text).is_err());
-            match (error, key) {
-                (regex::Error::CompiledTooBig(_), _) => bad(format!(
+            if let regex::Error::CompiledTooBig(_) = error {
+                return bad(format!(
                     "its regular expressions take more than {MAX_COMPILED} bytes together; use paths of modules"
-                )),
-                (_, Some(text)) => bad(format!(
-                    "{} is not a pattern with a number that can be used",
-                    text.trim_start_matches(r"^(.*\.)?(").trim_end_matches(")$")
-                )),
-                (error, None) => bad(error.to_string()),
+                ));
             }
+            // One at a time, to name the one that is wrong.
+            let one = |text: &&String| RegexSetBuilder::new([text]).size_limit(MAX_COMPILED).build().is_err();
+            let key = texts.iter().find(one).map_or(error.to_string(), |text| {
+                text.trim_start_matches(r"^(.*\.)?(").trim_end_matches(")$").to_owned()
+            });
+            bad(format!("{key} is not a pattern with a number that can be used"))
         })?;
         let groups = groups.into_iter().map(|(form, paths)| Group { form, paths }).collect();
         Ok(Self { groups, expressions, numbers })
@@ -145,8 +145,7 @@ mod tests {
     use std::fmt::Write;
 
     fn read(text: &str) -> Result<Patterns> {
-        let json = format!("{{\"p\": {text}}}");
-        Patterns::read(Path::new("c"), "p", Json::parse(json.as_bytes()).unwrap(), 1.0)
+        Patterns::read(Path::new("c"), "p", Json::parse(text.as_bytes()).unwrap(), 1.0)
     }
 
     #[test]
