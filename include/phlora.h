@@ -1462,59 +1462,6 @@ phlora_status phlora_combine(const struct phlora_adapter *const *adapters,
                              struct phlora_combined *combined,
                              size_t combined_size);
 
-/** Bytes of memory for an open adapter file. Any thread. */
-size_t phlora_adapter_file_bytes(void);
-
-/**
- * Opens an adapter of any format, to use its factors. Those of a GGUF file stay mapped; others are converted into
- * memory. Every entry is checked to be a number, so phlora_adapter_check is not needed. Allocates.
- *
- * A mapped file must not change while it is open: where it is cut short, the operating system ends a program that
- * reads what is missing (SIGBUS). Ask for reading where that can happen.
- *
- * - `adapter`: a GGUF file, a PEFT directory, or a single safetensors file.
- * - `base`: the model, a GGUF file or a directory with config.json: names and orders of rows become those of its GGUF
- *   file, against whose tensors the shapes are checked. NULL: names and rows as in the adapter.
- * - `read`: 1: read a GGUF file into memory instead of mapping it.
- * - `memory`, `memory_bytes`: at least phlora_adapter_file_bytes(), aligned to PHLORA_ALIGNMENT.
- * - `file`: set to the open file; close it with phlora_adapter_file_close.
- * - `modules`: set to the number of its modules, each expert of a stack counted.
- * - `message`, `message_len`: as for phlora_extract_files.
- *
- * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, MEMORY_TOO_SMALL, BAD_TEXT, BAD_OPTION, IO, FORMAT,
- * MISMATCH, INTERNAL.
- */
-phlora_status phlora_adapter_file_open(const char *adapter,
-                                       const char *base,
-                                       uint32_t read,
-                                       void *memory,
-                                       size_t memory_bytes,
-                                       struct phlora_adapter_file **file,
-                                       size_t *modules,
-                                       char *message,
-                                       size_t message_len);
-
-/**
- * A module of an open adapter file.
- *
- * - `index`: below the number that phlora_adapter_file_open has given; modules are sorted by name.
- * - `module`, `module_size`: written on success; sizeof(phlora_adapter_module).
- *
- * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, NOT_STARTED, OUT_OF_ORDER (it is closed),
- * UNKNOWN_ADAPTER (no such module).
- */
-phlora_status phlora_adapter_file_module(const struct phlora_adapter_file *file,
-                                         size_t index,
-                                         struct phlora_adapter_module *module,
-                                         size_t module_size);
-
-/**
- * Closes an adapter file: its factors and names are gone, its memory is yours again.
- *
- * One thread at a time. Returns OK, NULL_POINTER, MISALIGNED, NOT_STARTED, OUT_OF_ORDER (closed before).
- */
-phlora_status phlora_adapter_file_close(struct phlora_adapter_file *file);
-
 /**
  * How the file functions get at the bytes of models and adapters.
  *
@@ -1581,20 +1528,6 @@ phlora_status phlora_adapter_file_module(const struct phlora_adapter_file *file,
  * One thread at a time. Returns OK, NULL_POINTER, MISALIGNED, NOT_STARTED, OUT_OF_ORDER (closed before).
  */
 phlora_status phlora_adapter_file_close(struct phlora_adapter_file *file);
-
-/**
- * How the file functions get at the bytes of models and adapters.
- *
- * By default files are mapped: nothing is read before it is used, and a model takes no memory of its own. A mapped file must not
- * change until the call returns: where another process shortens it, or the server of a network file system goes away, the
- * system ends the process that reads (SIGBUS). A host that cannot promise that reads files in the place of mapping them:
- * a file that gets shorter is then a status, and each file takes its size in memory while a call uses it.
- *
- * - `read`: 1: read files that are opened from now on; 0: map them.
- *
- * Any thread; it holds for the whole process.
- */
-void phlora_read_files(uint32_t read);
 
 /**
  * Finds what makes llama.cpp refuse, crash on or ignore an adapter: `phlora check ADAPTER --base BASE`. Allocates.

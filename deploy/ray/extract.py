@@ -25,7 +25,7 @@ def run(command):
     return done.stdout.strip()
 
 
-@ray.remote(max_retries=4, retry_exceptions=True)
+@ray.remote(max_retries=4, retry_exceptions=True, scheduling_strategy="SPREAD")
 def share(command):
     """One share; the node that it ran on and what it said."""
     return ray.get_runtime_context().get_node_id(), run(command)

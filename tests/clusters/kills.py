@@ -3,7 +3,7 @@
 
     kills.py [--phlora target/release/phlora] [--kills 1000] [--seed 1] [--pair DIRECTORY] [--threads 2]
 
-One half of the trials is a run with --resume, the other a share of two whose other half is done. In each the process is killed
+The trials take turns: a run with --resume, a share of two whose other half is done, the join of both. In each the process is killed
 (SIGKILL) at a moment that is uniform over the time of a whole run, once or several times in a row, and then goes on to its end. After
 every kill the output is there whole or not at all, beside it nothing but its part and, while it is being written, one hidden
 directory or file that the next run removes; at the end there is the output alone, which equals that of one run byte for byte. A kill
@@ -33,18 +33,20 @@ def contents(path):
 class Trials:
     def __init__(self, args, work):
         self.args, self.work, self.random = args, work, random.Random(args.seed)
-        self.kills = {"--resume": 0, "--shard": 0}
-        self.stages = {"before the part": 0, "with a part": 0, "writing the output": 0, "with the output": 0}
+        self.kills = {"--resume": 0, "--shard": 0, "join": 0}
+        self.stages = {"with nothing": 0, "with a part": 0, "writing the output": 0, "with the output": 0}
         self.runs = 0
         self.output = work / f"adapter{args.suffix}"
-        self.other = work / "other.part"
+        self.first, self.other = work / "first.part", work / "other.part"
         self.options = [*args.options.split(), "--threads", str(args.threads), "--quiet"]
         models = [str(args.pair / "base"), str(args.pair / "tuned")]
         self.extract = [str(args.phlora), "extract", *models, *self.options]
         self.run(self.extract + ["-o", str(self.output)])
         self.expected = contents(self.output)
         self.remove()
+        self.run(self.extract + ["-o", str(self.first), "--shard", "1/2"])
         self.run(self.extract + ["-o", str(self.other), "--shard", "2/2"])
+        self.join = [str(args.phlora), "join", str(self.other), "-o", str(self.output), "--quiet"]
         self.kept = {path.name for path in work.iterdir()}
 
     def run(self, command):
@@ -87,6 +89,8 @@ class Trials:
         if mode == "--resume":
             command = self.extract + ["-o", str(self.output), "--resume"]
             allowed = {output, part}
+        elif mode == "join":
+            command, allowed = self.join + [str(self.first)], {output}
         else:
             command = self.extract + ["-o", str(self.output) + ".part", "--shard", "1/2"]
             allowed = {part}
@@ -100,9 +104,9 @@ class Trials:
             if process.returncode == -signal.SIGKILL:
                 self.kills[mode] += 1
                 found = self.found()
-                hidden = self.hidden() if mode == "--resume" else set()
+                hidden = self.hidden() if mode != "--shard" else set()
                 places = [("with the output", output in found), ("writing the output", hidden), ("with a part", part in found)]
-                self.stages[next((stage for stage, there in places if there), "before the part")] += 1
+                self.stages[next((stage for stage, there in places if there), "with nothing")] += 1
                 if len(hidden) > 1:
                     sys.exit(f"kills.py: kill {sum(self.kills.values())}: {sorted(hidden)} are left of several runs")
                 self.check(f"kill {sum(self.kills.values())} of {mode}", allowed | hidden)
@@ -111,12 +115,12 @@ class Trials:
             if process.returncode == 0 or self.output.exists() or self.random.random() < 0.5:
                 break
         done = self.output.exists()
-        if mode == "--resume":
+        if mode != "--shard":
             # Once the output is there, all that can be left to do is to remove the part.
             self.run(command + ["--force"] if done else command)
         else:
             self.run(command)
-            self.run([str(self.args.phlora), "join", str(self.output) + ".part", str(self.other), "-o", str(self.output), "--quiet"])
+            self.run(self.join + [str(self.output) + ".part"])
             os.remove(str(self.output) + ".part")
         self.check(f"the end of {mode}", {output})
         if contents(self.output) != self.expected:
@@ -127,7 +131,7 @@ class Trials:
     def all(self):
         self.spans = {}
         while sum(self.kills.values()) < self.args.kills:
-            self.trial("--resume" if self.kills["--resume"] <= self.kills["--shard"] else "--shard")
+            self.trial(min(self.kills, key=self.kills.get))
         kills = ", ".join(f"{count} of {mode}" for mode, count in self.kills.items())
         stages = ", ".join(f"{count} {stage}" for stage, count in self.stages.items())
         spans = ", ".join(f"{mode} {1000 * span:.0f} ms" for mode, span in self.spans.items())

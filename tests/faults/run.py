@@ -1,6 +1,6 @@
 """What becomes of an output when a system call fails, the disk is full, the process is killed, or two write at once.
 
-    run.py COMMAND [--long] [--seed N] [--only WRITER]
+    run.py COMMAND [--long] [--kills N] [--seed N] [--only WRITER]
 
 COMMAND is the built `phlora`. Whatever happens, the output is the old one or the new one, whole; the exit code is 0 only with the
 new one, and an error says something; a killed process leaves at most one hidden name beside the output (two where names cannot
@@ -265,6 +265,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("command", type=pathlib.Path)
     parser.add_argument("--long", action="store_true")
+    parser.add_argument("--kills", type=int, help="random kills of each writer: 25, or 1500 with --long")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
@@ -295,7 +296,7 @@ def main():
                 if writer.seed_old:
                     two_writers(bench, 200 if options.long else 5)
                     full_disk(bench, 100 if options.long else 6)
-                random_kills(bench, 1500 if options.long else 25, chance)
+                random_kills(bench, options.kills or (1500 if options.long else 25), chance)
             except Failed as failure:
                 failures += 1
                 print(f"FAIL {writer.name}: {failure}", flush=True)
