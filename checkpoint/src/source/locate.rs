@@ -196,7 +196,9 @@ fn indexed(directory: PathBuf, path: &Path) -> Result<Files> {
     shards.sort();
     shards.dedup();
     let sorted: Vec<_> = places.iter().map(|place| shards.binary_search(place).unwrap_or_default()).collect();
-    shard_of.values_mut().for_each(|number| *number = sorted[*number]);
+    for number in shard_of.values_mut() {
+        *number = sorted[*number];
+    }
     let missing: Vec<_> = (0..shards.len()).filter(|number| !shards[*number].exists()).collect();
     if let Some((tensor, number)) =
         missing.first().and_then(|shard| shard_of.iter().find(|(_, of)| *of == shard))

@@ -100,7 +100,7 @@ pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
     }
     let refused = || Error::format(path, "not a regular file");
     if !fs::metadata(path).map_err(|e| Error::io(path, "open", e))?.is_file() {

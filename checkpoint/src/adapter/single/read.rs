@@ -159,8 +159,8 @@ impl SingleFile {
 #[derive(Default)]
 struct Stated {
     rank: Option<f64>,
-    /// `None` where it is not stated.
-    alpha: Option<Option<f64>>,
+    alpha: Option<f64>,
+    has_alpha: bool,
 }
 
 /// Most parts of a model.
@@ -183,17 +183,18 @@ fn scales(config: &str) -> bool {
                     numbers.entry(part.to_owned()).or_default().rank = value.number();
                 }
                 Some((part, "lora_alpha")) => {
-                    numbers.entry(part.to_owned()).or_default().alpha = Some(value.number());
+                    let stated = numbers.entry(part.to_owned()).or_default();
+                    (stated.alpha, stated.has_alpha) = (value.number(), true);
                 }
                 Some((_, "alpha_pattern" | "rank_pattern" | "use_rslora" | "use_dora")) => {
-                    scaled |= set(value)
+                    scaled |= set(value);
                 }
                 _ => {}
             }
             numbers.len() <= MAX_PARTS
         })
     });
-    let differs = |stated: &Stated| stated.alpha.is_some_and(|alpha| alpha != stated.rank);
+    let differs = |stated: &Stated| stated.has_alpha && stated.alpha != stated.rank;
     !sound || scaled || numbers.len() > MAX_PARTS || numbers.values().any(differs)
 }
 

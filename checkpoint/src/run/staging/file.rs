@@ -93,7 +93,7 @@ fn check_file(target: &Path, known: Known, force: bool) -> Result<()> {
         Ok(_) if !force => Err(Error::exists(target, "exists already").because(Reason::Exists(known.name))),
         Ok(found) if found.len() > 0 && !(known.is)(target) => Err(Error::exists(
             target,
-            &format!("exists and is not {}; it is not replaced, choose another place", known.name),
+            format!("exists and is not {}; it is not replaced, choose another place", known.name),
         )),
         _ => Ok(()),
     }
