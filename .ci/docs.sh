@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every ```sh block of the pages in docs/ as it stands, page by page, in a folder of its own with the models `base` and
+# Runs every ```sh block of the pages for users of the command as it stands, page by page, in a folder of its own with the models `base` and
 # `tuned` (the real pair) and the release build of the command in the PATH.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,7 +11,7 @@ trap 'rm -rf "$work"' EXIT
 PATH=$(realpath "${CARGO_TARGET_DIR:-target}")/release:$PATH
 export PATH
 ran=0
-for page in docs/*.md; do
+for page in docs/{command,formats,policies,serving,reproducibility}.md; do
   script=$work/$(basename "$page" .md).sh
   awk 'inside && /^```[ \t]*$/ { inside = 0; next }
        !inside && /^```/       { inside = 1; sh = /^```sh[ \t]*$/; next }

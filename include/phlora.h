@@ -18,9 +18,9 @@
  *   phlora_options_init, phlora_plan_init, phlora_start;
  *   while (phlora_wants_pass(x)) { phlora_push(x, ...) for all rows, in blocks of any size; phlora_end_pass(x); }
  *   phlora_finish.
- *   An adapter at work: phlora_forward, or phlora_route_down and phlora_route_up for a batch of many adapters;
- *   phlora_registry_init for adapters that change while they are used; phlora_merge_prepare and phlora_merge_rows;
- *   phlora_combine.
+ *   An adapter at work: phlora_adapter_file_open for one in a file; phlora_forward, or phlora_route_down and
+ *   phlora_route_up for a batch of many adapters; phlora_registry_init for adapters that change while they are used;
+ *   phlora_merge_prepare and phlora_merge_rows; phlora_combine.
  */
 
 #ifndef PHLORA_H
@@ -375,6 +375,25 @@ typedef uint32_t phlora_names;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+/** What modules that share a budget keep the most of. */
+enum phlora_criterion
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** The length of their differences relative to their weights. */
+  PHLORA_CRITERION_RELATIVE = 0,
+  /** The energy of all of them together. */
+  PHLORA_CRITERION_ENERGY = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum phlora_criterion phlora_criterion;
+#else
+typedef uint32_t phlora_criterion;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 /** How bad a finding of phlora_check_files is. */
 enum phlora_severity
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -395,6 +414,9 @@ typedef enum phlora_severity phlora_severity;
 typedef uint32_t phlora_severity;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
+
+/** An adapter's file that is open, in the caller's memory. */
+typedef struct phlora_adapter_file phlora_adapter_file;
 
 /** One row range of a pass that phlora_split has split. */
 typedef struct phlora_part phlora_part;
@@ -601,6 +623,24 @@ typedef struct phlora_combined {
   uint32_t converged;
 } phlora_combined;
 
+/** One module of an adapter's file. */
+typedef struct phlora_adapter_module {
+  /** Size of what was written. */
+  size_t struct_size;
+  /** Its factors, where they lie until phlora_adapter_file_close. */
+  struct phlora_adapter factors;
+  /** Name of the tensor that they change; ends with phlora_adapter_file_close. */
+  const char *weight;
+  /** Which expert of that tensor it is, from 0. */
+  size_t expert;
+  /** Experts in that tensor; 0 where it is a matrix. */
+  size_t experts;
+  /** 1 where the weight is a lookup table, rows × cols = vocabulary × dim, which phlora_forward is not meant for. */
+  uint32_t embedding;
+  /** 0. */
+  uint32_t reserved;
+} phlora_adapter_module;
+
 /**
  * Told of each finding, the worst first, on the thread that called phlora_check_files: its phlora_severity, its code
  * (stable over versions), the tensor concerned or NULL, and a sentence. The texts end with the call. It must not
@@ -652,8 +692,10 @@ typedef struct phlora_file_options {
   uint32_t also;
   /** The phlora_names of the adapter's modules. Default PHLORA_NAMES_MEMORY. */
   uint32_t names;
-  /** 0. */
-  uint32_t reserved;
+  /** The phlora_criterion by which modules share the budget. Default PHLORA_CRITERION_RELATIVE. */
+  uint32_t criterion;
+  /** Most bytes of the adapter's files: ranks follow from them then, and `rank` counts for nothing. 0, the default: none. */
+  uint64_t budget;
 } phlora_file_options;
 
 /**
@@ -958,8 +1000,8 @@ phlora_status phlora_decode(const void *weights,
 
 /**
  * Encodes floats as weights: rounds to nearest, ties to even; what is beyond the range of the format becomes
- * infinite. Of the formats from 100 on, Q8_0 and Q4_0 are written, rounded as by ggml's reference; a block of them
- * that holds a NaN or an infinity decodes to NaN throughout.
+ * infinite. Of the formats from 100 on, Q8_0, Q5_1, Q5_0, Q4_1, Q4_0 and IQ4_NL are written, rounded as by ggml's
+ * reference; a block of them that holds a NaN or an infinity decodes to NaN throughout.
  *
  * - `values`, `values_len`: the floats.
  * - `weights_dtype`: the phlora_dtype to write.
@@ -1433,6 +1475,59 @@ phlora_status phlora_combine(const struct phlora_adapter *const *adapters,
  * Any thread; it holds for the whole process.
  */
 void phlora_read_files(uint32_t read);
+
+/** Bytes of memory for an open adapter file. Any thread. */
+size_t phlora_adapter_file_bytes(void);
+
+/**
+ * Opens an adapter of any format, to use its factors. Those of a GGUF file stay mapped; others are converted into
+ * memory. Every entry is checked to be a number, so phlora_adapter_check is not needed. Allocates.
+ *
+ * A mapped file must not change while it is open: where it is cut short, the operating system ends a program that
+ * reads what is missing (SIGBUS). Ask for reading where that can happen.
+ *
+ * - `adapter`: a GGUF file, a PEFT directory, or a single safetensors file.
+ * - `base`: the model, a GGUF file or a directory with config.json: names and orders of rows become those of its GGUF
+ *   file, against whose tensors the shapes are checked. NULL: names and rows as in the adapter.
+ * - `read`: 1: read a GGUF file into memory instead of mapping it.
+ * - `memory`, `memory_bytes`: at least phlora_adapter_file_bytes(), aligned to PHLORA_ALIGNMENT.
+ * - `file`: set to the open file; close it with phlora_adapter_file_close.
+ * - `modules`: set to the number of its modules, each expert of a stack counted.
+ * - `message`, `message_len`: as for phlora_extract_files.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, MEMORY_TOO_SMALL, BAD_TEXT, BAD_OPTION, IO, FORMAT,
+ * MISMATCH, INTERNAL.
+ */
+phlora_status phlora_adapter_file_open(const char *adapter,
+                                       const char *base,
+                                       uint32_t read,
+                                       void *memory,
+                                       size_t memory_bytes,
+                                       struct phlora_adapter_file **file,
+                                       size_t *modules,
+                                       char *message,
+                                       size_t message_len);
+
+/**
+ * A module of an open adapter file.
+ *
+ * - `index`: below the number that phlora_adapter_file_open has given; modules are sorted by name.
+ * - `module`, `module_size`: written on success; sizeof(phlora_adapter_module).
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, NOT_STARTED, OUT_OF_ORDER (it is closed),
+ * UNKNOWN_ADAPTER (no such module).
+ */
+phlora_status phlora_adapter_file_module(const struct phlora_adapter_file *file,
+                                         size_t index,
+                                         struct phlora_adapter_module *module,
+                                         size_t module_size);
+
+/**
+ * Closes an adapter file: its factors and names are gone, its memory is yours again.
+ *
+ * One thread at a time. Returns OK, NULL_POINTER, MISALIGNED, NOT_STARTED, OUT_OF_ORDER (closed before).
+ */
+phlora_status phlora_adapter_file_close(struct phlora_adapter_file *file);
 
 /**
  * Finds what makes llama.cpp refuse, crash on or ignore an adapter: `phlora check ADAPTER --base BASE`. Allocates.

@@ -150,10 +150,11 @@ def llama_cpp(machines):
 
 def budget(machines, real):
     rows = [
-        [*([] if real else [row["model"]]), str(row["rank"])] + [f"{row[name]:.3f}" for name in ("f16", "q8_0", "budget")]
+        [*([] if real else [row["model"]]), str(row["rank"])] + [f"{row[name]:.3f}" for name in ("f16", "q8_0")]
+        + [f"{row['budget']:.3f} in {row['budget_dtype'].lower()}"]
         for row in machines[0]["budget"] if real == (row["model"] == "real pair")
     ]
-    return table([*([] if real else ["model"]), "bytes of rank", "uniform f16", "uniform q8_0", "`--budget`"], rows)
+    return table([*([] if real else ["model"]), "bytes of rank", "uniform f16", "uniform q8_0", "`--budget --by energy`"], rows)
 
 
 def spectra(machines):

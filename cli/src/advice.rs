@@ -55,3 +55,20 @@ fn advice(reason: Reason) -> Option<String> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use phlora_checkpoint::{ExtractJob, Monitor, Output};
+
+    #[test]
+    fn what_to_type_is_the_commands_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let out = root.path().join("out");
+        std::fs::create_dir(&out).unwrap();
+        let job = ExtractJob::new("base", "tuned");
+        let refused = job.run(&Output::new(out), &Monitor::default()).unwrap_err();
+        assert!(refused.to_string().ends_with("exists already"), "{refused}");
+        assert!(error(&refused).ends_with("exists already; --force replaces an adapter directory"));
+    }
+}

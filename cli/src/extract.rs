@@ -130,6 +130,16 @@ fn warn(report: &Report) {
         "not converged, the energy could be a little higher with more reads or scratch",
         &|module: &ModuleReport| !module.converged,
     );
+    if !["f32", "f16", "bf16"].contains(&report.dtype.as_str()) {
+        // Few bits are chosen for their size: what they take from the energies is said once.
+        let all: f64 = report.modules.iter().map(|m| m.delta_norm.powi(2)).sum();
+        let lost: f64 = report.modules.iter().map(|m| m.rounding_loss * m.delta_norm.powi(2)).sum();
+        if lost > COARSE * all {
+            let (dtype, lost) = (&report.dtype, percent(lost / all));
+            complain(&format!("energies are those before rounding: {dtype} takes {lost} of ‖Δ‖² from them"));
+        }
+        return;
+    }
     name_all(
         "the format of the factors is too coarse, so that they keep less than the energy says; \
          see verify, --dtype bf16 or f32",

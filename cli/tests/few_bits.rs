@@ -54,6 +54,21 @@ fn figures_are_those_of_what_is_written() {
 }
 
 #[test]
+fn what_rounding_takes_is_said_once() {
+    let root = tempfile::tempdir().unwrap();
+    let (base, tuned) = (tiny_llama("base"), tiny_llama("tuned"));
+    for (format, says) in [("q4_0", Some("q4_0 takes 1.2 % of ‖Δ‖²")), ("q8_0", None)] {
+        let out = text(&root.path().join(format!("{format}.gguf")));
+        let words = ["extract", &base, &tuned, "-o", &out, "--rank", "32", "--dtype", format, "--quiet"];
+        let (code, _, stderr) = phlora(&words);
+        assert_eq!(code, 0, "{stderr}");
+        let said = stderr.lines().filter(|line| line.contains("energies are those before rounding"));
+        assert_eq!(said.count(), usize::from(says.is_some()), "{stderr}");
+        assert!(says.is_none_or(|says| stderr.contains(says)), "{stderr}");
+    }
+}
+
+#[test]
 fn below_a_block_the_rank_stays_in_halves() {
     let root = tempfile::tempdir().unwrap();
     let out = root.path().join("16.gguf");

@@ -52,7 +52,7 @@ bool phlora_ggml_close(struct phlora_ggml_adapter *adapter);
 uint64_t phlora_ggml_generation(const struct phlora_ggml *set);
 
 /* `threads`: the most that will compute a graph; with fewer than that the rest is unused, with more the rest is idle.
- * `stacked`: weights in device memory always take stacked factors and ggml_mul_mat_id; true: all weights do. */
+ * `stacked`: matrices in device memory always take stacked factors and ggml_mul_mat_id; true: all matrices do. */
 struct phlora_ggml_router *phlora_ggml_router_new(struct phlora_ggml *set, int threads, bool stacked);
 void phlora_ggml_router_free(struct phlora_ggml_router *router);
 

@@ -270,7 +270,7 @@ struct ggml_tensor *phlora_ggml_mul_mat_id(struct phlora_ggml_router *router, st
     of = site(router, weight);
     if (!of || !takes(router, ctx, weight, &x, y, x->ne[2]))
         return y;
-    if (router->stacked || phlora_ggml_on_device(w)) {
+    if (phlora_ggml_on_device(w)) {
         phlora_ggml_refuse(router->problem, PROBLEM, "%s: experts in device memory: adapters for them are not supported", w->name);
         return y;
     }

@@ -102,7 +102,7 @@ static void expected(const struct use *uses, int count, double *y, double *z, do
         layer(uses, count, out_ids[i], 1, 0, y + out_ids[i] * OUT, z + i * IN);
 }
 
-/* Builds the graph, without experts where factors are stacked, and computes it with these uses. */
+/* Builds the graph, with experts or without, and computes it with these uses. */
 static void compute(struct phlora_ggml_router *router, bool experts, const struct use *uses, int count, struct run *to) {
     struct ggml_init_params params = {1 << 20, NULL, true};
     struct ggml_context *ctx = ggml_init(params);
@@ -190,7 +190,7 @@ int main(int count, char **words) {
     static double y[TOKENS * OUT], z[OUTPUTS * IN], up[TOKENS * CHOSEN * INNER], down[TOKENS * CHOSEN * IN];
     struct phlora_ggml *set = phlora_ggml_new();
     struct phlora_ggml_router *router, *beside;
-    struct use uses[3 * TOKENS + MOST], few[3 * TOKENS + MOST];
+    static struct use uses[3 * TOKENS + MOST], few[3 * TOKENS + MOST];
     int len = 0, few_len = 0, i, threads, all = count - 3;
     void (*set_threads)(ggml_backend_t, int);
     if (count < 4 || all > MOST)
@@ -238,7 +238,8 @@ int main(int count, char **words) {
     near(many.z, z, OUTPUTS * IN, "a matrix behind output rows");
     near(many.up, up, TOKENS * CHOSEN * INNER, "experts that share an input");
     near(many.down, down, TOKENS * CHOSEN * IN, "experts with an input each");
-    compute(beside, false, uses, len, &stacked);
+    compute(beside, false, uses, len, &stacked); /* a weight with factors is missing, and that is said */
+    compute(beside, true, uses, len, &stacked);
     near(stacked.y, y, TOKENS * OUT, "stacked factors");
     near(stacked.z, z, OUTPUTS * IN, "stacked factors behind output rows");
     /* Token 13 alone: its rows keep their bits. */

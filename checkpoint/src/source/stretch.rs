@@ -27,7 +27,9 @@ pub(crate) fn weight_stretch(tensor: Tensor<'_>, ticket: Ticket<'_>) -> Result<O
         if !(length.is_finite() && length > 0.0) {
             return Ok(None);
         }
-        from.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+        for x in &mut from {
+            *x = (f64::from(*x) / length) as f32;
+        }
         to.fill(0.0);
         for first in (0..rows).step_by(DECODED_ROWS) {
             let some = DECODED_ROWS.min(rows - first);

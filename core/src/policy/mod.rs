@@ -4,18 +4,21 @@
 //! for one matrix; [`allocate`] and [`uniform_rank`] share a number of bytes out over many.
 //!
 //! ```
-//! use phlora_core::policy::{Candidate, Goal, Policy, Share, Spectrum, allocate, factor_bytes};
+//! use phlora_core::policy::{Candidate, Criterion, Goal, Policy, Share, Spectrum, allocate, factor_bytes};
 //! use phlora_core::{Dtype, Shape};
 //!
-//! let (shape, dtype) = (Shape { rows: 64, cols: 64 }, Dtype::F16);
-//! let [even, steep] = [[2.0_f32, 1.9, 1.8, 1.7], [3.0, 0.3, 0.2, 0.1]];
-//! let sum_squares = steep.iter().map(|&s| f64::from(s).powi(2)).sum();
-//! let spectrum = Spectrum { singular_values: &steep, sum_squares, shape };
-//! assert_eq!(Goal::Energy(0.95).rank(&spectrum, 4), 1);
+//! fn spectrum(singular_values: &[f32]) -> Spectrum<'_> {
+//!     let sum_squares = singular_values.iter().map(|&s| f64::from(s).powi(2)).sum();
+//!     Spectrum { singular_values, sum_squares, shape: Shape { rows: 64, cols: 64 } }
+//! }
 //!
-//! let candidates = [&even, &steep].map(|values| Candidate { singular_values: values, shape, dtype });
+//! let [even, steep] = [[2.0, 1.9, 1.8, 1.7], [3.0, 0.3, 0.2, 0.1]];
+//! assert_eq!(Goal::Energy(0.95).rank(&spectrum(&steep), 4), 1);
+//!
+//! let candidates = [&even, &steep].map(|values| Candidate { spectrum: spectrum(values), stretch: 0.0, dtype: Dtype::F16 });
+//! let bytes = 2 * factor_bytes(spectrum(&even).shape, 2, Dtype::F16);
 //! let mut shares = [Share::default(); 2];
-//! allocate(&candidates, &Policy::fixed(4), 2 * factor_bytes(shape, 2, dtype), &mut shares);
+//! allocate(&candidates, &Policy { by: Criterion::Energy, ..Policy::fixed(4) }, bytes, &mut shares);
 //! assert_eq!(shares.map(|share| share.rank), [3, 1]);
 //! ```
 

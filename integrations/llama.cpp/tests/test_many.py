@@ -29,22 +29,26 @@ def adapters(real, tmp_path_factory):
     folder = tmp_path_factory.mktemp("adapters")
     made_so = []
     for at, (rank, dtype) in enumerate([(4, "f32"), (8, "f16"), (16, "f16"), (17, "f32"), (32, "q8_0"), (64, "f16"), (1, "f32"), (16, "bf16")]):
-        more = ("--include", "self_attn") if at == 3 else ()
+        more = ("--include", "attn") if at == 3 else ()
         files = real.gguf("base"), real.gguf("tuned")
         made_so.append(gguf_pair.extract(*files, folder / f"{at}.gguf", rank, "--dtype", dtype, *more))
     return made_so
 
 
 # Products of f32 factors differ by the order of their sums alone; llama.cpp rounds what others are multiplied with.
-@pytest.mark.parametrize("threads", [1, 2])
-def test_f32_adapters_on_an_f32_base(real, adapters, threads):
-    code, said = check(real.gguf("base"), [adapters[0], adapters[3], adapters[6]], 2e-5, threads, SCHEDULES)
-    assert code == 0, said
+# Two threads wait for each other in loops, which takes long where processors are shared: fewer schedules there.
+@pytest.mark.parametrize("threads, schedules", [(1, SCHEDULES), (2, 2)])
+def test_f32_adapters_on_an_f32_base(real, adapters, threads, schedules):
+    some = [adapters[0], adapters[3], adapters[6]]
+    # Sequences that share adapters, then none that do: the same file may be opened again.
+    for list_, count in ((some, 0), ((6 * some)[:16], schedules)):
+        code, said = check(real.gguf("base"), list_, 2e-5, threads, count)
+        assert code == 0, said
 
 
-@pytest.mark.parametrize("kind", ["f32", "q8_0", "q4_0"])
-def test_adapters_of_every_format(real, adapters, kind):
-    code, said = check(real.gguf("base", kind), adapters, 5e-2, 2, 20)
+@pytest.mark.parametrize("kind, bound", [("f32", 1e-2), ("q8_0", 4e-2), ("q4_0", 6e-2)])
+def test_adapters_of_every_format(real, adapters, kind, bound):
+    code, said = check(real.gguf("base", kind), 2 * adapters, bound, 1, 20)
     assert code == 0, said
 
 
@@ -62,7 +66,7 @@ def test_experts(tmp_path):
     sides = {"base": base, "tuned": made.tuned_experts(base)}
     files = {side: gguf_model.write(tmp_path / f"{side}.gguf", tensors, made.EXPERTS) for side, tensors in sides.items()}
     some = [gguf_pair.extract(files["base"], files["tuned"], tmp_path / f"{rank}.gguf", rank, "--dtype", "f32") for rank in (4, 8)]
-    code, said = check(files["base"], some, 1e-3, 2, 20)
+    code, said = check(files["base"], 8 * some, 2e-5, 1, 20)
     assert code == 0, said
 
 
@@ -82,4 +86,4 @@ def test_a_scale_comes_before_what_adapters_add(real, adapters, tmp_path):
 
 def test_the_wrong_model_is_refused(wide, adapters):
     code, said = check(wide.gguf("base"), [adapters[0]], 2e-5)
-    assert code == 1 and ("the adapter's factors give" in said or "has no tensor" in said), said
+    assert code == 1 and any(words in said for words in ("its factors are for", "factors give", "has no tensor")), said

@@ -82,7 +82,7 @@ def small(real, tmp_path_factory):
     base = gguf_model.write(folder / "base.gguf", gguf_model.read(real.gguf("base")), real.config, vocabulary=True)
     adapters = []
     for at in range(COUNT):
-        more = (["--include", "mlp"], ["--include", "self_attn"])[at % 2] if at > 3 else ()
+        more = (["--include", "ffn"], ["--include", "attn"])[at % 2] if at > 3 else ()
         files = real.gguf("base"), real.gguf("tuned")
         adapters.append(gguf_pair.extract(*files, folder / f"{at}.gguf", 2 * at + 1, "--dtype", "f32", *more))
     return base, adapters

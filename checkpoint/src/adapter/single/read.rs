@@ -155,12 +155,12 @@ impl SingleFile {
     }
 }
 
-/// What a configuration says of a part of a model, each `None` where it is no number.
+/// What a configuration says of a part of a model.
 #[derive(Default)]
 struct Stated {
     rank: Option<f64>,
+    /// NaN, which differs from every rank, where it is stated as something else than a number.
     alpha: Option<f64>,
-    has_alpha: bool,
 }
 
 /// Most parts of a model.
@@ -183,8 +183,8 @@ fn scales(config: &str) -> bool {
                     numbers.entry(part.to_owned()).or_default().rank = value.number();
                 }
                 Some((part, "lora_alpha")) => {
-                    let stated = numbers.entry(part.to_owned()).or_default();
-                    (stated.alpha, stated.has_alpha) = (value.number(), true);
+                    numbers.entry(part.to_owned()).or_default().alpha =
+                        Some(value.number().unwrap_or(f64::NAN));
                 }
                 Some((_, "alpha_pattern" | "rank_pattern" | "use_rslora" | "use_dora")) => {
                     scaled |= set(value);
@@ -194,7 +194,7 @@ fn scales(config: &str) -> bool {
             numbers.len() <= MAX_PARTS
         })
     });
-    let differs = |stated: &Stated| stated.has_alpha && stated.alpha != stated.rank;
+    let differs = |stated: &Stated| stated.alpha.is_some_and(|alpha| stated.rank != Some(alpha));
     !sound || scaled || numbers.len() > MAX_PARTS || numbers.values().any(differs)
 }
 

@@ -86,7 +86,7 @@ struct Models<'j> {
 }
 
 enum Open<'j> {
-    Own(Model),
+    Own(Box<Model>),
     Shared(&'j Model),
 }
 
@@ -304,7 +304,7 @@ impl Models<'_> {
 impl Input<'_> {
     fn open(&self) -> Result<Open<'_>> {
         Ok(match self {
-            Self::Path(path) => Open::Own(Model::open(path)?),
+            Self::Path(path) => Open::Own(Box::new(Model::open(path)?)),
             Self::Model(model) => Open::Shared(model),
         })
     }
