@@ -87,6 +87,10 @@ impl Kernel {
 
     /// The fastest kernel that this processor runs.
     pub fn detect() -> Self {
+        // Miri neither knows what the processor has nor runs it.
+        if cfg!(miri) {
+            return Self::PORTABLE;
+        }
         #[cfg(target_arch = "x86_64")]
         return Self(x86::detect());
         #[cfg(target_arch = "aarch64")]

@@ -4,7 +4,7 @@
 use super::{In, Opaque, Out, StatePointer};
 use crate::adapter::Assignment;
 use crate::extract::{Report, phlora_end_pass, phlora_finish, phlora_push, phlora_start, phlora_wants_pass};
-use crate::options::{Mode, Options, phlora_options_init};
+use crate::options::{KernelChoice, Mode, Options, phlora_options_init};
 use crate::parts::{MAX_PARTS, PartState, phlora_part_push, phlora_part_rows, phlora_split};
 use crate::plan::{Plan, phlora_plan_init};
 use crate::registry::{
@@ -55,6 +55,8 @@ fn start(mode: Mode, parts: usize) -> Running {
     let mut options = Options::DEFAULT;
     assert_eq!(phlora_options_init(out(&mut options), size_of::<Options>()), Status::Ok);
     (options.rank, options.mode, options.parts) = (RANK, mode as u32, parts);
+    // Miri cannot ask the processor what it has.
+    options.kernel = KernelChoice::Portable as u32;
     let mut plan = Plan::DEFAULT;
     let options = In(ptr::from_ref(&options));
     assert_eq!(phlora_plan_init(options, ROWS, COLS, out(&mut plan), size_of::<Plan>()), Status::Ok);
