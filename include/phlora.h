@@ -4,10 +4,13 @@
  * Conventions
  *   - Inputs come first, outputs last, and a buffer before its length. Outputs are written only on success.
  *   - You own all memory. Apart from the file functions nothing allocates, nothing has to be freed, and there is
- *     no global state: calls on different extractions may run in different threads at the same time.
+ *     no global state but what phlora_read_files sets: calls on different extractions may run in different threads at
+ *     the same time.
  *   - Lengths of float buffers count elements, those of void buffers bytes. NULL is allowed where a length is 0.
  *   - A call refuses NULL, misaligned pointers, sizes that overflow, and outputs that overlap anything else that it
  *     touches. Statuses are named without their prefix PHLORA_STATUS_ below.
+ *   - Files are mapped and must not change while a call uses them: one that gets shorter ends the process (SIGBUS).
+ *     phlora_read_files reads them in the place of that.
  *   - Structs that may grow begin with their size, so that a program and a library of other versions understand
  *     each other. Initialise options with their _init function; pass sizeof where a size is asked for.
  *
@@ -15,9 +18,9 @@
  *   phlora_options_init, phlora_plan_init, phlora_start;
  *   while (phlora_wants_pass(x)) { phlora_push(x, ...) for all rows, in blocks of any size; phlora_end_pass(x); }
  *   phlora_finish.
- *   An adapter at work: phlora_forward, or phlora_route_down and phlora_route_up for a batch of many adapters;
- *   phlora_registry_init for adapters that change while they are used; phlora_merge_prepare and phlora_merge_rows;
- *   phlora_combine.
+ *   An adapter at work: phlora_adapter_file_open for one in a file; phlora_forward, or phlora_route_down and
+ *   phlora_route_up for a batch of many adapters; phlora_registry_init for adapters that change while they are used;
+ *   phlora_merge_prepare and phlora_merge_rows; phlora_combine.
  */
 
 #ifndef PHLORA_H
@@ -46,7 +49,7 @@
 #define PHLORA_ALIGNMENT 64
 
 /**
- * What a call came to. Values are pinned: 100 arguments, 200 order of calls, 300 data, 400 files, 900 phlora
+ * Result of a call. Values are pinned: 100 arguments, 200 order of calls, 300 data, 400 files, 900 phlora
  * itself. A later version may return values that are not listed here.
  */
 enum phlora_status
@@ -241,7 +244,10 @@ enum phlora_mode
   : uint32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  /** Exact where the narrow side is small and the memory allows it, else multi-read. */
+  /**
+   * Exact for small matrices; else stream-once where max_reads is too small for multi-read, else multi-read. Where
+   * the memory does not suffice: exact, or multi-read in the place of exact.
+   */
   PHLORA_MODE_AUTO = 0,
   /** One-sided Jacobi over the whole difference: one read, memory for the whole matrix in f32. */
   PHLORA_MODE_EXACT = 1,
@@ -369,6 +375,25 @@ typedef uint32_t phlora_names;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+/** What modules that share a budget keep the most of. */
+enum phlora_criterion
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** The length of their differences relative to their weights. */
+  PHLORA_CRITERION_RELATIVE = 0,
+  /** The energy of all of them together. */
+  PHLORA_CRITERION_ENERGY = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum phlora_criterion phlora_criterion;
+#else
+typedef uint32_t phlora_criterion;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 /** How bad a finding of phlora_check_files is. */
 enum phlora_severity
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -389,6 +414,9 @@ typedef enum phlora_severity phlora_severity;
 typedef uint32_t phlora_severity;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
+
+/** An adapter's file that is open, in the caller's memory. */
+typedef struct phlora_adapter_file phlora_adapter_file;
 
 /** One row range of a pass that phlora_split has split. */
 typedef struct phlora_part phlora_part;
@@ -595,6 +623,24 @@ typedef struct phlora_combined {
   uint32_t converged;
 } phlora_combined;
 
+/** One module of an adapter's file. */
+typedef struct phlora_adapter_module {
+  /** Size of what was written. */
+  size_t struct_size;
+  /** Its factors, where they lie until phlora_adapter_file_close. */
+  struct phlora_adapter factors;
+  /** Name of the tensor that they change; ends with phlora_adapter_file_close. */
+  const char *weight;
+  /** Which expert of that tensor it is, from 0. */
+  size_t expert;
+  /** Experts in that tensor; 0 where it is a matrix. */
+  size_t experts;
+  /** 1 where the weight is a lookup table, rows × cols = vocabulary × dim, which phlora_forward is not meant for. */
+  uint32_t embedding;
+  /** 0. */
+  uint32_t reserved;
+} phlora_adapter_module;
+
 /**
  * Told of each finding, the worst first, on the thread that called phlora_check_files: its phlora_severity, its code
  * (stable over versions), the tensor concerned or NULL, and a sentence. The texts end with the call. It must not
@@ -646,8 +692,10 @@ typedef struct phlora_file_options {
   uint32_t also;
   /** The phlora_names of the adapter's modules. Default PHLORA_NAMES_MEMORY. */
   uint32_t names;
-  /** 0. */
-  uint32_t reserved;
+  /** The phlora_criterion by which modules share the budget. Default PHLORA_CRITERION_RELATIVE. */
+  uint32_t criterion;
+  /** Most bytes of the adapter's files: ranks follow from them then, and `rank` counts for nothing. 0, the default: none. */
+  uint64_t budget;
 } phlora_file_options;
 
 /**
@@ -880,8 +928,9 @@ phlora_status phlora_measure(struct phlora_extractor *extractor,
  *
  * The thread that uses the extraction.
  * Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, NOT_STARTED, OUTPUT_LENGTH, OUT_OF_ORDER (a pass
- * is wanted, or an error has ended the extraction, or it has finished). After a refused call it may be called
- * again with better arguments; after OUT_OF_RANGE, which ends the extraction, it may not.
+ * is wanted, or an error has ended the extraction, or it has finished), OUT_OF_RANGE (a singular value exceeds f32,
+ * though all entries are within it). After a refused call it may be called again with better arguments; after
+ * OUT_OF_RANGE, which ends the extraction, it may not. With OK every number written is finite.
  */
 phlora_status phlora_finish(struct phlora_extractor *extractor,
                             float *a,
@@ -951,8 +1000,8 @@ phlora_status phlora_decode(const void *weights,
 
 /**
  * Encodes floats as weights: rounds to nearest, ties to even; what is beyond the range of the format becomes
- * infinite. Of the formats from 100 on, Q8_0 and Q4_0 are written, rounded as by ggml's reference; a block of them
- * that holds a NaN or an infinity decodes to NaN throughout.
+ * infinite. Of the formats from 100 on, Q8_0, Q5_1, Q5_0, Q4_1, Q4_0 and IQ4_NL are written, rounded as by ggml's
+ * reference; a block of them that holds a NaN or an infinity decodes to NaN throughout.
  *
  * - `values`, `values_len`: the floats.
  * - `weights_dtype`: the phlora_dtype to write.
@@ -1414,9 +1463,76 @@ phlora_status phlora_combine(const struct phlora_adapter *const *adapters,
                              size_t combined_size);
 
 /**
+ * How the file functions get at the bytes of models and adapters.
+ *
+ * By default files are mapped: nothing is read before it is used, and a model takes no memory of its own. A mapped file must not
+ * change until the call returns: where another process shortens it, or the server of a network file system goes away, the
+ * system ends the process that reads (SIGBUS). A host that cannot promise that reads files in the place of mapping them:
+ * a file that gets shorter is then a status, and each file takes its size in memory while a call uses it.
+ *
+ * - `read`: 1: read files that are opened from now on; 0: map them.
+ *
+ * Any thread; it holds for the whole process.
+ */
+void phlora_read_files(uint32_t read);
+
+/** Bytes of memory for an open adapter file. Any thread. */
+size_t phlora_adapter_file_bytes(void);
+
+/**
+ * Opens an adapter of any format, to use its factors. Those of a GGUF file stay mapped; others are converted into
+ * memory. Every entry is checked to be a number, so phlora_adapter_check is not needed. Allocates.
+ *
+ * A mapped file must not change while it is open: where it is cut short, the operating system ends a program that
+ * reads what is missing (SIGBUS). Ask for reading where that can happen.
+ *
+ * - `adapter`: a GGUF file, a PEFT directory, or a single safetensors file.
+ * - `base`: the model, a GGUF file or a directory with config.json: names and orders of rows become those of its GGUF
+ *   file, against whose tensors the shapes are checked. NULL: names and rows as in the adapter.
+ * - `read`: 1: read a GGUF file into memory instead of mapping it.
+ * - `memory`, `memory_bytes`: at least phlora_adapter_file_bytes(), aligned to PHLORA_ALIGNMENT.
+ * - `file`: set to the open file; close it with phlora_adapter_file_close.
+ * - `modules`: set to the number of its modules, each expert of a stack counted.
+ * - `message`, `message_len`: as for phlora_extract_files.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, MEMORY_TOO_SMALL, BAD_TEXT, BAD_OPTION, IO, FORMAT,
+ * MISMATCH, INTERNAL.
+ */
+phlora_status phlora_adapter_file_open(const char *adapter,
+                                       const char *base,
+                                       uint32_t read,
+                                       void *memory,
+                                       size_t memory_bytes,
+                                       struct phlora_adapter_file **file,
+                                       size_t *modules,
+                                       char *message,
+                                       size_t message_len);
+
+/**
+ * A module of an open adapter file.
+ *
+ * - `index`: below the number that phlora_adapter_file_open has given; modules are sorted by name.
+ * - `module`, `module_size`: written on success; sizeof(phlora_adapter_module).
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, NOT_STARTED, OUT_OF_ORDER (it is closed),
+ * UNKNOWN_ADAPTER (no such module).
+ */
+phlora_status phlora_adapter_file_module(const struct phlora_adapter_file *file,
+                                         size_t index,
+                                         struct phlora_adapter_module *module,
+                                         size_t module_size);
+
+/**
+ * Closes an adapter file: its factors and names are gone, its memory is yours again.
+ *
+ * One thread at a time. Returns OK, NULL_POINTER, MISALIGNED, NOT_STARTED, OUT_OF_ORDER (closed before).
+ */
+phlora_status phlora_adapter_file_close(struct phlora_adapter_file *file);
+
+/**
  * Finds what makes llama.cpp refuse, crash on or ignore an adapter: `phlora check ADAPTER --base BASE`. Allocates.
  *
- * - `adapter`: a GGUF file or a PEFT directory; a broken one gives findings, not an error.
+ * - `adapter`: a PEFT directory, or a file of GGUF, kohya or ComfyUI; a broken one gives findings, not an error.
  * - `base`: the model that it is for.
  * - `finding`, `user`: see phlora_finding_callback; may be NULL.
  * - `errors`: receives the number of findings that are errors.
@@ -1435,9 +1551,10 @@ phlora_status phlora_check_files(const char *adapter,
 /**
  * Writes an adapter in another format: `phlora convert ADAPTER -o OUTPUT --base BASE`. Allocates.
  *
- * - `adapter`: a PEFT directory or a GGUF file.
+ * - `adapter`: a PEFT directory, or a file of GGUF, kohya or ComfyUI, whose names need `base` with its weights.
  * - `output`: what to create.
- * - `base`: the base model, a GGUF file or a directory with config.json; NULL: what the adapter names as its base.
+ * - `base`: the base model, a GGUF file or a directory with config.json; NULL: none. What the adapter names as its base
+ *   is never opened.
  * - `factors_dtype`: the phlora_dtype to write, 0: as they are.
  * - `output_format`: a phlora_adapter_format.
  * - `force`: 1: replace an adapter that is there already.

@@ -1,8 +1,8 @@
-//! A budget against one rank for all modules: what each keeps in the same bytes of a GGUF adapter.
+//! A budget by energy against one rank for all modules: what each keeps in the same bytes of a GGUF adapter.
 
 use phlora_checkpoint::{
-    AdapterFormat, Dtype, Error, ExtractOptions, Extraction, Goal, Model, Monitor, Output, Policy, extract,
-    extract_ranks, save,
+    AdapterFormat, Criterion, Dtype, Error, ExtractJob, ExtractOptions, Extraction, Goal, Model, Monitor,
+    Output, Policy, extract, save,
 };
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub struct Row {
     pub f16: f64,
     /// The same of the largest rank for all that q8_0 holds in these bytes, and that rank.
     pub q8_0: (f64, usize),
-    /// The same of the budget.
+    /// The same of the budget by energy.
     pub budget: f64,
     /// Bytes of the budget's file.
     pub used: u64,
@@ -40,8 +40,11 @@ struct Kept {
 pub fn compare(base: &Path, tuned: &Path, ranks: &[usize], directory: &Path) -> Result<Vec<Row>, Error> {
     let (base, tuned) = (Model::open(base)?, Model::open(tuned)?);
     let keep = |policy: Policy, dtype: Dtype, choose_dtype: bool| {
-        let options =
-            ExtractOptions { policy, dtype, choose_dtype, format: AdapterFormat::Gguf, ..Default::default() };
+        let mut options = ExtractOptions::default();
+        options.policy = policy;
+        options.dtype = dtype;
+        options.choose_dtype = choose_dtype;
+        options.format = AdapterFormat::Gguf;
         kept(&extract(&base, &tuned, &options, &Monitor::default())?, directory)
     };
     let mut rows = Vec::new();
@@ -49,9 +52,11 @@ pub fn compare(base: &Path, tuned: &Path, ranks: &[usize], directory: &Path) -> 
         let even = keep(Policy::fixed(rank), Dtype::F16, false)?;
         let mut small = (0.0, 0);
         let more: Vec<_> = (rank..=2 * rank).collect();
-        let options =
-            ExtractOptions { dtype: Dtype::Q8_0, format: AdapterFormat::Gguf, ..ExtractOptions::default() };
-        let extractions = extract_ranks(&base, &tuned, None, &more, &options, &Monitor::default())?;
+        let mut options = ExtractOptions::default();
+        options.dtype = Dtype::Q8_0;
+        options.format = AdapterFormat::Gguf;
+        let extractions =
+            ExtractJob::new(&base, &tuned).options(options).ranks(&more).extract(&Monitor::default())?;
         for (extraction, &more) in extractions.iter().zip(&more) {
             let found = kept(extraction, directory)?;
             if found.bytes <= even.bytes && found.squares > small.0 {
@@ -62,6 +67,7 @@ pub fn compare(base: &Path, tuned: &Path, ranks: &[usize], directory: &Path) -> 
             goal: Goal::Budget(even.bytes),
             max_rank: usize::MAX,
             uniform: false,
+            by: Criterion::Energy,
             ..Policy::default()
         };
         let best = keep(policy, Dtype::F16, true)?;
@@ -80,9 +86,10 @@ pub fn compare(base: &Path, tuned: &Path, ranks: &[usize], directory: &Path) -> 
 
 fn kept(extraction: &Extraction, directory: &Path) -> Result<Kept, Error> {
     let path = directory.join("adapter.gguf");
-    let output = Output { path, report: None, force: true };
+    let output = Output::new(path).force(true);
     let report = save(extraction, &output, &Monitor::default())?;
     let squares = report.modules.iter().map(|m| (m.energy - m.rounding_loss) * m.delta_norm.powi(2)).sum();
-    let dtype = if report.dtype == "q8_0" { Dtype::Q8_0 } else { Dtype::F16 };
+    let named = |dtype: &&Dtype| dtype.name().eq_ignore_ascii_case(&report.dtype);
+    let dtype = Dtype::ALL.iter().find(named).copied().unwrap_or(Dtype::F16);
     Ok(Kept { squares, all: report.total.delta_norm.powi(2), bytes: report.bytes_out, dtype })
 }

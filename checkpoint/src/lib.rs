@@ -1,102 +1,75 @@
 //! LoRA extraction from whole checkpoints: everything of phlora that needs an operating system.
 //!
-//! [`Model::open`] maps a model's safetensors or GGUF files, [`extract`] streams the difference of two models through
-//! `phlora-core` over threads, and [`save`] writes the PEFT adapter directory in one step. [`verify`] reads
-//! such a directory back and measures what it really keeps; [`inspect`] says what a file holds.
+//! [`ExtractJob`] maps the files of two models, safetensors or GGUF, streams their difference through `phlora-core` over
+//! threads, and writes the adapter, which appears in one step:
 //!
 //! ```no_run
-//! use phlora_checkpoint::{ExtractOptions, Model, Monitor, Output, extract, save};
-//! use std::path::Path;
+//! use phlora_checkpoint::{ExtractJob, Monitor, Output};
 //!
-//! let (base, tuned) = (Model::open(Path::new("base"))?, Model::open(Path::new("tuned"))?);
-//! let monitor = Monitor::default();
-//! let extraction = extract(&base, &tuned, &ExtractOptions::default(), &monitor)?;
-//! let output = Output { path: "adapter".into(), report: None, force: false };
-//! let report = save(&extraction, &output, &monitor)?;
-//! println!("{:.1} % of the difference is kept", 100.0 * report.total.energy);
+//! let job = ExtractJob::new("base", "tuned");
+//! for saved in job.run(&Output::new("adapter"), &Monitor::default())? {
+//!     println!("{:.1} % of the difference is kept", 100.0 * saved.report.total.energy);
+//! }
 //! # Ok::<(), phlora_checkpoint::Error>(())
 //! ```
+//!
+//! # The jobs
+//! | | |
+//! |---|---|
+//! | [`ExtractJob::run`] | an adapter from two models ([`ExtractOptions`], [`Policy`], [`Server`]), for several ranks, or in shares ([`PartFiles`]) |
+//! | [`extract()`], [`save`] | the same from open models, and in memory |
+//! | [`ExtractJob::plan`], [`choose`] | spectra, and what each policy would choose, without an adapter |
+//! | [`verify()`] | measures what a written adapter keeps |
+//! | [`check()`] | finds what llama.cpp refuses, crashes on or ignores |
+//! | [`convert()`], [`convert_to_gguf`] | another file format or dtype |
+//! | [`prune()`] | smaller ranks |
+//! | [`merge()`] | adapters merged into a model's files |
+//! | [`inspect()`] | contents of a file |
+//!
+//! [`Monitor`] carries progress and cancelling, [`Report`] the figures of an extraction, [`Adapter`] an adapter of any
+//! format. Errors name the file and the tensor ([`Error`]).
 #![deny(unsafe_code)]
 
-mod aligned;
-mod arch;
-mod budget;
-mod channels;
-mod check;
-mod config;
-mod convert;
-mod curve;
-mod doubts;
+mod adapter;
 mod error;
-mod extract;
-mod full;
-mod gguf;
-mod header;
-mod heads;
-mod hub;
-mod includes;
-mod inspect;
-mod layers;
-mod locate;
-mod lora;
-mod mapped;
-mod measure;
-mod memory;
-mod merge;
-mod model;
-mod monitor;
-mod names;
-mod not_weights;
-mod options;
-mod outcome;
-mod output;
+mod jobs;
+mod naming;
 mod pairing;
-mod pairs;
-mod pass;
-mod plans;
-mod pool;
-mod prune;
-mod quantized;
-mod read_ahead;
-mod renaming;
 mod report;
-mod residual;
-mod serving;
-mod similar;
-mod staging;
-mod stored;
-mod survey;
-mod tensor;
-mod tokenizer;
-mod verify;
+mod run;
+mod source;
 
-pub use aligned::Names;
-pub use arch::{Heads, Mapped, NameMap, RowPermutation};
-pub use channels::ChannelScales;
-pub use check::{Finding, Severity, check};
-pub use config::Config;
-pub use convert::{ConvertOptions, Converted, convert, convert_to_gguf};
-pub use curve::{Choice, choose};
-pub use error::{Error, Result};
-pub use extract::{Extraction, extract, extract_deployed, extract_ranks, survey};
-pub use full::{Also, Layers, Tokens};
-pub use inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
-pub use lora::{
-    Adapter, AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Naming, Spelling, Target, gguf_len,
+pub use adapter::{
+    Adapter, AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Naming, Target, gguf_len,
     write_gguf,
 };
-pub use merge::{MergeOptions, Merged, merge};
-pub use model::{Container, Model};
-pub use monitor::Monitor;
-pub use names::{Kind, kind_of, module_of, suffix_of};
-pub use options::{ExtractOptions, Filter, available_threads};
-pub use output::{Output, save, save_page, save_report};
-pub use phlora_core::{Dtype, Goal, Mode, Policy};
-pub use prune::{PruneOptions, Pruned, PrunedModule, prune};
-pub use quantized::Method as Quantization;
-pub use report::{
-    CurvePoint, FullReport, LeftOut, ModuleReport, PolicyReport, REPORT_VERSION, Report, Total, read_report,
+pub use error::{Error, Reason, Result};
+pub use jobs::check::{Finding, Severity, check};
+pub use jobs::convert::{ConvertOptions, Converted, convert, convert_to_gguf};
+pub use jobs::extract::{
+    Also, ChannelScales, ExtractJob, ExtractOptions, Extraction, Filter, Identity, Input, Layers, Output,
+    PartFiles, PartHeader, Parts, Saved, Server, Shard, Tokens, Work, extract, save,
 };
-pub use serving::Server;
-pub use tensor::{Expert, Tensor};
-pub use verify::{Verification, VerifiedModule, VerifiedTensor, verify};
+pub use jobs::inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
+pub use jobs::merge::{MergeOptions, Merged, merge};
+pub use jobs::open::{OpenOptions, Opened, OpenedModule};
+pub use jobs::prune::{PruneOptions, Pruned, PrunedModule, prune};
+pub use jobs::verify::{Verification, VerifiedModule, VerifiedTensor, verify};
+pub use naming::arch::{Mapped, NameMap};
+pub use naming::kind::{Kind, kind_of, module_of, suffix_of};
+pub use naming::spelling::Spelling;
+pub use pairing::aligned::Names;
+pub use phlora_core::{Criterion, Dtype, Goal, Mode, Policy};
+pub use report::{
+    Choice, CurvePoint, FullReport, LeftOut, ModuleReport, Note, PolicyReport, REPORT_VERSION, Report, Total,
+    choose, read_report, save_page, save_report,
+};
+pub use run::monitor::Monitor;
+pub use run::pool::available_threads;
+pub use source::attention::Heads;
+pub use source::config::Config;
+pub use source::mapped::read_files;
+pub use source::model::{Container, Model};
+pub use source::permutation::RowPermutation;
+pub use source::quantized::Method as Quantization;
+pub use source::tensor::{Expert, Tensor};

@@ -242,6 +242,7 @@ fn what_is_beside_the_factors_has_no_place_in_llama_cpp() {
             base_name: None,
             architecture: None,
             task: None,
+            class: None,
             targets: None,
             fan_in_fan_out: false,
             spelling: Spelling::default(),

@@ -3,7 +3,7 @@
 
 use phlora_checkpoint::{
     Adapter, AdapterFormat, ConvertOptions, Dtype, Factor, Heads, Lora, LoraModule, Monitor, Names, Naming,
-    Spelling, convert,
+    Reason, Spelling, convert,
 };
 use std::fs;
 use std::path::Path;
@@ -63,6 +63,7 @@ fn adapter(ranks: &[usize], scales: &[f64], dtype: Dtype) -> Lora<'static> {
         base_name: Some("some/base".into()),
         architecture: None,
         task: Some("CAUSAL_LM".into()),
+        class: None,
         targets: None,
         fan_in_fan_out: false,
         spelling: Spelling::default(),
@@ -70,9 +71,11 @@ fn adapter(ranks: &[usize], scales: &[f64], dtype: Dtype) -> Lora<'static> {
 }
 
 fn options(format: AdapterFormat, architecture: &str) -> ConvertOptions {
-    let architecture = Some(architecture.to_owned());
-    let (dtype, base, names, prefix) = (None, None, Some(Names::Checkpoint), None);
-    ConvertOptions { format, dtype, base, architecture, heads: GQA, names, prefix, force: false }
+    let mut options = ConvertOptions::new(format);
+    options.architecture = Some(architecture.to_owned());
+    options.heads = GQA;
+    options.names = Some(Names::Checkpoint);
+    options
 }
 
 /// PEFT → GGUF → PEFT; gives the three adapters' paths.
@@ -195,26 +198,36 @@ fn what_cannot_be_converted_is_refused_and_nothing_is_left() {
         Adapter::open(&path).unwrap()
     };
     let refused = |adapter: &Adapter, options: &ConvertOptions, expected: &str| {
-        let error =
-            convert(adapter, &root.path().join("out.gguf"), options, &monitor).unwrap_err().to_string();
-        assert!(error.contains(expected), "expected {expected:?} in {error}");
+        let error = convert(adapter, &root.path().join("out.gguf"), options, &monitor).unwrap_err();
+        assert!(error.to_string().contains(expected), "expected {expected:?} in {error}");
+        error.reason()
     };
     let gguf = options(AdapterFormat::Gguf, "llama");
     let good = adapter(&[2], &[1.0], Dtype::F32);
     let opened = save("good", &good);
-    refused(&opened, &ConvertOptions { architecture: None, ..gguf.clone() }, "--arch");
-    refused(&opened, &ConvertOptions { heads: None, ..gguf.clone() }, "--heads");
-    refused(&opened, &ConvertOptions { architecture: Some("nonsense".into()), ..gguf.clone() }, "nonsense");
-    let heads = Some(Heads { queries: 5, keys: 5 });
-    refused(&opened, &ConvertOptions { heads, ..gguf.clone() }, "do not go into 5 attention heads");
-    refused(&opened, &ConvertOptions { dtype: Some(Dtype::Q4_0), ..gguf.clone() }, "cannot hold Q4_0");
+    let mut unknown = gguf.clone();
+    unknown.architecture = None;
+    assert_eq!(refused(&opened, &unknown, "architecture"), Some(Reason::NoArchitecture));
+    let mut headless = gguf.clone();
+    headless.heads = None;
+    assert_eq!(refused(&opened, &headless, "attention heads"), Some(Reason::NoHeads));
+    let with = |change: &dyn Fn(&mut ConvertOptions)| {
+        let mut options = gguf.clone();
+        change(&mut options);
+        options
+    };
+    refused(&opened, &with(&|options| options.architecture = Some("nonsense".into())), "nonsense");
+    let five = with(&|options| options.heads = Some(Heads { queries: 5, keys: 5 }));
+    refused(&opened, &five, "do not go into 5 attention heads");
+    refused(&opened, &with(&|options| options.dtype = Some(Dtype::Q4K)), "cannot hold Q4_K");
 
     let mut strange = good.clone();
     strange.modules[0].name = "model.layers.0.visual.proj".into();
     refused(&save("strange", &strange), &gguf, "model.layers.0.visual.proj");
     let mut large = good.clone();
     large.modules[3].b.scale(1e6);
-    let half = ConvertOptions { dtype: Some(Dtype::F16), ..gguf.clone() };
+    let mut half = gguf.clone();
+    half.dtype = Some(Dtype::F16);
     refused(&save("large", &large), &half, "beyond the range of F16");
     let mut bytes = fs::read(root.path().join("good/adapter_model.safetensors")).unwrap();
     let end = bytes.len();

@@ -19,7 +19,7 @@ fn pair(root: &Path, layers: usize, side: usize) -> (Model, Model) {
 }
 
 fn written(extraction: &Extraction, directory: &Path) -> Vec<u8> {
-    let output = Output { path: directory.to_owned(), report: None, force: true };
+    let output = Output::new(directory.to_owned()).force(true);
     save(extraction, &output, &Monitor::default()).unwrap();
     fs::read(directory.join("adapter_model.safetensors")).unwrap()
 }
@@ -31,12 +31,10 @@ fn threads_and_blocks_do_not_change_a_bit() {
     let (base, tuned) = pair(root.path(), 2, 1024);
     let mut first = None;
     for (threads, block_bytes) in [(1, 1 << 20), (5, 1 << 20), (2, 1), (3, 10_000), (1, usize::MAX)] {
-        let options = ExtractOptions {
-            policy: Policy::fixed(8),
-            threads: NonZeroUsize::new(threads).unwrap(),
-            block_bytes,
-            ..ExtractOptions::default()
-        };
+        let mut options = ExtractOptions::default();
+        options.policy = Policy::fixed(8);
+        options.threads = NonZeroUsize::new(threads).unwrap();
+        options.block_bytes = block_bytes;
         let extraction = extract(&base, &tuned, &options, &Monitor::default()).unwrap();
         let bytes = written(&extraction, &root.path().join("out"));
         let first = first.get_or_insert_with(|| bytes.clone());
@@ -53,7 +51,7 @@ fn a_cancelled_job_writes_nothing() {
     assert_eq!(monitor.done(), monitor.total());
     assert!(monitor.cancel());
     assert!(matches!(extract(&base, &tuned, &ExtractOptions::default(), &monitor), Err(Error::Cancelled)));
-    let output = Output { path: root.path().join("out"), report: None, force: false };
+    let output = Output::new(root.path().join("out"));
     assert!(matches!(output.check(phlora_checkpoint::AdapterFormat::Peft, &monitor), Err(Error::Cancelled)));
     assert!(matches!(save(&extraction, &output, &monitor), Err(Error::Cancelled)));
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);

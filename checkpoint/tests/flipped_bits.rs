@@ -17,12 +17,9 @@ fn read(path: &Path, bytes: &[u8], base: &Model) -> bool {
     let _ = fs::remove_file(path);
     fs::write(path, bytes).unwrap();
     let Ok(model) = Model::open(path) else { return false };
-    let _ = extract(
-        base,
-        &model,
-        &ExtractOptions { policy: Policy::fixed(2), ..ExtractOptions::default() },
-        &Monitor::default(),
-    );
+    let mut options = ExtractOptions::default();
+    options.policy = Policy::fixed(2);
+    let _ = extract(base, &model, &options, &Monitor::default());
     true
 }
 
@@ -59,6 +56,7 @@ fn nor_those_of_an_adapter_of_one_file() {
         naming: Naming::Single,
         base_name: None,
         architecture: None,
+        class: None,
         task: None,
         targets: None,
         fan_in_fan_out: false,

@@ -157,16 +157,12 @@ fn a_tensor_of_an_unknown_type_does_not_matter() {
     let (base, tuned) = (side("base.gguf", 1.0), side("tuned.gguf", 2.0));
     let strange = base.tensor("strange.weight").unwrap();
     assert_eq!((strange.dtype_name(), strange.dtype(), strange.bytes().len()), ("type 77", None, 32));
-    let filter = phlora_checkpoint::Filter {
-        exclude: vec![regex::Regex::new("strange|odd").unwrap()],
-        ..Default::default()
-    };
-    let options = ExtractOptions {
-        policy: Policy::fixed(1),
-        format: AdapterFormat::Gguf,
-        filter,
-        ..ExtractOptions::default()
-    };
+    let mut filter = phlora_checkpoint::Filter::default();
+    filter.exclude = vec![regex::Regex::new("strange|odd").unwrap()];
+    let mut options = ExtractOptions::default();
+    options.policy = Policy::fixed(1);
+    options.format = AdapterFormat::Gguf;
+    options.filter = filter;
     assert!(extract(&base, &tuned, &options, &Monitor::default()).is_ok());
 }
 
@@ -177,7 +173,22 @@ fn too_many_experts_are_refused() {
     let experts = |count: usize| {
         Gguf::default().raw("blk.0.ffn_up_exps.weight", &[count, 1, 1], 24, vec![0; count]).bytes()
     };
-    assert!(refused(root.path(), &experts((1 << 18) + 1)).contains("experts are more than 262144"));
+    // So many in any file, and one more for each 64 bytes.
+    assert!(refused(root.path(), &experts(80_000)).contains("experts are more than 66787"));
+    let path = root.path().join("few.gguf");
+    fs::write(&path, experts(60_000)).unwrap();
+    assert_eq!(Model::open(&path).unwrap().tensors().count(), 60_000);
+}
+
+#[test]
+fn long_names_are_refused_before_experts_multiply_them() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let root = tempfile::tempdir().unwrap();
+    let name = format!("blk.0.{}_exps.weight", "x".repeat(200_000));
+    let bytes = Gguf::default().raw(&name, &[50_000, 1, 1], 24, vec![0; 50_000]).bytes();
+    let (peak, message) = peak_of(|| refused(root.path(), &bytes));
+    assert!(message.contains("200018 bytes long, more than 127"), "{message}");
+    assert!(peak < BOUND, "{peak} bytes of heap");
 }
 
 /// Opens a file of these bytes and, if that works, extracts from it: refused or not, both are right.
@@ -188,8 +199,9 @@ fn read(path: &Path, bytes: &[u8], base: &Model) -> bool {
     let (peak, model) = peak_of(|| Model::open(path));
     assert!(peak < BOUND, "{peak} bytes of heap");
     let Ok(model) = model else { return false };
-    let options =
-        ExtractOptions { policy: Policy::fixed(1), format: AdapterFormat::Gguf, ..ExtractOptions::default() };
+    let mut options = ExtractOptions::default();
+    options.policy = Policy::fixed(1);
+    options.format = AdapterFormat::Gguf;
     let _ = extract(base, &model, &options, &Monitor::default());
     true
 }

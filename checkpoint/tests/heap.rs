@@ -29,15 +29,13 @@ fn peak(root: &Path, layers: usize, side: usize, threads: usize, scratch: usize)
     for (path, seed) in paths.iter().zip([11, 77]) {
         write_model(path, layers, side, seed);
     }
-    let options = ExtractOptions {
-        policy: Policy::fixed(8),
-        mode: Mode::MultiRead,
-        threads: NonZeroUsize::new(threads).unwrap(),
-        scratch: Some(scratch),
-        ..ExtractOptions::default()
-    };
+    let mut options = ExtractOptions::default();
+    options.policy = Policy::fixed(8);
+    options.mode = Mode::MultiRead;
+    options.threads = NonZeroUsize::new(threads).unwrap();
+    options.scratch = Some(scratch);
     let monitor = Monitor::default();
-    let output = Output { path: root.join(format!("out-{layers}")), report: None, force: false };
+    let output = Output::new(root.join(format!("out-{layers}")));
     let (peak, adapter) = peak_of(|| {
         let (base, tuned) = (Model::open(&paths[0]).unwrap(), Model::open(&paths[1]).unwrap());
         let extraction = extract(&base, &tuned, &options, &monitor).unwrap();
@@ -62,13 +60,11 @@ fn gathered_rows_take_little() {
     let tuned_path = tuned.write_gguf(&root.path().join("tuned.gguf"), Dtype::F16);
     drop((base, tuned));
     let threads = 2;
-    let options = ExtractOptions {
-        policy: Policy::fixed(8),
-        mode: Mode::MultiRead,
-        threads: NonZeroUsize::new(threads).unwrap(),
-        scratch: Some(2 << 20),
-        ..ExtractOptions::default()
-    };
+    let mut options = ExtractOptions::default();
+    options.policy = Policy::fixed(8);
+    options.mode = Mode::MultiRead;
+    options.threads = NonZeroUsize::new(threads).unwrap();
+    options.scratch = Some(2 << 20);
     let (peak, rank) = peak_of(|| {
         let (base, tuned) = (Model::open(&base_path).unwrap(), Model::open(&tuned_path).unwrap());
         extract(&base, &tuned, &options, &Monitor::default()).unwrap().rank()

@@ -48,6 +48,7 @@ fn lora(modules: Vec<LoraModule<'static>>) -> Lora<'static> {
         base_name,
         architecture,
         task,
+        class: None,
         targets,
         fan_in_fan_out,
         spelling: Spelling::default(),
@@ -73,7 +74,9 @@ fn merged(base: &Path, adapters: &[(&Adapter, f32)], out: &Path) -> Result<(), S
 }
 
 fn with_threads(base: &Path, adapters: &[(&Adapter, f32)], out: &Path, threads: usize) -> Result<(), String> {
-    let options = MergeOptions { force: false, threads: NonZeroUsize::new(threads).unwrap() };
+    let mut options = MergeOptions::default();
+    options.force = false;
+    options.threads = NonZeroUsize::new(threads).unwrap();
     let base = Model::open(base).unwrap();
     merge(&base, adapters, out, &options, &Monitor::default()).map(drop).map_err(|e| e.to_string())
 }

@@ -6,25 +6,30 @@ mod common;
 use common::gguf::Gguf;
 use common::llama::{HEADS, Llama, interleaved, noise};
 use phlora_checkpoint::{
-    Adapter, AdapterFormat, ChannelScales, Error, Expert, ExtractOptions, Extraction, Filter, LeftOut, Model,
-    Monitor, Output, Report, extract, extract_deployed, save, verify,
+    Adapter, AdapterFormat, ChannelScales, Error, Expert, ExtractJob, ExtractOptions, Extraction, Filter,
+    LeftOut, Model, Monitor, Output, Report, extract, save, verify,
 };
 use phlora_core::Dtype;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+/// For a device that runs `deployed`.
+fn extract_deployed(base: &Model, tuned: &Model, deployed: &Model) -> Extraction {
+    let job = ExtractJob::new(base, tuned).deployed_base(deployed).options(options());
+    job.extract(&Monitor::default()).unwrap().remove(0)
+}
+
 fn options() -> ExtractOptions {
-    ExtractOptions {
-        policy: phlora_checkpoint::Policy::fixed(4),
-        dtype: Dtype::F32,
-        ..ExtractOptions::default()
-    }
+    let mut options = ExtractOptions::default();
+    options.policy = phlora_checkpoint::Policy::fixed(4);
+    options.dtype = Dtype::F32;
+    options
 }
 
 /// The written factors and the report.
 fn written(root: &Path, extraction: &Extraction) -> (Vec<u8>, Report) {
-    let output = Output { path: root.join("out"), report: None, force: true };
+    let output = Output::new(root.join("out")).force(true);
     let report = save(extraction, &output, &Monitor::default()).unwrap();
     (fs::read(root.join("out/adapter_model.safetensors")).unwrap(), report)
 }
@@ -38,7 +43,9 @@ fn refused(base: &Model, tuned: &Model) -> String {
 }
 
 fn only(pattern: &str) -> Filter {
-    Filter { include: vec![regex::Regex::new(pattern).unwrap()], ..Filter::default() }
+    let mut filter = Filter::default();
+    filter.include.push(regex::Regex::new(pattern).unwrap());
+    filter
 }
 
 fn left_out<'r>(report: &'r Report, name: &str) -> &'r LeftOut {
@@ -74,7 +81,7 @@ fn any_mix_of_sides_gives_the_same_adapter() {
     // A model against itself, in the other container.
     assert!(matches!(
         extract(&checkpoints[0], &ggufs[0], &options(), &Monitor::default()),
-        Err(Error::NothingToExtract(why)) if why.starts_with("all 9 tensors")
+        Err(Error::NothingToExtract { why, .. }) if why.starts_with("all 9 tensors")
     ));
 }
 
@@ -87,12 +94,10 @@ fn threads_and_blocks_do_not_change_a_bit_of_gathered_rows() {
     let tuned = Model::open(&tuned.write_gguf(&root.path().join("t.gguf"), Dtype::Q8_0)).unwrap();
     let (filter, mut first) = (only("q_proj"), None);
     for (threads, block_bytes) in [(1, 1 << 20), (4, 1 << 30), (2, 1)] {
-        let options = ExtractOptions {
-            threads: NonZeroUsize::new(threads).unwrap(),
-            block_bytes,
-            filter: filter.clone(),
-            ..options()
-        };
+        let mut options = options();
+        options.threads = NonZeroUsize::new(threads).unwrap();
+        options.block_bytes = block_bytes;
+        options.filter.clone_from(&filter);
         let extraction = extract(&base, &tuned, &options, &Monitor::default()).unwrap();
         let (bytes, _) = written(root.path(), &extraction);
         let first = first.get_or_insert_with(|| bytes.clone());
@@ -117,7 +122,7 @@ fn a_deployed_base_is_repaired() {
         // The blocks are of rows, so permuted rows hold the same.
         let d = checkpoint(&base.through(dtype), "decoded");
         let (expected, plain) = extracted(root.path(), &d, &t);
-        let extraction = extract_deployed(&b, &t, &deployed, &options(), &Monitor::default()).unwrap();
+        let extraction = extract_deployed(&b, &t, &deployed);
         let (bytes, report) = written(root.path(), &extraction);
         assert!(bytes == expected, "{dtype:?}");
         assert_eq!(report.modules.len(), 4);
@@ -149,7 +154,7 @@ fn a_deployed_base_is_repaired() {
     };
     let (b, t) = (open(&base, "b.gguf", Dtype::F16), open(&tuned, "t.gguf", Dtype::F16));
     let q = open(&base, "q4.gguf", Dtype::Q4_0);
-    let extraction = extract_deployed(&b, &t, &q, &options(), &Monitor::default()).unwrap();
+    let extraction = extract_deployed(&b, &t, &q);
     let total = extraction.total();
     assert!(total.repair_norm.unwrap() > total.tuning_norm.unwrap());
 }
@@ -266,9 +271,10 @@ fn experts_are_extracted_each() {
     let (expected, report) = extracted(root.path(), &checkpoints[0], &checkpoints[1]);
     assert_eq!(report.modules.len(), 2);
     // Stacked on both sides: one tensor of the adapter holds the factors of all, zeros where there are none.
-    let stacked = ExtractOptions { format: AdapterFormat::Gguf, ..options() };
+    let mut stacked = options();
+    stacked.format = AdapterFormat::Gguf;
     let extraction = extract(&ggufs[0], &ggufs[1], &stacked, &Monitor::default()).unwrap();
-    let output = Output { path: root.path().join("a.gguf"), report: None, force: false };
+    let output = Output::new(root.path().join("a.gguf"));
     let own = save(&extraction, &output, &Monitor::default()).unwrap();
     let names: Vec<_> = own.modules.iter().map(|m| (m.name.as_str(), m.expert)).collect();
     let expert = |index| Some(Expert { index, count: 3 });
@@ -301,9 +307,10 @@ fn an_adapter_of_either_format_is_verified_on_any_mix() {
     let (bases, tuneds) = (open(&base, "base"), open(&tuned, "tuned"));
     for format in [AdapterFormat::Peft, AdapterFormat::Gguf] {
         for (b, t) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-            let options = ExtractOptions { format, ..options() };
+            let mut options = options();
+            options.format = format;
             let extraction = extract(&bases[b], &tuneds[t], &options, &Monitor::default()).unwrap();
-            let output = Output { path: root.path().join("adapter.gguf"), report: None, force: true };
+            let output = Output::new(root.path().join("adapter.gguf")).force(true);
             let report = save(&extraction, &output, &Monitor::default()).unwrap();
             let adapter = Adapter::open(&output.path).unwrap();
             for (b, t) in [(0, 0), (1, 0), (1, 1)] {

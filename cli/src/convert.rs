@@ -11,16 +11,14 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     let heads = args
         .heads
         .map(|queries| Heads { queries: queries.get(), keys: args.kv_heads.unwrap_or(queries).get() });
-    let options = ConvertOptions {
-        format: FormatArg::of(args.format, &args.output)?,
-        dtype: args.dtype.map(Into::into),
-        base: args.base.clone(),
-        architecture: args.arch.clone(),
-        heads,
-        names: args.names.map(Into::into),
-        prefix: args.prefix.clone(),
-        force: args.force,
-    };
+    let mut options = ConvertOptions::new(FormatArg::of(args.format, &args.output)?);
+    options.dtype = args.dtype.map(Into::into);
+    options.base.clone_from(&args.base);
+    options.architecture.clone_from(&args.arch);
+    options.heads = heads;
+    options.names = args.names.map(Into::into);
+    options.prefix.clone_from(&args.prefix);
+    options.force = args.force;
     let monitor = interrupt::monitor();
     let adapter = Adapter::open(&args.adapter)?;
     let done = convert(&adapter, &args.output, &options, &monitor)?;

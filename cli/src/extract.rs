@@ -1,19 +1,20 @@
 //! `phlora extract`.
 
+use crate::advice;
 use crate::args::{AlsoArg, ExtractArgs, FormatArg};
 use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::print::{bytes, count, percent, print, seconds};
 use crate::progress::with_bar;
+use crate::share::ShareArg;
 use crate::spark;
 use crate::summary::{self, Line};
 use phlora_checkpoint::{
-    ExtractOptions, Model, ModuleReport, Output, PolicyReport, Report, Server, available_threads, extract,
-    extract_deployed, extract_ranks, save,
+    Error, ExtractJob, ModuleReport, Output, PartFiles, PolicyReport, Report, Saved, Server, Shard, Work,
+    available_threads,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
 
 /// Names at most this many modules that did not converge.
 const NAMED: usize = 5;
@@ -22,88 +23,86 @@ const NAMED: usize = 5;
 const COARSE: f64 = 5e-4;
 
 pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
+    let share = args.work.shard.map(ShareArg::find).transpose().map_err(Failure::Usage)?;
+    execute(args, share.map_or(Work::Rest, Work::Share))
+}
+
+/// Extracts what `work` says, the rest being in parts.
+pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     let (policy, ranks) = args.ranks.policy();
     let format = FormatArg::of(args.format, &args.output)?;
-    let mut options = ExtractOptions {
-        policy,
-        mode: args.mode.into(),
-        dtype: args.dtype.map_or(ExtractOptions::default().dtype, Into::into),
-        choose_dtype: args.dtype.is_none(),
-        format,
-        prefix: args.prefix.clone(),
-        max_reads: args.max_reads,
-        scratch: args.scratch,
-        threads: args.threads.unwrap_or_else(available_threads),
-        also: AlsoArg::all(&args.also),
-        ..args.what.options()?
-    };
+    let mut options = args.what.options()?;
+    options.policy = policy;
+    options.mode = args.mode.into();
+    options.dtype = args.dtype.map_or(options.dtype, Into::into);
+    options.choose_dtype = args.dtype.is_none();
+    options.format = format;
+    options.prefix.clone_from(&args.prefix);
+    options.max_reads = args.max_reads;
+    options.scratch = args.scratch;
+    options.threads = args.threads.unwrap_or_else(available_threads);
+    options.also = AlsoArg::all(&args.also);
+    options.token_energy = args.token_energy;
     if let Some(server) = args.server {
         for note in Server::from(server).adjust(&mut options) {
             complain(&format!("for this server: {note}"));
         }
     }
     options.names = args.names.map_or(options.names, Into::into);
-    let outputs = outputs(args, ranks);
+    let mut parts = PartFiles::new(work);
+    parts.own = own_part(args, work);
+    parts.others.clone_from(&args.work.parts);
+    parts.command = std::env::args().skip(1).collect();
+    parts.fresh = args.work.fresh;
+    let mut job = ExtractJob::new(args.base.as_path(), args.tuned.as_path());
+    if let Some(deployed) = args.deployed_base.as_deref() {
+        job = job.deployed_base(deployed);
+    }
+    let job = job.options(options).ranks(ranks).parts(parts);
     let monitor = interrupt::monitor();
-    for output in &outputs {
-        output.check(options.format, &monitor)?;
+    if let Work::Share(share) = work {
+        let found = with_bar(&monitor, "extracting", args.quiet, || job.keep_share(&monitor));
+        return finished(share, found, args);
     }
-    let (base, tuned) = (Model::open(&args.base)?, Model::open(&args.tuned)?);
-    let deployed = args.deployed_base.as_deref().map(Model::open).transpose()?;
-    let models: Vec<_> = [Some(&base), Some(&tuned), deployed.as_ref()].into_iter().flatten().collect();
-    for output in &outputs {
-        output.check_apart(options.format, &models)?;
-    }
-    let extractions = with_bar(&monitor, "extracting", args.quiet, || match ranks {
-        [] => match &deployed {
-            None => Ok(vec![extract(&base, &tuned, &options, &monitor)?]),
-            Some(deployed) => Ok(vec![extract_deployed(&base, &tuned, deployed, &options, &monitor)?]),
-        },
-        _ => extract_ranks(&base, &tuned, deployed.as_ref(), ranks, &options, &monitor),
-    })?;
-    // Unmapping gigabytes takes as long as writing an adapter. Where there is no thread for it, it happens here.
-    let _ = thread::Builder::new().spawn(move || drop((base, tuned, deployed)));
-    for (i, (extraction, output)) in extractions.iter().zip(&outputs).enumerate() {
-        let report = save(extraction, output, &monitor)?;
-        warn(&report);
-        extraction.notes().iter().for_each(|note| complain(note));
+    let output = Output::new(args.output.clone()).report(args.report.clone()).force(args.force);
+    let saved = with_bar(&monitor, "extracting", args.quiet, || job.run(&output, &monitor))?;
+    for (i, Saved { path, report, .. }) in saved.iter().enumerate() {
+        warn(report);
+        report.notes.iter().for_each(|note| complain(&advice::note(note)));
         if !args.quiet {
             let gap = if i > 0 { "\n" } else { "" };
-            print(&[gap, &text(&report, args, &output.path)].concat())?;
+            print(&[gap, &text(report, args, path)].concat())?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where each adapter goes: with several ranks OUTPUT-r8 for rank 8, and FILE-r8.json for its report.
-fn outputs(args: &ExtractArgs, ranks: &[usize]) -> Vec<Output> {
-    let one = |path: PathBuf, report: Option<PathBuf>| Output { path, report, force: args.force };
-    let tagged = |path: &Path, rank: usize| {
-        let path: PathBuf = path.components().collect();
-        let extension = path
-            .extension()
-            .filter(|&extension| ["json", "gguf", "safetensors"].iter().any(|known| extension == *known));
-        let mut name = path.with_extension("").into_os_string();
-        if extension.is_none() {
-            name = path.clone().into_os_string();
-        }
-        name.push(format!("-r{rank}"));
-        if let Some(extension) = extension {
-            name.push(".");
-            name.push(extension);
-        }
+/// The file that keeps what is found, if one does.
+fn own_part(args: &ExtractArgs, work: Work) -> Option<PathBuf> {
+    let beside = || {
+        let path: PathBuf = args.output.components().collect();
+        let mut name = path.into_os_string();
+        name.push(".part");
         PathBuf::from(name)
     };
-    match ranks {
-        [] => vec![one(args.output.clone(), args.report.clone())],
-        _ => ranks
-            .iter()
-            .map(|&rank| {
-                let report = args.report.as_deref().map(|report| tagged(report, rank));
-                one(tagged(&args.output, rank), report)
-            })
-            .collect(),
+    match work {
+        Work::Share(_) => Some(args.output.clone()),
+        _ => args.work.resume.then(beside),
     }
+}
+
+/// Says what is left to do after a share.
+fn finished(share: Shard, found: Result<(), Error>, args: &ExtractArgs) -> Result<ExitCode, Failure> {
+    let part = args.output.display();
+    let next = match found {
+        Ok(()) => "nothing is missing: phlora join makes the adapter".to_owned(),
+        Err(Error::Unfinished { missing, .. }) => format!("{missing} tensors are for the other shares"),
+        Err(error) => return Err(error.into()),
+    };
+    if !args.quiet {
+        print(&format!("share {share} is in {part}; {next}\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Names the modules whose factors may be worse than they could be, and what is lost that an option would keep.
@@ -131,6 +130,16 @@ fn warn(report: &Report) {
         "not converged, the energy could be a little higher with more reads or scratch",
         &|module: &ModuleReport| !module.converged,
     );
+    if !["f32", "f16", "bf16"].contains(&report.dtype.as_str()) {
+        // Few bits are chosen for their size: what they take from the energies is said once.
+        let all: f64 = report.modules.iter().map(|m| m.delta_norm.powi(2)).sum();
+        let lost: f64 = report.modules.iter().map(|m| m.rounding_loss * m.delta_norm.powi(2)).sum();
+        if lost > COARSE * all {
+            let (dtype, lost) = (&report.dtype, percent(lost / all));
+            complain(&format!("energies are those before rounding: {dtype} takes {lost} of ‖Δ‖² from them"));
+        }
+        return;
+    }
     name_all(
         "the format of the factors is too coarse, so that they keep less than the energy says; \
          see verify, --dtype bf16 or f32",

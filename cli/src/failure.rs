@@ -1,5 +1,6 @@
 //! How errors end the command: the message on stderr and the exit code.
 
+use crate::advice;
 use crate::print::{plain, shorten};
 use phlora_checkpoint::Error;
 use std::io::{self, Write};
@@ -20,6 +21,8 @@ const LONGEST: usize = 4000;
 pub enum Failure {
     /// The library refused.
     Library(Error),
+    /// The command line asks for what cannot be.
+    Usage(String),
     /// Standard output cannot be written.
     Stdout(io::Error),
 }
@@ -29,15 +32,19 @@ impl Failure {
     pub fn report(&self) -> ExitCode {
         match self {
             Self::Library(Error::Cancelled) => {
-                complain("cancelled; nothing was written");
+                complain("cancelled; the output was not written");
                 ExitCode::from(INTERRUPTED)
             }
-            Self::Library(error @ Error::NothingToExtract(_)) => {
-                complain(&error.to_string());
+            Self::Library(error @ Error::NothingToExtract { .. }) => {
+                complain(&advice::error(error));
                 ExitCode::from(CHECK_FAILED)
             }
             Self::Library(error) => {
-                complain(&error.to_string());
+                complain(&advice::error(error));
+                ExitCode::from(BAD_INPUT)
+            }
+            Self::Usage(problem) => {
+                complain(problem);
                 ExitCode::from(BAD_INPUT)
             }
             // Whoever read the output has seen enough (`phlora … | head`).
@@ -52,7 +59,9 @@ impl Failure {
 
 /// Writes a message, which may hold names from files, to stderr; where that is closed there is nobody to tell.
 pub fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "phlora: {}", shorten(&plain(message), LONGEST));
+    // In one piece, so that lines of several processes do not mix.
+    let line = format!("phlora: {}\n", shorten(&plain(message), LONGEST));
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 impl From<Error> for Failure {

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::print::{bytes, print};
 use crate::progress::with_bar;
-use phlora_checkpoint::{Adapter, Error, MergeOptions, Model, available_threads, merge};
+use phlora_checkpoint::{Adapter, MergeOptions, Model, available_threads, merge};
 use std::process::ExitCode;
 
 pub fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
@@ -17,14 +17,16 @@ pub fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
         ref each => {
             let problem =
                 format!("{} scales for {count} adapters, expected one, or one for each", each.len());
-            return Err(Error::Usage(problem).into());
+            return Err(Failure::Usage(problem));
         }
     };
     let monitor = interrupt::monitor();
     let base = Model::open(&args.base)?;
     let adapters: Vec<_> = args.adapters.iter().map(|path| Adapter::open(path)).collect::<Result<_, _>>()?;
     let terms: Vec<_> = adapters.iter().zip(scales).collect();
-    let options = MergeOptions { force: args.force, threads: args.threads.unwrap_or_else(available_threads) };
+    let mut options = MergeOptions::default();
+    options.force = args.force;
+    options.threads = args.threads.unwrap_or_else(available_threads);
     let work = || merge(&base, &terms, &args.output, &options, &monitor);
     let merged = with_bar(&monitor, "merging", args.quiet, work)?;
     if !args.quiet {

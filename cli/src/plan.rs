@@ -1,5 +1,6 @@
 //! `phlora plan`: what ranks and bytes would keep, without writing an adapter.
 
+use crate::advice;
 use crate::args::PlanArgs;
 use crate::failure::{Failure, complain};
 use crate::interrupt;
@@ -9,8 +10,7 @@ use crate::spark;
 use crate::summary;
 use crate::table::Table;
 use phlora_checkpoint::{
-    Choice, Dtype, ExtractOptions, Goal, Model, Policy, Report, available_threads, choose, save_report,
-    survey,
+    Choice, Dtype, ExtractJob, Goal, Policy, Report, available_threads, choose, save_report,
 };
 use std::process::ExitCode;
 
@@ -18,19 +18,15 @@ use std::process::ExitCode;
 const ENERGIES: [f64; 5] = [0.5, 0.8, 0.9, 0.95, 0.99];
 
 pub fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
-    let options = ExtractOptions {
-        policy: Policy::fixed(args.max_rank),
-        dtype: args.dtype.into(),
-        scratch: args.scratch,
-        threads: args.threads.unwrap_or_else(available_threads),
-        ..args.what.options()?
-    };
+    let mut options = args.what.options()?;
+    options.policy = Policy::fixed(args.max_rank);
+    options.dtype = args.dtype.into();
+    options.scratch = args.scratch;
+    options.threads = args.threads.unwrap_or_else(available_threads);
     let monitor = interrupt::monitor();
-    let (base, tuned) = (Model::open(&args.base)?, Model::open(&args.tuned)?);
-    let report = with_bar(&monitor, "reading spectra", args.quiet, || {
-        survey(&base, &tuned, None, &options, &monitor)
-    })?;
-    report.notes.iter().for_each(|note| complain(note));
+    let job = ExtractJob::new(args.base.as_path(), args.tuned.as_path()).options(options);
+    let report = with_bar(&monitor, "reading spectra", args.quiet, || job.plan(&monitor))?;
+    report.notes.iter().for_each(|note| complain(&advice::note(note)));
     if let Some(path) = &args.report {
         save_report(&report, path, args.force, &monitor)?;
     }

@@ -5,24 +5,23 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::print::{bytes, percent, print};
 use crate::table::Table;
-use phlora_checkpoint::{Adapter, Error, PruneOptions, Pruned, available_threads, prune};
+use phlora_checkpoint::{Adapter, PruneOptions, Pruned, available_threads, prune};
 use std::process::ExitCode;
 
 pub fn run(args: &PruneArgs) -> Result<ExitCode, Failure> {
     let (policy, ranks) = args.ranks.policy();
     if !ranks.is_empty() {
-        return Err(Error::Usage("prune writes one adapter: give one rank".into()).into());
+        return Err(Failure::Usage("prune writes one adapter: give one rank".into()));
     }
     let monitor = interrupt::monitor();
     let adapter = Adapter::open(&args.adapter)?;
-    let options = PruneOptions {
-        policy,
-        drop_below: args.drop_below,
-        dtype: args.dtype.map(Into::into),
-        format: adapter.format(),
-        force: args.force,
-        threads: args.threads.unwrap_or_else(available_threads),
-    };
+    let mut options = PruneOptions::default();
+    options.policy = policy;
+    options.drop_below = args.drop_below;
+    options.dtype = args.dtype.map(Into::into);
+    options.format = adapter.format();
+    options.force = args.force;
+    options.threads = args.threads.unwrap_or_else(available_threads);
     let pruned = prune(&adapter, &args.output, &options, &monitor)?;
     if !args.quiet {
         print(&text(&pruned, args))?;

@@ -258,11 +258,12 @@ fn pruning_leaves_them_as_they_are() {
 fn what_has_no_place_is_refused_or_said() {
     let models = models(0);
     let (gguf, out) = (models.path("out.gguf"), models.path("out"));
+    let single = models.path("out.safetensors");
     let args = ["extract", &models.base, &models.tuned, "-o"];
     for (more, message) in [
         (&[gguf.as_str(), "--also", "norms"][..], "llama.cpp reads nothing but factors"),
         (
-            &[out.as_str(), "--format", "kohya", "--prefix", "lora_te", "--also", "tokens"],
+            &[single.as_str(), "--format", "kohya", "--prefix", "lora_te", "--also", "tokens"],
             "no place for rows of a vocabulary",
         ),
         (&[out.as_str(), "--also", "everything"], "invalid value"),

@@ -141,7 +141,15 @@ fn a_unet_of_diffusers_becomes_a_kohya_file_and_comes_back() {
     assert_eq!(merged(&out, "merged-kohya"), merged(&peft, "merged-peft"));
     // ComfyUI has another name for these with dots.
     refused(
-        &["extract", &sides.0, &sides.1, "-o", &text(&root.path().join("c")), "--format", "comfy"],
+        &[
+            "extract",
+            &sides.0,
+            &sides.1,
+            "-o",
+            &text(&root.path().join("c.safetensors")),
+            "--format",
+            "comfy",
+        ],
         "--format kohya",
     );
 }
@@ -468,7 +476,8 @@ fn names_and_shapes_must_be_those_of_the_base() {
         refused(&["merge", &base, &adapter, "-o", &out], "[6, 5, 3, 3]");
         refused(&["convert", &adapter, "-o", &out, "--base", &base], "[6, 5, 3, 3]");
     }
-    let args = ["extract", &base, &tuned, "-o", &out, "--format", "kohya"];
+    let single = text(&root.path().join("single.safetensors"));
+    let args = ["extract", &base, &tuned, "-o", &single, "--format", "kohya"];
     refused(&args, "named twice");
     succeed(&[&args[..], &["--exclude", "^a_b"]].concat());
 }

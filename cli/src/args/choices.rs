@@ -1,7 +1,8 @@
-//! What can be chosen by a word.
+//! Options whose value is one of a few words.
 
+use crate::failure::Failure;
 use clap::ValueEnum;
-use phlora_checkpoint::{AdapterFormat, Also, Dtype, Error, Layers, Mode, Names, Server, Tokens};
+use phlora_checkpoint::{AdapterFormat, Also, Criterion, Dtype, Layers, Mode, Names, Server, Tokens};
 use std::path::Path;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -48,7 +49,7 @@ impl From<NamesArg> for Names {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ModeArg {
-    /// Exact for narrow weights, else multi-read
+    /// Exact for small weights; else multi-read, or stream-once where --max-reads is too small for it
     Auto,
     /// Whole singular value decomposition: one read, scratch for the whole difference
     Exact,
@@ -58,6 +59,15 @@ pub enum ModeArg {
     StreamOnce,
 }
 
+/// What modules that share a budget keep the most of.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ByArg {
+    /// What changes the weights of the modules the most for their sizes
+    Relative,
+    /// The energy of all modules together
+    Energy,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum DtypeArg {
     F32,
@@ -65,6 +75,16 @@ pub enum DtypeArg {
     Bf16,
     #[value(name = "q8_0")]
     Q8_0,
+    #[value(name = "q5_1")]
+    Q5_1,
+    #[value(name = "q5_0")]
+    Q5_0,
+    #[value(name = "q4_1")]
+    Q4_1,
+    #[value(name = "iq4_nl")]
+    Iq4Nl,
+    #[value(name = "q4_0")]
+    Q4_0,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -84,12 +104,12 @@ impl FormatArg {
     ///
     /// # Errors
     /// When the path is that of a single file, of which there are two kinds.
-    pub fn of(asked: Option<Self>, path: &Path) -> Result<AdapterFormat, Error> {
+    pub fn of(asked: Option<Self>, path: &Path) -> Result<AdapterFormat, Failure> {
         let safetensors =
             path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
         match asked {
             Some(format) => Ok(format.into()),
-            None if safetensors => Err(Error::Usage(format!(
+            None if safetensors => Err(Failure::Usage(format!(
                 "{}: one safetensors file is --format kohya or --format comfy; PEFT's adapter is a directory",
                 path.display()
             ))),
@@ -128,11 +148,20 @@ impl AlsoArg {
     /// All that was asked for.
     pub fn all(asked: &[Self]) -> Also {
         let has = |what| asked.contains(&what);
-        Also {
-            norms: has(Self::Norms),
-            biases: has(Self::Biases),
-            tokens: Tokens::of(has(Self::Tokens), has(Self::NewTokens)),
-            layers: if has(Self::Layers) { Layers::All } else { Layers::Small },
+        let mut also = Also::default();
+        also.norms = has(Self::Norms);
+        also.biases = has(Self::Biases);
+        also.tokens = Tokens::of(has(Self::Tokens), has(Self::NewTokens));
+        also.layers = if has(Self::Layers) { Layers::All } else { Layers::Small };
+        also
+    }
+}
+
+impl From<ByArg> for Criterion {
+    fn from(by: ByArg) -> Self {
+        match by {
+            ByArg::Relative => Self::Relative,
+            ByArg::Energy => Self::Energy,
         }
     }
 }
@@ -155,6 +184,11 @@ impl From<DtypeArg> for Dtype {
             DtypeArg::F16 => Self::F16,
             DtypeArg::Bf16 => Self::Bf16,
             DtypeArg::Q8_0 => Self::Q8_0,
+            DtypeArg::Q5_1 => Self::Q5_1,
+            DtypeArg::Q5_0 => Self::Q5_0,
+            DtypeArg::Q4_1 => Self::Q4_1,
+            DtypeArg::Iq4Nl => Self::Iq4Nl,
+            DtypeArg::Q4_0 => Self::Q4_0,
         }
     }
 }

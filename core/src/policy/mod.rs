@@ -2,11 +2,32 @@
 //!
 //! [`Goal`] says what is asked for, [`Policy`] what the ranks must look like besides. A [`Spectrum`] answers
 //! for one matrix; [`allocate`] and [`uniform_rank`] share a number of bytes out over many.
+//!
+//! ```
+//! use phlora_core::policy::{Candidate, Criterion, Goal, Policy, Share, Spectrum, allocate, factor_bytes};
+//! use phlora_core::{Dtype, Shape};
+//!
+//! fn spectrum(singular_values: &[f32]) -> Spectrum<'_> {
+//!     let sum_squares = singular_values.iter().map(|&s| f64::from(s).powi(2)).sum();
+//!     Spectrum { singular_values, sum_squares, shape: Shape { rows: 64, cols: 64 } }
+//! }
+//!
+//! let [even, steep] = [[2.0, 1.9, 1.8, 1.7], [3.0, 0.3, 0.2, 0.1]];
+//! assert_eq!(Goal::Energy(0.95).rank(&spectrum(&steep), 4), 1);
+//!
+//! let candidates = [&even, &steep].map(|values| Candidate { spectrum: spectrum(values), stretch: 0.0, dtype: Dtype::F16 });
+//! let bytes = 2 * factor_bytes(spectrum(&even).shape, 2, Dtype::F16);
+//! let mut shares = [Share::default(); 2];
+//! allocate(&candidates, &Policy { by: Criterion::Energy, ..Policy::fixed(4) }, bytes, &mut shares);
+//! assert_eq!(shares.map(|share| share.rank), [3, 1]);
+//! ```
 
 mod allocate;
+mod criterion;
 mod spectrum;
 
 pub use allocate::{Candidate, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
+pub use criterion::Criterion;
 pub use spectrum::{Noise, Spectrum};
 
 /// What is asked for.
@@ -19,7 +40,7 @@ pub enum Goal {
     Energy(f64),
     /// Per matrix the directions that stand out of its noise; see [`Spectrum::noise`].
     NoiseFloor,
-    /// The most energy over all matrices in so many bytes. A matrix alone gets the rank that is given.
+    /// The most over all matrices, by the policy's criterion, in so many bytes. A matrix alone gets the rank that is given.
     Budget(u64),
 }
 
@@ -36,6 +57,8 @@ pub struct Policy {
     pub allowed: &'static [usize],
     /// Every matrix has the same rank.
     pub uniform: bool,
+    /// What matrices that share a budget are to keep the most of.
+    pub by: Criterion,
 }
 
 impl Default for Policy {
@@ -48,7 +71,14 @@ impl Default for Policy {
 impl Policy {
     /// One rank for all.
     pub const fn fixed(rank: usize) -> Self {
-        Self { goal: Goal::Fixed, max_rank: rank, multiple: 1, allowed: &[], uniform: true }
+        Self {
+            goal: Goal::Fixed,
+            max_rank: rank,
+            multiple: 1,
+            allowed: &[],
+            uniform: true,
+            by: Criterion::Relative,
+        }
     }
 
     /// `rank` as this policy lets it be: the next rank above that it has, or else the largest one; 0 stays 0, and

@@ -27,10 +27,10 @@ pub fn also(value: u32) -> Result<phlora_checkpoint::Also, Status> {
     if value >= 2 * Also::Layers as u32 {
         return Err(Status::UnknownValue);
     }
-    Ok(phlora_checkpoint::Also {
-        norms: has(Also::Norms),
-        biases: has(Also::Biases),
-        tokens: Tokens::of(has(Also::Tokens), has(Also::NewTokens)),
-        layers: if has(Also::Layers) { Layers::All } else { Layers::Small },
-    })
+    let mut also = phlora_checkpoint::Also::default();
+    also.norms = has(Also::Norms);
+    also.biases = has(Also::Biases);
+    also.tokens = Tokens::of(has(Also::Tokens), has(Also::NewTokens));
+    also.layers = if has(Also::Layers) { Layers::All } else { Layers::Small };
+    Ok(also)
 }

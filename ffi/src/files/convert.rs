@@ -16,23 +16,19 @@ fn options(
     format: AdapterFormat,
     force: bool,
 ) -> Result<ConvertOptions, Status> {
-    Ok(ConvertOptions {
-        format,
-        dtype: if factors == 0 { None } else { Some(dtype(factors)?) },
-        base: guard.text(base)?.map(os_path).transpose()?,
-        architecture: None,
-        heads: None,
-        names: None,
-        prefix: None,
-        force,
-    })
+    let mut options = ConvertOptions::new(format);
+    options.dtype = if factors == 0 { None } else { Some(dtype(factors)?) };
+    options.base = guard.text(base)?.map(os_path).transpose()?;
+    options.force = force;
+    Ok(options)
 }
 
 /// Writes an adapter in another format: `phlora convert ADAPTER -o OUTPUT --base BASE`. Allocates.
 ///
-/// - `adapter`: a PEFT directory or a GGUF file.
+/// - `adapter`: a PEFT directory, or a file of GGUF, kohya or ComfyUI, whose names need `base` with its weights.
 /// - `output`: what to create.
-/// - `base`: the base model, a GGUF file or a directory with config.json; NULL: what the adapter names as its base.
+/// - `base`: the base model, a GGUF file or a directory with config.json; NULL: none. What the adapter names as its base
+///   is never opened.
 /// - `factors_dtype`: the phlora_dtype to write, 0: as they are.
 /// - `output_format`: a phlora_adapter_format.
 /// - `force`: 1: replace an adapter that is there already.

@@ -2,6 +2,7 @@
 
 use super::adapter_format::{AdapterFormat, format};
 use super::also::also;
+use super::criterion::{Criterion, criterion};
 use super::names::{Names, names};
 use super::{ProgressCallback, failure, os_path, path, told, watched};
 use crate::dtype::{Dtype, dtype};
@@ -12,7 +13,7 @@ use crate::status::Status;
 use core::ffi::{c_char, c_void};
 use core::mem::{offset_of, size_of};
 use core::ptr;
-use phlora_checkpoint::{ExtractOptions, Filter, Model, Output, Policy, available_threads, extract, save};
+use phlora_checkpoint::{ExtractJob, ExtractOptions, Goal, Output, Policy, available_threads};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -55,8 +56,10 @@ pub struct FileOptions {
     pub also: u32,
     /// The phlora_names of the adapter's modules. Default PHLORA_NAMES_MEMORY.
     pub names: u32,
-    /// 0.
-    pub reserved: u32,
+    /// The phlora_criterion by which modules share the budget. Default PHLORA_CRITERION_RELATIVE.
+    pub criterion: u32,
+    /// Most bytes of the adapter's files: ranks follow from them then, and `rank` counts for nothing. 0, the default: none.
+    pub budget: u64,
 }
 
 /// What phlora_extract_files did.
@@ -110,7 +113,8 @@ impl SizedStruct for FileOptions {
         format: AdapterFormat::Auto as u32,
         also: 0,
         names: Names::Memory as u32,
-        reserved: 0,
+        criterion: Criterion::Relative as u32,
+        budget: 0,
     };
 }
 
@@ -163,29 +167,29 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Resu
             Ok::<_, Status>(vec![pattern.ok_or(Status::BadText)?])
         }
     };
-    if options.reserved != 0 {
-        return Err(Status::UnknownValue);
-    }
-    Ok(ExtractOptions {
-        policy: Policy::fixed(options.rank),
-        choose_dtype: false,
-        mode: mode(options.mode)?,
-        dtype: dtype(options.dtype)?,
-        format: format(options.format, adapter)?,
-        tolerance: options.tolerance,
-        max_reads: options.max_reads,
-        scratch: (options.max_memory > 0).then_some(options.max_memory),
-        threads: NonZeroUsize::new(options.threads).unwrap_or_else(available_threads),
-        block_bytes: options.block_bytes,
-        also: also(options.also)?,
-        names: names(options.names)?,
-        filter: Filter {
-            include: patterns(options.include)?,
-            exclude: patterns(options.exclude)?,
-            ..Filter::default()
-        },
-        ..ExtractOptions::default()
-    })
+    let by = criterion(options.criterion)?;
+    let shared = Policy {
+        goal: Goal::Budget(options.budget),
+        max_rank: usize::MAX,
+        uniform: false,
+        by,
+        ..Policy::default()
+    };
+    let mut checked = ExtractOptions::default();
+    checked.policy = if options.budget > 0 { shared } else { Policy::fixed(options.rank) };
+    checked.mode = mode(options.mode)?;
+    checked.dtype = dtype(options.dtype)?;
+    checked.format = format(options.format, adapter)?;
+    checked.tolerance = options.tolerance;
+    checked.max_reads = options.max_reads;
+    checked.scratch = (options.max_memory > 0).then_some(options.max_memory);
+    checked.threads = NonZeroUsize::new(options.threads).unwrap_or_else(available_threads);
+    checked.block_bytes = options.block_bytes;
+    checked.also = also(options.also)?;
+    checked.names = names(options.names)?;
+    checked.filter.include = patterns(options.include)?;
+    checked.filter.exclude = patterns(options.exclude)?;
+    Ok(checked)
 }
 
 /// Extracts an adapter from two models: `phlora extract BASE TUNED -o ADAPTER`, with the same
@@ -222,14 +226,12 @@ pub extern "C" fn phlora_extract_files(
         let checked = checked(guard, &options, &adapter)?;
         let slot = guard.sized_slot(report, report_size)?;
         let message = guard.message(message, message_len)?;
-        let output = Output { path: adapter, report: report_path, force: options.force != 0 };
+        let output = Output::new(adapter).report(report_path).force(options.force != 0);
         let result = watched(progress, user, |monitor| {
-            output.check(checked.format, monitor)?;
-            let (base, tuned) = (Model::open(&base)?, Model::open(&tuned)?);
-            output.check_apart(checked.format, &[&base, &tuned])?;
-            save(&extract(&base, &tuned, &checked, monitor)?, &output, monitor)
+            ExtractJob::new(base, tuned).options(checked).run(&output, monitor)
         });
-        let found = told(result.map_err(|error| failure(&error)), message)?;
+        let saved = told(result.map_err(|error| failure(&error)), message)?;
+        let found = &saved.first().ok_or(Status::Internal)?.report;
         slot.write(FileReport {
             struct_size: report_size.min(size_of::<FileReport>()),
             rank: found.modules.iter().map(|module| module.rank).max().unwrap_or(0),

@@ -1,0 +1,67 @@
+//! The file formats of adapters.
+
+use super::single::Style;
+use crate::error::{Error, Result};
+use phlora_core::Dtype;
+use std::path::Path;
+
+/// File format of an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AdapterFormat {
+    /// PEFT's directory: `adapter_config.json` and `adapter_model.safetensors`, with the checkpoint's names.
+    Peft,
+    /// llama.cpp's: one GGUF file, with the names and the order of rows of the base's GGUF file.
+    Gguf,
+    /// kohya's: one safetensors file, with names as `lora_unet_down_blocks_0_attentions_0_proj_in`.
+    Kohya,
+    /// ComfyUI's: the same with names as `diffusion_model.input_blocks.1.1.proj_in`.
+    Comfy,
+}
+
+impl AdapterFormat {
+    /// The format that a path asks for: GGUF where it ends in `.gguf`.
+    pub fn of_path(path: &Path) -> Self {
+        let gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+        if gguf { Self::Gguf } else { Self::Peft }
+    }
+
+    /// What it is called in messages.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Peft => "a PEFT adapter",
+            Self::Gguf => "a GGUF adapter",
+            Self::Kohya => "a kohya adapter",
+            Self::Comfy => "a ComfyUI adapter",
+        }
+    }
+
+    /// How a single file writes names; `None` of formats that have the names of a model.
+    pub(crate) fn style(self) -> Option<Style> {
+        match self {
+            Self::Kohya => Some(Style::Kohya),
+            Self::Comfy => Some(Style::Comfy),
+            Self::Peft | Self::Gguf => None,
+        }
+    }
+
+    /// Whether it has a place for factors in `dtype`.
+    pub(crate) fn holds(self, dtype: Dtype) -> bool {
+        let halves = matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::Bf16);
+        halves || self == Self::Gguf && dtype.is_block() && dtype.is_encoded()
+    }
+
+    /// Checks that factors can be stored as `dtype`.
+    ///
+    /// # Errors
+    /// When they cannot.
+    pub fn check(self, dtype: Dtype) -> Result<()> {
+        if self.holds(dtype) {
+            return Ok(());
+        }
+        let held = Dtype::ALL.iter().copied().filter(|&dtype| self.holds(dtype));
+        let names: Vec<_> = held.map(|dtype| dtype.name().to_ascii_lowercase()).collect();
+        let others = names.join(", ");
+        Err(Error::usage(format!("{} cannot hold {}: use {others}", self.name(), dtype.name())))
+    }
+}

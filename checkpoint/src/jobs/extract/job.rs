@@ -1,0 +1,346 @@
+//! The one way from two models to adapters: in memory, or in files.
+
+use crate::adapter::AdapterFormat;
+use crate::error::{Error, Result};
+use crate::jobs::extract::budget;
+use crate::jobs::extract::extraction::Extraction;
+use crate::jobs::extract::options::ExtractOptions;
+use crate::jobs::extract::outcome::Keep;
+use crate::jobs::extract::output::{Output, Staged};
+use crate::jobs::extract::parts::{Identity, Parts, Work};
+use crate::jobs::extract::plans::Aim;
+use crate::jobs::extract::survey::{Survey, check};
+use crate::pairing::aligned::{Aligned, Names};
+use crate::report::Report;
+use crate::run::monitor::Monitor;
+use crate::source::model::Model;
+use phlora_core::{Goal, Policy};
+use std::fs;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+/// A model that a job takes: one that is open, or one that the job opens.
+#[derive(Debug, Clone)]
+pub enum Input<'m> {
+    /// A path as [`Model::open`] takes it.
+    Path(PathBuf),
+    /// An open model.
+    Model(&'m Model),
+}
+
+/// An extraction: the models, the options, and one or several ranks.
+///
+/// ```no_run
+/// use phlora_checkpoint::{ExtractJob, Monitor, Output};
+///
+/// let job = ExtractJob::new("base", "tuned").ranks(&[8, 32]);
+/// for saved in job.run(&Output::new("adapter"), &Monitor::default())? {
+///     println!("{}: {} bytes", saved.path.display(), saved.report.bytes_out);
+/// }
+/// # Ok::<(), phlora_checkpoint::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ExtractJob<'m> {
+    base: Input<'m>,
+    tuned: Input<'m>,
+    deployed: Option<Input<'m>>,
+    ranks: Vec<usize>,
+    parts: Option<PartFiles>,
+    options: ExtractOptions,
+}
+
+/// Files in which what becomes of each pair of weights is kept, so that an extraction can be interrupted, or done in
+/// shares.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PartFiles {
+    /// Which pairs are worked on.
+    pub work: Work,
+    /// The file to which what becomes of them is added; it is removed when the adapter is in its place. `None`: none.
+    pub own: Option<PathBuf>,
+    /// Files that are only read.
+    pub others: Vec<PathBuf>,
+    /// How the extraction was asked for, which a new file keeps.
+    pub command: Vec<String>,
+    /// Whether what `own` holds already is thrown away.
+    pub fresh: bool,
+}
+
+/// An adapter that was written.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Saved {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is to be said about it.
+    pub report: Report,
+}
+
+/// The models of a job, open.
+struct Models<'j> {
+    base: Open<'j>,
+    tuned: Open<'j>,
+    deployed: Option<Open<'j>>,
+}
+
+enum Open<'j> {
+    Own(Box<Model>),
+    Shared(&'j Model),
+}
+
+impl<'m> ExtractJob<'m> {
+    /// The difference of `base` and `tuned`, with the default options.
+    pub fn new(base: impl Into<Input<'m>>, tuned: impl Into<Input<'m>>) -> Self {
+        let (base, tuned) = (base.into(), tuned.into());
+        let options = ExtractOptions::default();
+        Self { base, tuned, deployed: None, ranks: Vec::new(), parts: None, options }
+    }
+
+    /// What a device runs in the place of the base, mostly a quantised one. The factors are those of tuned − deployed, so
+    /// that they repair the quantisation as well. The base is only measured: the report says how much of the difference
+    /// is fine-tuning and how much is repair.
+    #[must_use]
+    pub fn deployed_base(self, deployed: impl Into<Input<'m>>) -> Self {
+        Self { deployed: Some(deployed.into()), ..self }
+    }
+
+    /// The options.
+    #[must_use]
+    pub fn options(self, options: ExtractOptions) -> Self {
+        Self { options, ..self }
+    }
+
+    /// Several adapters with one factorisation, each of one rank for all modules; these take the place of the
+    /// `max_rank` of the policy. The heap holds f32 factors of the largest. None, the default: one adapter.
+    #[must_use]
+    pub fn ranks(self, ranks: &[usize]) -> Self {
+        Self { ranks: ranks.to_vec(), ..self }
+    }
+
+    /// Files that keep what becomes of each pair. None by default.
+    #[must_use]
+    pub fn parts(self, parts: PartFiles) -> Self {
+        Self { parts: Some(parts), ..self }
+    }
+
+    /// Extracts to memory: an adapter for each rank, in their order, or one.
+    ///
+    /// # Errors
+    /// As [`extract`], and as [`Model::open`].
+    pub fn extract(&self, monitor: &Monitor) -> Result<Vec<Extraction>> {
+        self.extract_from(&self.open()?, monitor)
+    }
+
+    /// Extracts to files. With several ranks their outputs are named `PATH-r8` for rank 8, and their reports
+    /// `REPORT-r8.json`. All are complete before the first appears in its place.
+    ///
+    /// # Errors
+    /// As [`extract`](Self::extract) and [`save`](crate::save); what the output has wrong is said before any model is
+    /// read. Nothing is left behind.
+    pub fn run(&self, output: &Output, monitor: &Monitor) -> Result<Vec<Saved>> {
+        let outputs = match self.ranks.as_slice() {
+            [] => vec![output.clone()],
+            ranks => ranks.iter().map(|&rank| output.at_rank(rank)).collect(),
+        };
+        outputs.iter().try_for_each(|output| output.check(self.options.format, monitor))?;
+        let models = self.open()?;
+        let all: Vec<_> = models.all().collect();
+        outputs.iter().try_for_each(|output| output.check_apart(self.options.format, &all))?;
+        let extractions = self.extract_from(&models, monitor)?;
+        thread::scope(|scope| {
+            // Unmapping gigabytes takes as long as writing an adapter. Where there is no thread for it, it happens here.
+            let _ = thread::Builder::new().spawn_scoped(scope, move || drop(models));
+            monitor.begin_writing()?;
+            let pairs = extractions.iter().zip(&outputs);
+            let staged = pairs.map(|(extraction, output)| Staged::write(extraction, output, monitor));
+            let staged: Vec<_> = staged.collect::<Result<_>>()?;
+            let saved = staged.into_iter().zip(outputs);
+            let saved =
+                saved.map(|(staged, output)| Ok(Saved { path: output.path, report: staged.commit()? }));
+            let saved: Vec<_> = saved.collect::<Result<_>>()?;
+            if let Some(own) = self.own_part() {
+                fs::remove_file(own).map_err(|e| Error::io(own, "remove", e))?;
+            }
+            Ok(saved)
+        })
+    }
+
+    /// Works on a share and keeps what becomes of its pairs in the own file of [`parts`](Self::parts); no adapter is made.
+    ///
+    /// # Errors
+    /// [`Error::Unfinished`] where pairs are in no part yet, which is so until the last share is done; else as
+    /// [`extract`](Self::extract).
+    pub fn keep_share(&self, monitor: &Monitor) -> Result<()> {
+        let models = self.open()?;
+        if let Some(own) = self.own_part() {
+            let all: Vec<_> = models.all().collect();
+            Output::new(own).check_apart(self.options.format, &all)?;
+        }
+        self.extract_from(&models, monitor).map(drop)
+    }
+
+    /// Lets `work` see the models of the job side by side, with its options.
+    pub(crate) fn surveyed<T>(
+        &self,
+        monitor: &Monitor,
+        work: impl FnOnce(&Survey<'_>, &ExtractOptions) -> Result<T>,
+    ) -> Result<T> {
+        let models = self.open()?;
+        work(&Survey::new(&models.aligned(&self.options)?, &self.options, monitor)?, &self.options)
+    }
+
+    fn open(&self) -> Result<Models<'_>> {
+        let (base, tuned) = (self.base.open()?, self.tuned.open()?);
+        Ok(Models { base, tuned, deployed: self.deployed.as_ref().map(Input::open).transpose()? })
+    }
+
+    fn own_part(&self) -> Option<&Path> {
+        self.parts.as_ref()?.own.as_deref()
+    }
+
+    /// The parts of the extraction, if there are any.
+    fn open_parts(&self, models: &Models<'_>) -> Result<Option<Arc<Parts>>> {
+        let Some(PartFiles { work, own, others, command, fresh }) = &self.parts else { return Ok(None) };
+        if own.is_none() && *work != Work::None {
+            return Ok(None);
+        }
+        let identity = Identity::of(&models.all().collect::<Vec<_>>(), &self.ranks, &self.options);
+        Parts::open(own.as_deref(), others, *work, identity, command.clone(), *fresh).map(Arc::new).map(Some)
+    }
+
+    fn extract_from(&self, models: &Models<'_>, monitor: &Monitor) -> Result<Vec<Extraction>> {
+        let options = ExtractOptions {
+            parts: self.open_parts(models)?.or(self.options.parts.clone()),
+            ..self.options.clone()
+        };
+        match self.ranks.as_slice() {
+            [] => Ok(vec![one(&models.aligned(&options)?, &options, monitor)?]),
+            ranks => several(models, ranks, &options, monitor),
+        }
+    }
+}
+
+/// Finds the factors of every module in `options.filter` that differs between `base` and `tuned`, at the ranks
+/// that `options.policy` gives them. [`ExtractJob`] does the same with files, a deployed base, and several ranks.
+///
+/// The result does not depend on `threads` or `block_bytes`, not in a single bit. Peak heap is at most
+/// threads × scratch (the largest need of a module, at most `options.scratch`) plus the encoded factors,
+/// and 1 MiB per thread and side whose rows are in another order than those of the other; with
+/// [`Goal::Budget`] plus f32 factors of up to some times the budget.
+///
+/// # Errors
+/// [`Error::NothingToExtract`](crate::Error::NothingToExtract) when no selected module differs; else what the two models
+/// or the options have wrong, with file and tensor.
+pub fn extract(
+    base: &Model,
+    tuned: &Model,
+    options: &ExtractOptions,
+    monitor: &Monitor,
+) -> Result<Extraction> {
+    let models = Models { base: Open::Shared(base), tuned: Open::Shared(tuned), deployed: None };
+    one(&models.aligned(options)?, options, monitor)
+}
+
+fn one(models: &Aligned<'_>, options: &ExtractOptions, monitor: &Monitor) -> Result<Extraction> {
+    let survey = Survey::new(models, options, monitor)?;
+    match options.policy.goal {
+        Goal::Budget(bytes) => budget::share_out(&survey, bytes),
+        Goal::Energy(_) | Goal::NoiseFloor if options.policy.uniform => survey.one_rank_for_all(),
+        _ => {
+            let keep = Keep::Encoded(options.dtype);
+            let (modules, others) = survey.run(|pair| Some(Aim::of(pair, &options.policy)), keep, true)?;
+            survey.extraction(modules, others)
+        }
+    }
+}
+
+/// One factorisation at the largest of `ranks`, cut to each.
+fn several(
+    models: &Models<'_>,
+    ranks: &[usize],
+    options: &ExtractOptions,
+    monitor: &Monitor,
+) -> Result<Vec<Extraction>> {
+    let most = ranks.iter().copied().max().unwrap_or(0);
+    let policy = Policy { max_rank: most, ..options.policy };
+    let options = ExtractOptions { policy, ..options.clone() };
+    let models = models.aligned(&options)?;
+    let survey = Survey::new(&models, &options, monitor)?;
+    let (modules, others) = survey.run(|pair| Some(Aim::of(pair, &policy)), Keep::Whole, true)?;
+    let one = |&rank: &usize| {
+        let policy = Policy { max_rank: rank, ..policy };
+        check(&policy)?;
+        let modules: Result<_> =
+            modules.iter().map(|module| module.cut_to(policy.round(rank), options.dtype)).collect();
+        Ok(Extraction { policy, ..survey.extraction(modules?, others.clone())? })
+    };
+    ranks.iter().map(one).collect()
+}
+
+impl PartFiles {
+    /// No files, for `work`.
+    pub fn new(work: Work) -> Self {
+        Self { work, own: None, others: Vec::new(), command: Vec::new(), fresh: false }
+    }
+}
+
+impl Models<'_> {
+    fn all(&self) -> impl Iterator<Item = &Model> {
+        [Some(&self.base), Some(&self.tuned), self.deployed.as_ref()].into_iter().flatten().map(Deref::deref)
+    }
+
+    /// The models under common names, what a device runs in the place of the base where that is another model.
+    fn aligned(&self, options: &ExtractOptions) -> Result<Aligned<'_>> {
+        let names = if options.format == AdapterFormat::Peft { options.names } else { Names::Checkpoint };
+        match &self.deployed {
+            None => Aligned::new(&self.base, &self.tuned, None, names),
+            Some(deployed) => Aligned::new(deployed, &self.tuned, Some(&self.base), names),
+        }
+    }
+}
+
+impl Input<'_> {
+    fn open(&self) -> Result<Open<'_>> {
+        Ok(match self {
+            Self::Path(path) => Open::Own(Box::new(Model::open(path)?)),
+            Self::Model(model) => Open::Shared(model),
+        })
+    }
+}
+
+impl Deref for Open<'_> {
+    type Target = Model;
+
+    fn deref(&self) -> &Model {
+        match self {
+            Self::Own(model) => model,
+            Self::Shared(model) => model,
+        }
+    }
+}
+
+impl<'m> From<&'m Model> for Input<'m> {
+    fn from(model: &'m Model) -> Self {
+        Self::Model(model)
+    }
+}
+
+impl From<PathBuf> for Input<'_> {
+    fn from(path: PathBuf) -> Self {
+        Self::Path(path)
+    }
+}
+
+impl From<&Path> for Input<'_> {
+    fn from(path: &Path) -> Self {
+        Self::Path(path.to_owned())
+    }
+}
+
+impl From<&str> for Input<'_> {
+    fn from(path: &str) -> Self {
+        Self::Path(path.into())
+    }
+}

@@ -1,0 +1,37 @@
+//! The extraction of an adapter from two models.
+//!
+//! [`ExtractJob`] runs all of it. [`survey`] pairs the models and runs what [`tasks`] decides about each pair of weights
+//! over threads: [`outcome`] finds factors, by the [`plans`] of their shapes and a [`pass`] for each read, [`full`] takes
+//! tensors whole. [`budget`] shares bytes out between modules. [`extraction`] is the adapter in memory, which [`output`]
+//! saves.
+
+mod also;
+mod budget;
+mod channels;
+mod extraction;
+mod full;
+mod identity;
+mod includes;
+mod job;
+mod layers;
+mod options;
+pub(crate) mod outcome;
+mod output;
+mod parts;
+mod pass;
+pub(crate) mod plans;
+mod record;
+mod renaming;
+mod rounds;
+mod serving;
+mod survey;
+mod tasks;
+
+pub use also::{Also, Layers, Tokens};
+pub use channels::ChannelScales;
+pub use extraction::Extraction;
+pub use job::{ExtractJob, Input, PartFiles, Saved, extract};
+pub use options::{ExtractOptions, Filter};
+pub use output::{Output, save};
+pub use parts::{Identity, PartHeader, Parts, Shard, Work};
+pub use serving::Server;

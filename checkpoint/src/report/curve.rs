@@ -1,0 +1,119 @@
+//! From the spectra of a report: energy against bytes, and what each policy would choose.
+
+use crate::report::{CurvePoint, ModuleReport, Report};
+use phlora_core::policy::{Candidate, Share, allocate, factor_bytes, factor_dtype};
+use phlora_core::{Criterion, Dtype, Goal, Policy, Spectrum};
+
+/// Points that the curve has at most.
+const POINTS: usize = 100;
+
+/// The curve over `modules`: their components in the order in which a budget takes them, bytes of factors in `dtype`
+/// without names and headers. Ends where the known singular values do.
+pub(crate) fn energy_by_bytes(modules: &[ModuleReport], dtype: Dtype, by: Criterion) -> Vec<CurvePoint> {
+    let all: f64 = modules.iter().map(|module| module.delta_norm.powi(2)).sum();
+    let mut components = Vec::new();
+    for module in modules {
+        let bytes = component_bytes(module.shape, dtype);
+        let sigma = module.spectrum();
+        let candidate = module.candidate(&sigma, dtype);
+        components.extend(sigma.iter().enumerate().map(|(at, &sigma)| Component {
+            square: f64::from(sigma).powi(2),
+            bytes,
+            worth_per_byte: candidate.worth(by, at) / bytes,
+        }));
+    }
+    components.sort_by(|a, b| b.worth_per_byte.total_cmp(&a.worth_per_byte));
+    let (mut points, mut bytes, mut kept) = (vec![CurvePoint { bytes: 0, energy: 0.0 }], 0.0, 0.0);
+    let step = components.iter().map(|one| one.bytes).sum::<f64>() / POINTS as f64;
+    // Dense where the curve is steep: the first points double.
+    let mut next = components.first().map_or(0.0, |one| one.bytes);
+    for (i, one) in components.iter().enumerate() {
+        (bytes, kept) = (bytes + one.bytes, kept + one.square);
+        if bytes >= next || i + 1 == components.len() {
+            let energy = if all > 0.0 { (kept / all).min(1.0) } else { 1.0 };
+            #[allow(clippy::cast_sign_loss)] // a sum of sizes
+            let whole = bytes.round() as u64;
+            points.push(CurvePoint { bytes: whole, energy });
+            next = bytes + (bytes / 4.0).min(step);
+        }
+    }
+    points
+}
+
+/// One direction of a module.
+struct Component {
+    square: f64,
+    bytes: f64,
+    worth_per_byte: f64,
+}
+
+/// Bytes of one component of a module, in rows long enough for the blocks of the format.
+fn component_bytes([out, input]: [usize; 2], dtype: Dtype) -> f64 {
+    let a = factor_dtype(dtype, input);
+    let row = |dtype: Dtype, len: usize| dtype.row_bytes(len).unwrap_or(0) as f64;
+    row(a, input) + out as f64 * row(dtype, 256) / 256.0
+}
+
+/// What a policy would choose by the spectra of a report.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Choice {
+    /// A rank for each module; 0 where the policy leaves it out.
+    pub ranks: Vec<usize>,
+    /// Bytes of the factors, without names and headers.
+    pub bytes: u64,
+    /// Kept share of ‖Δ‖² over all modules.
+    pub energy: f64,
+    /// Whether the known singular values decide it. If not, ranks are too low where they do not suffice, and the
+    /// energy is one that is kept at least.
+    pub known: bool,
+}
+
+/// The ranks that `policy` would choose for the modules of `report`, as far as their singular values are known, and
+/// what factors in `dtype` would take and keep.
+pub fn choose(report: &Report, policy: &Policy, dtype: Dtype) -> Choice {
+    let spectra: Vec<_> = report.modules.iter().map(ModuleReport::spectrum).collect();
+    let candidates: Vec<_> =
+        report.modules.iter().zip(&spectra).map(|(module, known)| module.candidate(known, dtype)).collect();
+    let modules: Vec<_> = candidates.iter().map(|candidate| candidate.spectrum).collect();
+    let (mut ranks, known) = match policy.goal {
+        Goal::Budget(bytes) => shared(&candidates, policy, bytes),
+        _ => modules.iter().map(|spectrum| wanted(spectrum, policy)).unzip(),
+    };
+    if policy.uniform {
+        let largest = ranks.iter().copied().max().unwrap_or(0);
+        ranks.fill(largest);
+    }
+    let all: f64 = modules.iter().map(|spectrum| spectrum.sum_squares).sum();
+    let pairs = || modules.iter().zip(&ranks);
+    let kept: f64 = pairs().map(|(spectrum, &rank)| spectrum.kept(rank)).sum();
+    Choice {
+        bytes: pairs().map(|(spectrum, &rank)| factor_bytes(spectrum.shape, rank, dtype)).sum(),
+        energy: if all > 0.0 { (kept / all).min(1.0) } else { 1.0 },
+        known: known.into_iter().all(|known: bool| known),
+        ranks,
+    }
+}
+
+/// What one matrix would get, and whether its known singular values decide that.
+fn wanted(spectrum: &Spectrum<'_>, policy: &Policy) -> (usize, bool) {
+    let narrow = spectrum.shape.rows.min(spectrum.shape.cols);
+    let (most, held) = (policy.max_rank.min(narrow), spectrum.singular_values.len());
+    let rank = policy.goal.rank(spectrum, most);
+    let known = match policy.goal {
+        Goal::NoiseFloor => rank < held || held == narrow,
+        _ => rank <= held,
+    };
+    // Beyond what is known the goal says only that it is more.
+    (policy.round(rank.min(held.max(1)).min(most)).min(narrow), known)
+}
+
+fn shared(candidates: &[Candidate<'_>], policy: &Policy, bytes: u64) -> (Vec<usize>, Vec<bool>) {
+    let mut shares = vec![Share::default(); candidates.len()];
+    allocate(candidates, policy, bytes, &mut shares);
+    let known = |(share, one): (&Share, &Candidate<'_>)| {
+        let Spectrum { singular_values, shape, .. } = one.spectrum;
+        share.rank < singular_values.len() || share.rank == shape.rows.min(shape.cols)
+    };
+    (shares.iter().map(|share| share.rank).collect(), shares.iter().zip(candidates).map(known).collect())
+}

@@ -1,0 +1,192 @@
+//! The few facts of a model's `config.json` that matter here.
+
+use crate::error::Result;
+use crate::source::attention::Heads;
+use crate::source::json::{Json, read_json};
+use crate::source::quantized::Method;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Facts of `config.json`; all absent when there is no such file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// `model_type`, e.g. `llama`.
+    pub model_type: Option<String>,
+    /// The first of `architectures`, e.g. `LlamaForCausalLM`.
+    pub architecture: Option<String>,
+    /// `_class_name`, which diffusers writes, e.g. `UNet2DConditionModel`.
+    pub class_name: Option<String>,
+    /// `_name_or_path` when it is not empty: what the model was loaded from.
+    pub name_or_path: Option<String>,
+    /// `tie_word_embeddings` where it is stated.
+    pub tied: Option<bool>,
+    /// `num_attention_heads` and `num_key_value_heads`.
+    pub heads: Option<Heads>,
+    /// `hidden_size`, of the language model where there are several parts.
+    pub hidden_size: Option<usize>,
+    /// `num_hidden_layers`, likewise.
+    pub layers: Option<usize>,
+    /// Experts of a layer, `num_local_experts` or `num_experts`.
+    pub experts: Option<usize>,
+    /// How the weights are quantised, where `quantization_config` says so.
+    pub quantization: Option<Method>,
+    /// `model_type` of the configurations within this one, by their place, as in `text_config`.
+    pub parts: BTreeMap<String, String>,
+    /// Widths and numbers of heads and experts by their place, as in `vision_config.num_attention_heads`.
+    pub(crate) counts: BTreeMap<String, usize>,
+}
+
+/// Modules under which the causal model of a type keeps its base model, in `PreTrainedModel.base_model_prefix`.
+const BASE_PREFIXES: [(&str, &str); 2] = [
+    ("transformer", "gpt2 gpt_neo gptj gpt_bigcode bloom falcon codegen mpt"),
+    (
+        "model",
+        "llama mistral mixtral qwen2 qwen3 gemma gemma2 phi phi3 olmo olmo2 granite stablelm starcoder2",
+    ),
+];
+
+/// Numbers of a configuration.
+const NUMBERS: [&str; 6] = [
+    "num_attention_heads",
+    "num_key_value_heads",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_local_experts",
+    "num_experts",
+];
+
+impl Config {
+    /// Reads `directory/config.json` if it is there.
+    pub(crate) fn read(directory: &Path) -> Result<Self> {
+        let path = directory.join("config.json");
+        if !path.is_file() {
+            return Ok(Self::default());
+        }
+        let json = read_json(&path)?;
+        let json = json.root();
+        let text = |value: Json<'_>| value.text().filter(|s| !s.is_empty()).map(Cow::into_owned);
+        let [language, model_type, architectures, class_name, name_or_path, tied] = json.pick([
+            "text_config",
+            "model_type",
+            "architectures",
+            "_class_name",
+            "_name_or_path",
+            "tie_word_embeddings",
+        ]);
+        // Models of several kinds of input keep those of their language model apart.
+        let places = [json.pick(NUMBERS), language.pick(NUMBERS)];
+        let number =
+            |at: usize| places.iter().find_map(|numbers| numbers[at].size()).filter(|number| *number > 0);
+        let [queries, keys, hidden_size, layers, local_experts, experts] = [0, 1, 2, 3, 4, 5].map(number);
+        Ok(Self {
+            heads: queries.map(|queries| Heads { queries, keys: keys.unwrap_or(queries) }),
+            hidden_size,
+            layers,
+            experts: local_experts.or(experts),
+            model_type: text(model_type),
+            architecture: text(architectures.first()),
+            class_name: text(class_name),
+            name_or_path: text(name_or_path),
+            tied: tied.bool(),
+            quantization: Method::read(directory, json)?,
+            parts: parts(json),
+            counts: counts(json),
+        })
+    }
+
+    /// Whether the architecture is a causal language model; unknown counts as one.
+    pub(crate) fn is_causal(&self) -> bool {
+        self.architecture.as_deref().is_none_or(|a| a.ends_with("ForCausalLM") || a.ends_with("LMHeadModel"))
+    }
+
+    /// What the names of a checkpoint lack when it was saved from the base model alone, as the first GPT-2
+    /// was: the prefix that the causal model named in `architectures` has before them.
+    pub(crate) fn missing_prefix<'n>(
+        &self,
+        mut names: impl Iterator<Item = &'n str>,
+    ) -> Option<&'static str> {
+        let model_type = self.model_type.as_deref()?;
+        if self.architecture.is_none() || !self.is_causal() {
+            return None;
+        }
+        let (prefix, _) =
+            BASE_PREFIXES.iter().find(|(_, types)| types.split(' ').any(|t| t == model_type))?;
+        let has = |name: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+        (!names.any(has)).then_some(prefix)
+    }
+}
+
+/// Configurations within configurations, as deep as any model has them, and the longest place of one: what lies deeper is
+/// not looked at, so that a file cannot multiply its keys.
+const DEPTH: usize = 8;
+const LONGEST: usize = 1 << 10;
+
+/// Most facts that are taken from one file.
+const MOST: usize = 1 << 12;
+
+/// The model types of configurations within `json` and within those.
+fn parts(json: Json<'_>) -> BTreeMap<String, String> {
+    fn look(json: Json<'_>, above: &str, depth: usize, found: &mut BTreeMap<String, String>) {
+        json.each_entry(|key, value| {
+            if let Some(own) = value.at("model_type").text()
+                && let Some(place) = place(above, &key, depth)
+            {
+                look(value, &place, depth + 1, found);
+                found.insert(place, own.into_owned());
+            }
+            found.len() < MOST
+        });
+    }
+    let mut found = BTreeMap::new();
+    look(json, "", 0, &mut found);
+    found
+}
+
+/// Widths and numbers of heads and experts in `json` and in the configurations within it.
+fn counts(json: Json<'_>) -> BTreeMap<String, usize> {
+    fn look(json: Json<'_>, above: &str, depth: usize, found: &mut BTreeMap<String, usize>) {
+        json.each_entry(|key, value| {
+            let Some(place) = place(above, &key, depth) else { return true };
+            look(value, &place, depth + 1, found);
+            let wanted = key.contains("heads") || key.contains("num_experts") || key == "hidden_size";
+            // A list has the same number for each kind of input.
+            let number = || value.size().or_else(|| value.first().size());
+            if let Some(count) = wanted.then(number).flatten() {
+                found.insert(place, count);
+            }
+            found.len() < MOST
+        });
+    }
+    let mut found = BTreeMap::new();
+    look(json, "", 0, &mut found);
+    found
+}
+
+/// The place of `key` below `above`.
+fn place(above: &str, key: &str, depth: usize) -> Option<String> {
+    if depth == DEPTH || above.len() + key.len() > LONGEST {
+        return None;
+    }
+    Some(if above.is_empty() { key.to_owned() } else { format!("{above}.{key}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefix_is_added_only_when_config_is_sure() {
+        let gpt2 = Config {
+            model_type: Some("gpt2".into()),
+            architecture: Some("GPT2LMHeadModel".into()),
+            ..Config::default()
+        };
+        let bare = ["h.0.attn.c_attn.weight", "wte.weight"];
+        assert_eq!(gpt2.missing_prefix(bare.into_iter()), Some("transformer"));
+        assert_eq!(gpt2.missing_prefix(["transformer.wte.weight"].into_iter()), None);
+        let base_only = Config { architecture: Some("GPT2Model".into()), ..gpt2 };
+        assert_eq!(base_only.missing_prefix(bare.into_iter()), None);
+        assert_eq!(Config::default().missing_prefix(bare.into_iter()), None);
+    }
+}
