@@ -25,13 +25,14 @@ class Adapter:
     whole_energy: float  # of all that fine-tuning changed, after rounding
     bytes: int
     left_out: dict[str, float]  # reason -> share of the whole difference
+    said: list[str]  # on standard error, by phlora
 
 
 def run(*words):
-    """`phlora WORDS`: its error output, or an exception with it."""
+    """`phlora WORDS`: its standard error, or an exception with it."""
     done = subprocess.run([BINARY, *map(str, words)], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
-        raise RuntimeError(f"phlora {' '.join(map(str, words))}: exit {done.returncode}: {done.stderr.strip()}")
+        raise RuntimeError(f"exit {done.returncode}: {done.stderr.strip()}")
     return done.stderr
 
 
@@ -42,14 +43,14 @@ def size(path):
 def extract(pair, variant, out):
     report = out.with_suffix(".json")
     options = [*VARIANTS[variant], *pair.options]
-    run("extract", pair.base, pair.tuned, "-o", out, "--report", report, "--quiet", *options)
+    said = run("extract", pair.base, pair.tuned, "-o", out, "--report", report, "--quiet", *options).splitlines()
     report = json.loads(report.read_text())
     total, left_out = report["total"], {}
     for tensor in report["left_out"]:
         if tensor["delta_norm"]:
             reason = tensor["reason"].split(":")[0]
             left_out[reason] = left_out.get(reason, 0) + (tensor["delta_norm"] / total["whole_norm"]) ** 2
-    return Adapter(out, total["energy"], total["whole_energy"], size(out), left_out)
+    return Adapter(out, total["energy"], total["whole_energy"], size(out), left_out, said)
 
 
 def merge(pair, adapter, out):

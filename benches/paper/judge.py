@@ -12,7 +12,9 @@ from pathlib import Path
 import adapters
 from peft import PeftModel
 
-LOADS = 7
+LOADS = 5
+# What these versions of PEFT and transformers say to each other on every load.
+PEERS_OWN = r"`is_gradient_checkpointing` is deprecated"
 
 
 @contextmanager
@@ -29,6 +31,7 @@ def said(remarks, where):
         logger.addHandler(collector)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", PEERS_OWN, FutureWarning)
         yield
     for logger in loggers:
         logger.removeHandler(collector)
@@ -39,11 +42,6 @@ def seconds(action):
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
-
-
-def on_base(pair, adapter):
-    model, _ = pair.load(pair.base)
-    return PeftModel.from_pretrained(model, adapter.path).eval()
 
 
 def load_seconds(model, adapter):
@@ -59,10 +57,12 @@ def load_seconds(model, adapter):
 
 def judged(pair, variant, folder):
     """A row of the table. What goes wrong is part of it, under `remarks`."""
-    remarks, out = [], folder / variant.replace(" ", "-").replace(",", "")
+    remarks: list[str] = []
+    out = folder / variant.replace(" ", "-").replace(",", "")
     adapter = adapters.extract(pair, variant, out)
     row = {"variant": variant, "energy": adapter.energy, "whole_energy": adapter.whole_energy}
     row |= {"left_out": adapter.left_out, "adapter_bytes": adapter.bytes, "remarks": remarks}
+    remarks += adapter.said
     try:
         merged = adapters.merge(pair, adapter, folder / "merged")
         with said(remarks, "merged"):
@@ -71,15 +71,22 @@ def judged(pair, variant, folder):
         row["merged"] = pair.judge(model)
         row["merged_load"] = statistics.median(seconds(lambda: pair.load(merged)) for _ in range(LOADS))
     except Exception as error:
-        remarks.append(f"merged: {type(error).__name__}: {error}")
+        remarks.append(f"phlora merge: {error}")
     try:
         model, _ = pair.load(pair.base)
         with said(remarks, "routed"):
             routed = PeftModel.from_pretrained(model, adapter.path).eval()
         row["routed"] = pair.judge(routed)
         row["adapter_load"] = load_seconds(routed, adapter)
+        if "merged" not in row:
+            row["merged"] = pair.judge(routed.merge_and_unload())
+            row["merged_load"] = statistics.median(seconds(lambda: pair.load(pair.tuned)) for _ in range(LOADS))
+            remarks.append("merged: by PEFT's merge_and_unload instead; the time is that of loading the tuned model")
     except Exception as error:
         remarks.append(f"routed: {type(error).__name__}: {error}")
+    places = {pair.base: "BASE", pair.tuned: "TUNED", out: "ADAPTER", folder: "OUT"}
+    for place, name in places.items():
+        remarks[:] = [remark.replace(str(place), name) for remark in remarks]
     return row
 
 
@@ -90,8 +97,8 @@ def recovered(pair, facts, metric):
     return (metric - facts["base"]) / (facts["tuned"] - facts["base"])
 
 
-def facts(pair):
-    """All rows of a pair."""
+def facts(pair, keep):
+    """All rows of a pair; `keep` gets what there is after each."""
     tuned, _ = pair.load(pair.tuned)
     base = pair.base_metric if pair.base_metric is not None else pair.judge(pair.load(pair.base)[0])
     facts = {"pair": pair.name, "what": pair.what, "metric": pair.metric, "higher_is_better": pair.higher_is_better}
@@ -103,4 +110,5 @@ def facts(pair):
         row["merged_recovered"] = recovered(pair, facts, row.get("merged"))
         row["routed_recovered"] = recovered(pair, facts, row.get("routed"))
         facts["rows"].append(row)
+        keep(facts)
     return facts

@@ -43,13 +43,20 @@ def main():
     }
     names = [name for name in options.only.split(",") if name] or [*pairs, "latency"]
     figures = json.loads(options.json.read_text()) if options.json and options.json.is_file() else {}
+
+    def keep(name, found):
+        figures[name] = found
+        if options.json:
+            options.json.write_text(json.dumps(figures, indent=1) + "\n")
+
     for name in names:
         start = time.monotonic()
         print(f"paper.py: {name}", file=sys.stderr)
-        figures[name] = latency.figures() if name == "latency" else judge.facts(pairs[name]())
+        if name == "latency":
+            keep(name, latency.figures())
+        else:
+            judge.facts(pairs[name](), lambda found: keep(name, found))
         print(f"paper.py: {name}: {time.monotonic() - start:.0f} s", file=sys.stderr)
-        if options.json:
-            options.json.write_text(json.dumps(figures, indent=1) + "\n")
     for name in pairs:
         if name in figures:
             print(table.markdown(figures[name]))

@@ -1,6 +1,8 @@
 """The table in Markdown."""
 
-HEAD = "| model | metric merged | of the gain | metric routed | energy: modules | energy: whole | bytes | of the model | load: adapter | load: merged | ratio |"
+COLUMNS = ["model", "metric merged", "of the gain", "metric routed", "energy: modules", "energy: whole", "bytes"]
+COLUMNS += ["of the model", "load: adapter", "load: merged", "ratio"]
+HEAD = "| " + " | ".join(COLUMNS) + " |"
 
 
 def cell(value, form):
@@ -34,17 +36,18 @@ def markdown(facts):
     direction = "higher" if facts["higher_is_better"] else "lower"
     lines = [f"### {facts['pair']}", f"{facts['what']}. Metric: {facts['metric']}, {direction} is better.", "", HEAD]
     lines.append("|---" * (HEAD.count("|") - 1) + "|")
-    lines.append(f"| base | {facts['base']:.4f} | 0 %" + " | " * 9 + " |")
+    lines.append(f"| base | {facts['base']:.4f} | 0.0% |" + " |" * 9)
     lines += [row(facts, each) for each in facts["rows"]]
-    tuned = f"| tuned | {facts['tuned']:.4f} | 100 % | | | | {size(facts['tuned_bytes'])} | 100 %" + " | " * 4
-    lines.append(tuned)
+    lines.append(f"| tuned | {facts['tuned']:.4f} | 100.0% | | | | {size(facts['tuned_bytes'])} | 100.0% |" + " |" * 3)
     remarks = {}
     for each in facts["rows"]:
         for remark in each["remarks"]:
-            remarks.setdefault(remark, []).append(each["variant"])
+            remarks.setdefault(remark, {})[each["variant"]] = None
     if remarks:
         lines += ["", "What the libraries said:", ""]
-        lines += [f"- {remark} ({', '.join(variants)})" for remark, variants in remarks.items()]
+        for remark, variants in remarks.items():
+            where = "every adapter" if len(variants) == len(facts["rows"]) else "; ".join(variants)
+            lines.append(f"- {remark} ({where})")
     return "\n".join(lines) + "\n"
 
 
