@@ -108,7 +108,7 @@ fn conversion_and_pruning_write_few_bits_and_read_them() {
 
     // PEFT has no such formats.
     let (code, _, stderr) = phlora(&["prune", &whole, "-o", &text(&path("p")), "--dtype", "q4_0"]);
-    assert!(code == 2 && stderr.contains("cannot hold Q4_0: use f32, f16, bf16"), "{code} {stderr}");
+    assert!(code == 2 && stderr.contains("cannot hold Q4_0"), "{code} {stderr}");
 }
 
 #[test]
