@@ -1,10 +1,10 @@
 //! `phlora join`.
 
-use crate::args::{Cli, Command, ExtractArgs, JoinArgs};
+use crate::args::{Cli, Command, ExtractArgs, FormatArg, JoinArgs};
 use crate::extract;
 use crate::failure::Failure;
 use clap::Parser;
-use phlora_checkpoint::{Error, PartHeader, Shard, Work};
+use phlora_checkpoint::{AdapterFormat, Error, PartHeader, Shard, Work};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,12 +42,27 @@ fn asked(header: &PartHeader, path: &Path, args: &JoinArgs) -> Result<Box<Extrac
     asked.tuned = args.tuned.clone().unwrap_or_else(|| absolute(asked.tuned.clone()));
     asked.deployed_base = asked.deployed_base.map(absolute);
     asked.what.channel_scale = asked.what.channel_scale.map(absolute);
+    asked.format = Some(format(&asked, args)?);
     asked.output.clone_from(&args.output);
     asked.report.clone_from(&args.report);
     asked.work.parts.clone_from(&args.parts);
     (asked.work.shard, asked.work.resume, asked.work.fresh) = (None, false, false);
     (asked.force, asked.modules, asked.quiet) = (args.force, args.modules, args.quiet);
     Ok(asked)
+}
+
+/// The format that the shares were asked for, be it by the name of the first part; the name of the adapter does not change it.
+fn format(asked: &ExtractArgs, args: &JoinArgs) -> Result<FormatArg, Failure> {
+    let gguf = |path: &Path| AdapterFormat::of_path(path) == AdapterFormat::Gguf;
+    let by_name = if gguf(&asked.output) { FormatArg::Gguf } else { FormatArg::Peft };
+    let format = asked.format.unwrap_or(by_name);
+    if gguf(&args.output) && !matches!(format, FormatArg::Gguf) {
+        let output = args.output.display();
+        let problem = "the name of a GGUF adapter, but the shares were asked for another format: run them with --format \
+                       gguf, or choose another name";
+        return Err(Failure::Usage(format!("{output}: {problem}")));
+    }
+    Ok(format)
 }
 
 /// Checks that every share is there, once.

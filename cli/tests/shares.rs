@@ -146,6 +146,26 @@ fn goals_that_look_at_all_modules_run_twice() {
 }
 
 #[test]
+fn the_format_is_that_of_the_shares_whatever_names_say() {
+    let work = Work::new();
+    let parts = work.shares(2, &["--rank", "2"], false);
+    let (code, _, error) = work.join(&parts, "joined.gguf");
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("run them with --format gguf"), "{error}");
+    assert!(!work.root.path().join("joined.gguf").exists());
+
+    // A part that is called as a GGUF file would be.
+    assert_eq!(work.extract("whole", &["--rank", "2"]).0, 0);
+    for (format, name) in [(&["--format", "peft"][..], "part.gguf"), (&[], "part.peft")] {
+        let options = [&["--rank", "2", "--shard", "1/1"], format].concat();
+        assert_eq!(work.extract(name, &options).0, 0);
+        let (code, _, error) = work.join(&[work.path(name)], "joined");
+        assert_eq!(code, 0, "{error}");
+        assert_eq!(work.output("joined"), work.output("whole"));
+    }
+}
+
+#[test]
 fn several_ranks_join_to_several_adapters() {
     let work = Work::new();
     let options = ["--rank", "1,2,3"];
