@@ -4,9 +4,11 @@
 //! for one matrix; [`allocate`] and [`uniform_rank`] share a number of bytes out over many.
 
 mod allocate;
+mod bits;
 mod spectrum;
 
 pub use allocate::{Candidate, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
+pub use bits::{Direction, Quantizer, share_bits};
 pub use spectrum::{Noise, Spectrum};
 
 /// What is asked for.
