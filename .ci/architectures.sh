@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Derives the facts on transformers' classes again and compares them with checkpoint/src/memory/architectures.txt.
+# Derives the facts on transformers' classes again and compares them with checkpoint/src/naming/memory/architectures.txt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,4 +1,4 @@
-//! Compresses the table of architectures, a tenth of the program as it is; `src/memory/packed.rs` reads it.
+//! Compresses the table of architectures, a tenth of the program as it is; `src/naming/memory/packed.rs` reads it.
 
 use miniz_oxide::deflate::compress_to_vec;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::{env, fs, io};
 const BEST: u8 = 10;
 
 fn main() -> io::Result<()> {
-    let table = "src/memory/architectures.txt";
+    let table = "src/naming/memory/architectures.txt";
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={table}");
     let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;

@@ -18,85 +18,45 @@
 //! ```
 #![deny(unsafe_code)]
 
-mod aligned;
-mod arch;
-mod budget;
-mod channels;
-mod check;
-mod config;
-mod convert;
-mod curve;
-mod doubts;
+mod adapter;
 mod error;
-mod extract;
-mod full;
-mod gguf;
-mod header;
-mod heads;
-mod hub;
-mod includes;
-mod inspect;
-mod layers;
-mod locate;
-mod lora;
-mod mapped;
-mod measure;
-mod memory;
-mod merge;
-mod model;
-mod monitor;
-mod names;
-mod not_weights;
-mod options;
-mod outcome;
-mod output;
+mod jobs;
+mod naming;
 mod pairing;
-mod pairs;
-mod pass;
-mod plans;
-mod pool;
-mod prune;
-mod quantized;
-mod read_ahead;
-mod renaming;
 mod report;
-mod residual;
-mod serving;
-mod similar;
-mod staging;
-mod stored;
-mod survey;
-mod tensor;
-mod tokenizer;
-mod verify;
+mod run;
+mod source;
 
-pub use aligned::Names;
-pub use arch::{Heads, Mapped, NameMap, RowPermutation};
-pub use channels::ChannelScales;
-pub use check::{Finding, Severity, check};
-pub use config::Config;
-pub use convert::{ConvertOptions, Converted, convert, convert_to_gguf};
-pub use curve::{Choice, choose};
-pub use error::{Error, Result};
-pub use extract::{Extraction, extract, extract_deployed, extract_ranks, survey};
-pub use full::{Also, Layers, Tokens};
-pub use inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
-pub use lora::{
-    Adapter, AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Naming, Spelling, Target, gguf_len,
+pub use adapter::{
+    Adapter, AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Naming, Target, gguf_len,
     write_gguf,
 };
-pub use merge::{MergeOptions, Merged, merge};
-pub use model::{Container, Model};
-pub use monitor::Monitor;
-pub use names::{Kind, kind_of, module_of, suffix_of};
-pub use options::{ExtractOptions, Filter, available_threads};
-pub use output::{Output, save, save_page, save_report};
-pub use phlora_core::{Dtype, Goal, Mode, Policy};
-pub use prune::{PruneOptions, Pruned, PrunedModule, prune};
-pub use quantized::Method as Quantization;
-pub use report::{
-    CurvePoint, FullReport, LeftOut, ModuleReport, PolicyReport, REPORT_VERSION, Report, Total, read_report,
+pub use error::{Error, Result};
+pub use jobs::check::{Finding, Severity, check};
+pub use jobs::convert::{ConvertOptions, Converted, convert, convert_to_gguf};
+pub use jobs::extract::{
+    Also, ChannelScales, ExtractOptions, Extraction, Filter, Layers, Output, Server, Tokens, extract,
+    extract_deployed, extract_ranks, save, save_page, save_report,
 };
-pub use serving::Server;
-pub use tensor::{Expert, Tensor};
-pub use verify::{Verification, VerifiedModule, VerifiedTensor, verify};
+pub use jobs::inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
+pub use jobs::merge::{MergeOptions, Merged, merge};
+pub use jobs::plan::survey;
+pub use jobs::prune::{PruneOptions, Pruned, PrunedModule, prune};
+pub use jobs::verify::{Verification, VerifiedModule, VerifiedTensor, verify};
+pub use naming::arch::{Mapped, NameMap};
+pub use naming::kind::{Kind, kind_of, module_of, suffix_of};
+pub use naming::spelling::Spelling;
+pub use pairing::aligned::Names;
+pub use phlora_core::{Dtype, Goal, Mode, Policy};
+pub use report::{
+    Choice, CurvePoint, FullReport, LeftOut, ModuleReport, PolicyReport, REPORT_VERSION, Report, Total,
+    choose, read_report,
+};
+pub use run::monitor::Monitor;
+pub use run::pool::available_threads;
+pub use source::attention::Heads;
+pub use source::config::Config;
+pub use source::model::{Container, Model};
+pub use source::permutation::RowPermutation;
+pub use source::quantized::Method as Quantization;
+pub use source::tensor::{Expert, Tensor};

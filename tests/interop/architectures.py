@@ -1,4 +1,4 @@
-"""Derives checkpoint/src/memory/architectures.txt: the names, kinds and places of weights in memory, by class of model.
+"""Derives checkpoint/src/naming/memory/architectures.txt: the names, kinds and places of weights in memory, by class of model.
 
 transformers renames, stacks, joins and splits weights while it loads a checkpoint, and PEFT needs the names of modules
 in memory. Every class is built on the meta device; its weights are named as save_pretrained names them, and loaded
@@ -45,7 +45,7 @@ from transformers.pytorch_utils import Conv1D
 from architectures_rules import apply, generalise, numbers, shortest_moves, star
 from architectures_settings import ASIDE, CALLED, FLAGS, LITERAL, SETTINGS, USED, VARIANTS
 
-FILE = pathlib.Path(__file__).parents[2] / "checkpoint/src/memory/architectures.txt"
+FILE = pathlib.Path(__file__).parents[2] / "checkpoint/src/naming/memory/architectures.txt"
 TASKS = {
     "CAUSAL_LM": "MODEL_FOR_CAUSAL_LM_MAPPING",
     "SEQ_2_SEQ_LM": "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING",

@@ -13,7 +13,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-FILE = pathlib.Path(__file__).parents[2] / "checkpoint/src/memory/architectures.txt"
+FILE = pathlib.Path(__file__).parents[2] / "checkpoint/src/naming/memory/architectures.txt"
 
 TEXT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
         "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 96, "pad_token_id": 0}

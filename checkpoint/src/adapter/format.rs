@@ -1,0 +1,60 @@
+//! The file formats of adapters.
+
+use super::single::Style;
+use crate::error::{Error, Result};
+use phlora_core::Dtype;
+use std::path::Path;
+
+/// File format of an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AdapterFormat {
+    /// PEFT's directory: `adapter_config.json` and `adapter_model.safetensors`, with the checkpoint's names.
+    Peft,
+    /// llama.cpp's: one GGUF file, with the names and the order of rows of the base's GGUF file.
+    Gguf,
+    /// kohya's: one safetensors file, with names as `lora_unet_down_blocks_0_attentions_0_proj_in`.
+    Kohya,
+    /// ComfyUI's: the same with names as `diffusion_model.input_blocks.1.1.proj_in`.
+    Comfy,
+}
+
+impl AdapterFormat {
+    /// The format that a path asks for: GGUF where it ends in `.gguf`.
+    pub fn of_path(path: &Path) -> Self {
+        let gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+        if gguf { Self::Gguf } else { Self::Peft }
+    }
+
+    /// What it is called in messages.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Peft => "a PEFT adapter",
+            Self::Gguf => "a GGUF adapter",
+            Self::Kohya => "a kohya adapter",
+            Self::Comfy => "a ComfyUI adapter",
+        }
+    }
+
+    /// How a single file writes names; `None` of formats that have the names of a model.
+    pub(crate) fn style(self) -> Option<Style> {
+        match self {
+            Self::Kohya => Some(Style::Kohya),
+            Self::Comfy => Some(Style::Comfy),
+            Self::Peft | Self::Gguf => None,
+        }
+    }
+
+    /// Checks that factors can be stored as `dtype`.
+    ///
+    /// # Errors
+    /// When they cannot.
+    pub fn check(self, dtype: Dtype) -> Result<()> {
+        let others = match (self, dtype) {
+            (_, Dtype::F32 | Dtype::F16 | Dtype::Bf16) | (Self::Gguf, Dtype::Q8_0) => return Ok(()),
+            (Self::Gguf, _) => "f32, f16, bf16 or q8_0",
+            _ => "f32, f16 or bf16",
+        };
+        Err(Error::Usage(format!("{} cannot hold {}: use {others}", self.name(), dtype.name())))
+    }
+}

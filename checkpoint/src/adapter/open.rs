@@ -1,0 +1,114 @@
+//! An adapter on disk, of whatever format.
+
+use super::gguf::{AdapterFile, key};
+use super::single::{SingleFile, Style, is_single_file};
+use super::{AdapterFormat, Lora, Naming, peft};
+use crate::error::Result;
+use crate::source::gguf::{File, is_gguf};
+use crate::source::mapped::Mapped;
+use std::path::{Path, PathBuf};
+
+/// A LoRA adapter on disk, mapped.
+#[derive(Debug)]
+pub struct Adapter {
+    path: PathBuf,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Peft(Box<peft::Directory>),
+    Gguf(AdapterFile),
+    Single(Box<SingleFile>),
+}
+
+impl Adapter {
+    /// Opens a PEFT adapter directory, one of the two files in it, a GGUF adapter, or the single safetensors file of
+    /// kohya's scripts or ComfyUI, and checks that its pairs are complete.
+    ///
+    /// The files stay mapped and must not change meanwhile, as for [`Model::open`](crate::Model::open).
+    ///
+    /// # Errors
+    /// When a file is missing or unsound, or a tensor is not part of a complete LoRA pair of the rank that
+    /// the configuration says; file and tensor are named.
+    pub fn open(path: &Path) -> Result<Self> {
+        let source = match open_gguf(path)? {
+            Some(mapped) => Source::Gguf(AdapterFile::new(mapped)),
+            None if is_single_file(path) => Source::Single(Box::new(SingleFile::open(path)?)),
+            None => Source::Peft(Box::new(peft::Directory::open(path)?)),
+        };
+        let adapter = Self { path: path.to_owned(), source };
+        adapter.lora()?.check()?;
+        Ok(adapter)
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it holds, with the factors as they are in the file; modules sorted by name.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn lora(&self) -> Result<Lora<'_>> {
+        match &self.source {
+            Source::Peft(directory) => directory.lora(),
+            Source::Gguf(file) => file.lora(),
+            Source::Single(file) => file.lora(),
+        }
+    }
+
+    /// The alpha that the file states for all modules; in a single file, which states one for each, that of a module of
+    /// the largest rank. In a GGUF adapter 0 stands for scale 1.
+    pub fn alpha(&self) -> f64 {
+        match &self.source {
+            Source::Peft(directory) => directory.config.alpha,
+            // It was read when the adapter was opened.
+            Source::Gguf(file) => file.alpha().map_or(0.0, f64::from),
+            Source::Single(file) => file.lora().map_or(0.0, |lora| {
+                let largest = lora.modules.iter().max_by_key(|module| module.rank());
+                largest.map_or(0.0, |module| module.scale * module.rank() as f64)
+            }),
+        }
+    }
+
+    /// Whose names its modules have, which is that of its format.
+    pub fn naming(&self) -> Naming {
+        match &self.source {
+            Source::Peft(_) => Naming::HuggingFace,
+            Source::Gguf(_) => Naming::Gguf,
+            Source::Single(_) => Naming::Single,
+        }
+    }
+
+    /// Its file format.
+    pub fn format(&self) -> AdapterFormat {
+        match &self.source {
+            Source::Peft(_) => AdapterFormat::Peft,
+            Source::Gguf(_) => AdapterFormat::Gguf,
+            Source::Single(file) => match file.style() {
+                Style::Kohya => AdapterFormat::Kohya,
+                Style::Comfy => AdapterFormat::Comfy,
+            },
+        }
+    }
+}
+
+/// Whether `path` is a GGUF file that says it is an adapter, or a single safetensors file of one.
+pub(crate) fn is_adapter_file(path: &Path) -> bool {
+    if is_single_file(path) {
+        return true;
+    }
+    let Ok(Some(mapped)) = open_gguf(path) else { return false };
+    File::parse(path, mapped.bytes()).is_ok_and(|file| file.str(key::TYPE) == Some("adapter"))
+}
+
+/// Maps `path` if it is a GGUF file.
+pub(crate) fn open_gguf(path: &Path) -> Result<Option<Mapped>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let mapped = Mapped::open(path)?;
+    Ok(is_gguf(mapped.bytes()).then_some(mapped))
+}

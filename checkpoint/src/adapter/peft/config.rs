@@ -1,0 +1,350 @@
+//! `adapter_config.json`: the one PEFT needs to load what is written here, and what is read of any other.
+
+use super::fields::{Fields, token_rows};
+use super::target::{Target, targets};
+use crate::adapter::{self, Lora};
+use crate::error::{Error, Result};
+use crate::source::json::read_json;
+use regex::Regex;
+use serde::Serialize;
+use serde_json::{Number, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// All fields that PEFT and the servers look at, in PEFT's spelling.
+#[derive(Debug, Serialize)]
+#[allow(clippy::struct_excessive_bools)] // the format's
+struct Written<'l> {
+    peft_type: &'static str,
+    task_type: Option<&'l str>,
+    base_model_name_or_path: Option<&'l str>,
+    r: usize,
+    lora_alpha: Number,
+    target_modules: Vec<&'l str>,
+    /// Only where there are any: readers that do not know the field may refuse it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    target_parameters: Vec<&'l str>,
+    exclude_modules: Option<()>,
+    rank_pattern: Pattern<'l, usize>,
+    alpha_pattern: Pattern<'l, Number>,
+    modules_to_save: Option<&'l [&'l str]>,
+    bias: &'static str,
+    lora_bias: bool,
+    lora_dropout: f32,
+    use_rslora: bool,
+    use_dora: bool,
+    fan_in_fan_out: bool,
+    init_lora_weights: bool,
+    inference_mode: bool,
+    layers_to_transform: Option<()>,
+    layers_pattern: Option<()>,
+    /// Only where there are any: readers that do not know the field may refuse it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trainable_token_indices: Option<&'l BTreeMap<&'l str, &'l [usize]>>,
+}
+
+/// An object whose first key that matches a module counts, so that the order matters.
+#[derive(Debug)]
+struct Pattern<'l, V>(Vec<(&'l str, V)>);
+
+impl<V: Serialize> Serialize for Pattern<'_, V> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+/// The configuration of `lora`, as JSON, with the `fields` of what it holds beside factors.
+///
+/// `r` is the largest rank, and `lora_alpha` gives the scale of the modules that have it; α = r where that is 1, so
+/// that the scale is 1 whatever formula a consumer uses. Modules of another rank or scale are listed in the patterns
+/// by their full path.
+pub(super) fn written(lora: &Lora<'_>, fields: &Fields<'_>) -> Result<String> {
+    let mut wrapped = targets(lora)?;
+    // The path of an attention stands for both of its projections.
+    let both = wrapped.iter().any(|target| target.modules[0].target == adapter::Target::Attention);
+    let mut keys = BTreeSet::new();
+    wrapped.retain(|target| keys.insert(target.key.clone()));
+    let rank = lora.rank();
+    let scale = lora.modules.iter().find(|module| module.rank() == rank).map_or(1.0, |module| module.scale);
+    let alpha = alpha(scale, rank);
+    let ranks = pattern(&wrapped, |target| (target.rank, target.rank != rank));
+    let alphas = pattern(&wrapped, |target| {
+        let own = self::alpha(target.scale, target.rank);
+        (number(own), own != alpha)
+    });
+    let mut parameters: Vec<_> = wrapped.iter().filter(|t| t.parameter).map(|t| t.key.as_str()).collect();
+    parameters.sort_unstable();
+    let config = Written {
+        peft_type: "LORA",
+        task_type: lora.task.as_deref(),
+        base_model_name_or_path: lora.base_name.as_deref(),
+        r: rank,
+        lora_alpha: number(alpha),
+        target_modules: match &lora.targets {
+            Some(targets) if !both => targets.iter().map(String::as_str).collect(),
+            _ => wrapped.iter().filter(|t| !t.parameter).map(|t| t.key.as_str()).collect(),
+        },
+        target_parameters: parameters,
+        exclude_modules: None,
+        rank_pattern: ranks,
+        alpha_pattern: alphas,
+        modules_to_save: Some(fields.modules_to_save.as_slice()).filter(|modules| !modules.is_empty()),
+        bias: fields.bias,
+        lora_bias: fields.lora_bias,
+        lora_dropout: 0.0,
+        use_rslora: false,
+        use_dora: false,
+        fan_in_fan_out: lora.fan_in_fan_out,
+        init_lora_weights: true,
+        inference_mode: true,
+        layers_to_transform: None,
+        layers_pattern: None,
+        trainable_token_indices: Some(&fields.tokens).filter(|tokens| !tokens.is_empty()),
+    };
+    let mut json = serde_json::to_string_pretty(&config).unwrap_or_default();
+    json.push('\n');
+    Ok(json)
+}
+
+/// The alpha that gives `scale` at `rank`: a whole one where the difference is rounding.
+fn alpha(scale: f64, rank: usize) -> f64 {
+    let alpha = scale * rank as f64;
+    if (alpha - alpha.round()).abs() <= 1e-12 * alpha.abs() { alpha.round() } else { alpha }
+}
+
+/// A whole number without a decimal point, which some readers insist on.
+fn number(value: f64) -> Number {
+    let whole = value.fract() == 0.0 && value.abs() < 9e15;
+    if whole { Number::from(value as i64) } else { Number::from_f64(value).unwrap_or_else(|| 0.into()) }
+}
+
+/// The targets for which `value` says that they are to be listed, with what it gives.
+///
+/// A key also matches modules whose path merely ends with it after a dot; those are listed too, and before it.
+fn pattern<'t, V>(targets: &'t [Target<'_>], value: impl Fn(&Target<'_>) -> (V, bool)) -> Pattern<'t, V> {
+    let (mut listed, others): (Vec<_>, Vec<_>) =
+        targets.iter().map(|target| (target.key.as_str(), value(target))).partition(|(_, (_, list))| *list);
+    let hit = |name: &str, listed: &[(&str, (V, bool))]| {
+        let ends = |key: &str| name.strip_suffix(key).is_some_and(|rest| rest.ends_with('.'));
+        listed.iter().any(|(key, _)| ends(key))
+    };
+    let (hit, _): (Vec<_>, Vec<_>) = others.into_iter().partition(|(name, _)| hit(name, &listed));
+    listed.extend(hit);
+    // Stable: among those of one length the order stays.
+    listed.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+    Pattern(listed.into_iter().map(|(name, (value, _))| (name, value)).collect())
+}
+
+/// What decides rank and scale of each module of an adapter.
+#[derive(Debug)]
+pub(crate) struct AdapterConfig {
+    pub(crate) rank: usize,
+    pub(crate) alpha: f64,
+    pub(crate) base_name: Option<String>,
+    pub(crate) task: Option<String>,
+    /// Where it is a list; a regular expression is not kept.
+    pub(crate) targets: Option<Vec<String>>,
+    /// Parameters with factors, or the ends of their names.
+    pub(super) parameters: Vec<String>,
+    pub(crate) fan_in_fan_out: bool,
+    /// Modules that are stored whole, or the ends of their paths.
+    saved: Vec<String>,
+    biases: bool,
+    /// Rows of the modules' weights; the module is empty where it is the input embedding.
+    tokens: Vec<(String, Vec<usize>)>,
+    rslora: bool,
+    ranks: Vec<(Regex, f64)>,
+    alphas: Vec<(Regex, f64)>,
+}
+
+impl AdapterConfig {
+    /// Reads `adapter_config.json` at `path`.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let json = read_json(path)?;
+        let bad = |problem: &str| Error::format(path, problem);
+        match json["peft_type"].as_str() {
+            Some("LORA") => {}
+            Some(other) => {
+                return Err(bad(&format!(
+                    "its peft_type is {other}, expected LORA: other adapters are not read"
+                )));
+            }
+            None => return Err(bad("its peft_type is not LORA")),
+        }
+        if json["use_dora"].as_bool() == Some(true) {
+            return Err(bad("a DoRA adapter, which is not read"));
+        }
+        // PEFT's default of both is 8.
+        let number = |value: &Value| if value.is_null() { Some(8.0) } else { value.as_f64() };
+        let rank = number(&json["r"]).filter(|r| *r >= 1.0 && r.fract() == 0.0 && *r < 1e9);
+        let alpha = number(&json["lora_alpha"]).filter(|alpha| alpha.is_finite());
+        Ok(Self {
+            rank: whole(rank.ok_or_else(|| bad("its r is not a rank of at least 1"))?),
+            alpha: alpha.ok_or_else(|| bad("its lora_alpha is not a number"))?,
+            base_name: json["base_model_name_or_path"].as_str().map(str::to_owned),
+            task: json["task_type"].as_str().map(str::to_owned),
+            targets: list(&json["target_modules"]),
+            parameters: list(&json["target_parameters"]).unwrap_or_default(),
+            fan_in_fan_out: json["fan_in_fan_out"].as_bool().unwrap_or(false),
+            saved: list(&json["modules_to_save"]).unwrap_or_default(),
+            biases: json["bias"].as_str().is_some_and(|bias| bias != "none"),
+            tokens: token_rows(path, &json)?,
+            rslora: json["use_rslora"].as_bool().unwrap_or(false),
+            ranks: patterns(path, "rank_pattern", &json, 1.0)?,
+            alphas: patterns(path, "alpha_pattern", &json, f64::MIN)?,
+        })
+    }
+
+    /// Whether `module` is stored whole.
+    pub(super) fn saves(&self, module: &str) -> bool {
+        self.saved.iter().any(|saved| module.ends_with(saved.as_str()))
+    }
+
+    /// The module above `module` that is stored whole.
+    pub(super) fn saved_above<'m>(&self, module: &'m str) -> Option<&'m str> {
+        module.match_indices('.').map(|(end, _)| &module[..end]).find(|above| self.saves(above))
+    }
+
+    /// Whether values of biases are stored.
+    pub(super) fn has_biases(&self) -> bool {
+        self.biases
+    }
+
+    /// Which rows of the weight of `module` are stored.
+    pub(super) fn tokens(&self, module: &str) -> Option<&[usize]> {
+        let named =
+            |name: &str| module.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        let found = self.tokens.iter().find(|(name, _)| name.is_empty() || named(name));
+        found.map(|(_, rows)| rows.as_slice())
+    }
+
+    /// Rank and scale of `module`, as PEFT computes them.
+    pub(crate) fn rank_and_scale(&self, module: &str) -> (usize, f64) {
+        let first = |patterns: &[(Regex, f64)]| {
+            patterns.iter().find(|(key, _)| key.is_match(module)).map(|(_, value)| *value)
+        };
+        let rank = first(&self.ranks).map_or(self.rank, whole);
+        let alpha = first(&self.alphas).unwrap_or(self.alpha);
+        let r = rank as f64;
+        (rank, alpha / if self.rslora { r.sqrt() } else { r })
+    }
+}
+
+/// The texts of a list; `None` where it is anything else.
+fn list(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
+}
+
+/// A pattern's keys match a module's whole path or the end of it after a dot, as PEFT does it.
+fn patterns(path: &Path, field: &str, json: &Value, least: f64) -> Result<Vec<(Regex, f64)>> {
+    let Some(object) = json[field].as_object() else { return Ok(Vec::new()) };
+    let one = |(key, value): (&String, &Value)| {
+        let regex = Regex::new(&format!(r"^(.*\.)?({key})$")).ok()?;
+        Some((regex, value.as_f64().filter(|v| v.is_finite() && *v >= least)?))
+    };
+    object
+        .iter()
+        .map(|pair| {
+            one(pair).ok_or_else(|| {
+                Error::format(
+                    path,
+                    format!("{field}: {} is not a pattern with a number that can be used", pair.0),
+                )
+            })
+        })
+        .collect()
+}
+
+/// A number checked to be a small whole one; what is left of a fraction never equals a tensor's rank.
+#[allow(clippy::cast_sign_loss)] // checked above to be at least 1
+fn whole(value: f64) -> usize {
+    value as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapter::{Factor, LoraModule, Naming, Spelling};
+    use phlora_core::Dtype;
+
+    fn read(json: &str) -> Result<AdapterConfig> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("adapter_config.json");
+        std::fs::write(&path, json).unwrap();
+        AdapterConfig::read(&path)
+    }
+
+    #[test]
+    fn scale_follows_the_patterns() {
+        let config = read(
+            r#"{"peft_type":"LORA","r":8,"lora_alpha":16,
+                "rank_pattern":{"layers.0.q_proj":4},"alpha_pattern":{"q_proj":2}}"#,
+        )
+        .unwrap();
+        assert_eq!(config.rank_and_scale("model.layers.0.q_proj"), (4, 0.5));
+        assert_eq!(config.rank_and_scale("model.layers.10.q_proj"), (8, 0.25));
+        assert_eq!(config.rank_and_scale("model.layers.0.k_proj"), (8, 2.0));
+        let rslora = read(r#"{"peft_type":"LORA","r":16,"lora_alpha":16,"use_rslora":true}"#).unwrap();
+        assert_eq!(rslora.rank_and_scale("x"), (16, 4.0));
+    }
+
+    #[test]
+    fn what_is_written_gives_every_rank_and_scale_back() {
+        let module = |name: &'static str, rank: usize, scale: f64| {
+            let factor =
+                |shape: [usize; 2]| Factor::new(Dtype::F16, shape, vec![0; 2 * shape[0] * shape[1]]).unwrap();
+            let (a, b) = (factor([rank, 3]), factor([5, rank]));
+            LoraModule { scale, ..LoraModule::new(name, a, b) }
+        };
+        let fields = || Fields { bias: "none", ..Fields::default() };
+        let lora = |modules| Lora {
+            modules,
+            full: Vec::new(),
+            naming: Naming::HuggingFace,
+            base_name: Some("base".into()),
+            architecture: None,
+            task: None,
+            targets: None,
+            fan_in_fan_out: false,
+            spelling: Spelling::default(),
+        };
+        for modules in [
+            vec![module("l.0.q", 8, 1.0), module("l.1.q", 8, 1.0)],
+            vec![module("l.0.q", 8, 1.0), module("l.1.q", 4, 1.0), module("l.2.q", 1, 1.0)],
+            vec![module("l.0.q", 8, 2.0), module("l.1.q", 4, 4.0)],
+            vec![module("l.0.q", 8, 4.0 / 8f64.sqrt()), module("l.1.q", 3, 0.1), module("l.2.q", 8, -1.0)],
+            // The path of one is the end of the other's.
+            vec![module("l.0.q", 4, 1.0), module("model.l.0.q", 8, 1.0), module("x.model.l.0.q", 2, 0.5)],
+        ] {
+            let lora = lora(modules);
+            let json = written(&lora, &fields()).unwrap();
+            let config = read(&json).unwrap();
+            for module in &lora.modules {
+                let (rank, scale) = config.rank_and_scale(&module.name);
+                assert_eq!(rank, module.rank(), "{json}");
+                assert!((scale - module.scale).abs() <= 1e-12 * module.scale.abs(), "{scale} {json}");
+            }
+        }
+        let uniform = written(&lora(vec![module("l.0.q", 8, 1.0)]), &fields()).unwrap();
+        assert!(uniform.contains(r#""lora_alpha": 8,"#) && uniform.contains(r#""rank_pattern": {}"#));
+        let mixed =
+            written(&lora(vec![module("l.0.q", 8, 1.0), module("l.1.q", 4, 1.0)]), &fields()).unwrap();
+        let json: Value = serde_json::from_str(&mixed).unwrap();
+        assert_eq!(json["rank_pattern"], serde_json::json!({"l.1.q": 4}));
+        assert_eq!(json["alpha_pattern"], serde_json::json!({"l.1.q": 4}));
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_scale() {
+        for json in [
+            "{}",
+            r#"{"peft_type":"LOHA"}"#,
+            r#"{"peft_type":"LORA","r":0}"#,
+            r#"{"peft_type":"LORA","r":"8"}"#,
+            r#"{"peft_type":"LORA","use_dora":true}"#,
+            r#"{"peft_type":"LORA","rank_pattern":{"(":4}}"#,
+        ] {
+            assert!(read(json).is_err(), "{json}");
+        }
+    }
+}

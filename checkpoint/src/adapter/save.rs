@@ -1,0 +1,80 @@
+//! Writes adapters, each appearing whole or not at all.
+
+use super::gguf::{gguf_len, write_gguf};
+use super::{AdapterFormat, Lora, is_adapter_file, peft, single};
+use crate::error::Result;
+use crate::run::monitor::Monitor;
+use crate::run::staging::{Known, Replaces, StagedDir, StagedFile};
+use std::path::Path;
+
+/// An adapter of one file, on disk.
+const ADAPTER: Known = Known { name: "an adapter", is: is_adapter_file };
+
+/// An adapter that is written, but not in its place yet.
+#[derive(Debug)]
+pub(crate) enum StagedAdapter {
+    Directory(StagedDir),
+    File(StagedFile),
+}
+
+impl AdapterFormat {
+    /// Bytes of the files of `lora`.
+    pub(crate) fn length(self, lora: &Lora<'_>) -> Result<u64> {
+        match self {
+            Self::Peft => peft::length(lora),
+            Self::Gguf => gguf_len(lora),
+            Self::Kohya | Self::Comfy => single::length(lora),
+        }
+    }
+
+    /// Tries whether an adapter can be created at `path`; leaves nothing behind.
+    pub(crate) fn probe(self, path: &Path, force: bool) -> Result<()> {
+        match self {
+            Self::Peft => StagedDir::create(path, Replaces::Adapter, force).map(drop),
+            Self::Gguf | Self::Kohya | Self::Comfy => {
+                StagedFile::write(path, ADAPTER, force, |_| Ok(())).map(drop)
+            }
+        }
+    }
+
+    /// Writes `lora` beside `path` and gives the bytes written.
+    pub(crate) fn stage(self, lora: &Lora<'_>, path: &Path, force: bool) -> Result<(StagedAdapter, u64)> {
+        if self == Self::Peft {
+            let staged = StagedDir::create(path, Replaces::Adapter, force)?;
+            let bytes = peft::write(lora, staged.path(), path)?;
+            return Ok((StagedAdapter::Directory(staged), bytes));
+        }
+        let mut bytes = 0;
+        let staged = StagedFile::write(path, ADAPTER, force, |file| {
+            bytes = if self == Self::Gguf { write_gguf(lora, file)? } else { single::write(lora, file)? };
+            Ok(())
+        })?;
+        Ok((StagedAdapter::File(staged), bytes))
+    }
+}
+
+impl Lora<'_> {
+    /// Writes it to `path`, where it appears by a rename when all is complete, and gives the bytes written. An adapter
+    /// that is there already is replaced where `force` says so; anything else never is.
+    ///
+    /// # Errors
+    /// When the output exists and may not be replaced, modules do not have the names of the format or a factor does
+    /// not fit into it, the disk is full, or [`Error::Cancelled`]; nothing is left behind.
+    pub fn save(&self, path: &Path, format: AdapterFormat, force: bool, monitor: &Monitor) -> Result<u64> {
+        monitor.begin_writing()?;
+        let (staged, bytes) = format.stage(self, path, force)?;
+        monitor.check()?;
+        staged.commit()?;
+        Ok(bytes)
+    }
+}
+
+impl StagedAdapter {
+    /// Puts it into its place.
+    pub(crate) fn commit(self) -> Result<()> {
+        match self {
+            Self::Directory(directory) => directory.commit(),
+            Self::File(file) => file.commit(),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Reads an adapter of one safetensors file.
+
+use super::{ALPHA, BASE_NAME, DIFF, DIFF_BIAS, DOWN, Style, UP};
+use crate::adapter::stored::pair;
+use crate::adapter::{Effect, FullTensor, Lora, LoraModule, Naming, Spelling};
+use crate::error::{Error, Result};
+use crate::source::mapped::Mapped;
+use crate::source::model::Model;
+use crate::source::safetensors::metadata;
+use crate::source::tensor::Tensor;
+use phlora_core::Rows;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A mapped adapter.
+#[derive(Debug)]
+pub(crate) struct SingleFile {
+    weights: Model,
+}
+
+/// What a module's tensors are, by what follows its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Down,
+    Up,
+    Alpha,
+    /// The difference of its weight, of its bias.
+    Weight,
+    Bias,
+}
+
+/// PEFT's names for the factors are met in these files as well, and those of LyCORIS for the differences of norms.
+const PARTS: [(&str, Part); 9] = [
+    (DOWN, Part::Down),
+    (UP, Part::Up),
+    (ALPHA, Part::Alpha),
+    (".lora_A.weight", Part::Down),
+    (".lora_B.weight", Part::Up),
+    (DIFF, Part::Weight),
+    (DIFF_BIAS, Part::Bias),
+    (".w_norm", Part::Weight),
+    (".b_norm", Part::Bias),
+];
+
+/// What these files may hold beside LoRA, by a part of the name, and what it is.
+const OTHERS: [(&str, &str); 7] = [
+    (".lora_mid.", "the core of a Tucker decomposition"),
+    (".dora_scale", "the magnitudes of a DoRA adapter"),
+    (".hada_", "part of a LoHa adapter"),
+    (".lokr_", "part of a LoKr adapter"),
+    (".oft_", "part of an OFT adapter"),
+    (".reshape_weight", "another shape for the base's weight"),
+    (".set_weight", "a weight in place of the base's"),
+];
+
+/// The key of the metadata in which diffusers keeps PEFT's configuration, scales among it.
+const PEFT_CONFIG: &str = "lora_adapter_metadata";
+
+/// The tensors of a module.
+#[derive(Debug, Default)]
+struct Found<'a> {
+    down: Option<Tensor<'a>>,
+    up: Option<Tensor<'a>>,
+    alpha: Option<Tensor<'a>>,
+    weight: Option<Tensor<'a>>,
+    bias: Option<Tensor<'a>>,
+}
+
+/// Whether `path` is a safetensors file with a tensor that is named as those of such an adapter, and is none of PEFT's.
+pub(crate) fn is_single_file(path: &Path) -> bool {
+    let safetensors = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
+    let pair = |name: &str| split(name).is_some_and(|(_, part)| matches!(part, Part::Down | Part::Up));
+    let ours = |name: &str| !name.starts_with("base_model.model.") && pair(name);
+    let parts = |name: &str| OTHERS[..5].iter().any(|(part, _)| name.contains(part));
+    safetensors
+        && path.is_file()
+        && Model::open(path).is_ok_and(|model| model.tensors().any(|(name, _)| ours(name) || parts(name)))
+}
+
+fn split(name: &str) -> Option<(&str, Part)> {
+    PARTS.iter().find_map(|(suffix, part)| Some((name.strip_suffix(suffix)?, *part)))
+}
+
+impl SingleFile {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        Ok(Self { weights: Model::open(path)? })
+    }
+
+    /// kohya's names have no dots.
+    pub(crate) fn style(&self) -> Style {
+        let dotted = |name: &str| split(name).is_some_and(|(module, _)| module.contains('.'));
+        if self.weights.tensors().any(|(name, _)| dotted(name)) { Style::Comfy } else { Style::Kohya }
+    }
+
+    /// What it holds, modules sorted by name; complete pairs, or an error.
+    pub(crate) fn lora(&self) -> Result<Lora<'_>> {
+        let mut modules = BTreeMap::<&str, Found<'_>>::new();
+        for (_, tensor) in self.weights.tensors() {
+            let Some((module, part)) = split(tensor.stored_name()) else { return Err(other(&tensor)) };
+            let found = modules.entry(module).or_default();
+            let place = match part {
+                Part::Down => &mut found.down,
+                Part::Up => &mut found.up,
+                Part::Alpha => &mut found.alpha,
+                Part::Weight => &mut found.weight,
+                Part::Bias => &mut found.bias,
+            };
+            if let Some(first) = place.replace(tensor) {
+                let problem = format!("the same part of the module as {}", first.stored_name());
+                return Err(tensor.error(problem));
+            }
+        }
+        let mut full = Vec::new();
+        for (module, found) in &mut modules {
+            for (parameter, tensor) in [("weight", found.weight.take()), ("bias", found.bias.take())] {
+                if let Some(tensor) = tensor {
+                    let name = format!("{module}.{parameter}");
+                    full.push(FullTensor::stored(name, tensor, Effect::Adds(1.0))?);
+                }
+            }
+        }
+        modules.retain(|_, found| !found.is_empty());
+        if modules.is_empty() {
+            return Err(Error::format(self.weights.path(), "it holds no LoRA factors"));
+        }
+        let modules: Vec<_> =
+            modules.into_iter().map(|(name, found)| found.module(name)).collect::<Result<_>>()?;
+        Ok(Lora {
+            modules,
+            full,
+            naming: Naming::Single,
+            base_name: self.base_name()?,
+            architecture: None,
+            task: None,
+            targets: None,
+            fan_in_fan_out: false,
+            spelling: Spelling::default(),
+        })
+    }
+
+    /// What the metadata says of the base.
+    fn base_name(&self) -> Result<Option<String>> {
+        let path = self.weights.path();
+        let mapped = Mapped::open(path)?;
+        let mut metadata = metadata(path, mapped.bytes())?;
+        if metadata.get(PEFT_CONFIG).is_some_and(|config| scales(config)) {
+            let problem = format!(
+                "its metadata {PEFT_CONFIG} states a scale other than 1, which ComfyUI ignores and diffusers does not"
+            );
+            return Err(Error::format(path, problem));
+        }
+        Ok(metadata.remove(BASE_NAME))
+    }
+}
+
+/// Whether a configuration as diffusers writes it for each part of a model, `unet.lora_alpha` and so on, states another
+/// scale than 1, or does so in words that are not known here.
+fn scales(config: &str) -> bool {
+    let Ok(Value::Object(fields)) = serde_json::from_str(config) else { return true };
+    let set = |value: &Value| match value {
+        Value::Bool(set) => *set,
+        Value::Object(patterns) => !patterns.is_empty(),
+        other => !other.is_null(),
+    };
+    fields.iter().any(|(key, value)| match key.rsplit_once('.') {
+        Some((part, "lora_alpha")) => {
+            fields.get(&format!("{part}.r")).and_then(Value::as_f64) != value.as_f64()
+        }
+        Some((_, "alpha_pattern" | "rank_pattern" | "use_rslora" | "use_dora")) => set(value),
+        _ => false,
+    })
+}
+
+/// What is wrong with a tensor that is no part of a pair.
+fn other(tensor: &Tensor<'_>) -> Error {
+    let name = tensor.stored_name();
+    let what = OTHERS.iter().find(|(part, _)| name.contains(part)).map(|(_, what)| *what);
+    tensor.error(match what {
+        Some(what) => format!("{what}, which is not read; only LoRA pairs are"),
+        None => format!("not a LoRA factor, expected MODULE{UP}, {DOWN} or {ALPHA}"),
+    })
+}
+
+impl<'a> Found<'a> {
+    fn is_empty(&self) -> bool {
+        self.down.is_none() && self.up.is_none() && self.alpha.is_none()
+    }
+
+    fn module(self, name: &'a str) -> Result<LoraModule<'a>> {
+        let (down, up) = match (self.down, self.up, self.alpha) {
+            (Some(down), Some(up), _) => (down, up),
+            (Some(alone), None, _) => return Err(alone.error(format!("its {} is missing", &UP[1..]))),
+            (None, Some(alone), _) => return Err(alone.error(format!("its {} is missing", &DOWN[1..]))),
+            (None, None, Some(alone)) => return Err(alone.error("the factors of its module are missing")),
+            (None, None, None) => return Err(Error::Usage(name.to_owned())),
+        };
+        let (a, b, kernel) = pair(down, up, None)?;
+        let rank = a.shape()[0];
+        let scale = match self.alpha {
+            None => 1.0,
+            Some(tensor) => alpha(&tensor)? / rank as f64,
+        };
+        let module = LoraModule { scale, kernel, ..LoraModule::new(name, a, b) };
+        module.check()?;
+        Ok(module)
+    }
+}
+
+/// The number in a scalar tensor, of whatever type.
+fn alpha(tensor: &Tensor<'_>) -> Result<f64> {
+    if tensor.len() != 1 {
+        return Err(tensor.error(format!("its shape is {:?}, expected one number", tensor.shape())));
+    }
+    let bytes = tensor.bytes();
+    let number = match (tensor.dtype(), tensor.dtype_name(), bytes) {
+        (Some(dtype), ..) => {
+            let mut value = [0.0];
+            let decoded = phlora_core::decode(Rows::new(dtype, bytes), &mut value);
+            decoded.map_err(|e| tensor.error(e.to_string()))?;
+            f64::from(value[0])
+        }
+        (_, "I64", &[a, b, c, d, e, f, g, h]) => i64::from_le_bytes([a, b, c, d, e, f, g, h]) as f64,
+        (_, "I32", &[a, b, c, d]) => f64::from(i32::from_le_bytes([a, b, c, d])),
+        (_, "I16", &[a, b]) => f64::from(i16::from_le_bytes([a, b])),
+        (_, "U8", &[a]) => f64::from(a),
+        (_, name, _) => return Err(tensor.error(format!("its dtype {name} is not read, expected a number"))),
+    };
+    if number == 0.0 {
+        let problem = "an alpha of 0, which kohya's scripts take for the rank and ComfyUI for no effect";
+        return Err(tensor.error(problem));
+    }
+    if !number.is_finite() {
+        return Err(tensor.error(format!("{number} is no alpha, expected a finite number")));
+    }
+    Ok(number)
+}

@@ -1,0 +1,77 @@
+//! A model under the names that adapters have for its weights.
+
+use crate::adapter::{Lora, LoraModule, Naming};
+use crate::error::{Error, Result};
+use crate::naming::arch::NameMap;
+use crate::naming::memory::{Layout, Weight, Weights, in_memory};
+use crate::source::model::Model;
+
+/// A model, its weights as it has them in memory where that is known; a GGUF model's as in its file.
+#[derive(Debug)]
+pub(crate) struct View<'m> {
+    pub(crate) model: &'m Model,
+    weights: Weights<'m>,
+    layout: Option<Layout>,
+}
+
+impl<'m> View<'m> {
+    pub(crate) fn new(model: &'m Model) -> Self {
+        let layout = Layout::of_model(model);
+        let weights =
+            model.tensors().map(|(name, tensor)| (name.to_owned(), Weight::new(name, tensor))).collect();
+        let weights = match &layout {
+            Some(layout) => in_memory(weights, layout),
+            None => weights,
+        };
+        Self { model, weights, layout }
+    }
+
+    /// The weight of this name.
+    pub(crate) fn weight(&self, name: &str) -> Option<&Weight<'m>> {
+        self.weights.get(name)
+    }
+
+    /// The names of its weights.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.weights.keys().map(String::as_str)
+    }
+
+    /// `lora` under the names of this view.
+    ///
+    /// # Errors
+    /// When the architecture is not known that is needed for it, or one of the modules has no name there.
+    pub(crate) fn rename<'a>(&self, lora: Lora<'a>) -> Result<Lora<'a>> {
+        let base = self.model;
+        let lora = lora.resolved(base)?;
+        let naming = if base.is_gguf() { Naming::Gguf } else { Naming::HuggingFace };
+        let lora = match (lora.naming, naming) {
+            (Naming::HuggingFace, Naming::Gguf) => {
+                let experts = base.tensors().filter_map(|(_, tensor)| Some(tensor.expert()?.count)).max();
+                lora.into_gguf_of(&self.map()?, experts.unwrap_or(0))?
+            }
+            (Naming::Gguf, Naming::HuggingFace) => {
+                lora.to_hugging_face(&self.map()?.with_names(base.tensors().map(|(name, _)| name)))?
+            }
+            _ => lora,
+        };
+        match &self.layout {
+            Some(layout) => lora.into_memory(layout),
+            None => Ok(lora),
+        }
+    }
+
+    /// The names of its architecture in checkpoints and in GGUF.
+    fn map(&self) -> Result<NameMap> {
+        let architecture = self.model.architecture().ok_or_else(|| {
+            let problem =
+                "it does not say its architecture, by which an adapter of the other format is renamed";
+            Error::format(self.model.path(), problem)
+        })?;
+        NameMap::new(architecture, self.model.config().heads)
+    }
+
+    /// The weight that `module` changes, if there is one.
+    pub(crate) fn of_module(&self, module: &LoraModule<'_>) -> Option<&Weight<'m>> {
+        self.weights.get(&format!("{}.weight", module.name))
+    }
+}

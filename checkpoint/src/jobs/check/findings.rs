@@ -1,0 +1,57 @@
+//! What was found so far.
+
+use serde::Serialize;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// Ignored in silence, or suspicious.
+    Warning,
+    /// Refused, a crash, or output that is no number.
+    Error,
+}
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Its name, which stays the same over versions.
+    pub code: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The tensor concerned, as the adapter calls it.
+    pub tensor: Option<String>,
+    /// What was found and what to do.
+    pub message: String,
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+pub(super) struct Findings(pub(super) Vec<Finding>);
+
+impl Findings {
+    pub(super) fn add(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        tensor: Option<&str>,
+        message: impl Into<String>,
+    ) {
+        let tensor = tensor.map(str::to_owned);
+        self.0.push(Finding { code, severity, tensor, message: message.into() });
+    }
+
+    pub(super) fn error(&mut self, code: &'static str, tensor: Option<&str>, message: impl Into<String>) {
+        self.add(Severity::Error, code, tensor, message);
+    }
+
+    pub(super) fn unknown(&mut self, tensor: &str) {
+        self.error("unknown-tensor", Some(tensor), "the base has no such tensor: wrong base or name");
+    }
+
+    pub(super) fn warning(&mut self, code: &'static str, tensor: Option<&str>, message: impl Into<String>) {
+        self.add(Severity::Warning, code, tensor, message);
+    }
+}

@@ -1,0 +1,113 @@
+//! Finds what makes a runtime refuse, crash on or ignore an adapter, before it does. `CHECKS.md` beside this crate lists
+//! the codes and what llama.cpp does.
+
+mod container;
+mod findings;
+mod pairs;
+
+pub use findings::{Finding, Severity};
+
+use crate::adapter::{Adapter, AdapterFormat, Lora, Naming, View, open_gguf};
+use crate::error::{Error, Result};
+use crate::naming::memory::Weight;
+use crate::source::model::Model;
+use findings::Findings;
+use std::path::Path;
+
+/// Checks `adapter`, a file or a PEFT directory, against `base`. A broken adapter gives findings, not an error;
+/// the worst come first.
+///
+/// # Errors
+/// When a file cannot be read, or the base is not sound.
+pub fn check(adapter: &Path, base: &Model) -> Result<Vec<Finding>> {
+    let mut findings = Findings::default();
+    match open_gguf(adapter)? {
+        Some(mapped) if base.is_gguf() => container::check(&mapped, base, &mut findings)?,
+        None if adapter.is_file() && AdapterFormat::of_path(adapter) == AdapterFormat::Gguf => {
+            findings.error("gguf-invalid", None, "the file does not begin as a GGUF file does");
+        }
+        _ => match Adapter::open(adapter) {
+            Ok(opened) => named(opened.lora()?, base, &mut findings),
+            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(error) => {
+                let tensor = match &error {
+                    Error::Tensor { tensor, .. } => Some(tensor.clone()),
+                    _ => None,
+                };
+                findings.error("adapter-invalid", tensor.as_deref(), error.to_string());
+            }
+        },
+    }
+    let mut found = findings.0;
+    found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    Ok(found)
+}
+
+/// Checks a sound adapter module by module, under the names of the base.
+fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
+    let naming = if base.is_gguf() { Naming::Gguf } else { Naming::HuggingFace };
+    if naming == Naming::Gguf {
+        for tensor in lora.full.drain(..) {
+            let message = "llama.cpp reads nothing but factors from an adapter; phlora convert refuses it";
+            findings.error("no-place", Some(&tensor.name), message);
+        }
+    }
+    let transposed = lora.fan_in_fan_out;
+    if naming == Naming::Gguf && lora.naming == Naming::HuggingFace {
+        let message = "llama.cpp reads it only after phlora convert";
+        findings.add(Severity::Note, "needs-conversion", None, message);
+    }
+    let view = View::new(base);
+    let renamed = view.rename(lora);
+    let renamed = match renamed {
+        Ok(renamed) => renamed,
+        Err(error) => return findings.error("unknown-tensor", None, error.to_string()),
+    };
+    for tensor in &renamed.full {
+        match view.weight(&tensor.name).map(Weight::tensor) {
+            None => findings.unknown(&tensor.name),
+            Some(found) if !tensor.fits(found.shape()) => {
+                let (found, own) = (found.shape(), &tensor.shape);
+                let message = format!(
+                    "the base's shape is {found:?}, that of the adapter's values {own:?}: wrong base"
+                );
+                findings.error("wrong-shape", Some(&tensor.name), message);
+            }
+            Some(_) => {}
+        }
+        if let Err(error) = tensor.values.decoded() {
+            findings.error("not-finite", Some(&tensor.name), error.to_string());
+        }
+    }
+    for module in &renamed.modules {
+        let weight = format!("{}.weight", module.name);
+        let turned = |weight: &Weight<'_>| weight.is_transposed().unwrap_or(transposed);
+        match view.of_module(module) {
+            None => findings.unknown(&weight),
+            Some(found) if !fits(found.tensor().shape(), &module.weight_shape(), turned(found)) => {
+                let (found, shape) = (found.tensor().shape(), module.weight_shape());
+                let message =
+                    format!("the base's shape is {found:?}, that of the factors {shape:?}: wrong base");
+                findings.error("wrong-shape", Some(&weight), message);
+            }
+            Some(_) => {}
+        }
+        let values = [module.a.decoded(), module.b.decoded()];
+        let zero = values.iter().any(|values| values.as_ref().is_ok_and(|v| v.iter().all(|x| *x == 0.0)));
+        for error in values.into_iter().filter_map(Result::err) {
+            findings.error("not-finite", Some(&weight), error.to_string());
+        }
+        if zero {
+            findings.warning(
+                "no-effect",
+                Some(&weight),
+                "a factor is zero everywhere, so that the pair does nothing",
+            );
+        }
+    }
+}
+
+/// Whether factors of `shape` are those of a weight, which some checkpoints store [in, out].
+fn fits(stored: &[usize], shape: &[usize], transposed: bool) -> bool {
+    stored == shape || transposed && shape.len() == 2 && stored.iter().eq(shape.iter().rev())
+}

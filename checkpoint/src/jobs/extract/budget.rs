@@ -1,0 +1,224 @@
+//! The most energy in so many bytes: every module once at a rank that probably suffices, then bytes shared out.
+
+use crate::adapter::AdapterFormat;
+use crate::adapter::{Lora, Target};
+use crate::error::{Error, Result};
+use crate::jobs::extract::extraction::Extraction;
+use crate::jobs::extract::outcome::{Keep, Module, Others};
+use crate::jobs::extract::plans::Aim;
+use crate::jobs::extract::survey::{Survey, replace};
+use crate::pairing::pairs::Pair;
+use crate::report::LeftOut;
+use phlora_core::policy::{Candidate, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
+use phlora_core::{Dtype, Policy, Shape};
+use std::collections::BTreeMap;
+
+/// The first factorisation goes this many times beyond the rank that an even share would give.
+const AHEAD: u64 = 2;
+
+/// Least rank of the first factorisation.
+const LEAST: usize = 16;
+
+/// A rank for each module, in a format.
+struct Choice {
+    dtype: Dtype,
+    ranks: Vec<usize>,
+}
+
+/// Extracts within `bytes`, the size of the adapter's files.
+pub(crate) fn share_out(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
+    let policy = survey.options.policy;
+    let options = survey.options;
+    let more = options.choose_dtype && options.format == AdapterFormat::Gguf && options.dtype != Dtype::Q8_0;
+    let dtypes = if more { vec![options.dtype, Dtype::Q8_0] } else { vec![options.dtype] };
+    let mut ranks = first_ranks(survey, &policy, bytes);
+    let (mut modules, others) =
+        survey.run(|pair| Some(Aim::fixed(pair, *ranks.get(pair.name)?)), Keep::Whole, true)?;
+    loop {
+        let whole = survey.extraction(std::mem::take(&mut modules), others.clone())?;
+        // One rank for all may round better, where blocks make some ranks cheap.
+        let mut choices = Vec::new();
+        for &dtype in &dtypes {
+            choices.extend(choose(survey, &whole, dtype, bytes, true)?);
+            if !policy.uniform {
+                choices.extend(choose(survey, &whole, dtype, bytes, false)?);
+            }
+        }
+        let more: BTreeMap<_, _> =
+            choices.iter().flat_map(|choice| larger(survey, &whole, choice, &policy)).collect();
+        if more.is_empty() {
+            return best(survey, &whole, &others, &choices)?.ok_or_else(|| {
+                let least = least(survey, &whole).map_or_else(|error| error.to_string(), |least| least.to_string());
+                let problem = format!(
+                    "a budget of {bytes} bytes has no room for a single component, which takes at least {least} bytes"
+                );
+                Error::Usage(problem)
+            });
+        }
+        modules = whole.modules;
+        let (again, _) =
+            survey.run(|pair| Some(Aim::fixed(pair, *more.get(pair.name)?)), Keep::Whole, false)?;
+        replace(&mut modules, again);
+        ranks.extend(more);
+    }
+}
+
+/// The bytes of the smallest adapter that the policy lets be.
+fn least(survey: &Survey<'_>, whole: &Extraction) -> Result<u64> {
+    let (policy, dtype) = (&survey.options.policy, survey.options.dtype);
+    let rank = policy.allowed.first().copied().unwrap_or(policy.multiple);
+    let bytes = |module: &Module| {
+        let [rows, cols] = module.report.shape;
+        factor_bytes(Shape { rows, cols }, rank, dtype)
+    };
+    let smallest = whole.modules.iter().map(bytes).enumerate().min_by_key(|(_, bytes)| *bytes);
+    let smallest = smallest.map_or(0, |(at, _)| at);
+    let ranks: Vec<_> =
+        (0..whole.modules.len()).map(|at| if policy.uniform || at == smallest { rank } else { 0 }).collect();
+    whole.format.length(&whole.renamed(draft(survey, whole, &ranks, dtype))?)
+}
+
+/// A rank per weight for the first factorisation.
+fn first_ranks<'s>(survey: &'s Survey<'_>, policy: &Policy, bytes: u64) -> BTreeMap<&'s str, usize> {
+    let dtype = survey.options.dtype;
+    let per_rank: u64 = survey.pairs().map(|pair| factor_bytes(shape(pair), 1, dtype)).sum();
+    let even = usize::try_from(AHEAD * bytes / per_rank.max(1)).unwrap_or(usize::MAX);
+    let rank = policy.round(even.clamp(LEAST, policy.max_rank.max(LEAST)));
+    survey.pairs().map(|pair| (pair.name, rank)).collect()
+}
+
+fn shape(pair: &Pair<'_>) -> Shape {
+    let (rows, cols) = pair.stored_shape();
+    Shape { rows, cols }
+}
+
+/// The best ranks in one format, or the best rank for all; `None` where there is no room for any.
+fn choose(
+    survey: &Survey<'_>,
+    whole: &Extraction,
+    dtype: Dtype,
+    bytes: u64,
+    even: bool,
+) -> Result<Option<Choice>> {
+    let policy = &survey.options.policy;
+    let candidates: Vec<_> = whole
+        .modules
+        .iter()
+        .map(|module| {
+            let [rows, cols] = module.report.shape;
+            let singular_values = module.report.singular_values.as_slice();
+            Candidate { singular_values, shape: Shape { rows, cols }, dtype }
+        })
+        .collect();
+    // Names, headers and padding come on top of the factors and depend a little on the ranks.
+    let mut left = bytes;
+    loop {
+        let ranks = ranks(&candidates, policy, left, even);
+        if ranks.iter().all(|&rank| rank == 0) {
+            return Ok(None);
+        }
+        let draft = whole.renamed(draft(survey, whole, &ranks, dtype))?;
+        let size = whole.format.length(&draft)?;
+        if size <= bytes {
+            return Ok(Some(Choice { dtype, ranks }));
+        }
+        left = left.saturating_sub(size - bytes);
+    }
+}
+
+/// Ranks whose factors take at most `bytes`: the greedy choice, or one rank for all.
+fn ranks(candidates: &[Candidate<'_>], policy: &Policy, bytes: u64, even: bool) -> Vec<usize> {
+    if even {
+        let most = candidates.iter().map(|one| one.singular_values.len()).max().unwrap_or(0);
+        return vec![uniform_rank(candidates, policy, most.min(policy.max_rank), bytes); candidates.len()];
+    }
+    let mut shares = vec![Share::default(); candidates.len()];
+    allocate(candidates, policy, bytes, &mut shares);
+    shares.iter().map(|share| share.rank).collect()
+}
+
+/// The adapter at `ranks`, as it will be written; nothing is encoded for it.
+fn draft<'w>(survey: &Survey<'_>, whole: &'w Extraction, ranks: &[usize], dtype: Dtype) -> Lora<'w> {
+    let mut lora = whole.own_ranks();
+    let mut ranks = ranks.iter();
+    lora.modules.retain_mut(|module| {
+        let rank = *ranks.next().unwrap_or(&0);
+        let [out, input] = module.shape();
+        module.a.resize([rank, input]);
+        module.b.resize([out, rank]);
+        module.a.set_dtype(factor_dtype(dtype, input));
+        module.b.set_dtype(factor_dtype(dtype, rank));
+        rank > 0
+    });
+    let modules = lora.modules.iter().filter(|module| module.target == Target::Module);
+    lora.targets = Some(survey.targets(modules.map(|module| module.name.as_ref())));
+    if survey.options.policy.uniform { lora.padded() } else { lora }
+}
+
+/// Larger ranks to factorise where the choice took all that there was.
+fn larger<'s>(
+    survey: &'s Survey<'_>,
+    whole: &Extraction,
+    choice: &Choice,
+    policy: &Policy,
+) -> BTreeMap<&'s str, usize> {
+    let chosen: BTreeMap<_, _> = whole
+        .modules
+        .iter()
+        .zip(&choice.ranks)
+        .map(|(module, &rank)| (module.report.name.as_str(), (rank, module.report.singular_values.len())))
+        .collect();
+    let more = |pair: &'s Pair<'_>| {
+        let &(rank, held) = chosen.get(pair.module())?;
+        let Shape { rows, cols } = shape(pair);
+        let most = rows.min(cols).min(policy.max_rank);
+        // The next step may be a whole multiple, or a whole block.
+        let step = policy.multiple.max(choice.dtype.block_len());
+        let short = rank.saturating_add(step) > held && held < most;
+        short.then(|| (pair.name, policy.round(2 * held).min(most)))
+    };
+    survey.pairs().filter_map(more).collect()
+}
+
+/// The choice that keeps the most after rounding.
+fn best(
+    survey: &Survey<'_>,
+    whole: &Extraction,
+    others: &Others,
+    choices: &[Choice],
+) -> Result<Option<Extraction>> {
+    let mut best = None::<(Extraction, f64)>;
+    for choice in choices {
+        let extraction = finish(survey, whole, others.clone(), choice)?;
+        let kept = |module: &Module| {
+            (module.report.energy - module.report.rounding_loss) * module.report.delta_norm.powi(2)
+        };
+        let kept: f64 = extraction.modules.iter().map(kept).sum();
+        if best.as_ref().is_none_or(|(_, most)| kept > *most) {
+            best = Some((extraction, kept));
+        }
+    }
+    Ok(best.map(|(extraction, _)| extraction))
+}
+
+/// Cuts every module to its rank.
+fn finish(
+    survey: &Survey<'_>,
+    whole: &Extraction,
+    mut others: Others,
+    choice: &Choice,
+) -> Result<Extraction> {
+    let mut modules = Vec::<Module>::new();
+    for (module, &rank) in whole.modules.iter().zip(&choice.ranks) {
+        if rank == 0 {
+            others.left_out.push(LeftOut {
+                name: format!("{}.weight", module.report.name),
+                reason: "budget: its bytes keep more elsewhere".into(),
+                delta_norm: Some(module.report.delta_norm),
+            });
+        } else {
+            modules.push(module.cut(rank, choice.dtype)?);
+        }
+    }
+    Ok(Extraction { dtype: choice.dtype, ..survey.extraction(modules, others)? })
+}

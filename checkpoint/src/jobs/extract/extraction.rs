@@ -1,0 +1,165 @@
+//! What comes of an extraction: an adapter in memory and its report.
+
+use crate::adapter::{AdapterFormat, Lora, LoraModule, Naming, OUT_PROJ, Target};
+use crate::error::Result;
+use crate::jobs::extract::full::Full;
+use crate::jobs::extract::outcome::Module;
+use crate::jobs::extract::renaming::Renaming;
+use crate::naming::spelling::Spelling;
+use crate::report::{LeftOut, ModuleReport, REPORT_VERSION, Report, Total, energy_by_bytes};
+use phlora_core::{Dtype, Policy};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// ‖Δ‖/‖W‖ above which two models are hardly a pair: weights that have nothing to do with each other have about 1.4.
+const IMPLAUSIBLE: f64 = 0.9;
+
+/// An adapter in memory, ready to be saved, and what is to be reported about it.
+#[derive(Debug)]
+pub struct Extraction {
+    pub(crate) modules: Vec<Module>,
+    /// What is stored beside their factors.
+    pub(crate) full: Vec<Arc<Full>>,
+    /// Modules with factors whose bias could not be changed, since there is none, while those of others are.
+    pub(crate) without_bias: usize,
+    /// How the models were paired.
+    pub(crate) notes: Vec<String>,
+    pub(crate) left_out: Vec<LeftOut>,
+    /// Modules that get factors of zeros, with [out, in] of their weights.
+    pub(crate) empty: Vec<(String, [usize; 2])>,
+    pub(crate) format: AdapterFormat,
+    /// How the modules are called in the adapter.
+    pub(crate) names: Renaming,
+    /// Experts of a layer; 0: not known.
+    pub(crate) experts: usize,
+    pub(crate) targets: Vec<String>,
+    pub(crate) base_name: String,
+    /// As [`Lora::architecture`].
+    pub(crate) architecture: Option<String>,
+    pub(crate) naming: Naming,
+    pub(crate) spelling: Spelling,
+    /// PEFT's task type.
+    pub(crate) task: Option<&'static str>,
+    pub(crate) policy: Policy,
+    pub(crate) dtype: Dtype,
+    pub(crate) started: Instant,
+    pub(crate) bytes_in: u64,
+}
+
+impl Extraction {
+    /// The adapter's rank: the largest of its modules' ranks. Where the policy is uniform the others are padded
+    /// to it with zeros.
+    pub fn rank(&self) -> usize {
+        self.modules.iter().map(|module| module.report.rank).max().unwrap_or(0)
+    }
+
+    /// What is to be known before it is used.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        notes.extend(self.implausible());
+        if self.without_bias > 0 {
+            notes.push(format!(
+                "PEFT runs this adapter but does not merge it: {} of its modules have no bias to merge one into; phlora \
+                 merge does",
+                self.without_bias
+            ));
+        }
+        let halved = |module: &&Module| module.target == Target::Attention && module.path.ends_with(OUT_PROJ);
+        let halved = self.modules.iter().filter(halved).count();
+        if halved > 0 {
+            notes.push(format!(
+                "{halved} output projections of torch's attention are stored at half, since PEFT as far as 0.21.2 adds them \
+                 twice (its pull request 3774): a PEFT that adds them once applies half of them"
+            ));
+        }
+        notes
+    }
+
+    /// Says so where the two models differ more than fine-tuning makes them.
+    fn implausible(&self) -> Option<String> {
+        let reports = || self.modules.iter().map(|module| &module.report).filter(|report| !report.weighed);
+        let weights: f64 = reports().filter_map(|report| report.weight_norm).map(|norm| norm * norm).sum();
+        let delta: f64 = reports().map(|report| report.delta_norm.powi(2)).sum();
+        let ratio = (delta / weights).sqrt();
+        (ratio > IMPLAUSIBLE).then(|| {
+            format!(
+                "the difference is {:.0} % of the base's weights, of which fine-tuning changes a few per cent: are the two \
+                 models a pair?",
+                100.0 * ratio
+            )
+        })
+    }
+
+    /// The adapter, each module at its own rank, or all at one where the policy is uniform.
+    pub fn lora(&self) -> Lora<'_> {
+        let mut lora = self.own_ranks();
+        lora.modules
+            .extend(self.empty.iter().filter_map(|(name, shape)| LoraModule::zero(name, *shape, self.dtype)));
+        if self.policy.uniform { lora.padded() } else { lora }
+    }
+
+    /// The adapter, each module at the rank of its factors.
+    pub(crate) fn own_ranks(&self) -> Lora<'_> {
+        let modules = self.modules.iter().filter_map(|module| {
+            let factors = module.factors.as_ref()?;
+            Some(LoraModule {
+                expert: module.report.expert,
+                target: module.target,
+                embedding: module.embedding,
+                kernel: module.report.kernel.clone(),
+                ..LoraModule::new(module.path.as_str(), factors.a.view(), factors.b.view())
+            })
+        });
+        Lora {
+            modules: modules.collect(),
+            full: self.full.iter().map(|full| full.tensor.view()).collect(),
+            naming: self.naming,
+            base_name: Some(self.base_name.clone()),
+            architecture: self.architecture.clone(),
+            task: self.task.map(str::to_owned),
+            targets: Some(self.targets.clone()),
+            fan_in_fan_out: self.modules.iter().any(|module| module.conv1d),
+            spelling: self.spelling.clone(),
+        }
+    }
+
+    /// The adapter as its file will have it: named for that, and of one rank where the policy and PEFT's format ask for
+    /// it.
+    pub(crate) fn output(&self) -> Result<Lora<'_>> {
+        self.renamed(self.lora())
+    }
+
+    /// `lora`, made of this extraction, under the names of its file.
+    pub(crate) fn renamed<'l>(&self, lora: Lora<'l>) -> Result<Lora<'l>> {
+        self.names.apply(lora, self.format, self.experts)
+    }
+
+    /// What is to be said about it; its files take `bytes_out`.
+    pub(crate) fn report(&self, bytes_out: u64) -> Report {
+        let modules: Vec<_> = self.modules.iter().map(|module| module.report.clone()).collect();
+        Report {
+            version: REPORT_VERSION,
+            phlora: env!("CARGO_PKG_VERSION").to_owned(),
+            policy: Some(self.policy.into()),
+            dtype: self.dtype.name().to_ascii_lowercase(),
+            curve: energy_by_bytes(&modules, self.dtype),
+            modules,
+            full: self.full.iter().map(|full| full.report.clone()).collect(),
+            total: self.total(),
+            left_out: self.left_out.clone(),
+            seconds: self.started.elapsed().as_secs_f64(),
+            bytes_in: self.bytes_in,
+            bytes_out,
+            notes: self.notes(),
+        }
+    }
+
+    /// Sums over the modules.
+    pub fn total(&self) -> Total {
+        let reports = || self.modules.iter().map(|module| &module.report);
+        let sides = |module: &ModuleReport| (module.shape[0] + module.shape[1]) as u64;
+        let rank = |module: &ModuleReport| if self.policy.uniform { self.rank() } else { module.rank };
+        let total = Total::of(reports(), reports().map(|module| sides(module) * rank(module) as u64).sum());
+        total.of_whole(reports(), self.full.iter().map(|full| &full.report), &self.left_out)
+    }
+}

@@ -1,0 +1,212 @@
+//! What is extracted beside factors: norms, biases and rows of vocabularies, as they are after fine-tuning.
+
+use crate::adapter::stored::matrix_shape;
+use crate::adapter::{AdapterFormat, Effect, Factor, FullTensor};
+use crate::error::Result;
+use crate::jobs::extract::also::Take;
+use crate::naming::kind::Kind;
+use crate::pairing::heads::top;
+use crate::pairing::pairs::{Pair, left_out};
+use crate::report::{FullReport, LeftOut};
+use crate::run::pool::Ticket;
+use crate::source::measure::{decode, difference, non_finite_error, same_bytes};
+use crate::source::tensor::Tensor;
+use phlora_core::Dtype;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A tensor that was taken.
+#[derive(Debug)]
+pub(crate) struct Full {
+    pub(crate) tensor: FullTensor<'static>,
+    pub(crate) report: FullReport,
+}
+
+/// Takes a tensor as `take` says; what of it is left out comes beside it.
+pub(crate) fn extract(
+    pair: &Pair<'_>,
+    take: Take,
+    ticket: Ticket<'_>,
+) -> Result<(Option<Full>, Option<LeftOut>)> {
+    let unchanged = || Ok((None, Some(left_out(pair, "unchanged", Some(0.0)))));
+    if let Take::Head { is_new: true } = take {
+        let rows = matrix_shape(pair.tuned.shape())[0];
+        let values = stored(pair.tuned, pair.tuned.readable()?, 0..rows)?;
+        let shape = pair.tuned.shape().to_vec();
+        let mut found = full(pair, "head", shape, values, Effect::Replaces, 0.0);
+        found.report.is_new = true;
+        return Ok((Some(found), None));
+    }
+    let whole = matches!(take, Take::Values | Take::Layer | Take::Head { .. });
+    let same = same_bytes(pair.base, pair.tuned, ticket)?;
+    if same && !whole {
+        return unchanged();
+    }
+    let dtypes = (pair.base.readable()?, pair.tuned.readable()?);
+    if let Take::Rows { new_only } = take {
+        return rows(pair, dtypes, new_only, ticket);
+    }
+    let found = difference((pair.base, dtypes.0), (pair.tuned, dtypes.1), pair.base.len(), ticket)?;
+    if let Some(at) = found.non_finite {
+        let cols = pair.base.row_len();
+        return Err(non_finite_error(pair.base, pair.tuned, at / cols, cols).or_excluded());
+    }
+    if found.sum_squares == 0.0 && !whole {
+        return unchanged();
+    }
+    let shape = pair.base.shape();
+    let matrix = matrix_shape(shape);
+    let (values, effect) = if whole {
+        (stored(pair.tuned, dtypes.1, 0..matrix[0])?, Effect::Replaces)
+    } else {
+        let (mut base, mut tuned) = (vec![0.0; pair.base.len()], vec![0.0; pair.base.len()]);
+        decode(pair.base, dtypes.0, 0..base.len(), &mut base)?;
+        decode(pair.tuned, dtypes.1, 0..base.len(), &mut tuned)?;
+        let bytes = tuned.iter().zip(&base).flat_map(|(tuned, base)| (tuned - base).to_le_bytes());
+        (Factor::new(Dtype::F32, matrix, bytes.collect::<Vec<u8>>())?, Effect::Adds(1.0))
+    };
+    let kind = match pair.kind {
+        _ if matches!(take, Take::Head { .. }) => "head",
+        _ if take == Take::Layer => "layer",
+        Kind::Norm => "norm",
+        _ => "bias",
+    };
+    Ok((Some(full(pair, kind, shape.to_vec(), values, effect, found.sum_squares)), None))
+}
+
+/// The rows of a vocabulary that the base lacks or that differ.
+fn rows(
+    pair: &Pair<'_>,
+    (base, tuned): (Dtype, Dtype),
+    new_only: bool,
+    ticket: Ticket<'_>,
+) -> Result<(Option<Full>, Option<LeftOut>)> {
+    let (cols, all) = (pair.tuned.row_len(), pair.tuned.shape()[0]);
+    let common = pair.base.shape()[0];
+    let (mut before, mut after) = (vec![0.0; cols], vec![0.0; cols]);
+    let (mut taken, mut taken_squares, mut left_squares) = (Vec::new(), 0.0, 0.0);
+    let row_bytes = |dtype: Dtype| dtype.row_bytes(cols).unwrap_or(0);
+    for row in 0..all {
+        decode(pair.tuned, tuned, row * cols..(row + 1) * cols, &mut after)?;
+        if row < common {
+            decode(pair.base, base, row * cols..(row + 1) * cols, &mut before)?;
+        } else {
+            before.copy_from_slice(&after);
+        }
+        let square = |(after, before): (&f32, &f32)| f64::from(after - before).powi(2);
+        let squares: f64 = after.iter().zip(&before).map(square).sum();
+        if !squares.is_finite() || !after.iter().all(|value| value.is_finite()) {
+            return Err(if row < common {
+                non_finite_error(pair.base, pair.tuned, row, cols).or_excluded()
+            } else {
+                pair.tuned.error(format!("NaN or infinity in row {row}, expected finite weights"))
+            });
+        }
+        if row >= common || squares > 0.0 && !new_only {
+            taken.push(row);
+            taken_squares += squares;
+        } else {
+            left_squares += squares;
+        }
+        ticket.tick(row_bytes(tuned) + if row < common { row_bytes(base) } else { 0 })?;
+    }
+    let left = |reason: &str| left_out(pair, reason, Some(left_squares.sqrt()));
+    let label = pair.kind.label();
+    let left = match (taken.is_empty(), left_squares > 0.0) {
+        (_, true) => Some(left(&format!("{label}: the rows that the base has"))),
+        (true, false) => Some(left("unchanged")),
+        (false, false) => None,
+    };
+    if taken.is_empty() {
+        return Ok((None, left));
+    }
+    let dtype = kept(tuned);
+    let mut bytes = Vec::with_capacity(dtype.row_bytes(cols).unwrap_or(0) * taken.len());
+    for &row in &taken {
+        bytes.extend_from_slice(&stored(pair.tuned, tuned, row..row + 1)?.encoded()?);
+    }
+    let shape = [taken.len(), cols];
+    let (kind, new) = ("tokens", taken.iter().filter(|&&row| row >= common).count());
+    let values = Factor::new(dtype, shape, bytes)?;
+    let mut found = full(pair, kind, shape.to_vec(), values, Effect::Rows(taken), taken_squares);
+    found.report.rows = Some(shape[0]);
+    found.report.new_rows = new;
+    Ok((Some(found), left))
+}
+
+fn full(
+    pair: &Pair<'_>,
+    kind: &str,
+    shape: Vec<usize>,
+    values: Factor<'static>,
+    effect: Effect,
+    sum_squares: f64,
+) -> Full {
+    let report = FullReport {
+        name: pair.name.to_owned(),
+        kind: kind.to_owned(),
+        is_new: false,
+        rows: None,
+        new_rows: 0,
+        delta_norm: sum_squares.sqrt(),
+        bytes: values.encoded_len().unwrap_or(0) as u64,
+    };
+    let whole = (kind == "head").then(|| top(pair.memory).to_owned());
+    Full { tensor: FullTensor { name: pair.memory.to_owned().into(), shape, values, effect, whole }, report }
+}
+
+/// The format in which values are kept: the tensor's own, to the bit, where adapters have it.
+pub(crate) fn kept(dtype: Dtype) -> Dtype {
+    if AdapterFormat::Peft.check(dtype).is_ok() { dtype } else { Dtype::F32 }
+}
+
+/// Rows of a tensor, in the format that they are kept in.
+fn stored(tensor: Tensor<'_>, dtype: Dtype, rows: std::ops::Range<usize>) -> Result<Factor<'static>> {
+    let [_, cols] = matrix_shape(tensor.shape());
+    let (shape, entries) = ([rows.len(), cols], rows.start * cols..rows.end * cols);
+    if kept(dtype) == dtype && !tensor.is_scattered() {
+        return Factor::new(dtype, shape, tensor.entries(dtype, entries).bytes.to_vec());
+    }
+    let mut values = vec![0.0; entries.len()];
+    decode(tensor, dtype, entries, &mut values)?;
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    Factor::new(Dtype::F32, shape, bytes)
+}
+
+/// What of `found` an adapter of `format` can hold beside factors of the modules `factored`; why not comes instead of
+/// the rest. `modules` are all that the models have.
+pub(crate) fn placed(
+    found: Vec<Arc<Full>>,
+    format: AdapterFormat,
+    factored: &BTreeSet<&str>,
+    modules: &BTreeSet<&str>,
+) -> (Vec<Arc<Full>>, Vec<LeftOut>) {
+    let saves = |full: &Arc<Full>| full.tensor.effect == Effect::Replaces;
+    let changed: BTreeSet<_> = found
+        .iter()
+        .filter(|full| saves(full) && (full.report.delta_norm > 0.0 || full.tensor.whole.is_some()))
+        .map(|full| full.tensor.saved_module().to_owned())
+        .collect();
+    // PEFT saves every module whose path ends with one that is named.
+    let other = |path: &str| modules.iter().any(|other| other.ends_with(path) && !changed.contains(*other));
+    let (mut kept, mut left_out) = (Vec::new(), Vec::new());
+    for full in found {
+        let module = full.tensor.saved_module();
+        let reason = if saves(&full) && !changed.contains(module) {
+            "unchanged"
+        } else if saves(&full) && full.tensor.whole.is_none() && other(module) {
+            "path: PEFT would take it for the end of other modules' paths"
+        } else if format == AdapterFormat::Peft && full.tensor.adds_to_bias() && !factored.contains(module) {
+            "bias: PEFT has no place for it where its module has no factors"
+        } else {
+            kept.push(full);
+            continue;
+        };
+        left_out.push(LeftOut {
+            name: full.report.name.clone(),
+            reason: reason.to_owned(),
+            delta_norm: Some(full.report.delta_norm),
+        });
+    }
+    (kept, left_out)
+}

@@ -1,0 +1,384 @@
+//! Two models, paired, and the jobs over threads that come of it, largest first.
+
+use crate::adapter::targets::targets;
+use crate::adapter::{AdapterFormat, Naming, Target};
+use crate::error::{Error, Result};
+use crate::jobs::extract::also::Take;
+use crate::jobs::extract::extraction::Extraction;
+use crate::jobs::extract::full::{self, Full};
+use crate::jobs::extract::includes;
+use crate::jobs::extract::layers;
+use crate::jobs::extract::options::ExtractOptions;
+use crate::jobs::extract::outcome::{Keep, Module, Others, Outcome, extract_pair, measure, reserve};
+use crate::jobs::extract::plans::{Aim, plans, read_bytes};
+use crate::jobs::extract::renaming::Renaming;
+use crate::jobs::extract::tasks::{Holds, Task, decide};
+use crate::naming::kind::{Kind, kind_of, module_of, suffix_of};
+use crate::naming::memory::Layout;
+use crate::pairing::aligned::{Aligned, Side};
+use crate::pairing::heads::Heads;
+use crate::pairing::pairs::Pair;
+use crate::report::LeftOut;
+use crate::run::monitor::Monitor;
+use crate::run::pool::{Ticket, run};
+use crate::source::model::Model;
+use crate::source::read_ahead::ReadAhead;
+use phlora_core::{Goal, Policy};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Two models, paired, and what is asked of them.
+pub(crate) struct Survey<'m> {
+    models: &'m Aligned<'m>,
+    pub(crate) options: &'m ExtractOptions,
+    monitor: &'m Monitor,
+    jobs: Vec<(Pair<'m>, Task)>,
+    one_sided: Vec<LeftOut>,
+    names: Renaming,
+    /// What is to be known about the options.
+    notes: Vec<String>,
+    task: Option<&'static str>,
+    started: Instant,
+}
+
+impl<'m> Survey<'m> {
+    pub(crate) fn new(
+        models: &'m Aligned<'m>,
+        options: &'m ExtractOptions,
+        monitor: &'m Monitor,
+    ) -> Result<Self> {
+        let started = Instant::now();
+        check(&options.policy)?;
+        options.format.check(options.dtype)?;
+        // A GGUF adapter holds none, and where a base has GGUF's names they are not mapped.
+        let convolutions = options.format != AdapterFormat::Gguf
+            && models.naming() == Naming::HuggingFace
+            && !options.filter.linear_only;
+        let embeddings = match options.format {
+            _ if options.filter.linear_only => Err("this server takes none"),
+            AdapterFormat::Kohya | AdapterFormat::Comfy => Err("this file format has no place for them"),
+            AdapterFormat::Peft | AdapterFormat::Gguf => Ok(()),
+        };
+        let attention = match options.format {
+            _ if options.filter.linear_only => Err("multi-head attention: this server takes none"),
+            AdapterFormat::Peft if options.also.biases => {
+                Err("multi-head attention of torch beside values of biases")
+            }
+            AdapterFormat::Peft => Ok(()),
+            _ => Err("multi-head attention of torch, which only PEFT's format has a place for"),
+        };
+        let checkpoints = models.sides().all(|side| !side.model.is_gguf());
+        options.also.check(options.format, checkpoints)?;
+        check_twice(models)?;
+        let whole = options.format == AdapterFormat::Peft && !options.filter.linear_only;
+        let heads = if whole { Heads::of(models) } else { Heads::default() };
+        let holds = Holds {
+            heads: &heads,
+            convolutions,
+            embeddings,
+            attention,
+            also: options.also,
+            format: options.format,
+        };
+        let pairing = decide(models, &options.filter, holds)?;
+        let (mut jobs, one_sided) = (pairing.jobs, pairing.one_sided);
+        layers::take(&mut jobs, options);
+        // Largest first, so that no large one is left to a single thread at the end.
+        jobs.sort_by_key(|(pair, _)| (std::cmp::Reverse(pair.bytes()), pair.name));
+        let names = Renaming::new(models, options, &mut jobs)?;
+        let extracted = jobs.iter().filter(|(_, task)| matches!(task, Task::Extract)).map(|(pair, _)| pair);
+        options.channel_scales.check(extracted)?;
+        let mut notes = includes::check(&jobs, &one_sided, &options.filter)?;
+        notes.extend(new_heads(&jobs));
+        let task = match (&models.layout, heads.task) {
+            (Some(_), task) => task,
+            (None, _) => is_causal(source(models)).then_some("CAUSAL_LM"),
+        };
+        Ok(Self { models, options, monitor, jobs, one_sided, names, notes, task, started })
+    }
+
+    /// The modules to extract.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = &Pair<'m>> {
+        self.jobs.iter().filter(|(_, task)| matches!(task, Task::Extract)).map(|(pair, _)| pair)
+    }
+
+    /// Extracts the modules that `aim` has an aim for, and measures what is left out if `others` are wanted. Both
+    /// sorted by name.
+    pub(crate) fn run(
+        &self,
+        aim: impl Fn(&Pair<'m>) -> Option<Aim>,
+        keep: Keep,
+        others: bool,
+    ) -> Result<(Vec<Module>, Others)> {
+        let extract = |task: &Task| matches!(task, Task::Extract);
+        let aims = self.jobs.iter().map(|(pair, task)| (pair, extract(task).then(|| aim(pair)).flatten()));
+        let plans = plans(aims, self.options)?;
+        let jobs: Vec<_> = self
+            .jobs
+            .iter()
+            .zip(&plans)
+            .filter(|((_, task), plan)| plan.is_some() || others && !extract(task))
+            .map(|((pair, task), plan)| (pair, task, plan))
+            .collect();
+        let memory = plans.iter().flatten().map(|plan| plan.memory).max().unwrap_or(0);
+        for (pair, _, plan) in &jobs {
+            let reads = plan.as_ref().map_or(1, |plan| plan.expected_reads);
+            self.monitor.correct_total(0, read_bytes(pair, reads));
+        }
+
+        let files: Vec<_> = jobs.iter().map(|(pair, _, _)| [pair.base, pair.tuned]).collect();
+        let work = |buffer: &mut Vec<f32>, ticket: Ticket<'_>| {
+            let (pair, task, plan) = jobs[ticket.job()];
+            match (task, plan) {
+                (Task::Measure { reason, entries, strict }, _) => {
+                    measure(pair, reason, *entries, *strict, ticket).map(Outcome::LeftOut)
+                }
+                (Task::Take(take), _) => {
+                    let (full, left_out) = full::extract(pair, *take, ticket)?;
+                    Ok(Outcome::Full(full.map(Arc::new), left_out))
+                }
+                (Task::Extract, Some(planned)) => {
+                    reserve(buffer, memory)?;
+                    extract_pair(pair, planned, keep, buffer, self.options, ticket)
+                }
+                (Task::Extract, None) => Err(Error::Usage("no plan".into())),
+            }
+        };
+        let outcomes = ReadAhead::beside(&files, self.monitor, |ahead| {
+            run(self.options.threads.get(), jobs.len(), self.monitor, Vec::new, |buffer, ticket| {
+                ahead.start(ticket.job());
+                work(buffer, ticket)
+            })
+        })?;
+        self.monitor.check()?;
+
+        let (mut modules, mut full, mut left_out) = (Vec::new(), Vec::new(), self.one_sided.clone());
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Module(module) => modules.push(*module),
+                Outcome::Full(found, rest) => {
+                    full.extend(found);
+                    left_out.extend(rest);
+                }
+                Outcome::LeftOut(tensor) => left_out.push(tensor),
+            }
+        }
+        modules.sort_by(|a, b| a.report.name.cmp(&b.report.name));
+        full.sort_by(|a, b| a.report.name.cmp(&b.report.name));
+        left_out.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok((modules, Others { full, left_out }))
+    }
+
+    /// The goal's ranks first, then every module at the largest of them.
+    pub(crate) fn one_rank_for_all(&self) -> Result<Extraction> {
+        let policy = &self.options.policy;
+        let spectrum = Keep::Spectrum(self.options.dtype);
+        let (modules, _) = self.run(|pair| Some(Aim::of(pair, policy)), spectrum, false)?;
+        let rank = modules.iter().map(|module| module.report.rank).max().unwrap_or(0).max(1);
+        let rank = policy.round(rank);
+        let keep = Keep::Encoded(self.options.dtype);
+        let (mut modules, others) = self.run(|pair| Some(Aim::fixed(pair, rank)), keep, true)?;
+        if let Goal::Energy(share) = policy.goal {
+            // What a rank keeps is known to the tolerance; a module that needs it all is read to the end.
+            let missed: BTreeSet<_> = modules
+                .iter()
+                .map(|module| &module.report)
+                .filter(|report| report.energy - report.rounding_loss < share)
+                .map(|report| report.name.clone())
+                .collect();
+            let aim = |pair: &Pair<'_>| {
+                let wanted = Aim { goal: policy.goal, given: Some(rank), ..Aim::fixed(pair, rank) };
+                missed.contains(pair.module()).then_some(wanted)
+            };
+            let (again, _) = self.run(aim, keep, false)?;
+            replace(&mut modules, again);
+        }
+        self.extraction(modules, others)
+    }
+
+    /// The linear modules of the models that have no factors, although others of their kind have.
+    fn missing_of_kinds(&self, modules: &[Module]) -> Vec<(String, [usize; 2])> {
+        let named: BTreeSet<_> = modules.iter().map(|module| module.path.as_str()).collect();
+        let kinds: BTreeSet<_> = named.iter().map(|name| suffix_of(name)).collect();
+        let missing = self.jobs.iter().map(|(pair, _)| pair).filter(|pair| {
+            let module = pair.path();
+            pair.target() == Target::Module
+                && pair.kind == Kind::Linear
+                && kinds.contains(suffix_of(module))
+                && !named.contains(module)
+        });
+        let shaped = missing.map(|pair| {
+            let (rows, cols) = pair.stored_shape();
+            (pair.path().to_owned(), if pair.transposed { [cols, rows] } else { [rows, cols] })
+        });
+        let mut shaped: Vec<_> = shaped.collect();
+        shaped.sort();
+        shaped
+    }
+
+    /// PEFT's targets for an adapter of `modules`, under the names of a checkpoint where the output has them.
+    pub(crate) fn targets<'n>(&self, modules: impl Iterator<Item = &'n str>) -> Vec<String> {
+        let tensors = || self.models.sides().flat_map(Side::tensors);
+        let hidden = self.models.layout.iter().flat_map(Layout::hidden);
+        let (AdapterFormat::Peft, Renaming::Map(names, _)) = (self.options.format, &self.names) else {
+            return targets(&modules.collect(), tensors().map(|(name, _)| name).chain(hidden));
+        };
+        let renamed: BTreeMap<&str, String> = tensors()
+            .filter_map(|(name, tensor)| {
+                let expert = tensor.expert();
+                let stored = if expert.is_some() { tensor.stored_name() } else { name };
+                let mapped = names.to_hugging_face(stored, expert.map_or(0, |expert| expert.index))?;
+                Some((module_of(name), mapped.name))
+            })
+            .collect();
+        let extracted = modules.filter_map(|module| renamed.get(module)).map(|name| module_of(name));
+        targets(&extracted.collect(), renamed.values().map(String::as_str))
+    }
+
+    /// The adapter of `modules`.
+    pub(crate) fn extraction(&self, modules: Vec<Module>, others: Others) -> Result<Extraction> {
+        let Others { full, mut left_out } = others;
+        if modules.is_empty() {
+            return Err(nothing(self.models, &full, &left_out));
+        }
+        let empty = if self.options.complete_kinds { self.missing_of_kinds(&modules) } else { Vec::new() };
+        let names = || modules.iter().map(|module| module.path.as_str());
+        let all = self.models.sides().flat_map(Side::tensors).map(|(name, _)| module_of(name)).collect();
+        let factored: BTreeSet<_> = names().chain(empty.iter().map(|(name, _)| name.as_str())).collect();
+        let (full, no_place) = full::placed(full, self.options.format, &factored, &all);
+        left_out.extend(no_place);
+        left_out.sort_by(|a, b| a.name.cmp(&b.name));
+        let biases =
+            self.options.format == AdapterFormat::Peft && full.iter().any(|full| full.tensor.adds_to_bias());
+        let lacks = |module: &&&str| self.models.base.tensor(&format!("{module}.bias")).is_none();
+        let without_bias = if biases { factored.iter().filter(lacks).count() } else { 0 };
+        // Parameters are no targets by their modules.
+        let named = modules
+            .iter()
+            .filter(|module| module.target == Target::Module)
+            .map(|module| module.path.as_str());
+        let targets = self.targets(named.chain(empty.iter().map(|(name, _)| name.as_str())));
+        let base = source(self.models);
+        let config = base.config();
+        Ok(Extraction {
+            modules,
+            full,
+            without_bias,
+            notes: self.models.notes.iter().chain(&self.notes).cloned().collect(),
+            left_out,
+            empty,
+            format: self.options.format,
+            names: self.names.clone(),
+            experts: experts(self.models),
+            targets,
+            base_name: config.name_or_path.clone().unwrap_or_else(|| base.path().display().to_string()),
+            architecture: base.architecture().map(str::to_owned),
+            naming: self.models.naming(),
+            spelling: self.models.layout.as_ref().map(Layout::spelling).unwrap_or_default(),
+            task: self.task,
+            policy: self.options.policy,
+            dtype: self.options.dtype,
+            started: self.started,
+            bytes_in: self.monitor.done(),
+        })
+    }
+}
+
+/// Puts each of `again` in the place of the module of its name.
+pub(crate) fn replace(modules: &mut [Module], again: Vec<Module>) {
+    for module in again {
+        if let Some(old) = modules.iter_mut().find(|old| old.report.name == module.report.name) {
+            *old = module;
+        }
+    }
+}
+
+/// Refuses one model as both sides. Where a device runs another one the difference is its repair alone.
+fn check_twice(models: &Aligned<'_>) -> Result<()> {
+    let place = |side: &Side<'_>| side.model.path().canonicalize().ok();
+    let base = place(&models.base);
+    if models.origin.is_none() && base.is_some() && place(&models.tuned) == base {
+        return Err(Error::NothingToExtract(format!(
+            "{} is named twice, as the base and as the fine-tuned model: name the fine-tuned model second",
+            models.tuned.model.path().display()
+        )));
+    }
+    Ok(())
+}
+
+/// A policy that leaves a rank to choose.
+pub(crate) fn check(policy: &Policy) -> Result<()> {
+    if policy.max_rank == 0 {
+        return Err(Error::Usage("the rank is 0, expected at least 1".into()));
+    }
+    if policy.round(policy.max_rank) == 0 {
+        let problem = format!("no multiple of {} is at most rank {}", policy.multiple, policy.max_rank);
+        return Err(Error::Usage(problem));
+    }
+    match policy.goal {
+        Goal::Energy(share) if !(share > 0.0 && share <= 1.0) => {
+            Err(Error::Usage(format!("an energy of {share} cannot be kept, expected above 0, at most 1")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether PEFT is to take the model for a causal language model, which one without a word about it counts as unless
+/// it has convolutions of images.
+fn is_causal(model: &Model) -> bool {
+    let config = model.config();
+    let image = |shape: &[usize]| shape.len() >= 4;
+    let convolutions = || {
+        model
+            .tensors()
+            .any(|(name, tensor)| kind_of(name, tensor.shape()) == Kind::Conv && image(tensor.shape()))
+    };
+    config.is_causal() && config.class_name.is_none() && (config.architecture.is_some() || !convolutions())
+}
+
+/// What is said of the heads that the base lacks.
+fn new_heads(jobs: &[(Pair<'_>, Task)]) -> Option<String> {
+    let is_new = |task: &Task| matches!(task, Task::Take(Take::Head { is_new: true }));
+    let heads: BTreeSet<_> =
+        jobs.iter().filter(|(_, task)| is_new(task)).map(|(pair, _)| pair.module()).collect();
+    let names = heads.iter().copied().collect::<Vec<_>>().join(", ");
+    (!heads.is_empty()).then(|| format!("only the fine-tuned model has {names}: stored whole in the adapter"))
+}
+
+/// The model that was fine-tuned.
+fn source<'m>(models: &Aligned<'m>) -> &'m Model {
+    models.origin.as_ref().unwrap_or(&models.base).model
+}
+
+/// Experts of a layer; 0: not known.
+fn experts(models: &Aligned<'_>) -> usize {
+    let count = |side: &Side<'_>| {
+        let stacked = side.tensors().filter_map(|(_, tensor)| Some(tensor.expert()?.count)).max();
+        stacked.or(side.model.config().experts)
+    };
+    models.sides().find_map(count).unwrap_or(0)
+}
+
+/// Why there is nothing: all alike, or only what is not extracted differs, or what is stored beside factors alone.
+fn nothing(models: &Aligned<'_>, full: &[Arc<Full>], left_out: &[LeftOut]) -> Error {
+    let mut groups = BTreeMap::<&str, usize>::new();
+    for full in full.iter().filter(|full| full.report.delta_norm > 0.0 || full.report.new_rows > 0) {
+        *groups.entry(&full.report.kind).or_default() += 1;
+    }
+    for tensor in left_out.iter().filter(|tensor| tensor.group() != "unchanged") {
+        *groups.entry(tensor.group()).or_default() += 1;
+    }
+    if groups.is_empty() {
+        return Error::NothingToExtract(format!(
+            "all {} tensors are the same on both sides, {} and {}: is the second the fine-tuned model?",
+            left_out.len(),
+            models.base.model.path().display(),
+            models.tuned.model.path().display()
+        ));
+    }
+    let by_options = groups.keys().any(|group| matches!(*group, "excluded" | "not included"));
+    let see = if by_options { "; see --include and --exclude" } else { "" };
+    let list: Vec<_> = groups.iter().map(|(group, count)| format!("{group} ({count})")).collect();
+    Error::NothingToExtract(format!("no selected layer differs; left out: {}{see}", list.join(", ")))
+}

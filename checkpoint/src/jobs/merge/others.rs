@@ -1,0 +1,94 @@
+//! What lies beside the files of a model and belongs into a copy of its directory: configuration, tokenizer, index.
+
+use crate::error::{Error, Result};
+use crate::run::monitor::Monitor;
+use crate::run::staging::parent;
+use crate::source::model::Model;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// Endings of weights, which would be those of another model after merging.
+const WEIGHTS: [&str; 11] =
+    ["safetensors", "gguf", "bin", "pt", "pth", "ckpt", "h5", "msgpack", "onnx", "onnx_data", "ot"];
+
+/// Directories within directories are followed this deep.
+const DEPTH: usize = 8;
+
+/// Files of a directory, by their names within it.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    root: PathBuf,
+    pub(super) files: Vec<PathBuf>,
+}
+
+/// Whether a copy of the model is a directory.
+pub(super) fn is_directory(base: &Model) -> bool {
+    has_directory(base) || base.files().count() > 1
+}
+
+/// Whether the model's directory is nothing but this model.
+fn has_directory(base: &Model) -> bool {
+    base.path().is_dir() || base.path().extension().is_some_and(|extension| extension == "json")
+}
+
+fn root(base: &Model) -> &Path {
+    if base.path().is_dir() { base.path() } else { parent(base.path()) }
+}
+
+/// The names of the model's own files within its directory.
+pub(super) fn names(base: &Model) -> Result<Vec<PathBuf>> {
+    let root = root(base);
+    let name =
+        |file: &Path| file.strip_prefix(root).ok().or(file.file_name().map(Path::new)).map(Path::to_owned);
+    base.files().map(|file| name(file).ok_or_else(|| Error::format(file, "it has no name"))).collect()
+}
+
+/// The files to copy.
+pub(super) fn of(base: &Model) -> Result<Others> {
+    let mut others = Others { root: root(base).to_owned(), files: Vec::new() };
+    if has_directory(base) {
+        others.collect(Path::new(""), DEPTH)?;
+        others.files.sort();
+    }
+    Ok(others)
+}
+
+impl Others {
+    fn collect(&mut self, directory: &Path, depth: usize) -> Result<()> {
+        let path = self.root.join(directory);
+        for entry in fs::read_dir(&path).map_err(|e| Error::io(&path, "read", e))? {
+            let entry = entry.map_err(|e| Error::io(&path, "read", e))?;
+            let (name, own) = (entry.file_name(), entry.path());
+            if name.to_string_lossy().starts_with('.') || is_weights(&own) {
+                continue;
+            }
+            // Links to files are followed, as they are in a cache of models, but none to a directory.
+            if own.is_file() {
+                self.files.push(directory.join(name));
+            } else if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.collect(&directory.join(name), depth - 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies them into `into` and waits until they are on disk.
+    pub(super) fn copy(&self, into: &Path, target: &Path, monitor: &Monitor) -> Result<()> {
+        let failed = |e| Error::io(target, "write", e);
+        for name in &self.files {
+            monitor.check()?;
+            let (from, to) = (self.root.join(name), into.join(name));
+            fs::create_dir_all(parent(&to)).map_err(failed)?;
+            fs::copy(&from, &to).map_err(|e| Error::io(&from, "copy", e))?;
+            File::open(&to).and_then(|file| file.sync_all()).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether it is a file of weights, or the index of some in another format than safetensors.
+fn is_weights(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let stem = name.strip_suffix(".index.json").filter(|stem| !stem.ends_with(".safetensors"));
+    stem.or(Some(&name)).and_then(|name| name.rsplit_once('.')).is_some_and(|(_, end)| WEIGHTS.contains(&end))
+}

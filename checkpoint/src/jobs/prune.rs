@@ -1,0 +1,241 @@
+//! Any LoRA adapter at smaller ranks, in factored form and without its base: energies are those of its own B·A.
+
+use crate::adapter::{Adapter, AdapterFormat, Factor, Factors, FullTensor, Lora, LoraModule, Naming};
+use crate::error::{Error, Result};
+use crate::run::monitor::Monitor;
+use crate::run::pool::available_threads;
+use crate::run::pool::{Ticket, run};
+use phlora_core::policy::{Candidate, Share, allocate, factor_dtype, uniform_rank};
+use phlora_core::{Dtype, Goal, Kernel, Policy, Rows, Shape, Spectrum, combine, combine_scratch};
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+/// Options of [`prune`].
+#[derive(Debug, Clone)]
+pub struct PruneOptions {
+    /// How ranks are chosen; energies are shares of each module's ‖s·B·A‖².
+    pub policy: Policy,
+    /// Modules that hold less than this share of the whole adapter's energy are dropped.
+    pub drop_below: f64,
+    /// Storage format of the factors; `None`: as each is.
+    pub dtype: Option<Dtype>,
+    /// File format.
+    pub format: AdapterFormat,
+    /// Whether an adapter that is there already is replaced.
+    pub force: bool,
+    /// Threads. The adapter does not depend on it.
+    pub threads: NonZeroUsize,
+}
+
+impl Default for PruneOptions {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            drop_below: 0.0,
+            dtype: None,
+            format: AdapterFormat::Peft,
+            force: false,
+            threads: available_threads(),
+        }
+    }
+}
+
+/// What became of an adapter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pruned {
+    /// Its modules, in their order.
+    pub modules: Vec<PrunedModule>,
+    /// Kept share of the energy of all modules, before the factors are rounded.
+    pub energy: f64,
+    /// Bytes of the files.
+    pub bytes: u64,
+}
+
+/// What became of one module.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PrunedModule {
+    /// Its path.
+    pub name: String,
+    /// Its rank before.
+    pub before: usize,
+    /// Its rank now; 0: dropped.
+    pub rank: usize,
+    /// ‖s·B·A‖²_F before.
+    pub sum_squares: f64,
+    /// Kept share of it.
+    pub energy: f64,
+}
+
+/// The decomposition of a module: pairs with √Σ in each, in f32.
+struct Decomposed {
+    a: Vec<f32>,
+    b: Vec<f32>,
+    singular_values: Vec<f32>,
+    sum_squares: f64,
+    shape: Shape,
+}
+
+/// Writes `adapter` to `path` at the ranks that the policy chooses by the singular values of its own products.
+///
+/// # Errors
+/// When a factor holds a NaN or an infinity, no module is left, the policy cannot be met, the output exists and may
+/// not be replaced, or [`Error::Cancelled`]; nothing is left behind.
+pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &Monitor) -> Result<Pruned> {
+    let lora = adapter.lora()?;
+    let work = |(): &mut (), ticket: Ticket<'_>| {
+        ticket.monitor().check()?;
+        decompose(&lora.modules[ticket.job()])
+    };
+    let found = run(options.threads.get(), lora.modules.len(), monitor, || (), work)?;
+    let all: f64 = found.iter().map(|module| module.sum_squares).sum();
+    let dtypes: Vec<_> =
+        lora.modules.iter().map(|module| options.dtype.unwrap_or_else(|| module.a.dtype())).collect();
+    let keep =
+        |module: &Decomposed| module.sum_squares > 0.0 && module.sum_squares >= options.drop_below * all;
+    let ranks = match options.policy.goal {
+        Goal::Budget(bytes) => within(&lora, &found, &dtypes, options, bytes, keep)?,
+        _ => chosen(&found, options, keep),
+    };
+    let pruned = cut(&lora, &found, &ranks, &dtypes, options)?;
+    if pruned.modules.is_empty() {
+        return Err(Error::Usage("no module is left of the adapter".into()));
+    }
+    let modules: Vec<_> = lora
+        .modules
+        .iter()
+        .zip(&found)
+        .zip(&ranks)
+        .map(|((module, found), &rank)| PrunedModule {
+            name: module.name.to_string(),
+            before: module.rank(),
+            rank,
+            sum_squares: found.sum_squares,
+            energy: found.spectrum().energy(rank),
+        })
+        .collect();
+    let kept: f64 = modules.iter().map(|module| module.energy * module.sum_squares).sum();
+    let bytes = pruned.save(path, options.format, options.force, monitor)?;
+    Ok(Pruned { modules, energy: if all > 0.0 { kept / all } else { 1.0 }, bytes })
+}
+
+/// The singular value decomposition of s·B·A, from the factors.
+fn decompose(module: &LoraModule<'_>) -> Result<Decomposed> {
+    let [rows, cols] = module.shape();
+    let (shape, rank) = (Shape { rows, cols }, module.rank());
+    let failed = |e: phlora_core::Error| module.a.error(e.to_string());
+    let bytes = |factor: &Factor<'_>| -> Result<Vec<u8>> {
+        Ok(factor.decoded()?.iter().flat_map(|value| value.to_le_bytes()).collect())
+    };
+    let (a, b) = (bytes(&module.a)?, bytes(&module.b)?);
+    let view = |bytes| Rows::new(Dtype::F32, bytes);
+    let one =
+        phlora_core::Adapter::new(shape, rank, view(&a), view(&b), module.scale as f32).map_err(failed)?;
+    // A product has no more directions than its narrower side.
+    let held = rank.min(rows).min(cols);
+    let need = combine_scratch(shape, rank, held).count().map_err(failed)?;
+    let (mut a, mut b) = (vec![0.0; held * cols], vec![0.0; rows * held]);
+    let (mut singular_values, mut scratch) = (vec![0.0; held], vec![0.0; need]);
+    let kernel = Kernel::detect();
+    let found = combine(kernel, &[(one, 1.0)], held, &mut a, &mut b, &mut singular_values, &mut scratch);
+    let sum_squares = found.map_err(failed)?.sum_squares;
+    Ok(Decomposed { a, b, singular_values, sum_squares, shape })
+}
+
+impl Decomposed {
+    fn spectrum(&self) -> Spectrum<'_> {
+        Spectrum { singular_values: &self.singular_values, sum_squares: self.sum_squares, shape: self.shape }
+    }
+}
+
+/// Ranks by each module's own spectrum; 0 for those that are dropped.
+fn chosen(found: &[Decomposed], options: &PruneOptions, keep: impl Fn(&Decomposed) -> bool) -> Vec<usize> {
+    let policy = &options.policy;
+    let one = |module: &Decomposed| {
+        let most = policy.max_rank.min(module.singular_values.len());
+        let rank = policy.goal.rank(&module.spectrum(), most);
+        if keep(module) { policy.round(rank) } else { 0 }
+    };
+    let mut ranks: Vec<_> = found.iter().map(one).collect();
+    if policy.uniform {
+        let largest = ranks.iter().copied().max().unwrap_or(0);
+        ranks.iter_mut().filter(|rank| **rank > 0).for_each(|rank| *rank = largest);
+    }
+    ranks
+}
+
+/// Ranks that keep the most in files of `bytes`.
+fn within(
+    lora: &Lora<'_>,
+    found: &[Decomposed],
+    dtypes: &[Dtype],
+    options: &PruneOptions,
+    bytes: u64,
+    keep: impl Fn(&Decomposed) -> bool,
+) -> Result<Vec<usize>> {
+    let policy = &options.policy;
+    let candidates: Vec<_> = found
+        .iter()
+        .zip(dtypes)
+        .map(|(module, &dtype)| {
+            let singular_values: &[f32] = if keep(module) { &module.singular_values } else { &[] };
+            let most = policy.max_rank.min(singular_values.len());
+            Candidate { singular_values: &singular_values[..most], shape: module.shape, dtype }
+        })
+        .collect();
+    let mut left = bytes;
+    loop {
+        let ranks: Vec<_> = if policy.uniform {
+            let kept: Vec<_> =
+                candidates.iter().filter(|one| !one.singular_values.is_empty()).copied().collect();
+            let most = kept.iter().map(|one| one.singular_values.len()).max().unwrap_or(0);
+            let rank = uniform_rank(&kept, policy, most, left);
+            candidates.iter().map(|one| if one.singular_values.is_empty() { 0 } else { rank }).collect()
+        } else {
+            let mut shares = vec![Share::default(); candidates.len()];
+            allocate(&candidates, policy, left, &mut shares);
+            shares.iter().map(|share| share.rank).collect()
+        };
+        if ranks.iter().all(|&rank| rank == 0) {
+            return Err(Error::Usage(format!(
+                "a budget of {bytes} bytes has no room for a single component"
+            )));
+        }
+        let size = options.format.length(&cut(lora, found, &ranks, dtypes, options)?)?;
+        if size <= bytes {
+            return Ok(ranks);
+        }
+        left = left.saturating_sub(size - bytes);
+    }
+}
+
+/// The adapter at `ranks`, scales in its factors.
+fn cut<'l>(
+    lora: &Lora<'l>,
+    found: &[Decomposed],
+    ranks: &[usize],
+    dtypes: &[Dtype],
+    options: &PruneOptions,
+) -> Result<Lora<'l>> {
+    let mut modules = Vec::new();
+    for (((module, found), &rank), &dtype) in lora.modules.iter().zip(found).zip(ranks).zip(dtypes) {
+        if rank == 0 {
+            continue;
+        }
+        let held = found.singular_values.len();
+        let mut factors = Factors::encode(&found.a, &found.b, held, rank.min(held), false, None, dtype)?;
+        factors.pad(rank);
+        factors.b.set_dtype(factor_dtype(dtype, rank));
+        modules.push(LoraModule { a: factors.a, b: factors.b, scale: 1.0, ..module.clone() });
+    }
+    // A suffix may now also name a module without factors: full paths never do.
+    let all = modules.len() == lora.modules.len();
+    let targets = lora.targets.clone().filter(|_| all);
+    // PEFT's place for what is added to a bias is beside factors.
+    let left = |module: &str| modules.iter().any(|left| left.name == module);
+    let beside = |tensor: &&FullTensor<'_>| {
+        lora.naming != Naming::HuggingFace || !tensor.adds_to_bias() || left(tensor.module())
+    };
+    let full = lora.full.iter().filter(beside).cloned().collect();
+    let pruned = Lora { modules, full, targets, ..lora.clone() };
+    Ok(if options.policy.uniform { pruned.padded() } else { pruned })
+}

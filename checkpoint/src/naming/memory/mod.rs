@@ -1,0 +1,17 @@
+//! How the transformers library names, stacks, splits and turns the weights of a checkpoint in memory, and which of
+//! them PEFT adapts, and how.
+//!
+//! A checkpoint keeps the names that its first authors gave it. transformers 5 renames weights while it loads them,
+//! stacks experts and joins or splits projections, and PEFT needs the names in memory. `architectures.txt` holds
+//! these facts for each class of model; `tests/interop/architectures.py` derives it from the installed libraries.
+
+mod layout;
+mod packed;
+mod pattern;
+mod table;
+mod weight;
+
+pub(crate) use layout::{Kinds, Layout, Placed};
+pub(crate) use pattern::{fill, prefix_numbers};
+pub(crate) use table::{param_order, task_of};
+pub(crate) use weight::{Weight, Weights, in_memory};

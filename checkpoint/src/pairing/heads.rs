@@ -1,0 +1,77 @@
+//! Task heads that an adapter has to bring along: those that only the tuned model has, and those that PEFT's class for
+//! the task expects to find in the file.
+
+use crate::naming::kind::{is_token_table, module_of};
+use crate::naming::memory::task_of;
+use crate::pairing::aligned::{Aligned, Side};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// PEFT's task types whose classes take the head from the adapter, and the modules that are the head.
+const TASKS: [(&str, &[&str]); 3] = [
+    ("SEQ_CLS", &["classifier", "score"]),
+    ("TOKEN_CLS", &["classifier", "score"]),
+    ("QUESTION_ANS", &["qa_outputs"]),
+];
+
+/// The modules at the top of the adapter's model that are stored whole.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Heads {
+    /// Those that are stored whether they changed or not.
+    modules: BTreeSet<String>,
+    /// PEFT's task type.
+    pub(crate) task: Option<&'static str>,
+}
+
+impl Heads {
+    /// The heads of the adapter's model, where its names are those of memory.
+    pub(crate) fn of(models: &Aligned<'_>) -> Self {
+        // A GGUF file has names of its own beside those that are mapped.
+        let Some(layout) = models.layout.as_ref().filter(|_| !models.tuned.model.is_gguf()) else {
+            return Self::default();
+        };
+        let task = task_of(layout.class);
+        let tops = |side: &'_ Side<'_>| -> BTreeSet<String> {
+            side.weights().map(|(name, _)| top(name).to_owned()).collect()
+        };
+        let (base, tuned) = (tops(&models.base), tops(&models.tuned));
+        // The part that holds most tensors is the model itself.
+        let mut counts = BTreeMap::<&str, usize>::new();
+        for (name, _) in models.tuned.weights() {
+            *counts.entry(top(name)).or_default() += 1;
+        }
+        let main = counts.into_iter().max_by_key(|(_, count)| *count).map_or("", |(name, _)| name);
+        let mut modules: BTreeSet<_> = tuned
+            .difference(&base)
+            .filter(|name| *name != main && !(layout.is_tied_module(name) && is_tied(models, name)))
+            .cloned()
+            .collect();
+        let wanted =
+            TASKS.iter().find(|(name, _)| Some(*name) == task).map_or(&[][..], |(_, modules)| modules);
+        modules.extend(wanted.iter().filter(|name| tuned.contains(**name)).map(|name| (*name).to_owned()));
+        // Without its head in the file, PEFT's class for the task says that keys are missing.
+        let complete = wanted.is_empty() || wanted.iter().any(|name| modules.contains(*name));
+        Self { modules, task: task.filter(|_| complete) }
+    }
+
+    /// Whether the tensor `name` is part of one of them.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.modules.contains(top(name))
+    }
+}
+
+/// Whether the head `module`, which its class can tie to the embedding, is tied: where a configuration says so, or where
+/// none says anything and the head holds the same bytes as an embedding.
+fn is_tied(models: &Aligned<'_>, module: &str) -> bool {
+    let mut stated = models.sides().filter_map(|side| side.model.config().tied).peekable();
+    if stated.peek().is_some() {
+        return stated.any(|tied| tied);
+    }
+    let Some(head) = models.tuned.tensor(&format!("{module}.weight")) else { return true };
+    let mut tables = models.tuned.tensors().filter(|(name, _)| is_token_table(module_of(name)));
+    tables.any(|(_, table)| table.shape() == head.shape() && table.pieces().eq(head.pieces()))
+}
+
+/// The first part of a name: the module at the top that it is part of.
+pub(crate) fn top(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}

@@ -1,0 +1,159 @@
+//! Jobs over threads: taken in order, results in order, and the same error whatever the number of threads.
+
+use crate::error::{Error, Result};
+use crate::run::monitor::Monitor;
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// What the workers of one run share.
+#[derive(Debug)]
+pub(crate) struct Pool<'a> {
+    monitor: &'a Monitor,
+    next: AtomicUsize,
+    /// Threads without a job of their own, which running jobs may use for parts of theirs.
+    idle: AtomicUsize,
+    /// Lowest job that failed. Later jobs stop; earlier ones go on, since one of them may fail as well and
+    /// the error of the lowest is the one reported.
+    failed: AtomicUsize,
+}
+
+/// A job's view of the pool.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ticket<'a> {
+    pool: &'a Pool<'a>,
+    job: usize,
+}
+
+/// Runs jobs `0..jobs` on at most `threads` threads, the calling one among them. Each worker has its own
+/// state `W`, made by `make`.
+pub(crate) fn run<W, T: Send>(
+    threads: usize,
+    jobs: usize,
+    monitor: &Monitor,
+    make: impl Fn() -> W + Sync,
+    work: impl Fn(&mut W, Ticket<'_>) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let workers = threads.min(jobs).max(1);
+    let pool = Pool {
+        monitor,
+        next: AtomicUsize::new(0),
+        idle: AtomicUsize::new(threads - workers.min(threads)),
+        failed: AtomicUsize::new(usize::MAX),
+    };
+    let results = Mutex::new(Vec::with_capacity(jobs));
+    let worker = || {
+        let mut state = make();
+        loop {
+            let job = pool.next.fetch_add(1, Ordering::Relaxed);
+            if job >= jobs || pool.failed.load(Ordering::Relaxed) < job {
+                break;
+            }
+            let result = work(&mut state, Ticket { pool: &pool, job });
+            if result.is_err() {
+                pool.failed.fetch_min(job, Ordering::Relaxed);
+            }
+            lock(&results).push((job, result));
+        }
+        // Its memory goes before others are told that the thread is free.
+        drop(state);
+        pool.idle.fetch_add(1, Ordering::Relaxed);
+    };
+    thread::scope(|scope| {
+        for _ in 1..workers {
+            // Where the system refuses a thread, the others do its work.
+            let _ = thread::Builder::new().spawn_scoped(scope, worker);
+        }
+        worker();
+    });
+    let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    results.sort_by_key(|(job, _)| *job);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+impl Ticket<'_> {
+    /// The number of this job.
+    pub(crate) fn job(&self) -> usize {
+        self.job
+    }
+
+    /// Counts `bytes` as read and says whether to go on.
+    pub(crate) fn tick(&self, bytes: usize) -> Result<()> {
+        self.pool.monitor.add_done(bytes as u64);
+        if self.pool.failed.load(Ordering::Relaxed) < self.job {
+            return Err(Error::Cancelled);
+        }
+        self.pool.monitor.check()
+    }
+
+    /// The progress counters.
+    pub(crate) fn monitor(&self) -> &Monitor {
+        self.pool.monitor
+    }
+
+    /// Takes at most `most` idle threads; give them back with [`give_back`](Self::give_back).
+    pub(crate) fn borrow_idle(&self, most: usize) -> usize {
+        let take = |idle: usize| Some(idle - idle.min(most));
+        let idle = self.pool.idle.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        idle.unwrap_or(0).min(most)
+    }
+
+    /// Gives threads back.
+    pub(crate) fn give_back(&self, threads: usize) {
+        self.pool.idle.fetch_add(threads, Ordering::Relaxed);
+    }
+}
+
+/// Locks, also after a panic elsewhere: what is kept under these locks is whole at any time.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// One thread per processor that this process may use.
+pub fn available_threads() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_in_order_and_the_lowest_error_wins() {
+        let monitor = Monitor::default();
+        for threads in [1, 2, 5] {
+            let all = run(threads, 20, &monitor, || (), |(), ticket| Ok(ticket.job() * 2)).unwrap();
+            assert_eq!(all, (0..20).map(|i| i * 2).collect::<Vec<_>>());
+            let error = run(
+                threads,
+                20,
+                &monitor,
+                || (),
+                |(), ticket| match ticket.job() {
+                    7 | 3 | 12 => Err(Error::Usage(ticket.job().to_string())),
+                    job => Ok(job),
+                },
+            );
+            assert_eq!(error.unwrap_err().to_string(), "3");
+        }
+    }
+
+    #[test]
+    fn idle_threads_are_lent_once() {
+        let monitor = Monitor::default();
+        let lent = run(
+            4,
+            1,
+            &monitor,
+            || (),
+            |(), ticket| {
+                let first = ticket.borrow_idle(2);
+                let second = ticket.borrow_idle(9);
+                ticket.give_back(first + second);
+                Ok((first, second, ticket.borrow_idle(9)))
+            },
+        );
+        assert_eq!(lent.unwrap(), [(2, 1, 3)]);
+    }
+}

@@ -1,0 +1,148 @@
+//! The few facts of a model's `config.json` that matter here.
+
+use crate::error::Result;
+use crate::source::attention::Heads;
+use crate::source::json::read_json;
+use crate::source::quantized::Method;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Facts of `config.json`; all absent when there is no such file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// `model_type`, e.g. `llama`.
+    pub model_type: Option<String>,
+    /// The first of `architectures`, e.g. `LlamaForCausalLM`.
+    pub architecture: Option<String>,
+    /// `_class_name`, which diffusers writes, e.g. `UNet2DConditionModel`.
+    pub class_name: Option<String>,
+    /// `_name_or_path` when it is not empty: what the model was loaded from.
+    pub name_or_path: Option<String>,
+    /// `tie_word_embeddings` where it is stated.
+    pub tied: Option<bool>,
+    /// `num_attention_heads` and `num_key_value_heads`.
+    pub heads: Option<Heads>,
+    /// `hidden_size`, of the language model where there are several parts.
+    pub hidden_size: Option<usize>,
+    /// `num_hidden_layers`, likewise.
+    pub layers: Option<usize>,
+    /// Experts of a layer, `num_local_experts` or `num_experts`.
+    pub experts: Option<usize>,
+    /// How the weights are quantised, where `quantization_config` says so.
+    pub quantization: Option<Method>,
+    /// `model_type` of the configurations within this one, by their place, as in `text_config`.
+    pub parts: BTreeMap<String, String>,
+    /// Widths and numbers of heads and experts by their place, as in `vision_config.num_attention_heads`.
+    pub(crate) counts: BTreeMap<String, usize>,
+}
+
+/// Modules under which the causal model of a type keeps its base model, in `PreTrainedModel.base_model_prefix`.
+const BASE_PREFIXES: [(&str, &str); 2] = [
+    ("transformer", "gpt2 gpt_neo gptj gpt_bigcode bloom falcon codegen mpt"),
+    (
+        "model",
+        "llama mistral mixtral qwen2 qwen3 gemma gemma2 phi phi3 olmo olmo2 granite stablelm starcoder2",
+    ),
+];
+
+impl Config {
+    /// Reads `directory/config.json` if it is there.
+    pub(crate) fn read(directory: &Path) -> Result<Self> {
+        let path = directory.join("config.json");
+        if !path.is_file() {
+            return Ok(Self::default());
+        }
+        let json = read_json(&path)?;
+        let text = |value: &Value| value.as_str().filter(|s| !s.is_empty()).map(str::to_owned);
+        // Models of several kinds of input keep those of their language model apart.
+        let number = |key: &str| {
+            let value = [&json[key], &json["text_config"][key]].into_iter().find_map(Value::as_u64)?;
+            usize::try_from(value).ok().filter(|number| *number > 0)
+        };
+        let heads = number("num_attention_heads")
+            .map(|queries| Heads { queries, keys: number("num_key_value_heads").unwrap_or(queries) });
+        Ok(Self {
+            heads,
+            hidden_size: number("hidden_size"),
+            layers: number("num_hidden_layers"),
+            experts: number("num_local_experts").or_else(|| number("num_experts")),
+            model_type: text(&json["model_type"]),
+            architecture: text(&json["architectures"][0]),
+            class_name: text(&json["_class_name"]),
+            name_or_path: text(&json["_name_or_path"]),
+            tied: json["tie_word_embeddings"].as_bool(),
+            quantization: Method::read(directory, &json)?,
+            parts: parts(&json),
+            counts: counts(&json),
+        })
+    }
+
+    /// Whether the architecture is a causal language model; unknown counts as one.
+    pub(crate) fn is_causal(&self) -> bool {
+        self.architecture.as_deref().is_none_or(|a| a.ends_with("ForCausalLM") || a.ends_with("LMHeadModel"))
+    }
+
+    /// What the names of a checkpoint lack when it was saved from the base model alone, as the first GPT-2
+    /// was: the prefix that the causal model named in `architectures` has before them.
+    pub(crate) fn missing_prefix<'n>(
+        &self,
+        mut names: impl Iterator<Item = &'n str>,
+    ) -> Option<&'static str> {
+        let model_type = self.model_type.as_deref()?;
+        if self.architecture.is_none() || !self.is_causal() {
+            return None;
+        }
+        let (prefix, _) =
+            BASE_PREFIXES.iter().find(|(_, types)| types.split(' ').any(|t| t == model_type))?;
+        let has = |name: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+        (!names.any(has)).then_some(prefix)
+    }
+}
+
+/// The model types of configurations within `json` and within those.
+fn parts(json: &Value) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for (key, value) in json.as_object().into_iter().flatten() {
+        let Some(own) = value["model_type"].as_str() else { continue };
+        found.insert(key.clone(), own.to_owned());
+        found.extend(parts(value).into_iter().map(|(below, own)| (format!("{key}.{below}"), own)));
+    }
+    found
+}
+
+/// Widths and numbers of heads and experts in `json` and in the configurations within it.
+fn counts(json: &Value) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    for (key, value) in json.as_object().into_iter().flatten() {
+        let below = counts(value).into_iter().map(|(below, count)| (format!("{key}.{below}"), count));
+        found.extend(below);
+        let wanted = key.contains("heads") || key.contains("num_experts") || key == "hidden_size";
+        // A list has the same number for each kind of input.
+        let number = value.as_u64().or_else(|| value[0].as_u64());
+        if let Some(count) = number.filter(|_| wanted).and_then(|count| usize::try_from(count).ok()) {
+            found.insert(key.clone(), count);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefix_is_added_only_when_config_is_sure() {
+        let gpt2 = Config {
+            model_type: Some("gpt2".into()),
+            architecture: Some("GPT2LMHeadModel".into()),
+            ..Config::default()
+        };
+        let bare = ["h.0.attn.c_attn.weight", "wte.weight"];
+        assert_eq!(gpt2.missing_prefix(bare.into_iter()), Some("transformer"));
+        assert_eq!(gpt2.missing_prefix(["transformer.wte.weight"].into_iter()), None);
+        let base_only = Config { architecture: Some("GPT2Model".into()), ..gpt2 };
+        assert_eq!(base_only.missing_prefix(bare.into_iter()), None);
+        assert_eq!(Config::default().missing_prefix(bare.into_iter()), None);
+    }
+}

@@ -1,0 +1,193 @@
+//! Which files a path means: one file, an indexed directory, or a plain directory.
+
+use crate::error::{Error, Result};
+use crate::source::gguf::is_later_part;
+use crate::source::hub;
+use crate::source::json::read_json;
+use crate::source::not_weights::{has_pickle_name, pickle_advice};
+use crate::source::similar;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+const INDEX: &str = "model.safetensors.index.json";
+const SINGLE: &str = "model.safetensors";
+
+/// What is wrong with an adapter in the place of a model.
+pub(crate) const AN_ADAPTER: &str = "a LoRA adapter, not a model: name the weights of a whole model; `phlora merge` \
+                                     makes them of a base and an adapter";
+
+/// What helps where weights are not there.
+const DOWNLOAD: &str = "download the weights as well, as with `hf download`";
+
+/// Names at most this many files or directories.
+const NAMED: usize = 5;
+
+/// The files of a model.
+#[derive(Debug)]
+pub(crate) struct Files {
+    /// Where `config.json` would be.
+    pub(crate) directory: PathBuf,
+    /// Safetensors files, sorted by path; or one file that may as well be GGUF.
+    pub(crate) shards: Vec<PathBuf>,
+    /// Tensor name → shard, where there is an index.
+    pub(crate) index: Option<Index>,
+}
+
+/// A sharded model's index.
+#[derive(Debug)]
+pub(crate) struct Index {
+    pub(crate) path: PathBuf,
+    pub(crate) shard_of: BTreeMap<String, PathBuf>,
+}
+
+/// Finds the files that `path` means; does not open the shards.
+pub(crate) fn locate(path: &Path) -> Result<Files> {
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match hub::cached(path)? {
+            Some(snapshot) => return locate(&snapshot),
+            None => return Err(Error::io(path, "open", absent(path))),
+        },
+        Err(error) => return Err(Error::io(path, "open", error)),
+    };
+    if path.file_name().is_some_and(|name| name == "config.json") {
+        return locate(crate::run::staging::parent(path));
+    }
+    if let Some(snapshot) = hub::snapshot(path)? {
+        return locate(&snapshot);
+    }
+    if !metadata.is_dir() {
+        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+        if path.to_string_lossy().ends_with(".safetensors.index.json") {
+            return indexed(directory, path);
+        }
+        return Ok(Files { directory, shards: vec![path.to_owned()], index: None });
+    }
+    let directory = path.to_owned();
+    let index = directory.join(INDEX);
+    if index.exists() {
+        return indexed(directory, &index);
+    }
+    let single = directory.join(SINGLE);
+    if single.exists() {
+        return Ok(Files { directory, shards: vec![single], index: None });
+    }
+    let (mut shards, mut ggufs, mut pickles) = (Vec::new(), Vec::new(), Vec::new());
+    let entries = fs::read_dir(path).map_err(|e| Error::io(path, "read", e))?;
+    for entry in entries {
+        let file = entry.map_err(|e| Error::io(path, "read", e))?.path();
+        match file.extension().and_then(|e| e.to_str()) {
+            // Factors of an adapter are no weights of a model.
+            Some("safetensors") if !file.ends_with("adapter_model.safetensors") => shards.push(file),
+            // The first part stands for a split model.
+            Some("gguf") if !is_later_part(&file) => ggufs.push(file),
+            _ if has_pickle_name(&file) => pickles.push(file),
+            _ => {}
+        }
+    }
+    shards.sort();
+    pickles.sort();
+    if !shards.is_empty() {
+        return Ok(Files { directory, shards, index: None });
+    }
+    match (ggufs.as_slice(), pickles.first()) {
+        ([_], _) => Ok(Files { directory, shards: ggufs, index: None }),
+        ([], Some(pickle)) if !path.join("adapter_config.json").exists() => {
+            Err(Error::format(pickle, pickle_advice(pickle)))
+        }
+        ([], _) => Err(Error::format(path, nothing(path))),
+        _ => Err(Error::format(path, several(ggufs))),
+    }
+}
+
+/// Why a path that is not there cannot be opened.
+pub(crate) fn absent(path: &Path) -> io::Error {
+    let meant = similar::path(path).map(|meant| format!("; did you mean {}?", meant.display()));
+    io::Error::new(io::ErrorKind::NotFound, format!("no such file or directory{}", meant.unwrap_or_default()))
+}
+
+/// Why a directory without weights does not do.
+fn nothing(path: &Path) -> String {
+    let here = |name: &str| path.join(name).exists();
+    if here("adapter_config.json") {
+        return AN_ADAPTER.to_owned();
+    }
+    if here("zero_to_fp32.py") {
+        return "a checkpoint of DeepSpeed without whole weights: its zero_to_fp32.py writes them".to_owned();
+    }
+    let expected = "expected model.safetensors, shards with model.safetensors.index.json, or a GGUF file";
+    let models = models_in(path);
+    if !models.is_empty() {
+        let what = if here("model_index.json") { "a pipeline of several models" } else { "no weights here" };
+        return format!("{what}, but in directories of it: name one of them: {}", list(&models));
+    }
+    if here("config.json") {
+        return format!("a configuration without weights: {expected}; {DOWNLOAD}");
+    }
+    if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()) {
+        return format!("an empty directory: {expected}");
+    }
+    format!("no safetensors or GGUF file in this directory: {expected}")
+}
+
+/// The directories in `path` that hold weights, sorted.
+fn models_in(path: &Path) -> Vec<PathBuf> {
+    let weights = |file: &Path| {
+        let end = file.extension().and_then(|end| end.to_str());
+        matches!(end, Some("safetensors" | "gguf")) || has_pickle_name(file)
+    };
+    let files =
+        |directory: &Path| fs::read_dir(directory).into_iter().flatten().filter_map(|e| Some(e.ok()?.path()));
+    let mut found: Vec<_> =
+        files(path).filter(|below| below.is_dir() && files(below).any(|file| weights(&file))).collect();
+    found.sort();
+    found
+}
+
+/// Why a directory of several GGUF models does not do.
+fn several(mut models: Vec<PathBuf>) -> String {
+    models.sort();
+    format!("{} GGUF models in this directory; name one of them: {}", models.len(), list(&models))
+}
+
+/// The names of the first of some files.
+fn list(files: &[PathBuf]) -> String {
+    let names: Vec<_> = files.iter().take(NAMED).filter_map(|file| file.file_name()?.to_str()).collect();
+    let more = if files.len() > NAMED { ", …" } else { "" };
+    format!("{}{more}", names.join(", "))
+}
+
+/// Reads the index and checks that every shard it names is there.
+fn indexed(directory: PathBuf, path: &Path) -> Result<Files> {
+    let json = read_json(path)?;
+    let map = json["weight_map"].as_object().ok_or_else(|| Error::format(path, "it has no weight_map"))?;
+    let mut shard_of = BTreeMap::new();
+    for (tensor, shard) in map {
+        let shard = shard.as_str().map(Path::new).filter(|shard| {
+            // A shard is a file beside the index or below it, never elsewhere on the machine.
+            shard.file_name().is_some()
+                && shard.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+        });
+        let shard = shard.ok_or_else(|| {
+            Error::tensor(path, tensor, "its weight_map entry is not the name of a file in this directory")
+        })?;
+        shard_of.insert(tensor.clone(), directory.join(shard));
+    }
+    let mut shards: Vec<_> = shard_of.values().cloned().collect();
+    shards.sort();
+    shards.dedup();
+    let missing: Vec<_> = shards.iter().filter(|shard| !shard.exists()).collect();
+    if let Some((tensor, shard)) = missing.first().and_then(|shard| shard_of.iter().find(|(_, s)| s == shard))
+    {
+        let others = match missing.len() - 1 {
+            0 => String::new(),
+            others => format!(", as are {others} others of {}", shards.len()),
+        };
+        let problem =
+            format!("the index names the shard {}, which is missing{others}; {DOWNLOAD}", shard.display());
+        return Err(Error::tensor(path, tensor, problem));
+    }
+    Ok(Files { directory, shards, index: Some(Index { path: path.to_owned(), shard_of }) })
+}

@@ -1,0 +1,163 @@
+//! The difference of two tensors without factors: whether there is any, and its exact norm.
+
+use crate::error::{Error, Result};
+use crate::run::pool::Ticket;
+use crate::source::tensor::Tensor;
+use phlora_core::{Delta, Dtype, Kernel};
+
+/// Entries decoded at once, small enough for the stack and the first cache; whole blocks of every format.
+const CHUNK: usize = 2048;
+const _: () = assert!(CHUNK.is_multiple_of(Dtype::MAX_BLOCK_LEN));
+
+/// Rows of a quantised weight that are decoded at once: the codes of some formats lie by columns.
+pub(crate) const DECODED_ROWS: usize = 32;
+
+/// Rows of a weight whose norm stands for that of all.
+const SAMPLED: usize = 32;
+
+/// Bytes compared between two looks at the cancel flag.
+const COMPARED: usize = 1 << 20;
+
+/// What one read of both sides tells.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Difference {
+    /// Sum of squared differences, in f64, of those that are numbers.
+    pub(crate) sum_squares: f64,
+    /// Position of the first entry that is NaN or infinite.
+    pub(crate) non_finite: Option<usize>,
+}
+
+/// Whether both sides hold the same bytes in the same format; stops at the first difference.
+pub(crate) fn same_bytes(base: Tensor<'_>, tuned: Tensor<'_>, ticket: Ticket<'_>) -> Result<bool> {
+    // Equal codes may have other scales.
+    let other_order = base.order() != tuned.order() || base.is_quantized() || tuned.is_quantized();
+    if other_order || base.dtype_name() != tuned.dtype_name() || base.shape() != tuned.shape() {
+        return Ok(false);
+    }
+    if !base.pieces().map(<[u8]>::len).eq(tuned.pieces().map(<[u8]>::len)) {
+        return Ok(false);
+    }
+    for (left, right) in base.chunks(COMPARED).zip(tuned.chunks(COMPARED)) {
+        if left != right {
+            return Ok(false);
+        }
+        // Counted late: where a tensor has changed, its first chunk is read again at once.
+        ticket.tick(2 * left.len())?;
+    }
+    Ok(true)
+}
+
+/// Measures the difference of the first `entries` entries. Both sides hold that many.
+pub(crate) fn difference(
+    (base, base_dtype): (Tensor<'_>, Dtype),
+    (tuned, tuned_dtype): (Tensor<'_>, Dtype),
+    entries: usize,
+    ticket: Ticket<'_>,
+) -> Result<Difference> {
+    let mut result = Difference { sum_squares: 0.0, non_finite: None };
+    let (mut unreported, kernel) = (0, Kernel::detect());
+    let in_order = !base.is_scattered() && !tuned.is_scattered();
+    let quantized = base.is_quantized() || tuned.is_quantized();
+    let chunk = if quantized { DECODED_ROWS * base.row_len().max(1) } else { CHUNK };
+    let (mut left, mut right) = (vec![0.0; chunk.min(entries)], vec![0.0; chunk.min(entries)]);
+    for start in (0..entries).step_by(chunk) {
+        let range = start..entries.min(start + chunk);
+        let (left, right) = (&mut left[..range.len()], &mut right[..range.len()]);
+        // The usual case in one step: in two it takes twice as long.
+        if in_order {
+            let base = base.entries(base_dtype, range.clone());
+            kernel.difference(base, tuned.entries(tuned_dtype, range), right);
+        } else {
+            decode(base, base_dtype, range.clone(), left)?;
+            decode(tuned, tuned_dtype, range, right)?;
+            right.iter_mut().zip(&*left).for_each(|(tuned, base)| *tuned -= base);
+        }
+        let mut delta = Delta::default();
+        kernel.measure(right, 0, &mut delta);
+        // A difference that overflows counts as well.
+        if delta.non_finite > 0 && result.non_finite.is_none() {
+            result.non_finite = right.iter().position(|d| !d.is_finite()).map(|at| start + at);
+        }
+        result.sum_squares += delta.sum_squares;
+        unreported += left.len();
+        if unreported >= COMPARED / 2 {
+            ticket.tick(bytes(unreported, base_dtype) + bytes(unreported, tuned_dtype))?;
+            unreported = 0;
+        }
+    }
+    ticket.tick(bytes(unreported, base_dtype) + bytes(unreported, tuned_dtype))?;
+    Ok(result)
+}
+
+/// ‖W‖_F of a weight, estimated from at most [`SAMPLED`] of its rows, which are evenly apart.
+pub(crate) fn weight_norm(tensor: Tensor<'_>) -> Result<Option<f64>> {
+    let (Some(dtype), Some(&rows), cols) = (tensor.dtype(), tensor.shape().first(), tensor.row_len()) else {
+        return Ok(None);
+    };
+    let step = rows.div_ceil(SAMPLED).max(1);
+    let (mut values, mut squares, mut seen) = (vec![0.0; cols], 0.0, 0_usize);
+    for row in (0..rows).step_by(step) {
+        decode(tensor, dtype, row * cols..(row + 1) * cols, &mut values)?;
+        squares += values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>();
+        seen += 1;
+    }
+    Ok((seen > 0).then(|| (squares * rows as f64 / seen as f64).sqrt()))
+}
+
+/// The first NaN or infinity of both sides in row `row` of `cols` entries, as an error that says where it is.
+pub(crate) fn non_finite_error(base: Tensor<'_>, tuned: Tensor<'_>, row: usize, cols: usize) -> Error {
+    for (side, tensor) in [("base", base), ("tuned", tuned)] {
+        let Some(dtype) = tensor.dtype() else { continue };
+        let mut values = [0.0; CHUNK];
+        for first in (0..cols).step_by(CHUNK) {
+            let values = &mut values[..CHUNK.min(cols - first)];
+            let at = row * cols + first;
+            if decode(tensor, dtype, at..at + values.len(), values).is_err() {
+                break;
+            }
+            if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+                let what = if values[at].is_nan() { "NaN" } else { "an infinity" };
+                let col = first + at;
+                return tensor.error(format!(
+                    "{what} in row {}, column {col} of the {side} model, expected finite weights",
+                    tensor.stored_row(row)
+                ));
+            }
+        }
+    }
+    tuned.error(format!("the difference to the base overflows f32 in row {row}"))
+}
+
+/// Decodes the entries `range` (row-major, in the order that the tensor is seen in) to f32.
+pub(crate) fn decode(
+    tensor: Tensor<'_>,
+    dtype: Dtype,
+    range: std::ops::Range<usize>,
+    out: &mut [f32],
+) -> Result<()> {
+    let decode = |range, out: &mut [f32]| {
+        phlora_core::decode(tensor.entries(dtype, range), out).map_err(|e| tensor.error(e.to_string()))
+    };
+    if tensor.is_quantized() {
+        return tensor.decode_quantized(range, out);
+    }
+    if !tensor.is_scattered() {
+        return decode(range, out);
+    }
+    // Row by row; the first and the last may be parts of one.
+    let cols = tensor.row_len();
+    let (mut at, mut rest) = (range.start, out);
+    while !rest.is_empty() {
+        let (row, col) = (at / cols, at % cols);
+        let (piece, after) = rest.split_at_mut(rest.len().min(cols - col));
+        let stored = tensor.stored_row(row) * cols + col;
+        decode(stored..stored + piece.len(), piece)?;
+        at += piece.len();
+        rest = after;
+    }
+    Ok(())
+}
+
+fn bytes(entries: usize, dtype: Dtype) -> usize {
+    dtype.row_bytes(entries).unwrap_or(0)
+}

@@ -1,0 +1,326 @@
+//! A model: the tensors of one or more mapped files under their names.
+
+use crate::error::{Error, Result};
+use crate::source::config::Config;
+use crate::source::gguf;
+use crate::source::locate::{Files, locate};
+use crate::source::mapped::Mapped;
+use crate::source::quantized::{Finder, Found, Recipe};
+use crate::source::safetensors;
+use crate::source::stored::Stored;
+use crate::source::tensor::{Expert, MAX_EXPERTS, Tensor};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A model on disk, mapped and never loaded whole.
+#[derive(Debug)]
+pub struct Model {
+    path: PathBuf,
+    config: Config,
+    container: Container,
+    files: Vec<Mapped>,
+    /// What the files hold: number of the file, tensor.
+    stored: Vec<(usize, Stored)>,
+    /// The weights that several of them are together.
+    quantized: Vec<Recipe>,
+    tensors: BTreeMap<String, Place>,
+}
+
+/// The file format of a model. Names and the order of rows depend on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Container {
+    /// Safetensors, with the names of the model's own framework.
+    Safetensors,
+    /// GGUF, with the names of llama.cpp.
+    Gguf {
+        /// Version of the format.
+        version: u32,
+        /// `general.architecture`, e.g. `llama`.
+        architecture: Option<String>,
+    },
+}
+
+/// Where the tensor with a full name is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// Index into `Model::stored`, of a quantised weight that of its codes.
+    stored: usize,
+    expert: Option<Expert>,
+    /// Index into `Model::quantized`.
+    quantized: Option<usize>,
+}
+
+impl Model {
+    /// Opens a model: a `.safetensors` file, a directory with `model.safetensors` or with shards and their
+    /// `model.safetensors.index.json`, that index itself; a GGUF file, any part of a split GGUF model, or a
+    /// directory with one GGUF model. Every header is checked; no weight is read.
+    ///
+    /// Each expert of a GGUF tensor of experts, `blk.0.ffn_up_exps.weight` [experts, out, in], is a tensor
+    /// of its own here: `blk.0.ffn_up_exps.3.weight` [out, in].
+    ///
+    /// The files stay mapped and must not change meanwhile: other bytes change the result, and where a file
+    /// gets shorter the system ends this process (SIGBUS).
+    ///
+    /// # Errors
+    /// When a file is missing, cannot be mapped, or is not sound; file and tensor or key are named.
+    pub fn open(path: &Path) -> Result<Self> {
+        let files = locate(path)?;
+        if let ([file], None) = (files.shards.as_slice(), &files.index) {
+            let mapped = Mapped::open(file)?;
+            if gguf::is_gguf(mapped.bytes()) {
+                return Self::open_gguf(path, mapped);
+            }
+        }
+        Self::open_safetensors(path, &files)
+    }
+
+    fn open_safetensors(path: &Path, files: &Files) -> Result<Self> {
+        let config = Config::read(&files.directory)?;
+        let mut model = Self::empty(path, config, Container::Safetensors);
+        for file in &files.shards {
+            let mapped = Mapped::open(file)?;
+            let stored = safetensors::parse(file, mapped.bytes())?;
+            model.add(mapped, stored.into_iter().filter(|s| !belongs_elsewhere(files, &s.name, file)))?;
+        }
+        let missing = files.index.as_ref().and_then(|index| {
+            let found = index.shard_of.iter().find(|(name, _)| !model.tensors.contains_key(*name));
+            found.map(|(name, shard)| (index, name, shard))
+        });
+        if let Some((index, name, shard)) = missing {
+            let problem = format!("the index says it is in {}, which does not hold it", shard.display());
+            return Err(Error::tensor(&index.path, name, problem));
+        }
+        model.compose()?;
+        if let Some(prefix) = model.config.missing_prefix(model.tensors.keys().map(String::as_str)) {
+            let tensors = std::mem::take(&mut model.tensors);
+            model.tensors =
+                tensors.into_iter().map(|(name, place)| (full_name(prefix, name), place)).collect();
+        }
+        Ok(model)
+    }
+
+    /// `first` is the file that was named.
+    fn open_gguf(path: &Path, first: Mapped) -> Result<Self> {
+        let parts = gguf::read_parts(first)?;
+        let mut model = Self::empty(path, Config::default(), Container::Safetensors);
+        // The keys of a split model are in its first part.
+        if let Some(first) = parts.first() {
+            let (version, architecture) = (first.version, first.architecture.clone());
+            model.container = Container::Gguf { version, architecture };
+            model.config.heads = first.heads;
+        }
+        for part in parts {
+            model.add(part.mapped, part.tensors)?;
+        }
+        let tied =
+            model.tensors.contains_key("token_embd.weight") && !model.tensors.contains_key("output.weight");
+        model.config.tied = Some(tied);
+        model.expand_experts()?;
+        Ok(model)
+    }
+
+    fn empty(path: &Path, config: Config, container: Container) -> Self {
+        let (files, stored, quantized, tensors) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
+        Self { path: path.to_owned(), config, container, files, stored, quantized, tensors }
+    }
+
+    /// Takes in what `mapped` holds.
+    fn add(&mut self, mapped: Mapped, tensors: impl IntoIterator<Item = Stored>) -> Result<()> {
+        for stored in tensors {
+            let place = Place { stored: self.stored.len(), expert: None, quantized: None };
+            if let Some(other) = self.tensors.insert(stored.name.clone(), place) {
+                let first = &self.files[self.stored[other.stored].0];
+                let problem = format!("also in {}", first.path().display());
+                return Err(Error::tensor(mapped.path(), &stored.name, problem));
+            }
+            self.stored.push((self.files.len(), stored));
+        }
+        self.files.push(mapped);
+        Ok(())
+    }
+
+    /// Puts every quantised weight in the place of its parts.
+    fn compose(&mut self) -> Result<()> {
+        if self.stored.iter().all(|(_, stored)| stored.dtype.is_some()) {
+            return Ok(());
+        }
+        let names = self.tensors.iter().map(|(name, place)| (name.clone(), place.stored)).collect();
+        let finder = Finder {
+            names: &names,
+            stored: &self.stored,
+            files: &self.files,
+            method: self.config.quantization.as_ref(),
+        };
+        for Found { name, recipe, parts } in finder.find()? {
+            let place = Place { stored: recipe.codes, expert: None, quantized: Some(self.quantized.len()) };
+            for part in &parts {
+                self.tensors.remove(part);
+            }
+            if self.tensors.insert(name.clone(), place).is_some() {
+                let (file, codes) = &self.stored[place.stored];
+                let problem = format!("it is quantised, and {name} is there as well");
+                return Err(Error::tensor(self.files[*file].path(), &codes.name, problem));
+            }
+            self.quantized.push(recipe);
+        }
+        Ok(())
+    }
+
+    /// How its weights are quantised, where they are.
+    pub fn quantization(&self) -> Option<String> {
+        let first = self.quantized.first()?;
+        let stated = self.config.quantization.as_ref().map(ToString::to_string);
+        Some(stated.unwrap_or_else(|| self.stored[first.codes].1.dtype_name.clone()))
+    }
+
+    /// Refuses a model whose weights are quantised in a way that is not read.
+    pub(crate) fn check_method(&self) -> Result<()> {
+        let Some(method) = self.config.quantization.as_ref() else { return Ok(()) };
+        let Some(why) = method.unread else { return Ok(()) };
+        // A configuration may have outlived its quantised weights.
+        if self.tensors().all(|(_, tensor)| tensor.dtype().is_some()) {
+            return Ok(());
+        }
+        let problem = format!(
+            "its weights are quantised with {method}: {why}, expected FP8, MXFP4, NVFP4, compressed-tensors, \
+             bitsandbytes, GPTQ or AWQ; take the checkpoint that it was made from"
+        );
+        Err(Error::format(&self.path, problem))
+    }
+
+    /// Names every expert for itself.
+    fn expand_experts(&mut self) -> Result<()> {
+        let mut total = 0_usize;
+        for (at, (file, stored)) in self.stored.iter().enumerate() {
+            let (Some(module), [count, _, _]) = (experts_module(&stored.name), stored.shape.as_slice())
+            else {
+                continue;
+            };
+            let count = *count;
+            // Else it is of a type that nobody knows, which is not read anyway.
+            if !stored.range.len().is_multiple_of(count) {
+                continue;
+            }
+            total = total.saturating_add(count);
+            if total > MAX_EXPERTS {
+                let problem = format!("its {count} experts are more than {MAX_EXPERTS} in the whole model");
+                return Err(Error::tensor(self.files[*file].path(), &stored.name, problem));
+            }
+            self.tensors.remove(&stored.name);
+            for index in 0..count {
+                let place = Place { stored: at, expert: Some(Expert { index, count }), quantized: None };
+                if self.tensors.insert(format!("{module}.{index}.weight"), place).is_some() {
+                    let problem = format!("its expert {index} has the name of another tensor");
+                    return Err(Error::tensor(self.files[*file].path(), &stored.name, problem));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What its `config.json` says; of a GGUF model, its heads and whether its output head is tied.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The format of its files.
+    pub fn container(&self) -> &Container {
+        &self.container
+    }
+
+    /// `general.architecture` of a GGUF model, else the `model_type` in its `config.json`.
+    pub fn architecture(&self) -> Option<&str> {
+        match &self.container {
+            Container::Gguf { architecture, .. } => architecture.as_deref(),
+            Container::Safetensors => self.config.model_type.as_deref(),
+        }
+    }
+
+    /// The full names of its tensors, sorted.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    pub(crate) fn is_gguf(&self) -> bool {
+        matches!(self.container, Container::Gguf { .. })
+    }
+
+    /// Its files.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(Mapped::path)
+    }
+
+    /// The parsed files of a GGUF model, the one with the model's keys first; nothing for other models.
+    pub(crate) fn gguf_files(&self) -> Result<Vec<(gguf::File<'_>, &[u8])>> {
+        if self.container == Container::Safetensors {
+            return Ok(Vec::new());
+        }
+        let parse = |file| Ok((gguf::File::parse(Mapped::path(file), file.bytes())?, file.bytes()));
+        self.files.iter().map(parse).collect()
+    }
+
+    /// Its files and all their bytes.
+    pub(crate) fn contents(&self) -> impl Iterator<Item = (&Path, &[u8])> {
+        self.files.iter().map(|file| (file.path(), file.bytes()))
+    }
+
+    /// Its tensors by full name, sorted. The full name is the path in the model that `config.json` names; it
+    /// differs from the name in the file where that was saved without the base model's prefix, and for the
+    /// experts of a GGUF model.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, Tensor<'_>)> {
+        self.tensors.iter().map(|(name, place)| (name.as_str(), self.view(*place)))
+    }
+
+    /// The tensor with this full name.
+    pub fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
+        self.tensors.get(name).map(|place| self.view(*place))
+    }
+
+    fn view(&self, place: Place) -> Tensor<'_> {
+        let (file, stored) = &self.stored[place.stored];
+        let source = &self.files[*file];
+        let whole = stored.bytes(source);
+        let (shape, offset, length) = match place.expert {
+            None => (stored.shape.as_slice(), 0, whole.len()),
+            // Rows are whole blocks, and so are experts.
+            Some(Expert { index, count }) => {
+                let length = whole.len() / count.max(1);
+                (&stored.shape[1..], index * length, length)
+            }
+        };
+        let bytes = &whole[offset..offset + length];
+        let start = stored.range.start + offset;
+        let tensor = Tensor::new(source, stored, place.expert, shape, start, bytes);
+        let recipe = place.quantized.map(|index| &self.quantized[index]);
+        let decoded = recipe.and_then(|recipe| Some((recipe.decoder(|part| self.bytes(part)).ok()?, recipe)));
+        decoded.map_or(tensor, |(decoder, recipe)| tensor.quantized(decoder, &recipe.shape))
+    }
+
+    /// The bytes of a stored tensor.
+    fn bytes(&self, part: usize) -> &[u8] {
+        let (file, stored) = &self.stored[part];
+        stored.bytes(&self.files[*file])
+    }
+}
+
+/// The module of a GGUF tensor that stacks the matrices of experts, told by its name.
+fn experts_module(name: &str) -> Option<&str> {
+    name.strip_suffix(".weight").filter(|module| module.ends_with("_exps"))
+}
+
+/// Whether the index assigns `tensor` to another file than `file`.
+fn belongs_elsewhere(files: &Files, tensor: &str, file: &Path) -> bool {
+    let assigned = files.index.as_ref().and_then(|index| index.shard_of.get(tensor));
+    assigned.is_some_and(|shard| shard != file)
+}
+
+/// `name` below `prefix`, unless it is the output head, which is beside the base model.
+fn full_name(prefix: &str, name: String) -> String {
+    if name.starts_with("lm_head.") { name } else { format!("{prefix}.{name}") }
+}

@@ -1,0 +1,241 @@
+//! The header of a safetensors file, checked so that every later slice of the file is in bounds.
+//!
+//! It is read here and not by the `safetensors` crate since messages must name the tensor, and since a file
+//! with one tensor of a dtype unknown to that crate is still good for its other tensors.
+
+use crate::error::{Error, Result};
+use crate::source::not_weights::{self, AGAIN};
+use crate::source::stored::Stored;
+use phlora_core::Dtype;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+/// Longest header accepted, the limit of the reference implementation.
+const MAX_HEADER: usize = 100_000_000;
+
+/// Reads and checks the header of `file`, whose whole content is `bytes`; entries come in file order.
+pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Stored>> {
+    not_weights::refuse(path, bytes)?;
+    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
+        return Err(Error::format(
+            path,
+            format!("not a safetensors file: shorter than the 8 bytes of a header length; {AGAIN}"),
+        ));
+    };
+    let length = u64::from_le_bytes(*length);
+    let header = usize::try_from(length).ok().and_then(|n| rest.get(..n)).ok_or_else(|| {
+        Error::format(
+            path,
+            format!(
+                "not a safetensors file, or cut short: its header would be {length} bytes long, but only {} follow; \
+                 {AGAIN}",
+                rest.len()
+            ),
+        )
+    })?;
+    if header.len() > MAX_HEADER {
+        return Err(Error::format(
+            path,
+            format!("its header is {length} bytes long, more than {MAX_HEADER}"),
+        ));
+    }
+    let fields: Fields = serde_json::from_slice(header)
+        .map_err(|e| Error::format(path, format!("not a safetensors file: its header is not valid: {e}")))?;
+
+    let start = 8 + header.len();
+    let mut seen = HashSet::new();
+    let mut entries = Vec::with_capacity(fields.0.len());
+    for (name, value) in &fields.0 {
+        if !seen.insert(name) {
+            return Err(Error::tensor(path, name, "named twice in the header"));
+        }
+        entries.push(entry(path, name, value, start..bytes.len())?);
+    }
+    entries.sort_by_key(|entry| (entry.range.start, entry.range.end));
+    check_cover(path, &entries, start..bytes.len())?;
+    Ok(entries)
+}
+
+/// The texts in the metadata of `file`, whose whole content is `bytes`.
+pub(crate) fn metadata(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
+    let header = bytes.split_first_chunk::<8>().and_then(|(length, rest)| {
+        let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+        rest.get(..length).filter(|header| header.len() <= MAX_HEADER)
+    });
+    let header: Value = serde_json::from_slice(header.unwrap_or_default())
+        .map_err(|e| Error::format(path, format!("not a safetensors file: its header is not valid: {e}")))?;
+    let texts = header["__metadata__"].as_object().into_iter().flatten();
+    Ok(texts.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect())
+}
+
+/// Checks one tensor's entry; `data` is the part of the file after the header.
+fn entry(path: &Path, name: &str, value: &Value, data: Range<usize>) -> Result<Stored> {
+    let bad = |problem: String| Error::tensor(path, name, problem);
+    let dtype = value["dtype"].as_str().ok_or_else(|| bad("its header entry has no dtype".into()))?;
+    let shape = numbers(&value["shape"]).ok_or_else(|| bad("its shape is not a list of sizes".into()))?;
+    let offsets = numbers(&value["data_offsets"]).unwrap_or_default();
+    let &[begin, end] = offsets.as_slice() else {
+        return Err(bad("its data_offsets are not two offsets".into()));
+    };
+    if begin > end || end > data.len() {
+        return Err(bad(format!(
+            "its offsets {begin}..{end} leave the file, which holds {} bytes of tensors: cut short? {AGAIN}",
+            data.len()
+        )));
+    }
+    // A dtype that nobody knows has no size to check; such a tensor is never decoded.
+    let known = serde_json::from_value::<safetensors::Dtype>(Value::from(dtype)).ok();
+    let bits = shape.iter().try_fold(known.map_or(1, |d| d.bitsize()), |n, &size| n.checked_mul(size));
+    if bits.is_none() || known.is_some() && bits != (end - begin).checked_mul(8) {
+        return Err(bad(format!("{dtype} of shape {shape:?} does not take its {} bytes", end - begin)));
+    }
+    // A name that only means something in GGUF has no size here that could be relied on.
+    let read = Dtype::ALL.iter().copied().filter(|read| !read.is_block());
+    Ok(Stored {
+        name: name.to_owned(),
+        dtype: known.and_then(|_| read.into_iter().find(|read| read.name() == dtype)),
+        dtype_name: dtype.to_owned(),
+        shape,
+        range: data.start + begin..data.start + end,
+    })
+}
+
+/// Checks that the tensors follow one another without overlap or gap up to the end of the file.
+fn check_cover(path: &Path, entries: &[Stored], data: Range<usize>) -> Result<()> {
+    let mut at = data.start;
+    let mut before = "the header";
+    for entry in entries {
+        if entry.range.start != at {
+            let how = if entry.range.start < at { "overlap with" } else { "leave a gap after" };
+            return Err(Error::tensor(path, &entry.name, format!("its bytes {how} {before}")));
+        }
+        at = entry.range.end;
+        before = &entry.name;
+    }
+    if at != data.end {
+        return Err(Error::format(path, format!("{} bytes at its end belong to no tensor", data.end - at)));
+    }
+    Ok(())
+}
+
+fn numbers(value: &Value) -> Option<Vec<usize>> {
+    value.as_array()?.iter().map(|n| usize::try_from(n.as_u64()?).ok()).collect()
+}
+
+/// The header's tensors in order, duplicates kept so that they can be refused.
+struct Fields(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Fields;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tensors")
+            }
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> std::result::Result<Fields, M::Error> {
+                let mut fields = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "__metadata__" {
+                        map.next_value::<IgnoredAny>()?;
+                    } else {
+                        fields.push((name, map.next_value()?));
+                    }
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(header: &str, data: usize) -> Vec<u8> {
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(header.as_bytes());
+        bytes.resize(bytes.len() + data, 0);
+        bytes
+    }
+
+    fn refused(bytes: &[u8]) -> String {
+        parse(Path::new("f.safetensors"), bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn reads_what_the_reference_writes() {
+        let data = [0u8; 12];
+        let view = |dtype, shape: &[usize], n| {
+            safetensors::tensor::TensorView::new(dtype, shape.to_vec(), &data[..n]).unwrap()
+        };
+        let tensors = [
+            ("b", view(safetensors::Dtype::BF16, &[2, 3], 12)),
+            ("empty", view(safetensors::Dtype::F32, &[0, 3], 0)),
+            ("a", view(safetensors::Dtype::F32, &[3], 12)),
+        ];
+        let bytes = safetensors::serialize(tensors, None).unwrap();
+        let entries = parse(Path::new("f"), &bytes).unwrap();
+        let names: Vec<_> =
+            entries.iter().map(|e| (e.name.as_str(), e.dtype_name.as_str(), e.range.len())).collect();
+        assert_eq!(names, [("a", "F32", 12), ("empty", "F32", 0), ("b", "BF16", 12)]);
+    }
+
+    #[test]
+    fn names_the_tensor_that_is_wrong() {
+        let one = |dtype: &str, shape: &str, offsets: &str| {
+            format!(r#"{{"w":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}}}"#)
+        };
+        for (bytes, expected) in [
+            (file(&one("F32", "[2]", "[0,9]"), 8), "tensor w: its offsets 0..9 leave the file"),
+            (file(&one("F32", "[2]", "[8,0]"), 8), "tensor w: its offsets 8..0 leave"),
+            (file(&one("F32", "[3]", "[0,8]"), 8), "tensor w: F32 of shape [3] does not take its 8 bytes"),
+            (file(&one("F32", "[18446744073709551615,9]", "[0,8]"), 8), "does not take"),
+            (file(&one("F32", "[-1]", "[0,8]"), 8), "tensor w: its shape"),
+            (file(&one("F32", "[2]", "[0]"), 8), "tensor w: its data_offsets"),
+            (file(&one("F32", "[2]", "[4,12]"), 12), "tensor w: its bytes leave a gap after the header"),
+            (file(&one("F32", "[2]", "[0,8]"), 9), "1 bytes at its end"),
+            (file(r#"{"w":3}"#, 0), "tensor w: its header entry has no dtype"),
+            (file("[]", 0), "not a safetensors file: its header is not valid"),
+            (file("{", 0), "header is not valid"),
+            (b"hello".to_vec(), "shorter than the 8 bytes"),
+            (
+                b"hello, this is text".to_vec(),
+                "not a safetensors file but text, which begins with hello, this",
+            ),
+            (vec![0xff; 64], "only 56 follow"),
+            (Vec::new(), "an empty file"),
+            (b"version https://git-lfs.github.com/spec/v1\n".to_vec(), "`git lfs pull`"),
+            (b"<!doctype html>".to_vec(), "a web page"),
+            (br#"{"error": "restricted"}"#.to_vec(), "JSON, which begins with {\"error\""),
+            (b"PK\x03\x04 zip of a pickle".to_vec(), "convert it with Python"),
+            (b"GGUF\x03\0\0\0\0".to_vec(), "a GGUF file"),
+        ] {
+            let message = refused(&bytes);
+            assert!(message.starts_with("f.safetensors: ") && message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn refuses_overlap_and_duplicates() {
+        let overlap = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},
+                          "b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
+        assert!(refused(&file(overlap, 12)).contains("tensor b: its bytes overlap with a"));
+        let twice = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},
+                        "a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#;
+        assert!(refused(&file(twice, 8)).contains("tensor a: named twice"));
+    }
+
+    #[test]
+    fn keeps_a_dtype_that_nobody_knows() {
+        let header =
+            r#"{"__metadata__":{"format":"pt"},"q":{"dtype":"Q9","shape":[7],"data_offsets":[0,5]}}"#;
+        let entries = parse(Path::new("f"), &file(header, 5)).unwrap();
+        assert_eq!(entries[0].dtype_name, "Q9");
+    }
+}

@@ -1,0 +1,357 @@
+//! A view of one weight: its shape, its format, and where its rows are in the files.
+
+use crate::error::{Error, Result};
+use crate::source::gguf;
+use crate::source::mapped::Mapped;
+use crate::source::permutation::RowPermutation;
+use crate::source::quantized::Decoder;
+use crate::source::stored::Stored;
+use phlora_core::{Dtype, Rows};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use std::path::Path;
+
+/// One of the matrices in a tensor [experts, out, in].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expert {
+    /// Its position along the first axis.
+    pub index: usize,
+    /// Length of that axis.
+    pub count: usize,
+}
+
+/// Most experts of all tensors of a model, so that a small file cannot fill the memory with their names.
+pub(crate) const MAX_EXPERTS: usize = 1 << 18;
+
+/// A tensor of a [`Model`](crate::Model).
+#[derive(Debug, Clone, Copy)]
+pub struct Tensor<'m> {
+    source: &'m Mapped,
+    stored: &'m Stored,
+    expert: Option<Expert>,
+    shape: &'m [usize],
+    /// Where `bytes` begin in the file.
+    start: usize,
+    bytes: &'m [u8],
+    /// Row `i` is row `order.source(i)` of the bytes.
+    order: Option<RowPermutation>,
+    /// The rows below those of `bytes`, where a weight consists of several stored tensors.
+    more: &'m [Part<'m>],
+    /// What decodes it where it is quantised; `bytes` are its codes then, and its dtype is F32.
+    decoder: Option<Decoder<'m>>,
+}
+
+/// Whole rows of a weight that lie together in one file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part<'m> {
+    tensor: Tensor<'m>,
+    rows: usize,
+}
+
+impl<'m> Tensor<'m> {
+    /// The bytes `start..` of `source`, which hold `shape` entries of the tensor `stored`.
+    pub(crate) fn new(
+        source: &'m Mapped,
+        stored: &'m Stored,
+        expert: Option<Expert>,
+        shape: &'m [usize],
+        start: usize,
+        bytes: &'m [u8],
+    ) -> Self {
+        Self { source, stored, expert, shape, start, bytes, order: None, more: &[], decoder: None }
+    }
+
+    /// The same as what `decoder` makes of it, of that shape.
+    pub(crate) fn quantized(self, decoder: Decoder<'m>, shape: &'m [usize]) -> Self {
+        Self { decoder: Some(decoder), shape, ..self }
+    }
+
+    /// The file that holds it.
+    pub fn file(&self) -> &'m Path {
+        self.source.path()
+    }
+
+    /// Its name in that file; of an expert, that of all of them.
+    pub fn stored_name(&self) -> &'m str {
+        &self.stored.name
+    }
+
+    /// Which expert of the tensor in the file it is, where it is one.
+    pub fn expert(&self) -> Option<Expert> {
+        self.expert
+    }
+
+    /// Its dtype as the file calls it, e.g. `BF16` or `Q4_K`; of a quantised weight, that of its codes.
+    pub fn dtype_name(&self) -> &'m str {
+        &self.stored.dtype_name
+    }
+
+    /// Its dtype if that is one of those read here; F32 of a weight that is decoded from several tensors.
+    pub fn dtype(&self) -> Option<Dtype> {
+        if self.decoder.is_some() { Some(Dtype::F32) } else { self.stored.dtype }
+    }
+
+    /// Whether it is decoded from several tensors of a quantised checkpoint.
+    pub(crate) fn is_quantized(&self) -> bool {
+        self.decoder.is_some()
+    }
+
+    /// Its dtype, which must be one of those read here.
+    pub(crate) fn readable(&self) -> Result<Dtype> {
+        self.dtype().ok_or_else(|| {
+            let blocks = gguf::is_gguf(self.source.bytes());
+            let read = Dtype::ALL.iter().filter(|dtype| blocks || !dtype.is_block());
+            let names: Vec<_> = read.map(|dtype| dtype.name()).collect();
+            self.error(format!("its dtype {} is not read, expected {}", self.dtype_name(), names.join(", ")))
+        })
+    }
+
+    /// Its shape, slowest axis first.
+    pub fn shape(&self) -> &'m [usize] {
+        self.shape
+    }
+
+    /// Its bytes, mapped, in the order of the file; of a quantised weight, its codes.
+    pub fn bytes(&self) -> &'m [u8] {
+        debug_assert!(self.more.is_empty(), "tensors of a file have one part");
+        self.bytes
+    }
+
+    /// Number of the bytes of its entries in its dtype, which are those that a read of it counts.
+    pub(crate) fn byte_len(&self) -> usize {
+        let decoded =
+            |tensor: &Self| tensor.is_quantized().then(|| tensor.len().saturating_mul(size_of::<f32>()));
+        decoded(self).unwrap_or_else(|| self.pieces().map(<[u8]>::len).sum())
+    }
+
+    /// Number of the bytes that it takes in the files.
+    pub(crate) fn stored_len(&self) -> usize {
+        self.decoder.map_or(self.bytes.len(), |decoder| decoder.stored_len)
+    }
+
+    /// Its bytes, a slice for each stored tensor that it consists of.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &'m [u8]> + use<'m> {
+        std::iter::once(self.bytes).chain(self.more.iter().map(|part| part.tensor.bytes))
+    }
+
+    /// The same in chunks of at most `size` bytes.
+    pub(crate) fn chunks(&self, size: usize) -> impl Iterator<Item = &'m [u8]> + use<'m> {
+        self.pieces().flat_map(move |piece| piece.chunks(size))
+    }
+
+    /// Where its bytes are in the file.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.start..self.start + self.bytes.len()
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no entries.
+    pub fn is_empty(&self) -> bool {
+        self.shape.contains(&0)
+    }
+
+    /// Asks the system to read some of its bytes ahead, as far as there are any; only the time depends on it.
+    pub(crate) fn will_need(&self, bytes: Range<usize>) {
+        let mut before = 0;
+        let parts = std::iter::once(self).chain(self.more.iter().map(|part| &part.tensor));
+        for part in parts {
+            let at = |offset: usize| part.start + offset.saturating_sub(before).min(part.bytes.len());
+            part.source.will_need(at(bytes.start)..at(bytes.end));
+            before += part.bytes.len();
+        }
+    }
+
+    /// The same with the rows in another order: row `i` is row `order.source(i)` of the file.
+    pub(crate) fn in_order(self, order: RowPermutation) -> Self {
+        Self { order: Some(order), ..self }
+    }
+
+    /// The row permutation, where the rows are in another order than in the file.
+    pub(crate) fn order(&self) -> Option<RowPermutation> {
+        self.order
+    }
+
+    /// Whether its entries cannot be viewed where they are: neighbouring rows are not always neighbours in the file, or it
+    /// is quantised.
+    pub(crate) fn is_scattered(&self) -> bool {
+        self.order.is_some() || !self.more.is_empty() || self.is_quantized()
+    }
+
+    /// Where row `row` is in the file.
+    pub(crate) fn stored_row(&self, row: usize) -> usize {
+        self.order.map_or(row, |order| order.source(row))
+    }
+
+    /// Entries of a row.
+    pub(crate) fn row_len(&self) -> usize {
+        self.shape.get(1..).map_or(1, |rest| rest.iter().product())
+    }
+
+    /// The entries `range` (row-major, in the order of the file) in their storage format; none where the range
+    /// does not begin and end at whole blocks of the format, leaves the tensor, or is in several parts of it.
+    pub(crate) fn entries(&self, dtype: Dtype, range: Range<usize>) -> Rows<'m> {
+        let (part, _, range) = self.part_at(range);
+        let place = dtype.row_bytes(range.start).zip(dtype.row_bytes(range.end));
+        Rows::new(dtype, place.and_then(|(start, end)| part.bytes.get(start..end)).unwrap_or_default())
+    }
+
+    /// Decodes the entries `range` (row-major, in the order of the file) of a quantised weight into `out`, which is as long.
+    pub(crate) fn decode_quantized(&self, range: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let (mut at, mut out) = (range.start, out);
+        while !out.is_empty() {
+            let (part, entries, own) = self.part_at(at..range.end);
+            let count = out.len().min(entries.saturating_sub(own.start));
+            let decoder = part.decoder.filter(|_| count > 0);
+            let decoder = decoder.ok_or_else(|| self.error("its parts do not hold all of its entries"))?;
+            let (now, rest) = out.split_at_mut(count);
+            decoder.decode(own.start..own.start + count, now).map_err(|e| part.error(e.to_string()))?;
+            (at, out) = (at + count, rest);
+        }
+        Ok(())
+    }
+
+    /// The part that holds the entry where `range` begins, the number of its entries, and the range in it.
+    fn part_at(&self, range: Range<usize>) -> (&Self, usize, Range<usize>) {
+        let below: usize = self.more.iter().map(|part| part.rows).sum();
+        let rows = self.shape.first().map_or(1, |rows| rows.saturating_sub(below));
+        let (mut part, mut entries, mut range) = (self, rows * self.row_len(), range);
+        for next in self.more {
+            if range.start < entries {
+                break;
+            }
+            range = range.start - entries..range.end.saturating_sub(entries);
+            (part, entries) = (&next.tensor, next.rows * self.row_len());
+        }
+        (part, entries, range)
+    }
+
+    pub(crate) fn error(&self, problem: impl Into<String>) -> Error {
+        let name = match self.expert {
+            Some(Expert { index, .. }) => &format!("{} (expert {index})", self.stored_name()),
+            None => self.stored_name(),
+        };
+        Error::tensor(self.file(), name, problem)
+    }
+}
+
+/// A weight composed of rows of stored tensors, as a model has it in memory.
+#[derive(Debug, Clone)]
+pub(crate) struct Composed<'m> {
+    /// At least one, all of one format and row length.
+    parts: Vec<Part<'m>>,
+    shape: Vec<usize>,
+    /// Which matrix of a stack it is.
+    pub(crate) expert: Option<Expert>,
+}
+
+impl<'m> Composed<'m> {
+    /// The whole of `tensor`.
+    pub(crate) fn whole(tensor: Tensor<'m>) -> Self {
+        let rows = tensor.shape.first().copied().unwrap_or(1);
+        let parts = vec![Part { tensor, rows }];
+        Self { parts, shape: tensor.shape.to_vec(), expert: tensor.expert }
+    }
+
+    /// Matrix `index` of `count` along the first axis; `None` where it does not divide so.
+    pub(crate) fn slice(&self, index: usize, count: usize) -> Option<Self> {
+        let ([Part { tensor, .. }], Some(&first)) = (self.parts.as_slice(), self.shape.first()) else {
+            return None;
+        };
+        if first != count {
+            return None;
+        }
+        let shape = self.shape[1..].to_vec();
+        let rows = shape.first().copied().unwrap_or(1);
+        let expert = Some(Expert { index, count });
+        let tensor = Tensor { expert, ..tensor.share(index, count, self.len())? };
+        Some(Self { parts: vec![Part { tensor, rows }], shape, expert })
+    }
+
+    /// Share `index` of `count` equal shares of the rows; `None` where they do not divide so.
+    pub(crate) fn share(&self, index: usize, count: usize) -> Option<Self> {
+        let [Part { tensor, rows }] = self.parts.as_slice() else { return None };
+        if count == 0 || !rows.is_multiple_of(count) {
+            return None;
+        }
+        let mut shape = self.shape.clone();
+        *shape.first_mut()? = rows / count;
+        let part = Part { tensor: tensor.share(index, count, self.len())?, rows: rows / count };
+        Some(Self { parts: vec![part], shape, expert: self.expert })
+    }
+
+    /// The shares `range` of `count` equal shares of the rows; `None` where they do not divide so.
+    pub(crate) fn shares(&self, range: Range<usize>, count: usize) -> Option<Self> {
+        let pieces: Option<Vec<_>> = range.map(|index| self.share(index, count)).collect();
+        Self::joined(&pieces?, self.expert)
+    }
+
+    /// The same rows of so many heads, the halves of which alternate here and follow one another there; `None` where
+    /// the rows are no such heads.
+    pub(crate) fn in_halves(&self, heads: usize) -> Option<Self> {
+        let [Part { tensor, rows }] = *self.parts.as_slice() else { return None };
+        let order = RowPermutation::to_gguf(rows, heads)?.inverse();
+        let part = Part { tensor: tensor.in_order(order), rows };
+        tensor.order.is_none().then(|| Self { parts: vec![part], ..self.clone() })
+    }
+
+    /// The rows of all `pieces`, one below the other; `None` where they are of different formats or row lengths.
+    pub(crate) fn joined(pieces: &[Self], expert: Option<Expert>) -> Option<Self> {
+        let first = pieces.first()?;
+        let dtype = first.parts.first()?.tensor.dtype_name();
+        let alike = |piece: &Self| {
+            let plain = |part: &Part<'_>| part.tensor.order.is_none() && part.tensor.dtype_name() == dtype;
+            piece.shape.get(1..) == first.shape.get(1..) && piece.parts.iter().all(plain)
+        };
+        if !pieces.iter().all(alike) {
+            return None;
+        }
+        let mut shape = first.shape.clone();
+        *shape.first_mut()? = pieces.iter().map(|piece| piece.shape[0]).sum();
+        Some(Self { parts: pieces.iter().flat_map(|piece| piece.parts.clone()).collect(), shape, expert })
+    }
+
+    /// Its parts, from the first row on: where it begins, how many rows it has, and their bytes, whose tensor has the
+    /// shape that it has in the file.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (usize, usize, Tensor<'m>)> {
+        self.parts.iter().scan(0, |row, part| {
+            let first = *row;
+            *row += part.rows;
+            Some((first, part.rows, part.tensor))
+        })
+    }
+
+    /// Number of entries.
+    fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The view of it.
+    pub(crate) fn tensor(&self) -> Tensor<'_> {
+        let (first, more) = (&self.parts[0], &self.parts[1..]);
+        let expert = first.tensor.expert.or(self.expert);
+        Tensor { shape: &self.shape, more, expert, ..first.tensor }
+    }
+}
+
+impl Tensor<'_> {
+    /// Share `index` of `count` equal shares of its `len` entries, where these are whole; the shape does not follow.
+    fn share(self, index: usize, count: usize, len: usize) -> Option<Self> {
+        let length = self.bytes.len().checked_div(count)?;
+        let entries = len / count;
+        let whole = match self.decoder {
+            // Its codes may be in another order; they are cut only for what is read ahead.
+            Some(_) => entries * count == len,
+            None => self.order.is_none() && length * count == self.bytes.len(),
+        };
+        if !whole || index >= count {
+            return None;
+        }
+        let bytes = index * length..(index + 1) * length;
+        let decoder = self.decoder.map(|decoder| decoder.skip(index * entries));
+        Some(Self { start: self.start + bytes.start, bytes: &self.bytes[bytes], decoder, ..self })
+    }
+}
