@@ -304,12 +304,14 @@ enum phlora_adapter_format
   : uint32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  /** GGUF where the adapter's name ends in `.gguf`, else PEFT. */
+  /** GGUF where the adapter's name ends in `.gguf`, the compact form where it ends in `.phlora`, else PEFT. */
   PHLORA_ADAPTER_FORMAT_AUTO = 0,
   /** PEFT's directory: `adapter_config.json` and `adapter_model.safetensors`. */
   PHLORA_ADAPTER_FORMAT_PEFT = 1,
   /** llama.cpp's GGUF file. */
   PHLORA_ADAPTER_FORMAT_GGUF = 2,
+  /** phlora's own file, 1 to 8 bits per entry: docs/compact-form.md. */
+  PHLORA_ADAPTER_FORMAT_COMPACT = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

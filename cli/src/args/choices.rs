@@ -77,6 +77,8 @@ pub enum FormatArg {
     Kohya,
     /// A safetensors file with names as diffusion_model.input_blocks.…, for ComfyUI
     Comfy,
+    /// A file of phlora's own with 1 to 8 bits per entry, for its runtime: extract and prune write it, at --rank or --budget
+    Phlora,
 }
 
 impl FormatArg {
@@ -90,7 +92,7 @@ impl FormatArg {
         match asked {
             Some(format) => Ok(format.into()),
             None if safetensors => Err(Error::Usage(format!(
-                "{}: one safetensors file is --format kohya or --format comfy; PEFT's adapter is a directory",
+                "{}: one safetensors file is --format kohya, comfy or phlora; PEFT's adapter is a directory",
                 path.display()
             ))),
             None => Ok(AdapterFormat::of_path(path)),
@@ -105,6 +107,7 @@ impl From<FormatArg> for AdapterFormat {
             FormatArg::Gguf => Self::Gguf,
             FormatArg::Kohya => Self::Kohya,
             FormatArg::Comfy => Self::Comfy,
+            FormatArg::Phlora => Self::Phlora,
         }
     }
 }

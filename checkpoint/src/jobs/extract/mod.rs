@@ -3,6 +3,7 @@
 mod also;
 mod budget;
 mod channels;
+mod compact;
 mod extraction;
 mod full;
 mod includes;
@@ -25,6 +26,7 @@ pub use output::{Output, save, save_page, save_report};
 pub use serving::Server;
 
 pub(crate) use outcome::Keep;
+use outcome::Module;
 pub(crate) use plans::Aim;
 pub(crate) use survey::Survey;
 
@@ -73,6 +75,9 @@ pub fn extract_deployed(
 
 fn extract_from(models: &Aligned<'_>, options: &ExtractOptions, monitor: &Monitor) -> Result<Extraction> {
     let survey = Survey::new(models, options, monitor)?;
+    if options.format == AdapterFormat::Phlora {
+        return compact::extract(&survey);
+    }
     match options.policy.goal {
         Goal::Budget(bytes) => budget::share_out(&survey, bytes),
         Goal::Energy(_) | Goal::NoiseFloor if options.policy.uniform => survey.one_rank_for_all(),
@@ -91,7 +96,7 @@ pub(crate) fn aligned<'m>(
     deployed: Option<&'m Model>,
     options: &ExtractOptions,
 ) -> Result<Aligned<'m>> {
-    let names = if options.format == AdapterFormat::Peft { options.names } else { Names::Checkpoint };
+    let names = if options.format.is_like_peft() { options.names } else { Names::Checkpoint };
     match deployed {
         None => Aligned::new(base, tuned, None, names),
         Some(deployed) => Aligned::new(deployed, tuned, Some(base), names),
@@ -120,8 +125,11 @@ pub fn extract_ranks(
     let one = |&rank: &usize| {
         let policy = Policy { max_rank: rank, ..policy };
         survey::check(&policy)?;
-        let modules: Result<_> =
-            modules.iter().map(|module| module.cut_to(policy.round(rank), options.dtype)).collect();
+        let cut = |module: &Module| match options.format {
+            AdapterFormat::Phlora => module.compact(&vec![compact::BITS; policy.round(rank)]),
+            _ => module.cut_to(policy.round(rank), options.dtype),
+        };
+        let modules: Result<_> = modules.iter().map(cut).collect();
         Ok(Extraction { policy, ..survey.extraction(modules?, others.clone())? })
     };
     ranks.iter().map(one).collect()

@@ -1,5 +1,7 @@
 //! Any LoRA adapter at smaller ranks, in factored form and without its base: energies are those of its own B·A.
 
+mod compact;
+
 use crate::adapter::{Adapter, AdapterFormat, Factor, Factors, FullTensor, Lora, LoraModule, Naming};
 use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
@@ -92,11 +94,19 @@ pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &M
         lora.modules.iter().map(|module| options.dtype.unwrap_or_else(|| module.a.dtype())).collect();
     let keep =
         |module: &Decomposed| module.sum_squares > 0.0 && module.sum_squares >= options.drop_below * all;
-    let ranks = match options.policy.goal {
-        Goal::Budget(bytes) => within(&lora, &found, &dtypes, options, bytes, keep)?,
-        _ => chosen(&found, options, keep),
+    let (pruned, ranks) = match options.policy.goal {
+        _ if options.format == AdapterFormat::Phlora => {
+            compact::compact(&lora, &found, &chosen(&found, options, keep), options)?
+        }
+        Goal::Budget(bytes) => {
+            let ranks = within(&lora, &found, &dtypes, options, bytes, keep)?;
+            (cut(&lora, &found, &ranks, &dtypes, options)?, ranks)
+        }
+        _ => {
+            let ranks = chosen(&found, options, keep);
+            (cut(&lora, &found, &ranks, &dtypes, options)?, ranks)
+        }
     };
-    let pruned = cut(&lora, &found, &ranks, &dtypes, options)?;
     if pruned.modules.is_empty() {
         return Err(Error::Usage("no module is left of the adapter".into()));
     }
@@ -216,17 +226,28 @@ fn cut<'l>(
     dtypes: &[Dtype],
     options: &PruneOptions,
 ) -> Result<Lora<'l>> {
-    let mut modules = Vec::new();
-    for (((module, found), &rank), &dtype) in lora.modules.iter().zip(found).zip(ranks).zip(dtypes) {
+    let encode = |((found, &rank), &dtype): ((&Decomposed, &usize), &Dtype)| {
         if rank == 0 {
-            continue;
+            return Ok(None);
         }
         let held = found.singular_values.len();
         let mut factors = Factors::encode(&found.a, &found.b, held, rank.min(held), false, None, dtype)?;
         factors.pad(rank);
         factors.b.set_dtype(factor_dtype(dtype, rank));
-        modules.push(LoraModule { a: factors.a, b: factors.b, scale: 1.0, ..module.clone() });
-    }
+        Ok(Some(factors))
+    };
+    let factors = found.iter().zip(ranks).zip(dtypes).map(encode).collect::<Result<_>>()?;
+    let pruned = cut_to(lora, factors);
+    Ok(if options.policy.uniform { pruned.padded() } else { pruned })
+}
+
+/// The adapter with these factors, scales among them; without the modules that have none.
+fn cut_to<'l>(lora: &Lora<'l>, factors: Vec<Option<Factors>>) -> Lora<'l> {
+    let with = |(module, factors): (&LoraModule<'l>, Option<Factors>)| {
+        let Factors { a, b, .. } = factors?;
+        Some(LoraModule { a, b, scale: 1.0, ..module.clone() })
+    };
+    let modules: Vec<_> = lora.modules.iter().zip(factors).filter_map(with).collect();
     // A suffix may now also name a module without factors: full paths never do.
     let all = modules.len() == lora.modules.len();
     let targets = lora.targets.clone().filter(|_| all);
@@ -236,6 +257,5 @@ fn cut<'l>(
         lora.naming != Naming::HuggingFace || !tensor.adds_to_bias() || left(tensor.module())
     };
     let full = lora.full.iter().filter(beside).cloned().collect();
-    let pruned = Lora { modules, full, targets, ..lora.clone() };
-    Ok(if options.policy.uniform { pruned.padded() } else { pruned })
+    Lora { modules, full, targets, ..lora.clone() }
 }
