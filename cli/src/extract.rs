@@ -1,6 +1,6 @@
 //! `phlora extract`.
 
-use crate::args::{AlsoArg, ExtractArgs, FormatArg};
+use crate::args::{AlsoArg, ExtractArgs, FormatArg, check_bits};
 use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::print::{bytes, count, percent, print, seconds};
@@ -24,6 +24,7 @@ const COARSE: f64 = 5e-4;
 pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
     let (policy, ranks) = args.ranks.policy();
     let format = FormatArg::of(args.format, &args.output)?;
+    check_bits(format, args.dtype)?;
     let mut options = ExtractOptions {
         policy,
         mode: args.mode.into(),
@@ -80,9 +81,9 @@ fn outputs(args: &ExtractArgs, ranks: &[usize]) -> Vec<Output> {
     let one = |path: PathBuf, report: Option<PathBuf>| Output { path, report, force: args.force };
     let tagged = |path: &Path, rank: usize| {
         let path: PathBuf = path.components().collect();
-        let extension = path
-            .extension()
-            .filter(|&extension| ["json", "gguf", "safetensors"].iter().any(|known| extension == *known));
+        let extension = path.extension().filter(|&extension| {
+            ["json", "gguf", "safetensors", "phlora"].iter().any(|known| extension == *known)
+        });
         let mut name = path.with_extension("").into_os_string();
         if extension.is_none() {
             name = path.clone().into_os_string();

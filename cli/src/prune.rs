@@ -1,11 +1,11 @@
 //! `phlora prune`.
 
-use crate::args::PruneArgs;
+use crate::args::{PruneArgs, check_bits};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::print::{bytes, percent, print};
 use crate::table::Table;
-use phlora_checkpoint::{Adapter, Error, PruneOptions, Pruned, available_threads, prune};
+use phlora_checkpoint::{Adapter, AdapterFormat, Error, PruneOptions, Pruned, available_threads, prune};
 use std::process::ExitCode;
 
 pub fn run(args: &PruneArgs) -> Result<ExitCode, Failure> {
@@ -15,11 +15,14 @@ pub fn run(args: &PruneArgs) -> Result<ExitCode, Failure> {
     }
     let monitor = interrupt::monitor();
     let adapter = Adapter::open(&args.adapter)?;
+    let compact = AdapterFormat::of_path(&args.output) == AdapterFormat::Phlora;
+    let format = if compact { AdapterFormat::Phlora } else { adapter.format() };
+    check_bits(format, args.dtype)?;
     let options = PruneOptions {
         policy,
         drop_below: args.drop_below,
         dtype: args.dtype.map(Into::into),
-        format: adapter.format(),
+        format,
         force: args.force,
         threads: args.threads.unwrap_or_else(available_threads),
     };

@@ -102,7 +102,7 @@ fn prune_makes_it_of_any_adapter() {
         (root.path().join("plain"), root.path().join("direct.phlora"), root.path().join("pruned.phlora"));
     extract(&plain, &["--rank", "96"]);
     extract(&direct, &["--budget", "150kB"]);
-    succeed(&["prune", &text(&plain), "-o", &text(&pruned), "--rank", "96", "--budget", "150kB", "--quiet"]);
+    succeed(&["prune", &text(&plain), "-o", &text(&pruned), "--budget", "150kB", "--quiet"]);
     assert!(fs::metadata(&pruned).unwrap().len() <= 150_000);
     let (direct, pruned) = (energy(&direct), energy(&pruned));
     assert!((direct - pruned).abs() < 0.03, "{direct} {pruned}");
@@ -120,6 +120,7 @@ fn what_has_no_bits_or_no_room_is_refused() {
     for (options, expected) in [
         (["--budget", "200"], "no room for names, header and a single direction"),
         (["--energy", "0.9"], "by a budget of bytes or a rank"),
+        (["--dtype", "f32"], "has bits of its own"),
     ] {
         let (code, _, problem) = phlora(&[&["extract", &base, &tuned, "-o", &out], &options[..]].concat());
         assert!(code == 2 && problem.contains(expected), "{problem}");
@@ -137,7 +138,10 @@ fn norms_come_along() {
     succeed(&["extract", &base, &tuned, "-o", &text(&compact), "--rank", "2", "--also", "norms", "--quiet"]);
     let found = succeed(&["verify", &base, &tuned, &text(&compact), "--json"]);
     let found: Value = serde_json::from_str(&found).unwrap();
-    assert_eq!((&found["full"][0]["name"], &found["full"][0]["residual_norm"]), (&"norm.weight".into(), &0.0.into()));
+    assert_eq!(
+        (&found["full"][0]["name"], &found["full"][0]["residual_norm"]),
+        (&"norm.weight".into(), &0.0.into())
+    );
     let peft = convert(&compact, root.path().join("peft"), &[]);
     let again = succeed(&["verify", &base, &tuned, &text(&peft), "--json"]);
     assert_eq!(found, serde_json::from_str::<Value>(&again).unwrap());

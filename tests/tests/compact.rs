@@ -44,7 +44,10 @@ fn levels_are_the_means_of_their_cells() {
             let (mass, first) = moments(edge(i), edge(i + 1));
             let mean = first / mass;
             // f16 has eleven bits; the mean depends on the edges, which are rounded as well.
-            assert!((mean - level).abs() <= level.abs() / 512.0, "{bits} bits, level {i}: {level}, mean {mean}");
+            assert!(
+                (mean - level).abs() <= level.abs() / 512.0,
+                "{bits} bits, level {i}: {level}, mean {mean}"
+            );
             kept += mass * (2.0 * mean * level - level * level);
         }
         let expected = DISTORTION[bits as usize];
@@ -141,24 +144,34 @@ fn wrong_parts_are_refused() {
     let levels = all_levels();
     let one = bf16::from_f32(1.0).to_le_bytes();
     let good = Compact { codes: &[0; 3], bits: &[3], scales: &one, levels: &levels };
-    let fault = |compact: Compact<'_>| match Quantized::new(Shape { rows: 1, cols: 8 }, Scheme::Compact(compact)) {
-        Ok(_) => None,
-        Err(Error::Quantized { part, fault }) => Some((part, fault)),
-        Err(other) => panic!("{other}"),
-    };
+    let fault =
+        |compact: Compact<'_>| match Quantized::new(Shape { rows: 1, cols: 8 }, Scheme::Compact(compact)) {
+            Ok(_) => None,
+            Err(Error::Quantized { part, fault }) => Some((part, fault)),
+            Err(other) => panic!("{other}"),
+        };
     assert_eq!(fault(good), None);
     for bits in [0, 9, 255] {
         let wrong = Some((Part::Widths, Fault::Bits { bits: u32::from(bits) }));
         assert_eq!(fault(Compact { bits: &[bits], ..good }), wrong);
     }
     assert_eq!(fault(Compact { bits: &[], ..good }), Some((Part::Widths, Fault::Length { expected: 1 })));
-    assert_eq!(fault(Compact { codes: &[0; 4], ..good }), Some((Part::Weight, Fault::Length { expected: 3 })));
+    assert_eq!(
+        fault(Compact { codes: &[0; 4], ..good }),
+        Some((Part::Weight, Fault::Length { expected: 3 }))
+    );
     assert_eq!(fault(Compact { scales: &[0], ..good }), Some((Part::Scales, Fault::Length { expected: 2 })));
-    assert_eq!(fault(Compact { levels: &levels[..27], ..good }), Some((Part::QuantMap, Fault::Length { expected: 28 })));
+    assert_eq!(
+        fault(Compact { levels: &levels[..27], ..good }),
+        Some((Part::QuantMap, Fault::Length { expected: 28 }))
+    );
     assert_eq!(fault(Compact { levels: &levels[..28], ..good }), None);
     for scale in [f32::NAN, f32::INFINITY, -1.0] {
         let scale = bf16::from_f32(scale).to_le_bytes();
-        assert_eq!(fault(Compact { scales: &scale, ..good }), Some((Part::Scales, Fault::NotFinite { at: 0 })));
+        assert_eq!(
+            fault(Compact { scales: &scale, ..good }),
+            Some((Part::Scales, Fault::NotFinite { at: 0 }))
+        );
     }
 }
 
@@ -189,7 +202,8 @@ fn bits_are_shared_out_as_well_as_any_choice_shares_them() {
         let (found, bytes) = kept(&directions, &quantizer, &bits);
         assert!(bytes == used && used <= budget, "{case}: {bytes} {used} {budget}");
         let all = (0..4_usize.pow(5)).map(|code| [0, 1, 2, 3, 4].map(|i| (code / 4_usize.pow(i) % 4) as u8));
-        let better = all.map(|bits| kept(&directions, &quantizer, &bits)).filter(|(_, bytes)| *bytes <= budget);
+        let better =
+            all.map(|bits| kept(&directions, &quantizer, &bits)).filter(|(_, bytes)| *bytes <= budget);
         let best = better.map(|(kept, _)| kept).fold(0.0, f64::max);
         // What is missing is less than the last bytes could have bought: the best direction's gain.
         let largest = directions.iter().map(|one| one.worth).fold(0.0, f64::max);

@@ -24,7 +24,8 @@ pub enum AdapterFormat {
 impl AdapterFormat {
     /// The format that a path asks for: GGUF where it ends in `.gguf`, phlora's own where it ends in `.phlora`.
     pub fn of_path(path: &Path) -> Self {
-        let ends = |with: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(with));
+        let ends =
+            |with: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(with));
         match path {
             _ if ends("gguf") => Self::Gguf,
             _ if ends("phlora") => Self::Phlora,

@@ -100,6 +100,19 @@ impl FormatArg {
     }
 }
 
+/// Refuses a format of factors where directions have bits of their own.
+///
+/// # Errors
+/// When there is one.
+pub fn check_bits(format: AdapterFormat, dtype: Option<DtypeArg>) -> Result<(), Error> {
+    if format == AdapterFormat::Phlora && dtype.is_some() {
+        let problem =
+            "the compact form has bits of its own for each direction: leave --dtype out, or choose --budget";
+        return Err(Error::Usage(problem.into()));
+    }
+    Ok(())
+}
+
 impl From<FormatArg> for AdapterFormat {
     fn from(format: FormatArg) -> Self {
         match format {

@@ -75,8 +75,7 @@ pub fn share_bits(directions: &[Direction], quantizer: &Quantizer<'_>, budget: u
     let mut used = quantizer.total(directions, price);
     for (bits, direction) in bits.iter_mut().zip(directions) {
         let (chosen, more) = (quantizer.choose(direction, price), quantizer.choose(direction, next));
-        let extra =
-            quantizer.bytes(direction, more).saturating_sub(quantizer.bytes(direction, chosen));
+        let extra = quantizer.bytes(direction, more).saturating_sub(quantizer.bytes(direction, chosen));
         let takes = more > chosen && used.saturating_add(extra) <= budget;
         used += if takes { extra } else { 0 };
         *bits = (if takes { more } else { chosen }) as u8;

@@ -85,9 +85,11 @@ impl CompactFile {
             .map_err(|e| Error::format(path, format!("its metadata {ADAPTER_KEY} are not valid: {e}")))?;
         let tensors = parse(path, bytes)?;
         let data = |tensor: &Stored| &bytes[tensor.range.clone()];
-        let levels = tensors.iter().find(|tensor| tensor.name == LEVELS).map(data).ok_or_else(|| {
-            Error::format(path, format!("the tensor {LEVELS} is missing"))
-        })?;
+        let levels = tensors
+            .iter()
+            .find(|tensor| tensor.name == LEVELS)
+            .map(data)
+            .ok_or_else(|| Error::format(path, format!("the tensor {LEVELS} is missing")))?;
         let (mut modules, mut full, mut about) = (Vec::new(), Vec::new(), about);
         for tensor in tensors.iter().filter(|tensor| tensor.name != LEVELS) {
             let refused = |problem: String| Error::tensor(path, &tensor.name, problem);
@@ -105,7 +107,10 @@ impl CompactFile {
             })?;
         }
         if let Some(name) = about.modules.keys().chain(about.full.keys()).next() {
-            return Err(Error::format(path, format!("its metadata name {name}, but it has no tensor of that name")));
+            return Err(Error::format(
+                path,
+                format!("its metadata name {name}, but it has no tensor of that name"),
+            ));
         }
         if modules.is_empty() {
             return Err(Error::format(path, "it holds no LoRA factors"));
@@ -204,7 +209,9 @@ fn module(name: &str, bytes: &[u8], levels: &[u8], about: Unusual) -> Result<Lor
 
 impl Beside {
     fn tensor(self, tensor: &Stored, bytes: &[u8]) -> Result<FullTensor<'static>> {
-        let dtype = tensor.dtype.ok_or_else(|| Error::Usage(format!("its dtype {} is not read", tensor.dtype_name)))?;
+        let dtype = tensor
+            .dtype
+            .ok_or_else(|| Error::Usage(format!("its dtype {} is not read", tensor.dtype_name)))?;
         let values = Factor::new(dtype, FullTensor::matrix_shape(&tensor.shape), bytes.to_vec())?;
         let effect = match (self.adds, self.rows) {
             (Some(scale), _) => Effect::Adds(scale),

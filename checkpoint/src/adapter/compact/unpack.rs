@@ -15,7 +15,11 @@ pub(super) fn unpack(
     levels: Option<&[u8]>,
 ) -> Result<(Factor<'static>, Factor<'static>)> {
     let [out, input] = shape;
-    let own = if levels.is_none() { all_levels(packed.bits.iter().copied().max().unwrap_or(0)) } else { Vec::new() };
+    let own = if levels.is_none() {
+        all_levels(packed.bits.iter().copied().max().unwrap_or(0))
+    } else {
+        Vec::new()
+    };
     let levels = levels.unwrap_or(&own);
     let failed = |e: phlora_core::Error| Error::Usage(e.to_string());
     let rank = packed.bits.len();

@@ -44,7 +44,8 @@ pub(crate) fn length(lora: &Lora<'_>) -> Result<u64> {
 fn file<'l>(lora: &'l Lora<'_>) -> Result<File<'l>> {
     lora.check()?;
     if lora.naming == Naming::Single {
-        let problem = "the compact form has modules under the names of a checkpoint or of GGUF, not of single files";
+        let problem =
+            "the compact form has modules under the names of a checkpoint or of GGUF, not of single files";
         return Err(Error::Usage(problem.into()));
     }
     let (mut entries, mut data) = (Map::new(), 0_usize);
@@ -56,7 +57,8 @@ fn file<'l>(lora: &'l Lora<'_>) -> Result<File<'l>> {
         data = end;
         Ok(())
     };
-    let mut modules: Vec<_> = lora.modules.iter().map(|module| Ok((module, codes(module)?))).collect::<Result<_>>()?;
+    let mut modules: Vec<_> =
+        lora.modules.iter().map(|module| Ok((module, codes(module)?))).collect::<Result<_>>()?;
     modules.sort_by(|a, b| a.0.name.cmp(&b.0.name));
     for (module, packed) in &modules {
         let bytes = packed.len(module.shape()).ok_or_else(|| module.a.error("too large for a file"))?;

@@ -1,9 +1,9 @@
 //! The compact form: which directions of which modules are kept, and in how many bits.
 
+use super::Extraction;
 use super::outcome::{Keep, Module};
 use super::plans::Aim;
 use super::survey::{Survey, replace};
-use super::Extraction;
 use crate::adapter::packed::{OVERHEAD, Packed};
 use crate::adapter::{Factor, Lora, LoraModule, Target};
 use crate::error::{Error, Result};
@@ -50,7 +50,8 @@ fn share_out(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
     let most = survey.options.policy.max_rank;
     let per_rank: u64 = survey.pairs().map(|pair| FEW_BITS * sides(pair) / 8 + OVERHEAD as u64).sum();
     let first = usize::try_from(bytes / per_rank.max(1)).unwrap_or(usize::MAX).clamp(LEAST, most.max(LEAST));
-    let (mut modules, others) = survey.run(|pair| Some(Aim::fixed(pair, first.min(most))), Keep::Whole, true)?;
+    let (mut modules, others) =
+        survey.run(|pair| Some(Aim::fixed(pair, first.min(most))), Keep::Whole, true)?;
     loop {
         let whole = survey.extraction(std::mem::take(&mut modules), others.clone())?;
         let chosen = choose(survey, &whole, bytes)?;
@@ -79,7 +80,8 @@ fn choose(survey: &Survey<'_>, whole: &Extraction, bytes: u64) -> Result<Vec<Vec
     loop {
         share_bits(&directions, &QUANTIZER, left, &mut shares);
         if shares.iter().all(|&bits| bits == 0) {
-            let problem = format!("a budget of {bytes} bytes has no room for names, header and a single direction");
+            let problem =
+                format!("a budget of {bytes} bytes has no room for names, header and a single direction");
             return Err(Error::Usage(problem));
         }
         let mut rest = shares.as_slice();
@@ -120,7 +122,8 @@ fn draft<'w>(survey: &Survey<'_>, whole: &'w Extraction, bits: &[Vec<u8>]) -> Re
         let ([out, input], rank) = (module.shape(), codes.bits.len());
         if rank > 0 {
             let factor = |shape: [usize; 2]| Factor::new(Dtype::F16, shape, vec![0; 2 * shape[0] * shape[1]]);
-            let (a, b) = (factor([rank, input])?.of_codes(&codes, 0), factor([out, rank])?.of_codes(&codes, 0));
+            let (a, b) =
+                (factor([rank, input])?.of_codes(&codes, 0), factor([out, rank])?.of_codes(&codes, 0));
             modules.push(LoraModule { a, b, ..module });
         }
     }

@@ -1,8 +1,8 @@
 //! Any adapter in phlora's compact form: directions of its own products, in as many bits as a budget has room for.
 
-use super::{Decomposed, PruneOptions, cut_to};
+use super::parts::{Decomposed, cut_to};
 use crate::adapter::packed::OVERHEAD;
-use crate::adapter::{Factors, Lora};
+use crate::adapter::{AdapterFormat, Factors, Lora};
 use crate::error::{Error, Result};
 use phlora_core::policy::{Direction, Quantizer, share_bits};
 use phlora_core::quantized::compact::DISTORTION;
@@ -14,21 +14,25 @@ const BITS: u8 = 4;
 /// The rule by which bits are chosen.
 const QUANTIZER: Quantizer<'_> = Quantizer { distortion: &DISTORTION, overhead: OVERHEAD };
 
-/// The adapter, and the rank of each module, 0 where it is dropped. `ranks` are those of the policy; with a budget they
+/// An adapter, the rank of each module, 0 where it is dropped, and the squares that its codes lose.
+type Found<'l> = (Lora<'l>, Vec<usize>, Vec<f64>);
+
+/// The adapter in as many bits as there is room for. `ranks` are those of the policy; with a budget they
 /// only say how many directions may be taken.
 pub(super) fn compact<'l>(
     lora: &Lora<'l>,
     found: &[Decomposed],
     ranks: &[usize],
-    options: &PruneOptions,
-) -> Result<(Lora<'l>, Vec<usize>)> {
+    goal: Goal,
+) -> Result<Found<'l>> {
     let held = |(found, &rank): (&Decomposed, &usize)| rank.min(found.singular_values.len());
     let ranks: Vec<_> = found.iter().zip(ranks).map(held).collect();
-    let Goal::Budget(bytes) = options.policy.goal else {
+    let Goal::Budget(bytes) = goal else {
         let bits: Vec<_> = ranks.iter().map(|&rank| vec![BITS; rank]).collect();
-        return Ok((packed(lora, found, &bits)?, ranks));
+        return packed(lora, found, &bits);
     };
-    let directions: Vec<_> = found.iter().zip(&ranks).flat_map(|(found, &rank)| directions(found, rank)).collect();
+    let directions: Vec<_> =
+        found.iter().zip(&ranks).flat_map(|(found, &rank)| directions(found, rank)).collect();
     let (mut shares, mut left) = (vec![0; directions.len()], bytes);
     loop {
         share_bits(&directions, &QUANTIZER, left, &mut shares);
@@ -40,14 +44,14 @@ pub(super) fn compact<'l>(
         };
         let bits: Vec<_> = ranks.iter().map(of).collect();
         if shares.iter().all(|&bits| bits == 0) {
-            let problem = format!("a budget of {bytes} bytes has no room for names, header and a single direction");
+            let problem =
+                format!("a budget of {bytes} bytes has no room for names, header and a single direction");
             return Err(Error::Usage(problem));
         }
         let packed = packed(lora, found, &bits)?;
-        let size = options.format.length(&packed)?;
+        let size = AdapterFormat::Phlora.length(&packed.0)?;
         if size <= bytes {
-            let kept = |bits: &Vec<u8>| bits.iter().filter(|&&bits| bits > 0).count();
-            return Ok((packed, bits.iter().map(kept).collect()));
+            return Ok(packed);
         }
         left = left.saturating_sub(size - bytes);
     }
@@ -61,7 +65,7 @@ fn directions(found: &Decomposed, rank: usize) -> impl Iterator<Item = Direction
 }
 
 /// The modules that have bits.
-fn packed<'l>(lora: &Lora<'l>, found: &[Decomposed], bits: &[Vec<u8>]) -> Result<Lora<'l>> {
+fn packed<'l>(lora: &Lora<'l>, found: &[Decomposed], bits: &[Vec<u8>]) -> Result<Found<'l>> {
     let factors = found.iter().zip(bits).map(|(found, bits)| {
         if bits.iter().all(|&bits| bits == 0) {
             return Ok(None);
@@ -70,5 +74,9 @@ fn packed<'l>(lora: &Lora<'l>, found: &[Decomposed], bits: &[Vec<u8>]) -> Result
         let whole = Factors::encode(&found.a, &found.b, held, held, false, None, Dtype::F32)?;
         whole.compact(bits, None).map(Some)
     });
-    Ok(cut_to(lora, factors.collect::<Result<_>>()?))
+    let factors: Vec<_> = factors.collect::<Result<_>>()?;
+    let ranks = factors.iter().map(|factors| factors.as_ref().map_or(0, Factors::rank)).collect();
+    let lost =
+        factors.iter().map(|factors| factors.as_ref().map_or(0.0, |factors| factors.lost_squares)).collect();
+    Ok((cut_to(lora, factors), ranks, lost))
 }

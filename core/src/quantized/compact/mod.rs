@@ -64,7 +64,8 @@ impl Compact<'_> {
         let start = self.bits.iter().take(first).map(bytes).sum::<usize>();
         let mut codes = self.codes.get(start..).unwrap_or_default();
         let mut table = [0.0; 1 << MAX_BITS];
-        for ((row, bits), out) in (first..).zip(self.bits.iter().skip(first)).zip(out.chunks_mut(shape.cols)) {
+        for ((row, bits), out) in (first..).zip(self.bits.iter().skip(first)).zip(out.chunks_mut(shape.cols))
+        {
             let (stored, rest) = codes.split_at_checked(bytes(bits)).unwrap_or((codes, &[]));
             codes = rest;
             let bits = u32::from(*bits);
