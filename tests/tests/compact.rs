@@ -64,7 +64,7 @@ fn rows_lose_what_the_quantiser_of_a_normal_variable_loses() {
         let mut codes = vec![0; row_bytes(row.len(), bits).unwrap()];
         let fit = encode_row(&row, bits, &mut codes).unwrap();
         let (lost, expected) = (1.0 - fit.kept(), DISTORTION[bits as usize]);
-        assert!((lost - expected).abs() <= 0.03 * expected, "{bits} bits: {lost} {expected}");
+        assert!((lost - expected).abs() <= 0.05 * expected, "{bits} bits: {lost} {expected}");
     }
 }
 

@@ -26,10 +26,12 @@ impl AdapterFormat {
     pub fn of_path(path: &Path) -> Self {
         let ends =
             |with: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(with));
-        match path {
-            _ if ends("gguf") => Self::Gguf,
-            _ if ends("phlora") => Self::Phlora,
-            _ => Self::Peft,
+        if ends("gguf") {
+            Self::Gguf
+        } else if ends("phlora") {
+            Self::Phlora
+        } else {
+            Self::Peft
         }
     }
 

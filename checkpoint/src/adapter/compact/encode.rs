@@ -16,7 +16,7 @@ impl Factors {
     pub(crate) fn compact(&self, bits: &[u8], weighed: Option<&[f32]>) -> Result<Self> {
         let (a, b) = (self.a.decoded()?, self.b.decoded()?);
         let ([held, input], [out, _]) = (self.a.shape(), self.b.shape());
-        let mut packed = Packed::draft(bits.iter().copied().filter(|&bits| bits > 0).collect());
+        let mut packed = Packed::draft(bits.iter().copied().take(held).filter(|&bits| bits > 0).collect());
         let chosen = || bits.iter().take(held).enumerate().filter(|(_, bits)| **bits > 0);
         for (k, &bits) in chosen() {
             let row = append(&mut packed.a, &a[k * input..][..input], bits)?;

@@ -11,6 +11,7 @@ use crate::source::stored::Stored;
 use crate::source::tensor::Expert;
 use phlora_core::quantized::compact::MAX_BITS;
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -144,7 +145,7 @@ impl CompactFile {
         let modules = self.lora.modules.iter().map(|module| LoraModule {
             a: module.a.view().read_from(&self.path, &module.name),
             b: module.b.view().read_from(&self.path, &module.name),
-            name: module.name.as_ref().into(),
+            name: Cow::Borrowed(&module.name),
             kernel: module.kernel.clone(),
             scale: module.scale,
             expert: module.expert,

@@ -51,7 +51,7 @@ fn file<'l>(lora: &'l Lora<'_>) -> Result<File<'l>> {
     let (mut entries, mut data) = (Map::new(), 0_usize);
     let metadata = json!({VERSION_KEY: VERSION, ADAPTER_KEY: about(lora).to_string()});
     entries.insert("__metadata__".to_owned(), metadata);
-    let mut add = |name: &str, dtype: &str, shape: Value, bytes: usize| {
+    let mut add = |name: &str, dtype: &str, shape: Value, bytes: usize| -> Result<()> {
         let end = data.checked_add(bytes).ok_or_else(|| Error::Usage("too large for a file".into()))?;
         entries.insert(name.to_owned(), json!({"dtype": dtype, "shape": shape, "data_offsets": [data, end]}));
         data = end;
@@ -91,7 +91,11 @@ fn codes<'l>(module: &'l LoraModule<'_>) -> Result<&'l Packed> {
 /// What is to be known beside the factors; what is as usual is left out.
 fn about(lora: &Lora<'_>) -> Value {
     let mut about = Map::new();
-    let mut add = |key: &str, value: Option<Value>| value.map(|value| about.insert(key.to_owned(), value));
+    let mut add = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            about.insert(key.to_owned(), value);
+        }
+    };
     add("naming", (lora.naming == Naming::Gguf).then(|| json!("gguf")));
     add("base", lora.base_name.as_ref().map(|name| json!(name)));
     add("architecture", lora.architecture.as_ref().map(|name| json!(name)));
@@ -117,7 +121,11 @@ fn about(lora: &Lora<'_>) -> Value {
 /// What a module is beside a linear one of scale 1.
 fn unusual(module: &LoraModule<'_>) -> Option<(String, Value)> {
     let mut about = Map::new();
-    let mut add = |key: &str, value: Option<Value>| value.map(|value| about.insert(key.to_owned(), value));
+    let mut add = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            about.insert(key.to_owned(), value);
+        }
+    };
     add("scale", (module.scale != 1.0).then(|| json!(module.scale)));
     add("kernel", (!module.kernel.is_empty()).then(|| json!(module.kernel)));
     add("expert", module.expert.map(|expert| json!([expert.index, expert.count])));
