@@ -1418,7 +1418,7 @@ phlora_status phlora_combine(const struct phlora_adapter *const *adapters,
 /**
  * Finds what makes llama.cpp refuse, crash on or ignore an adapter: `phlora check ADAPTER --base BASE`. Allocates.
  *
- * - `adapter`: a GGUF file or a PEFT directory; a broken one gives findings, not an error.
+ * - `adapter`: a PEFT directory, a GGUF file or phlora's compact form; a broken one gives findings, not an error.
  * - `base`: the model that it is for.
  * - `finding`, `user`: see phlora_finding_callback; may be NULL.
  * - `errors`: receives the number of findings that are errors.
@@ -1437,7 +1437,7 @@ phlora_status phlora_check_files(const char *adapter,
 /**
  * Writes an adapter in another format: `phlora convert ADAPTER -o OUTPUT --base BASE`. Allocates.
  *
- * - `adapter`: a PEFT directory or a GGUF file.
+ * - `adapter`: a PEFT directory, a GGUF file or phlora's compact form.
  * - `output`: what to create.
  * - `base`: the base model, a GGUF file or a directory with config.json; NULL: what the adapter names as its base.
  * - `factors_dtype`: the phlora_dtype to write, 0: as they are.
@@ -1491,7 +1491,7 @@ phlora_status phlora_file_options_init(struct phlora_file_options *options,
  * bits. Nothing is left behind unless it succeeds. Allocates and starts threads.
  *
  * - `base`, `tuned`: a `.safetensors` file, a sharded or a Hugging Face directory, or a GGUF file, split or not.
- * - `adapter`: the directory to create, or the GGUF file where its name ends in `.gguf` or the options say so.
+ * - `adapter`: the directory to create, or the file where its name ends in `.gguf` or `.phlora` or the options say so.
  * - `options`: see phlora_file_options.
  * - `progress`, `user`: see phlora_progress_callback; may be NULL.
  * - `report`, `report_size`: written on success; sizeof(phlora_file_report).

@@ -30,7 +30,7 @@ fn options(
 
 /// Writes an adapter in another format: `phlora convert ADAPTER -o OUTPUT --base BASE`. Allocates.
 ///
-/// - `adapter`: a PEFT directory or a GGUF file.
+/// - `adapter`: a PEFT directory, a GGUF file or phlora's compact form.
 /// - `output`: what to create.
 /// - `base`: the base model, a GGUF file or a directory with config.json; NULL: what the adapter names as its base.
 /// - `factors_dtype`: the phlora_dtype to write, 0: as they are.
