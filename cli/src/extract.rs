@@ -18,6 +18,9 @@ use std::thread;
 /// Names at most this many modules that did not converge.
 const NAMED: usize = 5;
 
+/// The format of a report of the compact form, whose codes are meant to be coarse: its energies are those after them.
+const COMPACT: &str = "compact";
+
 /// Share of ‖Δ‖² that rounding may take in silence: half of what the default tolerance leaves.
 const COARSE: f64 = 5e-4;
 
@@ -135,11 +138,12 @@ fn warn(report: &Report) {
     name_all(
         "the format of the factors is too coarse, so that they keep less than the energy says; \
          see verify, --dtype bf16 or f32",
-        &|module: &ModuleReport| module.rounding_loss > COARSE,
+        &|module: &ModuleReport| report.dtype != COMPACT && module.rounding_loss > COARSE,
     );
 }
 
 fn text(report: &Report, args: &ExtractArgs, directory: &Path) -> String {
+    let coded = |module: &ModuleReport| if report.dtype == COMPACT { module.rounding_loss } else { 0.0 };
     let lines: Vec<_> = report
         .modules
         .iter()
@@ -147,16 +151,18 @@ fn text(report: &Report, args: &ExtractArgs, directory: &Path) -> String {
             name: &m.name,
             shape: m.shape,
             rank: m.rank,
-            energy: m.energy,
+            energy: m.energy - coded(m),
             sum_squares: m.delta_norm.powi(2),
             reads: Some(m.reads),
         })
         .collect();
     let total = &report.total;
+    let lost: f64 = report.modules.iter().map(|module| coded(module) * module.delta_norm.powi(2)).sum();
+    let energy = total.energy - lost / total.delta_norm.powi(2);
     let kept = format!(
         "\n{} of the whole difference kept\n{} of ‖Δ‖² kept over {} modules: {} weights in, {} out\n",
-        percent(total.whole_energy.unwrap_or(total.energy)),
-        percent(total.energy),
+        percent(total.whole_energy.unwrap_or(energy)),
+        percent(energy),
         lines.len(),
         count(total.parameters_in),
         count(total.parameters_out)
