@@ -3,6 +3,7 @@
 use super::unpack::unpack;
 use super::{ADAPTER_KEY, LEVELS, VERSION, VERSION_KEY};
 use crate::adapter::packed::{ALIGNMENT, HEADER, Packed, codes_len};
+use crate::adapter::stored::matrix_shape;
 use crate::adapter::{Effect, Factor, FullTensor, Lora, LoraModule, Naming, Spelling, Target};
 use crate::error::{Error, Result};
 use crate::source::mapped::Mapped;
@@ -213,7 +214,7 @@ impl Beside {
         let dtype = tensor
             .dtype
             .ok_or_else(|| Error::Usage(format!("its dtype {} is not read", tensor.dtype_name)))?;
-        let values = Factor::new(dtype, FullTensor::matrix_shape(&tensor.shape), bytes.to_vec())?;
+        let values = Factor::new(dtype, matrix_shape(&tensor.shape), bytes.to_vec())?;
         let effect = match (self.adds, self.rows) {
             (Some(scale), _) => Effect::Adds(scale),
             (None, Some(rows)) => Effect::Rows(rows),

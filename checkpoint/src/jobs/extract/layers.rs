@@ -1,6 +1,5 @@
 //! Layers that PEFT gives no factors, or wrong ones, but takes whole in its `modules_to_save`.
 
-use crate::adapter::AdapterFormat;
 use crate::jobs::extract::also::{Layers, Take};
 use crate::jobs::extract::full::kept;
 use crate::jobs::extract::options::ExtractOptions;
