@@ -34,17 +34,19 @@ block() { awk -v kind="$1" '/^```/ { inside = ($0 == "```" kind); next } inside'
 block c >"$work/extract.c"
 block "text c" >"$work/expected"
 cd "$work"
-strict="-Wall -Wextra -Wpedantic -Werror"
-gcc -std=c99 $strict examples/c/files.c -o files $(pkg-config --cflags --libs phlora)
-gcc -std=c11 $strict examples/c/static.c -o static $(pkg-config --cflags phlora) \
-  phlora/lib/libphlora.a $(pkg-config --libs --static phlora | sed 's/-lphlora//')
-gcc -std=c99 $strict examples/c/forward.c -o forward $(pkg-config --cflags --libs phlora)
-g++ -std=c++17 $strict -Wconversion examples/cpp/runtime.cpp -o runtime $(pkg-config --cflags --libs phlora)
-g++ -std=c++17 $strict -Wconversion -pthread examples/cpp/server.cpp -o server $(pkg-config --cflags --libs phlora)
-gcc -std=c11 $strict apply.c -o apply $(pkg-config --cflags --libs phlora)
-gcc -std=c11 $strict -DPHLORA_TEST_FILES arguments.c -o arguments $(pkg-config --cflags --libs phlora)
-gcc -std=c99 $strict adapters.c -o adapters $(pkg-config --cflags --libs phlora)
-gcc -std=c99 $strict extract.c -o extract $(pkg-config --cflags --libs phlora)
+strict=(-Wall -Wextra -Wpedantic -Werror)
+read -ra headers <<<"$(pkg-config --cflags phlora)"
+read -ra shared <<<"$(pkg-config --cflags --libs phlora)"
+read -ra below <<<"$(pkg-config --libs --static phlora | sed 's/-lphlora//')"
+gcc -std=c99 "${strict[@]}" examples/c/files.c -o files "${shared[@]}"
+gcc -std=c11 "${strict[@]}" examples/c/static.c -o static "${headers[@]}" phlora/lib/libphlora.a "${below[@]}"
+gcc -std=c99 "${strict[@]}" examples/c/forward.c -o forward "${shared[@]}"
+g++ -std=c++17 "${strict[@]}" -Wconversion examples/cpp/runtime.cpp -o runtime "${shared[@]}"
+g++ -std=c++17 "${strict[@]}" -Wconversion -pthread examples/cpp/server.cpp -o server "${shared[@]}"
+gcc -std=c11 "${strict[@]}" apply.c -o apply "${shared[@]}"
+gcc -std=c11 "${strict[@]}" -DPHLORA_TEST_FILES arguments.c -o arguments "${shared[@]}"
+gcc -std=c11 "${strict[@]}" adapters.c -o adapters "${shared[@]}"
+gcc -std=c99 "${strict[@]}" extract.c -o extract "${shared[@]}"
 ./extract "$pair/base" "$pair/tuned" adapter-readme | diff expected -
 ./static
 ./forward

@@ -10,20 +10,20 @@ pair=$PWD/tests/data/tiny-llama
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 target=$(rustc -vV | sed -n 's/^host: //p')
-libraries="-lgcc_s -lpthread -ldl -lm"
+libraries=(-lgcc_s -lpthread -ldl -lm)
 
 # build NAME LIBRARY FLAGS…: all programs, in $work/NAME.
 build() {
   local to=$work/$1 library=$2
   shift 2
   mkdir "$to" "$to/scratch"
-  gcc -std=c11 -g -Iinclude "$@" examples/c/static.c "$library" $libraries -o "$to/static"
-  gcc -std=c11 -g -Iinclude "$@" examples/c/forward.c "$library" $libraries -o "$to/forward"
-  gcc -std=c11 -g -Iinclude "$@" tests/c/apply.c "$library" $libraries -o "$to/apply"
-  gcc -std=c11 -g -Iinclude "$@" examples/c/files.c "$library" $libraries -o "$to/files"
-  gcc -std=c11 -g -Iinclude "$@" -DPHLORA_TEST_FILES tests/c/arguments.c "$library" $libraries -o "$to/arguments"
-  g++ -std=c++17 -g -Iinclude "$@" examples/cpp/runtime.cpp "$library" $libraries -o "$to/runtime"
-  g++ -std=c++17 -g -Iinclude "$@" examples/cpp/server.cpp "$library" $libraries -o "$to/server"
+  gcc -std=c11 -g -Iinclude "$@" examples/c/static.c "$library" "${libraries[@]}" -o "$to/static"
+  gcc -std=c11 -g -Iinclude "$@" examples/c/forward.c "$library" "${libraries[@]}" -o "$to/forward"
+  gcc -std=c11 -g -Iinclude "$@" tests/c/apply.c "$library" "${libraries[@]}" -o "$to/apply"
+  gcc -std=c11 -g -Iinclude "$@" examples/c/files.c "$library" "${libraries[@]}" -o "$to/files"
+  gcc -std=c11 -g -Iinclude "$@" -DPHLORA_TEST_FILES tests/c/arguments.c "$library" "${libraries[@]}" -o "$to/arguments"
+  g++ -std=c++17 -g -Iinclude "$@" examples/cpp/runtime.cpp "$library" "${libraries[@]}" -o "$to/runtime"
+  g++ -std=c++17 -g -Iinclude "$@" examples/cpp/server.cpp "$library" "${libraries[@]}" -o "$to/server"
 }
 
 # run NAME PREFIX…: all programs, each behind the prefix.

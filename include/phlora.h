@@ -46,7 +46,7 @@
 #define PHLORA_ALIGNMENT 64
 
 /**
- * What a call came to. Values are pinned: 100 arguments, 200 order of calls, 300 data, 400 files, 900 phlora
+ * Result of a call. Values are pinned: 100 arguments, 200 order of calls, 300 data, 400 files, 900 phlora
  * itself. A later version may return values that are not listed here.
  */
 enum phlora_status
@@ -241,7 +241,10 @@ enum phlora_mode
   : uint32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  /** Exact where the narrow side is small and the memory allows it, else multi-read. */
+  /**
+   * Exact for small matrices; else stream-once where max_reads is too small for multi-read, else multi-read. Where
+   * the memory does not suffice: exact, or multi-read in the place of exact.
+   */
   PHLORA_MODE_AUTO = 0,
   /** One-sided Jacobi over the whole difference: one read, memory for the whole matrix in f32. */
   PHLORA_MODE_EXACT = 1,
@@ -1418,7 +1421,7 @@ phlora_status phlora_combine(const struct phlora_adapter *const *adapters,
 /**
  * Finds what makes llama.cpp refuse, crash on or ignore an adapter: `phlora check ADAPTER --base BASE`. Allocates.
  *
- * - `adapter`: a PEFT directory, a GGUF file or phlora's compact form; a broken one gives findings, not an error.
+ * - `adapter`: a PEFT directory, or a file of GGUF, kohya, ComfyUI or phlora's own; a broken one gives findings, not an error.
  * - `base`: the model that it is for.
  * - `finding`, `user`: see phlora_finding_callback; may be NULL.
  * - `errors`: receives the number of findings that are errors.
@@ -1437,7 +1440,7 @@ phlora_status phlora_check_files(const char *adapter,
 /**
  * Writes an adapter in another format: `phlora convert ADAPTER -o OUTPUT --base BASE`. Allocates.
  *
- * - `adapter`: a PEFT directory, a GGUF file or phlora's compact form.
+ * - `adapter`: a PEFT directory, or a file of GGUF, kohya, ComfyUI or phlora's own, whose names need `base` with its weights.
  * - `output`: what to create.
  * - `base`: the base model, a GGUF file or a directory with config.json; NULL: what the adapter names as its base.
  * - `factors_dtype`: the phlora_dtype to write, 0: as they are.

@@ -168,6 +168,37 @@ inline phlora_adapter adapter(std::size_t row_count, std::size_t col_count, std:
   return view;
 }
 
+/** An adapter's file, open while this lives. */
+class adapter_file {
+ public:
+  adapter_file() noexcept = default;
+  adapter_file(const adapter_file &) = delete;
+  adapter_file &operator=(const adapter_file &) = delete;
+  ~adapter_file() { close(); }
+
+  /** `base`: nullptr for names and rows as in the adapter; `message` receives the reason of a refusal. */
+  [[nodiscard]] phlora_status open(const char *path, const char *base, bool read, char *message,
+                                   std::size_t message_len) noexcept {
+    close();
+    if (!memory_.get() && !memory_.allocate(phlora_adapter_file_bytes())) return PHLORA_STATUS_MEMORY_TOO_SMALL;
+    return phlora_adapter_file_open(path, base, read, memory_.get(), phlora_adapter_file_bytes(), &state_, &modules_,
+                                    message, message_len);
+  }
+  std::size_t size() const noexcept { return state_ ? modules_ : 0; }
+  [[nodiscard]] phlora_status at(std::size_t index, phlora_adapter_module &to) const noexcept {
+    return phlora_adapter_file_module(state_, index, &to, sizeof to);
+  }
+  void close() noexcept {
+    if (state_) static_cast<void>(phlora_adapter_file_close(state_));
+    state_ = nullptr;
+  }
+
+ private:
+  memory_block memory_;
+  phlora_adapter_file *state_ = nullptr;
+  std::size_t modules_ = 0;
+};
+
 /** Activations of a batch: token t's vector begins t * stride elements in. */
 template <class Pointer>
 struct activations {

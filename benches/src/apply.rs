@@ -1,4 +1,4 @@
-//! Adapters at work, as ratios from one run: forward against reading, routed against separate batches, merge against
+//! Applying and merging adapters, as ratios from one run: forward against reading, routed against separate batches, merge against
 //! copying.
 
 use std::{hint::black_box, time::Instant};

@@ -1,8 +1,8 @@
-//! A budget against one rank for all modules: what each keeps in the same bytes of a GGUF adapter.
+//! A budget by energy against one rank for all modules: what each keeps in the same bytes of a GGUF adapter.
 
 use phlora_checkpoint::{
-    AdapterFormat, Dtype, Error, ExtractOptions, Extraction, Goal, Model, Monitor, Output, Policy, extract,
-    extract_ranks, save,
+    AdapterFormat, Criterion, Dtype, Error, ExtractOptions, Extraction, Goal, Model, Monitor, Output, Policy,
+    extract, extract_ranks, save,
 };
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub struct Row {
     pub f16: f64,
     /// The same of the largest rank for all that q8_0 holds in these bytes, and that rank.
     pub q8_0: (f64, usize),
-    /// The same of the budget.
+    /// The same of the budget by energy.
     pub budget: f64,
     /// Bytes of the budget's file.
     pub used: u64,
@@ -62,6 +62,7 @@ pub fn compare(base: &Path, tuned: &Path, ranks: &[usize], directory: &Path) -> 
             goal: Goal::Budget(even.bytes),
             max_rank: usize::MAX,
             uniform: false,
+            by: Criterion::Energy,
             ..Policy::default()
         };
         let best = keep(policy, Dtype::F16, true)?;
@@ -83,6 +84,7 @@ fn kept(extraction: &Extraction, directory: &Path) -> Result<Kept, Error> {
     let output = Output { path, report: None, force: true };
     let report = save(extraction, &output, &Monitor::default())?;
     let squares = report.modules.iter().map(|m| (m.energy - m.rounding_loss) * m.delta_norm.powi(2)).sum();
-    let dtype = if report.dtype == "q8_0" { Dtype::Q8_0 } else { Dtype::F16 };
+    let named = |dtype: &&Dtype| dtype.name().eq_ignore_ascii_case(&report.dtype);
+    let dtype = Dtype::ALL.iter().find(named).copied().unwrap_or(Dtype::F16);
     Ok(Kept { squares, all: report.total.delta_norm.powi(2), bytes: report.bytes_out, dtype })
 }

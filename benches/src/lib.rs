@@ -4,4 +4,6 @@
 pub mod apply;
 pub mod budget;
 pub mod model;
+pub mod product;
+pub mod spectra;
 pub mod weights;

@@ -1,4 +1,4 @@
-//! Everything that can go wrong between two checkpoints and an adapter, said with file and tensor.
+//! Errors of this crate; each names the file and the tensor.
 
 use std::fmt;
 use std::io;
@@ -54,6 +54,13 @@ pub enum Error {
     },
     /// No module differs, or none that is extracted.
     NothingToExtract(String),
+    /// Parts of an extraction that others have to work on are missing.
+    Unfinished {
+        /// How many tensors are in no part.
+        missing: usize,
+        /// Names of some of them.
+        named: Vec<String>,
+    },
     /// [`Monitor::cancel`](crate::Monitor::cancel) was called.
     Cancelled,
 }
@@ -80,6 +87,23 @@ impl Error {
     }
 }
 
+/// `len` copies of `value`. Where the size follows from a file, memory that the system refuses is an error, and never the end of
+/// the process.
+pub(crate) fn filled<T: Copy>(value: T, len: usize) -> Result<Vec<T>> {
+    let mut values = room_for(len)?;
+    values.resize(len, value);
+    Ok(values)
+}
+
+/// An empty list with room for `len` values, as [`filled`].
+pub(crate) fn room_for<T>(len: usize) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(len).map_err(|_| {
+        Error::Usage(format!("{} bytes of memory cannot be allocated", len.saturating_mul(size_of::<T>())))
+    })?;
+    Ok(values)
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -92,6 +116,10 @@ impl fmt::Display for Error {
             Self::Usage(problem) => f.write_str(problem),
             Self::Exists { path, problem } => write!(f, "{} {problem}", path.display()),
             Self::NothingToExtract(why) => write!(f, "nothing to extract: {why}"),
+            Self::Unfinished { missing, named } => {
+                let more = if *missing > named.len() { ", …" } else { "" };
+                write!(f, "{missing} tensors are in no part yet: {}{more}", named.join(", "))
+            }
             Self::Cancelled => f.write_str("cancelled"),
         }
     }

@@ -1,8 +1,7 @@
 //! LoRA extraction from whole checkpoints: everything of phlora that needs an operating system.
 //!
-//! [`Model::open`] maps a model's safetensors or GGUF files, [`extract`] streams the difference of two models through
-//! `phlora-core` over threads, and [`save`] writes the PEFT adapter directory in one step. [`verify`] reads
-//! such a directory back and measures what it really keeps; [`inspect`] says what a file holds.
+//! [`Model::open`] maps a model's safetensors or GGUF files, [`extract()`] streams the difference of two models through
+//! `phlora-core` over threads, and [`save`] writes the adapter in one step:
 //!
 //! ```no_run
 //! use phlora_checkpoint::{ExtractOptions, Model, Monitor, Output, extract, save};
@@ -16,6 +15,21 @@
 //! println!("{:.1} % of the difference is kept", 100.0 * report.total.energy);
 //! # Ok::<(), phlora_checkpoint::Error>(())
 //! ```
+//!
+//! # The jobs
+//! | | |
+//! |---|---|
+//! | [`extract()`], [`extract_ranks`], [`extract_deployed`], [`save`] | an adapter from two models ([`ExtractOptions`], [`Policy`], [`Server`]) |
+//! | [`survey`], [`choose`] | spectra, and what each policy would choose, without an adapter |
+//! | [`verify()`] | measures what a written adapter keeps |
+//! | [`check()`] | finds what llama.cpp refuses, crashes on or ignores |
+//! | [`convert()`], [`convert_to_gguf`] | another file format or dtype |
+//! | [`prune()`] | smaller ranks |
+//! | [`merge()`] | adapters merged into a model's files |
+//! | [`inspect()`] | contents of a file |
+//!
+//! [`Monitor`] carries progress and cancelling, [`Report`] the figures of an extraction, [`Adapter`] an adapter of any
+//! format. Errors name the file and the tensor ([`Error`]).
 #![deny(unsafe_code)]
 
 mod adapter;
@@ -35,11 +49,12 @@ pub use error::{Error, Result};
 pub use jobs::check::{Finding, Severity, check};
 pub use jobs::convert::{ConvertOptions, Converted, convert, convert_to_gguf};
 pub use jobs::extract::{
-    Also, ChannelScales, ExtractOptions, Extraction, Filter, Layers, Output, Server, Tokens, extract,
-    extract_deployed, extract_ranks, save, save_page, save_report,
+    Also, ChannelScales, ExtractOptions, Extraction, Filter, Identity, Layers, Output, PartHeader, Parts,
+    Server, Shard, Tokens, Work, extract, extract_deployed, extract_ranks, save, save_page, save_report,
 };
 pub use jobs::inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
 pub use jobs::merge::{MergeOptions, Merged, merge};
+pub use jobs::open::{OpenOptions, Opened, OpenedModule};
 pub use jobs::plan::survey;
 pub use jobs::prune::{PruneOptions, Pruned, PrunedModule, prune};
 pub use jobs::verify::{Verification, VerifiedModule, VerifiedTensor, verify};
@@ -47,7 +62,7 @@ pub use naming::arch::{Mapped, NameMap};
 pub use naming::kind::{Kind, kind_of, module_of, suffix_of};
 pub use naming::spelling::Spelling;
 pub use pairing::aligned::Names;
-pub use phlora_core::{Dtype, Goal, Mode, Policy};
+pub use phlora_core::{Criterion, Dtype, Goal, Mode, Policy};
 pub use report::{
     Choice, CurvePoint, FullReport, LeftOut, ModuleReport, PolicyReport, REPORT_VERSION, Report, Total,
     choose, read_report,
@@ -56,6 +71,7 @@ pub use run::monitor::Monitor;
 pub use run::pool::available_threads;
 pub use source::attention::Heads;
 pub use source::config::Config;
+pub use source::mapped::read_files;
 pub use source::model::{Container, Model};
 pub use source::permutation::RowPermutation;
 pub use source::quantized::Method as Quantization;

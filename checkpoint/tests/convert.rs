@@ -63,6 +63,7 @@ fn adapter(ranks: &[usize], scales: &[f64], dtype: Dtype) -> Lora<'static> {
         base_name: Some("some/base".into()),
         architecture: None,
         task: Some("CAUSAL_LM".into()),
+        class: None,
         targets: None,
         fan_in_fan_out: false,
         spelling: Spelling::default(),
@@ -207,7 +208,7 @@ fn what_cannot_be_converted_is_refused_and_nothing_is_left() {
     refused(&opened, &ConvertOptions { architecture: Some("nonsense".into()), ..gguf.clone() }, "nonsense");
     let heads = Some(Heads { queries: 5, keys: 5 });
     refused(&opened, &ConvertOptions { heads, ..gguf.clone() }, "do not go into 5 attention heads");
-    refused(&opened, &ConvertOptions { dtype: Some(Dtype::Q4_0), ..gguf.clone() }, "cannot hold Q4_0");
+    refused(&opened, &ConvertOptions { dtype: Some(Dtype::Q4K), ..gguf.clone() }, "cannot hold Q4_K");
 
     let mut strange = good.clone();
     strange.modules[0].name = "model.layers.0.visual.proj".into();

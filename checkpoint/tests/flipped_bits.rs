@@ -59,6 +59,7 @@ fn nor_those_of_an_adapter_of_one_file() {
         naming: Naming::Single,
         base_name: None,
         architecture: None,
+        class: None,
         task: None,
         targets: None,
         fan_in_fan_out: false,

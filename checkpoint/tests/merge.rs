@@ -48,6 +48,7 @@ fn lora(modules: Vec<LoraModule<'static>>) -> Lora<'static> {
         base_name,
         architecture,
         task,
+        class: None,
         targets,
         fan_in_fan_out,
         spelling: Spelling::default(),

@@ -5,14 +5,17 @@ use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::print::{bytes, count, percent, print, seconds};
 use crate::progress::with_bar;
+use crate::share::ShareArg;
 use crate::spark;
 use crate::summary::{self, Line};
 use phlora_checkpoint::{
-    ExtractOptions, Model, ModuleReport, Output, PolicyReport, Report, Server, available_threads, extract,
-    extract_deployed, extract_ranks, save,
+    Error, ExtractOptions, Identity, Model, ModuleReport, Output, Parts, PolicyReport, Report, Server, Shard,
+    Work, available_threads, extract, extract_deployed, extract_ranks, save,
 };
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 
 /// Names at most this many modules that did not converge.
@@ -25,6 +28,12 @@ const COMPACT: &str = "compact";
 const COARSE: f64 = 5e-4;
 
 pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
+    let share = args.work.shard.map(ShareArg::find).transpose().map_err(Error::Usage)?;
+    execute(args, share.map_or(Work::Rest, Work::Share))
+}
+
+/// Extracts what `work` says, the rest being in parts.
+pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     let (policy, ranks) = args.ranks.policy();
     let format = FormatArg::of(args.format, &args.output)?;
     check_bits(format, args.dtype)?;
@@ -39,6 +48,7 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
         scratch: args.scratch,
         threads: args.threads.unwrap_or_else(available_threads),
         also: AlsoArg::all(&args.also),
+        token_energy: args.token_energy,
         ..args.what.options()?
     };
     if let Some(server) = args.server {
@@ -49,7 +59,8 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
     options.names = args.names.map_or(options.names, Into::into);
     let outputs = outputs(args, ranks);
     let monitor = interrupt::monitor();
-    for output in &outputs {
+    let share = if let Work::Share(share) = work { Some(share) } else { None };
+    for output in outputs.iter().filter(|_| share.is_none()) {
         output.check(options.format, &monitor)?;
     }
     let (base, tuned) = (Model::open(&args.base)?, Model::open(&args.tuned)?);
@@ -58,13 +69,24 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
     for output in &outputs {
         output.check_apart(options.format, &models)?;
     }
-    let extractions = with_bar(&monitor, "extracting", args.quiet, || match ranks {
+    let part = own_part(args, share);
+    if part.is_some() || work == Work::None {
+        let identity = Identity::of(&models, ranks, &options);
+        let command = std::env::args().skip(1).collect();
+        let parts = Parts::open(part.as_deref(), &args.work.parts, work, identity, command, args.work.fresh)?;
+        options.parts = Some(Arc::new(parts));
+    }
+    let found = with_bar(&monitor, "extracting", args.quiet, || match ranks {
         [] => match &deployed {
             None => Ok(vec![extract(&base, &tuned, &options, &monitor)?]),
             Some(deployed) => Ok(vec![extract_deployed(&base, &tuned, deployed, &options, &monitor)?]),
         },
         _ => extract_ranks(&base, &tuned, deployed.as_ref(), ranks, &options, &monitor),
-    })?;
+    });
+    if let Some(share) = share {
+        return finished(share, found.map(drop), args);
+    }
+    let extractions = found?;
     // Unmapping gigabytes takes as long as writing an adapter. Where there is no thread for it, it happens here.
     let _ = thread::Builder::new().spawn(move || drop((base, tuned, deployed)));
     for (i, (extraction, output)) in extractions.iter().zip(&outputs).enumerate() {
@@ -75,6 +97,37 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
             let gap = if i > 0 { "\n" } else { "" };
             print(&[gap, &text(&report, args, &output.path)].concat())?;
         }
+    }
+    if let Some(part) = part {
+        fs::remove_file(&part).map_err(|source| Error::Io { path: part, action: "remove", source })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The file that keeps what is found, if one does.
+fn own_part(args: &ExtractArgs, share: Option<Shard>) -> Option<PathBuf> {
+    let beside = || {
+        let path: PathBuf = args.output.components().collect();
+        let mut name = path.into_os_string();
+        name.push(".part");
+        PathBuf::from(name)
+    };
+    match share {
+        Some(_) => Some(args.output.clone()),
+        None => args.work.resume.then(beside),
+    }
+}
+
+/// Says what is left to do after a share.
+fn finished(share: Shard, found: Result<(), Error>, args: &ExtractArgs) -> Result<ExitCode, Failure> {
+    let part = args.output.display();
+    let next = match found {
+        Ok(()) => "nothing is missing: phlora join makes the adapter".to_owned(),
+        Err(Error::Unfinished { missing, .. }) => format!("{missing} tensors are for the other shares"),
+        Err(error) => return Err(error.into()),
+    };
+    if !args.quiet {
+        print(&format!("share {share} is in {part}; {next}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -29,7 +29,7 @@ impl Failure {
     pub fn report(&self) -> ExitCode {
         match self {
             Self::Library(Error::Cancelled) => {
-                complain("cancelled; nothing was written");
+                complain("cancelled; the output was not written");
                 ExitCode::from(INTERRUPTED)
             }
             Self::Library(error @ Error::NothingToExtract(_)) => {
@@ -52,7 +52,9 @@ impl Failure {
 
 /// Writes a message, which may hold names from files, to stderr; where that is closed there is nobody to tell.
 pub fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "phlora: {}", shorten(&plain(message), LONGEST));
+    // In one piece, so that lines of several processes do not mix.
+    let line = format!("phlora: {}\n", shorten(&plain(message), LONGEST));
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 impl From<Error> for Failure {

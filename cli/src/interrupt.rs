@@ -12,7 +12,7 @@ pub fn monitor() -> Arc<Monitor> {
     let handler = move || {
         // A decomposition in work may take a while to notice. Where nothing is on disk, nothing is lost.
         if cancelled.cancel() {
-            complain("cancelled; nothing was written");
+            complain("cancelled; the output was not written");
             process::exit(i32::from(INTERRUPTED));
         }
     };

@@ -1,4 +1,4 @@
-//! The `phlora` command: LoRA adapters out of pairs of checkpoints.
+//! The `phlora` command: extracts LoRA adapters from pairs of checkpoints.
 //!
 //! Exit codes: 0 done, 1 a check failed (nothing to extract, too little energy), 2 bad usage or input, 130
 //! interrupted.
@@ -10,6 +10,7 @@ mod extract;
 mod failure;
 mod inspect;
 mod interrupt;
+mod join;
 mod merge;
 mod page;
 mod plan;
@@ -17,6 +18,7 @@ mod print;
 mod progress;
 mod prune;
 mod report;
+mod share;
 mod spark;
 mod summary;
 mod table;
@@ -27,8 +29,11 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = Cli::parse();
+    phlora_checkpoint::read_files(cli.read_files);
+    let result = match cli.command {
         Command::Extract(args) => extract::run(&args),
+        Command::Join(args) => join::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Convert(args) => convert::run(&args),

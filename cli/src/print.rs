@@ -10,11 +10,32 @@ pub fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Characters that turn the direction of writing or take no room, so that a name looks like another.
+fn is_hidden(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
 /// `text` from a file, made harmless for a terminal: whatever would move the cursor, start a line, change
-/// colours or turn the direction of writing is spelled out.
+/// colours, turn the direction of writing or not be seen is spelled out.
 pub fn plain(text: &str) -> Cow<'_, str> {
-    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let harms = |c: char| c.is_control() || turns(c);
+    let harms = |c: char| c.is_control() || is_hidden(c);
     if !text.contains(harms) {
         return text.into();
     }
@@ -98,5 +119,6 @@ mod tests {
         assert_eq!(plain("h.0/ünï.日本"), "h.0/ünï.日本");
         assert_eq!(plain("\x1b[2J\u{9b}1m\r\n\0"), r"\u{1b}[2J\u{9b}1m\r\n\u{0}");
         assert_eq!(plain("a\u{202e}b"), r"a\u{202e}b");
+        assert_eq!(plain("a\u{200b}b\u{feff}\u{2060}\u{61c}"), r"a\u{200b}b\u{feff}\u{2060}\u{61c}");
     }
 }

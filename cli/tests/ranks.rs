@@ -3,7 +3,7 @@
 mod common;
 
 use common::{json, names, phlora, succeed, text, tiny_llama};
-use serde_json::Value;
+use serde_json::{Value, json as value};
 use std::fs;
 use std::path::Path;
 
@@ -88,7 +88,7 @@ fn uniform_energy_and_multiples() {
 }
 
 #[test]
-fn a_budget_is_kept_and_beats_every_uniform_rank() {
+fn a_budget_by_energy_is_kept_and_beats_every_uniform_rank() {
     let root = tempfile::tempdir().unwrap();
     for rank in [1, 8, 24] {
         let even = root.path().join(format!("even-{rank}"));
@@ -96,7 +96,8 @@ fn a_budget_is_kept_and_beats_every_uniform_rank() {
         let bytes = size(&even);
         let out = root.path().join(format!("budget-{rank}"));
         let report = root.path().join(format!("budget-{rank}.json"));
-        extract(&out, &["--budget", &bytes.to_string(), "--report", &text(&report), "--quiet"]);
+        let budget = bytes.to_string();
+        extract(&out, &["--budget", &budget, "--by", "energy", "--report", &text(&report), "--quiet"]);
         let (used, kept) = (size(&out), verified(&out)["energy"].as_f64().unwrap());
         // What is left out for it counts as well.
         let total = json(&report)["total"]["delta_norm"].as_f64().unwrap().powi(2);
@@ -119,6 +120,52 @@ fn a_budget_is_kept_and_beats_every_uniform_rank() {
     assert_eq!(code, 2);
     assert!(stderr.contains("no room for a single component"), "{stderr}");
     assert!(!Path::new(&small).exists());
+}
+
+/// What the ranks of a report are worth: Σ σᵢ²/(i·σ₁·‖W‖₂), each module by its size.
+fn worth(report: &Value) -> f64 {
+    let number = |value: &Value| value.as_f64().unwrap();
+    let one = |module: &Value| {
+        let room = number(&module["shape"][0]) + number(&module["shape"][1]);
+        let sigma = module["singular_values"].as_array().unwrap();
+        let each = sigma.iter().enumerate().map(|(at, sigma)| number(sigma).powi(2) / (at + 1) as f64);
+        room * each.sum::<f64>() / (number(&sigma[0]) * number(&module["weight_stretch"]))
+    };
+    report["modules"].as_array().unwrap().iter().map(one).sum()
+}
+
+#[test]
+fn a_budget_keeps_what_is_worth_the_most_relative_to_the_weights() {
+    let root = tempfile::tempdir().unwrap();
+    for rank in [1, 4, 16] {
+        let run = |name: &str, options: &[&str]| {
+            let (out, report) = (root.path().join(name), root.path().join(format!("{name}.json")));
+            extract(&out, &[options, &["--report", &text(&report), "--quiet"]].concat());
+            (size(&out), json(&report))
+        };
+        let (bytes, even) = run(&format!("even-{rank}"), &["--rank", &rank.to_string()]);
+        let budget = bytes.to_string();
+        let (used, best) = run(&format!("best-{rank}"), &["--budget", &budget]);
+        let (_, energy) = run(&format!("energy-{rank}"), &["--budget", &budget, "--by", "energy"]);
+        assert!(used <= bytes && used + 2000 > bytes, "rank {rank}: {used} of {bytes} bytes");
+        assert_eq!(
+            (&best["policy"]["by"], &energy["policy"]["by"]),
+            (&value!("relative"), &value!("energy"))
+        );
+        // Bytes are a matter of ranks alone: the others get the stretches that only a budget measures.
+        let measured = |mut other: Value| {
+            for module in other["modules"].as_array_mut().unwrap() {
+                let mut same = best["modules"].as_array().unwrap().iter();
+                let same = same.find(|of_best| of_best["name"] == module["name"]).unwrap();
+                module["weight_stretch"] = same["weight_stretch"].clone();
+            }
+            worth(&other)
+        };
+        assert!(worth(&best) > measured(even), "rank {rank}");
+        assert!(worth(&best) > measured(energy), "rank {rank}");
+        // Every kind has factors in every layer: no module is left to others.
+        assert_eq!(best["modules"].as_array().unwrap().len(), 28, "rank {rank}");
+    }
 }
 
 #[test]
@@ -165,6 +212,7 @@ fn contradictions_are_refused() {
         (&["--energy", "1.5"], "from 0 to 1"),
         (&["--rank", "4", "--multiple", "8"], "no multiple of 8"),
         (&["--rank", "4,,8"], "invalid"),
+        (&["--rank", "4", "--by", "energy"], "required"),
     ] {
         let (code, _, stderr) = phlora(&[&["extract", &base, &tuned, "-o", &out], more].concat());
         assert_eq!(code, 2, "{more:?}");

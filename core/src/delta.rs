@@ -1,4 +1,4 @@
-//! What one read of the difference T − B tells about it, whatever the mode.
+//! Measurements of the difference T − B from one read, the same in every mode.
 
 /// Measurements of a difference Δ = tuned − base over every entry, those that are not finite left out.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

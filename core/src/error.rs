@@ -1,4 +1,4 @@
-//! Everything that a routine of this crate can refuse.
+//! Errors of this crate.
 
 use core::fmt;
 

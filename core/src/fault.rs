@@ -1,4 +1,4 @@
-//! What can be wrong with the parts of a quantised matrix.
+//! Faults of the parts of a quantised matrix.
 
 use core::fmt;
 

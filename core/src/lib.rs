@@ -1,10 +1,11 @@
-//! The numbers of phlora: a LoRA adapter from the difference of two weight matrices.
+//! The numbers of phlora: LoRA adapters extracted from the difference of two weight matrices, applied and merged.
 //!
 //! `no_std`, no allocation, no I/O, no clock, no thread. Every routine that needs memory takes it from
-//! the caller and has a `_scratch` twin (or a `scratch_len` method) that says how much, in `f32` elements.
+//! the caller and has a `_scratch` twin (or a `scratch_len` method) that returns how much, in `f32` elements.
 //!
-//! The entry point is [`Plan`]: it checks a shape and its [`Options`], says how much scratch and how many
-//! reads the extraction takes, and starts an [`Extractor`] that the caller feeds with blocks of rows:
+//! # Extract
+//! [`Plan`] checks a [`Shape`] and [`Options`], returns how much scratch and how many reads the extraction takes, and
+//! starts an [`Extractor`] that the caller feeds with blocks of rows:
 //!
 //! ```
 //! use phlora_core::{Dtype, Options, Plan, Rows, Shape};
@@ -24,6 +25,24 @@
 //! assert!(report.energy() > 0.999_999); // the difference has rank 2
 //! # Ok::<(), phlora_core::Error>(())
 //! ```
+//!
+//! [`Mode`] selects the method, [`Goal`] how the rank follows from the singular values, and [`Part`] lets threads share a
+//! pass. [`policy`] chooses ranks for many matrices.
+//!
+//! # Use adapters
+//! An [`Adapter`] is a view over two factors in any [`Dtype`].
+//!
+//! | | |
+//! |---|---|
+//! | [`Apply`] | y += s·B·(A·x) for one token or a batch in which every token has its own adapters |
+//! | [`Registry`] | adapters that are replaced while others use them |
+//! | [`Merge`], [`toggle`] | into the weights in place, and back |
+//! | [`combine()`] | several adapters, or one, into one of a given rank |
+//!
+//! # Numbers
+//! [`decode`] and [`encode`] convert between f32 and storage formats; `quantized` decodes weights of quantised
+//! checkpoints. [`jacobi_svd`] and [`gram_svd`] are the decompositions. A [`Kernel`] is an implementation of the inner loops
+//! for one instruction set; [`Kernel::detect`] returns the fastest one.
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -60,5 +79,5 @@ pub use linalg::gram_svd::{gram_svd, gram_svd_scratch};
 pub use linalg::jacobi::{Svd, Sweeps, jacobi_svd};
 pub use linalg::scratch::Scratch;
 pub use options::{Mode, Options};
-pub use policy::{Goal, Policy, Spectrum};
+pub use policy::{Criterion, Goal, Policy, Spectrum};
 pub use shape::Shape;

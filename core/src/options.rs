@@ -1,11 +1,12 @@
-//! What the caller asks of an extraction.
+//! Options of an extraction.
 
 use crate::policy::{Goal, Policy};
 
 /// How the factors are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Mode {
-    /// [`Mode::Exact`] where the narrow side and the scratch limit allow it, else [`Mode::MultiRead`].
+    /// [`Mode::Exact`] for small matrices; else [`Mode::StreamOnce`] where [`Options::max_reads`] is too small for
+    /// [`Mode::MultiRead`], else that. Where the scratch limit forbids the choice: exact, or multi-read in the place of exact.
     #[default]
     Auto,
     /// One-sided Jacobi over the whole difference: one read, scratch for the whole matrix.

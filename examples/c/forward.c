@@ -1,5 +1,5 @@
 /*
- * An adapter at work from static memory, as a microcontroller would hold it: factors as constants in flash, one
+ * Applies an adapter from static memory, as a microcontroller would hold it: factors as constants in flash, one
  * token at a time, and the same adapter merged into the weight and taken back. Prints how far both are from each
  * other; returns 0 when they agree.
  */

@@ -117,6 +117,14 @@ int main(int count, char **words) {
             return 2;
 
     batch = llama_batch_init((int32_t)len, 0, 1);
+    if (getenv("EVALUATE_SECOND")) {
+        /* Another model before this one, which the operator must not mistake for it. */
+        struct llama_model *other = llama_model_load_from_file(getenv("EVALUATE_SECOND"), loading);
+        struct llama_context *beside = other ? llama_init_from_model(other, params) : NULL;
+        set(&batch, ids, 1, 0, 1);
+        if (!beside || llama_decode(beside, batch) != 0)
+            return stop("decode failed", getenv("EVALUATE_SECOND"));
+    }
     set(&batch, ids, len, 0, 1);
     if (llama_decode(context, batch) != 0)
         return stop("decode failed", words[2]);

@@ -21,6 +21,7 @@ enum { MOST_ADAPTERS = 16, MOST_MODULES = 4096, MOST_THREADS = 256, NAME = 64 };
 /* What the adapters have for one weight. */
 struct module {
     char weight[NAME];
+    const struct ggml_tensor *tensor; /* the model's, once a graph has multiplied it */
     struct phlora_adapter factors[MOST_ADAPTERS]; /* rank 0: this adapter leaves the weight alone */
 };
 
@@ -210,7 +211,13 @@ int operator_check(const char *model_path) {
     if (!gguf)
         return refuse(model_path, "", "no GGUF file");
     for (i = 0; i < modules_len && result == 0; i++) {
+        static const char WEIGHT[] = "weight", SCALE[] = "scale";
         int64_t id = gguf_find_tensor(gguf, modules[i]->weight);
+        char scale[NAME + sizeof SCALE];
+        char *end = strrchr(strcpy(scale, modules[i]->weight), '.');
+        if (end && strcmp(end + 1, WEIGHT) == 0 && strcpy(end + 1, SCALE) && gguf_find_tensor(gguf, scale) >= 0)
+            result = refuse(model_path, modules[i]->weight,
+                            "the model scales its product, and would scale what an adapter has added to it");
         if (id < 0)
             result = refuse(model_path, modules[i]->weight, "an adapter has factors for it, but the model lacks it");
         for (adapter = 0; adapter < adapters_len && result == 0; adapter++) {
@@ -300,6 +307,7 @@ struct ggml_tensor *ggml_mul_mat(struct ggml_context *ctx, struct ggml_tensor *a
     static product real;
     struct ggml_tensor *result;
     struct module *module;
+    int adapter;
     if (!real) {
         /* A function from a pointer to data, the way POSIX has it. */
         *(void **)&real = dlsym(RTLD_NEXT, "ggml_mul_mat");
@@ -310,6 +318,16 @@ struct ggml_tensor *ggml_mul_mat(struct ggml_context *ctx, struct ggml_tensor *a
     module = modules_len > 0 ? find(a->name) : NULL;
     if (!module)
         return result;
+    /* Names say nothing of the model: another one in this process may have the same. */
+    if (!module->tensor)
+        module->tensor = a;
+    for (adapter = 0; adapter < adapters_len; adapter++)
+        if (module->factors[adapter].rank > 0 && ((size_t)a->ne[0] != module->factors[adapter].cols ||
+                                                  (size_t)a->ne[1] != module->factors[adapter].rows))
+            GGML_ABORT("%s: its shape is not that of an adapter's factors: a second model? Adapters work in one alone",
+                       module->weight);
+    if (module->tensor != a)
+        GGML_ABORT("%s: a second model has a tensor of this name; adapters work in one alone", module->weight);
     if (b->type != GGML_TYPE_F32 || result->ne[2] != 1 || result->ne[3] != 1 || b->nb[0] != sizeof(float))
         GGML_ABORT("%s: inputs of another form than f32 vectors", module->weight);
     return ggml_map_custom2_inplace(ctx, result, b, apply, GGML_N_TASKS_MAX, module);

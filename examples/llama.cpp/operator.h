@@ -11,7 +11,9 @@
 /* Loads a GGUF adapter, before the context is made, and gives its number. */
 int operator_load(const char *path);
 
-/* Compares the loaded adapters with the model's GGUF file: names, shapes, kinds of weights. */
+/* Compares the loaded adapters with the model's GGUF file: names, shapes, kinds of weights, and no tensor of scales that
+ * multiplies the product of a weight. That model must be the only one in the process: the program is aborted when a graph
+ * multiplies a tensor of a checked name that another model has, or of another shape. */
 int operator_check(const char *model_path);
 
 /* Reserves memory for batches of `tokens` on `threads`, after the last operator_load. */

@@ -29,8 +29,8 @@ pub extern "C" fn phlora_decode(
 }
 
 /// Encodes floats as weights: rounds to nearest, ties to even; what is beyond the range of the format becomes
-/// infinite. Of the formats from 100 on, Q8_0 and Q4_0 are written, rounded as by ggml's reference; a block of them
-/// that holds a NaN or an infinity decodes to NaN throughout.
+/// infinite. Of the formats from 100 on, Q8_0, Q5_1, Q5_0, Q4_1, Q4_0 and IQ4_NL are written, rounded as by ggml's
+/// reference; a block of them that holds a NaN or an infinity decodes to NaN throughout.
 ///
 /// - `values`, `values_len`: the floats.
 /// - `weights_dtype`: the phlora_dtype to write.

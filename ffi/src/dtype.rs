@@ -114,6 +114,13 @@ pub fn dtype(value: u32) -> Result<Core, Status> {
     found.map(|&(_, format)| format).ok_or(Status::UnknownValue)
 }
 
+/// The value that stands for `format`; 0 for one that this build does not have.
+#[cfg(feature = "std")]
+pub fn number(format: Core) -> u32 {
+    let found = SINGLE.iter().chain(IN_BLOCKS).find(|(_, core)| *core == format);
+    found.map_or(0, |(number, _)| *number as u32)
+}
+
 /// Weights per block of a phlora_dtype: 1 where every weight is stored for itself, 0 for unknown values. Any
 /// thread.
 #[unsafe(no_mangle)]

@@ -216,8 +216,9 @@ pub extern "C" fn phlora_measure(
 ///
 /// The thread that uses the extraction.
 /// Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, NOT_STARTED, OUTPUT_LENGTH, OUT_OF_ORDER (a pass
-/// is wanted, or an error has ended the extraction, or it has finished). After a refused call it may be called
-/// again with better arguments; after OUT_OF_RANGE, which ends the extraction, it may not.
+/// is wanted, or an error has ended the extraction, or it has finished), OUT_OF_RANGE (a singular value exceeds f32,
+/// though all entries are within it). After a refused call it may be called again with better arguments; after
+/// OUT_OF_RANGE, which ends the extraction, it may not. With OK every number written is finite.
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_finish(
     extractor: Out<State>,

@@ -1,4 +1,4 @@
-//! What the caller asks of an extraction.
+//! Options of an extraction.
 
 use crate::guard::{Out, guarded};
 use crate::sized::SizedStruct;
@@ -10,7 +10,8 @@ use phlora_core::Kernel;
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Exact where the narrow side is small and the memory allows it, else multi-read.
+    /// Exact for small matrices; else stream-once where max_reads is too small for multi-read, else multi-read. Where
+    /// the memory does not suffice: exact, or multi-read in the place of exact.
     Auto = 0,
     /// One-sided Jacobi over the whole difference: one read, memory for the whole matrix in f32.
     Exact = 1,

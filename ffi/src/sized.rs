@@ -55,8 +55,9 @@ const _: () = {
 #[cfg(all(feature = "std", target_pointer_width = "64"))]
 const _: () = {
     use core::mem::size_of;
-    assert!(size_of::<crate::files::FileOptions>() == 104);
+    assert!(size_of::<crate::files::FileOptions>() == 112);
     assert!(size_of::<crate::files::FileReport>() == 104);
     assert!(size_of::<crate::files::Verification>() == 64);
     assert!(size_of::<crate::files::Contents>() == 72);
+    assert!(size_of::<crate::files::AdapterModule>() == 120);
 };

@@ -2,7 +2,7 @@
 
 use core::ffi::{CStr, c_char};
 
-/// What a call came to. Values are pinned: 100 arguments, 200 order of calls, 300 data, 400 files, 900 phlora
+/// Result of a call. Values are pinned: 100 arguments, 200 order of calls, 300 data, 400 files, 900 phlora
 /// itself. A later version may return values that are not listed here.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

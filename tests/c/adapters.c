@@ -22,6 +22,58 @@ static void finding(void *user, uint32_t severity, const char *code, const char 
     found->unknown += severity == PHLORA_SEVERITY_ERROR && strcmp(code, "unknown-tensor") == 0 && tensor && *text;
 }
 
+/* Opens an adapter and gives the sum of all entries of all factors, decoded, or of its module `name` alone. */
+static double sum_of(const char *path, const char *base, uint32_t read, const char *name, size_t *modules) {
+    void *memory = aligned_alloc(PHLORA_ALIGNMENT, phlora_adapter_file_bytes());
+    phlora_adapter_file *file = NULL;
+    double sum = 0;
+    size_t i, k;
+    expect(memory && phlora_adapter_file_open(path, base, read, memory, phlora_adapter_file_bytes(), &file, modules,
+                                              message, sizeof message) == PHLORA_STATUS_OK, "an adapter is opened");
+    for (i = 0; file && i < *modules; i++) {
+        phlora_adapter_module module;
+        float *values;
+        expect(phlora_adapter_file_module(file, i, &module, sizeof module) == PHLORA_STATUS_OK
+                   && module.struct_size == sizeof module && phlora_adapter_check(&module.factors) == PHLORA_STATUS_OK
+                   && module.experts == 0 && module.embedding == 0, "a module and its factors");
+        values = malloc(module.factors.rank * module.factors.rows * sizeof *values);
+        expect(values && phlora_decode(module.factors.b, module.factors.b_bytes, module.factors.b_dtype, values,
+                                       module.factors.rank * module.factors.rows) == PHLORA_STATUS_OK, "lora_b");
+        for (k = 0; values && (!name || strcmp(name, module.weight) == 0) && k < module.factors.rank * module.factors.rows; k++)
+            sum += module.factors.scale * values[k] * (double)(1 + k % 97);
+        free(values);
+    }
+    if (file) {
+        phlora_adapter_module module;
+        expect(phlora_adapter_file_module(file, *modules, &module, sizeof module) == PHLORA_STATUS_UNKNOWN_ADAPTER,
+               "there are no more modules");
+        expect(phlora_adapter_file_close(file) == PHLORA_STATUS_OK, "it is closed");
+        expect(phlora_adapter_file_close(file) == PHLORA_STATUS_OUT_OF_ORDER
+                   && phlora_adapter_file_module(file, 0, &module, sizeof module) == PHLORA_STATUS_OUT_OF_ORDER,
+               "closed is closed");
+    }
+    free(memory);
+    return sum;
+}
+
+static void open_files(const char *gguf, const char *peft, const char *base) {
+    size_t mapped = 0, read = 0, converted = 0, own = 0;
+    double sum = sum_of(gguf, NULL, 0, NULL, &mapped);
+    phlora_adapter_file *file = NULL;
+    void *memory = aligned_alloc(PHLORA_ALIGNMENT, phlora_adapter_file_bytes());
+    expect(sum != 0 && sum == sum_of(gguf, NULL, 1, NULL, &read) && mapped == 28 && read == 28, "mapped and read are the same");
+    expect(sum == sum_of(peft, base, 0, NULL, &converted) && converted == 28, "a PEFT directory in the base's GGUF names and rows");
+    expect(sum != sum_of(peft, NULL, 0, NULL, &own) && own == 28, "without a base, rows are PEFT's");
+    expect(sum_of(gguf, NULL, 0, "blk.0.attn_q.weight", &own) != 0
+               && sum_of(peft, NULL, 0, "model.layers.0.self_attn.q_proj.weight", &own) != 0, "names of tensors");
+    expect(phlora_adapter_file_open("no/such/adapter", NULL, 0, memory, phlora_adapter_file_bytes(), &file, &own, message,
+                                    sizeof message) == PHLORA_STATUS_IO && !file && strstr(message, "no/such/adapter"),
+           "an adapter that is not there is named");
+    expect(phlora_adapter_file_open(gguf, NULL, 0, memory, phlora_adapter_file_bytes() - 1, &file, &own, message,
+                                    sizeof message) == PHLORA_STATUS_MEMORY_TOO_SMALL && !file, "too little memory");
+    free(memory);
+}
+
 int main(int argc, char **argv) {
     char gguf[1024], peft[1024], back[1024], compact[1024];
     phlora_file_options options;
@@ -66,6 +118,7 @@ int main(int argc, char **argv) {
     if (file) fclose(file);
     free(bytes);
 
+    open_files(gguf, peft, argv[1]);
     expect(phlora_check_files(gguf, argv[1], finding, &found, &errors, message, sizeof message) == PHLORA_STATUS_OK
                && errors == 0, "nothing is wrong with it");
     found.all = 0;

@@ -467,7 +467,7 @@ static void file_rank_0(void) { files(); file_options.rank = 0; }
 static void file_mode_9(void) { files(); file_options.mode = 9; }
 static void file_dtype_0(void) { files(); file_options.dtype = 0; }
 static void file_dtype_q8_0(void) { files(); file_options.dtype = PHLORA_DTYPE_Q8_0; }
-static void file_dtype_q4_0(void) { files(); file_options.dtype = PHLORA_DTYPE_Q4_0; file_options.format = PHLORA_ADAPTER_FORMAT_GGUF; }
+static void file_dtype_q4_k(void) { files(); file_options.dtype = PHLORA_DTYPE_Q4_K; file_options.format = PHLORA_ADAPTER_FORMAT_GGUF; }
 static void file_also_32(void) { files(); file_options.also = 32; }
 static void file_names_2(void) { files(); file_options.names = 2; }
 static void file_names(void) {
@@ -475,7 +475,15 @@ static void file_names(void) {
     file_options.names = PHLORA_NAMES_CHECKPOINT;
     snprintf(target, sizeof target, "%s/names", arg_directory);
 }
-static void file_reserved(void) { files(); file_options.reserved = 1; }
+static void file_criterion_2(void) { files(); file_options.criterion = 2; }
+static void file_budget_1(void) { files(); file_options.budget = 1; }
+static void file_budget(void) {
+    files();
+    file_options.rank = 0;
+    file_options.budget = 1 << 20;
+    file_options.criterion = PHLORA_CRITERION_ENERGY;
+    snprintf(target, sizeof target, "%s/budget", arg_directory);
+}
 static void file_also_gguf(void) { files(); file_options.also = PHLORA_ALSO_NORMS; file_options.format = PHLORA_ADAPTER_FORMAT_GGUF; }
 static void file_also(void) {
     files();
@@ -495,6 +503,9 @@ static int calls;
 #define CHECK(a, b) phlora_check_files(a, b, NULL, NULL, &out.len, message, sizeof message)
 #define CONVERT(a, o, b, d, f) phlora_convert_files(a, o, b, d, f, 0, message, sizeof message)
 #define TO_GGUF(a, b, d, p, n, l) phlora_convert_to_gguf(a, b, d, p, n, l, message, sizeof message)
+static _Alignas(PHLORA_ALIGNMENT) unsigned char file_memory[4096];
+static phlora_adapter_file *open_file;
+#define OPEN(a, m, n, f, c) phlora_adapter_file_open(a, NULL, 0, m, n, f, c, message, sizeof message)
 #define INSPECT(p) phlora_inspect_file(p, &out.contents, sizeof out.contents, message, sizeof message)
 static void file_rows(void) {
     ROW(NULL_POINTER, files, phlora_file_options_init(NULL, sizeof file_options));
@@ -514,10 +525,13 @@ static void file_rows(void) {
     ROW(STRUCT_SIZE, file_size_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(UNKNOWN_VALUE, file_mode_9, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_OPTION, file_dtype_q8_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
-    ROW(BAD_OPTION, file_dtype_q4_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(BAD_OPTION, file_dtype_q4_k, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(UNKNOWN_VALUE, file_dtype_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(UNKNOWN_VALUE, file_names_2, EXTRACT(arg_base, arg_tuned, target, &file_options));
-    ROW(UNKNOWN_VALUE, file_reserved, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(UNKNOWN_VALUE, file_criterion_2, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(BAD_OPTION, file_budget_1, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(OK, file_budget, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(OK, file_budget, VERIFY(arg_base, arg_tuned, target));
     ROW(OK, file_names, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, file_names, VERIFY(arg_base, arg_tuned, target));
     ROW(UNKNOWN_VALUE, file_also_32, EXTRACT(arg_base, arg_tuned, target, &file_options));
@@ -536,6 +550,9 @@ static void file_rows(void) {
     ROW(OK, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, count_calls, &calls, &out.file_report, sizeof out.file_report, NULL, 0));
     ROW(EXISTS, files, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, files, VERIFY(arg_base, arg_tuned, target));
+    phlora_read_files(1);
+    ROW(OK, files, VERIFY(arg_base, arg_tuned, target));
+    phlora_read_files(0);
     ROW(NULL_POINTER, files, VERIFY(NULL, arg_tuned, target));
     ROW(NULL_POINTER, files, VERIFY(arg_base, NULL, target));
     ROW(NULL_POINTER, files, VERIFY(arg_base, arg_tuned, NULL));
@@ -550,6 +567,22 @@ static void file_rows(void) {
     ROW(MISALIGNED, files, phlora_inspect_file(target, AT(phlora_contents, &out.contents, 1), sizeof out.contents, message, sizeof message));
     ROW(STRUCT_SIZE, files, phlora_inspect_file(target, &out.contents, 0, message, sizeof message));
     ROW(IO, files, INSPECT("/no/such/file"));
+    ROW(NULL_POINTER, files, OPEN(NULL, file_memory, sizeof file_memory, &open_file, &out.len));
+    ROW(NULL_POINTER, files, OPEN(target, NULL, sizeof file_memory, &open_file, &out.len));
+    ROW(NULL_POINTER, files, OPEN(target, file_memory, sizeof file_memory, NULL, &out.len));
+    ROW(NULL_POINTER, files, OPEN(target, file_memory, sizeof file_memory, &open_file, NULL));
+    ROW(MEMORY_TOO_SMALL, files, OPEN(target, file_memory, phlora_adapter_file_bytes() - 1, &open_file, &out.len));
+    ROW(MISALIGNED, files, OPEN(target, file_memory + 1, sizeof file_memory - 1, &open_file, &out.len));
+    ROW(OVERLAP, files, OPEN(target, file_memory, sizeof file_memory, &open_file, (size_t *)(void *)file_memory));
+    ROW(IO, files, OPEN("/no/such/adapter", file_memory, sizeof file_memory, &open_file, &out.len));
+    ROW(NOT_STARTED, files, phlora_adapter_file_close((phlora_adapter_file *)(void *)file_memory));
+    ROW(NULL_POINTER, files, phlora_adapter_file_close(NULL));
+    ROW(OK, files, OPEN(target, file_memory, sizeof file_memory, &open_file, &out.len));
+    ROW(NULL_POINTER, files, phlora_adapter_file_module(open_file, 0, NULL, sizeof(phlora_adapter_module)));
+    ROW(STRUCT_SIZE, files, phlora_adapter_file_module(open_file, 0, (phlora_adapter_module *)(void *)&out, 8));
+    ROW(OVERLAP, files, phlora_adapter_file_module(open_file, 0, (phlora_adapter_module *)(void *)file_memory, sizeof(phlora_adapter_module)));
+    ROW(OK, files, phlora_adapter_file_close(open_file));
+    ROW(OUT_OF_ORDER, files, phlora_adapter_file_close(open_file));
     ROW(NULL_POINTER, files, CHECK(NULL, arg_base));
     ROW(NULL_POINTER, files, CHECK(target, NULL));
     ROW(NULL_POINTER, files, phlora_check_files(target, arg_base, NULL, NULL, NULL, message, sizeof message));

@@ -28,17 +28,22 @@ SIZE(phlora_assignment, 12);
 SIZE(phlora_usage, 40);
 SIZE(phlora_combined, 48);
 OFFSET(phlora_combined, converged, 44);
-SIZE(phlora_file_options, 104);
+SIZE(phlora_file_options, 112);
 OFFSET(phlora_file_options, include, 56);
 OFFSET(phlora_file_options, block_bytes, 80);
 OFFSET(phlora_file_options, format, 88);
 OFFSET(phlora_file_options, names, 96);
+OFFSET(phlora_file_options, criterion, 100);
+OFFSET(phlora_file_options, budget, 104);
 SIZE(phlora_file_report, 104);
 OFFSET(phlora_file_report, seconds, 88);
 SIZE(phlora_verification, 64);
 OFFSET(phlora_verification, outside_sum_squares, 56);
 SIZE(phlora_contents, 72);
 OFFSET(phlora_contents, files, 68);
+SIZE(phlora_adapter_module, 120);
+OFFSET(phlora_adapter_module, weight, 88);
+OFFSET(phlora_adapter_module, embedding, 112);
 SIZE(phlora_status, 4);
 
 int main(void) { return 0; }

@@ -26,11 +26,20 @@ class Module:
         self.cost = sum(base.shape)
         self.norm = base.norm().item()
         self.largest = torch.linalg.matrix_norm(base, 2).item()
+        self.stretch = stretch(base)
         # sqrt of the kept share of the module's own difference
         self.kept = np.sqrt(np.cumsum(self.squares) / self.squares.sum())
 
     def at(self, rank):
         return self.base + (self.u[:, :rank] * self.sigma[:rank]) @ self.v[:rank]
+
+
+def stretch(weight, steps=3):
+    """The largest singular value as the command estimates it: by some steps of the power method."""
+    vector = torch.randint(0, 2, (weight.shape[1],), generator=torch.Generator().manual_seed(0)).to(weight) * 2 - 1
+    for _ in range(steps):
+        vector = weight.T @ (weight @ (vector / vector.norm()))
+    return vector.norm().sqrt().item()
 
 
 RULES = {
@@ -39,6 +48,8 @@ RULES = {
     "σ²/‖Δ‖²_F": lambda m, i: m.squares[i] / m.squares.sum(),
     "√kept share": lambda m, i: m.kept[i] - (m.kept[i - 1] if i else 0),
     "σ²/(i·‖W‖_F·‖W‖₂)": lambda m, i: m.squares[i] / ((i + 1) * m.norm * m.largest),
+    "σ²/(i·σ₁²)": lambda m, i: m.squares[i] / ((i + 1) * m.squares[0]),
+    "σ²/(i·σ₁·‖W‖₂), as --budget": lambda m, i: m.squares[i] / ((i + 1) * m.squares[0] ** 0.5 * m.stretch),
 }
 
 
@@ -110,4 +121,5 @@ def main():
         table("fine-tuned here", base, *fine_tuned(sys.argv[1:]))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -46,8 +46,9 @@ def from_hf(state, config):
     return tensors
 
 
-def write(path, tensors, config, dtype=np.float32):
-    """Matrices in `dtype` (float32 or float16), vectors in float32; no tokenizer, for the tests give ids."""
+def write(path, tensors, config, dtype=np.float32, vocabulary=False):
+    """Matrices in `dtype` (float32 or float16), vectors in float32; no tokenizer, for the tests give ids, or one with a
+    word for each id."""
     writer = gguf.GGUFWriter(path, config.model_type if config.model_type != "mixtral" else "llama")
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -62,7 +63,14 @@ def write(path, tensors, config, dtype=np.float32):
     if experts := getattr(config, "num_local_experts", None):
         writer.add_expert_count(experts)
         writer.add_expert_used_count(config.num_experts_per_tok)
-    writer.add_tokenizer_model("no_vocab")
+    if vocabulary:
+        special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+        writer.add_tokenizer_model("llama")
+        writer.add_token_list([*special, *(f"▁w{at}" for at in range(config.vocab_size))][: config.vocab_size])
+        writer.add_token_scores([0.0] * config.vocab_size)
+        writer.add_token_types(([2, 3, 3] + [6] * 256 + [1] * config.vocab_size)[: config.vocab_size])
+    else:
+        writer.add_tokenizer_model("no_vocab")
     for name, tensor in tensors.items():
         writer.add_tensor(name, np.ascontiguousarray(tensor, dtype=dtype if tensor.ndim > 1 else np.float32))
     close(writer)

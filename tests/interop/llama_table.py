@@ -1,4 +1,4 @@
-"""Prints the README's table of a quantised base in llama.cpp: adapters for the base as it was, and for what is deployed.
+"""Prints the part `deployed_q4_0` of benches/results/pair.json, a quantised base in llama.cpp: adapters for the base as it was, and for what is deployed.
 
     "$(tests/interop/setup.sh)" tests/interop/llama_table.py [KIND [RANK …]]
 """

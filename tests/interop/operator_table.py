@@ -1,4 +1,4 @@
-"""Prints the table of BENCHMARKS.md: what adapters add per generated token, by llama.cpp's own path and by the operator.
+"""Prints the part `llama_cpp` of benches/results/NAME.json: what adapters add per generated token, by llama.cpp's own path and by the operator.
 
     PHLORA=prefix of ffi/install.sh "$(tests/interop/setup.sh)" tests/interop/operator_table.py [ROUNDS]
 
@@ -6,6 +6,7 @@ A Llama of random weights, 2048 wide, four layers, in Q8_0; one thread. Each rou
 figure is the least time of one token over all rounds.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -62,10 +63,7 @@ def main():
             runs = [subprocess.run(words, check=True, capture_output=True, text=True, env=how) for _ in range(3 * rounds)]
             return [min(float(run.stdout.split()[i]) for run in runs) for i in (0, 1)]
 
-        for read in (False, True):
-            model_ms, adapter_ms = loading(read)
-            print(f"loading the tuned model in f16, {'read' if read else 'mapped'}, {model_ms:.1f} ms, an adapter of rank 16, "
-                  f"mapped and every factor checked, {adapter_ms:.2f} ms: {model_ms / adapter_ms:.0f} times\n")
+        (mapped, adapter), (read, _) = loading(False), loading(True)
         least = {}
         for _ in range(rounds):
             for name, how, paths in [("none", "own", [])] + [
@@ -73,12 +71,12 @@ def main():
             ]:
                 least[name, how] = min(token(how, paths)[2], least.get((name, how), float("inf")))
         plain = least["none", "own"]
-        print(f"without an adapter {plain:.2f} ms per token\n")
-        print("| adapters | llama.cpp's own path adds | the operator adds | share |")
-        print("|---|---|---|---|")
-        for name in sets:
-            own, ours = (least[name, how] - plain for how in ("own", "operator"))
-            print(f"| {name} | {own / plain:.1%} | {ours / plain:.1%} | {ours / own:.2f} |")
+        added = [
+            {"adapters": name, **{how: least[name, how] / plain - 1 for how in ("own", "operator")}} for name in sets
+        ]
+        load = {"adapter_ms": adapter, "model_read_ms": read, "model_mapped_ms": mapped}
+        print(json.dumps({"llama_cpp": {"token_ms": plain, "adapters": added, "load": load}}, indent=1))
 
 
-main()
+if __name__ == "__main__":
+    main()

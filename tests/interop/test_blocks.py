@@ -44,7 +44,7 @@ def test_decodes_every_byte_everywhere_like_to_float(name):
         assert np.array_equal(bits(ggml.decode(number, sample)), bits(blocks.decode(number, sample)))
 
 
-@pytest.mark.parametrize("name", ["Q8_0", "Q4_0"])
+@pytest.mark.parametrize("name", ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL"])
 def test_encodes_like_from_float_ref(name):
     number = TYPES[name]
     random = np.random.default_rng(number)
@@ -61,5 +61,11 @@ def test_encodes_like_from_float_ref(name):
     assert np.isfinite(values).all()
     expected, found = ggml.encode(number, values), blocks.encode(number, values)
     size = ggml.traits(number).block_bytes
-    wrong = np.flatnonzero((expected != found).reshape(-1, size).any(axis=1))
+    wrong = (expected != found).reshape(-1, size).any(axis=1)
+    if name == "IQ4_NL":
+        # Of a block that ggml takes for zeros it leaves the integers of the one before.
+        zeros = np.abs(values).max(axis=1) < 1e-15
+        assert zeros.any() and not ggml.decode(number, found)[zeros].any()
+        wrong &= ~zeros
+    wrong = np.flatnonzero(wrong)
     assert not len(wrong), (name, len(wrong), values[wrong[0]])

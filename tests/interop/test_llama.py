@@ -77,6 +77,28 @@ def test_storage_formats(real, dtype, within):
     assert 0 < apart(found, expected) < within
 
 
+@pytest.mark.parametrize("dtype, most", [("q8_0", 475), ("q5_1", 336), ("q5_0", 309), ("q4_1", 281), ("iq4_nl", 254), ("q4_0", 254)])
+def test_few_bits_cost_the_model_little(real, dtype, most):
+    adapter, base = real.adapter(32, "--dtype", dtype), real.gguf("base")
+    stored = {tensor.tensor_type.name.lower() for tensor in gguf_model.gguf.GGUFReader(adapter).tensors}
+    assert stored == {dtype} and adapter.stat().st_size <= 1000 * most
+    halves = llama.nll(base, IDS, real.adapter(32, "--dtype", "f16"))
+    assert llama.nll(base, IDS, adapter) == pytest.approx(halves, abs=0.006)
+
+
+@pytest.mark.parametrize("rank", [4, 16])
+def test_a_budget_is_better_than_one_rank_for_all(real, rank, tmp_path):
+    even, base = real.adapter(rank, "--dtype", "f16"), real.gguf("base")
+    sizes = ["--budget", even.stat().st_size]
+    found = []
+    for name, options in [("halves", ["--dtype", "f16"]), ("any", [])]:
+        out = tmp_path / f"{name}.gguf"
+        done = command.run("extract", pair.BASE, pair.TUNED, "-o", out, "--quiet", *sizes, *options)
+        assert done.returncode == 0, done.stderr
+        found.append(llama.nll(base, IDS, out))
+    assert llama.nll(base, IDS, even) + 0.002 > found[0] > found[1] + 0.05
+
+
 def test_scales_and_several_adapters_at_once(real, tmp_path):
     adapter, base = real.adapter(16), real.gguf("base")
     halves = llama.logits(base, FEW, (adapter, 0.5), (adapter, 0.5))

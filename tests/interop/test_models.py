@@ -1,8 +1,11 @@
 """Other architectures, made here at random: GPT-2 (Conv1D), Qwen2 (biases, tied embeddings), shards."""
 
+import copy
+
 import torch
+from peft import AutoPeftModel
 from safetensors.torch import load_file, save_file
-from transformers import GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM
+from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 import command
@@ -88,6 +91,22 @@ def test_gpt2_as_published_without_the_transformer_prefix(tmp_path):
     adapter = command.extract(base, tuned, tmp_path / "adapter", RANK)
     assert adapter.factors.keys() == linear(gpt2())
     check(GPT2LMHeadModel, base, tuned, adapter)
+
+
+def test_auto_peft_finds_the_class_of_an_encoder(tmp_path):
+    sizes = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=4, vocab_size=100)
+    torch.manual_seed(4)
+    bare = BertModel(BertConfig(**sizes))
+    base, tuned = save(bare, tune(copy.deepcopy(bare)), tmp_path)
+    adapter = command.extract(base, tuned, tmp_path / "adapter", RANK)
+    assert adapter.config["task_type"] is None
+    loaded = AutoPeftModel.from_pretrained(adapter.path)
+    assert isinstance(loaded.base_model.model, BertModel)
+    with torch.no_grad():
+        before, found, after = (
+            model.eval()(input_ids=IDS).last_hidden_state for model in (bare, loaded, BertModel.from_pretrained(tuned))
+        )
+    assert (found - after).norm() < 0.1 * (before - after).norm()
 
 
 def test_qwen2_with_biases_and_tied_embeddings(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import gguf_model
 import gguf_pair
 import llama
 from command import ROOT
@@ -93,3 +94,22 @@ def test_what_does_not_fit_is_refused(evaluate, pieces, wide, tmp_path):
         assert code == 2 and what in said, said
     code, said = evaluate(wide.gguf("base", "f32"), [("operator", adapters[4], 1)])
     assert code == 2 and ("its shape is not that" in said or "the model lacks it" in said), said
+
+
+def test_a_second_model_in_the_process_is_refused(evaluate, pieces, wide, real, monkeypatch):
+    base, adapters = pieces
+    for second, what in ((wide.gguf("base", "f32"), "its shape is not that"), (real.gguf("base", "f16"), "a second model has")):
+        monkeypatch.setenv("EVALUATE_SECOND", str(second))
+        code, said = evaluate(base, [("operator", adapters[4], 1)], ids=np.arange(16))
+        assert code < 0 and what in said, (code, said)
+        # Without adapters a second model is nobody's business.
+        assert not isinstance(evaluate(base, [], ids=np.arange(16)), tuple)
+
+
+def test_a_model_that_scales_products_is_refused(evaluate, pieces, real, tmp_path):
+    base, adapters = pieces
+    tensors = gguf_model.read(base)
+    tensors["blk.1.attn_q.scale"] = np.ones(1)
+    scaled = gguf_model.write(tmp_path / "scaled.gguf", tensors, real.config)
+    code, said = evaluate(scaled, [("operator", adapters[4], 1)])
+    assert code == 2 and "blk.1.attn_q.weight: the model scales its product" in said, said

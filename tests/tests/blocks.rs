@@ -125,6 +125,43 @@ fn encoded_blocks_are_near_and_never_hide_what_is_not_finite() {
     }
 }
 
+#[test]
+fn formats_with_more_bits_are_nearer() {
+    let mut normal = Normal::new(5);
+    let values: Vec<f32> = (0..64 * 32).map(|_| normal.draw() as f32).collect();
+    let formats = [
+        (Dtype::Q4_0, 0.1),
+        (Dtype::Iq4Nl, 0.08),
+        (Dtype::Q4_1, 0.08),
+        (Dtype::Q5_0, 0.05),
+        (Dtype::Q5_1, 0.04),
+        (Dtype::Q8_0, 0.006),
+    ];
+    let mut before = f64::INFINITY;
+    for (dtype, most) in formats {
+        let (mut bytes, mut back) =
+            (vec![0; dtype.row_bytes(values.len()).unwrap()], vec![0.0; values.len()]);
+        encode(&values, dtype, &mut bytes).unwrap();
+        decode(Rows::new(dtype, &bytes), &mut back).unwrap();
+        let squares = |x: f32| f64::from(x).powi(2);
+        let error: f64 = values.iter().zip(&back).map(|(x, y)| squares(x - y)).sum();
+        let error = (error / values.iter().map(|&x| squares(x)).sum::<f64>()).sqrt();
+        assert!(error < most && error < before, "{dtype:?}: {error} of {most}, before {before}");
+        before = error;
+        // Zeros stay zeros, and what is not finite spoils its own block alone.
+        encode(&[0.0, -0.0].repeat(16), dtype, &mut bytes[..dtype.block_bytes()]).unwrap();
+        decode(Rows::new(dtype, &bytes[..dtype.block_bytes()]), &mut back[..32]).unwrap();
+        assert!(back[..32].iter().all(|&x| x == 0.0), "{dtype:?}");
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut spoilt = values[..64].to_vec();
+            spoilt[40] = bad;
+            encode(&spoilt, dtype, &mut bytes[..2 * dtype.block_bytes()]).unwrap();
+            decode(Rows::new(dtype, &bytes[..2 * dtype.block_bytes()]), &mut back[..64]).unwrap();
+            assert!(back[..32].iter().all(|x| x.is_finite()) && back[32..64].iter().all(|x| x.is_nan()));
+        }
+    }
+}
+
 /// Rows of random blocks with scales that suit weights, and the same rows in f32.
 fn base(dtype: Dtype, shape: Shape, normal: &mut Normal) -> (Vec<u8>, Vec<u8>) {
     let weights: Vec<f32> = (0..shape.rows * shape.cols).map(|_| normal.draw() as f32).collect();

@@ -57,6 +57,17 @@ fn products_stay_within_the_bound() {
     }
 }
 
+#[test]
+fn a_product_of_nothing_computes_no_address() {
+    let far = Strided { data: &[], row: usize::MAX / 2, col: 1 };
+    for kernel in Kernel::available() {
+        let mut c = [7.0; 8 * 8];
+        kernel.product::<8>(far, 8, 0, &[], &mut c);
+        kernel.product::<8>(far.transposed(), 0, 8, &[0.0; 64], &mut c);
+        assert!(c.iter().all(|&c| c == 7.0), "{}", kernel.name());
+    }
+}
+
 /// Checks `got` against `from` and the sum of `terms`, in f64.
 fn check_sum(got: f32, from: f32, terms: impl Iterator<Item = f64>, what: &str) {
     let (mut exact, mut size, mut count) = (f64::from(from), f64::from(from).abs(), 1.0);
@@ -509,7 +520,8 @@ fn what_is_no_number_is_found_wherever_it_is() {
         let mut bytes = vec![0; dtype.row_bytes(len).unwrap()];
         let kernels = || Kernel::available();
         // The largest numbers are numbers.
-        let most = if matches!(dtype, Dtype::F16 | Dtype::Q4_0) { 65504.0 } else { 1e6 };
+        let halves = [Dtype::F16, Dtype::Q4_0, Dtype::Q4_1, Dtype::Q5_1];
+        let most = if halves.contains(&dtype) { 65504.0 } else { 1e6 };
         encode(&vec![most; len], dtype, &mut bytes).unwrap();
         assert!(kernels().all(|kernel| kernel.all_finite(Rows::new(dtype, &bytes))), "{}", dtype.name());
         for at in 0..len {
@@ -522,7 +534,7 @@ fn what_is_no_number_is_found_wherever_it_is() {
             }
         }
     }
-    // A format that is only read: the scale of a block of Q4_1 is infinite.
+    // The scale of a block of Q4_1 is infinite.
     let block = [[0x00, 0x7c], [0x00, 0x3c]].concat().into_iter().chain([0x11; 16]).collect::<Vec<u8>>();
     assert!(Kernel::available().all(|kernel| !kernel.all_finite(Rows::new(Dtype::Q4_1, &block))));
     assert!(Kernel::available().all(|kernel| kernel.all_finite(Rows::new(Dtype::Q4_1, &block[..0]))));

@@ -3,7 +3,7 @@
 
 use nalgebra::DMatrix;
 use phlora_core::policy::{Candidate, Share, allocate, factor_bytes, uniform_rank};
-use phlora_core::{Dtype, Goal, Mode, Options, Plan, Policy, Shape, Spectrum};
+use phlora_core::{Criterion, Dtype, Goal, Mode, Options, Plan, Policy, Shape, Spectrum};
 use phlora_tests::{
     drive::Pair,
     matrix::{Normal, singular_values, with_spectrum},
@@ -177,31 +177,42 @@ fn another_rank_at_the_end() {
     }
 }
 
-/// The best Σσ² over all ways to give ranks, by trying them all.
-fn best_by_force(candidates: &[Candidate<'_>], budget: u64) -> f64 {
-    let Some((first, rest)) = candidates.split_first() else { return 0.0 };
-    let (mut kept, mut best) = (0.0, 0.0_f64);
-    for rank in 0..=first.singular_values.len() {
-        let bytes = factor_bytes(first.shape, rank, first.dtype);
-        if rank > 0 {
-            kept += f64::from(first.singular_values[rank - 1]).powi(2);
+/// A candidate with all its singular values.
+fn candidate(singular_values: &[f32], shape: Shape) -> Candidate<'_> {
+    let sum_squares = singular_values.iter().map(|&s| f64::from(s).powi(2)).sum();
+    let spectrum = Spectrum { singular_values, sum_squares, shape };
+    Candidate { spectrum, stretch: 3.0 * f64::from(singular_values[0]), dtype: Dtype::F16 }
+}
+
+/// What the first `rank` directions of a candidate are worth.
+fn worth(one: &Candidate<'_>, rank: usize, by: Criterion) -> f64 {
+    let Spectrum { shape, singular_values, .. } = one.spectrum;
+    let room = (shape.rows + shape.cols) as f64;
+    let each = singular_values.iter().take(rank).enumerate().map(|(at, &sigma)| match by {
+        Criterion::Energy => f64::from(sigma).powi(2),
+        Criterion::Relative => {
+            let whole = f64::from(singular_values[0]) * one.stretch;
+            room * f64::from(sigma).powi(2) / ((at + 1) as f64 * whole)
         }
+    });
+    each.sum()
+}
+
+/// The most that all ways to give ranks are worth, by trying them all.
+fn best_by_force(candidates: &[Candidate<'_>], budget: u64, by: Criterion) -> f64 {
+    let Some((first, rest)) = candidates.split_first() else { return 0.0 };
+    let mut best = 0.0_f64;
+    for rank in 0..=first.spectrum.singular_values.len() {
+        let bytes = factor_bytes(first.spectrum.shape, rank, first.dtype);
         if bytes <= budget {
-            best = best.max(kept + best_by_force(rest, budget - bytes));
+            best = best.max(worth(first, rank, by) + best_by_force(rest, budget - bytes, by));
         }
     }
     best
 }
 
-fn kept(candidates: &[Candidate<'_>], shares: &[Share]) -> f64 {
-    let energy = |(one, share): (&Candidate<'_>, &Share)| {
-        one.singular_values[..share.rank].iter().map(|&s| f64::from(s).powi(2)).sum::<f64>()
-    };
-    candidates.iter().zip(shares).map(energy).sum()
-}
-
 #[test]
-fn bytes_go_where_they_keep_the_most() {
+fn bytes_go_where_they_are_worth_the_most() {
     let mut normal = Normal::new(36);
     for _ in 0..40 {
         let spectra: Vec<Vec<f32>> = (0..3)
@@ -212,25 +223,54 @@ fn bytes_go_where_they_keep_the_most() {
             })
             .collect();
         let shapes = [Shape { rows: 10, cols: 10 }; 3];
-        let candidates: Vec<_> = spectra
-            .iter()
-            .zip(shapes)
-            .map(|(sigma, shape)| Candidate { singular_values: sigma, shape, dtype: Dtype::F16 })
-            .collect();
-        for budget in [0, 39, 40, 100, 200, 333, 480, 10_000] {
+        let candidates: Vec<_> =
+            spectra.iter().zip(shapes).map(|(sigma, shape)| candidate(sigma, shape)).collect();
+        for (budget, by) in [0, 39, 40, 100, 200, 333, 480, 10_000]
+            .into_iter()
+            .flat_map(|budget| [Criterion::Relative, Criterion::Energy].map(|by| (budget, by)))
+        {
             let mut shares = [Share::default(); 3];
-            let used = allocate(&candidates, &Policy::fixed(usize::MAX), budget, &mut shares);
-            let spent: u64 = candidates
-                .iter()
-                .zip(&shares)
-                .map(|(one, share)| factor_bytes(one.shape, share.rank, one.dtype))
-                .sum();
+            let policy = Policy { by, ..Policy::fixed(usize::MAX) };
+            let used = allocate(&candidates, &policy, budget, &mut shares);
+            let each = || candidates.iter().zip(&shares);
+            let spent: u64 =
+                each().map(|(one, share)| factor_bytes(one.spectrum.shape, share.rank, one.dtype)).sum();
             assert_eq!(used, spent);
             assert!(used <= budget);
             // Components of one size: greedy is exact.
-            let (found, best) = (kept(&candidates, &shares), best_by_force(&candidates, budget));
-            assert!((found - best).abs() <= 1e-9, "{budget}: {found} of {best}");
+            let found: f64 = each().map(|(one, share)| worth(one, share.rank, by)).sum();
+            let best = best_by_force(&candidates, budget, by);
+            assert!((found - best).abs() <= 1e-9 * best, "{budget} {by:?}: {found} of {best}");
         }
+    }
+}
+
+#[test]
+fn relative_to_the_weights_small_differences_get_their_part() {
+    let (large, small) = ([8.0, 7.0, 6.0, 5.0, 4.0], [0.08, 0.07, 0.06, 0.05, 0.04]);
+    let shape = Shape { rows: 16, cols: 16 };
+    let candidates = [candidate(&large, shape), candidate(&small, shape)];
+    let ranks = |by| {
+        let mut shares = [Share::default(); 2];
+        let budget = 4 * factor_bytes(shape, 1, Dtype::F16);
+        allocate(&candidates, &Policy { by, ..Policy::fixed(usize::MAX) }, budget, &mut shares);
+        shares.map(|share| share.rank)
+    };
+    assert_eq!(ranks(Criterion::Energy), [4, 0]);
+    assert_eq!(ranks(Criterion::Relative), [2, 2]);
+}
+
+#[test]
+fn relative_to_the_weights_a_direction_counts_as_much_as_it_takes_room() {
+    // Of one spectrum in a small and a large shape both get the same rank.
+    let sigma: Vec<f32> = (1..=12).map(|i| 1.0 / i as f32).collect();
+    let shapes = [Shape { rows: 12, cols: 20 }, Shape { rows: 100, cols: 156 }];
+    let candidates = shapes.map(|shape| candidate(&sigma, shape));
+    for rank in 1..12 {
+        let budget = shapes.iter().map(|&shape| factor_bytes(shape, rank, Dtype::F16)).sum();
+        let mut shares = [Share::default(); 2];
+        let used = allocate(&candidates, &Policy::fixed(usize::MAX), budget, &mut shares);
+        assert_eq!((used, shares.map(|share| share.rank)), (budget, [rank; 2]));
     }
 }
 
@@ -238,11 +278,7 @@ fn bytes_go_where_they_keep_the_most() {
 fn ranks_in_multiples_and_one_for_all() {
     let sigma: Vec<f32> = (0..40).map(|i| 1.0 / (i + 1) as f32).collect();
     let shape = Shape { rows: 64, cols: 48 };
-    let one = |scale: usize| Candidate {
-        singular_values: &sigma,
-        shape: Shape { rows: shape.rows * scale, cols: shape.cols },
-        dtype: Dtype::F16,
-    };
+    let one = |scale: usize| candidate(&sigma, Shape { rows: shape.rows * scale, cols: shape.cols });
     let candidates = [one(1), one(2), one(4)];
     let mut shares = [Share::default(); 3];
     let policy = |max_rank, multiple| Policy { multiple, ..Policy::fixed(max_rank) };
@@ -250,7 +286,7 @@ fn ranks_in_multiples_and_one_for_all() {
     assert!(shares.iter().all(|share| share.rank % 8 == 0), "{shares:?}");
     assert!(shares.iter().any(|share| share.rank > 0));
     let rank = uniform_rank(&candidates, &policy(40, 8), 40, 10_000);
-    let bytes = |rank| candidates.iter().map(|c| factor_bytes(c.shape, rank, c.dtype)).sum::<u64>();
+    let bytes = |rank| candidates.iter().map(|c| factor_bytes(c.spectrum.shape, rank, c.dtype)).sum::<u64>();
     assert!(rank == 8 && bytes(rank) <= 10_000 && bytes(rank + 8) > 10_000);
 
     assert_eq!([1, 8, 9, 60, 70].map(|rank| policy(64, 8).round(rank)), [8, 8, 16, 64, 64]);

@@ -335,3 +335,59 @@ fn read(registry: &Registry<Memory, 16>, turn: u32) {
         assert!(values.iter().all(|&value| value == expected), "{values:?} against {expected}");
     }
 }
+
+/// The longest that a look at the registry takes while a batch of `list` is pinned, and how long the pin takes.
+fn longest_wait(registry: &Registry<u32, 64>, list: &[Assignment]) -> (Duration, Duration) {
+    let done = AtomicBool::new(false);
+    let mut list = list.to_vec();
+    thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let mut longest = Duration::ZERO;
+            while !done.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                registry.usage();
+                longest = longest.max(start.elapsed());
+                thread::yield_now();
+            }
+            longest
+        });
+        let start = Instant::now();
+        drop(registry.pin_all(&mut list).unwrap());
+        let took = start.elapsed();
+        done.store(true, Ordering::Relaxed);
+        (looking.join().unwrap(), took)
+    })
+}
+
+#[test]
+fn a_long_list_does_not_hold_the_lock() {
+    let registry = Registry::<u32, 64>::new(usize::MAX);
+    for id in 0..64 {
+        registry.add(id, id, 1).unwrap();
+    }
+    // Two adapters by turns, the last ones of the table.
+    let list: Vec<_> =
+        (0..2_000_000).map(|token| Assignment { token, adapter: 62 + token % 2, weight: 1.0 }).collect();
+    // A thread that is interrupted waits as well: it has some attempts.
+    let waits: Vec<_> = (0..8).map(|_| longest_wait(&registry, &list)).collect();
+    assert!(waits.iter().any(|(wait, took)| *wait < *took / 8), "{waits:?}");
+}
+
+#[test]
+fn more_ids_than_places_are_unknown_where_the_first_is() {
+    let registry = Registry::<u32, 4>::new(usize::MAX);
+    for id in 0..4 {
+        registry.add(id, id, 1).unwrap();
+    }
+    let pin = |ids: &[u32]| {
+        let mut list = uses(&ids.iter().map(|&id| (0, id, 1.0)).collect::<Vec<_>>());
+        let before = list.clone();
+        let result = registry.pin_all(&mut list).map(|pinned| pinned.values().copied().collect::<Vec<_>>());
+        assert!(result.is_ok() || list == before, "a refused list is as it was");
+        result
+    };
+    assert_eq!(pin(&[3, 1, 1, 3, 0, 2, 1]), Ok(vec![3, 1, 0, 2]));
+    assert_eq!(pin(&[0, 1, 2, 3, 0, 4]), Err(Error::UnknownAdapter { index: 5 }));
+    assert_eq!(pin(&[0, 9, 1, 2, 3, 4]), Err(Error::UnknownAdapter { index: 1 }));
+    assert_eq!(registry.usage().retired, 0);
+}

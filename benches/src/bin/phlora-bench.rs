@@ -11,12 +11,11 @@ use clap::{Parser, Subcommand, ValueEnum};
 use phlora_benches::{
     apply,
     model::Sizes,
+    product, spectra,
     weights::{Spectrum, Weights},
 };
 use phlora_checkpoint::{ExtractOptions, Model, Monitor, Policy};
-use phlora_core::{
-    Dtype, Kernel, Mode, Options, Plan, Rows, Shape, Sweeps, gram_svd, gram_svd_scratch, jacobi_svd,
-};
+use phlora_core::{Dtype, Kernel, Options, Sweeps, gram_svd, gram_svd_scratch, jacobi_svd};
 use serde_json::json;
 
 #[derive(Parser)]
@@ -69,7 +68,7 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         uneven: u64,
     },
-    /// A budget against one rank for all in f16 and in q8_0, in the same bytes, as a Markdown table.
+    /// A budget by energy against one rank for all in f16 and in q8_0, in the same bytes.
     Budget {
         base: PathBuf,
         tuned: PathBuf,
@@ -79,14 +78,14 @@ enum Command {
         #[arg(long, default_value = ".")]
         directory: PathBuf,
     },
-    /// Reads and kept energy per spectrum, shape, mode and width, as a Markdown table.
+    /// Reads and kept energy per spectrum, shape, mode and width.
     Spectra {
         #[arg(long, default_value_t = 32)]
         rank: usize,
         #[arg(long, default_value_t = 1024)]
         size: usize,
     },
-    /// Adapters at work: forward against reading, routed against separate batches, merge against copying.
+    /// Applying and merging adapters: forward against reading, routed against separate batches, merge against copying.
     Apply {
         /// Sizes in MiB that fill a level of the memory each: second-level cache, last-level cache, memory.
         #[arg(long, value_delimiter = ',', default_value = "1,16,1024")]
@@ -116,7 +115,7 @@ enum Decay {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Arguments::parse().command {
-        Command::Kernel { rows, cols } => kernels(rows, cols)?,
+        Command::Kernel { rows, cols } => product::measure(rows, cols)?,
         Command::Svd { file, rows, cols } => svd(&file, rows, cols)?,
         Command::Gram { file, size, vectors } => gram(&file, size, vectors)?,
         Command::Extract { base, tuned, rank, threads, runs, tolerance } => {
@@ -133,7 +132,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("{}", json!({ "parameters": parameters }));
         }
         Command::Budget { base, tuned, ranks, directory } => budget(&base, &tuned, &ranks, &directory)?,
-        Command::Spectra { rank, size } => spectra(rank, size)?,
+        Command::Spectra { rank, size } => spectra::measure(rank, size)?,
         Command::Apply { levels, runs } => {
             let kernel = Kernel::detect();
             let factors =
@@ -165,59 +164,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         #[cfg(feature = "peers")]
         Command::Faer { file, size, threads } => faer(&file, size, threads)?,
-    }
-    Ok(())
-}
-
-fn kernels(rows: usize, cols: usize) -> Result<(), phlora_core::Error> {
-    const READS: u32 = 7;
-    let shape = Shape { rows, cols };
-    let weights = Weights::new(rows, cols, 1, Spectrum::MIDDLE);
-    let one = [Dtype::Bf16, Dtype::F16, Dtype::F32, Dtype::Q8_0, Dtype::Q4_0].map(|dtype| [dtype; 2]);
-    let two = [Dtype::Q8_0, Dtype::Q4K, Dtype::Q6K].map(|base| [base, Dtype::Bf16]);
-    for [dtype, tuned_dtype] in one.into_iter().chain(two) {
-        let [mut base, tuned] = weights.pair(rows, tuned_dtype);
-        let mut name = dtype.name().to_owned();
-        if dtype != tuned_dtype {
-            name = format!("{name} and {}", tuned_dtype.name());
-            // Any bytes are a block; with these all scales are small.
-            let byte = |i: usize| (i as u32).wrapping_mul(0x9e37_79b1) >> 26;
-            base = (0..dtype.row_bytes(rows * cols).unwrap_or(0)).map(|i| byte(i) as u8).collect();
-        }
-        let (base, tuned) = (Rows::new(dtype, &base), Rows::new(tuned_dtype, &tuned));
-        for kernel in Kernel::available() {
-            for width in [8, 16] {
-                let options = Options {
-                    rank: 32,
-                    mode: Mode::MultiRead,
-                    width,
-                    tolerance: 0.0,
-                    max_reads: READS,
-                    ..Options::default()
-                };
-                let plan = Plan::new(shape, &options)?.with_kernel(kernel);
-                let mut scratch = vec![0.0; plan.scratch_len()];
-                let mut best = f64::INFINITY;
-                for _ in 0..5 {
-                    let mut extractor = plan.start(&mut scratch)?;
-                    // The first read also measures, the last one computes one product only.
-                    for read in 0..READS - 1 {
-                        let start = Instant::now();
-                        extractor.push(base, tuned)?;
-                        if read > 0 {
-                            best = best.min(start.elapsed().as_secs_f64());
-                        }
-                        extractor.end_pass()?;
-                    }
-                }
-                let flop = 4.0 * width as f64 * rows as f64 * cols as f64;
-                println!(
-                    "{}",
-                    json!({ "dtype": name, "kernel": kernel.name(), "width": width,
-                            "gflops": flop / best / 1e9 })
-                );
-            }
-        }
     }
     Ok(())
 }
@@ -278,77 +224,18 @@ fn extract(
     Ok(())
 }
 
-/// One extraction in f32: the reads, and Σσ².
-fn keep(shape: Shape, sides: &[Vec<u8>; 2], options: &Options) -> Result<(u32, f64), phlora_core::Error> {
-    let plan = Plan::new(shape, options)?;
-    let mut scratch = vec![0.0; plan.scratch_len()];
-    let mut extractor = plan.start(&mut scratch)?;
-    let [base, tuned] = sides.each_ref().map(|bytes| Rows::new(Dtype::F32, bytes));
-    while extractor.wants_pass() {
-        extractor.push(base, tuned)?;
-        extractor.end_pass()?;
-    }
-    let (rank, mut sigma) = (plan.rank(), vec![0.0; plan.rank()]);
-    let (mut a, mut b) = (vec![0.0; rank * shape.cols], vec![0.0; shape.rows * rank]);
-    let report = extractor.finish(&mut a, &mut b, &mut sigma)?;
-    Ok((report.reads, report.kept))
-}
-
 fn budget(
     base: &Path,
     tuned: &Path,
     ranks: &[usize],
     directory: &Path,
 ) -> Result<(), phlora_checkpoint::Error> {
-    println!("| rank | bytes | uniform f16 | uniform q8_0 | budget | of it used |");
-    println!("|---|---|---|---|---|---|");
     for row in phlora_benches::budget::compare(base, tuned, ranks, directory)? {
         println!(
-            "| {} | {} | {:.4} | {:.4} at rank {} | {:.4} in {} | {} |",
-            row.rank,
-            row.bytes,
-            row.f16,
-            row.q8_0.0,
-            row.q8_0.1,
-            row.budget,
-            row.dtype.name(),
-            row.used
+            "{}",
+            json!({ "rank": row.rank, "bytes": row.bytes, "f16": row.f16, "q8_0": row.q8_0.0, "q8_0_rank": row.q8_0.1,
+                    "budget": row.budget, "budget_dtype": row.dtype.name(), "used": row.used })
         );
-    }
-    Ok(())
-}
-
-fn spectra(rank: usize, size: usize) -> Result<(), phlora_core::Error> {
-    let multi = |width| Options { rank, width, mode: Mode::MultiRead, ..Options::default() };
-    let stream = |max_reads| Options { rank, max_reads, mode: Mode::StreamOnce, ..Options::default() };
-    println!("| spectrum | shape | width 8 | width 16 | stream once, 1 read | 2 reads |");
-    println!("|---|---|---|---|---|---|");
-    for (name, spectrum) in [
-        ("fast decay", Spectrum::FAST),
-        ("middle", Spectrum::MIDDLE),
-        ("slow decay", Spectrum::SLOW),
-        ("flat bulk", Spectrum::FLAT),
-        ("exactly rank 20", Spectrum::LOW_RANK),
-        ("rank 200", Spectrum::DEFICIENT),
-        ("one huge direction", Spectrum::HUGE),
-    ] {
-        for (rows, cols) in [(size, size), (4 * size, 64), (64, 4 * size), (size / 2, 3 * size / 2)] {
-            let shape = Shape { rows, cols };
-            let sides = Weights::new(rows, cols, 1, spectrum).pair(rows, Dtype::F32);
-            let exact = Options { rank, mode: Mode::Exact, ..Options::default() };
-            let (_, best) = keep(shape, &sides, &exact)?;
-            let mut line = format!("| {name} | {rows} × {cols} |");
-            for options in [multi(8), multi(16), stream(1), stream(2)] {
-                let (reads, kept) = keep(shape, &sides, &options)?;
-                let reads = if options.mode == Mode::MultiRead {
-                    format!(" in {reads} reads")
-                } else {
-                    String::new()
-                };
-                line = format!("{line} {:.4}{reads} |", kept / best);
-            }
-            println!("{line}");
-        }
     }
     Ok(())
 }

@@ -1,12 +1,12 @@
-//! What an extraction found for one module, in the adapter's storage format.
+//! Encodes the factors of one extracted module in the adapter's storage format.
 
 use super::factor::Factor;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, filled};
 use phlora_core::policy::factor_dtype;
 use phlora_core::{Dtype, Rows};
 
 /// Entries encoded at once: a multiple of every block size.
-const CHUNK: usize = 1024;
+const AT_ONCE: usize = 1024;
 
 /// `lora_a` [rank, in] and `lora_b` [out, rank] of one module, encoded.
 #[derive(Debug, Clone)]
@@ -123,12 +123,12 @@ impl Matrix<'_> {
         let row_bytes = dtype.row_bytes(cols).ok_or_else(|| {
             Error::Usage(format!("rows of {cols} entries do not fit into {}", dtype.name()))
         })?;
-        let mut bytes = vec![0; rows * row_bytes];
-        let (mut values, mut stored) = ([0.0_f32; CHUNK], [0.0_f32; CHUNK]);
+        let mut bytes = filled(0, rows.saturating_mul(row_bytes))?;
+        let (mut values, mut stored) = ([0.0_f32; AT_ONCE], [0.0_f32; AT_ONCE]);
         for (row, bytes) in bytes.chunks_exact_mut(row_bytes.max(1)).enumerate() {
             let mut rest = bytes;
-            for start in (0..cols).step_by(CHUNK) {
-                let width = CHUNK.min(cols - start);
+            for start in (0..cols).step_by(AT_ONCE) {
+                let width = AT_ONCE.min(cols - start);
                 let (values, stored) = (&mut values[..width], &mut stored[..width]);
                 let entries = &self.values[row * self.strides[0] + start * self.strides[1]..];
                 match self.strides[1] {

@@ -41,7 +41,7 @@ impl AdapterFormat {
     }
 
     /// What it is called in messages.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Peft => "a PEFT adapter",
             Self::Gguf => "a GGUF adapter",
@@ -60,16 +60,23 @@ impl AdapterFormat {
         }
     }
 
+    /// Whether it has a place for factors in `dtype`.
+    pub(crate) fn holds(self, dtype: Dtype) -> bool {
+        let halves = matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::Bf16);
+        halves || self == Self::Gguf && dtype.is_block() && dtype.is_encoded()
+    }
+
     /// Checks that factors can be stored as `dtype`.
     ///
     /// # Errors
     /// When they cannot.
     pub fn check(self, dtype: Dtype) -> Result<()> {
-        let others = match (self, dtype) {
-            (_, Dtype::F32 | Dtype::F16 | Dtype::Bf16) | (Self::Gguf, Dtype::Q8_0) => return Ok(()),
-            (Self::Gguf, _) => "f32, f16, bf16 or q8_0",
-            _ => "f32, f16 or bf16",
-        };
+        if self.holds(dtype) {
+            return Ok(());
+        }
+        let held = Dtype::ALL.iter().copied().filter(|&dtype| self.holds(dtype));
+        let names: Vec<_> = held.map(|dtype| dtype.name().to_ascii_lowercase()).collect();
+        let others = names.join(", ");
         Err(Error::Usage(format!("{} cannot hold {}: use {others}", self.name(), dtype.name())))
     }
 }

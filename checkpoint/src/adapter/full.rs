@@ -1,9 +1,10 @@
-//! What an adapter changes beside its factors: norms, biases and rows of vocabularies, each entry by itself.
+//! Tensors of an adapter beside its factors: norms, biases and rows of vocabularies.
 
 use super::Factor;
 use super::stored::{matrix, matrix_shape};
 use crate::error::Result;
 use crate::source::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
 /// A tensor of the base that an adapter changes without factors.
@@ -23,7 +24,7 @@ pub struct FullTensor<'a> {
 }
 
 /// What the values of a [`FullTensor`] do to the base's.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Effect {
     /// Times this, they are added.
     Adds(f64),

@@ -2,7 +2,7 @@
 //! those of the checkpoint.
 
 use super::{Factor, IN_PROJ, Lora, LoraModule, Naming, Spelling, Target};
-use crate::error::Result;
+use crate::error::{Result, filled, room_for};
 use crate::naming::kind::module_of;
 use crate::naming::memory::{Kinds, Layout, Placed};
 use crate::source::permutation::RowPermutation;
@@ -189,7 +189,7 @@ fn join<'a>(parts: &[Option<LoraModule<'a>>]) -> Result<LoraModule<'a>> {
     let shared = is_shared(parts)?;
     let out = outs.iter().sum::<usize>();
     let rank = if shared { ranks[0] } else { ranks.iter().sum() };
-    let (mut a, mut b) = (Vec::with_capacity(rank * input), vec![0.0_f32; out * rank]);
+    let (mut a, mut b) = (room_for(rank.saturating_mul(input))?, filled(0.0_f32, out.saturating_mul(rank))?);
     let (mut row, mut column) = (0, 0);
     for (part, (&part_out, &part_rank)) in parts.iter().zip(outs.iter().zip(&ranks)) {
         if let Some(part) = part {

@@ -66,6 +66,8 @@ pub struct Lora<'a> {
     pub architecture: Option<String>,
     /// PEFT's `task_type`, e.g. `CAUSAL_LM`.
     pub task: Option<String>,
+    /// The class of transformers that the adapter is for, which PEFT loads by where there is no task.
+    pub class: Option<String>,
     /// PEFT's `target_modules`; `None`: the full path of each module.
     pub targets: Option<Vec<String>>,
     /// Whether the base stores the weights of its linear modules [in, out], PEFT's `fan_in_fan_out`.

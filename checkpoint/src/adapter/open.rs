@@ -90,6 +90,14 @@ impl Adapter {
         }
     }
 
+    /// The mapped bytes of a GGUF adapter, which its factors are runs of.
+    pub(crate) fn mapped_bytes(&self) -> &[u8] {
+        match &self.source {
+            Source::Gguf(file) => file.bytes(),
+            Source::Peft(_) | Source::Single(_) | Source::Compact(_) => &[],
+        }
+    }
+
     /// Its file format.
     pub fn format(&self) -> AdapterFormat {
         match &self.source {

@@ -2,7 +2,7 @@
 
 use super::gguf::{gguf_len, write_gguf};
 use super::{AdapterFormat, Lora, compact, is_adapter_file, peft, single};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
 use crate::run::staging::{Known, Replaces, StagedDir, StagedFile};
 use std::path::Path;
@@ -28,8 +28,19 @@ impl AdapterFormat {
         }
     }
 
+    /// Refuses a name that no reader takes for one of a safetensors file.
+    fn check_name(self, path: &Path) -> Result<()> {
+        let safetensors = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("safetensors"));
+        if !matches!(self, Self::Kohya | Self::Comfy) || safetensors {
+            return Ok(());
+        }
+        let (path, name) = (path.display(), self.name());
+        Err(Error::Usage(format!("{path}: {name} is one safetensors file; name it {path}.safetensors")))
+    }
+
     /// Tries whether an adapter can be created at `path`; leaves nothing behind.
     pub(crate) fn probe(self, path: &Path, force: bool) -> Result<()> {
+        self.check_name(path)?;
         match self {
             Self::Peft => StagedDir::create(path, Replaces::Adapter, force).map(drop),
             Self::Gguf | Self::Kohya | Self::Comfy | Self::Phlora => {
@@ -40,6 +51,7 @@ impl AdapterFormat {
 
     /// Writes `lora` beside `path` and gives the bytes written.
     pub(crate) fn stage(self, lora: &Lora<'_>, path: &Path, force: bool) -> Result<(StagedAdapter, u64)> {
+        self.check_name(path)?;
         if self == Self::Peft {
             let staged = StagedDir::create(path, Replaces::Adapter, force)?;
             let bytes = peft::write(lora, staged.path(), path)?;

@@ -1,7 +1,7 @@
 //! What a tensor of a safetensors adapter is made of: one factor, or those of all experts of a stack.
 
 use super::Factor;
-use crate::error::Result;
+use crate::error::{Result, filled};
 use phlora_core::Dtype;
 use std::borrow::Cow;
 
@@ -55,7 +55,7 @@ impl<'l> Values<'l> {
             Self::One(factor) => factor.encoded(),
             Self::Rows(stack) => {
                 let one = stack.first.encoded_len().unwrap_or(0);
-                let mut bytes = vec![0; one * stack.experts.len()];
+                let mut bytes = filled(0, one.saturating_mul(stack.experts.len()))?;
                 for (expert, to) in stack.experts.iter().zip(bytes.chunks_exact_mut(one.max(1))) {
                     if let Some(factor) = expert {
                         to.copy_from_slice(&factor.encoded()?);
@@ -66,7 +66,7 @@ impl<'l> Values<'l> {
             Self::Columns(stack) => {
                 let (one, count) = (stack.first.encoded_len().unwrap_or(0), stack.experts.len());
                 let size = one / stack.first.entries().max(1);
-                let mut bytes = vec![0; one * count];
+                let mut bytes = filled(0, one.saturating_mul(count))?;
                 for (at, factor) in stack.experts.iter().enumerate() {
                     let Some(factor) = factor else { continue };
                     let encoded = factor.encoded()?;

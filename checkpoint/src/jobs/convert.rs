@@ -25,7 +25,7 @@ pub struct ConvertOptions {
     /// Storage format of the factors; `None`: as they are, or f32 where the file format does not have it.
     pub dtype: Option<Dtype>,
     /// The base model: a GGUF file, against whose tensors the adapter is then checked, or a directory with
-    /// `config.json`. `None`: what the adapter names as its base, where that is a directory here.
+    /// `config.json`. What the adapter names as its base is never opened: whoever made the file chose that path.
     pub base: Option<PathBuf>,
     /// `model_type` or GGUF's architecture, where no base says it.
     pub architecture: Option<String>,
@@ -91,7 +91,7 @@ pub fn convert_to_gguf(adapter: &Adapter, options: &ConvertOptions, out: &mut im
 }
 
 /// The adapter as it is to be written, and the number of factors in f16 since blocks do not fit.
-fn prepare<'a>(
+pub(crate) fn prepare<'a>(
     adapter: &'a Adapter,
     options: &ConvertOptions,
     monitor: &Monitor,
@@ -141,16 +141,23 @@ struct Base {
     experts: usize,
     /// As in [`ConvertOptions`].
     prefix: Option<String>,
+    /// What the adapter names as its base.
+    named: Option<String>,
 }
 
 impl Base {
     fn open(lora: &Lora<'_>, options: &ConvertOptions) -> Result<Self> {
-        let named =
-            || lora.base_name.as_deref().map(PathBuf::from).filter(|path| path.join("config.json").is_file());
-        let mut base =
-            Self { model: None, architecture: None, config: None, heads: None, experts: 0, prefix: None };
-        if let Some(path) = options.base.clone().or_else(named) {
-            base.read(&path, options.base.is_some())?;
+        let mut base = Self {
+            model: None,
+            architecture: None,
+            config: None,
+            heads: None,
+            experts: 0,
+            prefix: None,
+            named: lora.base_name.clone(),
+        };
+        if let Some(path) = &options.base {
+            base.read(path)?;
         }
         if lora.naming == Naming::Gguf {
             base.architecture.clone_from(&lora.architecture);
@@ -163,7 +170,7 @@ impl Base {
     }
 
     /// Takes the facts of the model at `path`; its weights need not be there where its configuration is.
-    fn read(&mut self, path: &Path, asked: bool) -> Result<()> {
+    fn read(&mut self, path: &Path) -> Result<()> {
         let mut config = if path.is_dir() { Config::read(path)? } else { Config::default() };
         match Model::open(path) {
             Ok(model) => {
@@ -173,7 +180,7 @@ impl Base {
                 }
                 self.model = Some(model);
             }
-            Err(error) if asked && config.model_type.is_none() => return Err(error),
+            Err(error) if config.model_type.is_none() => return Err(error),
             Err(_) => {}
         }
         self.architecture = self.architecture.take().or(config.model_type.clone());
@@ -185,9 +192,11 @@ impl Base {
 
     fn names(&self) -> Result<NameMap> {
         let architecture = self.architecture.as_deref().ok_or_else(|| {
+            let named = self.named.as_deref().filter(|named| !named.is_empty());
+            let named = named.map_or(String::new(), |named| format!("; the adapter names {named} as its base"));
             let problem = "the architecture of the base is not known; --base (a GGUF file, or a directory with \
                            config.json) or --arch says it";
-            Error::Usage(problem.into())
+            Error::Usage(format!("{problem}{named}"))
         })?;
         let names = NameMap::new(architecture, self.heads)?;
         let hugging_face = self.model.as_ref().filter(|model| *model.container() == Container::Safetensors);

@@ -97,7 +97,7 @@ pub fn inspect(path: &Path) -> Result<Contents> {
     }
     let json = path.extension().is_some_and(|extension| extension == "json");
     if json && !name.ends_with(".index.json") {
-        let report = serde_json::from_value(read_json(path)?);
+        let report = serde_json::from_str(read_json(path)?.text());
         let report = report.map_err(|e| Error::format(path, format!("not a report of phlora: {e}")))?;
         return Ok(Contents::Report(Box::new(report)));
     }

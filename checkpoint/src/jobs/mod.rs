@@ -1,10 +1,11 @@
-//! What can be done with models and adapters, a module for each.
+//! The jobs of the command, a module for each: extract, plan, verify, check, convert, prune, merge, inspect.
 
 pub(crate) mod check;
 pub(crate) mod convert;
 pub(crate) mod extract;
 pub(crate) mod inspect;
 pub(crate) mod merge;
+pub(crate) mod open;
 pub(crate) mod plan;
 pub(crate) mod prune;
 pub(crate) mod verify;

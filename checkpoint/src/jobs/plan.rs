@@ -1,4 +1,4 @@
-//! What an extraction would keep at every rank, without its factors.
+//! Energy of an extraction at every rank, without its factors.
 
 use crate::error::Result;
 use crate::jobs::extract::{Aim, ExtractOptions, Keep, Survey, aligned};

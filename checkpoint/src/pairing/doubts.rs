@@ -1,4 +1,4 @@
-//! What speaks against two models being a pair, told by all but the values of their weights.
+//! Signs that two models are no pair, without reading their weights.
 
 use crate::error::{Error, Result};
 use crate::naming::kind::{Kind, is_number, kind_of, suffix_of};

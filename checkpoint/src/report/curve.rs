@@ -2,28 +2,33 @@
 
 use crate::report::{CurvePoint, ModuleReport, Report};
 use phlora_core::policy::{Candidate, Share, allocate, factor_bytes, factor_dtype};
-use phlora_core::{Dtype, Goal, Policy, Shape, Spectrum};
+use phlora_core::{Criterion, Dtype, Goal, Policy, Spectrum};
 
 /// Points that the curve has at most.
 const POINTS: usize = 100;
 
-/// The curve over `modules`: their components in the order of σ² per byte, bytes of factors in `dtype` without
-/// names and headers. Ends where the known singular values do.
-pub(crate) fn energy_by_bytes(modules: &[ModuleReport], dtype: Dtype) -> Vec<CurvePoint> {
+/// The curve over `modules`: their components in the order in which a budget takes them, bytes of factors in `dtype`
+/// without names and headers. Ends where the known singular values do.
+pub(crate) fn energy_by_bytes(modules: &[ModuleReport], dtype: Dtype, by: Criterion) -> Vec<CurvePoint> {
     let all: f64 = modules.iter().map(|module| module.delta_norm.powi(2)).sum();
-    let mut components: Vec<(f64, f64)> = Vec::new();
+    let mut components = Vec::new();
     for module in modules {
         let bytes = component_bytes(module.shape, dtype);
-        let sigma = module.singular_values.iter().chain(&module.further_singular_values);
-        components.extend(sigma.map(|&sigma| (f64::from(sigma).powi(2), bytes)));
+        let sigma = module.spectrum();
+        let candidate = module.candidate(&sigma, dtype);
+        components.extend(sigma.iter().enumerate().map(|(at, &sigma)| Component {
+            square: f64::from(sigma).powi(2),
+            bytes,
+            worth_per_byte: candidate.worth(by, at) / bytes,
+        }));
     }
-    components.sort_by(|a, b| (b.0 / b.1).total_cmp(&(a.0 / a.1)));
+    components.sort_by(|a, b| b.worth_per_byte.total_cmp(&a.worth_per_byte));
     let (mut points, mut bytes, mut kept) = (vec![CurvePoint { bytes: 0, energy: 0.0 }], 0.0, 0.0);
-    let step = components.iter().map(|(_, bytes)| bytes).sum::<f64>() / POINTS as f64;
+    let step = components.iter().map(|one| one.bytes).sum::<f64>() / POINTS as f64;
     // Dense where the curve is steep: the first points double.
-    let mut next = components.first().map_or(0.0, |(_, bytes)| *bytes);
-    for (i, (square, size)) in components.iter().enumerate() {
-        (bytes, kept) = (bytes + size, kept + square);
+    let mut next = components.first().map_or(0.0, |one| one.bytes);
+    for (i, one) in components.iter().enumerate() {
+        (bytes, kept) = (bytes + one.bytes, kept + one.square);
         if bytes >= next || i + 1 == components.len() {
             let energy = if all > 0.0 { (kept / all).min(1.0) } else { 1.0 };
             #[allow(clippy::cast_sign_loss)] // a sum of sizes
@@ -33,6 +38,13 @@ pub(crate) fn energy_by_bytes(modules: &[ModuleReport], dtype: Dtype) -> Vec<Cur
         }
     }
     points
+}
+
+/// One direction of a module.
+struct Component {
+    square: f64,
+    bytes: f64,
+    worth_per_byte: f64,
 }
 
 /// Bytes of one component of a module, in rows long enough for the blocks of the format.
@@ -60,18 +72,11 @@ pub struct Choice {
 /// what factors in `dtype` would take and keep.
 pub fn choose(report: &Report, policy: &Policy, dtype: Dtype) -> Choice {
     let spectra: Vec<_> = report.modules.iter().map(ModuleReport::spectrum).collect();
-    let modules: Vec<_> = report
-        .modules
-        .iter()
-        .zip(&spectra)
-        .map(|(module, singular_values)| {
-            let [rows, cols] = module.shape;
-            let shape = Shape { rows, cols };
-            Spectrum { singular_values, sum_squares: module.delta_norm.powi(2), shape }
-        })
-        .collect();
+    let candidates: Vec<_> =
+        report.modules.iter().zip(&spectra).map(|(module, known)| module.candidate(known, dtype)).collect();
+    let modules: Vec<_> = candidates.iter().map(|candidate| candidate.spectrum).collect();
     let (mut ranks, known) = match policy.goal {
-        Goal::Budget(bytes) => shared(&modules, policy, dtype, bytes),
+        Goal::Budget(bytes) => shared(&candidates, policy, bytes),
         _ => modules.iter().map(|spectrum| wanted(spectrum, policy)).unzip(),
     };
     if policy.uniform {
@@ -102,15 +107,12 @@ fn wanted(spectrum: &Spectrum<'_>, policy: &Policy) -> (usize, bool) {
     (policy.round(rank.min(held.max(1)).min(most)).min(narrow), known)
 }
 
-fn shared(modules: &[Spectrum<'_>], policy: &Policy, dtype: Dtype, bytes: u64) -> (Vec<usize>, Vec<bool>) {
-    let candidates: Vec<_> = modules
-        .iter()
-        .map(|s| Candidate { singular_values: s.singular_values, shape: s.shape, dtype })
-        .collect();
+fn shared(candidates: &[Candidate<'_>], policy: &Policy, bytes: u64) -> (Vec<usize>, Vec<bool>) {
     let mut shares = vec![Share::default(); candidates.len()];
-    allocate(&candidates, policy, bytes, &mut shares);
+    allocate(candidates, policy, bytes, &mut shares);
     let known = |(share, one): (&Share, &Candidate<'_>)| {
-        share.rank < one.singular_values.len() || share.rank == one.shape.rows.min(one.shape.cols)
+        let Spectrum { singular_values, shape, .. } = one.spectrum;
+        share.rank < singular_values.len() || share.rank == shape.rows.min(shape.cols)
     };
-    (shares.iter().map(|share| share.rank).collect(), shares.iter().zip(&candidates).map(known).collect())
+    (shares.iter().map(|share| share.rank).collect(), shares.iter().zip(candidates).map(known).collect())
 }

@@ -1,13 +1,16 @@
-//! The report of an extraction; `REPORT.md` beside this crate documents its JSON form.
+//! The report of an extraction; `docs/report.md` documents its JSON form.
 
 use crate::adapter::Factors;
 use crate::error::{Error, Result};
 use crate::naming::kind::{kind_path, layer_of};
 use crate::run::staging::Known;
-use crate::source::json::read_json;
+use crate::source::json::{Json, read_json};
 use crate::source::tensor::Expert;
-use phlora_core::{Goal, Policy, Shape, Spectrum};
-use serde::{Deserialize, Serialize};
+use phlora_core::policy::Candidate;
+use phlora_core::{Dtype, Goal, Policy, Shape, Spectrum};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 use std::path::Path;
 
 mod curve;
@@ -17,10 +20,13 @@ pub use curve::{Choice, choose};
 
 /// A report on disk.
 pub(crate) const REPORT: Known =
-    Known { name: "a report of phlora", is: |path| read_json(path).is_ok_and(|json| is_report(&json)) };
+    Known { name: "a report of phlora", is: |path| read_json(path).is_ok_and(|json| is_report(json.root())) };
 
 /// Version of the JSON form; it grows when a field changes its meaning or goes away.
 pub const REPORT_VERSION: u32 = 1;
+
+/// Most notes of a report.
+const MAX_NOTES: usize = 1 << 16;
 
 /// What was extracted, what was left out, and what it cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,7 +60,7 @@ pub struct Report {
     /// Bytes of the adapter's files.
     pub bytes_out: u64,
     /// What is to be known of the pair, the options and the adapter, as it was said.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "notes")]
     pub notes: Vec<String>,
 }
 
@@ -71,6 +77,9 @@ pub struct PolicyReport {
     pub multiple: usize,
     /// One rank for all modules.
     pub uniform: bool,
+    /// What modules that share a budget keep the most of: `relative` or `energy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 impl From<Policy> for PolicyReport {
@@ -87,6 +96,7 @@ impl From<Policy> for PolicyReport {
             max_rank: (policy.max_rank < usize::MAX).then_some(policy.max_rank),
             multiple: policy.multiple,
             uniform: policy.uniform,
+            by: matches!(policy.goal, Goal::Budget(_)).then(|| policy.by.name().to_owned()),
         }
     }
 }
@@ -162,6 +172,9 @@ pub struct ModuleReport {
     /// ‖W‖_F of the base's weight, estimated from some of its rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_norm: Option<f64>,
+    /// ‖W‖₂ of the base's weight, estimated; where modules share a budget, and in plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_stretch: Option<f64>,
 }
 
 /// What an extraction measured of one module.
@@ -219,11 +232,20 @@ impl Measured<'_> {
             noise_rank: noise.rank,
             bytes: factors.map_or(0, Factors::bytes),
             weight_norm: None,
+            weight_stretch: None,
         }
     }
 }
 
 impl ModuleReport {
+    /// The module beside others that share a budget in `dtype`; `singular_values` are those of it that are known.
+    pub(crate) fn candidate<'s>(&self, singular_values: &'s [f32], dtype: Dtype) -> Candidate<'s> {
+        let [rows, cols] = self.shape;
+        let (shape, sum_squares) = (Shape { rows, cols }, self.delta_norm.powi(2));
+        let stretch = self.weight_stretch.filter(|_| !self.weighed).unwrap_or(0.0);
+        Candidate { spectrum: Spectrum { singular_values, sum_squares, shape }, stretch, dtype }
+    }
+
     /// All singular values that are known, descending.
     pub fn spectrum(&self) -> Vec<f32> {
         [self.singular_values.as_slice(), &self.further_singular_values].concat()
@@ -302,20 +324,43 @@ pub(crate) const WHOLE_LAYER: &str = "layer that PEFT takes whole";
 /// # Errors
 /// When the file is no report, or one of a version that is not known.
 pub fn read_report(path: &Path) -> Result<Report> {
-    let json = read_json(path)?;
-    if !is_report(&json) {
+    let text = read_json(path)?;
+    if !is_report(text.root()) {
         return Err(Error::format(path, "not a report of phlora"));
     }
-    if json["version"].as_u64() != Some(u64::from(REPORT_VERSION)) {
-        let problem = format!("a report of version {}, expected {REPORT_VERSION}", json["version"]);
+    let version = text.root().at("version");
+    if version.size() != Some(REPORT_VERSION as usize) {
+        let problem = format!("a report of version {version}, expected {REPORT_VERSION}");
         return Err(Error::format(path, problem));
     }
-    serde_json::from_value(json).map_err(|e| Error::format(path, format!("not a sound report: {e}")))
+    serde_json::from_str(text.text()).map_err(|e| Error::format(path, format!("not a sound report: {e}")))
 }
 
 /// Whether `json` is a report, of whatever version.
-fn is_report(json: &serde_json::Value) -> bool {
-    json["phlora"].is_string() && json["modules"].is_array()
+fn is_report(json: Json<'_>) -> bool {
+    json.at("phlora").text().is_some() && json.at("modules").is_array()
+}
+
+/// Notes, at most as many as a report has tensors.
+fn notes<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
+    struct Notes;
+    impl<'de> Visitor<'de> for Notes {
+        type Value = Vec<String>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MAX_NOTES} notes")
+        }
+        fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> std::result::Result<Vec<String>, S::Error> {
+            let mut notes = Vec::new();
+            while let Some(note) = list.next_element()? {
+                if notes.len() == MAX_NOTES {
+                    return Err(S::Error::invalid_length(notes.len() + 1, &self));
+                }
+                notes.push(note);
+            }
+            Ok(notes)
+        }
+    }
+    deserializer.deserialize_seq(Notes)
 }
 
 impl LeftOut {

@@ -1,4 +1,4 @@
-//! What a running job tells others, and how others stop it: plain counters, polled by whoever shows them.
+//! Progress and cancelling of a running job: plain counters, polled by whoever shows them.
 
 use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};

@@ -2,9 +2,9 @@
 
 use crate::error::Result;
 use crate::source::attention::Heads;
-use crate::source::json::read_json;
+use crate::source::json::{Json, read_json};
 use crate::source::quantized::Method;
-use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -54,11 +54,13 @@ impl Config {
             return Ok(Self::default());
         }
         let json = read_json(&path)?;
-        let text = |value: &Value| value.as_str().filter(|s| !s.is_empty()).map(str::to_owned);
+        let json = json.root();
+        let text = |value: Json<'_>| value.text().filter(|s| !s.is_empty()).map(Cow::into_owned);
+        let language = json.at("text_config");
         // Models of several kinds of input keep those of their language model apart.
         let number = |key: &str| {
-            let value = [&json[key], &json["text_config"][key]].into_iter().find_map(Value::as_u64)?;
-            usize::try_from(value).ok().filter(|number| *number > 0)
+            let value = [json.at(key), language.at(key)].into_iter().find_map(Json::size);
+            value.filter(|number| *number > 0)
         };
         let heads = number("num_attention_heads")
             .map(|queries| Heads { queries, keys: number("num_key_value_heads").unwrap_or(queries) });
@@ -67,14 +69,14 @@ impl Config {
             hidden_size: number("hidden_size"),
             layers: number("num_hidden_layers"),
             experts: number("num_local_experts").or_else(|| number("num_experts")),
-            model_type: text(&json["model_type"]),
-            architecture: text(&json["architectures"][0]),
-            class_name: text(&json["_class_name"]),
-            name_or_path: text(&json["_name_or_path"]),
-            tied: json["tie_word_embeddings"].as_bool(),
-            quantization: Method::read(directory, &json)?,
-            parts: parts(&json),
-            counts: counts(&json),
+            model_type: text(json.at("model_type")),
+            architecture: text(json.at("architectures").first()),
+            class_name: text(json.at("_class_name")),
+            name_or_path: text(json.at("_name_or_path")),
+            tied: json.at("tie_word_embeddings").bool(),
+            quantization: Method::read(directory, json)?,
+            parts: parts(json),
+            counts: counts(json),
         })
     }
 
@@ -100,31 +102,58 @@ impl Config {
     }
 }
 
+/// Configurations within configurations, as deep as any model has them, and the longest place of one: what lies deeper is
+/// not looked at, so that a file cannot multiply its keys.
+const DEPTH: usize = 8;
+const LONGEST: usize = 1 << 10;
+
+/// Most facts that are taken from one file.
+const MOST: usize = 1 << 12;
+
 /// The model types of configurations within `json` and within those.
-fn parts(json: &Value) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    for (key, value) in json.as_object().into_iter().flatten() {
-        let Some(own) = value["model_type"].as_str() else { continue };
-        found.insert(key.clone(), own.to_owned());
-        found.extend(parts(value).into_iter().map(|(below, own)| (format!("{key}.{below}"), own)));
+fn parts(json: Json<'_>) -> BTreeMap<String, String> {
+    fn look(json: Json<'_>, above: &str, depth: usize, found: &mut BTreeMap<String, String>) {
+        json.each_entry(|key, value| {
+            if let Some(own) = value.at("model_type").text()
+                && let Some(place) = place(above, &key, depth)
+            {
+                look(value, &place, depth + 1, found);
+                found.insert(place, own.into_owned());
+            }
+            found.len() < MOST
+        });
     }
+    let mut found = BTreeMap::new();
+    look(json, "", 0, &mut found);
     found
 }
 
 /// Widths and numbers of heads and experts in `json` and in the configurations within it.
-fn counts(json: &Value) -> BTreeMap<String, usize> {
-    let mut found = BTreeMap::new();
-    for (key, value) in json.as_object().into_iter().flatten() {
-        let below = counts(value).into_iter().map(|(below, count)| (format!("{key}.{below}"), count));
-        found.extend(below);
-        let wanted = key.contains("heads") || key.contains("num_experts") || key == "hidden_size";
-        // A list has the same number for each kind of input.
-        let number = value.as_u64().or_else(|| value[0].as_u64());
-        if let Some(count) = number.filter(|_| wanted).and_then(|count| usize::try_from(count).ok()) {
-            found.insert(key.clone(), count);
-        }
+fn counts(json: Json<'_>) -> BTreeMap<String, usize> {
+    fn look(json: Json<'_>, above: &str, depth: usize, found: &mut BTreeMap<String, usize>) {
+        json.each_entry(|key, value| {
+            let Some(place) = place(above, &key, depth) else { return true };
+            look(value, &place, depth + 1, found);
+            let wanted = key.contains("heads") || key.contains("num_experts") || key == "hidden_size";
+            // A list has the same number for each kind of input.
+            let number = || value.size().or_else(|| value.first().size());
+            if let Some(count) = wanted.then(number).flatten() {
+                found.insert(place, count);
+            }
+            found.len() < MOST
+        });
     }
+    let mut found = BTreeMap::new();
+    look(json, "", 0, &mut found);
     found
+}
+
+/// The place of `key` below `above`.
+fn place(above: &str, key: &str, depth: usize) -> Option<String> {
+    if depth == DEPTH || above.len() + key.len() > LONGEST {
+        return None;
+    }
+    Some(if above.is_empty() { key.to_owned() } else { format!("{above}.{key}") })
 }
 
 #[cfg(test)]

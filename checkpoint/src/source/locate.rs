@@ -6,7 +6,7 @@ use crate::source::hub;
 use crate::source::json::read_json;
 use crate::source::not_weights::{has_pickle_name, pickle_advice};
 use crate::source::similar;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -20,6 +20,9 @@ pub(crate) const AN_ADAPTER: &str = "a LoRA adapter, not a model: name the weigh
 
 /// What helps where weights are not there.
 const DOWNLOAD: &str = "download the weights as well, as with `hf download`";
+
+/// Most files of a model.
+const MAX_SHARDS: usize = 1 << 14;
 
 /// Names at most this many files or directories.
 const NAMED: usize = 5;
@@ -39,7 +42,8 @@ pub(crate) struct Files {
 #[derive(Debug)]
 pub(crate) struct Index {
     pub(crate) path: PathBuf,
-    pub(crate) shard_of: BTreeMap<String, PathBuf>,
+    /// Which of the [shards](Files::shards).
+    pub(crate) shard_of: BTreeMap<String, usize>,
 }
 
 /// Finds the files that `path` means; does not open the shards.
@@ -162,32 +166,54 @@ fn list(files: &[PathBuf]) -> String {
 /// Reads the index and checks that every shard it names is there.
 fn indexed(directory: PathBuf, path: &Path) -> Result<Files> {
     let json = read_json(path)?;
-    let map = json["weight_map"].as_object().ok_or_else(|| Error::format(path, "it has no weight_map"))?;
+    let (mut places, mut numbers, mut problem) = (Vec::new(), HashMap::new(), None);
     let mut shard_of = BTreeMap::new();
-    for (tensor, shard) in map {
-        let shard = shard.as_str().map(Path::new).filter(|shard| {
-            // A shard is a file beside the index or below it, never elsewhere on the machine.
-            shard.file_name().is_some()
-                && shard.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+    let is_map = json.root().at("weight_map").each_entry(|tensor, shard| {
+        let name = shard.text().filter(|shard| is_below(Path::new(&**shard)));
+        let Some(name) = name else {
+            let what = "its weight_map entry is not the name of a file in this directory";
+            problem = Some(Error::tensor(path, &tensor, what));
+            return false;
+        };
+        let number = *numbers.entry(name).or_insert_with_key(|name| {
+            places.push(directory.join(&**name));
+            places.len() - 1
         });
-        let shard = shard.ok_or_else(|| {
-            Error::tensor(path, tensor, "its weight_map entry is not the name of a file in this directory")
-        })?;
-        shard_of.insert(tensor.clone(), directory.join(shard));
+        if places.len() > MAX_SHARDS {
+            problem = Some(Error::format(path, format!("it names more than {MAX_SHARDS} files")));
+            return false;
+        }
+        shard_of.insert(tensor.into_owned(), number);
+        true
+    });
+    match problem {
+        Some(problem) => return Err(problem),
+        None if !is_map => return Err(Error::format(path, "it has no weight_map")),
+        None => {}
     }
-    let mut shards: Vec<_> = shard_of.values().cloned().collect();
+    // Sorted by path, as all files are.
+    let mut shards = places.clone();
     shards.sort();
     shards.dedup();
-    let missing: Vec<_> = shards.iter().filter(|shard| !shard.exists()).collect();
-    if let Some((tensor, shard)) = missing.first().and_then(|shard| shard_of.iter().find(|(_, s)| s == shard))
+    let sorted: Vec<_> = places.iter().map(|place| shards.binary_search(place).unwrap_or_default()).collect();
+    shard_of.values_mut().for_each(|number| *number = sorted[*number]);
+    let missing: Vec<_> = (0..shards.len()).filter(|number| !shards[*number].exists()).collect();
+    if let Some((tensor, number)) =
+        missing.first().and_then(|shard| shard_of.iter().find(|(_, of)| *of == shard))
     {
         let others = match missing.len() - 1 {
             0 => String::new(),
             others => format!(", as are {others} others of {}", shards.len()),
         };
-        let problem =
-            format!("the index names the shard {}, which is missing{others}; {DOWNLOAD}", shard.display());
+        let shard = shards[*number].display();
+        let problem = format!("the index names the shard {shard}, which is missing{others}; {DOWNLOAD}");
         return Err(Error::tensor(path, tensor, problem));
     }
     Ok(Files { directory, shards, index: Some(Index { path: path.to_owned(), shard_of }) })
+}
+
+/// Whether a shard is a file beside the index or below it: never elsewhere on the machine.
+fn is_below(shard: &Path) -> bool {
+    shard.file_name().is_some()
+        && shard.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }

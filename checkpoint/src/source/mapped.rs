@@ -1,35 +1,58 @@
-//! A read-only file mapped into memory: the pages come from disk as they are touched, never all at once.
+//! A read-only file mapped into memory: the pages come from disk as they are touched, never all at once. Or, where a program
+//! asks for it, read into memory.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, room_for};
 #[cfg(unix)]
 use memmap2::Advice;
 use memmap2::Mmap;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A mapped file and the path it was opened by.
+/// Whether files are read in the place of being mapped.
+static READ: AtomicBool = AtomicBool::new(false);
+
+/// From now on, reads files into memory in the place of mapping them, or maps them again. A file that gets shorter is then an
+/// error in the place of a signal (SIGBUS) that ends the process, and what has been opened does not change any more; but each
+/// file takes its size in memory. For files that others may write, and for network file systems.
+///
+/// It holds for the whole process, and for files that are opened afterwards.
+pub fn read_files(read: bool) {
+    READ.store(read, Ordering::Relaxed);
+}
+
+/// The bytes of a file and the path it was opened by.
 #[derive(Debug)]
 pub(crate) struct Mapped {
     path: PathBuf,
-    /// `None` for an empty file, which cannot be mapped everywhere.
-    map: Option<Mmap>,
+    bytes: Bytes,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Map(Mmap),
+    /// Also of an empty file, which cannot be mapped everywhere.
+    Read(Vec<u8>),
 }
 
 impl Mapped {
-    /// Maps `path`, which must be a regular file.
+    /// Opens `path`, which must be a regular file.
     #[allow(unsafe_code)]
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let (file, length) = open_regular(path)?;
-        if length == 0 {
-            return Ok(Self { path: path.to_owned(), map: None });
+        let path = path.to_owned();
+        if length == 0 || READ.load(Ordering::Relaxed) {
+            let bytes = Bytes::Read(read(&path, file, length)?);
+            return Ok(Self { path, bytes });
         }
         // SAFETY: the map is read-only and private to this value, and every read of it is of plain bytes, of
         // which all values are valid. What remains is another process that changes the file meanwhile: that
         // can change the numbers, or end this process by a signal when the file shrinks, as for every reader
         // of mapped files. Nothing is written to inputs here, and outputs are renamed over, not rewritten.
-        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, "map", e))?;
-        Ok(Self { path: path.to_owned(), map: Some(map) })
+        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(&path, "map", e))?;
+        Ok(Self { path, bytes: Bytes::Map(map) })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -39,7 +62,7 @@ impl Mapped {
     /// Asks the system to bring `range` into memory meanwhile. A system that does not reads when touched.
     pub(crate) fn will_need(&self, range: Range<usize>) {
         #[cfg(unix)]
-        if let Some(map) = &self.map {
+        if let Bytes::Map(map) = &self.bytes {
             let _ = map.advise_range(Advice::WillNeed, range.start, range.len());
         }
         #[cfg(not(unix))]
@@ -47,17 +70,43 @@ impl Mapped {
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.map.as_deref().unwrap_or_default()
+        match &self.bytes {
+            Bytes::Map(map) => map,
+            Bytes::Read(bytes) => bytes,
+        }
     }
+}
+
+/// The first `length` bytes of a file, which are all that it had when it was opened.
+fn read(path: &Path, file: File, length: u64) -> Result<Vec<u8>> {
+    let size = usize::try_from(length).map_err(|_| Error::format(path, "too large for this machine"))?;
+    let mut bytes = room_for(size)?;
+    let found = file.take(length).read_to_end(&mut bytes).map_err(|e| Error::io(path, "read", e))?;
+    if found < size {
+        return Err(Error::format(
+            path,
+            format!("it got shorter while it was read: {found} of {size} bytes"),
+        ));
+    }
+    Ok(bytes)
 }
 
 /// Opens `path`, which must be a regular file, and gives its length.
 pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
-    // Before the open, which would wait for the other end of a named pipe.
-    if !fs::metadata(path).map_err(|e| Error::io(path, "open", e))?.is_file() {
-        return Err(Error::format(path, "not a regular file"));
+    // What is not is never waited for: opening a named pipe would take until somebody opens its other end. The file that is
+    // open is the one that is asked, whatever has its name by then.
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
     }
-    let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
-    let length = file.metadata().map_err(|e| Error::io(path, "read", e))?.len();
-    Ok((file, length))
+    let refused = || Error::format(path, "not a regular file");
+    if !fs::metadata(path).map_err(|e| Error::io(path, "open", e))?.is_file() {
+        return Err(refused());
+    }
+    let file = options.open(path).map_err(|e| Error::io(path, "open", e))?;
+    let found = file.metadata().map_err(|e| Error::io(path, "read", e))?;
+    if found.is_file() { Ok((file, found.len())) } else { Err(refused()) }
 }

@@ -6,8 +6,8 @@ use crate::source::tensor::Tensor;
 use phlora_core::{Delta, Dtype, Kernel};
 
 /// Entries decoded at once, small enough for the stack and the first cache; whole blocks of every format.
-const CHUNK: usize = 2048;
-const _: () = assert!(CHUNK.is_multiple_of(Dtype::MAX_BLOCK_LEN));
+const AT_ONCE: usize = 2048;
+const _: () = assert!(AT_ONCE.is_multiple_of(Dtype::MAX_BLOCK_LEN));
 
 /// Rows of a quantised weight that are decoded at once: the codes of some formats lie by columns.
 pub(crate) const DECODED_ROWS: usize = 32;
@@ -58,7 +58,7 @@ pub(crate) fn difference(
     let (mut unreported, kernel) = (0, Kernel::detect());
     let in_order = !base.is_scattered() && !tuned.is_scattered();
     let quantized = base.is_quantized() || tuned.is_quantized();
-    let chunk = if quantized { DECODED_ROWS * base.row_len().max(1) } else { CHUNK };
+    let chunk = if quantized { DECODED_ROWS * base.row_len().max(1) } else { AT_ONCE };
     let (mut left, mut right) = (vec![0.0; chunk.min(entries)], vec![0.0; chunk.min(entries)]);
     for start in (0..entries).step_by(chunk) {
         let range = start..entries.min(start + chunk);
@@ -108,9 +108,9 @@ pub(crate) fn weight_norm(tensor: Tensor<'_>) -> Result<Option<f64>> {
 pub(crate) fn non_finite_error(base: Tensor<'_>, tuned: Tensor<'_>, row: usize, cols: usize) -> Error {
     for (side, tensor) in [("base", base), ("tuned", tuned)] {
         let Some(dtype) = tensor.dtype() else { continue };
-        let mut values = [0.0; CHUNK];
-        for first in (0..cols).step_by(CHUNK) {
-            let values = &mut values[..CHUNK.min(cols - first)];
+        let mut values = [0.0; AT_ONCE];
+        for first in (0..cols).step_by(AT_ONCE) {
+            let values = &mut values[..AT_ONCE.min(cols - first)];
             let at = row * cols + first;
             if decode(tensor, dtype, at..at + values.len(), values).is_err() {
                 break;

@@ -20,5 +20,6 @@ pub(crate) mod read_ahead;
 pub(crate) mod safetensors;
 pub(crate) mod similar;
 pub(crate) mod stored;
+pub(crate) mod stretch;
 pub(crate) mod tensor;
 pub(crate) mod tokenizer;

@@ -8,7 +8,7 @@ use crate::source::mapped::Mapped;
 use crate::source::quantized::{Finder, Found, Recipe};
 use crate::source::safetensors;
 use crate::source::stored::Stored;
-use crate::source::tensor::{Expert, MAX_EXPERTS, Tensor};
+use crate::source::tensor::{Expert, Tensor, max_experts};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -78,14 +78,21 @@ impl Model {
     fn open_safetensors(path: &Path, files: &Files) -> Result<Self> {
         let config = Config::read(&files.directory)?;
         let mut model = Self::empty(path, config, Container::Safetensors);
-        for file in &files.shards {
+        let (mut tensors, mut headers) = (0, 0);
+        for (number, file) in files.shards.iter().enumerate() {
             let mapped = Mapped::open(file)?;
             let stored = safetensors::parse(file, mapped.bytes())?;
-            model.add(mapped, stored.into_iter().filter(|s| !belongs_elsewhere(files, &s.name, file)))?;
+            (tensors, headers) = (tensors + stored.len(), headers + safetensors::header_len(mapped.bytes()));
+            if tensors > most_tensors(headers) {
+                let problem =
+                    format!("{tensors} tensors in headers of {headers} bytes are more than any model has");
+                return Err(Error::format(file, problem));
+            }
+            model.add(mapped, stored.into_iter().filter(|s| !belongs_elsewhere(files, &s.name, number)))?;
         }
         let missing = files.index.as_ref().and_then(|index| {
             let found = index.shard_of.iter().find(|(name, _)| !model.tensors.contains_key(*name));
-            found.map(|(name, shard)| (index, name, shard))
+            found.map(|(name, shard)| (index, name, &files.shards[*shard]))
         });
         if let Some((index, name, shard)) = missing {
             let problem = format!("the index says it is in {}, which does not hold it", shard.display());
@@ -192,6 +199,7 @@ impl Model {
     /// Names every expert for itself.
     fn expand_experts(&mut self) -> Result<()> {
         let mut total = 0_usize;
+        let most = max_experts(self.files.iter().map(|file| file.bytes().len()).sum());
         for (at, (file, stored)) in self.stored.iter().enumerate() {
             let (Some(module), [count, _, _]) = (experts_module(&stored.name), stored.shape.as_slice())
             else {
@@ -203,8 +211,8 @@ impl Model {
                 continue;
             }
             total = total.saturating_add(count);
-            if total > MAX_EXPERTS {
-                let problem = format!("its {count} experts are more than {MAX_EXPERTS} in the whole model");
+            if total > most {
+                let problem = format!("its {count} experts are more than {most} in a model of its size");
                 return Err(Error::tensor(self.files[*file].path(), &stored.name, problem));
             }
             self.tensors.remove(&stored.name);
@@ -309,15 +317,21 @@ impl Model {
     }
 }
 
+/// Most tensors whose entries take so many bytes: each is held with what is known of it, so many tiny ones would take more
+/// memory than their file. Entries of real models take 100 bytes and more.
+const fn most_tensors(bytes: usize) -> usize {
+    (1 << 15) + bytes / 96
+}
+
 /// The module of a GGUF tensor that stacks the matrices of experts, told by its name.
 fn experts_module(name: &str) -> Option<&str> {
     name.strip_suffix(".weight").filter(|module| module.ends_with("_exps"))
 }
 
-/// Whether the index assigns `tensor` to another file than `file`.
-fn belongs_elsewhere(files: &Files, tensor: &str, file: &Path) -> bool {
+/// Whether the index assigns `tensor` to another shard than that of this number.
+fn belongs_elsewhere(files: &Files, tensor: &str, number: usize) -> bool {
     let assigned = files.index.as_ref().and_then(|index| index.shard_of.get(tensor));
-    assigned.is_some_and(|shard| shard != file)
+    assigned.is_some_and(|shard| *shard != number)
 }
 
 /// `name` below `prefix`, unless it is the output head, which is beside the base model.

@@ -1,4 +1,4 @@
-//! Files that are taken for weights and are none: what they are, and what to do about them.
+//! Recognises files that are no weights (Git LFS pointers, web pages, cut downloads) and says what to do.
 
 use crate::error::{Error, Result};
 use crate::source::gguf::is_gguf;

@@ -1,4 +1,4 @@
-//! A thread that brings the tensors of coming jobs into memory, in their order, while others compute.
+//! A thread that reads the tensors of coming jobs into the page cache, in their order, while others compute.
 //!
 //! Advice alone is not enough: systems follow it for a fraction of a large tensor. And whoever computes does not read in
 //! order, so that the disk would be asked for scattered pieces.
@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// Bytes of a side that are asked for, or waited for, before some of the other side are: as many as systems follow advice for.
-const PIECE: usize = 128 << 10;
+const ADVISED_BYTES: usize = 128 << 10;
 
 /// Bytes from one touch to the next: no page is smaller.
 const PAGE: usize = 4096;
@@ -101,7 +101,7 @@ impl ReadAhead {
                 ask(&jobs[asked]);
                 asked += 1;
             }
-            let [mut base, mut tuned] = sides.map(|side| side.chunks(PIECE));
+            let [mut base, mut tuned] = sides.map(|side| side.chunks(ADVISED_BYTES));
             loop {
                 let pieces = [base.next(), tuned.next()];
                 if pieces == [None; 2] {
@@ -130,9 +130,9 @@ impl Drop for End<'_> {
 /// Asks the system for both sides, which it reads on its own.
 fn ask(sides: &[Tensor<'_>; 2]) {
     let most = sides.iter().map(Tensor::byte_len).max().unwrap_or(0);
-    for start in (0..most).step_by(PIECE) {
+    for start in (0..most).step_by(ADVISED_BYTES) {
         for side in sides {
-            side.will_need(start..start + PIECE);
+            side.will_need(start..start + ADVISED_BYTES);
         }
     }
 }

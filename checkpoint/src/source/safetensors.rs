@@ -4,11 +4,12 @@
 //! with one tensor of a dtype unknown to that crate is still good for its other tensors.
 
 use crate::error::{Error, Result};
+use crate::source::json::{Json, Key};
 use crate::source::not_weights::{self, AGAIN};
 use crate::source::stored::Stored;
 use phlora_core::Dtype;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::Value;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::ops::Range;
@@ -16,6 +17,15 @@ use std::path::Path;
 
 /// Longest header accepted, the limit of the reference implementation.
 const MAX_HEADER: usize = 100_000_000;
+
+/// Most axes of a tensor.
+const MAX_AXES: usize = 64;
+
+/// Longest name of a tensor, in bytes: each of the experts in a tensor gets it.
+const MAX_NAME: usize = 512;
+
+/// Name of what is no tensor.
+const METADATA: &str = "__metadata__";
 
 /// Reads and checks the header of `file`, whose whole content is `bytes`; entries come in file order.
 pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Stored>> {
@@ -43,41 +53,79 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Stored>> {
             format!("its header is {length} bytes long, more than {MAX_HEADER}"),
         ));
     }
-    let fields: Fields = serde_json::from_slice(header)
-        .map_err(|e| Error::format(path, format!("not a safetensors file: its header is not valid: {e}")))?;
-
     let start = 8 + header.len();
-    let mut seen = HashSet::new();
-    let mut entries = Vec::with_capacity(fields.0.len());
-    for (name, value) in &fields.0 {
-        if !seen.insert(name) {
-            return Err(Error::tensor(path, name, "named twice in the header"));
-        }
-        entries.push(entry(path, name, value, start..bytes.len())?);
+    let mut tensors = Tensors { path, data: start..bytes.len(), entries: Vec::new(), refused: None };
+    let mut json = serde_json::Deserializer::from_slice(header);
+    let read = tensors.deserialize(&mut json).and_then(|()| json.end());
+    if let Some(refused) = tensors.refused {
+        return Err(refused);
     }
-    entries.sort_by_key(|entry| (entry.range.start, entry.range.end));
+    read.map_err(|e| Error::format(path, format!("not a safetensors file: its header is not valid: {e}")))?;
+    let mut entries = tensors.entries;
+    entries.shrink_to_fit();
+    let mut seen = HashSet::with_capacity(entries.len());
+    if let Some(twice) = entries.iter().find(|entry| !seen.insert(entry.name.as_str())) {
+        return Err(Error::tensor(path, &twice.name, "named twice in the header"));
+    }
+    drop(seen);
+    let place = |entry: &Stored| (entry.range.start, entry.range.end);
+    if !entries.is_sorted_by_key(place) {
+        entries.sort_by_key(place);
+    }
     check_cover(path, &entries, start..bytes.len())?;
     Ok(entries)
 }
 
-/// The texts in the metadata of `file`, whose whole content is `bytes`.
-pub(crate) fn metadata(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
+/// Bytes of the header of a file that [`parse`] has read.
+pub(crate) fn header_len(bytes: &[u8]) -> usize {
+    bytes.first_chunk::<8>().map_or(0, |length| u64::from_le_bytes(*length) as usize)
+}
+
+/// The texts of the keys `wanted` in the metadata of `file`, whose whole content is `bytes`.
+pub(crate) fn metadata(path: &Path, bytes: &[u8], wanted: &[&str]) -> Result<BTreeMap<String, String>> {
     let header = bytes.split_first_chunk::<8>().and_then(|(length, rest)| {
         let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
         rest.get(..length).filter(|header| header.len() <= MAX_HEADER)
     });
-    let header: Value = serde_json::from_slice(header.unwrap_or_default())
+    let header = Json::parse(header.unwrap_or_default())
         .map_err(|e| Error::format(path, format!("not a safetensors file: its header is not valid: {e}")))?;
-    let texts = header["__metadata__"].as_object().into_iter().flatten();
-    Ok(texts.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect())
+    let mut texts = BTreeMap::new();
+    header.at(METADATA).each_entry(|key, value| {
+        if let Some(text) = value.text().filter(|_| wanted.contains(&&*key)) {
+            texts.insert(key.into_owned(), text.into_owned());
+        }
+        true
+    });
+    Ok(texts)
 }
 
 /// Checks one tensor's entry; `data` is the part of the file after the header.
-fn entry(path: &Path, name: &str, value: &Value, data: Range<usize>) -> Result<Stored> {
+fn entry(path: &Path, name: &str, value: Json<'_>, data: &Range<usize>) -> Result<Stored> {
+    const FIELDS: [&str; 3] = ["dtype", "shape", "data_offsets"];
     let bad = |problem: String| Error::tensor(path, name, problem);
-    let dtype = value["dtype"].as_str().ok_or_else(|| bad("its header entry has no dtype".into()))?;
-    let shape = numbers(&value["shape"]).ok_or_else(|| bad("its shape is not a list of sizes".into()))?;
-    let offsets = numbers(&value["data_offsets"]).unwrap_or_default();
+    let (mut fields, mut twice) = ([None; FIELDS.len()], None);
+    if name.len() > MAX_NAME {
+        let problem = format!("a name of {} bytes, more than {MAX_NAME}: {:.60}…", name.len(), name);
+        return Err(Error::format(path, problem));
+    }
+    value.each_entry(|key, value| {
+        let at = FIELDS.iter().position(|field| *field == key);
+        if let Some(at) = at.filter(|at| fields[*at].replace(value).is_some()) {
+            twice = Some(FIELDS[at]);
+        }
+        twice.is_none()
+    });
+    if let Some(field) = twice {
+        return Err(bad(format!("its header entry has {field} twice")));
+    }
+    let [dtype, shape, offsets] = fields;
+    let dtype =
+        dtype.and_then(Json::text).ok_or_else(|| bad("its header entry has no dtype".into()))?.into_owned();
+    let shape = shape.and_then(Json::sizes).ok_or_else(|| bad("its shape is not a list of sizes".into()))?;
+    if shape.len() > MAX_AXES {
+        return Err(bad(format!("its shape has {} axes, more than {MAX_AXES}", shape.len())));
+    }
+    let offsets = offsets.and_then(Json::sizes).unwrap_or_default();
     let &[begin, end] = offsets.as_slice() else {
         return Err(bad("its data_offsets are not two offsets".into()));
     };
@@ -88,7 +136,7 @@ fn entry(path: &Path, name: &str, value: &Value, data: Range<usize>) -> Result<S
         )));
     }
     // A dtype that nobody knows has no size to check; such a tensor is never decoded.
-    let known = serde_json::from_value::<safetensors::Dtype>(Value::from(dtype)).ok();
+    let known = known(&dtype);
     let bits = shape.iter().try_fold(known.map_or(1, |d| d.bitsize()), |n, &size| n.checked_mul(size));
     if bits.is_none() || known.is_some() && bits != (end - begin).checked_mul(8) {
         return Err(bad(format!("{dtype} of shape {shape:?} does not take its {} bytes", end - begin)));
@@ -98,7 +146,7 @@ fn entry(path: &Path, name: &str, value: &Value, data: Range<usize>) -> Result<S
     Ok(Stored {
         name: name.to_owned(),
         dtype: known.and_then(|_| read.into_iter().find(|read| read.name() == dtype)),
-        dtype_name: dtype.to_owned(),
+        dtype_name: dtype,
         shape,
         range: data.start + begin..data.start + end,
     })
@@ -122,34 +170,68 @@ fn check_cover(path: &Path, entries: &[Stored], data: Range<usize>) -> Result<()
     Ok(())
 }
 
-fn numbers(value: &Value) -> Option<Vec<usize>> {
-    value.as_array()?.iter().map(|n| usize::try_from(n.as_u64()?).ok()).collect()
+/// The dtype of that name of the reference implementation.
+fn known(name: &str) -> Option<safetensors::Dtype> {
+    use serde::de::{IntoDeserializer, value::StrDeserializer};
+    let name: StrDeserializer<'_, serde::de::value::Error> = name.into_deserializer();
+    serde::Deserialize::deserialize(name).ok()
 }
 
-/// The header's tensors in order, duplicates kept so that they can be refused.
-struct Fields(Vec<(String, Value)>);
+/// Takes the entries of a header one after the other, so that none is held but as what it states.
+struct Tensors<'f> {
+    path: &'f Path,
+    data: Range<usize>,
+    entries: Vec<Stored>,
+    /// Why an entry is refused, with its name.
+    refused: Option<Error>,
+}
 
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Fields;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of tensors")
-            }
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> std::result::Result<Fields, M::Error> {
-                let mut fields = Vec::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    if name == "__metadata__" {
-                        map.next_value::<IgnoredAny>()?;
-                    } else {
-                        fields.push((name, map.next_value()?));
-                    }
+impl<'de> DeserializeSeed<'de> for &mut Tensors<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Tensors<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of tensors")
+    }
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> std::result::Result<(), M::Error> {
+        let mut metadata = false;
+        while let Some(name) = map.next_key_seed(Key)? {
+            let value = Json::from(map.next_value::<&RawValue>()?);
+            if name == METADATA {
+                if std::mem::replace(&mut metadata, true) {
+                    return Err(M::Error::custom(format_args!("{METADATA} stands there twice")));
                 }
-                Ok(Fields(fields))
+                check_metadata(value).map_err(M::Error::custom)?;
+                continue;
+            }
+            match entry(self.path, &name, value, &self.data) {
+                Ok(entry) => self.entries.push(entry),
+                Err(refused) => {
+                    self.refused = Some(refused);
+                    return Err(M::Error::custom("an entry is refused"));
+                }
             }
         }
-        deserializer.deserialize_map(Collect)
+        Ok(())
+    }
+}
+
+/// Metadata are texts, and nothing else.
+fn check_metadata(value: Json<'_>) -> std::result::Result<(), String> {
+    let mut wrong = None;
+    let entries = value.each_entry(|key, value| {
+        wrong = value.text().is_none().then(|| key.into_owned());
+        wrong.is_none()
+    });
+    match wrong {
+        Some(key) => Err(format!("{key} in {METADATA} is not a text")),
+        None if entries || value.is_null() => Ok(()),
+        None => Err(format!("{METADATA} is not an object")),
     }
 }
 
@@ -229,6 +311,45 @@ mod tests {
         let twice = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},
                         "a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#;
         assert!(refused(&file(twice, 8)).contains("tensor a: named twice"));
+    }
+
+    #[test]
+    fn refuses_what_the_reference_refuses() {
+        let one = |inner: &str| file(&format!(r#"{{"a":{{{inner}}}}}"#), 4);
+        for inner in [
+            r#""dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]"#,
+            r#""dtype":"F32","shape":[1],"shape":[1],"data_offsets":[0,4]"#,
+            r#""dtype":"F32","shape":[1],"data_offsets":[0,4],"data_offsets":[0,4]"#,
+        ] {
+            assert!(safetensors::SafeTensors::deserialize(&one(inner)).is_err());
+            assert!(refused(&one(inner)).contains("twice"), "{inner}");
+        }
+        let a = r#""a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#;
+        for (metadata, expected) in [
+            (r#""__metadata__":{"x":1},"#, "x in __metadata__ is not a text"),
+            (r#""__metadata__":{"x":{"y":"z"}},"#, "x in __metadata__ is not a text"),
+            (r#""__metadata__":["x"],"#, "__metadata__ is not an object"),
+            (r#""__metadata__":{},"__metadata__":{"x":"y"},"#, "__metadata__ stands there twice"),
+        ] {
+            let bytes = file(&format!("{{{metadata}{a}}}"), 4);
+            assert!(safetensors::SafeTensors::deserialize(&bytes).is_err(), "{metadata}");
+            assert!(refused(&bytes).contains(expected), "{}", refused(&bytes));
+        }
+        let twice = file(&format!(r#"{{"__metadata__":{{"x":"y","x":"z"}},{a},}}"#).replace("},}", "}}"), 4);
+        assert!(
+            parse(Path::new("f"), &twice).is_ok() && safetensors::SafeTensors::deserialize(&twice).is_ok()
+        );
+        let axes =
+            format!(r#"{{"a":{{"dtype":"F32","shape":[1{}],"data_offsets":[0,4]}}}}"#, ",1".repeat(64));
+        assert!(refused(&file(&axes, 4)).contains("65 axes"));
+    }
+
+    #[test]
+    fn gives_the_metadata_that_are_wanted() {
+        let header =
+            r#"{"__metadata__":{"x":"y","z":"w"},"n":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#;
+        let found = metadata(Path::new("f"), &file(header, 0), &["z", "q"]).unwrap();
+        assert_eq!(found, BTreeMap::from([("z".to_owned(), "w".to_owned())]));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What was meant by a word that names nothing.
+//! Suggests the nearest known name for a word that names nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};

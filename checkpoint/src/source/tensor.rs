@@ -20,8 +20,13 @@ pub struct Expert {
     pub count: usize,
 }
 
-/// Most experts of all tensors of a model, so that a small file cannot fill the memory with their names.
-pub(crate) const MAX_EXPERTS: usize = 1 << 18;
+/// Most experts of files of `bytes`, each of which is a tensor or a module with a name of its own: so many in any file, and
+/// more in a large one, so that a small file cannot fill the memory.
+pub(crate) const fn max_experts(bytes: usize) -> usize {
+    let (any, most) = (1 << 16, 1 << 18);
+    let more = any + bytes / 64;
+    if more < most { more } else { most }
+}
 
 /// A tensor of a [`Model`](crate::Model).
 #[derive(Debug, Clone, Copy)]

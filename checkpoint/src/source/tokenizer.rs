@@ -12,6 +12,9 @@ use std::path::Path;
 /// Names at most this many tokens.
 const NAMED: usize = 3;
 
+/// Most tokens of a vocabulary that is compared token by token.
+const MOST: usize = 1 << 20;
+
 /// Files with the tokens, in the order in which transformers prefers them.
 const FILES: [&str; 4] = ["tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model"];
 
@@ -56,6 +59,7 @@ impl<'de> Deserialize<'de> for Vocab {
                 let mut tokens = Vocabulary::new();
                 while let Some((name, id)) = map.next_entry::<String, u64>()? {
                     tokens.insert(id, name);
+                    check::<M::Error>(&tokens)?;
                 }
                 Ok(Vocab(tokens))
             }
@@ -63,12 +67,18 @@ impl<'de> Deserialize<'de> for Vocab {
                 let mut tokens = Vocabulary::new();
                 while let Some((name, _)) = list.next_element::<(String, IgnoredAny)>()? {
                     tokens.insert(tokens.len() as u64, name);
+                    check::<S::Error>(&tokens)?;
                 }
                 Ok(Vocab(tokens))
             }
         }
         deserializer.deserialize_any(Collect)
     }
+}
+
+/// Refuses more tokens than any model has.
+fn check<E: serde::de::Error>(tokens: &Vocabulary) -> Result<(), E> {
+    if tokens.len() > MOST { Err(E::custom("too many tokens")) } else { Ok(()) }
 }
 
 /// What differs in the tokenizers of the two, as far as both have one.
@@ -101,6 +111,9 @@ fn vocabulary(name: &str, bytes: &[u8]) -> Option<Vocabulary> {
         "vocab.json" => serde_json::from_slice::<Vocab>(bytes).ok().map(|vocab| vocab.0),
         "vocab.txt" => {
             let lines = std::str::from_utf8(bytes).ok()?.lines();
+            if lines.clone().nth(MOST).is_some() {
+                return None;
+            }
             Some((0..).zip(lines.map(str::to_owned)).collect())
         }
         "tokenizer.json" => {
@@ -117,6 +130,9 @@ fn vocabulary(name: &str, bytes: &[u8]) -> Option<Vocabulary> {
 fn listed(model: &Model) -> Option<Vocabulary> {
     let files = model.gguf_files().ok()?;
     let Value::Array(tokens) = files.first()?.0.get(TOKENS)? else { return None };
+    if tokens.iter().nth(MOST).is_some() {
+        return None;
+    }
     let text = |value: Value<'_>| value.to_str().unwrap_or_default().to_owned();
     Some((0..).zip(tokens.iter().map(text)).collect())
 }

@@ -1,7 +1,7 @@
-//! What can be chosen by a word.
+//! Options whose value is one of a few words.
 
 use clap::ValueEnum;
-use phlora_checkpoint::{AdapterFormat, Also, Dtype, Error, Layers, Mode, Names, Server, Tokens};
+use phlora_checkpoint::{AdapterFormat, Also, Criterion, Dtype, Error, Layers, Mode, Names, Server, Tokens};
 use std::path::Path;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -48,7 +48,7 @@ impl From<NamesArg> for Names {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ModeArg {
-    /// Exact for narrow weights, else multi-read
+    /// Exact for small weights; else multi-read, or stream-once where --max-reads is too small for it
     Auto,
     /// Whole singular value decomposition: one read, scratch for the whole difference
     Exact,
@@ -58,6 +58,15 @@ pub enum ModeArg {
     StreamOnce,
 }
 
+/// What modules that share a budget keep the most of.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ByArg {
+    /// What changes the weights of the modules the most for their sizes
+    Relative,
+    /// The energy of all modules together
+    Energy,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum DtypeArg {
     F32,
@@ -65,6 +74,16 @@ pub enum DtypeArg {
     Bf16,
     #[value(name = "q8_0")]
     Q8_0,
+    #[value(name = "q5_1")]
+    Q5_1,
+    #[value(name = "q5_0")]
+    Q5_0,
+    #[value(name = "q4_1")]
+    Q4_1,
+    #[value(name = "iq4_nl")]
+    Iq4Nl,
+    #[value(name = "q4_0")]
+    Q4_0,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -153,6 +172,15 @@ impl AlsoArg {
     }
 }
 
+impl From<ByArg> for Criterion {
+    fn from(by: ByArg) -> Self {
+        match by {
+            ByArg::Relative => Self::Relative,
+            ByArg::Energy => Self::Energy,
+        }
+    }
+}
+
 impl From<ModeArg> for Mode {
     fn from(mode: ModeArg) -> Self {
         match mode {
@@ -171,6 +199,11 @@ impl From<DtypeArg> for Dtype {
             DtypeArg::F16 => Self::F16,
             DtypeArg::Bf16 => Self::Bf16,
             DtypeArg::Q8_0 => Self::Q8_0,
+            DtypeArg::Q5_1 => Self::Q5_1,
+            DtypeArg::Q5_0 => Self::Q5_0,
+            DtypeArg::Q4_1 => Self::Q4_1,
+            DtypeArg::Iq4Nl => Self::Iq4Nl,
+            DtypeArg::Q4_0 => Self::Q4_0,
         }
     }
 }

@@ -3,8 +3,9 @@
 mod choices;
 mod units;
 
-pub use choices::{AlsoArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg, check_bits};
+pub use choices::{AlsoArg, ByArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg, check_bits};
 
+use crate::share::{ShareArg, parse_share};
 use clap::{Args, Parser, Subcommand};
 use phlora_checkpoint::{ChannelScales, Error, ExtractOptions, Filter, Goal, Policy};
 use regex::Regex;
@@ -12,18 +13,24 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use units::{energy, pattern, rank, share, size, strength};
 
-/// LoRA adapters out of pairs of checkpoints, without data and without training.
+/// Extracts LoRA adapters from pairs of checkpoints, without data and without training.
 #[derive(Debug, Parser)]
 #[command(name = "phlora", version, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+    /// Read input files into memory in the place of mapping them: for files that others may shorten meanwhile, and for
+    /// network file systems
+    #[arg(long, global = true)]
+    pub read_files: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write an adapter of the difference of two models, for PEFT, llama.cpp, kohya's scripts or ComfyUI
-    Extract(ExtractArgs),
+    Extract(Box<ExtractArgs>),
+    /// Put the parts of an extraction that was done in shares together
+    Join(JoinArgs),
     /// Show what ranks and bytes would keep, without writing an adapter
     Plan(PlanArgs),
     /// Find what makes llama.cpp refuse, crash on or ignore an adapter
@@ -46,7 +53,7 @@ pub enum Command {
 const MODELS: &str = "A model is a .safetensors file, a directory that holds model.safetensors, or a directory \
     of shards with model.safetensors.index.json; or a GGUF file, any part of a split one, or a directory with \
     one GGUF model. Its files are mapped and must not change during the run: where one gets shorter, the \
-    system ends phlora with a bus error, and nothing is written.";
+    system ends phlora with a bus error, and nothing is written; --read-files reads them into memory instead.";
 
 #[derive(Debug, Args)]
 #[command(after_help = MODELS)]
@@ -55,7 +62,7 @@ pub struct ExtractArgs {
     pub base: PathBuf,
     /// The model after full fine-tuning
     pub tuned: PathBuf,
-    /// What the device runs in place of BASE, mostly a quantised GGUF file of it: the adapter then goes with
+    /// The model that the device runs in place of BASE, mostly a quantised GGUF file of it: the adapter then fits
     /// this model and repairs its quantisation as well, and the report says how much of it is repair
     #[arg(long, value_name = "MODEL")]
     pub deployed_base: Option<PathBuf>,
@@ -76,20 +83,24 @@ pub struct ExtractArgs {
     pub names: Option<NamesArg>,
     #[command(flatten)]
     pub ranks: RankArgs,
-    /// Keep to what this server accepts, and say what has to give
+    /// Keep to what this server accepts, and list what is changed for it
     #[arg(long = "for", value_name = "SERVER", value_enum)]
     pub server: Option<ServerArg>,
     /// How the factors are found
     #[arg(long, value_enum, default_value_t = ModeArg::Auto)]
     pub mode: ModeArg,
-    /// Storage format of the adapter [default: f16; a GGUF adapter within a budget: f16 or q8_0, whichever keeps
-    /// more]
+    /// Storage format of the adapter [default: f16; a GGUF adapter within a budget: f16, q8_0, q5_0 or
+    /// iq4_nl, whichever is worth the most]
     #[arg(long, value_enum)]
     pub dtype: Option<DtypeArg>,
     /// What to store beside the factors, exactly, where the file format has a place for it: norms, biases, tokens,
     /// layers; whatever --include says. PEFT adapters hold all of them, kohya and ComfyUI files norms and biases
     #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
     pub also: Vec<AlsoArg>,
+    /// With --also tokens: of the rows that differ only those that changed the most, until they hold this share of the
+    /// change, from 0 to 1 or in per cent. Rows that are new are stored in any case
+    #[arg(long, value_name = "E", default_value_t = 1.0, value_parser = energy, requires = "also")]
+    pub token_energy: f64,
     #[command(flatten)]
     pub what: ModuleArgs,
     /// Most reads of a weight
@@ -101,6 +112,56 @@ pub struct ExtractArgs {
     /// Most working memory per thread, as in 64MiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub scratch: Option<usize>,
+    /// Write a report as JSON
+    #[arg(long, value_name = "FILE.json")]
+    pub report: Option<PathBuf>,
+    #[command(flatten)]
+    pub work: WorkArgs,
+    /// Replace an adapter or a report that exists
+    #[arg(long)]
+    pub force: bool,
+    /// List every module, however many there are
+    #[arg(long)]
+    pub modules: bool,
+    /// No progress bar and no table
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// What of the work is done now, and where it is kept.
+#[derive(Debug, Args)]
+pub struct WorkArgs {
+    /// Do this share of the work alone, and keep it in OUTPUT, a part for phlora join: 3/8 is the third of eight; auto
+    /// asks Slurm's or Kubernetes' variables, auto/8 for those that do not say how many. Started again, it goes on where
+    /// it was
+    #[arg(long, value_name = "I/N", value_parser = parse_share, conflicts_with_all = ["report", "resume"])]
+    pub shard: Option<ShareArg>,
+    /// Parts that other shares have written: --budget, and --uniform with --energy or --noise-floor, choose by all of
+    /// them, so that the shares run twice
+    #[arg(long, value_name = "PART", num_args = 1.., requires = "shard")]
+    pub parts: Vec<PathBuf>,
+    /// Keep what is found in OUTPUT.part until all is done, and start from what is there
+    #[arg(long)]
+    pub resume: bool,
+    /// With --resume or --shard: start again, whatever is there
+    #[arg(long)]
+    pub fresh: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct JoinArgs {
+    /// The parts: one for each share
+    #[arg(required = true)]
+    pub parts: Vec<PathBuf>,
+    /// Adapter to create, in the format that the shares were asked for
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Where the model before fine-tuning is now; its headers are read, and none of its weights
+    #[arg(long, value_name = "MODEL")]
+    pub base: Option<PathBuf>,
+    /// Where the model after fine-tuning is now
+    #[arg(long, value_name = "MODEL")]
+    pub tuned: Option<PathBuf>,
     /// Write a report as JSON
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,
@@ -125,8 +186,8 @@ pub struct ModuleArgs {
     /// No module whose path matches; may be repeated
     #[arg(long, value_name = "RE", value_parser = pattern)]
     pub exclude: Vec<Regex>,
-    /// What the input channels of modules count: a safetensors file with a vector per module, by its path. With the
-    /// root mean squares of a layer's inputs, energies are shares of the error of its output
+    /// Weights of the input channels: a safetensors file with a vector per module, by its path. With the root mean
+    /// squares of a layer's inputs, energies are shares of the error of its output
     #[arg(long, value_name = "FILE.safetensors")]
     pub channel_scale: Option<PathBuf>,
     /// Stop reading a weight when the next read is expected to add less than this share of the energy
@@ -143,9 +204,12 @@ pub struct RankArgs {
     /// Per module the smallest rank that keeps this share of its ‖Δ‖², from 0 to 1 or in per cent, as in 90%
     #[arg(long, value_name = "E", value_parser = energy, group = "goal")]
     pub energy: Option<f64>,
-    /// The most energy over all modules in files of this size, as in 20MB
+    /// The most over all modules, see --by, in files of this size, as in 20MB
     #[arg(long, value_name = "SIZE", value_parser = size, group = "goal")]
     pub budget: Option<usize>,
+    /// What modules that share a budget keep the most of
+    #[arg(long, value_enum, default_value_t = ByArg::Relative, requires = "budget")]
+    pub by: ByArg,
     /// Per module the directions that stand out of its noise
     #[arg(long, group = "goal")]
     pub noise_floor: bool,
@@ -198,6 +262,7 @@ impl RankArgs {
             multiple: self.multiple,
             allowed: &[],
             uniform: self.uniform || fixed,
+            by: self.by.into(),
         };
         (policy, if self.rank.len() > 1 { &self.rank } else { &[] })
     }
@@ -250,8 +315,8 @@ pub struct CheckArgs {
 
 /// What clap would not show of the doc comment of the arguments of convert.
 const CONVERTED: &str = "Between PEFT and GGUF, modules are renamed, and in some architectures the rows of query and \
-    key weights are reordered. The architecture and its attention heads come from --base, from the directory that \
-    the adapter names as its base, or from --arch, --heads and --kv-heads. Scales become part of lora_b in GGUF. Names of \
+    key weights are reordered. The architecture and its attention heads come from --base, or from --arch, \
+    --heads and --kv-heads; what the adapter names as its base is never opened. Scales become part of lora_b in GGUF. Names of \
     a kohya or ComfyUI file need --base with its weights, whose own names undo them.";
 
 #[derive(Debug, Args)]
@@ -304,8 +369,8 @@ pub struct VerifyArgs {
     pub tuned: PathBuf,
     /// The adapter: a PEFT directory, or a file of GGUF, kohya or ComfyUI
     pub adapter: PathBuf,
-    /// What the input channels of modules count: a safetensors file with a vector per module, by its path. With the
-    /// root mean squares of a layer's inputs, energies are shares of the error of its output
+    /// Weights of the input channels: a safetensors file with a vector per module, by its path. With the root mean
+    /// squares of a layer's inputs, energies are shares of the error of its output
     #[arg(long, value_name = "FILE.safetensors")]
     pub channel_scale: Option<PathBuf>,
     /// Fail (exit code 1) when less than this share of ‖Δ‖² is kept, from 0 to 1 or in per cent
@@ -355,7 +420,8 @@ pub struct PruneArgs {
 const MERGED: &str = "A base of one file becomes one file. A base of several files, or named by its directory or index, \
     becomes a directory with files of the same names, a split GGUF model a directory with the same parts; where BASE \
     names a directory or index, configuration, tokenizer and all else there is copied, but for hidden files and other \
-    weights. Merged weights keep their format (F32, F16, BF16, Q8_0 or Q4_0), all other bytes are those of the base.";
+    weights. Merged weights keep their format (F32, F16, BF16, Q8_0, Q5_1, Q5_0, Q4_1, Q4_0
+    or IQ4_NL), all other bytes are those of the base.";
 
 #[derive(Debug, Args)]
 #[command(after_help = MERGED)]

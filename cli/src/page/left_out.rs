@@ -1,4 +1,4 @@
-//! What has no factors, stored beside them or left out, and how much of the whole difference it is.
+//! Tensors without factors, stored beside them or left out, with their share of the whole difference.
 
 use crate::print::{bytes, percent};
 use maud::{Markup, html};

@@ -16,7 +16,7 @@ mod pairs;
 use common::{command, names, outcome, small};
 use std::path::Path;
 
-/// A mistake and what comes of it.
+/// A mistake and its result.
 struct Row {
     mistake: &'static str,
     /// Makes it, in a directory with a sound pair.

@@ -19,9 +19,9 @@ use crate::{
 const W: usize = 8;
 
 /// Rows of the stacks that are decoded a second time together.
-const BLOCK: usize = 256;
+const DECODED: usize = 256;
 
-/// What became of the energy.
+/// Diagnostics of a combination.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Combined {
     /// ‖Σ sᵢ·Bᵢ·Aᵢ‖²_F.
@@ -49,8 +49,9 @@ pub const fn combine_scratch(shape: Shape, ranks: usize, rank: usize) -> Scratch
     let Some(width) = ranks.checked_next_multiple_of(W) else { return Scratch::OVERFLOW };
     let stacks = Scratch::matrix(shape.rows, width).and(Scratch::matrix(shape.cols, width));
     let small = Scratch::matrix(width, width).times(3).and(Scratch::elements(width).times(4));
-    let block = Scratch::matrix(BLOCK, width);
-    let out = Scratch::matrix(panels::STRIP, if rank < ranks { rank } else { ranks }.next_multiple_of(W));
+    let block = Scratch::matrix(DECODED, width);
+    let out =
+        Scratch::matrix(panels::PANEL_ROWS, if rank < ranks { rank } else { ranks }.next_multiple_of(W));
     stacks.and(small).and(block.or(out))
 }
 
@@ -123,18 +124,19 @@ pub fn combine(
         jacobi_svd(kernel, width, u, sigma, Some(v), Sweeps::default()).map_err(|_| Error::OutOfRange)?;
     let unscale = libm::ldexp(f64::from(svd.scale), exponent);
     let true_unscale = libm::ldexp(1.0, exponent);
-    if sigma.iter().any(|&sigma| f64::from(sigma) * unscale > f64::from(f32::MAX)) {
-        return Err(Error::OutOfRange);
-    }
+    outputs.check_range(
+        sigma.iter().fold(0.0, |largest, &sigma| f64::max(largest, f64::from(sigma) * unscale)),
+    )?;
     // Columns of U·…, V·Σ; what is beyond the stacks' width does not exist.
     let found = rank.min(ranks);
     let out = found.div_ceil(W);
-    let temp = &mut temp[..panels::STRIP * W * out];
+    let temp = &mut temp[..panels::PANEL_ROWS * W * out];
     let entry = |vectors: &[f32], k: usize, j: usize| if j < found { vectors[j * width + k] } else { 0.0 };
     panels::replace::<W>(kernel, shape.rows, q, out, |k, j| entry(u, k, j), temp);
     panels::replace::<W>(kernel, shape.cols, p, out, |k, j| entry(v, k, j) * sigma[j], temp);
     let kept = outputs.write_pair::<W>(shape, found, q, p, unscale);
     outputs.fill_rest(&sigma[..ranks], unscale);
+    outputs.check_finite()?;
     let sum_squares = squares * true_unscale * true_unscale;
     Ok(Combined { sum_squares, kept, rank: svd.rank, sweeps: svd.sweeps, converged: svd.converged })
 }
@@ -192,8 +194,8 @@ impl Stack<'_> {
             orthonormalize::<W>(kernel, rows, basis, usize::MAX, &mut rest[..rows * W]);
         }
         // R = Qᵀ·(the stack), which is decoded once more for it: what the columns of Q went through is forgotten.
-        for first in (0..rows).step_by(BLOCK) {
-            let count = BLOCK.min(rows - first);
+        for first in (0..rows).step_by(DECODED) {
+            let count = DECODED.min(rows - first);
             let block = &mut temp[..count * width];
             self.load(first, count, block);
             for (j, (panel, scale)) in

@@ -21,6 +21,25 @@ use crate::{
 const STRIP: usize = 16;
 
 /// Adapters that are merged into one weight, with their weights. Checked when made; used by any number of threads.
+///
+/// ```
+/// use phlora_core::{Adapter, Dtype, Kernel, Merge, Rows, Shape, toggle};
+///
+/// let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+/// let (a, b) = (bytes(&[1.0, 2.0]), bytes(&[3.0, -1.0]));
+/// let shape = Shape { rows: 2, cols: 2 };
+/// let adapter = Adapter::new(shape, 1, Rows::new(Dtype::F32, &a), Rows::new(Dtype::F32, &b), 1.0)?;
+/// let terms = [(adapter, 0.5)];
+/// let merge = Merge::new(Kernel::detect(), &terms)?;
+/// let (mut prepared, mut scratch) = (vec![0.0; merge.prepared_len()], vec![0.0; merge.scratch_len()]);
+/// merge.prepare(&mut prepared)?;
+/// let (mut weights, mut stash) = (bytes(&[0.0; 4]), [0; 16]);
+/// merge.rows(&prepared, 0, Dtype::F32, &mut weights, Some(&mut stash), &mut scratch)?;
+/// assert_eq!(weights, bytes(&[1.5, 3.0, -0.5, -1.0]));
+/// toggle(&mut weights, &stash);
+/// assert_eq!(weights, bytes(&[0.0; 4]));
+/// # Ok::<(), phlora_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Merge<'a> {
     kernel: Kernel,

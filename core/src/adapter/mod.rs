@@ -1,4 +1,4 @@
-//! Adapters at work: apply, merge, combine, and a registry of those that change while they are used.
+//! Uses of adapters: apply, merge, combine, and a registry of adapters that are replaced while they are used.
 
 pub mod apply;
 pub mod combine;

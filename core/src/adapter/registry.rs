@@ -1,4 +1,4 @@
-//! Adapters by id, changed while they are used.
+//! Adapters by id, replaced while they are used.
 //!
 //! The thread rule: every method takes `&self` and may be called from any thread at any time. What they share is
 //! behind a spin lock that is held for a search through the table and a copy of one entry, never while an adapter is
@@ -20,6 +20,19 @@ use crate::{Assignment, Error};
 /// At most `N` entries, those included that are retired and not yet reclaimed. `T` is what an adapter is to the
 /// engine: a view of one layer, a slice of the views of all layers, a counted pointer. A whole model's adapter should be
 /// one entry, so that it is changed in all layers at once.
+///
+/// ```
+/// use phlora_core::Registry;
+/// let registry: Registry<&str, 4> = Registry::new(usize::MAX);
+/// registry.add(7, "first", 100)?;
+/// let pinned = registry.pin(7)?;
+/// registry.replace(7, "second", 100)?;
+/// assert_eq!(pinned.get(0), Some(&"first")); // as long as it is pinned
+/// assert_eq!(registry.pin(7)?.get(0), Some(&"second"));
+/// drop(pinned);
+/// assert_eq!(registry.reclaim(), Some("first"));
+/// # Ok::<(), phlora_core::Error>(())
+/// ```
 pub struct Registry<T, const N: usize> {
     table: Mutex<Table<T, N>>,
 }
@@ -246,35 +259,34 @@ impl<T: Clone, const N: usize> Registry<T, N> {
     /// # Errors
     /// [`Error::UnknownAdapter`]: nothing is pinned, no assignment has changed.
     pub fn pin_all(&self, assignments: &mut [Assignment]) -> Result<Pinned<'_, T, N>, Error> {
+        // What follows takes as long as the list: the lock is held for the adapters in it alone.
+        let (ids, beyond) = distinct::<N>(assignments);
+        let mut values = heapless::Vec::<(usize, T), N>::new();
         let mut table = self.table.lock();
-        for (index, of) in assignments.iter().enumerate() {
-            // Runs of one adapter are searched for once.
-            let known = index > 0 && assignments[index - 1].adapter == of.adapter;
-            if !known && table.find(of.adapter).is_none() {
-                return Err(Error::UnknownAdapter { index });
+        if let Some(&(_, index)) = ids.iter().find(|&&(id, _)| table.find(id).is_none()) {
+            return Err(Error::UnknownAdapter { index });
+        }
+        if let Some(index) = beyond {
+            // All places are taken by the ids before.
+            return Err(Error::UnknownAdapter { index });
+        }
+        for &(id, _) in &ids {
+            if let Some(place) = table.find(id)
+                && let Some(value) = table.pin(place)
+            {
+                // As many as there are ids, for which there is room.
+                let _ = values.push((place, value));
             }
         }
-        let mut values = heapless::Vec::<(usize, T), N>::new();
-        let mut last = None;
-        for of in &mut *assignments {
-            let id = of.adapter;
-            of.adapter = match last {
-                Some((before, index)) if before == id => index,
-                _ => {
-                    let place = table.find(id).unwrap_or(N);
-                    let index = values.iter().position(|&(held, _)| held == place).unwrap_or(values.len());
-                    if index == values.len()
-                        && let Some(value) = table.pin(place)
-                    {
-                        // No more than there are places.
-                        let _ = values.push((place, value));
-                    }
-                    index as u32
-                }
-            };
-            last = Some((id, of.adapter));
-        }
         drop(table);
+        let mut last = 0;
+        for of in &mut *assignments {
+            // Runs of one adapter are searched for once.
+            if ids.get(last).is_none_or(|&(id, _)| id != of.adapter) {
+                last = ids.iter().position(|&(id, _)| id == of.adapter).unwrap_or(0);
+            }
+            of.adapter = last as u32;
+        }
         Assignment::group(assignments);
         Ok(Pinned { registry: self, values })
     }
@@ -300,6 +312,23 @@ impl<T, const N: usize> fmt::Debug for Registry<T, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry").field("usage", &self.usage()).finish_non_exhaustive()
     }
+}
+
+/// The ids of a list, each with the index of its first assignment, in that order: the first `N`, and where the next one is
+/// if there are more.
+fn distinct<const N: usize>(assignments: &[Assignment]) -> (heapless::Vec<(u32, usize), N>, Option<usize>) {
+    let mut ids = heapless::Vec::<(u32, usize), N>::new();
+    let mut last = None;
+    for (index, of) in assignments.iter().enumerate() {
+        if last == Some(of.adapter) {
+            continue;
+        }
+        last = Some(of.adapter);
+        if !ids.iter().any(|&(id, _)| id == of.adapter) && ids.push((of.adapter, index)).is_err() {
+            return (ids, Some(index));
+        }
+    }
+    (ids, None)
 }
 
 /// Entries that stay as they are until this is dropped.

@@ -142,6 +142,8 @@ impl<'s> Exact<'s> {
     pub fn finish(self, outputs: &mut Outputs<'_>) -> Result<Report, Error> {
         let svd = self.svd.ok_or(Error::OutOfOrder)?;
         outputs.check(self.shape)?;
+        let largest = self.sigma.first().map_or(0.0, |&sigma| f64::from(sigma) * f64::from(svd.scale));
+        outputs.check_range(largest)?;
         let (Shape { rows, cols }, rank) = (self.shape, outputs.rank);
         let (b, a) = if self.upright() { (&*self.matrix, &*self.v) } else { (&*self.v, &*self.matrix) };
         // Both hold one vector after another: `rows` elements each on the left, `cols` on the right.

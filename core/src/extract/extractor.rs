@@ -51,7 +51,7 @@ impl Extractor<'_> {
         each!(&self.state, state => state.reads())
     }
 
-    /// Rank of the factors: the plan's while reads are wanted, then what the goal made of it. It may be 0: the
+    /// Rank of the factors: the plan's while reads are wanted, then the one that the goal has chosen. It may be 0: the
     /// difference is zero, or has no direction above its noise.
     pub fn rank(&self) -> usize {
         each!(&self.state, state => state.rank())
@@ -109,8 +109,10 @@ impl Extractor<'_> {
     ///   as far as the extraction came to know them ([`Plan::most_singular_values`](crate::Plan::most_singular_values)), then zeros.
     ///
     /// # Errors
-    /// [`Error::OutOfOrder`] while a pass is wanted or after an error, [`Error::OutputLength`]. Nothing is
-    /// written in either case.
+    /// [`Error::OutOfOrder`] while a pass is wanted or after an error, [`Error::OutputLength`],
+    /// [`Error::OutOfRange`] where a singular value exceeds f32. Nothing is written in any of these cases. Where it is the
+    /// scales of the columns ([`Plan::start_weighed`](crate::Plan::start_weighed)) that take A out of range, the outputs hold
+    /// zeros.
     pub fn finish(self, a: &mut [f32], b: &mut [f32], singular_values: &mut [f32]) -> Result<Report, Error> {
         let rank = self.rank();
         self.finish_at(rank, a, b, singular_values)
@@ -136,6 +138,7 @@ impl Extractor<'_> {
         if let Some(channels) = self.channels {
             outputs.unweigh(channels);
         }
+        outputs.check_finite()?;
         Ok(report)
     }
 }

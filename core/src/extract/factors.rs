@@ -1,6 +1,21 @@
 //! The last step of every mode: from a subspace and the products with it to lora_a and lora_b.
 
-use crate::{Error, Kernel, Shape, linalg::panels, linalg::panels::STRIP};
+use crate::{Error, Kernel, Shape, linalg::panels, linalg::panels::PANEL_ROWS};
+
+/// The largest singular value that is handed out.
+const LARGEST: f64 = 0.999 * f32::MAX as f64;
+
+/// `numerator / sigma` as a factor for a vector of length `sigma`; 0 for a direction that is zero, or so far below the
+/// largest one that f32 does not hold the factor.
+fn ratio(numerator: f64, sigma: f64) -> f32 {
+    let ratio = (numerator / sigma) as f32;
+    if sigma > 0.0 && ratio.is_finite() { ratio } else { 0.0 }
+}
+
+fn all_finite(values: &[f32]) -> bool {
+    // Without an early end the loop becomes vector instructions.
+    values.iter().fold(true, |finite, x| finite & x.is_finite())
+}
 
 /// The caller's output buffers.
 pub struct Outputs<'o> {
@@ -27,6 +42,22 @@ impl Outputs<'_> {
             return Err(Error::OutputLength { expected: self.rank });
         }
         Ok(())
+    }
+
+    /// Refuses a largest singular value that f32 does not hold, before anything is written. What is measured while the
+    /// factors are written may differ by rounding: hence the margin.
+    pub fn check_range(&self, largest: f64) -> Result<(), Error> {
+        if self.rank > 0 && largest > LARGEST { Err(Error::OutOfRange) } else { Ok(()) }
+    }
+
+    /// Zeros in the place of what is not finite, which a caller could not use.
+    pub fn check_finite(&mut self) -> Result<(), Error> {
+        let outputs = [&*self.a, &*self.b, &*self.singular_values];
+        if outputs.iter().all(|values| all_finite(values)) {
+            return Ok(());
+        }
+        self.fill_zero();
+        Err(Error::OutOfRange)
     }
 
     /// Fills the singular values beyond the rank with those `known` ones times `unscale`, as far as there are
@@ -100,9 +131,10 @@ impl Outputs<'_> {
             {
                 let sigma = libm::sqrt(square);
                 let scaled = sigma * f64::from(unscale);
+                *inverse = ratio(libm::sqrt(scaled), sigma);
+                let scaled = if *inverse > 0.0 { scaled } else { 0.0 };
                 *value = scaled as f32;
                 kept += scaled * scaled;
-                *inverse = if sigma > 0.0 { (libm::sqrt(scaled) / sigma) as f32 } else { 0.0 };
             }
             for row in self.b.chunks_exact_mut(rank) {
                 row[columns.clone()].iter_mut().zip(&inverse).for_each(|(b, f)| *b *= f);
@@ -141,9 +173,9 @@ impl Outputs<'_> {
             let squares: f64 =
                 (0..shape.cols).map(|i| f64::from(column(v, shape.cols, j, i))).map(|x| x * x).sum();
             let sigma = libm::sqrt(squares);
-            let scaled = sigma * unscale;
+            let inverse = ratio(libm::sqrt(sigma * unscale), sigma);
+            let scaled = if inverse > 0.0 { sigma * unscale } else { 0.0 };
             let root = libm::sqrt(scaled) as f32;
-            let inverse = if sigma > 0.0 { (libm::sqrt(scaled) / sigma) as f32 } else { 0.0 };
             self.singular_values[j] = scaled as f32;
             kept += scaled * scaled;
             for i in 0..shape.rows {
@@ -199,4 +231,4 @@ pub struct Space<'a> {
     pub coefficients: &'a mut [f32],
 }
 
-const _: () = assert!(STRIP >= 16, "a strip holds at least one panel's width");
+const _: () = assert!(PANEL_ROWS >= 16, "a strip holds at least one panel's width");

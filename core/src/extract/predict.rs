@@ -1,4 +1,4 @@
-//! The product with the next block, as far as the space of the products so far knows it.
+//! Predicts the product with the next block: its projection onto the space of the products so far.
 //!
 //! After read j the next block Q₊ is known from Z = Δᵀ·Yⱼ = Q·H + Q₊·R, but Δ·Q₊ is not. Its projection onto the
 //! space of Y is: Yᵀ·Δ·Q₊ has only one block that is not zero, Rᵀ, in the rows of Yⱼ. With YᵀY = L·Lᵀ the projection

@@ -16,7 +16,7 @@ use crate::{
     Delta, Error, Goal, Kernel, Rows, Shape, Spectrum, gram_svd,
     kernel::ROWS,
     linalg::orthonormal::orthonormalize,
-    linalg::panels::{self, STRIP},
+    linalg::panels::{self, PANEL_ROWS},
     linalg::scratch::{Buffer, Scratch},
 };
 
@@ -80,7 +80,7 @@ impl<'s> Stream<'s> {
             .and(Scratch::matrix(all, all))
             .and(Scratch::matrix(all, kept_len))
             .and(Scratch::elements(all))
-            .and(Scratch::matrix(STRIP, kept_len))
+            .and(Scratch::matrix(PANEL_ROWS, kept_len))
     }
 
     pub fn new(plan: &Plan, channels: Option<&'s [f32]>, scratch: &'s mut [f32]) -> Self {
@@ -101,7 +101,7 @@ impl<'s> Stream<'s> {
             gram: scratch.take(4 * kept * kept),
             vectors: scratch.take(2 * kept * kept),
             sigma: scratch.take(2 * kept),
-            temp: scratch.take(STRIP * kept),
+            temp: scratch.take(PANEL_ROWS * kept),
             waiting: 0,
             done: 0,
             delta: Delta::default(),
@@ -311,6 +311,10 @@ impl<'s> Stream<'s> {
         outputs.check(self.shape)?;
         let cols = self.shape.cols;
         let unscale = 1.0 / self.scale.unwrap_or(1.0);
+        let known = self.sigma.iter().take(self.found);
+        let largest =
+            known.fold(0.0, |largest, &sigma| f64::max(largest, f64::from(sigma) * f64::from(unscale)));
+        outputs.check_range(largest)?;
         let kept = if self.delta.max_abs == 0.0 {
             outputs.fill_zero();
             0.0

@@ -172,7 +172,7 @@ impl Dtype {
     /// Whether [`encode`](crate::encode) writes it.
     pub const fn is_encoded(self) -> bool {
         #[cfg(feature = "blocks")]
-        if matches!(self, Self::Q8_0 | Self::Q4_0) {
+        if matches!(self, Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Iq4Nl) {
             return true;
         }
         !self.is_block()

@@ -7,7 +7,10 @@
 use super::convert::Convert;
 use super::elements::{Bf16, F16, F32, F64, Format};
 #[cfg(feature = "blocks")]
-use super::quantize;
+use super::quantize::{
+    self,
+    blocks::{Iq4Nl, Q4_1, Q5_0, Q5_1, encode_each},
+};
 use crate::{Dtype, Rows};
 
 /// Sets out[i] = f(out[i], value of entry i).
@@ -104,6 +107,14 @@ pub fn encode<H: Convert>(values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool 
         Dtype::Q4_0 => {
             quantize::encode::<quantize::Q4_0, H, 16, 18>(values.as_chunks().0, out.as_chunks_mut().0);
         }
+        #[cfg(feature = "blocks")]
+        Dtype::Q4_1 => encode_each::<Q4_1, 20>(values.as_chunks().0, out.as_chunks_mut().0),
+        #[cfg(feature = "blocks")]
+        Dtype::Q5_0 => encode_each::<Q5_0, 22>(values.as_chunks().0, out.as_chunks_mut().0),
+        #[cfg(feature = "blocks")]
+        Dtype::Q5_1 => encode_each::<Q5_1, 24>(values.as_chunks().0, out.as_chunks_mut().0),
+        #[cfg(feature = "blocks")]
+        Dtype::Iq4Nl => encode_each::<Iq4Nl, 18>(values.as_chunks().0, out.as_chunks_mut().0),
         #[cfg(feature = "blocks")]
         _ => return false,
     }

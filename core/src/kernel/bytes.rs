@@ -9,8 +9,8 @@ use super::{
 };
 
 /// Weights of a block, and its bytes: a scale, then the weights.
-const BLOCK: usize = 32;
-const BLOCK_BYTES: usize = BLOCK + 2;
+const Q8_0_LEN: usize = 32;
+const Q8_0_BYTES: usize = Q8_0_LEN + 2;
 
 /// Bytes that are asked for ahead of their use, in long rows and in others.
 const SOON: usize = 2048;
@@ -44,31 +44,31 @@ impl<V: Bytes> Dot<V> for Blocks8 {
         x: [&[f32]; T],
     ) -> [[V; T]; R] {
         let ahead = if row_bytes < LONG { AHEAD } else { (R * row_bytes).min(SOON) };
-        // SAFETY: block k starts k * BLOCK_BYTES into a row, and each x has as many elements.
+        // SAFETY: block k starts k * Q8_0_BYTES into a row, and each x has as many elements.
         unsafe {
             let zero = V::splat(&raw const ZERO);
             let mut sum = [[zero; T]; R];
-            for k in 0..row_bytes / BLOCK_BYTES {
+            for k in 0..row_bytes / Q8_0_BYTES {
                 // Behind its end a row is followed by the one that takes its place, not by its neighbour.
-                let next = k * BLOCK_BYTES + ahead;
+                let next = k * Q8_0_BYTES + ahead;
                 let next =
                     if next < row_bytes || row_bytes < ahead { next } else { next + (R - 1) * row_bytes };
                 let mut packed = 0;
                 for i in 0..R {
-                    let scale = row[i].add(k * BLOCK_BYTES).cast::<u16>().read_unaligned();
+                    let scale = row[i].add(k * Q8_0_BYTES).cast::<u16>().read_unaligned();
                     packed |= u64::from(scale) << (16 * i);
                 }
                 let widened = V::widen_halves(packed);
                 // Spread from memory: from a register it would take a port of the multiply-adds.
                 let scales = V::alone(widened.as_ptr());
                 for i in 0..R {
-                    let at = row[i].add(k * BLOCK_BYTES);
+                    let at = row[i].add(k * Q8_0_BYTES);
                     V::prefetch_near(row[i].wrapping_add(next));
                     let mut products = [zero; T];
-                    for j in (0..BLOCK).step_by(2 * V::LANES) {
+                    for j in (0..Q8_0_LEN).step_by(2 * V::LANES) {
                         let [low, high] = V::widen_pair(at.add(2 + j));
                         for t in 0..T {
-                            let x = x[t].as_ptr().add(k * BLOCK + j);
+                            let x = x[t].as_ptr().add(k * Q8_0_LEN + j);
                             products[t] = products[t].fused(low, V::load(x));
                             products[t] = products[t].fused(high, V::load(x.add(V::LANES)));
                         }

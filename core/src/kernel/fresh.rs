@@ -1,4 +1,4 @@
-//! The first product of a strip, Y += D·X, where its rows are decoded on the way: a chunk of columns while the one before is
+//! The first product of a strip, Y += D·X, fused with decoding its rows: a chunk of columns while the one before is
 //! multiplied, a part of a row between two steps, since many in one go would hold the multiply-adds up. A base of another
 //! format lies decoded in the strip already.
 

@@ -1,8 +1,8 @@
 //! The inner loops: decode, subtract, the thin product, dot products and plane rotations.
 //!
 //! [`Kernel`] names an implementation and runs it. `portable` is safe Rust and the reference; the others
-//! differ from it only in the products, by fused multiply-adds, one rounding per term instead of two, and by
-//! the lanes of a sum, and in plane rotations. With u = 2⁻²⁴, d terms and S = Σ|aᵢₖ·xₖⱼ|, every kernel stays
+//! differ from it in products, plane rotations and Householder updates (`reflect`): by fused multiply-adds, one
+//! rounding per term instead of two, and by the lanes of a sum. With u = 2⁻²⁴, d terms and S = Σ|aᵢₖ·xₖⱼ|, every kernel stays
 //! within 2·d·u·S of the exact sum, so two kernels differ by at most 4·d·u·S; a rotation stays within
 //! 4·u·(|x| + |y|). All other routines give the same bits everywhere.
 //!

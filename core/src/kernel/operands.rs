@@ -1,4 +1,4 @@
-//! What the inner loops work on: views of matrices, tiles and stored rows, and what to read ahead.
+//! Operands of the inner loops: views of matrices, tiles and stored rows, and what to prefetch.
 
 use core::ops::Range;
 

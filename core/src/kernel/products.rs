@@ -44,6 +44,10 @@ impl Kernel {
             debug_assert!(false, "operands of a product are too short");
             return;
         }
+        if rows == 0 || depth == 0 {
+            // Nothing to add, and no element of A that a pointer to a row could point to.
+            return;
+        }
         match self.0 {
             Isa::Portable => portable::product::<W>(a, rows, depth, x, c),
             // SAFETY: the operands were checked above, and the variant is made only by `detect` and

@@ -1,4 +1,4 @@
-//! What a kernel does with stored rows: decode, subtract, encode, add to them, multiply them with a vector.
+//! Operations on stored rows: decode, subtract, encode, add, multiply with a vector.
 
 #[cfg(target_arch = "aarch64")]
 use super::aarch64;

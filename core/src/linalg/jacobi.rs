@@ -35,7 +35,7 @@ impl Default for Sweeps {
 }
 
 /// Rows of pairs that are visited as a wave.
-const ROWS: usize = 8;
+const WAVE: usize = 8;
 
 /// Entries between these need no scaling: squares and their sums stay normal numbers.
 const SAFE: core::ops::Range<f32> = 1e-9..1e15;
@@ -144,13 +144,13 @@ impl Columns<'_> {
 
     /// Visits every pair once, the longest remaining columns first; returns the largest cosine met.
     ///
-    /// Row by row of pairs (p, q), [`ROWS`] of them as a wave: row i + 1 follows a pair behind row i, so that every pair
+    /// Row by row of pairs (p, q), [`WAVE`] of them as a wave: row i + 1 follows a pair behind row i, so that every pair
     /// finds its columns as if the rows came one after another, yet no pair waits for another.
     fn sweep(&mut self, tolerance: f32) -> f32 {
         let (mut largest, cols) = (0.0_f32, self.cols);
         let end = cols.saturating_sub(1);
-        for first in (0..end).step_by(ROWS) {
-            let rows = ROWS.min(end - first);
+        for first in (0..end).step_by(WAVE) {
+            let rows = WAVE.min(end - first);
             (first..first + rows).for_each(|p| self.bring_longest_to(p));
             if self.norms[first] == 0.0 {
                 break;
@@ -164,9 +164,9 @@ impl Columns<'_> {
         largest
     }
 
-    /// Visits pairs that have no column in common, at most [`ROWS`]; returns the largest cosine met.
+    /// Visits pairs that have no column in common, at most [`WAVE`]; returns the largest cosine met.
     fn round(&mut self, pairs: impl Iterator<Item = (usize, usize)>, tolerance: f32) -> f32 {
-        let mut all = [((0, 0), 0.0, None); ROWS];
+        let mut all = [((0, 0), 0.0, None); WAVE];
         let mut count = 0;
         for pair in pairs {
             if self.norms[pair.0].min(self.norms[pair.1]) == 0.0 {

@@ -1,4 +1,4 @@
-//! A panel made orthonormal, to itself and to the panels before it.
+//! Orthonormalises a panel against itself and the panels before it: block Gram–Schmidt with Cholesky QR.
 
 use crate::{Kernel, linalg::panels};
 

@@ -6,12 +6,12 @@
 use crate::{Kernel, kernel::Strided};
 
 /// Rows per partial sum: long sums in f32 are made of short ones.
-const CHUNK: usize = 256;
+const PARTIAL: usize = 256;
 
 /// P_iᵀ·P_j of two panels, both `rows` × `W`.
 pub fn cross<const W: usize>(kernel: Kernel, p: &[f32], q: &[f32]) -> [[f32; W]; W] {
     let mut total = [[0.0; W]; W];
-    for (p, q) in p.chunks(CHUNK * W).zip(q.chunks(CHUNK * W)) {
+    for (p, q) in p.chunks(PARTIAL * W).zip(q.chunks(PARTIAL * W)) {
         let mut partial = [[0.0; W]; W];
         let a = Strided::row_major(p, W).transposed();
         kernel.product::<W>(a, W, p.len() / W, q, partial.as_flattened_mut());
@@ -24,7 +24,7 @@ pub fn cross<const W: usize>(kernel: Kernel, p: &[f32], q: &[f32]) -> [[f32; W];
 
 /// Sum of squares of a panel.
 pub fn sum_squares(kernel: Kernel, p: &[f32]) -> f32 {
-    p.chunks(CHUNK).map(|p| kernel.dot(p, p)).sum()
+    p.chunks(PARTIAL).map(|p| kernel.dot(p, p)).sum()
 }
 
 /// Writes the columns of panel `last` into the upper triangle of the Gram matrix of panels 0…`last`, of leading
@@ -55,12 +55,12 @@ pub fn deflate<const W: usize>(kernel: Kernel, p: &[f32], mut h: [[f32; W]; W], 
 }
 
 /// Rows that `transform` and `combine` hold on the stack at a time.
-pub const STRIP: usize = 32;
+pub const PANEL_ROWS: usize = 32;
 
 /// Z ← Z·M in place, for one panel.
 pub fn transform<const W: usize>(kernel: Kernel, z: &mut [f32], m: &[[f32; W]; W]) {
-    let mut copy = [[0.0; W]; STRIP];
-    for z in z.chunks_mut(STRIP * W) {
+    let mut copy = [[0.0; W]; PANEL_ROWS];
+    for z in z.chunks_mut(PANEL_ROWS * W) {
         let copy = &mut copy.as_flattened_mut()[..z.len()];
         copy.copy_from_slice(z);
         z.fill(0.0);
@@ -68,7 +68,7 @@ pub fn transform<const W: usize>(kernel: Kernel, z: &mut [f32], m: &[[f32; W]; W
     }
 }
 
-/// Hands out P·C, [`STRIP`] rows at a time, which are read once.
+/// Hands out P·C, [`PANEL_ROWS`] rows at a time, which are read once.
 ///
 /// `panels` holds p panels of `rows` × `W`, `c` panels of (`W`·p) × `W`; `take(j, i, block)` gets rows i… of the product
 /// with the j-th of these.
@@ -80,10 +80,10 @@ pub fn combine<const W: usize>(
     mut take: impl FnMut(usize, usize, &[[f32; W]]),
 ) {
     let size = panels.len() / rows.max(1);
-    for start in (0..rows).step_by(STRIP) {
-        let count = STRIP.min(rows - start);
+    for start in (0..rows).step_by(PANEL_ROWS) {
+        let count = PANEL_ROWS.min(rows - start);
         for (j, c) in c.chunks_exact(size * W).enumerate() {
-            let mut out = [[0.0; W]; STRIP];
+            let mut out = [[0.0; W]; PANEL_ROWS];
             for (panel, c) in panels.chunks_exact(rows * W).zip(c.chunks_exact(W * W)) {
                 let a = Strided::row_major(&panel[start * W..], W);
                 kernel.product::<W>(a, count, W, c, out.as_flattened_mut());
@@ -94,7 +94,7 @@ pub fn combine<const W: usize>(
 }
 
 /// P ← P·C in place: the first `out` panels of `panels` become the product of all of them with C, whose
-/// entry [k, j] is `coefficient(k, j)`. `temp` holds [`STRIP`]·`W`·`out` elements.
+/// entry [k, j] is `coefficient(k, j)`. `temp` holds [`PANEL_ROWS`]·`W`·`out` elements.
 pub fn replace<const W: usize>(
     kernel: Kernel,
     rows: usize,
@@ -103,9 +103,9 @@ pub fn replace<const W: usize>(
     coefficient: impl Fn(usize, usize) -> f32,
     temp: &mut [f32],
 ) {
-    for start in (0..rows).step_by(STRIP) {
-        let count = STRIP.min(rows - start);
-        for (group, temp) in temp.chunks_exact_mut(STRIP * W).take(out).enumerate() {
+    for start in (0..rows).step_by(PANEL_ROWS) {
+        let count = PANEL_ROWS.min(rows - start);
+        for (group, temp) in temp.chunks_exact_mut(PANEL_ROWS * W).take(out).enumerate() {
             temp.fill(0.0);
             for (p, panel) in panels.chunks_exact(rows * W).enumerate() {
                 let mut c = [[0.0; W]; W];
@@ -118,7 +118,9 @@ pub fn replace<const W: usize>(
                 kernel.product::<W>(a, count, W, c.as_flattened(), temp);
             }
         }
-        for (panel, temp) in panels.chunks_exact_mut(rows * W).zip(temp.chunks_exact(STRIP * W)).take(out) {
+        for (panel, temp) in
+            panels.chunks_exact_mut(rows * W).zip(temp.chunks_exact(PANEL_ROWS * W)).take(out)
+        {
             panel[start * W..][..count * W].copy_from_slice(&temp[..count * W]);
         }
     }

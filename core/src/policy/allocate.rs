@@ -1,15 +1,15 @@
-//! Bytes shared out over matrices: each step goes where it keeps the most energy per byte.
+//! Bytes shared out over matrices: each step goes where it is worth the most per byte.
 
-use super::Policy;
+use super::{Criterion, Policy, Spectrum};
 use crate::{Dtype, Shape};
 
 /// One matrix that asks for a rank.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate<'s> {
-    /// Its leading singular values, descending; it gets no rank beyond them.
-    pub singular_values: &'s [f32],
-    /// Its shape: rows = out, cols = in.
-    pub shape: Shape,
+    /// Its leading singular values, norm and shape (rows = out, cols = in); it gets no rank beyond the known values.
+    pub spectrum: Spectrum<'s>,
+    /// ‖W‖₂ of the matrix that it changes. 0 where that is not known: ‖Δ‖₂ stands for it then.
+    pub stretch: f64,
     /// Format that its factors are stored in; see [`factor_dtype`].
     pub dtype: Dtype,
 }
@@ -46,8 +46,8 @@ pub fn factor_bytes(shape: Shape, rank: usize, dtype: Dtype) -> u64 {
 }
 
 /// Gives each of `candidates` a rank that `policy` lets be, so that their factors take at most `budget`
-/// bytes and keep as much energy as possible: the step with the largest Σσ² per byte comes first, whichever
-/// matrix it belongs to. Where bytes grow with the rank alone, steps are single components and nothing better
+/// bytes and are worth as much as possible by the policy's criterion: the step that is worth the most per byte comes
+/// first, whichever matrix it belongs to. Where bytes grow with the rank alone, steps are single components and nothing better
 /// exists except in the use of the last bytes; where a format's blocks make some ranks cheap, a step leads
 /// to the rank that pays best. `shares` has an element per candidate.
 ///
@@ -87,7 +87,7 @@ pub fn uniform_rank(candidates: &[Candidate<'_>], policy: &Policy, max_rank: usi
         // Not monotone where a format has blocks: all are tried.
         let bytes = candidates
             .iter()
-            .fold(0_u64, |sum, one| sum.saturating_add(factor_bytes(one.shape, rank, one.dtype)));
+            .fold(0_u64, |sum, one| sum.saturating_add(factor_bytes(one.spectrum.shape, rank, one.dtype)));
         if bytes <= budget {
             best = rank;
         }
@@ -96,15 +96,21 @@ pub fn uniform_rank(candidates: &[Candidate<'_>], policy: &Policy, max_rank: usi
 }
 
 impl Candidate<'_> {
-    /// The step upwards from `rank` that keeps the most per byte within `left` bytes.
+    /// What its direction `at`, counted from 0, is worth.
+    pub fn worth(&self, by: Criterion, at: usize) -> f64 {
+        by.worth(&self.spectrum, self.stretch, at)
+    }
+
+    /// The step upwards from `rank` that is worth the most per byte within `left` bytes.
     fn step(&self, rank: usize, policy: &Policy, left: i64) -> Option<Step> {
-        let most = self.singular_values.len().min(self.shape.rows).min(self.shape.cols);
-        let bytes_at = |rank| i64::try_from(factor_bytes(self.shape, rank, self.dtype)).unwrap_or(i64::MAX);
+        let Spectrum { singular_values, shape, .. } = self.spectrum;
+        let most = singular_values.len().min(shape.rows).min(shape.cols);
+        let bytes_at = |rank| i64::try_from(factor_bytes(shape, rank, self.dtype)).unwrap_or(i64::MAX);
         let before = bytes_at(rank);
         let (mut best, mut gain) = (None::<Step>, 0.0);
-        for (i, &sigma) in self.singular_values.iter().enumerate().take(most).skip(rank) {
-            gain += f64::from(sigma) * f64::from(sigma);
-            let to = i + 1;
+        for at in rank..most {
+            gain += self.worth(policy.by, at);
+            let to = at + 1;
             if gain <= 0.0 || policy.round(to) != to {
                 continue;
             }

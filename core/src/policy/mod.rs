@@ -2,13 +2,31 @@
 //!
 //! [`Goal`] says what is asked for, [`Policy`] what the ranks must look like besides. A [`Spectrum`] answers
 //! for one matrix; [`allocate`] and [`uniform_rank`] share a number of bytes out over many.
+//!
+//! ```
+//! use phlora_core::policy::{Candidate, Goal, Policy, Share, Spectrum, allocate, factor_bytes};
+//! use phlora_core::{Dtype, Shape};
+//!
+//! let (shape, dtype) = (Shape { rows: 64, cols: 64 }, Dtype::F16);
+//! let [even, steep] = [[2.0_f32, 1.9, 1.8, 1.7], [3.0, 0.3, 0.2, 0.1]];
+//! let sum_squares = steep.iter().map(|&s| f64::from(s).powi(2)).sum();
+//! let spectrum = Spectrum { singular_values: &steep, sum_squares, shape };
+//! assert_eq!(Goal::Energy(0.95).rank(&spectrum, 4), 1);
+//!
+//! let candidates = [&even, &steep].map(|values| Candidate { singular_values: values, shape, dtype });
+//! let mut shares = [Share::default(); 2];
+//! allocate(&candidates, &Policy::fixed(4), 2 * factor_bytes(shape, 2, dtype), &mut shares);
+//! assert_eq!(shares.map(|share| share.rank), [3, 1]);
+//! ```
 
 mod allocate;
 mod bits;
+mod criterion;
 mod spectrum;
 
 pub use allocate::{Candidate, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
 pub use bits::{Direction, Quantizer, share_bits};
+pub use criterion::Criterion;
 pub use spectrum::{Noise, Spectrum};
 
 /// What is asked for.
@@ -21,7 +39,7 @@ pub enum Goal {
     Energy(f64),
     /// Per matrix the directions that stand out of its noise; see [`Spectrum::noise`].
     NoiseFloor,
-    /// The most energy over all matrices in so many bytes. A matrix alone gets the rank that is given.
+    /// The most over all matrices, by the policy's criterion, in so many bytes. A matrix alone gets the rank that is given.
     Budget(u64),
 }
 
@@ -38,6 +56,8 @@ pub struct Policy {
     pub allowed: &'static [usize],
     /// Every matrix has the same rank.
     pub uniform: bool,
+    /// What matrices that share a budget are to keep the most of.
+    pub by: Criterion,
 }
 
 impl Default for Policy {
@@ -50,7 +70,14 @@ impl Default for Policy {
 impl Policy {
     /// One rank for all.
     pub const fn fixed(rank: usize) -> Self {
-        Self { goal: Goal::Fixed, max_rank: rank, multiple: 1, allowed: &[], uniform: true }
+        Self {
+            goal: Goal::Fixed,
+            max_rank: rank,
+            multiple: 1,
+            allowed: &[],
+            uniform: true,
+            by: Criterion::Relative,
+        }
     }
 
     /// `rank` as this policy lets it be: the next rank above that it has, or else the largest one; 0 stays 0, and

@@ -1,4 +1,4 @@
-//! What the leading singular values of a matrix and its exact norm say about the rest.
+//! Energy, rank and noise floor from the leading singular values of a matrix and its exact norm.
 
 use crate::Shape;
 

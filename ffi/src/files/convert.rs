@@ -30,9 +30,10 @@ fn options(
 
 /// Writes an adapter in another format: `phlora convert ADAPTER -o OUTPUT --base BASE`. Allocates.
 ///
-/// - `adapter`: a PEFT directory, a GGUF file or phlora's compact form.
+/// - `adapter`: a PEFT directory, or a file of GGUF, kohya, ComfyUI or phlora's own, whose names need `base` with its weights.
 /// - `output`: what to create.
-/// - `base`: the base model, a GGUF file or a directory with config.json; NULL: what the adapter names as its base.
+/// - `base`: the base model, a GGUF file or a directory with config.json; NULL: none. What the adapter names as its base
+///   is never opened.
 /// - `factors_dtype`: the phlora_dtype to write, 0: as they are.
 /// - `output_format`: a phlora_adapter_format.
 /// - `force`: 1: replace an adapter that is there already.

@@ -2,6 +2,7 @@
 
 use super::adapter_format::{AdapterFormat, format};
 use super::also::also;
+use super::criterion::{Criterion, criterion};
 use super::names::{Names, names};
 use super::{ProgressCallback, failure, os_path, path, told, watched};
 use crate::dtype::{Dtype, dtype};
@@ -12,7 +13,9 @@ use crate::status::Status;
 use core::ffi::{c_char, c_void};
 use core::mem::{offset_of, size_of};
 use core::ptr;
-use phlora_checkpoint::{ExtractOptions, Filter, Model, Output, Policy, available_threads, extract, save};
+use phlora_checkpoint::{
+    ExtractOptions, Filter, Goal, Model, Output, Policy, available_threads, extract, save,
+};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -55,8 +58,10 @@ pub struct FileOptions {
     pub also: u32,
     /// The phlora_names of the adapter's modules. Default PHLORA_NAMES_MEMORY.
     pub names: u32,
-    /// 0.
-    pub reserved: u32,
+    /// The phlora_criterion by which modules share the budget. Default PHLORA_CRITERION_RELATIVE.
+    pub criterion: u32,
+    /// Most bytes of the adapter's files: ranks follow from them then, and `rank` counts for nothing. 0, the default: none.
+    pub budget: u64,
 }
 
 /// What phlora_extract_files did.
@@ -110,7 +115,8 @@ impl SizedStruct for FileOptions {
         format: AdapterFormat::Auto as u32,
         also: 0,
         names: Names::Memory as u32,
-        reserved: 0,
+        criterion: Criterion::Relative as u32,
+        budget: 0,
     };
 }
 
@@ -163,11 +169,16 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Resu
             Ok::<_, Status>(vec![pattern.ok_or(Status::BadText)?])
         }
     };
-    if options.reserved != 0 {
-        return Err(Status::UnknownValue);
-    }
+    let by = criterion(options.criterion)?;
+    let shared = Policy {
+        goal: Goal::Budget(options.budget),
+        max_rank: usize::MAX,
+        uniform: false,
+        by,
+        ..Policy::default()
+    };
     Ok(ExtractOptions {
-        policy: Policy::fixed(options.rank),
+        policy: if options.budget > 0 { shared } else { Policy::fixed(options.rank) },
         choose_dtype: false,
         mode: mode(options.mode)?,
         dtype: dtype(options.dtype)?,

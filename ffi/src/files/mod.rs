@@ -1,10 +1,12 @@
 //! The file functions: whole checkpoints in, adapters out. What the `phlora` command does, through the same
 //! calls, so to the same bits.
 
+mod adapter_file;
 mod adapter_format;
 mod also;
 mod check;
 mod convert;
+mod criterion;
 mod extract;
 mod inspect;
 mod names;
@@ -19,6 +21,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 use std::{panic, thread};
 
+pub use adapter_file::AdapterModule;
 pub use extract::{FileOptions, FileReport};
 pub use inspect::Contents;
 pub use verify::Verification;
@@ -74,6 +77,21 @@ fn told<T>(result: Result<T, Failure>, message: &mut [u8]) -> Result<T, Status> 
             Err(status)
         }
     }
+}
+
+/// How the file functions get at the bytes of models and adapters.
+///
+/// By default files are mapped: nothing is read before it is used, and a model takes no memory of its own. A mapped file must not
+/// change until the call returns: where another process shortens it, or the server of a network file system goes away, the
+/// system ends the process that reads (SIGBUS). A host that cannot promise that reads files in the place of mapping them:
+/// a file that gets shorter is then a status, and each file takes its size in memory while a call uses it.
+///
+/// - `read`: 1: read files that are opened from now on; 0: map them.
+///
+/// Any thread; it holds for the whole process.
+#[unsafe(no_mangle)]
+pub extern "C" fn phlora_read_files(read: u32) {
+    phlora_checkpoint::read_files(read != 0);
 }
 
 /// A status, and the text that explains it.

@@ -10,6 +10,8 @@
 use crate::files;
 mod placed;
 mod shared;
+#[cfg(all(test, feature = "std"))]
+mod tests;
 
 use crate::sized::SizedStruct;
 use crate::status::Status;
@@ -64,7 +66,21 @@ impl<T> Out<T> {
     }
 }
 
+#[cfg(feature = "std")]
+impl In<c_char> {
+    /// To a text that is handed to C.
+    pub const fn of_text(text: &CStr) -> Self {
+        Self(text.as_ptr())
+    }
+}
+
 impl In<c_void> {
+    /// To bytes that are handed to C.
+    #[cfg(feature = "std")]
+    pub const fn of_bytes(bytes: &[u8]) -> Self {
+        Self(bytes.as_ptr().cast())
+    }
+
     /// The same, to floats.
     pub const fn as_f32(self) -> In<f32> {
         In(self.0.cast())
@@ -126,6 +142,9 @@ unsafe impl Plain for files::Verification {}
 // SAFETY: as above.
 #[cfg(feature = "std")]
 unsafe impl Plain for files::Contents {}
+// SAFETY: as above.
+#[cfg(feature = "std")]
+unsafe impl Plain for files::AdapterModule {}
 
 /// Ranges that a call touches at most.
 const MOST: usize = 12;

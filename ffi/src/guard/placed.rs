@@ -41,7 +41,7 @@ pub const fn head_bytes<T>() -> usize {
 /// The address of a placed state, for the caller to keep.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-pub struct StatePointer<T>(*mut T);
+pub struct StatePointer<T>(pub(super) *mut T);
 
 /// The state that a call works on, and what its mark will be afterwards.
 pub struct Resumed {
@@ -159,7 +159,7 @@ pub use parts::Slot;
 /// Parts of a state that outlive a call, each for a thread of its own.
 #[cfg(feature = "std")]
 mod parts {
-    use super::{ALIGNMENT, Guard, Head, MARK, Out, Placed, SPLIT, StatePointer, Status, check};
+    use super::{ALIGNMENT, Guard, Head, MARK, Out, Placed, SPLIT, StatePointer, Status, check, ptr};
     use core::mem::{MaybeUninit, transmute};
     use core::ops::Range;
     use phlora_core::Part;
@@ -179,10 +179,10 @@ mod parts {
 
         /// Puts a part there.
         pub fn fill(&mut self, value: T) -> StatePointer<T> {
-            let at = self.0.as_mut_ptr();
-            let head = Head { mark: MARK ^ at.addr(), bytes: size_of::<Placed<T>>() };
-            self.0.write(Placed { head, value });
-            StatePointer(at.cast())
+            let mark = MARK ^ self.0.as_ptr().addr();
+            let head = Head { mark, bytes: size_of::<Placed<T>>() };
+            // The pointer is taken from the reference that wrote last: another one would end its validity.
+            StatePointer(ptr::from_mut(self.0.write(Placed { head, value })).cast())
         }
 
         /// Makes the part there, if any, one that is refused.

@@ -12,7 +12,7 @@ use phlora_core::{Kernel, Outputs, add_f16, add_f32};
 /// A pointer of the caller's, which phlora only hands back.
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Opaque(*mut c_void);
+pub struct Opaque(pub(super) *mut c_void);
 
 // SAFETY: it is never followed; who may follow it in which thread is between the caller and itself.
 unsafe impl Send for Opaque {}

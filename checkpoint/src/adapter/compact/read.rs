@@ -34,6 +34,7 @@ struct About {
     base: Option<String>,
     architecture: Option<String>,
     task: Option<String>,
+    class: Option<String>,
     targets: Option<Vec<String>>,
     fan_in_fan_out: bool,
     paths: BTreeMap<String, String>,
@@ -66,7 +67,8 @@ pub(crate) fn is_compact_file(path: &Path) -> bool {
     let peek = || {
         let mapped = path.is_file().then(|| Mapped::open(path).ok())??;
         let length = u64::from_le_bytes(*mapped.bytes().first_chunk()?);
-        let is = length <= MAX_PEEKED && metadata(path, mapped.bytes()).ok()?.contains_key(VERSION_KEY);
+        let is = length <= MAX_PEEKED
+            && metadata(path, mapped.bytes(), &[VERSION_KEY]).ok()?.contains_key(VERSION_KEY);
         Some(is)
     };
     peek().unwrap_or(false)
@@ -76,7 +78,7 @@ impl CompactFile {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mapped = Mapped::open(path)?;
         let bytes = mapped.bytes();
-        let mut texts = metadata(path, bytes)?;
+        let mut texts = metadata(path, bytes, &[VERSION_KEY, ADAPTER_KEY])?;
         let version = texts.remove(VERSION_KEY).unwrap_or_default();
         if version != VERSION {
             let problem = format!("version {version} of the compact form is not read, expected {VERSION}");
@@ -130,6 +132,7 @@ impl CompactFile {
             base_name: about.base,
             architecture: about.architecture,
             task: about.task,
+            class: about.class,
             targets: about.targets,
             fan_in_fan_out: about.fan_in_fan_out,
             spelling: Spelling::of_paths(&about.paths),
@@ -160,6 +163,7 @@ impl CompactFile {
             base_name: self.lora.base_name.clone(),
             architecture: self.lora.architecture.clone(),
             task: self.lora.task.clone(),
+            class: self.lora.class.clone(),
             targets: self.lora.targets.clone(),
             fan_in_fan_out: self.lora.fan_in_fan_out,
             spelling: self.lora.spelling.clone(),

@@ -100,6 +100,7 @@ fn about(lora: &Lora<'_>) -> Value {
     add("base", lora.base_name.as_ref().map(|name| json!(name)));
     add("architecture", lora.architecture.as_ref().map(|name| json!(name)));
     add("task", lora.task.as_ref().map(|task| json!(task)));
+    add("class", lora.class.as_ref().map(|class| json!(class)));
     add("targets", lora.targets.as_ref().map(|targets| json!(targets)));
     add("fan_in_fan_out", lora.fan_in_fan_out.then_some(Value::Bool(true)));
     let paths: Map<_, _> = lora

@@ -5,12 +5,9 @@ use crate::adapter::{Factor, Lora, LoraModule, Naming, Spelling};
 use crate::error::{Error, Result};
 use crate::source::gguf::{File, TensorInfo, Value};
 use crate::source::mapped::Mapped;
-use crate::source::tensor::Expert;
+use crate::source::tensor::{Expert, max_experts};
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// Most modules, so that a small file of tiny experts cannot fill the memory.
-const MAX_MODULES: usize = 1 << 18;
 
 /// A mapped GGUF adapter.
 #[derive(Debug)]
@@ -26,6 +23,11 @@ impl AdapterFile {
     /// What `adapter.lora.alpha` is; 0, which stands for scale 1, where it is absent.
     pub(crate) fn alpha(&self) -> Result<f32> {
         alpha(self.mapped.path(), &self.parse()?)
+    }
+
+    /// The whole file.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.mapped.bytes()
     }
 
     fn parse(&self) -> Result<File<'_>> {
@@ -79,6 +81,7 @@ impl AdapterFile {
             base_name: file.str(key::BASE_NAME).map(str::to_owned),
             architecture: file.architecture().map(str::to_owned),
             task: None,
+            class: None,
             targets: None,
             fan_in_fan_out: false,
             spelling: Spelling::default(),
@@ -94,15 +97,20 @@ impl AdapterFile {
         alpha: f64,
         modules: &mut Vec<LoraModule<'a>>,
     ) -> Result<()> {
-        let (first, second) = (self.factors(a)?, self.factors(b)?);
         let stacked = a.shape.len() == 3;
-        if first.len() != second.len() || stacked != (b.shape.len() == 3) {
+        let count = |tensor: &TensorInfo<'_>| if stacked { tensor.shape[0] } else { 1 };
+        if a.shape.len() != b.shape.len() || count(a) != count(b) {
             let problem = format!("its shape is {:?}, that of its lora_a {:?}", b.shape, a.shape);
             return Err(Error::tensor(self.mapped.path(), b.name, problem));
         }
-        let count = first.len();
-        if modules.len() + count > MAX_MODULES {
-            let problem = format!("with its {count} experts there are more than {MAX_MODULES} modules");
+        let (count, most) = (count(a), max_experts(self.mapped.bytes().len()));
+        if modules.len().saturating_add(count) > most {
+            let problem = format!("with its {count} experts there are more than {most} modules");
+            return Err(Error::tensor(self.mapped.path(), a.name, problem));
+        }
+        let (first, second) = (self.factors(a)?, self.factors(b)?);
+        if (first.len(), second.len()) != (count, count) {
+            let problem = format!("its {} bytes are not those of {count} experts", a.range.len());
             return Err(Error::tensor(self.mapped.path(), a.name, problem));
         }
         for (index, (mut a, mut b)) in first.into_iter().zip(second).enumerate() {

@@ -5,7 +5,7 @@
 //! into B; by a power of two that is exact.
 
 use super::{MAX_NAME, NO_PLACE, SUFFIXES, is_flipped, key};
-use crate::adapter::{Factor, Lora, LoraModule, Naming};
+use crate::adapter::{AdapterFormat, Factor, Lora, LoraModule, Naming};
 use crate::error::{Error, Result};
 use phlora_core::Dtype;
 use std::borrow::Cow;
@@ -170,7 +170,7 @@ fn tensor<'l>(
         return Err(first.error(problem));
     }
     let dtype = first.dtype();
-    if !matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::Bf16 | Dtype::Q8_0) {
+    if !AdapterFormat::Gguf.holds(dtype) {
         return Err(first.error(format!("a GGUF adapter cannot hold {}", dtype.name())));
     }
     for part in parts.iter_mut().flatten().filter(|part| part.dtype() != dtype) {
@@ -225,7 +225,17 @@ fn header(lora: &Lora<'_>, tensors: &[Tensor<'_>]) -> Vec<u8> {
 /// llama.cpp's number for the format that most tensors have; only shown to people.
 fn file_type(tensors: &[Tensor<'_>]) -> u32 {
     let count = |dtype| tensors.iter().filter(|tensor| tensor.dtype == dtype).count();
-    let types = [(Dtype::F32, 0), (Dtype::F16, 1), (Dtype::Q8_0, 7), (Dtype::Bf16, 32)];
+    let types = [
+        (Dtype::F32, 0),
+        (Dtype::F16, 1),
+        (Dtype::Q4_0, 2),
+        (Dtype::Q4_1, 3),
+        (Dtype::Q8_0, 7),
+        (Dtype::Q5_0, 8),
+        (Dtype::Q5_1, 9),
+        (Dtype::Iq4Nl, 25),
+        (Dtype::Bf16, 32),
+    ];
     types.into_iter().max_by_key(|(dtype, _)| count(*dtype)).map_or(0, |(_, number)| number)
 }
 

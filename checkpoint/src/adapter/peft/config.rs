@@ -1,13 +1,14 @@
 //! `adapter_config.json`: the one PEFT needs to load what is written here, and what is read of any other.
 
-use super::fields::{Fields, token_rows};
+use super::fields::{Fields, names, token_rows};
+use super::pattern::Patterns;
 use super::target::{Target, targets};
 use crate::adapter::{self, Lora};
 use crate::error::{Error, Result};
-use crate::source::json::read_json;
-use regex::Regex;
+use crate::source::json::{Json, read_json};
 use serde::Serialize;
-use serde_json::{Number, Value};
+use serde_json::Number;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -17,6 +18,9 @@ use std::path::Path;
 struct Written<'l> {
     peft_type: &'static str,
     task_type: Option<&'l str>,
+    /// Only where there is no task, by which AutoPeft would else find the class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auto_mapping: Option<AutoMapping<'l>>,
     base_model_name_or_path: Option<&'l str>,
     r: usize,
     lora_alpha: Number,
@@ -41,6 +45,23 @@ struct Written<'l> {
     /// Only where there are any: readers that do not know the field may refuse it.
     #[serde(skip_serializing_if = "Option::is_none")]
     trainable_token_indices: Option<&'l BTreeMap<&'l str, &'l [usize]>>,
+}
+
+/// What PEFT imports to load the base.
+#[derive(Debug, Serialize)]
+struct AutoMapping<'l> {
+    base_model_class: &'l str,
+    parent_library: &'static str,
+}
+
+/// The package that has every class of transformers.
+const LIBRARY: &str = "transformers";
+
+/// The class that the field `auto_mapping` names, where it is one of transformers.
+fn class(mapping: Json<'_>) -> Option<String> {
+    let library = mapping.at("parent_library").text()?;
+    let known = library.split('.').next() == Some(LIBRARY);
+    mapping.at("base_model_class").text().filter(|_| known).map(Cow::into_owned)
 }
 
 /// An object whose first key that matches a module counts, so that the order matters.
@@ -77,6 +98,11 @@ pub(super) fn written(lora: &Lora<'_>, fields: &Fields<'_>) -> Result<String> {
     let config = Written {
         peft_type: "LORA",
         task_type: lora.task.as_deref(),
+        auto_mapping: lora
+            .class
+            .as_deref()
+            .filter(|_| lora.task.is_none())
+            .map(|class| AutoMapping { base_model_class: class, parent_library: LIBRARY }),
         base_model_name_or_path: lora.base_name.as_deref(),
         r: rank,
         lora_alpha: number(alpha),
@@ -142,6 +168,7 @@ pub(crate) struct AdapterConfig {
     pub(crate) alpha: f64,
     pub(crate) base_name: Option<String>,
     pub(crate) task: Option<String>,
+    pub(crate) class: Option<String>,
     /// Where it is a list; a regular expression is not kept.
     pub(crate) targets: Option<Vec<String>>,
     /// Parameters with factors, or the ends of their names.
@@ -153,16 +180,17 @@ pub(crate) struct AdapterConfig {
     /// Rows of the modules' weights; the module is empty where it is the input embedding.
     tokens: Vec<(String, Vec<usize>)>,
     rslora: bool,
-    ranks: Vec<(Regex, f64)>,
-    alphas: Vec<(Regex, f64)>,
+    ranks: Patterns,
+    alphas: Patterns,
 }
 
 impl AdapterConfig {
     /// Reads `adapter_config.json` at `path`.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let json = read_json(path)?;
+        let json = json.root();
         let bad = |problem: &str| Error::format(path, problem);
-        match json["peft_type"].as_str() {
+        match json.at("peft_type").text().as_deref() {
             Some("LORA") => {}
             Some(other) => {
                 return Err(bad(&format!(
@@ -171,27 +199,28 @@ impl AdapterConfig {
             }
             None => return Err(bad("its peft_type is not LORA")),
         }
-        if json["use_dora"].as_bool() == Some(true) {
+        if json.at("use_dora").bool() == Some(true) {
             return Err(bad("a DoRA adapter, which is not read"));
         }
         // PEFT's default of both is 8.
-        let number = |value: &Value| if value.is_null() { Some(8.0) } else { value.as_f64() };
-        let rank = number(&json["r"]).filter(|r| *r >= 1.0 && r.fract() == 0.0 && *r < 1e9);
-        let alpha = number(&json["lora_alpha"]).filter(|alpha| alpha.is_finite());
+        let number = |value: Json<'_>| if value.is_null() { Some(8.0) } else { value.number() };
+        let rank = number(json.at("r")).filter(|r| *r >= 1.0 && r.fract() == 0.0 && *r < 1e9);
+        let alpha = number(json.at("lora_alpha")).filter(|alpha| alpha.is_finite());
         Ok(Self {
             rank: whole(rank.ok_or_else(|| bad("its r is not a rank of at least 1"))?),
             alpha: alpha.ok_or_else(|| bad("its lora_alpha is not a number"))?,
-            base_name: json["base_model_name_or_path"].as_str().map(str::to_owned),
-            task: json["task_type"].as_str().map(str::to_owned),
-            targets: list(&json["target_modules"]),
-            parameters: list(&json["target_parameters"]).unwrap_or_default(),
-            fan_in_fan_out: json["fan_in_fan_out"].as_bool().unwrap_or(false),
-            saved: list(&json["modules_to_save"]).unwrap_or_default(),
-            biases: json["bias"].as_str().is_some_and(|bias| bias != "none"),
-            tokens: token_rows(path, &json)?,
-            rslora: json["use_rslora"].as_bool().unwrap_or(false),
-            ranks: patterns(path, "rank_pattern", &json, 1.0)?,
-            alphas: patterns(path, "alpha_pattern", &json, f64::MIN)?,
+            base_name: json.at("base_model_name_or_path").text().map(Cow::into_owned),
+            task: json.at("task_type").text().map(Cow::into_owned),
+            class: class(json.at("auto_mapping")),
+            targets: names(json.at("target_modules")),
+            parameters: names(json.at("target_parameters")).unwrap_or_default(),
+            fan_in_fan_out: json.at("fan_in_fan_out").bool().unwrap_or(false),
+            saved: names(json.at("modules_to_save")).unwrap_or_default(),
+            biases: json.at("bias").text().is_some_and(|bias| bias != "none"),
+            tokens: token_rows(path, json)?,
+            rslora: json.at("use_rslora").bool().unwrap_or(false),
+            ranks: Patterns::read(path, "rank_pattern", json, 1.0)?,
+            alphas: Patterns::read(path, "alpha_pattern", json, f64::MIN)?,
         })
     }
 
@@ -220,39 +249,11 @@ impl AdapterConfig {
 
     /// Rank and scale of `module`, as PEFT computes them.
     pub(crate) fn rank_and_scale(&self, module: &str) -> (usize, f64) {
-        let first = |patterns: &[(Regex, f64)]| {
-            patterns.iter().find(|(key, _)| key.is_match(module)).map(|(_, value)| *value)
-        };
-        let rank = first(&self.ranks).map_or(self.rank, whole);
-        let alpha = first(&self.alphas).unwrap_or(self.alpha);
+        let rank = self.ranks.number(module).map_or(self.rank, whole);
+        let alpha = self.alphas.number(module).unwrap_or(self.alpha);
         let r = rank as f64;
         (rank, alpha / if self.rslora { r.sqrt() } else { r })
     }
-}
-
-/// The texts of a list; `None` where it is anything else.
-fn list(value: &Value) -> Option<Vec<String>> {
-    value.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
-}
-
-/// A pattern's keys match a module's whole path or the end of it after a dot, as PEFT does it.
-fn patterns(path: &Path, field: &str, json: &Value, least: f64) -> Result<Vec<(Regex, f64)>> {
-    let Some(object) = json[field].as_object() else { return Ok(Vec::new()) };
-    let one = |(key, value): (&String, &Value)| {
-        let regex = Regex::new(&format!(r"^(.*\.)?({key})$")).ok()?;
-        Some((regex, value.as_f64().filter(|v| v.is_finite() && *v >= least)?))
-    };
-    object
-        .iter()
-        .map(|pair| {
-            one(pair).ok_or_else(|| {
-                Error::format(
-                    path,
-                    format!("{field}: {} is not a pattern with a number that can be used", pair.0),
-                )
-            })
-        })
-        .collect()
 }
 
 /// A number checked to be a small whole one; what is left of a fraction never equals a tensor's rank.
@@ -304,6 +305,7 @@ mod tests {
             base_name: Some("base".into()),
             architecture: None,
             task: None,
+            class: None,
             targets: None,
             fan_in_fan_out: false,
             spelling: Spelling::default(),
@@ -329,7 +331,7 @@ mod tests {
         assert!(uniform.contains(r#""lora_alpha": 8,"#) && uniform.contains(r#""rank_pattern": {}"#));
         let mixed =
             written(&lora(vec![module("l.0.q", 8, 1.0), module("l.1.q", 4, 1.0)]), &fields()).unwrap();
-        let json: Value = serde_json::from_str(&mixed).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&mixed).unwrap();
         assert_eq!(json["rank_pattern"], serde_json::json!({"l.1.q": 4}));
         assert_eq!(json["alpha_pattern"], serde_json::json!({"l.1.q": 4}));
     }

@@ -1,6 +1,7 @@
 //! Fields of the configuration for what an adapter holds beside its factors.
 
 use crate::error::{Error, Result};
+use crate::source::json::Json;
 use std::collections::BTreeMap;
 
 /// What [`Lora::full`](crate::Lora::full) needs in the configuration.
@@ -14,21 +15,33 @@ pub(super) struct Fields<'l> {
 }
 
 /// The rows that `trainable_token_indices` names, by module; a list is that of the input embedding.
-pub(super) fn token_rows(
-    path: &std::path::Path,
-    json: &serde_json::Value,
-) -> Result<Vec<(String, Vec<usize>)>> {
-    let field = &json["trainable_token_indices"];
+pub(super) fn token_rows(path: &std::path::Path, config: Json<'_>) -> Result<Vec<(String, Vec<usize>)>> {
+    let field = config.at("trainable_token_indices");
     let bad = || Error::format(path, "its trainable_token_indices are no lists of rows");
-    let rows = |list: &serde_json::Value| -> Option<Vec<usize>> {
-        list.as_array()?.iter().map(|row| usize::try_from(row.as_u64()?).ok()).collect()
-    };
-    match field {
-        serde_json::Value::Null => Ok(Vec::new()),
-        serde_json::Value::Array(_) => Ok(vec![(String::new(), rows(field).ok_or_else(bad)?)]),
-        serde_json::Value::Object(modules) => {
-            modules.iter().map(|(module, list)| Ok((module.clone(), rows(list).ok_or_else(bad)?))).collect()
-        }
-        _ => Err(bad()),
+    if field.is_null() {
+        return Ok(Vec::new());
     }
+    if field.is_array() {
+        return Ok(vec![(String::new(), field.sizes().ok_or_else(bad)?)]);
+    }
+    let (mut found, mut sound) = (Vec::new(), true);
+    let is_object = field.each_entry(|module, list| {
+        sound = found.len() < MAX_NAMES
+            && list.sizes().map(|rows| found.push((module.into_owned(), rows))).is_some();
+        sound
+    });
+    if is_object && sound { Ok(found) } else { Err(bad()) }
+}
+
+/// Most names of modules in one field.
+pub(super) const MAX_NAMES: usize = 1 << 16;
+
+/// The texts of a list; `None` where it is anything else, or longer than any model has modules.
+pub(super) fn names(list: Json<'_>) -> Option<Vec<String>> {
+    let (mut found, mut sound) = (Vec::new(), true);
+    let is_list = list.each(|name| {
+        sound = found.len() < MAX_NAMES && name.text().map(|name| found.push(name.into_owned())).is_some();
+        sound
+    });
+    (is_list && sound).then_some(found)
 }

@@ -10,7 +10,7 @@
 use super::config::AdapterConfig;
 use super::fields::Fields;
 use crate::adapter::{Effect, Factor, FullTensor, Lora};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, filled};
 use crate::naming::kind::{module_of, suffix_of};
 use crate::source::tensor::Tensor;
 use phlora_core::Dtype;
@@ -156,7 +156,7 @@ fn missing_biases(lora: &Lora<'_>, stored: &mut Vec<Stored<'_>>) -> Result<()> {
         }
         if !stored.iter().any(|(known, ..)| *known == path) {
             let out = module.shape()[0];
-            let bytes = vec![0; out.saturating_mul(size_of::<f32>())];
+            let bytes = filled(0, out.saturating_mul(size_of::<f32>()))?;
             stored.push((path, Cow::Owned(Factor::new(Dtype::F32, [1, out], bytes)?), vec![out]));
         }
     }

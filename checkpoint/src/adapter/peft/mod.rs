@@ -3,6 +3,7 @@
 mod config;
 mod fields;
 mod full;
+mod pattern;
 mod read;
 mod target;
 mod write;

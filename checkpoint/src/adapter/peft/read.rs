@@ -7,7 +7,7 @@ use crate::adapter::stored::{matrix, pair};
 use crate::adapter::{Lora, LoraModule, Naming, OUT_PROJ, Spelling, Target};
 use crate::error::{Error, Result};
 use crate::naming::kind::module_of;
-use crate::naming::spelling::from_metadata;
+use crate::naming::spelling::{KEY, from_metadata};
 use crate::source::locate::absent;
 use crate::source::mapped::Mapped;
 use crate::source::model::Model;
@@ -81,7 +81,7 @@ impl Directory {
         let config = AdapterConfig::read(&config)?;
         let opened = Model::open(&weights)?;
         let mapped = Mapped::open(&weights)?;
-        let paths = from_metadata(&weights, &metadata(&weights, mapped.bytes())?)?;
+        let paths = from_metadata(&weights, &metadata(&weights, mapped.bytes(), &[KEY])?)?;
         Ok(Self { config, weights: opened, paths })
     }
 
@@ -134,6 +134,7 @@ impl Directory {
             base_name: self.config.base_name.clone(),
             architecture: None,
             task: self.config.task.clone(),
+            class: self.config.class.clone(),
             targets: self.config.targets.clone(),
             fan_in_fan_out: self.config.fan_in_fan_out,
             spelling: Spelling::of_paths(&self.paths),

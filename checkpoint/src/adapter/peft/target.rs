@@ -250,6 +250,7 @@ mod tests {
             base_name: None,
             architecture: None,
             task: None,
+            class: None,
             targets: Some(vec!["fc".to_owned()]),
             fan_in_fan_out: false,
             spelling,

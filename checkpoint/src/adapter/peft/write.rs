@@ -8,7 +8,7 @@ use crate::adapter::stored::shapes;
 use crate::adapter::values::Values;
 use crate::adapter::weights::{Named, Weights};
 use crate::adapter::{Factor, Lora, Naming};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, filled};
 use crate::naming::spelling;
 use crate::run::staging::{fill_synced, write_synced};
 use phlora_core::Dtype;
@@ -78,7 +78,7 @@ fn weights<'l>(lora: &'l Lora<'_>, full: Vec<Stored<'l>>) -> Result<Weights<'l>>
         }
         if let Some((path, [out, input])) = target.missing_projection(&targets) {
             for (name, shape) in names.into_iter().zip([[target.rank, input], [out, target.rank]]) {
-                let zeros = vec![0; shape[0].saturating_mul(shape[1]).saturating_mul(size_of::<f32>())];
+                let zeros = filled(0, shape[0].saturating_mul(shape[1]).saturating_mul(size_of::<f32>()))?;
                 let mut factor = Factor::new(Dtype::F32, shape, zeros)?;
                 factor.set_dtype(module.a.dtype());
                 let (name, values) = (format!("{PREFIX}{path}.{name}"), Values::One(Cow::Owned(factor)));

@@ -1,4 +1,4 @@
-//! What the readers of single files call the modules of a model.
+//! Names of modules in single files: kohya's and ComfyUI's.
 //!
 //! kohya's scripts, diffusers and ComfyUI know a module by the part of the model that it is in and by its path there;
 //! kohya's names have `_` for every `.` of that path, so that only the base's own names tell where the dots were.

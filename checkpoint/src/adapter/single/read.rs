@@ -4,12 +4,12 @@ use super::{ALPHA, BASE_NAME, DIFF, DIFF_BIAS, DOWN, Style, UP};
 use crate::adapter::stored::pair;
 use crate::adapter::{Effect, FullTensor, Lora, LoraModule, Naming, Spelling};
 use crate::error::{Error, Result};
+use crate::source::json::Json;
 use crate::source::mapped::Mapped;
 use crate::source::model::Model;
 use crate::source::safetensors::metadata;
 use crate::source::tensor::Tensor;
 use phlora_core::Rows;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -133,6 +133,7 @@ impl SingleFile {
             base_name: self.base_name()?,
             architecture: None,
             task: None,
+            class: None,
             targets: None,
             fan_in_fan_out: false,
             spelling: Spelling::default(),
@@ -143,7 +144,7 @@ impl SingleFile {
     fn base_name(&self) -> Result<Option<String>> {
         let path = self.weights.path();
         let mapped = Mapped::open(path)?;
-        let mut metadata = metadata(path, mapped.bytes())?;
+        let mut metadata = metadata(path, mapped.bytes(), &[PEFT_CONFIG, BASE_NAME])?;
         if metadata.get(PEFT_CONFIG).is_some_and(|config| scales(config)) {
             let problem = format!(
                 "its metadata {PEFT_CONFIG} states a scale other than 1, which ComfyUI ignores and diffusers does not"
@@ -154,22 +155,46 @@ impl SingleFile {
     }
 }
 
+/// What a configuration says of a part of a model, each `None` where it is no number.
+#[derive(Default)]
+struct Stated {
+    rank: Option<f64>,
+    /// `None` where it is not stated.
+    alpha: Option<Option<f64>>,
+}
+
+/// Most parts of a model.
+const MAX_PARTS: usize = 1 << 10;
+
 /// Whether a configuration as diffusers writes it for each part of a model, `unet.lora_alpha` and so on, states another
 /// scale than 1, or does so in words that are not known here.
 fn scales(config: &str) -> bool {
-    let Ok(Value::Object(fields)) = serde_json::from_str(config) else { return true };
-    let set = |value: &Value| match value {
-        Value::Bool(set) => *set,
-        Value::Object(patterns) => !patterns.is_empty(),
-        other => !other.is_null(),
+    let set = |value: Json<'_>| match value.bool() {
+        Some(set) => set,
+        None if value.is_object() => !value.first_value().is_null(),
+        None => !value.is_null(),
     };
-    fields.iter().any(|(key, value)| match key.rsplit_once('.') {
-        Some((part, "lora_alpha")) => {
-            fields.get(&format!("{part}.r")).and_then(Value::as_f64) != value.as_f64()
-        }
-        Some((_, "alpha_pattern" | "rank_pattern" | "use_rslora" | "use_dora")) => set(value),
-        _ => false,
-    })
+    // Rank and alpha of each part.
+    let (mut numbers, mut scaled) = (BTreeMap::<String, Stated>::new(), false);
+    let sound = Json::parse(config.as_bytes()).is_ok_and(|config| {
+        config.each_entry(|key, value| {
+            match key.rsplit_once('.') {
+                Some((part, "r")) => {
+                    numbers.entry(part.to_owned()).or_default().rank = value.number();
+                }
+                Some((part, "lora_alpha")) => {
+                    numbers.entry(part.to_owned()).or_default().alpha = Some(value.number());
+                }
+                Some((_, "alpha_pattern" | "rank_pattern" | "use_rslora" | "use_dora")) => {
+                    scaled |= set(value)
+                }
+                _ => {}
+            }
+            numbers.len() <= MAX_PARTS
+        })
+    });
+    let differs = |stated: &Stated| stated.alpha.is_some_and(|alpha| alpha != stated.rank);
+    !sound || scaled || numbers.len() > MAX_PARTS || numbers.values().any(differs)
 }
 
 /// What is wrong with a tensor that is no part of a pair.

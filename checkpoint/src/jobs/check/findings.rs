@@ -1,4 +1,4 @@
-//! What was found so far.
+//! The list of findings.
 
 use serde::Serialize;
 

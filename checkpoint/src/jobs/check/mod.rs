@@ -1,4 +1,4 @@
-//! Finds what makes a runtime refuse, crash on or ignore an adapter, before it does. `CHECKS.md` beside this crate lists
+//! Finds what makes a runtime refuse, crash on or ignore an adapter, before it does. `docs/checks.md` lists
 //! the codes and what llama.cpp does.
 
 mod container;

@@ -1,4 +1,4 @@
-//! What a caller asks to extract beside factors: norms, biases and rows of vocabularies.
+//! Options for tensors that LoRA cannot represent: norms, biases, rows of vocabularies, whole layers.
 
 use crate::adapter::AdapterFormat;
 use crate::error::{Error, Result};

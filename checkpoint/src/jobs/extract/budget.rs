@@ -1,4 +1,4 @@
-//! The most energy in so many bytes: every module once at a rank that probably suffices, then bytes shared out.
+//! The most in so many bytes: every module once at a rank that probably suffices, then bytes shared out.
 
 use crate::adapter::AdapterFormat;
 use crate::adapter::{Lora, Target};
@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 /// The first factorisation goes this many times beyond the rank that an even share would give.
 const AHEAD: u64 = 2;
 
+/// Formats that a GGUF adapter may have instead of the one that is given: the nearest of each size.
+const CHOSEN: [Dtype; 3] = [Dtype::Q8_0, Dtype::Q5_0, Dtype::Iq4Nl];
+
 /// Least rank of the first factorisation.
 const LEAST: usize = 16;
 
@@ -29,9 +32,13 @@ struct Choice {
 pub(crate) fn share_out(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
     let policy = survey.options.policy;
     let options = survey.options;
-    let more = options.choose_dtype && options.format == AdapterFormat::Gguf && options.dtype != Dtype::Q8_0;
-    let dtypes = if more { vec![options.dtype, Dtype::Q8_0] } else { vec![options.dtype] };
-    let mut ranks = first_ranks(survey, &policy, bytes);
+    let mut dtypes = vec![options.dtype];
+    if options.choose_dtype && options.format == AdapterFormat::Gguf {
+        dtypes.extend(CHOSEN.iter().filter(|&&dtype| dtype != options.dtype));
+    }
+    // The last one takes the least.
+    let smallest = dtypes.last().copied().unwrap_or(options.dtype);
+    let mut ranks = first_ranks(survey, &policy, bytes, smallest);
     let (mut modules, others) =
         survey.run(|pair| Some(Aim::fixed(pair, *ranks.get(pair.name)?)), Keep::Whole, true)?;
     loop {
@@ -79,9 +86,15 @@ fn least(survey: &Survey<'_>, whole: &Extraction) -> Result<u64> {
 }
 
 /// A rank per weight for the first factorisation.
-fn first_ranks<'s>(survey: &'s Survey<'_>, policy: &Policy, bytes: u64) -> BTreeMap<&'s str, usize> {
-    let dtype = survey.options.dtype;
-    let per_rank: u64 = survey.pairs().map(|pair| factor_bytes(shape(pair), 1, dtype)).sum();
+fn first_ranks<'s>(
+    survey: &'s Survey<'_>,
+    policy: &Policy,
+    bytes: u64,
+    dtype: Dtype,
+) -> BTreeMap<&'s str, usize> {
+    let block = dtype.block_len();
+    let per_block: u64 = survey.pairs().map(|pair| factor_bytes(shape(pair), block, dtype)).sum();
+    let per_rank = per_block / block as u64;
     let even = usize::try_from(AHEAD * bytes / per_rank.max(1)).unwrap_or(usize::MAX);
     let rank = policy.round(even.clamp(LEAST, policy.max_rank.max(LEAST)));
     survey.pairs().map(|pair| (pair.name, rank)).collect()
@@ -104,11 +117,7 @@ fn choose(
     let candidates: Vec<_> = whole
         .modules
         .iter()
-        .map(|module| {
-            let [rows, cols] = module.report.shape;
-            let singular_values = module.report.singular_values.as_slice();
-            Candidate { singular_values, shape: Shape { rows, cols }, dtype }
-        })
+        .map(|module| module.report.candidate(&module.report.singular_values, dtype))
         .collect();
     // Names, headers and padding come on top of the factors and depend a little on the ranks.
     let mut left = bytes;
@@ -129,7 +138,7 @@ fn choose(
 /// Ranks whose factors take at most `bytes`: the greedy choice, or one rank for all.
 fn ranks(candidates: &[Candidate<'_>], policy: &Policy, bytes: u64, even: bool) -> Vec<usize> {
     if even {
-        let most = candidates.iter().map(|one| one.singular_values.len()).max().unwrap_or(0);
+        let most = candidates.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
         return vec![uniform_rank(candidates, policy, most.min(policy.max_rank), bytes); candidates.len()];
     }
     let mut shares = vec![Share::default(); candidates.len()];
@@ -180,7 +189,7 @@ fn larger<'s>(
     survey.pairs().filter_map(more).collect()
 }
 
-/// The choice that keeps the most after rounding.
+/// The choice that is worth the most after rounding.
 fn best(
     survey: &Survey<'_>,
     whole: &Extraction,
@@ -190,12 +199,16 @@ fn best(
     let mut best = None::<(Extraction, f64)>;
     for choice in choices {
         let extraction = finish(survey, whole, others.clone(), choice)?;
-        let kept = |module: &Module| {
-            (module.report.energy - module.report.rounding_loss) * module.report.delta_norm.powi(2)
+        // Of what the directions are worth, the share that rounding leaves of their energy.
+        let worth = |module: &Module| {
+            let report = &module.report;
+            let candidate = report.candidate(&report.singular_values, choice.dtype);
+            let exact: f64 = (0..report.rank).map(|at| candidate.worth(survey.options.policy.by, at)).sum();
+            exact * (report.energy - report.rounding_loss).max(0.0) / report.energy
         };
-        let kept: f64 = extraction.modules.iter().map(kept).sum();
-        if best.as_ref().is_none_or(|(_, most)| kept > *most) {
-            best = Some((extraction, kept));
+        let worth: f64 = extraction.modules.iter().map(worth).sum();
+        if best.as_ref().is_none_or(|(_, most)| worth > *most) {
+            best = Some((extraction, worth));
         }
     }
     Ok(best.map(|(extraction, _)| extraction))

@@ -1,7 +1,7 @@
 //! Scales of a layer's input channels, which turn the criterion ‖Δ − B·A‖ into ‖(Δ − B·A)·diag(s)‖: with the root mean
 //! squares of the layer's inputs that is the error of its output.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, filled};
 use crate::pairing::pairs::Pair;
 use crate::source::measure::decode;
 use crate::source::model::Model;
@@ -99,7 +99,7 @@ fn read(tensor: Tensor<'_>) -> Result<Arc<[f32]>> {
     let [len] = *tensor.shape() else {
         return Err(tensor.error(format!("its shape is {:?}, expected a vector", tensor.shape())));
     };
-    let mut values = vec![0.0; len];
+    let mut values = filled(0.0, len)?;
     decode(tensor, dtype, 0..len, &mut values)?;
     if let Some(at) = values.iter().position(|value| !value.is_finite() || *value < 0.0) {
         let problem = format!("entry {at} is {}, expected a finite scale of at least 0", values[at]);

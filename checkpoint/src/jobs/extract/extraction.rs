@@ -1,4 +1,4 @@
-//! What comes of an extraction: an adapter in memory and its report.
+//! The result of an extraction: an adapter in memory and its report.
 
 use crate::adapter::{AdapterFormat, Lora, LoraModule, Naming, OUT_PROJ, Target};
 use crate::error::Result;
@@ -40,6 +40,8 @@ pub struct Extraction {
     pub(crate) spelling: Spelling,
     /// PEFT's task type.
     pub(crate) task: Option<&'static str>,
+    /// As [`Lora::class`].
+    pub(crate) class: Option<&'static str>,
     pub(crate) policy: Policy,
     pub(crate) dtype: Dtype,
     pub(crate) started: Instant,
@@ -121,6 +123,7 @@ impl Extraction {
             base_name: Some(self.base_name.clone()),
             architecture: self.architecture.clone(),
             task: self.task.map(str::to_owned),
+            class: self.class.map(str::to_owned),
             targets: Some(self.targets.clone()),
             fan_in_fan_out: self.modules.iter().any(|module| module.conv1d),
             spelling: self.spelling.clone(),
@@ -149,7 +152,7 @@ impl Extraction {
                 AdapterFormat::Phlora => "compact".to_owned(),
                 _ => self.dtype.name().to_ascii_lowercase(),
             },
-            curve: energy_by_bytes(&modules, self.dtype),
+            curve: energy_by_bytes(&modules, self.dtype, self.policy.by),
             modules,
             full: self.full.iter().map(|full| full.report.clone()).collect(),
             total: self.total(),

@@ -1,8 +1,8 @@
-//! What is extracted beside factors: norms, biases and rows of vocabularies, as they are after fine-tuning.
+//! Stores tensors that LoRA cannot represent as they are after fine-tuning: norms, biases, rows of vocabularies.
 
 use crate::adapter::stored::matrix_shape;
 use crate::adapter::{AdapterFormat, Effect, Factor, FullTensor};
-use crate::error::Result;
+use crate::error::{Result, filled};
 use crate::jobs::extract::also::Take;
 use crate::naming::kind::Kind;
 use crate::pairing::heads::top;
@@ -22,10 +22,12 @@ pub(crate) struct Full {
     pub(crate) report: FullReport,
 }
 
-/// Takes a tensor as `take` says; what of it is left out comes beside it.
+/// Takes a tensor as `take` says, of rows that differ those with `token_energy` of the change; what of it is left out comes
+/// beside it.
 pub(crate) fn extract(
     pair: &Pair<'_>,
     take: Take,
+    token_energy: f64,
     ticket: Ticket<'_>,
 ) -> Result<(Option<Full>, Option<LeftOut>)> {
     let unchanged = || Ok((None, Some(left_out(pair, "unchanged", Some(0.0)))));
@@ -44,7 +46,8 @@ pub(crate) fn extract(
     }
     let dtypes = (pair.base.readable()?, pair.tuned.readable()?);
     if let Take::Rows { new_only } = take {
-        return rows(pair, dtypes, new_only, ticket);
+        let energy = if new_only { 0.0 } else { token_energy };
+        return rows(pair, dtypes, energy, ticket);
     }
     let found = difference((pair.base, dtypes.0), (pair.tuned, dtypes.1), pair.base.len(), ticket)?;
     if let Some(at) = found.non_finite {
@@ -59,7 +62,7 @@ pub(crate) fn extract(
     let (values, effect) = if whole {
         (stored(pair.tuned, dtypes.1, 0..matrix[0])?, Effect::Replaces)
     } else {
-        let (mut base, mut tuned) = (vec![0.0; pair.base.len()], vec![0.0; pair.base.len()]);
+        let (mut base, mut tuned) = (filled(0.0, pair.base.len())?, filled(0.0, pair.base.len())?);
         decode(pair.base, dtypes.0, 0..base.len(), &mut base)?;
         decode(pair.tuned, dtypes.1, 0..base.len(), &mut tuned)?;
         let bytes = tuned.iter().zip(&base).flat_map(|(tuned, base)| (tuned - base).to_le_bytes());
@@ -74,17 +77,18 @@ pub(crate) fn extract(
     Ok((Some(full(pair, kind, shape.to_vec(), values, effect, found.sum_squares)), None))
 }
 
-/// The rows of a vocabulary that the base lacks or that differ.
+/// The rows of a vocabulary that the base lacks, and of those that differ the ones that changed the most, until they hold
+/// `energy` of the change.
 fn rows(
     pair: &Pair<'_>,
     (base, tuned): (Dtype, Dtype),
-    new_only: bool,
+    energy: f64,
     ticket: Ticket<'_>,
 ) -> Result<(Option<Full>, Option<LeftOut>)> {
     let (cols, all) = (pair.tuned.row_len(), pair.tuned.shape()[0]);
     let common = pair.base.shape()[0];
     let (mut before, mut after) = (vec![0.0; cols], vec![0.0; cols]);
-    let (mut taken, mut taken_squares, mut left_squares) = (Vec::new(), 0.0, 0.0);
+    let (mut taken, mut changed) = (Vec::new(), Vec::new());
     let row_bytes = |dtype: Dtype| dtype.row_bytes(cols).unwrap_or(0);
     for row in 0..all {
         decode(pair.tuned, tuned, row * cols..(row + 1) * cols, &mut after)?;
@@ -102,17 +106,21 @@ fn rows(
                 pair.tuned.error(format!("NaN or infinity in row {row}, expected finite weights"))
             });
         }
-        if row >= common || squares > 0.0 && !new_only {
+        if row >= common {
             taken.push(row);
-            taken_squares += squares;
-        } else {
-            left_squares += squares;
+        } else if squares > 0.0 {
+            changed.push((row, squares));
         }
         ticket.tick(row_bytes(tuned) + if row < common { row_bytes(base) } else { 0 })?;
     }
+    let (most, taken_squares, left_squares) = most_changed(changed, energy);
+    let some = !most.is_empty();
+    taken.extend(most);
+    taken.sort_unstable();
     let left = |reason: &str| left_out(pair, reason, Some(left_squares.sqrt()));
     let label = pair.kind.label();
     let left = match (taken.is_empty(), left_squares > 0.0) {
+        (_, true) if some => Some(left(&format!("{label}: the rows that changed the least"))),
         (_, true) => Some(left(&format!("{label}: the rows that the base has"))),
         (true, false) => Some(left("unchanged")),
         (false, false) => None,
@@ -132,6 +140,26 @@ fn rows(
     found.report.rows = Some(shape[0]);
     found.report.new_rows = new;
     Ok((Some(found), left))
+}
+
+/// The rows that hold `energy` of the Σ‖Δ‖² of all, as few as possible, with theirs and that of the others.
+fn most_changed(mut rows: Vec<(usize, f64)>, energy: f64) -> (Vec<usize>, f64, f64) {
+    rows.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    let all: f64 = rows.iter().map(|(_, squares)| squares).sum();
+    let mut kept = 0.0;
+    let count = if energy >= 1.0 {
+        rows.len()
+    } else {
+        let short = |&&(_, squares): &&(usize, f64)| {
+            let short = kept < energy * all;
+            kept += squares;
+            short
+        };
+        rows.iter().take_while(short).count()
+    };
+    let sum = |rows: &[(usize, f64)]| rows.iter().map(|(_, squares)| squares).sum();
+    let (most, least) = rows.split_at(count);
+    (most.iter().map(|(row, _)| *row).collect(), sum(most), sum(least))
 }
 
 fn full(
@@ -167,7 +195,7 @@ fn stored(tensor: Tensor<'_>, dtype: Dtype, rows: std::ops::Range<usize>) -> Res
     if kept(dtype) == dtype && !tensor.is_scattered() {
         return Factor::new(dtype, shape, tensor.entries(dtype, entries).bytes.to_vec());
     }
-    let mut values = vec![0.0; entries.len()];
+    let mut values = filled(0.0, entries.len())?;
     decode(tensor, dtype, entries, &mut values)?;
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     Factor::new(Dtype::F32, shape, bytes)
@@ -209,4 +237,26 @@ pub(crate) fn placed(
         });
     }
     (kept, left_out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::most_changed;
+
+    #[test]
+    fn rows_that_changed_the_most_are_taken_first() {
+        let rows = vec![(2, 1.0), (3, 5.0), (7, 0.5), (9, 3.5)];
+        for (energy, taken) in [
+            (0.0, vec![]),
+            (0.4, vec![3]),
+            (0.5, vec![3]),
+            (0.51, vec![3, 9]),
+            (0.9, vec![3, 9, 2]),
+            (1.0, vec![3, 9, 2, 7]),
+        ] {
+            let (found, kept, left) = most_changed(rows.clone(), energy);
+            assert_eq!(found, taken, "{energy}");
+            assert!(kept >= energy * 10.0 && kept + left == 10.0, "{energy}: {kept} {left}");
+        }
+    }
 }

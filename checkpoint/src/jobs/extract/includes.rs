@@ -1,4 +1,4 @@
-//! What becomes of `--include` and `--exclude`: a pattern without effect is refused, or said.
+//! Effects of the patterns of a filter: an include pattern without effect is refused, an exclude pattern without one is noted.
 
 use crate::error::{Error, Result};
 use crate::jobs::extract::options::Filter;
@@ -115,8 +115,8 @@ fn because(pair: &Pair<'_>, reason: &str, filter: &Filter) -> String {
         _ if reason.contains(" rows in base, ") => {
             "; --also tokens stores the rows that changed and those that are new"
         }
-        Kind::Norm => "; factors are no good for norms, --also norms stores them",
-        Kind::Bias => "; factors are no good for biases, --also biases stores them",
+        Kind::Norm => "; LoRA cannot represent norms, --also norms stores them",
+        Kind::Bias => "; LoRA cannot represent biases, --also biases stores them",
         _ => "",
     };
     format!("{reason}{advice}")

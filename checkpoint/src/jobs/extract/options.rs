@@ -1,14 +1,16 @@
-//! What the caller asks of an extraction from checkpoints.
+//! Options of an extraction from checkpoints.
 
 use crate::adapter::AdapterFormat;
 use crate::jobs::extract::also::Also;
 use crate::jobs::extract::channels::ChannelScales;
+use crate::jobs::extract::parts::Parts;
 
 use crate::pairing::aligned::Names;
 use crate::run::pool::available_threads;
 use phlora_core::{Dtype, Mode, Policy};
 use regex::Regex;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 /// Options of [`extract`](crate::extract); start from [`ExtractOptions::default`].
 #[derive(Debug, Clone)]
@@ -17,11 +19,12 @@ pub struct ExtractOptions {
     pub policy: Policy,
     /// How the factors are found. Default [`Mode::Auto`].
     pub mode: Mode,
-    /// Storage format of the factors. Default f16: closer than bf16 at the sizes that factors have. Q8_0 is for GGUF
-    /// adapters only; a factor whose rows are no multiple of its 32 entries (`lora_b`, by the rank) is f16 then.
+    /// Storage format of the factors. Default f16: closer than bf16 at the sizes that factors have. Q8_0, Q5_1,
+    /// Q5_0, Q4_1, IQ4_NL and Q4_0 are for GGUF adapters only; a factor whose rows are no multiple of their 32 entries
+    /// (`lora_b`, by the rank) is f16 then.
     pub dtype: Dtype,
-    /// With [`Goal::Budget`](crate::Goal::Budget): whether a GGUF adapter may be in q8_0 instead of `dtype`, where
-    /// that keeps more. Default: no.
+    /// With [`Goal::Budget`](crate::Goal::Budget): whether a GGUF adapter may be in q8_0, q5_0 or iq4_nl instead of
+    /// `dtype`, where that is worth more. Default: no.
     pub choose_dtype: bool,
     /// File format of the adapter. Default [`AdapterFormat::Peft`].
     pub format: AdapterFormat,
@@ -38,7 +41,7 @@ pub struct ExtractOptions {
     /// Threads. The adapter does not depend on it. Default: one per processor.
     pub threads: NonZeroUsize,
     /// Bytes of one side read between two looks at the cancel flag. The adapter does not depend on it.
-    /// Default 1 MiB.
+    /// Default 16 MiB.
     pub block_bytes: usize,
     /// Which modules.
     pub filter: Filter,
@@ -47,7 +50,12 @@ pub struct ExtractOptions {
     pub complete_kinds: bool,
     /// What to take beside factors, as far as the file format has a place for it. Default: nothing.
     pub also: Also,
-    /// What the modules' input channels count. Default: every channel alike.
+    /// Where what becomes of each pair is kept and looked up. Default: nowhere.
+    pub parts: Option<Arc<Parts>>,
+    /// Of the rows of a vocabulary that differ, only those that changed the most, until they hold this share of the change,
+    /// from 0 to 1; rows that the base lacks are taken in any case. Default 1: all.
+    pub token_energy: f64,
+    /// Weights of the modules' input channels. Default: every channel alike.
     pub channel_scales: ChannelScales,
 }
 
@@ -96,6 +104,8 @@ impl Default for ExtractOptions {
             filter: Filter::default(),
             complete_kinds: false,
             also: Also::default(),
+            parts: None,
+            token_energy: 1.0,
             channel_scales: ChannelScales::default(),
         }
     }

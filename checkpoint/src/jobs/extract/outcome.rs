@@ -1,4 +1,4 @@
-//! What becomes of one pair: factors, or a place among what is left out.
+//! The outcome of one pair: factors, or an entry among what is left out.
 
 use crate::adapter::{Factors, Target};
 use crate::error::{Error, Result};
@@ -11,8 +11,9 @@ use crate::pairing::pairs::{Pair, left_out};
 use crate::report::{LeftOut, Measured, ModuleReport};
 use crate::run::pool::Ticket;
 use crate::source::measure::{difference, non_finite_error, same_bytes, weight_norm};
+use crate::source::stretch::weight_stretch;
 use crate::source::tensor::Tensor;
-use phlora_core::{Dtype, Goal, Policy, Report};
+use phlora_core::{Criterion, Dtype, Goal, Policy, Report};
 use std::sync::Arc;
 
 /// Pairs beyond the rank that a goal chose: rounding may take what the last ones needed bring.
@@ -105,6 +106,12 @@ pub(crate) fn extract_pair(
         return unchanged(planned.expected_reads, 1);
     }
     let (weighed, base_norm) = (channels.as_deref(), weight_norm(pair.base)?);
+    // Where modules are compared, or a plan may do it.
+    let compared = match options.policy.goal {
+        Goal::Budget(_) => options.policy.by == Criterion::Relative,
+        _ => options.policy.goal == Goal::Fixed && matches!(keep, Keep::Spectrum(_)),
+    };
+    let base_stretch = if compared { weight_stretch(pair.base, ticket)? } else { None };
     let (mut larger, mut reads, mut parts) = (None::<Planned>, 0, (false, None));
     loop {
         let planned = larger.as_ref().unwrap_or(planned);
@@ -139,6 +146,7 @@ pub(crate) fn extract_pair(
         let mut report = measured.report(rank, factors.as_ref());
         report.memory = (pair.path() != pair.module()).then(|| pair.path().to_owned());
         report.weight_norm = base_norm;
+        report.weight_stretch = base_stretch;
         if let Some(aim) = unmet(&measured, &report, &found, planned.aim)
             && let Some(next) = widen(pair, aim, options)?
         {
@@ -151,15 +159,7 @@ pub(crate) fn extract_pair(
             let reason = format!("noise: no direction above the floor of {:.3e}", report.noise_floor);
             return Ok(Outcome::LeftOut(left_out(pair, &reason, Some(report.delta_norm))));
         }
-        return Ok(Outcome::Module(Box::new(Module {
-            report,
-            path: pair.path().to_owned(),
-            target: pair.target(),
-            conv1d: pair.is_conv1d(),
-            embedding: pair.kind == Kind::Embedding && pair.target() == Target::Module,
-            channels,
-            factors,
-        })));
+        return Ok(Outcome::Module(Box::new(Module::new(pair, report, channels, factors))));
     }
 }
 
@@ -291,6 +291,24 @@ fn widen(pair: &Pair<'_>, aim: Aim, options: &ExtractOptions) -> Result<Option<P
 }
 
 impl Module {
+    /// What was found for `pair`.
+    pub(crate) fn new(
+        pair: &Pair<'_>,
+        report: ModuleReport,
+        channels: Option<Arc<[f32]>>,
+        factors: Option<Factors>,
+    ) -> Self {
+        Self {
+            report,
+            path: pair.path().to_owned(),
+            target: pair.target(),
+            conv1d: pair.is_conv1d(),
+            embedding: pair.kind == Kind::Embedding && pair.target() == Target::Module,
+            channels,
+            factors,
+        }
+    }
+
     /// The same module at the rank `most`, or at its own where that is smaller.
     pub(crate) fn cut_to(&self, most: usize, dtype: Dtype) -> Result<Self> {
         self.cut(most.min(self.report.rank), dtype)
@@ -336,6 +354,7 @@ impl Module {
             report: ModuleReport {
                 memory: self.report.memory.clone(),
                 weight_norm: self.report.weight_norm,
+                weight_stretch: self.report.weight_stretch,
                 ..report
             },
             path: self.path.clone(),

@@ -112,7 +112,12 @@ pub fn save(extraction: &Extraction, output: &Output, monitor: &Monitor) -> Resu
     let file = output.report.as_ref().map(|path| stage(&report, path, output.force)).transpose()?;
     monitor.check()?;
     staged.commit()?;
-    file.map_or(Ok(()), StagedFile::commit)?;
+    file.map_or(Ok(()), StagedFile::commit).map_err(|error| {
+        Error::format(
+            &output.path,
+            format!("the adapter is written and in its place, but its report is not: {error}"),
+        )
+    })?;
     Ok(report)
 }
 

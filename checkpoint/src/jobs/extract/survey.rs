@@ -9,8 +9,8 @@ use crate::jobs::extract::full::{self, Full};
 use crate::jobs::extract::includes;
 use crate::jobs::extract::layers;
 use crate::jobs::extract::options::ExtractOptions;
-use crate::jobs::extract::outcome::{Keep, Module, Others, Outcome, extract_pair, measure, reserve};
-use crate::jobs::extract::plans::{Aim, plans, read_bytes};
+use crate::jobs::extract::outcome::{Keep, Module, Others};
+use crate::jobs::extract::plans::Aim;
 use crate::jobs::extract::renaming::Renaming;
 use crate::jobs::extract::tasks::{Holds, Task, decide};
 use crate::naming::kind::{Kind, kind_of, module_of, suffix_of};
@@ -20,9 +20,7 @@ use crate::pairing::heads::Heads;
 use crate::pairing::pairs::Pair;
 use crate::report::LeftOut;
 use crate::run::monitor::Monitor;
-use crate::run::pool::{Ticket, run};
 use crate::source::model::Model;
-use crate::source::read_ahead::ReadAhead;
 use phlora_core::{Goal, Policy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,11 +28,11 @@ use std::time::Instant;
 
 /// Two models, paired, and what is asked of them.
 pub(crate) struct Survey<'m> {
-    models: &'m Aligned<'m>,
+    pub(super) models: &'m Aligned<'m>,
     pub(crate) options: &'m ExtractOptions,
-    monitor: &'m Monitor,
-    jobs: Vec<(Pair<'m>, Task)>,
-    one_sided: Vec<LeftOut>,
+    pub(super) monitor: &'m Monitor,
+    pub(super) jobs: Vec<(Pair<'m>, Task)>,
+    pub(super) one_sided: Vec<LeftOut>,
     names: Renaming,
     /// What is to be known about the options.
     notes: Vec<String>,
@@ -101,73 +99,6 @@ impl<'m> Survey<'m> {
     /// The modules to extract.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = &Pair<'m>> {
         self.jobs.iter().filter(|(_, task)| matches!(task, Task::Extract)).map(|(pair, _)| pair)
-    }
-
-    /// Extracts the modules that `aim` has an aim for, and measures what is left out if `others` are wanted. Both
-    /// sorted by name.
-    pub(crate) fn run(
-        &self,
-        aim: impl Fn(&Pair<'m>) -> Option<Aim>,
-        keep: Keep,
-        others: bool,
-    ) -> Result<(Vec<Module>, Others)> {
-        let extract = |task: &Task| matches!(task, Task::Extract);
-        let aims = self.jobs.iter().map(|(pair, task)| (pair, extract(task).then(|| aim(pair)).flatten()));
-        let plans = plans(aims, self.options)?;
-        let jobs: Vec<_> = self
-            .jobs
-            .iter()
-            .zip(&plans)
-            .filter(|((_, task), plan)| plan.is_some() || others && !extract(task))
-            .map(|((pair, task), plan)| (pair, task, plan))
-            .collect();
-        let memory = plans.iter().flatten().map(|plan| plan.memory).max().unwrap_or(0);
-        for (pair, _, plan) in &jobs {
-            let reads = plan.as_ref().map_or(1, |plan| plan.expected_reads);
-            self.monitor.correct_total(0, read_bytes(pair, reads));
-        }
-
-        let files: Vec<_> = jobs.iter().map(|(pair, _, _)| [pair.base, pair.tuned]).collect();
-        let work = |buffer: &mut Vec<f32>, ticket: Ticket<'_>| {
-            let (pair, task, plan) = jobs[ticket.job()];
-            match (task, plan) {
-                (Task::Measure { reason, entries, strict }, _) => {
-                    measure(pair, reason, *entries, *strict, ticket).map(Outcome::LeftOut)
-                }
-                (Task::Take(take), _) => {
-                    let (full, left_out) = full::extract(pair, *take, ticket)?;
-                    Ok(Outcome::Full(full.map(Arc::new), left_out))
-                }
-                (Task::Extract, Some(planned)) => {
-                    reserve(buffer, memory)?;
-                    extract_pair(pair, planned, keep, buffer, self.options, ticket)
-                }
-                (Task::Extract, None) => Err(Error::Usage("no plan".into())),
-            }
-        };
-        let outcomes = ReadAhead::beside(&files, self.monitor, |ahead| {
-            run(self.options.threads.get(), jobs.len(), self.monitor, Vec::new, |buffer, ticket| {
-                ahead.start(ticket.job());
-                work(buffer, ticket)
-            })
-        })?;
-        self.monitor.check()?;
-
-        let (mut modules, mut full, mut left_out) = (Vec::new(), Vec::new(), self.one_sided.clone());
-        for outcome in outcomes {
-            match outcome {
-                Outcome::Module(module) => modules.push(*module),
-                Outcome::Full(found, rest) => {
-                    full.extend(found);
-                    left_out.extend(rest);
-                }
-                Outcome::LeftOut(tensor) => left_out.push(tensor),
-            }
-        }
-        modules.sort_by(|a, b| a.report.name.cmp(&b.report.name));
-        full.sort_by(|a, b| a.report.name.cmp(&b.report.name));
-        left_out.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok((modules, Others { full, left_out }))
     }
 
     /// The goal's ranks first, then every module at the largest of them.
@@ -277,6 +208,7 @@ impl<'m> Survey<'m> {
             naming: self.models.naming(),
             spelling: self.models.layout.as_ref().map(Layout::spelling).unwrap_or_default(),
             task: self.task,
+            class: self.models.layout.as_ref().and_then(Layout::stated_class),
             policy: self.options.policy,
             dtype: self.options.dtype,
             started: self.started,

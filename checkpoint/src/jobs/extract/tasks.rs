@@ -1,4 +1,4 @@
-//! Decides what becomes of each pair of tensors: extracted, taken whole, measured, or refused.
+//! Decides for each pair of tensors: extract factors, store whole, measure and leave out, or refuse.
 
 use crate::adapter::AdapterFormat;
 use crate::error::{Error, Result};

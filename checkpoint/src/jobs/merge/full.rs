@@ -1,6 +1,6 @@
 //! Merges what adapters change beside factors: norms, biases and rows of vocabularies.
 
-use super::rows::{BLOCK, check_finite};
+use super::rows::{STEP_BYTES, check_finite};
 use super::terms::FullTarget;
 use crate::error::Result;
 use crate::run::pool::Ticket;
@@ -20,7 +20,7 @@ pub(super) fn merge(
     let decoded =
         target.terms.iter().map(|(change, _)| change.values.decoded()).collect::<Result<Vec<_>>>()?;
     let (mut base, mut sum, mut merged) = (vec![0.0; cols], vec![0.0; cols], vec![0.0; cols]);
-    let step = (BLOCK / row_bytes.max(1)).max(1);
+    let step = (STEP_BYTES / row_bytes.max(1)).max(1);
     for first in (0..rows).step_by(step) {
         let from = first * row_bytes;
         let until = rows.min(first + step) * row_bytes;

@@ -1,4 +1,4 @@
-//! What lies beside the files of a model and belongs into a copy of its directory: configuration, tokenizer, index.
+//! Copies the files beside the weights of a model: configuration, tokenizer, index.
 
 use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;

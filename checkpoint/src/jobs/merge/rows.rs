@@ -8,7 +8,7 @@ use phlora_core::{Dtype, Kernel, Rows};
 use std::ops::Range;
 
 /// Bytes of a block of rows.
-pub(super) const BLOCK: usize = 1 << 20;
+pub(super) const STEP_BYTES: usize = 1 << 20;
 
 /// Merges and writes some rows of a weight.
 pub(super) fn merge(
@@ -32,7 +32,7 @@ pub(super) fn merge(
     merge.prepare(&mut prepared).map_err(failed)?;
     let mut scratch = vec![0.0; merge.scratch_len()];
     let row_bytes = target.row_bytes();
-    let most = (BLOCK / row_bytes.max(1)).max(1);
+    let most = (STEP_BYTES / row_bytes.max(1)).max(1);
     for first in rows.clone().step_by(most) {
         let bytes = first * row_bytes..rows.end.min(first + most) * row_bytes;
         let from = &target.tensor.bytes()[bytes.clone()];

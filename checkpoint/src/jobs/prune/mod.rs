@@ -154,17 +154,22 @@ fn within(
         .map(|(module, &dtype)| {
             let singular_values: &[f32] = if keep(module) { &module.singular_values } else { &[] };
             let most = policy.max_rank.min(singular_values.len());
-            Candidate { singular_values: &singular_values[..most], shape: module.shape, dtype }
+            let spectrum = Spectrum { singular_values: &singular_values[..most], ..module.spectrum() };
+            // The base is not there.
+            Candidate { spectrum, stretch: 0.0, dtype }
         })
         .collect();
     let mut left = bytes;
     loop {
         let ranks: Vec<_> = if policy.uniform {
             let kept: Vec<_> =
-                candidates.iter().filter(|one| !one.singular_values.is_empty()).copied().collect();
-            let most = kept.iter().map(|one| one.singular_values.len()).max().unwrap_or(0);
+                candidates.iter().filter(|one| !one.spectrum.singular_values.is_empty()).copied().collect();
+            let most = kept.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
             let rank = uniform_rank(&kept, policy, most, left);
-            candidates.iter().map(|one| if one.singular_values.is_empty() { 0 } else { rank }).collect()
+            candidates
+                .iter()
+                .map(|one| if one.spectrum.singular_values.is_empty() { 0 } else { rank })
+                .collect()
         } else {
             let mut shares = vec![Share::default(); candidates.len()];
             allocate(&candidates, policy, left, &mut shares);

@@ -1,7 +1,7 @@
 //! What pruning works with: the decomposition of each module, and an adapter of other factors.
 
 use crate::adapter::{Factor, Factors, FullTensor, Lora, LoraModule, Naming};
-use crate::error::Result;
+use crate::error::{Result, filled};
 use phlora_core::{Dtype, Kernel, Rows, Shape, Spectrum, combine, combine_scratch};
 
 /// The decomposition of a module: pairs with √Σ in each, in f32.
@@ -28,8 +28,8 @@ pub(super) fn decompose(module: &LoraModule<'_>) -> Result<Decomposed> {
     // A product has no more directions than its narrower side.
     let held = rank.min(rows).min(cols);
     let need = combine_scratch(shape, rank, held).count().map_err(failed)?;
-    let (mut a, mut b) = (vec![0.0; held * cols], vec![0.0; rows * held]);
-    let (mut singular_values, mut scratch) = (vec![0.0; held], vec![0.0; need]);
+    let (mut a, mut b) = (filled(0.0, held * cols)?, filled(0.0, rows * held)?);
+    let (mut singular_values, mut scratch) = (filled(0.0, held)?, filled(0.0, need)?);
     let kernel = Kernel::detect();
     let found = combine(kernel, &[(one, 1.0)], held, &mut a, &mut b, &mut singular_values, &mut scratch);
     let sum_squares = found.map_err(failed)?.sum_squares;

@@ -4,7 +4,7 @@ mod residual;
 
 use crate::adapter::stored::matrix_shape;
 use crate::adapter::{Adapter, Factor, FullTensor, LoraModule};
-use crate::error::Result;
+use crate::error::{Result, filled};
 use crate::jobs::extract::ChannelScales;
 use crate::pairing::aligned::{Aligned, Names};
 use crate::pairing::pairs::{Pair, pairs};
@@ -270,7 +270,7 @@ fn fits(tensor: &FullTensor<'_>, side: Tensor<'_>) -> Result<()> {
 /// A tensor that the base lacks: what the adapter holds of it against the tuned model.
 fn new_head(tensor: &FullTensor<'_>, tuned: Tensor<'_>) -> Result<VerifiedTensor> {
     fits(tensor, tuned)?;
-    let mut values = vec![0.0; tuned.len()];
+    let mut values = filled(0.0, tuned.len())?;
     decode(tuned, tuned.readable()?, 0..values.len(), &mut values)?;
     let own = tensor.values.decoded()?;
     let rest: f64 = values.iter().zip(&own).map(|(one, other)| f64::from(one - other).powi(2)).sum();

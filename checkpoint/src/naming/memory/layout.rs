@@ -259,6 +259,11 @@ impl Layout {
         tied.chain(other.flat_map(|source| source.to.iter().copied()))
     }
 
+    /// The class of the model, where its configuration names it.
+    pub(crate) fn stated_class(&self) -> Option<&'static str> {
+        self.stated.then_some(self.class)
+    }
+
     /// How PEFT wants the names of memory spelled in a file.
     pub(crate) fn spelling(&self) -> Spelling {
         Spelling::new(&self.body.keys)

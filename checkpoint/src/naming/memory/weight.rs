@@ -1,7 +1,7 @@
 //! The weights of a checkpoint as a model has them in memory.
 
 use super::layout::{Kinds, Layout, Placed};
-use crate::source::tensor::{Composed, Expert, MAX_EXPERTS, Tensor};
+use crate::source::tensor::{Composed, Expert, Tensor, max_experts};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -152,11 +152,12 @@ fn as_module(name: String, weight: Weight<'_>) -> (String, Weight<'_>) {
     (format!("{name}.weight"), Weight { label: format!("{}.weight", weight.label), ..weight })
 }
 
-/// The matrices of a stack, of which all have [`MAX_EXPERTS`] together; `None` where it is none, or beyond that.
+/// The matrices of a stack, of which all have [`max_experts`] together; `None` where it is none, or beyond that.
 fn matrices<'m>(weight: &Weight<'m>, stacked: &mut usize) -> Option<Vec<Weight<'m>>> {
     let tensor = weight.tensor();
     let [count, _, _] = *tensor.shape() else { return None };
-    let all = stacked.checked_add(count).filter(|all| *all <= MAX_EXPERTS && !tensor.is_empty())?;
+    let most = max_experts(tensor.stored_len());
+    let all = stacked.checked_add(count).filter(|all| *all <= most && !tensor.is_empty())?;
     let matrices = (0..count).map(|index| slice(weight, index, count)).collect::<Option<_>>()?;
     *stacked = all;
     Some(matrices)

@@ -12,6 +12,12 @@ use std::path::Path;
 /// Most axes of a tensor in ggml.
 const MAX_AXES: u32 = 4;
 
+/// Longest name of a tensor. ggml's own limit is 63 bytes, or 127 where a program has raised it.
+const MAX_NAME: usize = 127;
+
+/// Most tensors of a file, several times those of any model: experts are stacked.
+const MAX_TENSORS: usize = 1 << 15;
+
 /// Least bytes of a tensor's entry: the length of its name, number of axes, type, offset.
 pub(super) const LEAST_INFO: usize = 8 + 4 + 4 + 8;
 
@@ -44,11 +50,16 @@ impl TensorInfo<'_> {
 
 /// Reads `count` entries; their offsets are not checked yet.
 pub(super) fn read<'a>(path: &Path, cursor: &mut Cursor<'a>, count: usize) -> Result<Vec<Stated<'a>>> {
-    let (mut stated, mut seen) = (Vec::new(), HashSet::new());
+    if count > MAX_TENSORS {
+        let problem = format!("GGUF header: its tensor_count is {count}, more than {MAX_TENSORS}");
+        return Err(Error::format(path, problem));
+    }
+    let (mut stated, mut seen) = (Vec::with_capacity(count), HashSet::with_capacity(count));
     for number in 1..=count {
-        let name = cursor
-            .string("name")
-            .and_then(|bytes| std::str::from_utf8(bytes).map_err(|_| "its name is not UTF-8".to_owned()));
+        let name = cursor.string("name").and_then(|bytes| match bytes.len() {
+            0..=MAX_NAME => std::str::from_utf8(bytes).map_err(|_| "its name is not UTF-8".to_owned()),
+            length => Err(format!("its name is {length} bytes long, more than {MAX_NAME}")),
+        });
         let name =
             name.map_err(|problem| Error::format(path, format!("tensor {number} of {count}: {problem}")))?;
         if !seen.insert(name) {
@@ -116,7 +127,7 @@ pub(super) fn place<'a>(
     data: Range<usize>,
     alignment: usize,
 ) -> Result<Vec<TensorInfo<'a>>> {
-    let mut starts = Vec::new();
+    let mut starts = Vec::with_capacity(stated.len());
     for tensor in &stated {
         let bad = |problem| Error::tensor(path, tensor.name, problem);
         let offset = tensor.offset;

@@ -5,7 +5,7 @@ use phlora_core::{Error, Shape};
 use std::ops::Range;
 
 /// Weights that share a scale in MXFP4.
-const BLOCK: usize = 32;
+const MXFP4_LEN: usize = 32;
 
 /// The entries of a quantised weight, or of some of its rows.
 #[derive(Debug, Clone, Copy)]
@@ -43,33 +43,34 @@ impl<'m> Turned<'m> {
 
     /// Decodes rows of [count·in, out] into `out`.
     fn decode(&self, rows: Range<usize>, out: &mut [f32]) -> Result<(), Error> {
-        let (mut codes, mut scales, mut values) = (Vec::new(), Vec::new(), vec![0.0; self.out * BLOCK]);
+        let (mut codes, mut scales, mut values) = (Vec::new(), Vec::new(), vec![0.0; self.out * MXFP4_LEN]);
         let (mut row, mut out) = (rows.start, out);
         while row < rows.end {
             // One block of columns of all rows that are stored.
             let (matrix, col) = (row / self.input, row % self.input);
-            let (block, skipped) = (col / BLOCK, col % BLOCK);
-            let taken = (BLOCK - skipped).min(rows.end - row);
+            let (block, skipped) = (col / MXFP4_LEN, col % MXFP4_LEN);
+            let taken = (MXFP4_LEN - skipped).min(rows.end - row);
             codes.clear();
             scales.clear();
             for stored in matrix * self.out..(matrix + 1) * self.out {
-                let at = stored * (self.input / BLOCK) + block;
+                let at = stored * (self.input / MXFP4_LEN) + block;
                 codes.extend_from_slice(
                     self.stack
                         .weight
-                        .get(at * BLOCK / 2..)
+                        .get(at * MXFP4_LEN / 2..)
                         .unwrap_or_default()
-                        .get(..BLOCK / 2)
+                        .get(..MXFP4_LEN / 2)
                         .unwrap_or_default(),
                 );
                 scales.extend(self.stack.scales.get(at));
             }
             let stack = Scheme::Mxfp4(Mxfp4 { weight: &codes, scales: &scales });
-            Quantized::new(Shape { rows: self.out, cols: BLOCK }, stack)?.decode(0..self.out, &mut values)?;
+            Quantized::new(Shape { rows: self.out, cols: MXFP4_LEN }, stack)?
+                .decode(0..self.out, &mut values)?;
             let (now, rest) = out.split_at_mut(taken * self.out);
             for (col, out) in (skipped..).zip(now.chunks_exact_mut(self.out)) {
                 out.iter_mut()
-                    .zip(values.iter().skip(col).step_by(BLOCK))
+                    .zip(values.iter().skip(col).step_by(MXFP4_LEN))
                     .for_each(|(out, value)| *out = *value);
             }
             (row, out) = (row + taken, rest);

@@ -3,11 +3,11 @@
 use super::method::{Method, Packing};
 use super::recipe::{Blocks, Nested, Part, Parts, Recipe};
 use crate::error::{Error, Result};
+use crate::source::json::Json;
 use crate::source::mapped::Mapped;
 use crate::source::stored::Stored;
 use phlora_core::Shape;
 use phlora_core::quantized::{FloatFormat, Fp8Format, GlobalScale};
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What may follow the name of a weight in the names of its parts.
@@ -338,17 +338,14 @@ impl<'a> Finder<'a> {
         let state =
             state.ok_or_else(|| self.error(codes, "its tensor .quant_state.bitsandbytes__nf4 is missing"))?;
         let json = Some(self.bytes(state)).filter(|bytes| bytes.len() <= MAX_STATE);
-        let json: Option<Value> = json.and_then(|bytes| serde_json::from_slice(bytes).ok());
+        let json = json.and_then(|bytes| Json::parse(bytes).ok());
         let json = json.ok_or_else(|| self.error(state, "not a state of bitsandbytes: not valid JSON"))?;
-        let size = |value: &Value| value.as_u64().and_then(|size| usize::try_from(size).ok());
-        let shape: Option<Vec<_>> =
-            json["shape"].as_array().and_then(|sizes| sizes.iter().map(size).collect());
-        let whole = shape.and_then(|shape| {
+        let whole = json.at("shape").sizes().and_then(|shape| {
             let cols =
                 shape.get(1..)?.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))?;
             Some((Shape { rows: *shape.first()?, cols }, shape))
         });
-        let (Some((matrix, shape)), Some(block_size)) = (whole, size(&json["blocksize"])) else {
+        let (Some((matrix, shape)), Some(block_size)) = (whole, json.at("blocksize").size()) else {
             return Err(self.error(state, "its shape or blocksize is missing"));
         };
         let nested = match self.part(&format!("{weight}.nested_absmax")) {
@@ -356,9 +353,11 @@ impl<'a> Finder<'a> {
             Some(absmax) => Some(Nested {
                 absmax,
                 quant_map: of(".nested_quant_map")?,
-                block_size: size(&json["nested_blocksize"])
+                block_size: json
+                    .at("nested_blocksize")
+                    .size()
                     .ok_or_else(|| self.error(state, "its nested_blocksize is missing"))?,
-                offset: json["nested_offset"].as_f64().unwrap_or_default() as f32,
+                offset: json.at("nested_offset").number().unwrap_or_default() as f32,
             }),
         };
         Ok(Recipe {

@@ -1,8 +1,7 @@
-//! What the configuration of a model says about how its weights are quantised.
+//! The quantisation method that the configuration of a model states.
 
 use crate::error::Result;
-use crate::source::json::read_json;
-use serde_json::Value;
+use crate::source::json::{Json, read_json};
 use std::fmt;
 use std::path::Path;
 
@@ -25,10 +24,10 @@ pub struct Method {
 
 impl Method {
     /// The method that the files of `directory` name beside `config.json`, which is `config`.
-    pub(crate) fn read(directory: &Path, config: &Value) -> Result<Option<Self>> {
+    pub(crate) fn read(directory: &Path, config: Json<'_>) -> Result<Option<Self>> {
         for key in ["quantization_config", "compression_config"] {
-            for place in [&config[key], &config["text_config"][key]] {
-                if let Some(method) = Self::parse(place) {
+            for place in [config.at(key), config.at("text_config").at(key)] {
+                if let Some(method) = Self::parse(place, None) {
                     return Ok(Some(method));
                 }
             }
@@ -41,42 +40,35 @@ impl Method {
             if !path.is_file() {
                 continue;
             }
-            let mut json = read_json(&path)?;
-            let mut own = if key.is_empty() { json } else { json[key].take() };
-            if let Some(fields) = own.as_object_mut() {
-                fields.entry("quant_method").or_insert(method.into());
-            }
-            return Ok(Self::parse(&own));
+            let json = read_json(&path)?;
+            let own = if key.is_empty() { json.root() } else { json.root().at(key) };
+            return Ok(Self::parse(own, Some(method)));
         }
         Ok(None)
     }
 
-    fn parse(json: &Value) -> Option<Self> {
-        let fields = json.as_object()?;
-        let text = |value: &Value| value.as_str().map(str::to_ascii_lowercase);
+    /// `method` is what the file is of where it does not say so.
+    fn parse(json: Json<'_>, method: Option<&str>) -> Option<Self> {
+        if !json.is_object() {
+            return None;
+        }
+        let text = |value: Json<'_>| value.text().map(|text| text.to_ascii_lowercase());
         let by_bits = || {
-            let loaded = |key: &str| fields.get(key).and_then(Value::as_bool) == Some(true);
+            let loaded = |key: &str| json.at(key).bool() == Some(true);
             (loaded("load_in_4bit") || loaded("load_in_8bit")).then(|| "bitsandbytes".to_owned())
         };
-        let name = text(&json["quant_method"]).or_else(by_bits)?;
+        let name = text(json.at("quant_method")).or_else(|| method.map(str::to_owned)).or_else(by_bits)?;
         // compressed-tensors keeps them per group of modules; those of the first stand for all in what is said.
-        let weights =
-            json["config_groups"].as_object().and_then(|groups| Some(&groups.values().next()?["weights"]));
+        let weights = json.at("config_groups").first_value().at("weights");
         let number = |key: &str| {
-            let value = [Some(&json[key]), weights.map(|weights| &weights[key])].into_iter().flatten();
-            value
-                .filter_map(Value::as_u64)
-                .find_map(|number| usize::try_from(number).ok())
-                .filter(|number| *number > 0)
+            [json.at(key), weights.at(key)].into_iter().find_map(Json::size).filter(|number| *number > 0)
         };
-        let pair = |value: &Value| {
-            let at = |index: usize| {
-                value[index].as_u64().and_then(|number| usize::try_from(number).ok()).filter(|n| *n > 0)
-            };
-            Some([at(0)?, at(1)?])
+        let pair = |value: Json<'_>| {
+            let &[rows, cols, ..] = value.sizes()?.as_slice() else { return None };
+            (rows > 0 && cols > 0).then_some([rows, cols])
         };
         let bits = |value: usize| u32::try_from(value).ok();
-        let block = pair(&json["weight_block_size"]).or_else(|| pair(&weights?["block_structure"]));
+        let block = pair(json.at("weight_block_size")).or_else(|| pair(weights.at("block_structure")));
         let mut method = Self {
             bits: number("bits").or_else(|| number("w_bit")).or_else(|| number("num_bits")).and_then(bits),
             group_size: number("group_size").or_else(|| number("q_group_size")),
@@ -85,15 +77,15 @@ impl Method {
             unread: None,
             name,
         };
-        let flag = |key: &str| json[key].as_bool() == Some(true);
+        let flag = |key: &str| json.at(key).bool() == Some(true);
         method.format = match method.name.as_str() {
-            "gptq" => text(&json["checkpoint_format"]).or_else(|| Some("gptq".into())),
-            "awq" => text(&json["version"]).or_else(|| Some("gemm".into())),
-            "auto-round" | "auto_round" | "intel/auto-round" => text(&json["packing_format"]),
+            "gptq" => text(json.at("checkpoint_format")).or_else(|| Some("gptq".into())),
+            "awq" => text(json.at("version")).or_else(|| Some("gemm".into())),
+            "auto-round" | "auto_round" | "intel/auto-round" => text(json.at("packing_format")),
             "bitsandbytes" if flag("load_in_8bit") => Some("int8".into()),
-            "bitsandbytes" => text(&json["bnb_4bit_quant_type"]).or_else(|| Some("fp4".into())),
-            "modelopt" => text(&json["quant_algo"]),
-            _ => text(&json["format"]).or_else(|| text(&json["fmt"])),
+            "bitsandbytes" => text(json.at("bnb_4bit_quant_type")).or_else(|| Some("fp4".into())),
+            "modelopt" => text(json.at("quant_algo")),
+            _ => text(json.at("format")).or_else(|| text(json.at("fmt"))),
         };
         if method.name == "bitsandbytes" {
             method.bits = None;
@@ -103,21 +95,21 @@ impl Method {
     }
 
     /// What speaks against reading weights of this method, as far as the configuration tells.
-    fn unread_because(&self, json: &Value) -> Option<&'static str> {
+    fn unread_because(&self, json: Json<'_>) -> Option<&'static str> {
         let format = self.format.as_deref().unwrap_or_default();
         match self.name.as_str() {
             "gptq" if !matches!(format, "gptq" | "gptq_v2") => {
                 Some("only the formats gptq and gptq_v2 are read")
             }
-            "gptq" if json["pack_dtype"].as_str().is_some_and(|dtype| dtype != "int32") => {
+            "gptq" if json.at("pack_dtype").text().is_some_and(|dtype| dtype != "int32") => {
                 Some("only codes that are packed into int32 are read")
             }
             "awq" if format != "gemm" => Some("only the version gemm is read"),
-            "compressed-tensors" if has_entries(&json["transform_config"]) => {
+            "compressed-tensors" if has_entries(json.at("transform_config")) => {
                 Some("its transforms change the weights, and are not read")
             }
             "compressed-tensors"
-                if json["sparsity_config"]["format"].as_str().is_some_and(|f| f != "dense") =>
+                if json.at("sparsity_config").at("format").text().is_some_and(|f| f != "dense") =>
             {
                 Some("sparse formats are not read")
             }
@@ -165,8 +157,8 @@ pub(crate) enum Packing {
     Awq,
 }
 
-fn has_entries(value: &Value) -> bool {
-    value["config_groups"].as_object().is_some_and(|groups| !groups.is_empty())
+fn has_entries(value: Json<'_>) -> bool {
+    !value.at("config_groups").first_value().is_null()
 }
 
 impl fmt::Display for Method {

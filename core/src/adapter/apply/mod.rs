@@ -1,4 +1,4 @@
-//! y += s·B·(A·x): adapters at work beside a base layer, for one token or a batch, each token with its own.
+//! y += s·B·(A·x): applies adapters beside a base layer, for one token or a batch, each token with its own.
 //!
 //! Two steps: [`Apply::down`] computes t = s·A·x, [`Apply::up`] adds B·t to y. Both are cut into slices that may run at
 //! the same time; between the last `down` and the first `up` the caller has a barrier, as a graph of operators has
@@ -25,6 +25,22 @@ use tokens::{Group, Tokens};
 pub use vectors::{Inputs, Outputs, OutputsF16, OutputsF32, Values, add_f16, add_f32};
 
 /// Adapters, tokens and who uses what, at one layer. Checked when made; used by any number of threads.
+///
+/// ```
+/// use phlora_core::{Adapter, Apply, Dtype, Inputs, Kernel, OutputsF32, Rows, Shape};
+///
+/// let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+/// let (a, b) = (bytes(&[1.0, 2.0, 0.0]), bytes(&[3.0, -1.0]));
+/// let shape = Shape { rows: 2, cols: 3 };
+/// let adapter = Adapter::new(shape, 1, Rows::new(Dtype::F32, &a), Rows::new(Dtype::F32, &b), 0.5)?;
+/// let apply = Apply::forward(Kernel::detect(), adapter, 1)?;
+/// let mut scratch = vec![0.0; apply.t_len() + apply.scratch_len()];
+/// let mut y = [1.0, 1.0];
+/// let mut outputs = OutputsF32 { values: &mut y, stride: 2 };
+/// apply.run(Inputs::f32(&[1.0, 1.0, 1.0], 3), &mut outputs, &mut scratch)?;
+/// assert_eq!(y, [5.5, -0.5]);
+/// # Ok::<(), phlora_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Apply<'a> {
     kernel: Kernel,

@@ -1,12 +1,12 @@
 //! Multi-read mode: block Lanczos on G = ΔᵀΔ with a kept basis Q and kept products Y = Δ·Q.
 //!
-//! The first read adds rows up with random signs to the block that the others start from (`begin.rs`). Each of
-//! these multiplies the newest block Qⱼ from both sides: Yⱼ = Δ·Qⱼ is kept, Zⱼ = Δᵀ·Yⱼ made orthonormal to
+//! The first read forms a random ±1 sketch of the rows, the first block (`begin.rs`). Each further read
+//! multiplies the newest block Qⱼ from both sides: Yⱼ = Δ·Qⱼ is kept, Zⱼ = Δᵀ·Yⱼ made orthonormal to
 //! all of Q is the next block. The Gram matrix YᵀY gives the energy that the space captures so far; its
 //! eigenvectors give the best rank-r approximation within the space (Musco and Musco 2015).
 //!
-//! Each half of a read is one step of the Krylov recurrence. What the second half of the last one is worth without
-//! another read tells `predict.rs`: one more block of Q, and its product as far as the space of Y knows it.
+//! Each half of a read is one step of the Krylov recurrence. `predict.rs` adds the second half of the last one without
+//! another read: one more block of Q, and the projection of its product onto the space of Y.
 
 mod begin;
 mod decide;
@@ -75,6 +75,8 @@ impl<const W: usize> Krylov<'_, W> {
             coefficients,
         };
         let unscale = 1.0 / self.scale.unwrap_or(1.0);
+        let largest = sigma.first().map_or(0.0, |&sigma| f64::from(sigma) * f64::from(unscale));
+        outputs.check_range(largest)?;
         let kept = if found == 0 {
             outputs.fill_zero();
             0.0

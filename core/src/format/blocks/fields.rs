@@ -1,4 +1,4 @@
-//! What lies at fixed places of a block.
+//! Fields at fixed offsets of a block.
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 

@@ -19,6 +19,8 @@ mod ternary;
 
 use core::sync::atomic::{Ordering, compiler_fence};
 
+pub use tables::NON_LINEAR;
+
 use crate::{Dtype, Rows};
 
 /// Runs `$block` over the blocks of `$bytes`; `$out` may end within one. A macro: a function that is handed over as a value is

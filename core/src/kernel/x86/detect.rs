@@ -1,4 +1,4 @@
-//! What this processor and its operating system have.
+//! Detects the instruction sets that the processor and its operating system support.
 
 use core::arch::x86_64::__cpuid;
 use core::sync::atomic::{AtomicU8, Ordering};

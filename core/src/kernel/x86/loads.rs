@@ -22,8 +22,8 @@ use crate::kernel::{
 };
 
 /// Weights of a block of Q8_0, and its bytes: a scale, then the weights.
-const BLOCK: usize = 32;
-const BLOCK_BYTES: usize = BLOCK + 2;
+const Q_LEN: usize = 32;
+const Q8_0_BYTES: usize = Q_LEN + 2;
 
 /// The scale of the block at `block`.
 ///
@@ -40,7 +40,7 @@ unsafe fn block_scale(block: *const u8) -> f32 {
 
 /// Bytes of a block of Q4_0.
 #[cfg(feature = "blocks")]
-const NIBBLE_BYTES: usize = 2 + BLOCK / 2;
+const NIBBLE_BYTES: usize = 2 + Q_LEN / 2;
 
 /// The lower or upper halves of bytes, less 8.
 ///
@@ -113,8 +113,8 @@ macro_rules! sources {
             unsafe fn load(self, row: *const u8, j: usize) -> $vector {
                 // SAFETY: as above; lanes divide the block.
                 unsafe {
-                    let block = row.add(j / BLOCK * BLOCK_BYTES);
-                    let $at = block.add(2 + j % BLOCK);
+                    let block = row.add(j / Q_LEN * Q8_0_BYTES);
+                    let $at = block.add(2 + j % Q_LEN);
                     let ($weights, $scale) = ($bytes, block_scale(block));
                     let $wide = $widened;
                     $scaled
@@ -155,9 +155,9 @@ macro_rules! sources {
             unsafe fn load(self, row: *const u8, j: usize) -> $vector {
                 // SAFETY: as above; the bytes of a half are in the block, and lanes divide it.
                 unsafe {
-                    let block = row.add(j / BLOCK * NIBBLE_BYTES);
-                    let $at = block.add(2 + j % (BLOCK / 2));
-                    let ($weights, $scale) = (nibbles($bytes, j % BLOCK >= BLOCK / 2), block_scale(block));
+                    let block = row.add(j / Q_LEN * NIBBLE_BYTES);
+                    let $at = block.add(2 + j % (Q_LEN / 2));
+                    let ($weights, $scale) = (nibbles($bytes, j % Q_LEN >= Q_LEN / 2), block_scale(block));
                     let $wide = $widened;
                     $scaled
                 }

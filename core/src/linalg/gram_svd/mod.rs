@@ -14,7 +14,7 @@ use crate::{
     linalg::scratch::{Buffer, Scratch},
 };
 use inverse::Iteration;
-use tridiagonal::{BLOCK, Reflectors, Tridiagonal, eigenvalues, reduce, row_number};
+use tridiagonal::{REFLECTORS, Reflectors, Tridiagonal, eigenvalues, reduce, row_number};
 
 /// Vectors of the size of the matrix that are worked with.
 const VECTORS: usize = 8;
@@ -28,12 +28,12 @@ pub const fn gram_svd_scratch(size: usize) -> Scratch {
     if size == 0 {
         return Scratch::EMPTY;
     }
-    match (size.checked_next_multiple_of(LANES), size.checked_next_multiple_of(BLOCK)) {
+    match (size.checked_next_multiple_of(LANES), size.checked_next_multiple_of(REFLECTORS)) {
         (Some(row), Some(rows)) => Scratch::ALIGNED
             .and(Scratch::matrix(rows, row))
             .and(Scratch::matrix(VECTORS, row))
-            .and(Scratch::matrix(rows, BLOCK))
-            .and(Scratch::matrix(BLOCK, row)),
+            .and(Scratch::matrix(rows, REFLECTORS))
+            .and(Scratch::matrix(REFLECTORS, row)),
         _ => Scratch::OVERFLOW,
     }
 }
@@ -93,7 +93,7 @@ pub fn gram_svd(
     let mut scratch = Buffer(scratch);
     scratch.align();
     let row = size.next_multiple_of(LANES);
-    let matrix = scratch.take(size.next_multiple_of(BLOCK) * row);
+    let matrix = scratch.take(size.next_multiple_of(REFLECTORS) * row);
     let mut next = || scratch.take(row);
     let (order, diagonal, beside, inverse) = (next(), next(), next(), next());
     let mut rows = [next(), next(), next(), next()];
@@ -115,7 +115,8 @@ pub fn gram_svd(
         let far = sigma[..j].iter().take_while(|&&other| other - value > NEAR * sigma[0]).count();
         iteration.find(kernel, &tridiagonal, (value, sigma[0]), (earlier, far), &mut column[..size]);
     }
-    let (products, panel) = (scratch.take(size.next_multiple_of(BLOCK) * BLOCK), scratch.take(BLOCK * row));
+    let (products, panel) =
+        (scratch.take(size.next_multiple_of(REFLECTORS) * REFLECTORS), scratch.take(REFLECTORS * row));
     Reflectors::new(kernel, matrix, row, inverse, products).apply(vectors, order, panel);
     for value in sigma {
         *value = libm::ldexpf(libm::sqrtf(value.max(0.0)), exponent / 2);

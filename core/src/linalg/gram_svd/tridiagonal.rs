@@ -1,9 +1,9 @@
-//! A symmetric matrix made tridiagonal, the eigenvalues of what comes of it, and the way back for its vectors.
+//! Reduces a symmetric matrix to tridiagonal form, computes its eigenvalues, and transforms eigenvectors back.
 
 use crate::{Kernel, kernel::Strided};
 
 /// Reflectors that are applied together, to as many vectors.
-pub const BLOCK: usize = if cfg!(feature = "wide") { 16 } else { 8 };
+pub const REFLECTORS: usize = if cfg!(feature = "wide") { 16 } else { 8 };
 
 /// Squared couplings up to this are left out, beside a largest entry of 1: squares of smaller ones would lose digits.
 const NOTHING: f32 = 1e-28;
@@ -125,7 +125,7 @@ fn step(d: &mut [f32], e: &mut [f32]) {
     d[0] = sigma + gamma;
 }
 
-/// The reflectors that [`reduce`] leaves, in blocks of [`BLOCK`] rows U: I − Uᵀ·M·U each.
+/// The reflectors that [`reduce`] leaves, in blocks of [`REFLECTORS`] rows U: I − Uᵀ·M·U each.
 pub struct Reflectors<'w> {
     kernel: Kernel,
     rows: &'w [f32],
@@ -136,7 +136,7 @@ pub struct Reflectors<'w> {
 }
 
 impl<'w> Reflectors<'w> {
-    /// `products` takes [`BLOCK`] elements per row.
+    /// `products` takes [`REFLECTORS`] elements per row.
     pub fn new(
         kernel: Kernel,
         rows: &'w [f32],
@@ -144,8 +144,8 @@ impl<'w> Reflectors<'w> {
         inverse: &[f32],
         products: &'w mut [f32],
     ) -> Self {
-        let blocks = rows.chunks_exact(BLOCK * length).zip(inverse.chunks(BLOCK));
-        let each = products.as_chunks_mut::<BLOCK>().0.chunks_exact_mut(BLOCK);
+        let blocks = rows.chunks_exact(REFLECTORS * length).zip(inverse.chunks(REFLECTORS));
+        let each = products.as_chunks_mut::<REFLECTORS>().0.chunks_exact_mut(REFLECTORS);
         for ((block, inverse), m) in blocks.zip(each) {
             m.as_flattened_mut().fill(0.0);
             for (j, (&inverse, reflector)) in inverse.iter().zip(block.chunks_exact(length)).enumerate() {
@@ -161,29 +161,30 @@ impl<'w> Reflectors<'w> {
     }
 
     /// Turns eigenvectors of the tridiagonal matrix into those of the matrix it came from, whose row i was row
-    /// [`row_number`]`(order[i])`: `vectors` by columns, a block at a time in `panel`, of [`BLOCK`] columns.
+    /// [`row_number`]`(order[i])`: `vectors` by columns, a block at a time in `panel`, of [`REFLECTORS`] columns.
     pub fn apply(self, vectors: &mut [f32], order: &[f32], panel: &mut [f32]) {
         let Self { kernel, rows, length, products } = self;
         let size = order.len();
-        for some in vectors.chunks_mut(BLOCK * size) {
+        for some in vectors.chunks_mut(REFLECTORS * size) {
             panel.fill(0.0);
             for (j, column) in some.chunks_exact(size).enumerate() {
-                panel.iter_mut().skip(j).step_by(BLOCK).zip(column).for_each(|(out, x)| *out = *x);
+                panel.iter_mut().skip(j).step_by(REFLECTORS).zip(column).for_each(|(out, x)| *out = *x);
             }
-            let each = products.as_chunks::<BLOCK>().0.chunks_exact(BLOCK);
-            for (block, m) in rows.chunks_exact(BLOCK * length).zip(each) {
-                let (mut along, mut less) = ([[0.0_f32; BLOCK]; BLOCK], [[0.0_f32; BLOCK]; BLOCK]);
+            let each = products.as_chunks::<REFLECTORS>().0.chunks_exact(REFLECTORS);
+            for (block, m) in rows.chunks_exact(REFLECTORS * length).zip(each) {
+                let (mut along, mut less) =
+                    ([[0.0_f32; REFLECTORS]; REFLECTORS], [[0.0_f32; REFLECTORS]; REFLECTORS]);
                 let u = Strided::row_major(block, length);
-                kernel.product::<BLOCK>(u, BLOCK, length, panel, along.as_flattened_mut());
+                kernel.product::<REFLECTORS>(u, REFLECTORS, length, panel, along.as_flattened_mut());
                 for (less, m) in less.iter_mut().zip(m) {
                     for (m, along) in m.iter().zip(&along) {
                         less.iter_mut().zip(along).for_each(|(less, along)| *less -= m * along);
                     }
                 }
-                kernel.product::<BLOCK>(u.transposed(), length, BLOCK, less.as_flattened(), panel);
+                kernel.product::<REFLECTORS>(u.transposed(), length, REFLECTORS, less.as_flattened(), panel);
             }
             for (j, column) in some.chunks_exact_mut(size).enumerate() {
-                let turned = panel.iter().skip(j).step_by(BLOCK);
+                let turned = panel.iter().skip(j).step_by(REFLECTORS);
                 order.iter().zip(turned).for_each(|(&at, &x)| column[row_number(at)] = x);
             }
         }

@@ -1,13 +1,16 @@
-//! Encoding into Q8_0 and Q4_0, with the bits of ggml's reference rounding (`from_float_ref`).
+//! Encoding into Q8_0 and Q4_0, and in [`blocks`] into others, with the bits of ggml's reference rounding
+//! (`from_float_ref`).
 //!
 //! A block that holds a NaN or an infinity, where ggml's result is not defined, becomes one that decodes to NaN
 //! throughout, so that none is lost. The loops have a fixed length and no branches, so that they vectorise.
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
+pub mod blocks;
+
 use super::convert::{Convert, MAGNITUDE};
 
-/// Weights per block of both formats.
+/// Weights per block of every format here.
 const LEN: usize = 32;
 
 /// The bits of infinity, above which there are NaNs alone.

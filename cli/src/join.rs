@@ -1,0 +1,80 @@
+//! `phlora join`.
+
+use crate::args::{Cli, Command, ExtractArgs, JoinArgs};
+use crate::extract;
+use crate::failure::Failure;
+use clap::Parser;
+use phlora_checkpoint::{Error, PartHeader, Shard, Work};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+pub fn run(args: &JoinArgs) -> Result<ExitCode, Failure> {
+    let headers = args.parts.iter().map(|path| PartHeader::read(path)).collect::<Result<Vec<_>, _>>()?;
+    all_shares(args, &headers)?;
+    let Some((first, path)) = headers.first().zip(args.parts.first()) else {
+        return Err(Error::Usage("no part is named".into()).into());
+    };
+    let asked = asked(first, path, args)?;
+    match extract::execute(&asked, Work::None) {
+        Err(Failure::Library(error @ Error::Unfinished { .. })) => Err(Error::Usage(format!(
+            "{error}; run every share again, with --parts and all of these parts, since {}",
+            if asked.ranks.budget.is_some() || asked.ranks.uniform {
+                "the ranks follow from all of them"
+            } else {
+                "one of them has not come to its end"
+            }
+        ))
+        .into()),
+        other => other,
+    }
+}
+
+/// The extraction that the parts are of, with the output that `args` names.
+fn asked(header: &PartHeader, path: &Path, args: &JoinArgs) -> Result<Box<ExtractArgs>, Error> {
+    let words = std::iter::once("phlora").chain(header.command.iter().map(String::as_str));
+    let Ok(Cli { command: Command::Extract(mut asked), .. }) = Cli::try_parse_from(words) else {
+        let problem =
+            "it does not say how its extraction was asked for: make it anew with this version of phlora";
+        return Err(Error::Usage(format!("{}: {problem}", path.display())));
+    };
+    let absolute = |path: PathBuf| if path.exists() { path } else { header.directory.join(path) };
+    asked.base = args.base.clone().unwrap_or_else(|| absolute(asked.base.clone()));
+    asked.tuned = args.tuned.clone().unwrap_or_else(|| absolute(asked.tuned.clone()));
+    asked.deployed_base = asked.deployed_base.map(absolute);
+    asked.what.channel_scale = asked.what.channel_scale.map(absolute);
+    asked.output.clone_from(&args.output);
+    asked.report.clone_from(&args.report);
+    asked.work.parts.clone_from(&args.parts);
+    (asked.work.shard, asked.work.resume, asked.work.fresh) = (None, false, false);
+    (asked.force, asked.modules, asked.quiet) = (args.force, args.modules, args.quiet);
+    Ok(asked)
+}
+
+/// Checks that every share is there, once.
+fn all_shares(args: &JoinArgs, headers: &[PartHeader]) -> Result<(), Error> {
+    let mut found = BTreeMap::<usize, &Path>::new();
+    let mut count = None::<(usize, &Path)>;
+    for (header, path) in headers.iter().zip(&args.parts) {
+        let shard: Option<Shard> = header.shard.as_deref().and_then(|shard| shard.parse().ok());
+        let Some(shard) = shard else { continue };
+        let (of, other) = *count.get_or_insert((shard.count(), path));
+        if of != shard.count() {
+            let (own, other) = (path.display(), other.display());
+            return Err(Error::Usage(format!("{own} is share {shard}, but {other} is one of {of} shares")));
+        }
+        if let Some(other) = found.insert(shard.index(), path) {
+            let (own, other) = (path.display(), other.display());
+            return Err(Error::Usage(format!("{own} and {other} are both share {shard}: name one of them")));
+        }
+    }
+    let Some((of, _)) = count else { return Ok(()) };
+    let missing: Vec<_> =
+        (1..=of).filter(|index| !found.contains_key(index)).map(|i| format!("{i}/{of}")).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let shown = missing.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if missing.len() > 8 { ", …" } else { "" };
+    Err(Error::Usage(format!("{} of {of} shares are missing: {shown}{more}", missing.len())))
+}

@@ -1,0 +1,27 @@
+//! Chooses ranks from singular values: by energy, by the noise floor, and by bytes over several weights.
+
+use phlora_core::policy::{Candidate, Share, allocate, factor_bytes};
+use phlora_core::{Dtype, Goal, Policy, Shape, Spectrum};
+
+const SHAPE: Shape = Shape { rows: 1024, cols: 1024 };
+
+fn main() {
+    // Two weights whose singular values decay slowly and fast.
+    let [slow, fast] =
+        [0.5, 1.5].map(|decay| (1..=64).map(|k| (k as f32).powf(-decay)).collect::<Vec<f32>>());
+    for (name, singular_values) in [("slow", &slow), ("fast", &fast)] {
+        let sum_squares = singular_values.iter().map(|&s| f64::from(s).powi(2)).sum();
+        let spectrum = Spectrum { singular_values, sum_squares, shape: SHAPE };
+        let [energy, noise] = [Goal::Energy(0.9), Goal::NoiseFloor].map(|goal| goal.rank(&spectrum, 64));
+        println!("{name}: rank {energy} keeps 90 %, {noise} directions are above the noise");
+        assert!(spectrum.energy(energy) >= 0.9);
+    }
+    let candidates =
+        [&slow, &fast].map(|values| Candidate { singular_values: values, shape: SHAPE, dtype: Dtype::F16 });
+    let budget = 2 * factor_bytes(SHAPE, 16, Dtype::F16);
+    let policy = Policy { goal: Goal::Budget(budget), max_rank: 64, uniform: false, ..Policy::default() };
+    let mut shares = [Share::default(); 2];
+    let used = allocate(&candidates, &policy, budget, &mut shares);
+    println!("{used} of {budget} bytes: ranks {} and {}", shares[0].rank, shares[1].rank);
+    assert!(used <= budget && shares[0].rank > shares[1].rank);
+}

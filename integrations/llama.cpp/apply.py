@@ -1,0 +1,59 @@
+"""Applies a change to a source tree: apply.py CHANGE TREE.
+
+CHANGE is a text of blocks. `@ FILE` names a file of the tree; `> TEXT` goes on to the next line that holds TEXT, from
+the beginning of the file for the first `>` behind an `@`; `+ LINE` inserts a line behind the one found, `= LINE` takes
+its place (several make several lines). Nothing is written unless every line was found. What starts with # is a comment.
+"""
+
+import sys
+from pathlib import Path
+
+
+class Missing(Exception):
+    pass
+
+
+def applied(change, read):
+    """{file: new text}; `read` gives a file's text."""
+    files, at, name, replacing = {}, 0, None, False
+    for number, line in enumerate(change.splitlines(), 1):
+        kind, text = line[:1], line[2:]
+        if kind == "@":
+            name, at = text.strip(), -1
+            files.setdefault(name, None)
+            if files[name] is None:
+                files[name] = read(name).splitlines()
+        elif kind == ">":
+            at, replacing = _found(files[name], at + 1, text, f"line {number}: {name}"), False
+        elif kind == "=" and not replacing:
+            files[name][at], replacing = text, True
+        elif kind in ("+", "="):
+            at += 1
+            files[name].insert(at, text)
+        elif line.strip() and kind != "#":
+            raise Missing(f"line {number}: neither @, >, +, = nor #: {line}")
+    return {name: "\n".join(lines) + "\n" for name, lines in files.items()}
+
+
+def _found(lines, start, text, where):
+    for at in range(start, len(lines)):
+        if text in lines[at]:
+            return at
+    raise Missing(f"{where}: no line with {text!r} from line {start + 1} on; another release?")
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit("usage: apply.py CHANGE TREE")
+    tree = Path(sys.argv[2])
+    try:
+        changed = applied(Path(sys.argv[1]).read_text(), lambda name: (tree / name).read_text())
+    except (Missing, OSError) as problem:
+        sys.exit(f"apply.py: {problem}")
+    for name, text in changed.items():
+        (tree / name).write_text(text)
+        print(name)
+
+
+if __name__ == "__main__":
+    main()
