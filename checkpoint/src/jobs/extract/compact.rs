@@ -9,7 +9,7 @@ use crate::adapter::{Factor, Lora, LoraModule, Target};
 use crate::error::{Error, Result};
 use crate::pairing::pairs::Pair;
 use crate::report::LeftOut;
-use phlora_core::policy::{Direction, Quantizer, share_bits};
+use phlora_core::policy::{Criterion, Direction, Quantizer, share_bits};
 use phlora_core::quantized::compact::DISTORTION;
 use phlora_core::{Dtype, Goal};
 use std::collections::BTreeMap;
@@ -73,7 +73,8 @@ fn sides(pair: &Pair<'_>) -> u64 {
 
 /// Bits for every direction of every module, of which a file of `bytes` has room.
 fn choose(survey: &Survey<'_>, whole: &Extraction, bytes: u64) -> Result<Vec<Vec<u8>>> {
-    let directions: Vec<_> = whole.modules.iter().flat_map(directions).collect();
+    let directions: Vec<_> =
+        whole.modules.iter().flat_map(|module| directions(module, survey.options.policy.by)).collect();
     let mut shares = vec![0; directions.len()];
     // Names, headers and padding come on top of the codes.
     let mut left = bytes;
@@ -104,10 +105,19 @@ fn rank(module: &Module) -> usize {
     module.report.rank
 }
 
-/// What the directions of a module are worth: their σ², as shares of the squares of the weight that they change.
-fn directions(module: &Module) -> impl Iterator<Item = Direction> {
+/// What the directions of a module are worth: their σ², as shares of the squares of the weight that they change unless it is
+/// the energy that counts.
+///
+/// Directions of the first ranks do not count more here, as they do in f16: where they are cheap, so many are kept that
+/// models are the better for the later ones.
+fn directions(module: &Module, by: Criterion) -> impl Iterator<Item = Direction> {
     let [rows, cols] = module.report.shape;
-    let norm = module.report.weight_norm.filter(|norm| *norm > 0.0).unwrap_or(module.report.delta_norm);
+    let norm = match by {
+        Criterion::Energy => 1.0,
+        Criterion::Relative => {
+            module.report.weight_norm.filter(|norm| *norm > 0.0).unwrap_or(module.report.delta_norm)
+        }
+    };
     let worth = move |sigma: &f32| (f64::from(*sigma) / norm).powi(2);
     let sigma = module.report.singular_values.iter().take(rank(module));
     sigma.map(move |sigma| Direction { worth: worth(sigma), rows, cols })
