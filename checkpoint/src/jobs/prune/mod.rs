@@ -10,7 +10,7 @@ use crate::run::pool::available_threads;
 use crate::run::pool::{Ticket, run};
 use parts::{Decomposed, cut_to, decompose};
 use phlora_core::policy::{Candidate, Share, allocate, factor_dtype, uniform_rank};
-use phlora_core::{Dtype, Goal, Policy};
+use phlora_core::{Dtype, Goal, Policy, Spectrum};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
