@@ -97,13 +97,12 @@ impl CompactFile {
         let (mut modules, mut full, mut about) = (Vec::new(), Vec::new(), about);
         for tensor in tensors.iter().filter(|tensor| tensor.name != LEVELS) {
             let refused = |problem: String| Error::tensor(path, &tensor.name, problem);
-            let found = match about.full.remove(&tensor.name) {
-                Some(beside) => beside.tensor(tensor, data(tensor)).map(|tensor| full.push(tensor)),
-                None => {
-                    let unusual = about.modules.remove(&tensor.name).unwrap_or_default();
-                    let module = module(&tensor.name, data(tensor), levels, unusual);
-                    module.map(|module| modules.push(module))
-                }
+            let found = if let Some(beside) = about.full.remove(&tensor.name) {
+                beside.tensor(tensor, data(tensor)).map(|tensor| full.push(tensor))
+            } else {
+                let unusual = about.modules.remove(&tensor.name).unwrap_or_default();
+                let module = module(&tensor.name, data(tensor), levels, unusual);
+                module.map(|module| modules.push(module))
             };
             found.map_err(|error| match error {
                 Error::Usage(problem) => refused(problem),
