@@ -310,12 +310,14 @@ enum phlora_adapter_format
   : uint32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  /** GGUF where the adapter's name ends in `.gguf`, else PEFT. */
+  /** GGUF where the adapter's name ends in `.gguf`, the compact form where it ends in `.phlora`, else PEFT. */
   PHLORA_ADAPTER_FORMAT_AUTO = 0,
   /** PEFT's directory: `adapter_config.json` and `adapter_model.safetensors`. */
   PHLORA_ADAPTER_FORMAT_PEFT = 1,
   /** llama.cpp's GGUF file. */
   PHLORA_ADAPTER_FORMAT_GGUF = 2,
+  /** phlora's own file, 1 to 8 bits per entry: docs/compact-form.md. */
+  PHLORA_ADAPTER_FORMAT_COMPACT = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -1532,7 +1534,7 @@ phlora_status phlora_adapter_file_close(struct phlora_adapter_file *file);
 /**
  * Finds what makes llama.cpp refuse, crash on or ignore an adapter: `phlora check ADAPTER --base BASE`. Allocates.
  *
- * - `adapter`: a PEFT directory, or a file of GGUF, kohya or ComfyUI; a broken one gives findings, not an error.
+ * - `adapter`: a PEFT directory, or a file of GGUF, kohya, ComfyUI or phlora's own; a broken one gives findings, not an error.
  * - `base`: the model that it is for.
  * - `finding`, `user`: see phlora_finding_callback; may be NULL.
  * - `errors`: receives the number of findings that are errors.
@@ -1551,7 +1553,7 @@ phlora_status phlora_check_files(const char *adapter,
 /**
  * Writes an adapter in another format: `phlora convert ADAPTER -o OUTPUT --base BASE`. Allocates.
  *
- * - `adapter`: a PEFT directory, or a file of GGUF, kohya or ComfyUI, whose names need `base` with its weights.
+ * - `adapter`: a PEFT directory, or a file of GGUF, kohya, ComfyUI or phlora's own, whose names need `base` with its weights.
  * - `output`: what to create.
  * - `base`: the base model, a GGUF file or a directory with config.json; NULL: none. What the adapter names as its base
  *   is never opened.
@@ -1606,7 +1608,7 @@ phlora_status phlora_file_options_init(struct phlora_file_options *options,
  * bits. Nothing is left behind unless it succeeds. Allocates and starts threads.
  *
  * - `base`, `tuned`: a `.safetensors` file, a sharded or a Hugging Face directory, or a GGUF file, split or not.
- * - `adapter`: the directory to create, or the GGUF file where its name ends in `.gguf` or the options say so.
+ * - `adapter`: the directory to create, or the file where its name ends in `.gguf` or `.phlora` or the options say so.
  * - `options`: see phlora_file_options.
  * - `progress`, `user`: see phlora_progress_callback; may be NULL.
  * - `report`, `report_size`: written on success; sizeof(phlora_file_report).

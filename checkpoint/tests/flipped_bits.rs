@@ -5,8 +5,8 @@ mod common;
 
 use common::write_model;
 use phlora_checkpoint::{
-    Adapter, AdapterFormat, Dtype, ExtractOptions, Factor, Lora, LoraModule, Model, Monitor, Naming, Policy,
-    Spelling, extract,
+    Adapter, AdapterFormat, Dtype, ExtractOptions, Factor, Lora, LoraModule, Model, Monitor, Naming, Output,
+    Policy, Spelling, extract, save,
 };
 use std::fs;
 use std::path::Path;
@@ -82,6 +82,40 @@ fn nor_those_of_an_adapter_of_one_file() {
         if let Ok(adapter) = open(&flipped) {
             let lora = adapter.lora().unwrap();
             for module in &lora.modules {
+                let _ = (module.a.decoded(), module.b.decoded(), module.weight_shape());
+            }
+        }
+    }
+}
+
+#[test]
+fn nor_those_of_an_adapter_in_the_compact_form() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    let (good, bad, monitor) = (at("good.phlora"), at("bad.phlora"), Monitor::default());
+    write_model(&at("base.safetensors"), 4, 6, 1);
+    write_model(&at("tuned.safetensors"), 4, 6, 2);
+    let [base, tuned] = ["base.safetensors", "tuned.safetensors"].map(|name| Model::open(&at(name)).unwrap());
+    let format = AdapterFormat::Phlora;
+    let mut options = ExtractOptions::default();
+    (options.policy, options.format) = (Policy::fixed(2), format);
+    let extraction = extract(&base, &tuned, &options, &monitor).unwrap();
+    save(&extraction, &Output::new(&good), &monitor).unwrap();
+    let bytes = fs::read(&good).unwrap();
+    let open = |bytes: &[u8]| {
+        let _ = fs::remove_file(&bad);
+        fs::write(&bad, bytes).unwrap();
+        Adapter::open(&bad)
+    };
+    assert_eq!(open(&bytes).unwrap().format(), format);
+    for length in 0..bytes.len() {
+        assert!(open(&bytes[..length]).is_err(), "cut to {length} bytes");
+    }
+    for bit in 0..8 * bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(adapter) = open(&flipped) {
+            for module in &adapter.lora().unwrap().modules {
                 let _ = (module.a.decoded(), module.b.decoded(), module.weight_shape());
             }
         }

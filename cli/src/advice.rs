@@ -35,6 +35,7 @@ fn advice(reason: Reason) -> Option<String> {
                                      that go by the names of the checkpoint"
                 .into()
         }
+        Reason::WholeLayer => "--also layers stores it whole".into(),
         Reason::OtherRows => "--also tokens stores the rows that changed and those that are new".into(),
         Reason::Norm => "LoRA cannot represent norms, --also norms stores them".into(),
         Reason::Bias => "LoRA cannot represent biases, --also biases stores them".into(),

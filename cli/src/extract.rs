@@ -1,7 +1,7 @@
 //! `phlora extract`.
 
 use crate::advice;
-use crate::args::{AlsoArg, ExtractArgs, FormatArg};
+use crate::args::{AlsoArg, ExtractArgs, FormatArg, check_bits};
 use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::print::{bytes, count, percent, print, seconds};
@@ -19,6 +19,9 @@ use std::process::ExitCode;
 /// Names at most this many modules that did not converge.
 const NAMED: usize = 5;
 
+/// The format of a report of the compact form, whose codes are meant to be coarse: its energies are those after them.
+const COMPACT: &str = "compact";
+
 /// Share of ‖Δ‖² that rounding may take in silence: half of what the default tolerance leaves.
 const COARSE: f64 = 5e-4;
 
@@ -31,6 +34,7 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
 pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     let (policy, ranks) = args.ranks.policy();
     let format = FormatArg::of(args.format, &args.output)?;
+    check_bits(format, args.dtype)?;
     let mut options = args.what.options()?;
     options.policy = policy;
     options.mode = args.mode.into();
@@ -143,11 +147,12 @@ fn warn(report: &Report) {
     name_all(
         "the format of the factors is too coarse, so that they keep less than the energy says; \
          see verify, --dtype bf16 or f32",
-        &|module: &ModuleReport| module.rounding_loss > COARSE,
+        &|module: &ModuleReport| report.dtype != COMPACT && module.rounding_loss > COARSE,
     );
 }
 
 fn text(report: &Report, args: &ExtractArgs, directory: &Path) -> String {
+    let coded = |module: &ModuleReport| if report.dtype == COMPACT { module.rounding_loss } else { 0.0 };
     let lines: Vec<_> = report
         .modules
         .iter()
@@ -155,16 +160,18 @@ fn text(report: &Report, args: &ExtractArgs, directory: &Path) -> String {
             name: &m.name,
             shape: m.shape,
             rank: m.rank,
-            energy: m.energy,
+            energy: m.energy - coded(m),
             sum_squares: m.delta_norm.powi(2),
             reads: Some(m.reads),
         })
         .collect();
     let total = &report.total;
+    let lost: f64 = report.modules.iter().map(|module| coded(module) * module.delta_norm.powi(2)).sum();
+    let energy = total.energy - lost / total.delta_norm.powi(2);
     let kept = format!(
         "\n{} of the whole difference kept\n{} of ‖Δ‖² kept over {} modules: {} weights in, {} out\n",
-        percent(total.whole_energy.unwrap_or(total.energy)),
-        percent(total.energy),
+        percent(total.whole_energy.unwrap_or(energy)),
+        percent(energy),
         lines.len(),
         count(total.parameters_in),
         count(total.parameters_out)

@@ -57,6 +57,7 @@ fn adapter(facts: &AdapterFacts) -> String {
         }
         (AdapterFormat::Kohya, _) => "kohya LoRA adapter".to_owned(),
         (AdapterFormat::Comfy, _) => "ComfyUI LoRA adapter".to_owned(),
+        (AdapterFormat::Phlora, _) => "LoRA adapter in phlora's compact form".to_owned(),
         _ => "LoRA adapter".to_owned(),
     };
     let full = match facts.full.tensors {

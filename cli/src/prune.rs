@@ -1,11 +1,11 @@
 //! `phlora prune`.
 
-use crate::args::PruneArgs;
+use crate::args::{PruneArgs, check_bits};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::print::{bytes, percent, print};
 use crate::table::Table;
-use phlora_checkpoint::{Adapter, PruneOptions, Pruned, available_threads, prune};
+use phlora_checkpoint::{Adapter, AdapterFormat, PruneOptions, Pruned, available_threads, prune};
 use std::process::ExitCode;
 
 pub fn run(args: &PruneArgs) -> Result<ExitCode, Failure> {
@@ -15,11 +15,14 @@ pub fn run(args: &PruneArgs) -> Result<ExitCode, Failure> {
     }
     let monitor = interrupt::monitor();
     let adapter = Adapter::open(&args.adapter)?;
+    let compact = AdapterFormat::of_path(&args.output) == AdapterFormat::Phlora;
+    let format = if compact { AdapterFormat::Phlora } else { adapter.format() };
+    check_bits(format, args.dtype)?;
     let mut options = PruneOptions::default();
     options.policy = policy;
     options.drop_below = args.drop_below;
     options.dtype = args.dtype.map(Into::into);
-    options.format = adapter.format();
+    options.format = format;
     options.force = args.force;
     options.threads = args.threads.unwrap_or_else(available_threads);
     let pruned = prune(&adapter, &args.output, &options, &monitor)?;

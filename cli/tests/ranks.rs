@@ -212,7 +212,7 @@ fn contradictions_are_refused() {
         (&["--energy", "1.5"], "from 0 to 1"),
         (&["--rank", "4", "--multiple", "8"], "no multiple of 8"),
         (&["--rank", "4,,8"], "invalid"),
-        (&["--rank", "4", "--by", "energy"], "required"),
+        (&["--rank", "4", "--by", "energy"], "cannot be used with"),
     ] {
         let (code, _, stderr) = phlora(&[&["extract", &base, &tuned, "-o", &out], more].concat());
         assert_eq!(code, 2, "{more:?}");

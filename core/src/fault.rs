@@ -16,6 +16,8 @@ pub enum Part {
     GroupIndex,
     /// The values that codes choose from: `quant_map`.
     QuantMap,
+    /// The number of bits of every row.
+    Widths,
     /// The scales of scales: `nested_absmax`.
     NestedScales,
     /// The values that stored scales choose from: `nested_quant_map`.
@@ -33,6 +35,11 @@ pub enum Fault {
     },
     /// An entry names a group that does not exist.
     Index {
+        /// Which entry.
+        at: usize,
+    },
+    /// An entry is negative or no finite number.
+    NotFinite {
         /// Which entry.
         at: usize,
     },
@@ -65,6 +72,7 @@ impl fmt::Display for Part {
             Self::ZeroPoints => "zero points",
             Self::GroupIndex => "group index",
             Self::QuantMap => "quantisation map",
+            Self::Widths => "bits per row",
             Self::NestedScales => "nested scales",
             Self::NestedQuantMap => "nested quantisation map",
         })
@@ -76,6 +84,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Length { expected } => write!(f, "expected {expected} bytes"),
             Self::Index { at } => write!(f, "entry {at} names a group that does not exist"),
+            Self::NotFinite { at } => write!(f, "entry {at} is negative or not finite"),
             Self::BlockSize => write!(f, "blocks of size 0"),
             Self::Columns { multiple_of } => write!(f, "columns must be a multiple of {multiple_of}"),
             Self::Rows { multiple_of } => write!(f, "rows must be a multiple of {multiple_of}"),

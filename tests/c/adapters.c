@@ -75,9 +75,11 @@ static void open_files(const char *gguf, const char *peft, const char *base) {
 }
 
 int main(int argc, char **argv) {
-    char gguf[1024], peft[1024], back[1024];
+    char gguf[1024], peft[1024], back[1024], compact[1024];
     phlora_file_options options;
     phlora_file_report report;
+    phlora_contents contents;
+    phlora_verification verification;
     struct found found = {0, 0};
     size_t errors = 99, length = 0, again = 0;
     unsigned char *bytes;
@@ -87,6 +89,7 @@ int main(int argc, char **argv) {
     snprintf(gguf, sizeof gguf, "%s/adapter.gguf", argv[3]);
     snprintf(peft, sizeof peft, "%s/peft", argv[3]);
     snprintf(back, sizeof back, "%s/back.gguf", argv[3]);
+    snprintf(compact, sizeof compact, "%s/adapter.phlora", argv[3]);
     phlora_file_options_init(&options, sizeof options);
     options.rank = 4;
     expect(phlora_extract_files(argv[1], argv[2], gguf, &options, NULL, NULL, &report, sizeof report, message,
@@ -126,5 +129,17 @@ int main(int argc, char **argv) {
                == PHLORA_STATUS_NULL_POINTER && errors == 99, "no adapter, no answer");
     expect(phlora_check_files(gguf, "no/such/base", NULL, NULL, &errors, message, sizeof message) == PHLORA_STATUS_IO
                && errors == 99 && strstr(message, "no/such/base"), "a base that is not there is named");
+
+    options.format = PHLORA_ADAPTER_FORMAT_AUTO;
+    expect(phlora_extract_files(argv[1], argv[2], compact, &options, NULL, NULL, &report, sizeof report, message,
+                                sizeof message) == PHLORA_STATUS_OK, "an adapter in the compact form is extracted");
+    expect(phlora_inspect_file(compact, &contents, sizeof contents, message, sizeof message) == PHLORA_STATUS_OK
+               && contents.kind == PHLORA_CONTENTS_KIND_ADAPTER && contents.rank == 4
+               && contents.bytes < report.bytes_out, "it is one of rank 4");
+    expect(phlora_verify_files(argv[1], argv[2], compact, 0, NULL, NULL, &verification, sizeof verification, message,
+                               sizeof message) == PHLORA_STATUS_OK && verification.energy > 0, "it keeps something");
+    length = 0;
+    expect(phlora_convert_to_gguf(compact, argv[1], 0, NULL, 0, &length, message, sizeof message) == PHLORA_STATUS_OK
+               && length > contents.bytes, "a GGUF adapter in memory is made of it");
     return failures != 0;
 }

@@ -90,6 +90,14 @@ impl Factors {
     pub(crate) fn rank(&self) -> usize {
         self.a.shape()[0]
     }
+
+    /// Bytes that they take in a file, beside names.
+    pub(crate) fn bytes(&self) -> u64 {
+        let shape = [self.b.shape()[0], self.a.shape()[1]];
+        let codes = self.a.codes().map(|codes| codes.len(shape));
+        let plain = || [&self.a, &self.b].iter().filter_map(|factor| factor.encoded_len()).sum();
+        codes.map_or_else(plain, Option::unwrap_or_default) as u64
+    }
 }
 
 /// Where the first entry that is no number is; looks at all of them at once before, since there is hardly ever one.

@@ -1,10 +1,12 @@
 //! One factor of a module: encoded bytes, and changes that are made when it is written, one tensor at a time.
 
+use super::packed::Packed;
 use crate::error::{Error, Result};
 use crate::source::permutation::RowPermutation;
 use phlora_core::{Dtype, Rows};
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A matrix [rows, cols] in a storage format.
 ///
@@ -17,6 +19,8 @@ pub struct Factor<'a> {
     /// File and tensor that it was read from.
     origin: Option<(&'a Path, &'a str)>,
     changes: Vec<Change>,
+    /// The codes that it was decoded from, with the other factor of its module, and the bytes of its own.
+    codes: Option<(Arc<Packed>, usize)>,
     // After the changes.
     dtype: Dtype,
     shape: [usize; 2],
@@ -52,6 +56,7 @@ impl<'a> Factor<'a> {
             stored_shape: shape,
             origin: None,
             changes: Vec::new(),
+            codes: None,
             dtype,
             shape,
         })
@@ -68,9 +73,28 @@ impl<'a> Factor<'a> {
         self
     }
 
+    /// Bytes that it takes in a file, beside what it shares with the other factor of its module.
+    pub(crate) fn stored_len(&self) -> usize {
+        let codes = self.codes.as_ref().filter(|_| self.codes().is_some());
+        codes.map_or_else(|| self.encoded_len().unwrap_or(0), |(_, bytes)| *bytes)
+    }
+
     /// The same, borrowed.
     pub fn view(&self) -> Factor<'_> {
-        Factor { bytes: Cow::Borrowed(&self.bytes), changes: self.changes.clone(), ..*self }
+        let (changes, codes) = (self.changes.clone(), self.codes.clone());
+        Factor { bytes: Cow::Borrowed(&self.bytes), changes, codes, ..*self }
+    }
+
+    /// The same, said to be decoded from `codes`, of which `bytes` are its own.
+    pub(crate) fn of_codes(mut self, codes: &Arc<Packed>, bytes: usize) -> Self {
+        self.codes = Some((Arc::clone(codes), bytes));
+        self
+    }
+
+    /// The codes that it was decoded from, where it is still what they say.
+    pub(crate) fn codes(&self) -> Option<&Packed> {
+        let untouched = self.changes.is_empty() && self.dtype == self.stored_dtype;
+        self.codes.as_ref().map(|(codes, _)| codes.as_ref()).filter(|_| untouched)
     }
 
     /// [rows, cols].

@@ -17,13 +17,27 @@ pub enum AdapterFormat {
     Kohya,
     /// ComfyUI's: the same with names as `diffusion_model.input_blocks.1.1.proj_in`.
     Comfy,
+    /// phlora's own, for its runtime: one file with a few bits per entry, with the models' names.
+    Phlora,
 }
 
 impl AdapterFormat {
-    /// The format that a path asks for: GGUF where it ends in `.gguf`.
+    /// The format that a path asks for: GGUF where it ends in `.gguf`, phlora's own where it ends in `.phlora`.
     pub fn of_path(path: &Path) -> Self {
-        let gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
-        if gguf { Self::Gguf } else { Self::Peft }
+        let ends =
+            |with: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(with));
+        if ends("gguf") {
+            Self::Gguf
+        } else if ends("phlora") {
+            Self::Phlora
+        } else {
+            Self::Peft
+        }
+    }
+
+    /// Whether it has the modules and the places of PEFT's format.
+    pub(crate) fn is_like_peft(self) -> bool {
+        matches!(self, Self::Peft | Self::Phlora)
     }
 
     /// What it is called in messages.
@@ -33,6 +47,7 @@ impl AdapterFormat {
             Self::Gguf => "a GGUF adapter",
             Self::Kohya => "a kohya adapter",
             Self::Comfy => "a ComfyUI adapter",
+            Self::Phlora => "an adapter in phlora's compact form",
         }
     }
 
@@ -41,7 +56,7 @@ impl AdapterFormat {
         match self {
             Self::Kohya => Some(Style::Kohya),
             Self::Comfy => Some(Style::Comfy),
-            Self::Peft | Self::Gguf => None,
+            Self::Peft | Self::Gguf | Self::Phlora => None,
         }
     }
 

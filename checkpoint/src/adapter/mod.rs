@@ -4,6 +4,7 @@
 //! every kind of module: what a format flips, transposes or stacks otherwise is turned where that format is read
 //! or written.
 
+pub(crate) mod compact;
 mod encode;
 mod factor;
 mod format;
@@ -11,6 +12,7 @@ mod full;
 pub(crate) mod gguf;
 mod memory;
 mod open;
+pub(crate) mod packed;
 pub(crate) mod peft;
 mod rename;
 mod save;

@@ -1,5 +1,6 @@
 //! An adapter on disk, of whatever format.
 
+use super::compact::{CompactFile, is_compact_file};
 use super::gguf::{AdapterFile, key};
 use super::single::{SingleFile, Style, is_single_file};
 use super::{AdapterFormat, Lora, Naming, peft};
@@ -20,11 +21,12 @@ enum Source {
     Peft(Box<peft::Directory>),
     Gguf(AdapterFile),
     Single(Box<SingleFile>),
+    Compact(Box<CompactFile>),
 }
 
 impl Adapter {
-    /// Opens a PEFT adapter directory, one of the two files in it, a GGUF adapter, or the single safetensors file of
-    /// kohya's scripts or ComfyUI, and checks that its pairs are complete.
+    /// Opens a PEFT adapter directory, one of the two files in it, a GGUF adapter, the single safetensors file of
+    /// kohya's scripts or ComfyUI, or phlora's own, and checks that its pairs are complete.
     ///
     /// The files stay mapped and must not change meanwhile, as for [`Model::open`](crate::Model::open).
     ///
@@ -34,6 +36,7 @@ impl Adapter {
     pub fn open(path: &Path) -> Result<Self> {
         let source = match open_gguf(path)? {
             Some(mapped) => Source::Gguf(AdapterFile::new(mapped)),
+            None if is_compact_file(path) => Source::Compact(Box::new(CompactFile::open(path)?)),
             None if is_single_file(path) => Source::Single(Box::new(SingleFile::open(path)?)),
             None => Source::Peft(Box::new(peft::Directory::open(path)?)),
         };
@@ -56,11 +59,13 @@ impl Adapter {
             Source::Peft(directory) => directory.lora(),
             Source::Gguf(file) => file.lora(),
             Source::Single(file) => file.lora(),
+            Source::Compact(file) => Ok(file.lora()),
         }
     }
 
     /// The alpha that the file states for all modules; in a single file, which states one for each, that of a module of
-    /// the largest rank. In a GGUF adapter 0 stands for scale 1.
+    /// the largest rank. In a GGUF adapter, and in phlora's own form, 0
+    /// stands for scale 1.
     pub fn alpha(&self) -> f64 {
         match &self.source {
             Source::Peft(directory) => directory.config.alpha,
@@ -70,6 +75,8 @@ impl Adapter {
                 let largest = lora.modules.iter().max_by_key(|module| module.rank());
                 largest.map_or(0.0, |module| module.scale * module.rank() as f64)
             }),
+            // It states scales, and only those that are not 1.
+            Source::Compact(_) => 0.0,
         }
     }
 
@@ -79,6 +86,7 @@ impl Adapter {
             Source::Peft(_) => Naming::HuggingFace,
             Source::Gguf(_) => Naming::Gguf,
             Source::Single(_) => Naming::Single,
+            Source::Compact(file) => file.naming(),
         }
     }
 
@@ -86,7 +94,7 @@ impl Adapter {
     pub(crate) fn mapped_bytes(&self) -> &[u8] {
         match &self.source {
             Source::Gguf(file) => file.bytes(),
-            Source::Peft(_) | Source::Single(_) => &[],
+            Source::Peft(_) | Source::Single(_) | Source::Compact(_) => &[],
         }
     }
 
@@ -99,13 +107,15 @@ impl Adapter {
                 Style::Kohya => AdapterFormat::Kohya,
                 Style::Comfy => AdapterFormat::Comfy,
             },
+            Source::Compact(_) => AdapterFormat::Phlora,
         }
     }
 }
 
-/// Whether `path` is a GGUF file that says it is an adapter, or a single safetensors file of one.
+/// Whether `path` is a GGUF file that says it is an adapter, or a safetensors file of one, of a single file's
+/// form or of phlora's own.
 pub(crate) fn is_adapter_file(path: &Path) -> bool {
-    if is_single_file(path) {
+    if is_compact_file(path) || is_single_file(path) {
         return true;
     }
     let Ok(Some(mapped)) = open_gguf(path) else { return false };

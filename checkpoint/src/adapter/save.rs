@@ -1,7 +1,7 @@
 //! Writes adapters, each appearing whole or not at all.
 
 use super::gguf::{gguf_len, write_gguf};
-use super::{AdapterFormat, Lora, is_adapter_file, peft, single};
+use super::{AdapterFormat, Lora, compact, is_adapter_file, peft, single};
 use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
 use crate::run::staging::{Known, Replaces, StagedDir, StagedFile};
@@ -24,6 +24,7 @@ impl AdapterFormat {
             Self::Peft => peft::length(lora),
             Self::Gguf => gguf_len(lora),
             Self::Kohya | Self::Comfy => single::length(lora),
+            Self::Phlora => compact::length(lora),
         }
     }
 
@@ -42,7 +43,7 @@ impl AdapterFormat {
         self.check_name(path)?;
         match self {
             Self::Peft => StagedDir::create(path, Replaces::Adapter, force).map(drop),
-            Self::Gguf | Self::Kohya | Self::Comfy => {
+            Self::Gguf | Self::Kohya | Self::Comfy | Self::Phlora => {
                 StagedFile::write(path, ADAPTER, force, |_| Ok(())).map(drop)
             }
         }
@@ -58,7 +59,11 @@ impl AdapterFormat {
         }
         let mut bytes = 0;
         let staged = StagedFile::write(path, ADAPTER, force, |file| {
-            bytes = if self == Self::Gguf { write_gguf(lora, file)? } else { single::write(lora, file)? };
+            bytes = match self {
+                Self::Gguf => write_gguf(lora, file)?,
+                Self::Phlora => compact::write(lora, file)?,
+                _ => single::write(lora, file)?,
+            };
             Ok(())
         })?;
         Ok((StagedAdapter::File(staged), bytes))

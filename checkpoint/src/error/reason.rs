@@ -14,6 +14,8 @@ pub enum Reason {
     /// PEFT does not adapt the module under its name in memory; with
     /// [`Names::Checkpoint`](crate::Names::Checkpoint) it is extracted.
     NotAdaptedByPeft,
+    /// It is a layer that PEFT takes whole, which was not asked for.
+    WholeLayer,
     /// A vocabulary has another number of rows; [`Also::tokens`](crate::Also::tokens) stores rows.
     OtherRows,
     /// LoRA cannot represent the weight of a norm; [`Also::norms`](crate::Also::norms) stores it.

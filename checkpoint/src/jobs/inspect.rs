@@ -147,7 +147,8 @@ fn adapter_facts(adapter: &Adapter) -> Result<AdapterFacts> {
         for factor in [&module.a, &module.b] {
             let count = Count::of_factor(factor);
             facts.total.add(count);
-            facts.dtypes.entry(factor.dtype().name().to_owned()).or_default().add(count);
+            let dtype = if factor.codes().is_some() { "compact" } else { factor.dtype().name() };
+            facts.dtypes.entry(dtype.to_owned()).or_default().add(count);
             facts.suffixes.entry(suffix(&module.name).to_owned()).or_default().add(count);
         }
     }
@@ -182,7 +183,7 @@ impl Count {
     }
 
     fn of_factor(factor: &Factor<'_>) -> Self {
-        let bytes = factor.encoded_len().unwrap_or(0) as u64;
+        let bytes = factor.stored_len() as u64;
         Self { tensors: 1, parameters: factor.entries() as u64, bytes }
     }
 

@@ -212,9 +212,6 @@ impl Measured<'_> {
         let noise = spectrum.noise();
         let (kept, further) = self.singular_values.split_at(rank.min(self.singular_values.len()));
         let known = further.iter().position(|&sigma| sigma <= 0.0).unwrap_or(further.len());
-        let bytes = |factors: &Factors| {
-            [&factors.a, &factors.b].iter().filter_map(|factor| factor.encoded_len()).sum::<usize>() as u64
-        };
         ModuleReport {
             name: self.name.to_owned(),
             memory: None,
@@ -236,7 +233,7 @@ impl Measured<'_> {
             further_singular_values: further[..known].to_vec(),
             noise_floor: noise.floor,
             noise_rank: noise.rank,
-            bytes: factors.map_or(0, bytes),
+            bytes: factors.map_or(0, Factors::bytes),
             weight_norm: None,
             weight_stretch: None,
         }

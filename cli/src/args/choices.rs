@@ -97,6 +97,8 @@ pub enum FormatArg {
     Kohya,
     /// A safetensors file with names as diffusion_model.input_blocks.…, for ComfyUI
     Comfy,
+    /// A file of phlora's own with 1 to 8 bits per entry, for its runtime: extract and prune write it, at --rank or --budget
+    Phlora,
 }
 
 impl FormatArg {
@@ -110,12 +112,25 @@ impl FormatArg {
         match asked {
             Some(format) => Ok(format.into()),
             None if safetensors => Err(Failure::Usage(format!(
-                "{}: one safetensors file is --format kohya or --format comfy; PEFT's adapter is a directory",
+                "{}: one safetensors file is --format kohya, comfy or phlora; PEFT's adapter is a directory",
                 path.display()
             ))),
             None => Ok(AdapterFormat::of_path(path)),
         }
     }
+}
+
+/// Refuses a format of factors where directions have bits of their own.
+///
+/// # Errors
+/// When there is one.
+pub fn check_bits(format: AdapterFormat, dtype: Option<DtypeArg>) -> Result<(), Failure> {
+    if format == AdapterFormat::Phlora && dtype.is_some() {
+        let problem =
+            "the compact form has bits of its own for each direction: leave --dtype out, or choose --budget";
+        return Err(Failure::Usage(problem.into()));
+    }
+    Ok(())
 }
 
 impl From<FormatArg> for AdapterFormat {
@@ -125,6 +140,7 @@ impl From<FormatArg> for AdapterFormat {
             FormatArg::Gguf => Self::Gguf,
             FormatArg::Kohya => Self::Kohya,
             FormatArg::Comfy => Self::Comfy,
+            FormatArg::Phlora => Self::Phlora,
         }
     }
 }

@@ -3,7 +3,7 @@
 mod choices;
 mod units;
 
-pub use choices::{AlsoArg, ByArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg};
+pub use choices::{AlsoArg, ByArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg, check_bits};
 
 use crate::share::{ShareArg, parse_share};
 use clap::{Args, Parser, Subcommand};
@@ -66,7 +66,8 @@ pub struct ExtractArgs {
     /// this model and repairs its quantisation as well, and the report says how much of it is repair
     #[arg(long, value_name = "MODEL")]
     pub deployed_base: Option<PathBuf>,
-    /// Adapter to create: a PEFT directory, a GGUF file where the name ends in .gguf, or what --format says; with
+    /// Adapter to create: a PEFT directory, a file where the name ends in .gguf (llama.cpp) or .phlora (phlora's own), or
+    /// what --format says; with
     /// several ranks, OUTPUT-r8 and so on
     #[arg(short, long)]
     pub output: PathBuf,
@@ -207,7 +208,7 @@ pub struct RankArgs {
     #[arg(long, value_name = "SIZE", value_parser = size, group = "goal")]
     pub budget: Option<usize>,
     /// What modules that share a budget keep the most of
-    #[arg(long, value_enum, default_value_t = ByArg::Relative, requires = "budget")]
+    #[arg(long, value_enum, default_value_t = ByArg::Relative, conflicts_with_all = ["rank", "energy", "noise_floor"])]
     pub by: ByArg,
     /// Per module the directions that stand out of its noise
     #[arg(long, group = "goal")]
@@ -389,7 +390,7 @@ pub struct VerifyArgs {
 pub struct PruneArgs {
     /// The adapter: a PEFT directory, or a file of GGUF, kohya or ComfyUI, extracted or trained
     pub adapter: PathBuf,
-    /// Adapter to create, in the file format of ADAPTER; energies are shares of its own products B·A
+    /// Adapter to create, in the file format of ADAPTER, or phlora's compact form where the name ends in .phlora; energies are shares of its own products B·A
     #[arg(short, long)]
     pub output: PathBuf,
     #[command(flatten)]

@@ -102,18 +102,11 @@ pub const ROWS: &[Row] = &[
         says: &["--include lm_head", "tied"],
     },
     Row {
-        mistake: "an --include of a layer that PEFT refuses",
-        make: mamba,
-        typed: "extract base tuned -o out --include out_proj --include in_proj",
-        code: 2,
-        says: &["--include out_proj", "PEFT", "--names checkpoint"],
-    },
-    Row {
         mistake: "an --include of a convolution that PEFT refuses",
         make: mamba,
         typed: "extract base tuned -o out --include conv1d",
         code: 2,
-        says: &["--include conv1d", "PEFT", "--names checkpoint"],
+        says: &["--include conv1d", "PEFT", "--also layers"],
     },
     Row {
         mistake: "an --include of a vocabulary that grew",

@@ -23,10 +23,12 @@
 //! ```
 
 mod allocate;
+mod bits;
 mod criterion;
 mod spectrum;
 
 pub use allocate::{Candidate, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
+pub use bits::{Direction, Quantizer, share_bits};
 pub use criterion::Criterion;
 pub use spectrum::{Noise, Spectrum};
 

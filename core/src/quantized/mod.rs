@@ -32,6 +32,7 @@ mod bitsandbytes;
 mod check;
 mod codes;
 mod columns;
+pub mod compact;
 mod floats;
 mod fp4;
 mod gptq;
@@ -44,6 +45,7 @@ use core::ops::Range;
 pub use crate::fault::{Fault, Part};
 pub use awq::Awq;
 pub use bitsandbytes::{Absmax, BnbFourBit, BnbInt8};
+pub use compact::Compact;
 pub use floats::{FloatFormat, Floats};
 pub use fp4::{GlobalScale, Mxfp4, Nvfp4};
 pub use gptq::Gptq;
@@ -75,6 +77,8 @@ pub enum Scheme<'a> {
     Gptq(Gptq<'a>),
     /// AWQ in its GEMM layout, packed along the outputs.
     Awq(Awq<'a>),
+    /// A factor of an adapter in phlora's compact form.
+    Compact(Compact<'a>),
 }
 
 /// Runs the same call on whichever scheme it is.
@@ -90,6 +94,7 @@ macro_rules! each {
             Scheme::BnbInt8($stored) => $call,
             Scheme::Gptq($stored) => $call,
             Scheme::Awq($stored) => $call,
+            Scheme::Compact($stored) => $call,
         }
     };
 }

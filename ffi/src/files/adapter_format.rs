@@ -7,12 +7,14 @@ use std::path::Path;
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdapterFormat {
-    /// GGUF where the adapter's name ends in `.gguf`, else PEFT.
+    /// GGUF where the adapter's name ends in `.gguf`, the compact form where it ends in `.phlora`, else PEFT.
     Auto = 0,
     /// PEFT's directory: `adapter_config.json` and `adapter_model.safetensors`.
     Peft = 1,
     /// llama.cpp's GGUF file.
     Gguf = 2,
+    /// phlora's own file, 1 to 8 bits per entry: docs/compact-form.md.
+    Compact = 3,
 }
 
 /// The format that `value` stands for, of an adapter at `path`.
@@ -21,6 +23,7 @@ pub fn format(value: u32, path: &Path) -> Result<phlora_checkpoint::AdapterForma
         x if x == AdapterFormat::Auto as u32 => phlora_checkpoint::AdapterFormat::of_path(path),
         x if x == AdapterFormat::Peft as u32 => phlora_checkpoint::AdapterFormat::Peft,
         x if x == AdapterFormat::Gguf as u32 => phlora_checkpoint::AdapterFormat::Gguf,
+        x if x == AdapterFormat::Compact as u32 => phlora_checkpoint::AdapterFormat::Phlora,
         _ => return Err(Status::UnknownValue),
     })
 }

@@ -34,7 +34,7 @@ pub type FindingCallback = Option<
 
 /// Finds what makes llama.cpp refuse, crash on or ignore an adapter: `phlora check ADAPTER --base BASE`. Allocates.
 ///
-/// - `adapter`: a PEFT directory, or a file of GGUF, kohya or ComfyUI; a broken one gives findings, not an error.
+/// - `adapter`: a PEFT directory, or a file of GGUF, kohya, ComfyUI or phlora's own; a broken one gives findings, not an error.
 /// - `base`: the model that it is for.
 /// - `finding`, `user`: see phlora_finding_callback; may be NULL.
 /// - `errors`: receives the number of findings that are errors.

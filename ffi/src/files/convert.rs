@@ -25,7 +25,7 @@ fn options(
 
 /// Writes an adapter in another format: `phlora convert ADAPTER -o OUTPUT --base BASE`. Allocates.
 ///
-/// - `adapter`: a PEFT directory, or a file of GGUF, kohya or ComfyUI, whose names need `base` with its weights.
+/// - `adapter`: a PEFT directory, or a file of GGUF, kohya, ComfyUI or phlora's own, whose names need `base` with its weights.
 /// - `output`: what to create.
 /// - `base`: the base model, a GGUF file or a directory with config.json; NULL: none. What the adapter names as its base
 ///   is never opened.

@@ -196,7 +196,7 @@ fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Resu
 /// bits. Nothing is left behind unless it succeeds. Allocates and starts threads.
 ///
 /// - `base`, `tuned`: a `.safetensors` file, a sharded or a Hugging Face directory, or a GGUF file, split or not.
-/// - `adapter`: the directory to create, or the GGUF file where its name ends in `.gguf` or the options say so.
+/// - `adapter`: the directory to create, or the file where its name ends in `.gguf` or `.phlora` or the options say so.
 /// - `options`: see phlora_file_options.
 /// - `progress`, `user`: see phlora_progress_callback; may be NULL.
 /// - `report`, `report_size`: written on success; sizeof(phlora_file_report).

@@ -100,7 +100,7 @@ impl Also {
 
     /// How the tensor `name` of `kind` is to be taken for `format`, if at all; `tied`: the output head is the embedding.
     pub(crate) fn take(self, name: &str, kind: Kind, format: AdapterFormat, tied: bool) -> Option<Take> {
-        let values = if format == AdapterFormat::Peft { Take::Values } else { Take::Difference };
+        let values = if format.is_like_peft() { Take::Values } else { Take::Difference };
         let (module, parameter) = (module_of(name), suffix_of(name));
         match (kind, parameter) {
             (Kind::Norm, "weight" | "bias") if self.norms => Some(values),

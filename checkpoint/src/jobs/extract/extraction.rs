@@ -95,6 +95,10 @@ impl Extraction {
     /// The adapter, each module at its own rank, or all at one where the policy is uniform.
     pub fn lora(&self) -> Lora<'_> {
         let mut lora = self.own_ranks();
+        if self.format == AdapterFormat::Phlora {
+            // Its modules have ranks of their own, and no directions of zeros.
+            return lora;
+        }
         lora.modules
             .extend(self.empty.iter().filter_map(|(name, shape)| LoraModule::zero(name, *shape, self.dtype)));
         if self.policy.uniform { lora.padded() } else { lora }
@@ -144,7 +148,10 @@ impl Extraction {
             version: REPORT_VERSION,
             phlora: env!("CARGO_PKG_VERSION").to_owned(),
             policy: Some(self.policy.into()),
-            dtype: self.dtype.name().to_ascii_lowercase(),
+            dtype: match self.format {
+                AdapterFormat::Phlora => "compact".to_owned(),
+                _ => self.dtype.name().to_ascii_lowercase(),
+            },
             curve: energy_by_bytes(&modules, self.dtype, self.policy.by),
             modules,
             full: self.full.iter().map(|full| full.report.clone()).collect(),

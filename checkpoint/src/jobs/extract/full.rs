@@ -224,7 +224,7 @@ pub(crate) fn placed(
             "unchanged"
         } else if saves(&full) && full.tensor.whole.is_none() && other(module) {
             "path: PEFT would take it for the end of other modules' paths"
-        } else if format == AdapterFormat::Peft && full.tensor.adds_to_bias() && !factored.contains(module) {
+        } else if format.is_like_peft() && full.tensor.adds_to_bias() && !factored.contains(module) {
             "bias: PEFT has no place for it where its module has no factors"
         } else {
             kept.push(full);

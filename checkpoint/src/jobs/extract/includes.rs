@@ -5,7 +5,7 @@ use crate::jobs::extract::options::Filter;
 use crate::jobs::extract::tasks::Task;
 use crate::naming::kind::{Kind, module_of, suffix_of};
 use crate::pairing::pairs::Pair;
-use crate::report::{LeftOut, Note};
+use crate::report::{LeftOut, Note, WHOLE_LAYER};
 use crate::source::similar::closest;
 use regex::Regex;
 use std::collections::BTreeSet;
@@ -103,6 +103,7 @@ fn because(pair: &Pair<'_>, reason: &str, filter: &Filter) -> (String, Option<Re
     let advice = match pair.kind {
         _ if reason == "excluded" => Some(Reason::AlsoExcluded),
         _ if reason.starts_with("not adapted by PEFT") => Some(Reason::NotAdaptedByPeft),
+        _ if reason.starts_with(WHOLE_LAYER) => Some(Reason::WholeLayer),
         _ if reason.contains(" rows in base, ") => Some(Reason::OtherRows),
         Kind::Norm => Some(Reason::Norm),
         Kind::Bias => Some(Reason::Bias),

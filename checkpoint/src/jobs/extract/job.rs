@@ -3,9 +3,10 @@
 use crate::adapter::AdapterFormat;
 use crate::error::{Error, Result};
 use crate::jobs::extract::budget;
+use crate::jobs::extract::compact;
 use crate::jobs::extract::extraction::Extraction;
 use crate::jobs::extract::options::ExtractOptions;
-use crate::jobs::extract::outcome::Keep;
+use crate::jobs::extract::outcome::{Keep, Module};
 use crate::jobs::extract::output::{Output, Staged};
 use crate::jobs::extract::parts::{Identity, Parts, Work};
 use crate::jobs::extract::plans::Aim;
@@ -245,6 +246,9 @@ pub fn extract(
 
 fn one(models: &Aligned<'_>, options: &ExtractOptions, monitor: &Monitor) -> Result<Extraction> {
     let survey = Survey::new(models, options, monitor)?;
+    if options.format == AdapterFormat::Phlora {
+        return compact::extract(&survey);
+    }
     match options.policy.goal {
         Goal::Budget(bytes) => budget::share_out(&survey, bytes),
         Goal::Energy(_) | Goal::NoiseFloor if options.policy.uniform => survey.one_rank_for_all(),
@@ -272,8 +276,11 @@ fn several(
     let one = |&rank: &usize| {
         let policy = Policy { max_rank: rank, ..policy };
         check(&policy)?;
-        let modules: Result<_> =
-            modules.iter().map(|module| module.cut_to(policy.round(rank), options.dtype)).collect();
+        let cut = |module: &Module| match options.format {
+            AdapterFormat::Phlora => module.compact(&vec![compact::BITS; policy.round(rank)]),
+            _ => module.cut_to(policy.round(rank), options.dtype),
+        };
+        let modules: Result<_> = modules.iter().map(cut).collect();
         Ok(Extraction { policy, ..survey.extraction(modules?, others.clone())? })
     };
     ranks.iter().map(one).collect()
@@ -293,7 +300,7 @@ impl Models<'_> {
 
     /// The models under common names, what a device runs in the place of the base where that is another model.
     fn aligned(&self, options: &ExtractOptions) -> Result<Aligned<'_>> {
-        let names = if options.format == AdapterFormat::Peft { options.names } else { Names::Checkpoint };
+        let names = if options.format.is_like_peft() { options.names } else { Names::Checkpoint };
         match &self.deployed {
             None => Aligned::new(&self.base, &self.tuned, None, names),
             Some(deployed) => Aligned::new(deployed, &self.tuned, Some(&self.base), names),

@@ -1,6 +1,5 @@
 //! Layers that PEFT gives no factors, or wrong ones, but takes whole in its `modules_to_save`.
 
-use crate::adapter::AdapterFormat;
 use crate::jobs::extract::also::{Layers, Take};
 use crate::jobs::extract::full::kept;
 use crate::jobs::extract::options::ExtractOptions;
@@ -15,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Takes such layers: all of them, or, where they were not asked for, all if together they need no more bytes than
 /// the factors of the others, and none if more. Within a budget none are taken unasked.
 pub(crate) fn take(jobs: &mut [(Pair<'_>, Task)], options: &ExtractOptions) {
-    if options.format != AdapterFormat::Peft || options.filter.linear_only {
+    if !options.format.is_like_peft() || options.filter.linear_only {
         return;
     }
     let asked = options.also.layers == Layers::All;

@@ -8,6 +8,7 @@
 mod also;
 mod budget;
 mod channels;
+mod compact;
 mod extraction;
 mod full;
 mod identity;

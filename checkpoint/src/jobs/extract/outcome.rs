@@ -317,15 +317,31 @@ impl Module {
 
     /// The same module at another rank and in another format, of factors that were kept whole.
     pub(crate) fn cut(&self, rank: usize, dtype: Dtype) -> Result<Self> {
-        let Some(whole) = &self.factors else { return Err(Error::usage("no factors were kept".into())) };
-        let mut factors = whole.cut(rank.min(whole.rank()), self.channels.as_deref(), dtype)?;
+        let whole = self.whole()?;
+        let factors = whole.cut(rank.min(whole.rank()), self.channels.as_deref(), dtype)?;
+        Ok(self.with(rank, factors, whole.rank()))
+    }
+
+    /// The same module in the compact form, of factors that were kept whole: bits for each direction, 0 for none.
+    pub(crate) fn compact(&self, bits: &[u8]) -> Result<Self> {
+        let whole = self.whole()?;
+        let factors = whole.compact(bits, self.channels.as_deref())?;
+        Ok(self.with(factors.rank(), factors, whole.rank()))
+    }
+
+    fn whole(&self) -> Result<&Factors> {
+        self.factors.as_ref().ok_or_else(|| Error::usage("no factors were kept".into()))
+    }
+
+    /// The same module with other factors, of `held` pairs, filled up to `rank`.
+    fn with(&self, rank: usize, mut factors: Factors, held: usize) -> Self {
         let singular_values = self.report.spectrum();
         let measured = Measured {
             name: &self.report.name,
             shape: self.report.shape,
             kernel: &self.report.kernel,
             singular_values: &singular_values,
-            held: whole.rank(),
+            held,
             sum_squares: self.report.delta_norm.powi(2),
             reads: self.report.reads,
             converged: self.report.converged,
@@ -335,7 +351,7 @@ impl Module {
         };
         let report = measured.report(rank, Some(&factors));
         factors.pad(rank);
-        Ok(Self {
+        Self {
             report: ModuleReport {
                 memory: self.report.memory.clone(),
                 weight_norm: self.report.weight_norm,
@@ -348,7 +364,7 @@ impl Module {
             embedding: self.embedding,
             channels: self.channels.clone(),
             factors: Some(factors),
-        })
+        }
     }
 }
 

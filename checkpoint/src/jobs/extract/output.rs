@@ -129,7 +129,7 @@ impl Staged {
 /// `path` with the rank before its extension, if it has one that phlora writes: `adapter-r8.gguf`.
 fn tagged(path: &Path, rank: usize) -> PathBuf {
     let path: PathBuf = path.components().collect();
-    let known = ["json", "gguf", "safetensors"];
+    let known = ["json", "gguf", "safetensors", "phlora"];
     let extension = path.extension().filter(|extension| known.iter().any(|known| *extension == *known));
     let stem = if extension.is_some() { path.with_extension("") } else { path.clone() };
     let mut name = stem.into_os_string();

@@ -42,7 +42,7 @@ impl Renaming {
             Naming::Gguf => (AdapterFormat::Gguf, "checkpoint"),
             _ => (AdapterFormat::Peft, "GGUF file"),
         };
-        if options.format == same {
+        if options.format == same || options.format == AdapterFormat::Phlora {
             return Ok(Self::None);
         }
         let names = models.names()?;

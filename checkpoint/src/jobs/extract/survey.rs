@@ -56,20 +56,20 @@ impl<'m> Survey<'m> {
         let embeddings = match options.format {
             _ if options.filter.linear_only => Err("this server takes none"),
             AdapterFormat::Kohya | AdapterFormat::Comfy => Err("this file format has no place for them"),
-            AdapterFormat::Peft | AdapterFormat::Gguf => Ok(()),
+            _ => Ok(()),
         };
         let attention = match options.format {
             _ if options.filter.linear_only => Err("multi-head attention: this server takes none"),
-            AdapterFormat::Peft if options.also.biases => {
+            format if format.is_like_peft() && options.also.biases => {
                 Err("multi-head attention of torch beside values of biases")
             }
-            AdapterFormat::Peft => Ok(()),
+            format if format.is_like_peft() => Ok(()),
             _ => Err("multi-head attention of torch, which only PEFT's format has a place for"),
         };
         let checkpoints = models.sides().all(|side| !side.model.is_gguf());
         options.also.check(options.format, checkpoints)?;
         check_twice(models)?;
-        let whole = options.format == AdapterFormat::Peft && !options.filter.linear_only;
+        let whole = options.format.is_like_peft() && !options.filter.linear_only;
         let heads = if whole { Heads::of(models) } else { Heads::default() };
         let holds = Holds {
             heads: &heads,

@@ -76,7 +76,7 @@ pub(crate) fn decide<'m>(
     jobs.extend(new);
     let table =
         |(pair, task): &(Pair<'_>, Task)| matches!(task, Task::Extract) && pair.kind == Kind::Embedding;
-    if holds.also.biases && holds.format == AdapterFormat::Peft && jobs.iter().any(table) {
+    if holds.also.biases && holds.format.is_like_peft() && jobs.iter().any(table) {
         let problem = "PEFT takes no biases beside the factors of an embedding: leave out one of the two";
         return Err(Error::usage(problem.into()));
     }

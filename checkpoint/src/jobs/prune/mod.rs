@@ -1,12 +1,16 @@
 //! Any LoRA adapter at smaller ranks, in factored form and without its base: energies are those of its own B·A.
 
-use crate::adapter::{Adapter, AdapterFormat, Factor, Factors, FullTensor, Lora, LoraModule, Naming};
-use crate::error::{Error, Result, filled};
+mod compact;
+mod parts;
+
+use crate::adapter::{Adapter, AdapterFormat, Factors, Lora};
+use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
 use crate::run::pool::available_threads;
 use crate::run::pool::{Ticket, run};
+use parts::{Decomposed, cut_to, decompose};
 use phlora_core::policy::{Candidate, Share, allocate, factor_dtype, uniform_rank};
-use phlora_core::{Dtype, Goal, Kernel, Policy, Rows, Shape, Spectrum, combine, combine_scratch};
+use phlora_core::{Dtype, Goal, Policy, Spectrum};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -47,7 +51,7 @@ impl Default for PruneOptions {
 pub struct Pruned {
     /// Its modules, in their order.
     pub modules: Vec<PrunedModule>,
-    /// Kept share of the energy of all modules, before the factors are rounded.
+    /// Kept share of the energy of all modules: before the factors are rounded, in the compact form after.
     pub energy: f64,
     /// Bytes of the files.
     pub bytes: u64,
@@ -69,15 +73,6 @@ pub struct PrunedModule {
     pub energy: f64,
 }
 
-/// The decomposition of a module: pairs with √Σ in each, in f32.
-struct Decomposed {
-    a: Vec<f32>,
-    b: Vec<f32>,
-    singular_values: Vec<f32>,
-    sum_squares: f64,
-    shape: Shape,
-}
-
 /// Writes `adapter` to `path` at the ranks that the policy chooses by the singular values of its own products.
 ///
 /// # Errors
@@ -95,11 +90,19 @@ pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &M
         lora.modules.iter().map(|module| options.dtype.unwrap_or_else(|| module.a.dtype())).collect();
     let keep =
         |module: &Decomposed| module.sum_squares > 0.0 && module.sum_squares >= options.drop_below * all;
-    let ranks = match options.policy.goal {
-        Goal::Budget(bytes) => within(&lora, &found, &dtypes, options, bytes, keep)?,
-        _ => chosen(&found, options, keep),
+    let (pruned, ranks, lost) = match options.policy.goal {
+        _ if options.format == AdapterFormat::Phlora => {
+            compact::compact(&lora, &found, &chosen(&found, options, keep), options.policy.goal)?
+        }
+        Goal::Budget(bytes) => {
+            let ranks = within(&lora, &found, &dtypes, options, bytes, keep)?;
+            (cut(&lora, &found, &ranks, &dtypes, options)?, ranks, vec![0.0; found.len()])
+        }
+        _ => {
+            let ranks = chosen(&found, options, keep);
+            (cut(&lora, &found, &ranks, &dtypes, options)?, ranks, vec![0.0; found.len()])
+        }
     };
-    let pruned = cut(&lora, &found, &ranks, &dtypes, options)?;
     if pruned.modules.is_empty() {
         return Err(Error::usage("no module is left of the adapter".into()));
     }
@@ -108,46 +111,18 @@ pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &M
         .iter()
         .zip(&found)
         .zip(&ranks)
-        .map(|((module, found), &rank)| PrunedModule {
+        .zip(&lost)
+        .map(|(((module, found), &rank), lost)| PrunedModule {
             name: module.name.to_string(),
             before: module.rank(),
             rank,
             sum_squares: found.sum_squares,
-            energy: found.spectrum().energy(rank),
+            energy: found.spectrum().energy(rank) - lost / found.sum_squares.max(f64::MIN_POSITIVE),
         })
         .collect();
     let kept: f64 = modules.iter().map(|module| module.energy * module.sum_squares).sum();
     let bytes = pruned.save(path, options.format, options.force, monitor)?;
     Ok(Pruned { modules, energy: if all > 0.0 { kept / all } else { 1.0 }, bytes })
-}
-
-/// The singular value decomposition of s·B·A, from the factors.
-fn decompose(module: &LoraModule<'_>) -> Result<Decomposed> {
-    let [rows, cols] = module.shape();
-    let (shape, rank) = (Shape { rows, cols }, module.rank());
-    let failed = |e: phlora_core::Error| module.a.error(e.to_string());
-    let bytes = |factor: &Factor<'_>| -> Result<Vec<u8>> {
-        Ok(factor.decoded()?.iter().flat_map(|value| value.to_le_bytes()).collect())
-    };
-    let (a, b) = (bytes(&module.a)?, bytes(&module.b)?);
-    let view = |bytes| Rows::new(Dtype::F32, bytes);
-    let one =
-        phlora_core::Adapter::new(shape, rank, view(&a), view(&b), module.scale as f32).map_err(failed)?;
-    // A product has no more directions than its narrower side.
-    let held = rank.min(rows).min(cols);
-    let need = combine_scratch(shape, rank, held).count().map_err(failed)?;
-    let (mut a, mut b) = (filled(0.0, held * cols)?, filled(0.0, rows * held)?);
-    let (mut singular_values, mut scratch) = (filled(0.0, held)?, filled(0.0, need)?);
-    let kernel = Kernel::detect();
-    let found = combine(kernel, &[(one, 1.0)], held, &mut a, &mut b, &mut singular_values, &mut scratch);
-    let sum_squares = found.map_err(failed)?.sum_squares;
-    Ok(Decomposed { a, b, singular_values, sum_squares, shape })
-}
-
-impl Decomposed {
-    fn spectrum(&self) -> Spectrum<'_> {
-        Spectrum { singular_values: &self.singular_values, sum_squares: self.sum_squares, shape: self.shape }
-    }
 }
 
 /// Ranks by each module's own spectrum; 0 for those that are dropped.
@@ -224,26 +199,17 @@ fn cut<'l>(
     dtypes: &[Dtype],
     options: &PruneOptions,
 ) -> Result<Lora<'l>> {
-    let mut modules = Vec::new();
-    for (((module, found), &rank), &dtype) in lora.modules.iter().zip(found).zip(ranks).zip(dtypes) {
+    let encode = |((found, &rank), &dtype): ((&Decomposed, &usize), &Dtype)| {
         if rank == 0 {
-            continue;
+            return Ok(None);
         }
         let held = found.singular_values.len();
         let mut factors = Factors::encode(&found.a, &found.b, held, rank.min(held), false, None, dtype)?;
         factors.pad(rank);
         factors.b.set_dtype(factor_dtype(dtype, rank));
-        modules.push(LoraModule { a: factors.a, b: factors.b, scale: 1.0, ..module.clone() });
-    }
-    // A suffix may now also name a module without factors: full paths never do.
-    let all = modules.len() == lora.modules.len();
-    let targets = lora.targets.clone().filter(|_| all);
-    // PEFT's place for what is added to a bias is beside factors.
-    let left = |module: &str| modules.iter().any(|left| left.name == module);
-    let beside = |tensor: &&FullTensor<'_>| {
-        lora.naming != Naming::HuggingFace || !tensor.adds_to_bias() || left(tensor.module())
+        Ok(Some(factors))
     };
-    let full = lora.full.iter().filter(beside).cloned().collect();
-    let pruned = Lora { modules, full, targets, ..lora.clone() };
+    let factors = found.iter().zip(ranks).zip(dtypes).map(encode).collect::<Result<_>>()?;
+    let pruned = cut_to(lora, factors);
     Ok(if options.policy.uniform { pruned.padded() } else { pruned })
 }
