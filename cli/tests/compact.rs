@@ -27,8 +27,8 @@ fn convert(adapter: &Path, out: PathBuf, more: &[&str]) -> PathBuf {
 }
 
 /// The bytes of the weights after merging.
-fn merged(adapter: &Path, out: PathBuf) -> Vec<u8> {
-    succeed(&["merge", &tiny_llama("base"), &text(adapter), "-o", &text(&out), "--quiet"]);
+fn merged(adapter: &Path, out: &Path) -> Vec<u8> {
+    succeed(&["merge", &tiny_llama("base"), &text(adapter), "-o", &text(out), "--quiet"]);
     fs::read(out.join("model.safetensors")).unwrap()
 }
 
@@ -67,8 +67,8 @@ fn upwards_nothing_is_lost() {
     assert!((energy(&gguf) - kept).abs() < 1e-9);
     let name = "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight";
     assert_eq!(factor(&half, name), factor(&full, name));
-    let expected = merged(&compact, at("merged"));
-    assert!(expected == merged(&half, at("merged-half")) && expected == merged(&full, at("merged-full")));
+    let expected = merged(&compact, &at("merged"));
+    assert!(expected == merged(&half, &at("merged-half")) && expected == merged(&full, &at("merged-full")));
     // The same form again: the same file.
     let again = convert(&compact, at("again.phlora"), &[]);
     assert_eq!(fs::read(&again).unwrap(), fs::read(&compact).unwrap());

@@ -27,7 +27,7 @@ impl Fit {
 
 /// Writes codes of 1 to 8 bits for `values`, which must be finite, into `out`, as long as
 /// [`row_bytes`](super::row_bytes) says. The levels are those of [`levels`]. The scale at which values are compared
-/// with them is the one of [`GAINS`] that keeps the most; it is not stored, since the scale of a direction follows
+/// with them is the one of `GAINS` that keeps the most; it is not stored, since the scale of a direction follows
 /// from both of its rows.
 ///
 /// # Errors
