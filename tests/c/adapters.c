@@ -99,9 +99,9 @@ int main(int argc, char **argv) {
                                 sizeof message) == PHLORA_STATUS_UNKNOWN_VALUE, "format 77 is unknown");
     expect(phlora_convert_files(gguf, peft, argv[1], 0, PHLORA_ADAPTER_FORMAT_AUTO, 0, message, sizeof message)
                == PHLORA_STATUS_OK, "it becomes a PEFT directory");
-    expect(phlora_convert_files(peft, back, NULL, 0, PHLORA_ADAPTER_FORMAT_GGUF, 0, message, sizeof message)
+    expect(phlora_convert_files(peft, back, argv[1], 0, PHLORA_ADAPTER_FORMAT_GGUF, 0, message, sizeof message)
                == PHLORA_STATUS_OK, "and a GGUF file again");
-    expect(phlora_convert_files(peft, back, NULL, 0, PHLORA_ADAPTER_FORMAT_GGUF, 0, message, sizeof message)
+    expect(phlora_convert_files(peft, back, argv[1], 0, PHLORA_ADAPTER_FORMAT_GGUF, 0, message, sizeof message)
                == PHLORA_STATUS_EXISTS, "which is not replaced");
 
     expect(phlora_convert_to_gguf(peft, argv[1], 0, NULL, 0, &length, message, sizeof message) == PHLORA_STATUS_OK

@@ -219,7 +219,7 @@ static void merge_and_combine(void) {
     ROW(OK, (void)0, MERGE(5, COLS * 4, F32, NULL, 0, ROOM));
     ROW(TOO_MANY_ROWS, (void)0, MERGE(1, sizeof out.weight, F32, NULL, 0, ROOM));
     ROW(NOT_WHOLE_ROWS, (void)0, MERGE(0, COLS * 4 - 1, F32, NULL, 0, ROOM));
-    ROW(NOT_ENCODED, (void)0, MERGE(0, COLS * 4, PHLORA_DTYPE_Q4_1, NULL, 0, ROOM));
+    ROW(NOT_ENCODED, (void)0, MERGE(0, COLS * 4, PHLORA_DTYPE_Q4_K, NULL, 0, ROOM));
     ROW(UNKNOWN_VALUE, (void)0, MERGE(0, COLS * 4, 77, NULL, 0, ROOM));
     ROW(OUTPUT_LENGTH, (void)0, MERGE(0, COLS * 4, F32, out.stash, COLS * 4 - 1, ROOM));
     ROW(OVERLAP, (void)0, MERGE(0, COLS * 4, F32, out.weight, COLS * 4, ROOM));

@@ -320,7 +320,7 @@ static void core_rows(void) {
     ROW(OK, nothing, phlora_encode(block, 32, PHLORA_DTYPE_Q8_0, out.bytes, 34));
     ROW(OUTPUT_LENGTH, nothing, phlora_encode(block, 32, PHLORA_DTYPE_Q8_0, out.bytes, 32));
     ROW(NOT_WHOLE_BLOCKS, nothing, phlora_encode(block, 31, PHLORA_DTYPE_Q8_0, out.bytes, 34));
-    ROW(NOT_ENCODED, nothing, phlora_encode(block, 32, PHLORA_DTYPE_Q4_1, out.bytes, 20));
+    ROW(NOT_WHOLE_BLOCKS, nothing, phlora_encode(block, 32, PHLORA_DTYPE_Q4_K, out.bytes, 20));
 
     ROW(OK, nothing, phlora_row_bytes(PHLORA_DTYPE_Q4_K, 512, &out.len) == PHLORA_STATUS_OK && out.len == 288 ? PHLORA_STATUS_OK : PHLORA_STATUS_INTERNAL);
     ROW(OK, nothing, phlora_block_len(PHLORA_DTYPE_F16) == 1 && phlora_block_len(PHLORA_DTYPE_Q8_0) == 32 && phlora_block_len(77) == 0 ? PHLORA_STATUS_OK : PHLORA_STATUS_INTERNAL);
@@ -594,8 +594,8 @@ static void file_rows(void) {
     ROW(NULL_POINTER, with_outputs, CONVERT(NULL, converted, arg_base, 0, PHLORA_ADAPTER_FORMAT_AUTO));
     ROW(NULL_POINTER, with_outputs, CONVERT(target, NULL, arg_base, 0, PHLORA_ADAPTER_FORMAT_AUTO));
     ROW(UNKNOWN_VALUE, with_outputs, CONVERT(target, converted, arg_base, 999, PHLORA_ADAPTER_FORMAT_AUTO));
-    ROW(UNKNOWN_VALUE, with_outputs, CONVERT(target, converted, arg_base, 0, 3));
-    ROW(BAD_OPTION, with_outputs, CONVERT(target, converted, arg_base, PHLORA_DTYPE_Q4_0, PHLORA_ADAPTER_FORMAT_GGUF));
+    ROW(UNKNOWN_VALUE, with_outputs, CONVERT(target, converted, arg_base, 0, 4));
+    ROW(BAD_OPTION, with_outputs, CONVERT(target, converted, arg_base, PHLORA_DTYPE_Q4_K, PHLORA_ADAPTER_FORMAT_GGUF));
     ROW(BAD_OPTION, with_outputs, CONVERT(target, converted, arg_base, PHLORA_DTYPE_Q8_0, PHLORA_ADAPTER_FORMAT_PEFT));
     ROW(OVERLAP, with_outputs, phlora_convert_files(target, converted, arg_base, 0, PHLORA_ADAPTER_FORMAT_AUTO, 0, target, 4));
     ROW(IO, with_outputs, CONVERT("/no/such/adapter", converted, arg_base, 0, PHLORA_ADAPTER_FORMAT_AUTO));
@@ -610,7 +610,7 @@ static void file_rows(void) {
     ROW(OUTPUT_LENGTH, files, TO_GGUF(target, arg_base, 0, out.bytes, sizeof out.bytes, &out.len));
     ROW(TOO_LARGE, files, TO_GGUF(target, arg_base, 0, out.bytes, SIZE_MAX, &out.len));
     ROW(UNKNOWN_VALUE, files, TO_GGUF(target, arg_base, 999, NULL, 0, &out.len));
-    ROW(BAD_OPTION, files, TO_GGUF(target, arg_base, PHLORA_DTYPE_Q4_0, NULL, 0, &out.len));
+    ROW(BAD_OPTION, files, TO_GGUF(target, arg_base, PHLORA_DTYPE_Q4_K, NULL, 0, &out.len));
     ROW(IO, files, TO_GGUF("/no/such/adapter", arg_base, 0, NULL, 0, &out.len));
     ROW(OK, files, TO_GGUF(target, arg_base, 0, NULL, 0, &out.len));
 }
