@@ -3,7 +3,7 @@
 import copy
 
 import torch
-from peft import AutoPeftModel
+from peft import AutoPeftModelForFeatureExtraction
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM
 from transformers.pytorch_utils import Conv1D
@@ -99,8 +99,8 @@ def test_auto_peft_finds_the_class_of_an_encoder(tmp_path):
     bare = BertModel(BertConfig(**sizes))
     base, tuned = save(bare, tune(copy.deepcopy(bare)), tmp_path)
     adapter = command.extract(base, tuned, tmp_path / "adapter", RANK)
-    assert adapter.config["task_type"] is None
-    loaded = AutoPeftModel.from_pretrained(adapter.path)
+    assert adapter.config["task_type"] == "FEATURE_EXTRACTION"
+    loaded = AutoPeftModelForFeatureExtraction.from_pretrained(adapter.path)
     assert isinstance(loaded.base_model.model, BertModel)
     with torch.no_grad():
         before, found, after = (

@@ -4,7 +4,7 @@ use super::compact::{CompactFile, is_compact_file};
 use super::gguf::{AdapterFile, key};
 use super::single::{SingleFile, Style, is_single_file};
 use super::{AdapterFormat, Lora, Naming, peft};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::source::gguf::{File, is_gguf};
 use crate::source::mapped::Mapped;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,9 @@ impl Adapter {
             Some(mapped) => Source::Gguf(AdapterFile::new(mapped)),
             None if is_compact_file(path) => Source::Compact(Box::new(CompactFile::open(path)?)),
             None if is_single_file(path) => Source::Single(Box::new(SingleFile::open(path)?)),
+            None if path.is_file() && AdapterFormat::of_path(path) == AdapterFormat::Gguf => {
+                return Err(Error::format(path, "not a GGUF file: it does not begin with GGUF"));
+            }
             None => Source::Peft(Box::new(peft::Directory::open(path)?)),
         };
         let adapter = Self { path: path.to_owned(), source };
