@@ -26,7 +26,7 @@ build() {
   g++ -std=c++17 -g -Iinclude "$@" examples/cpp/server.cpp "$library" "${libraries[@]}" -o "$to/server"
 }
 
-# run NAME PREFIX…: all programs, each behind the prefix.
+# run NAME PREFIX…: all programs, each behind the prefix. The rows of the table of arguments that read files run where files=yes.
 run() {
   local to=$work/$1
   shift
@@ -36,7 +36,9 @@ run() {
   "$@" "$to/server"
   "$@" "$to/runtime"
   "$@" "$to/files" "$pair/base" "$pair/tuned" "$to/adapter" 4
-  "$@" "$to/arguments" "$pair/base" "$pair/tuned" "$to/scratch"
+  local models=()
+  [ "${files:-}" != yes ] || models=("$pair/base" "$pair/tuned" "$to/scratch")
+  "$@" "$to/arguments" "${models[@]}"
 }
 
 echo "AddressSanitizer and UBSan"
@@ -46,10 +48,11 @@ RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo rustc --locked --quiet -p 
 nm --quiet "${CARGO_TARGET_DIR:-target}/asan/$target/debug/libphlora.a" 2>/dev/null | grep 'U __asan_report_store' >/dev/null
 build sanitized "${CARGO_TARGET_DIR:-target}/asan/$target/debug/libphlora.a" \
   -fsanitize=address,undefined -fno-sanitize-recover=all
-run sanitized env ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1
+files=yes run sanitized env ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1
 
 echo "Valgrind"
 cargo rustc --locked --quiet -p phlora-ffi --lib --crate-type staticlib --target-dir "${CARGO_TARGET_DIR:-target}/c"
 build plain "${CARGO_TARGET_DIR:-target}/c/debug/libphlora.a"
+# Rows that read files take Valgrind minutes; the examples read them as well.
 # Valgrind runs one thread at a time; by default a thread may wait for its turn until the others have ended.
 run plain valgrind --fair-sched=yes --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite
