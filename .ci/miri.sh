@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The pointer guard of the C interface under Miri; with --long whole passes too, and under both models of which pointers are
-# valid. Needs a nightly toolchain, and
+# valid. Not a step of the gate, since it needs a nightly toolchain, and
 # installs its components miri and rust-src. Interpreted for RISC-V, where libm has no inline assembly, which Miri does not run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
