@@ -64,18 +64,9 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Opens the journal at `path`, or makes an empty one, and gives what is in it. With `fresh`, or where its first
-    /// record is cut off, it is emptied.
+    /// record is cut off, it is emptied. A file of another kind stays as it is.
     pub(super) fn open(path: &Path, fresh: bool) -> Result<(Self, Mapped, Vec<Place>)> {
         let failed = |action| move |e: io::Error| Error::io(path, action, e);
-        if path.exists() && !fresh {
-            let known = Mapped::open(path)?;
-            if !known.bytes().is_empty() && !known.bytes().starts_with(MARK) {
-                return Err(Error::format(
-                    path,
-                    "not a part of an extraction; it is not replaced, choose another place",
-                ));
-            }
-        }
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -93,7 +84,14 @@ impl Journal {
             // Held now, or on a file system without locks.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
-        let (places, end) = if fresh { (Vec::new(), 0) } else { read(Mapped::open(path)?.bytes()) };
+        let known = Mapped::open(path)?;
+        if !known.bytes().is_empty() && !known.bytes().starts_with(MARK) {
+            let problem = "not a part of an extraction; it is not replaced, choose another place";
+            return Err(Error::format(path, problem));
+        }
+        let (places, end) = if fresh { (Vec::new(), 0) } else { read(known.bytes()) };
+        // What is cut off must not stay mapped.
+        drop(known);
         file.set_len(end as u64).map_err(failed("write"))?;
         file.seek(SeekFrom::End(0)).map_err(failed("write"))?;
         let known = Mapped::open(path)?;
@@ -160,8 +158,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("part");
         std::fs::write(&path, "something else").unwrap();
-        assert!(Journal::open(&path, false).is_err());
-        assert_eq!(std::fs::read(&path).unwrap(), b"something else");
+        for fresh in [false, true] {
+            assert!(Journal::open(&path, fresh).is_err());
+            assert_eq!(std::fs::read(&path).unwrap(), b"something else");
+        }
         let path = directory.path().join("other");
         let first = Journal::open(&path, false).unwrap();
         assert!(Journal::open(&path, false).is_err());
