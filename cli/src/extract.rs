@@ -65,15 +65,15 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     let job = job.options(options).ranks(ranks).parts(parts);
     let monitor = interrupt::monitor();
     if let Work::Share(share) = work {
-        let found = with_bar(&monitor, "extracting", args.quiet, || job.keep_share(&monitor));
+        let found = with_bar(&monitor, "extracting", args.saved.quiet, || job.keep_share(&monitor));
         return finished(share, found, args);
     }
-    let output = Output::new(args.output.clone()).report(args.report.clone()).force(args.force);
-    let saved = with_bar(&monitor, "extracting", args.quiet, || job.run(&output, &monitor))?;
+    let output = Output::new(args.output.clone()).report(args.saved.report.clone()).force(args.saved.force);
+    let saved = with_bar(&monitor, "extracting", args.saved.quiet, || job.run(&output, &monitor))?;
     for (i, Saved { path, report, .. }) in saved.iter().enumerate() {
         warn(report);
         report.notes.iter().for_each(|note| complain(&advice::note(note)));
-        if !args.quiet {
+        if !args.saved.quiet {
             let gap = if i > 0 { "\n" } else { "" };
             print(&[gap, &text(report, args, path)].concat())?;
         }
@@ -103,7 +103,7 @@ fn finished(share: Shard, found: Result<(), Error>, args: &ExtractArgs) -> Resul
         Err(Error::Unfinished { missing, .. }) => format!("{missing} tensors are for the other shares"),
         Err(error) => return Err(error.into()),
     };
-    if !args.quiet {
+    if !args.saved.quiet {
         print(&format!("share {share} is in {part}; {next}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -134,21 +134,26 @@ fn warn(report: &Report) {
         "not converged, the energy could be a little higher with more reads or scratch",
         &|module: &ModuleReport| !module.converged,
     );
-    if !["f32", "f16", "bf16"].contains(&report.dtype.as_str()) {
+    match report.dtype.as_str() {
+        "f32" | "f16" | "bf16" => name_all(
+            "the format of the factors is too coarse, so that they keep less than the energy says; \
+             see verify, --dtype bf16 or f32",
+            &|module: &ModuleReport| module.rounding_loss > COARSE,
+        ),
+        // The energies that are shown are those after it.
+        COMPACT => {}
         // Few bits are chosen for their size: what they take from the energies is said once.
-        let all: f64 = report.modules.iter().map(|m| m.delta_norm.powi(2)).sum();
-        let lost: f64 = report.modules.iter().map(|m| m.rounding_loss * m.delta_norm.powi(2)).sum();
-        if lost > COARSE * all {
-            let (dtype, lost) = (&report.dtype, percent(lost / all));
-            complain(&format!("energies are those before rounding: {dtype} takes {lost} of ‖Δ‖² from them"));
+        dtype => {
+            let all: f64 = report.modules.iter().map(|m| m.delta_norm.powi(2)).sum();
+            let lost: f64 = report.modules.iter().map(|m| m.rounding_loss * m.delta_norm.powi(2)).sum();
+            if lost > COARSE * all {
+                let lost = percent(lost / all);
+                complain(&format!(
+                    "energies are those before rounding: {dtype} takes {lost} of ‖Δ‖² from them"
+                ));
+            }
         }
-        return;
     }
-    name_all(
-        "the format of the factors is too coarse, so that they keep less than the energy says; \
-         see verify, --dtype bf16 or f32",
-        &|module: &ModuleReport| report.dtype != COMPACT && module.rounding_loss > COARSE,
-    );
 }
 
 fn text(report: &Report, args: &ExtractArgs, directory: &Path) -> String {
@@ -218,7 +223,7 @@ fn text(report: &Report, args: &ExtractArgs, directory: &Path) -> String {
         bytes(report.bytes_out),
         directory.display()
     );
-    let modules = summary::modules(&lines, args.modules, asked);
+    let modules = summary::modules(&lines, args.saved.modules, asked);
     let spectra = ["\n", &spark::by_kind(&report.modules)].concat();
     let full = summary::full(report);
     let left_out = summary::left_out(report);

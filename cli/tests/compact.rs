@@ -2,20 +2,13 @@
 
 mod common;
 
-use common::{LINEAR, factor, file, phlora, small_pair, succeed, text, tiny_llama, write_pair};
+use common::{
+    LINEAR, extract_tiny as extract, factor, file, phlora, small_pair, succeed, text, tiny_llama,
+    verified_tiny as verified, write_pair,
+};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-fn extract(out: &Path, more: &[&str]) {
-    let (base, tuned) = (tiny_llama("base"), tiny_llama("tuned"));
-    succeed(&[&["extract", &base, &tuned, "-o", &text(out), "--quiet"], more].concat());
-}
-
-fn verified(out: &Path) -> Value {
-    let (base, tuned) = (tiny_llama("base"), tiny_llama("tuned"));
-    serde_json::from_str(&succeed(&["verify", &base, &tuned, &text(out), "--json"])).unwrap()
-}
 
 fn energy(out: &Path) -> f64 {
     verified(out)["energy"].as_f64().unwrap()
@@ -51,6 +44,17 @@ fn a_budget_keeps_more_than_f16_and_is_not_exceeded() {
         let whole = found["whole_energy"].as_f64().unwrap();
         assert!((said - whole).abs() < 0.01, "{said} {whole}");
     }
+}
+
+#[test]
+fn energies_are_those_after_the_codes_and_nothing_else_is_said() {
+    let root = tempfile::tempdir().unwrap();
+    let (base, tuned, out) = (tiny_llama("base"), tiny_llama("tuned"), text(&root.path().join("a.phlora")));
+    let (code, stdout, stderr) = phlora(&["extract", &base, &tuned, "-o", &out, "--budget", "110kB"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let found = verified(Path::new(&out))["energy"].as_f64().unwrap();
+    let kept = stdout.lines().find_map(|line| line.split_once(" % of ‖Δ‖² kept")).unwrap().0;
+    assert!((kept.parse::<f64>().unwrap() / 100.0 - found).abs() < 0.01, "{kept} {found}");
 }
 
 #[test]
