@@ -217,9 +217,7 @@ fn a_file_of_another_kind_is_no_gguf_adapter() {
 
 #[test]
 fn what_is_beside_the_factors_has_no_place_in_llama_cpp() {
-    use phlora_checkpoint::{
-        AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Monitor, Naming, Spelling,
-    };
+    use phlora_checkpoint::{AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Monitor, Naming};
     let root = tempfile::tempdir().unwrap();
     let factor = |shape: [usize; 2], value: f32| {
         let bytes: Vec<u8> = vec![value; shape[0] * shape[1]].iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -235,18 +233,7 @@ fn what_is_beside_the_factors_has_no_place_in_llama_cpp() {
             effect: Effect::Replaces,
             whole: None,
         };
-        let lora = Lora {
-            modules: vec![module],
-            full: vec![norm],
-            naming: Naming::HuggingFace,
-            base_name: None,
-            architecture: None,
-            task: None,
-            class: None,
-            targets: None,
-            fan_in_fan_out: false,
-            spelling: Spelling::default(),
-        };
+        let lora = Lora { full: vec![norm], ..Lora::new(vec![module], Naming::HuggingFace) };
         let path = root.path().join(name);
         lora.save(&path, AdapterFormat::Peft, false, &Monitor::default()).unwrap();
         path

@@ -3,7 +3,7 @@
 
 use phlora_checkpoint::{
     Adapter, AdapterFormat, ConvertOptions, Dtype, Factor, Heads, Lora, LoraModule, Monitor, Names, Naming,
-    Reason, Spelling, convert,
+    Reason, convert,
 };
 use std::fs;
 use std::path::Path;
@@ -56,18 +56,8 @@ fn adapter(ranks: &[usize], scales: &[f64], dtype: Dtype) -> Lora<'static> {
     });
     let mut modules: Vec<_> = modules.collect();
     modules.sort_by(|a, b| a.name.cmp(&b.name));
-    Lora {
-        modules,
-        full: Vec::new(),
-        naming: Naming::HuggingFace,
-        base_name: Some("some/base".into()),
-        architecture: None,
-        task: Some("CAUSAL_LM".into()),
-        class: None,
-        targets: None,
-        fan_in_fan_out: false,
-        spelling: Spelling::default(),
-    }
+    let (base_name, task) = (Some("some/base".into()), Some("CAUSAL_LM".into()));
+    Lora { base_name, task, ..Lora::new(modules, Naming::HuggingFace) }
 }
 
 fn options(format: AdapterFormat, architecture: &str) -> ConvertOptions {

@@ -6,7 +6,7 @@ mod common;
 use common::write_model;
 use phlora_checkpoint::{
     Adapter, AdapterFormat, Dtype, ExtractOptions, Factor, Lora, LoraModule, Model, Monitor, Naming, Output,
-    Policy, Spelling, extract, save,
+    Policy, extract, save,
 };
 use std::fs;
 use std::path::Path;
@@ -50,18 +50,7 @@ fn nor_those_of_an_adapter_of_one_file() {
         |shape: [usize; 2]| Factor::new(Dtype::F16, shape, vec![60; 2 * shape[0] * shape[1]]).unwrap();
     let (a, b) = (factor([2, 3 * 9]), factor([5, 2]));
     let module = LoraModule { scale: 0.5, kernel: vec![3, 3], ..LoraModule::new("lora_unet_conv", a, b) };
-    let lora = Lora {
-        modules: vec![module],
-        full: Vec::new(),
-        naming: Naming::Single,
-        base_name: None,
-        architecture: None,
-        class: None,
-        task: None,
-        targets: None,
-        fan_in_fan_out: false,
-        spelling: Spelling::default(),
-    };
+    let lora = Lora::new(vec![module], Naming::Single);
     lora.save(&good, AdapterFormat::Kohya, false, &Monitor::default()).unwrap();
     let bytes = fs::read(&good).unwrap();
     let header = 8 + usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();

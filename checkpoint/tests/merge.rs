@@ -6,8 +6,7 @@ mod common;
 use common::gguf::{Gguf, encode};
 use common::llama::{Llama, NAMES, interleaved, noise};
 use phlora_checkpoint::{
-    Adapter, AdapterFormat, Dtype, Factor, Lora, LoraModule, MergeOptions, Model, Monitor, Naming, Spelling,
-    merge,
+    Adapter, AdapterFormat, Dtype, Factor, Lora, LoraModule, MergeOptions, Model, Monitor, Naming, merge,
 };
 use phlora_core::Rows;
 use std::collections::BTreeMap;
@@ -39,20 +38,7 @@ fn module(
 }
 
 fn lora(modules: Vec<LoraModule<'static>>) -> Lora<'static> {
-    let (naming, fan_in_fan_out) = (Naming::HuggingFace, false);
-    let (base_name, architecture, task, targets) = (Some("base".into()), None, None, None);
-    Lora {
-        modules,
-        full: Vec::new(),
-        naming,
-        base_name,
-        architecture,
-        task,
-        class: None,
-        targets,
-        fan_in_fan_out,
-        spelling: Spelling::default(),
-    }
+    Lora { base_name: Some("base".into()), ..Lora::new(modules, Naming::HuggingFace) }
 }
 
 fn small(seed: u64, scale: f64, dtype: Dtype) -> Lora<'static> {

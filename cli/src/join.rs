@@ -44,10 +44,9 @@ fn asked(header: &PartHeader, path: &Path, args: &JoinArgs) -> Result<Box<Extrac
     asked.what.channel_scale = asked.what.channel_scale.map(absolute);
     asked.format = Some(format(&asked, args)?);
     asked.output.clone_from(&args.output);
-    asked.report.clone_from(&args.report);
     asked.work.parts.clone_from(&args.parts);
     (asked.work.shard, asked.work.resume, asked.work.fresh) = (None, false, false);
-    (asked.force, asked.modules, asked.quiet) = (args.force, args.modules, args.quiet);
+    asked.saved = args.saved.clone();
     Ok(asked)
 }
 

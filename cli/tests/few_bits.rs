@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{json, phlora, succeed, text, tiny_llama};
+use common::{json, phlora, succeed, text, tiny_llama, verified_tiny};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -20,10 +20,7 @@ fn extract(out: &Path, more: &[&str]) -> Value {
 }
 
 fn verified(out: &Path) -> f64 {
-    let (base, tuned) = (tiny_llama("base"), tiny_llama("tuned"));
-    let found: Value =
-        serde_json::from_str(&succeed(&["verify", &base, &tuned, &text(out), "--json"])).unwrap();
-    found["energy"].as_f64().unwrap()
+    verified_tiny(out)["energy"].as_f64().unwrap()
 }
 
 /// The kept share of the energy of all modules after rounding, as the report says.

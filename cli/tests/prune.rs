@@ -2,20 +2,9 @@
 
 mod common;
 
-use common::{json, names, phlora, succeed, text, tiny_llama};
-use serde_json::Value;
+use common::{extract_tiny as extract, json, names, phlora, succeed, text, verified_tiny as verified};
 use std::fs;
 use std::path::Path;
-
-fn extract(out: &Path, more: &[&str]) {
-    let (base, tuned) = (tiny_llama("base"), tiny_llama("tuned"));
-    succeed(&[&["extract", &base, &tuned, "-o", &text(out), "--quiet"], more].concat());
-}
-
-fn verified(out: &Path) -> Value {
-    let (base, tuned) = (tiny_llama("base"), tiny_llama("tuned"));
-    serde_json::from_str(&succeed(&["verify", &base, &tuned, &text(out), "--json"])).unwrap()
-}
 
 fn energy(out: &Path) -> f64 {
     verified(out)["energy"].as_f64().unwrap()

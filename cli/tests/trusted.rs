@@ -14,26 +14,20 @@ fn pair_that_differs_by(root: &Path, entry: f32) -> (String, String) {
     write_pair(root, &model(0.0), &model(entry))
 }
 
+/// Extracts at rank 4 in one mode, to `out` and `report.json`.
+fn extract(root: &Path, [base, tuned]: [&str; 2], mode: &str, more: &[&str]) -> (i32, String, String) {
+    let (out, report) = (text(&root.join("out")), text(&root.join("report.json")));
+    let args = ["extract", base, tuned, "-o", &out, "--rank", "4", "--mode", mode, "--report", &report];
+    phlora(&[&args[..], more].concat())
+}
+
 #[test]
 fn a_difference_beyond_f32_is_refused_in_every_mode() {
     let root = tempfile::tempdir().unwrap();
     let (base, tuned) = pair_that_differs_by(root.path(), 1e37);
     let (out, report) = (root.path().join("out"), root.path().join("report.json"));
     for mode in ["exact", "multi-read", "stream-once", "auto"] {
-        let args = [
-            "extract",
-            &base,
-            &tuned,
-            "-o",
-            &text(&out),
-            "--rank",
-            "4",
-            "--mode",
-            mode,
-            "--report",
-            &text(&report),
-        ];
-        let (code, _, stderr) = phlora(&args);
+        let (code, _, stderr) = extract(root.path(), [&base, &tuned], mode, &[]);
         assert_eq!(code, 2, "{mode}: {stderr}");
         assert!(stderr.contains(LINEAR) && stderr.contains("range of f32"), "{mode}: {stderr}");
         assert!(!out.exists() && !report.exists(), "{mode}");
@@ -44,23 +38,10 @@ fn a_difference_beyond_f32_is_refused_in_every_mode() {
 fn what_is_close_to_the_end_of_f32_makes_a_report_that_is_read() {
     let root = tempfile::tempdir().unwrap();
     let (base, tuned) = pair_that_differs_by(root.path(), 5e36);
-    let (out, report) = (root.path().join("out"), root.path().join("report.json"));
+    let report = root.path().join("report.json");
     for mode in ["exact", "multi-read", "stream-once"] {
-        let args = [
-            "extract",
-            &base,
-            &tuned,
-            "-o",
-            &text(&out),
-            "--rank",
-            "4",
-            "--dtype",
-            "f32",
-            "--mode",
-            mode,
-            "--force",
-        ];
-        succeed(&[&args[..], &["--report", &text(&report)]].concat());
+        let (code, _, stderr) = extract(root.path(), [&base, &tuned], mode, &["--dtype", "f32", "--force"]);
+        assert_eq!(code, 0, "{mode}: {stderr}");
         assert!(json(&report)["modules"][0]["singular_values"][0].is_number(), "{mode}");
         succeed(&["inspect", &text(&report)]);
         succeed(&["report", &text(&report), "-o", &text(&root.path().join("page.html")), "--force"]);

@@ -179,6 +179,24 @@ impl LoraModule<'_> {
     }
 }
 
+impl<'a> Lora<'a> {
+    /// `modules` under the names that `naming` says, and nothing else known.
+    pub fn new(modules: Vec<LoraModule<'a>>, naming: Naming) -> Self {
+        Self {
+            modules,
+            full: Vec::new(),
+            naming,
+            base_name: None,
+            architecture: None,
+            task: None,
+            class: None,
+            targets: None,
+            fan_in_fan_out: false,
+            spelling: Spelling::default(),
+        }
+    }
+}
+
 impl Lora<'_> {
     /// The largest rank of its modules.
     pub fn rank(&self) -> usize {

@@ -112,20 +112,10 @@ pub struct ExtractArgs {
     /// Most working memory per thread, as in 64MiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub scratch: Option<usize>,
-    /// Write a report as JSON
-    #[arg(long, value_name = "FILE.json")]
-    pub report: Option<PathBuf>,
     #[command(flatten)]
     pub work: WorkArgs,
-    /// Replace an adapter or a report that exists
-    #[arg(long)]
-    pub force: bool,
-    /// List every module, however many there are
-    #[arg(long)]
-    pub modules: bool,
-    /// No progress bar and no table
-    #[arg(short, long)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub saved: SavedArgs,
 }
 
 /// What of the work is done now, and where it is kept.
@@ -148,6 +138,23 @@ pub struct WorkArgs {
     pub fresh: bool,
 }
 
+/// What is written and said beside the adapter.
+#[derive(Debug, Clone, Args)]
+pub struct SavedArgs {
+    /// Write a report as JSON
+    #[arg(long, value_name = "FILE.json")]
+    pub report: Option<PathBuf>,
+    /// Replace an adapter or a report that exists
+    #[arg(long)]
+    pub force: bool,
+    /// List every module, however many there are
+    #[arg(long)]
+    pub modules: bool,
+    /// No progress bar and no table
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
 #[derive(Debug, Args)]
 pub struct JoinArgs {
     /// The parts: one for each share
@@ -162,18 +169,8 @@ pub struct JoinArgs {
     /// Where the model after fine-tuning is now
     #[arg(long, value_name = "MODEL")]
     pub tuned: Option<PathBuf>,
-    /// Write a report as JSON
-    #[arg(long, value_name = "FILE.json")]
-    pub report: Option<PathBuf>,
-    /// Replace an adapter or a report that exists
-    #[arg(long)]
-    pub force: bool,
-    /// List every module, however many there are
-    #[arg(long)]
-    pub modules: bool,
-    /// No progress bar and no table
-    #[arg(short, long)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub saved: SavedArgs,
 }
 
 /// What is looked at, and how closely.

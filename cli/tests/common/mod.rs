@@ -191,3 +191,15 @@ pub fn names(directory: &Path) -> Vec<String> {
 pub fn tiny_llama(side: &str) -> String {
     text(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/data/tiny-llama").join(side))
 }
+
+/// Extracts the real pair to `out`.
+pub fn extract_tiny(out: &Path, more: &[&str]) {
+    let (base, tuned) = (tiny_llama("base"), tiny_llama("tuned"));
+    succeed(&[&["extract", &base, &tuned, "-o", &text(out), "--quiet"], more].concat());
+}
+
+/// What `verify` measures of an adapter of the real pair.
+pub fn verified_tiny(adapter: &Path) -> serde_json::Value {
+    let (base, tuned) = (tiny_llama("base"), tiny_llama("tuned"));
+    serde_json::from_str(&succeed(&["verify", &base, &tuned, &text(adapter), "--json"])).unwrap()
+}

@@ -1,7 +1,7 @@
 //! Reads a GGUF adapter.
 
 use super::{SUFFIXES, is_flipped, key};
-use crate::adapter::{Factor, Lora, LoraModule, Naming, Spelling};
+use crate::adapter::{Factor, Lora, LoraModule, Naming};
 use crate::error::{Error, Result};
 use crate::source::gguf::{File, TensorInfo, Value};
 use crate::source::mapped::Mapped;
@@ -75,16 +75,9 @@ impl AdapterFile {
             }
         }
         Ok(Lora {
-            modules,
-            full: Vec::new(),
-            naming: Naming::Gguf,
             base_name: file.str(key::BASE_NAME).map(str::to_owned),
             architecture: file.architecture().map(str::to_owned),
-            task: None,
-            class: None,
-            targets: None,
-            fan_in_fan_out: false,
-            spelling: Spelling::default(),
+            ..Lora::new(modules, Naming::Gguf)
         })
     }
 

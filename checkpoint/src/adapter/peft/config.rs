@@ -284,7 +284,7 @@ fn whole(value: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapter::{Factor, LoraModule, Naming, Spelling};
+    use crate::adapter::{Factor, LoraModule, Naming};
     use phlora_core::Dtype;
 
     fn read(json: &str) -> Result<AdapterConfig> {
@@ -317,18 +317,8 @@ mod tests {
             LoraModule { scale, ..LoraModule::new(name, a, b) }
         };
         let fields = || Fields { bias: "none", ..Fields::default() };
-        let lora = |modules| Lora {
-            modules,
-            full: Vec::new(),
-            naming: Naming::HuggingFace,
-            base_name: Some("base".into()),
-            architecture: None,
-            task: None,
-            class: None,
-            targets: None,
-            fan_in_fan_out: false,
-            spelling: Spelling::default(),
-        };
+        let lora =
+            |modules| Lora { base_name: Some("base".into()), ..Lora::new(modules, Naming::HuggingFace) };
         for modules in [
             vec![module("l.0.q", 8, 1.0), module("l.1.q", 8, 1.0)],
             vec![module("l.0.q", 8, 1.0), module("l.1.q", 4, 1.0), module("l.2.q", 1, 1.0)],

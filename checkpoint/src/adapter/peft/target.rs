@@ -243,18 +243,8 @@ mod tests {
     }
 
     fn lora(modules: Vec<LoraModule<'static>>, spelling: Spelling) -> Lora<'static> {
-        Lora {
-            modules,
-            full: Vec::new(),
-            naming: Naming::HuggingFace,
-            base_name: None,
-            architecture: None,
-            task: None,
-            class: None,
-            targets: Some(vec!["fc".to_owned()]),
-            fan_in_fan_out: false,
-            spelling,
-        }
+        let targets = Some(vec!["fc".to_owned()]);
+        Lora { targets, spelling, ..Lora::new(modules, Naming::HuggingFace) }
     }
 
     /// Writes it and gives its directory, the names in its file, and the targets of its configuration.

@@ -2,7 +2,7 @@
 
 use super::{ALPHA, BASE_NAME, DIFF, DIFF_BIAS, DOWN, Style, UP};
 use crate::adapter::stored::pair;
-use crate::adapter::{Effect, FullTensor, Lora, LoraModule, Naming, Spelling};
+use crate::adapter::{Effect, FullTensor, Lora, LoraModule, Naming};
 use crate::error::{Error, Result};
 use crate::source::json::Json;
 use crate::source::mapped::Mapped;
@@ -126,18 +126,7 @@ impl SingleFile {
         }
         let modules: Vec<_> =
             modules.into_iter().map(|(name, found)| found.module(name)).collect::<Result<_>>()?;
-        Ok(Lora {
-            modules,
-            full,
-            naming: Naming::Single,
-            base_name: self.base_name()?,
-            architecture: None,
-            task: None,
-            class: None,
-            targets: None,
-            fan_in_fan_out: false,
-            spelling: Spelling::default(),
-        })
+        Ok(Lora { full, base_name: self.base_name()?, ..Lora::new(modules, Naming::Single) })
     }
 
     /// What the metadata says of the base.
