@@ -47,8 +47,8 @@ pub use error::{Error, Reason, Result};
 pub use jobs::check::{Finding, Severity, check};
 pub use jobs::convert::{ConvertOptions, Converted, convert, convert_to_gguf};
 pub use jobs::extract::{
-    Also, ChannelScales, ExtractJob, ExtractOptions, Extraction, Filter, Identity, Input, Layers, Output,
-    PartFiles, PartHeader, Parts, Saved, Server, Shard, Tokens, Work, extract, save,
+    Also, ChannelScales, ExtractJob, ExtractOptions, Extraction, Filter, Input, Layers, Output, PartFiles,
+    PartHeader, Saved, Server, Shard, Tokens, Work, extract, save,
 };
 pub use jobs::inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
 pub use jobs::merge::{MergeOptions, Merged, merge};

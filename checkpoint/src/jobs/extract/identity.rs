@@ -15,7 +15,7 @@ const END: usize = 1 << 20;
 impl Identity {
     /// That of an extraction from `models`, base, tuned and, if there is one, the deployed base, at `ranks`, if several
     /// are asked for, with `options`.
-    pub fn of(models: &[&Model], ranks: &[usize], options: &ExtractOptions) -> Self {
+    pub(crate) fn of(models: &[&Model], ranks: &[usize], options: &ExtractOptions) -> Self {
         let one = NonZeroUsize::MIN;
         let same = ExtractOptions { threads: one, block_bytes: 0, parts: None, ..options.clone() };
         let options = xxh3_64(format!("{ranks:?} {same:?}").as_bytes());

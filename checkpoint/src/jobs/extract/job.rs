@@ -212,10 +212,7 @@ impl<'m> ExtractJob<'m> {
     }
 
     fn extract_from(&self, models: &Models<'_>, monitor: &Monitor) -> Result<Vec<Extraction>> {
-        let options = ExtractOptions {
-            parts: self.open_parts(models)?.or(self.options.parts.clone()),
-            ..self.options.clone()
-        };
+        let options = ExtractOptions { parts: self.open_parts(models)?, ..self.options.clone() };
         match self.ranks.as_slice() {
             [] => Ok(vec![one(&models.aligned(&options)?, &options, monitor)?]),
             ranks => several(models, ranks, &options, monitor),

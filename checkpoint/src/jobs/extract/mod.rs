@@ -34,5 +34,5 @@ pub use extraction::Extraction;
 pub use job::{ExtractJob, Input, PartFiles, Saved, extract};
 pub use options::{ExtractOptions, Filter};
 pub use output::{Output, save};
-pub use parts::{Identity, PartHeader, Parts, Shard, Work};
+pub use parts::{PartHeader, Shard, Work};
 pub use serving::Server;

@@ -52,7 +52,7 @@ pub struct ExtractOptions {
     /// What to take beside factors, as far as the file format has a place for it. Default: nothing.
     pub also: Also,
     /// Where what becomes of each pair is kept and looked up. Default: nowhere.
-    pub parts: Option<Arc<Parts>>,
+    pub(crate) parts: Option<Arc<Parts>>,
     /// Of the rows of a vocabulary that differ, only those that changed the most, until they hold this share of the change,
     /// from 0 to 1; rows that the base lacks are taken in any case. Default 1: all.
     pub token_energy: f64,

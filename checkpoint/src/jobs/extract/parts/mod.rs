@@ -21,7 +21,7 @@ const NAMED: usize = 3;
 
 /// Digests of the inputs of an extraction, and of the options that its factors depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
+pub(crate) struct Identity {
     pub(crate) phlora: String,
     pub(crate) models: Vec<String>,
     pub(crate) options: String,
@@ -64,7 +64,7 @@ pub enum Work {
 
 /// The parts of an extraction.
 #[derive(Debug)]
-pub struct Parts {
+pub(crate) struct Parts {
     work: Work,
     own: Option<Journal>,
     files: Vec<Mapped>,
@@ -107,7 +107,7 @@ impl Parts {
     /// # Errors
     /// When a file is no part, or one of another extraction: of other models, options or another version; when another
     /// process is writing to `own`.
-    pub fn open(
+    pub(crate) fn open(
         own: Option<&Path>,
         others: &[PathBuf],
         work: Work,
