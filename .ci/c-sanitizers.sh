@@ -45,14 +45,14 @@ echo "AddressSanitizer and UBSan"
 RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo rustc --locked --quiet -p phlora-ffi --lib \
   --crate-type staticlib --target "$target" --target-dir "${CARGO_TARGET_DIR:-target}/asan"
 # The Rust code is instrumented, or the run would prove little.
-nm --quiet "${CARGO_TARGET_DIR:-target}/asan/$target/debug/libphlora.a" 2>/dev/null | grep 'U __asan_report_store' >/dev/null
-build sanitized "${CARGO_TARGET_DIR:-target}/asan/$target/debug/libphlora.a" \
+nm --quiet "${CARGO_TARGET_DIR:-target}/asan/$target/debug/libphlora_ffi.a" 2>/dev/null | grep 'U __asan_report_store' >/dev/null
+build sanitized "${CARGO_TARGET_DIR:-target}/asan/$target/debug/libphlora_ffi.a" \
   -fsanitize=address,undefined -fno-sanitize-recover=all
 files=yes run sanitized env ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1
 
 echo "Valgrind"
 cargo rustc --locked --quiet -p phlora-ffi --lib --crate-type staticlib --target-dir "${CARGO_TARGET_DIR:-target}/c"
-build plain "${CARGO_TARGET_DIR:-target}/c/debug/libphlora.a"
+build plain "${CARGO_TARGET_DIR:-target}/c/debug/libphlora_ffi.a"
 # Rows that read files take Valgrind minutes; the examples read them as well.
 # Valgrind runs one thread at a time; by default a thread may wait for its turn until the others have ended.
 run plain valgrind --fair-sched=yes --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite

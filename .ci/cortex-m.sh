@@ -60,7 +60,7 @@ timeout 120 $qemu -M mps2-an386 -nographic -semihosting-config enable=on,target=
   | tee "$work/device"
 
 cargo rustc --locked --quiet -p phlora-ffi --lib --crate-type staticlib --target-dir "${CARGO_TARGET_DIR:-target}/c"
-gcc -O2 -Iinclude examples/cortex-m/layer.c "${CARGO_TARGET_DIR:-target}/c/debug/libphlora.a" \
+gcc -O2 -Iinclude examples/cortex-m/layer.c "${CARGO_TARGET_DIR:-target}/c/debug/libphlora_ffi.a" \
   -lgcc_s -lpthread -ldl -lm -o "$work/layer"
 "$work/layer" >"$work/host"
 

@@ -20,8 +20,8 @@ built=${CARGO_TARGET_DIR:-target}/release
 fill() { sed -e "s/@VERSION@/$version/g" -e "s/@SOVERSION@/$soversion/g" "$1"; }
 install -d "$to/include" "$to/lib/pkgconfig" "$to/lib/cmake/phlora"
 install -m 644 include/phlora.h include/phlora.hpp "$to/include"
-install -m 644 "$built/libphlora.a" "$to/lib"
-install -m 755 "$built/libphlora.so" "$to/lib/libphlora.so.$version"
+install -m 644 "$built/libphlora_ffi.a" "$to/lib/libphlora.a"
+install -m 755 "$built/libphlora_ffi.so" "$to/lib/libphlora.so.$version"
 ln -sf "libphlora.so.$version" "$to/lib/libphlora.so.$soversion"
 ln -sf "libphlora.so.$soversion" "$to/lib/libphlora.so"
 fill ffi/packaging/phlora.pc.in >"$to/lib/pkgconfig/phlora.pc"

@@ -18,6 +18,6 @@ export RUSTFLAGS="-Zunstable-options -Cpanic=immediate-abort ${RUSTFLAGS:-}"
 "${CARGO:-cargo}" rustc --locked --quiet -p phlora-ffi --lib --no-default-features --features panic-handler --release \
   --crate-type "$type" -Z build-std=core --target "$target" --target-dir "$folder" "$@"
 case $type in
-  staticlib) echo "$folder/$target/release/libphlora.a" ;;
-  *) echo "$folder/$target/release/phlora.wasm" ;;
+  staticlib) echo "$folder/$target/release/libphlora_ffi.a" ;;
+  *) echo "$folder/$target/release/phlora_ffi.wasm" ;;
 esac

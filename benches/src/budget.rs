@@ -1,6 +1,6 @@
 //! A budget by energy against one rank for all modules: what each keeps in the same bytes of a GGUF adapter.
 
-use phlora_checkpoint::{
+use phlora::{
     AdapterFormat, Criterion, Dtype, Error, ExtractJob, ExtractOptions, Extraction, Goal, Model, Monitor,
     Output, Policy, extract, save,
 };

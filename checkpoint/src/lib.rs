@@ -4,13 +4,13 @@
 //! threads, and writes the adapter, which appears in one step:
 //!
 //! ```no_run
-//! use phlora_checkpoint::{ExtractJob, Monitor, Output};
+//! use phlora::{ExtractJob, Monitor, Output};
 //!
 //! let job = ExtractJob::new("base", "tuned");
 //! for saved in job.run(&Output::new("adapter"), &Monitor::default())? {
 //!     println!("{:.1} % of the difference is kept", 100.0 * saved.report.total.energy);
 //! }
-//! # Ok::<(), phlora_checkpoint::Error>(())
+//! # Ok::<(), phlora::Error>(())
 //! ```
 //!
 //! # The jobs

@@ -4,7 +4,7 @@
 mod common;
 
 use common::gguf::{ARRAY, Gguf, I32};
-use phlora_checkpoint::{Finding, Model, Severity, check};
+use phlora::{Finding, Model, Severity, check};
 use phlora_core::Dtype;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -217,7 +217,7 @@ fn a_file_of_another_kind_is_no_gguf_adapter() {
 
 #[test]
 fn what_is_beside_the_factors_has_no_place_in_llama_cpp() {
-    use phlora_checkpoint::{AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Monitor, Naming};
+    use phlora::{AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Monitor, Naming};
     let root = tempfile::tempdir().unwrap();
     let factor = |shape: [usize; 2], value: f32| {
         let bytes: Vec<u8> = vec![value; shape[0] * shape[1]].iter().flat_map(|v| v.to_le_bytes()).collect();

@@ -1,7 +1,7 @@
 //! Between PEFT and GGUF: the same factors come back, to the bit where no scale is folded.
 #![allow(missing_docs)]
 
-use phlora_checkpoint::{
+use phlora::{
     Adapter, AdapterFormat, ConvertOptions, Dtype, Factor, Heads, Lora, LoraModule, Monitor, Names, Naming,
     Reason, convert,
 };

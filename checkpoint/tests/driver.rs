@@ -4,7 +4,7 @@
 mod common;
 
 use common::write_model;
-use phlora_checkpoint::{Error, ExtractOptions, Extraction, Model, Monitor, Output, Policy, extract, save};
+use phlora::{Error, ExtractOptions, Extraction, Model, Monitor, Output, Policy, extract, save};
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -52,7 +52,7 @@ fn a_cancelled_job_writes_nothing() {
     assert!(monitor.cancel());
     assert!(matches!(extract(&base, &tuned, &ExtractOptions::default(), &monitor), Err(Error::Cancelled)));
     let output = Output::new(root.path().join("out"));
-    assert!(matches!(output.check(phlora_checkpoint::AdapterFormat::Peft, &monitor), Err(Error::Cancelled)));
+    assert!(matches!(output.check(phlora::AdapterFormat::Peft, &monitor), Err(Error::Cancelled)));
     assert!(matches!(save(&extraction, &output, &monitor), Err(Error::Cancelled)));
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
 }

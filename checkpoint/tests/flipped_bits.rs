@@ -4,7 +4,7 @@
 mod common;
 
 use common::write_model;
-use phlora_checkpoint::{
+use phlora::{
     Adapter, AdapterFormat, Dtype, ExtractOptions, Factor, Lora, LoraModule, Model, Monitor, Naming, Output,
     Policy, extract, save,
 };

@@ -4,7 +4,7 @@
 mod common;
 
 use common::gguf::{ARRAY, Gguf, STRING, U32, encode, string};
-use phlora_checkpoint::{Container, Contents, Expert, Heads, Kind, Model, inspect};
+use phlora::{Container, Contents, Expert, Heads, Kind, Model, inspect};
 use phlora_core::Dtype;
 use std::fs;
 use std::path::Path;

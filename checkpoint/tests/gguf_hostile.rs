@@ -7,7 +7,7 @@ mod common;
 
 use common::counting::{Counting, peak_of};
 use common::gguf::{ARRAY, BOOL, Gguf, I32, STRING, U16, U32, string};
-use phlora_checkpoint::{AdapterFormat, ExtractOptions, Model, Monitor, Policy, extract};
+use phlora::{AdapterFormat, ExtractOptions, Model, Monitor, Policy, extract};
 use phlora_core::Dtype;
 use std::fs;
 use std::path::Path;
@@ -157,7 +157,7 @@ fn a_tensor_of_an_unknown_type_does_not_matter() {
     let (base, tuned) = (side("base.gguf", 1.0), side("tuned.gguf", 2.0));
     let strange = base.tensor("strange.weight").unwrap();
     assert_eq!((strange.dtype_name(), strange.dtype(), strange.bytes().len()), ("type 77", None, 32));
-    let mut filter = phlora_checkpoint::Filter::default();
+    let mut filter = phlora::Filter::default();
     filter.exclude = vec![regex::Regex::new("strange|odd").unwrap()];
     let mut options = ExtractOptions::default();
     options.policy = Policy::fixed(1);

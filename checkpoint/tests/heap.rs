@@ -8,7 +8,7 @@ mod common;
 use common::counting::{Counting, peak_of};
 use common::llama::{Llama, noise};
 use common::write_model;
-use phlora_checkpoint::{ExtractOptions, Mode, Model, Monitor, Output, Policy, extract, save};
+use phlora::{ExtractOptions, Mode, Model, Monitor, Output, Policy, extract, save};
 use phlora_core::Dtype;
 use std::num::NonZeroUsize;
 use std::path::Path;

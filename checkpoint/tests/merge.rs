@@ -5,7 +5,7 @@ mod common;
 
 use common::gguf::{Gguf, encode};
 use common::llama::{Llama, NAMES, interleaved, noise};
-use phlora_checkpoint::{
+use phlora::{
     Adapter, AdapterFormat, Dtype, Factor, Lora, LoraModule, MergeOptions, Model, Monitor, Naming, merge,
 };
 use phlora_core::Rows;
@@ -207,8 +207,7 @@ fn gguf_files_take_adapters_of_either_format() {
         }
         assert_only(&base, &out, &changed);
         // The same adapter under the names of the file.
-        let names =
-            phlora_checkpoint::NameMap::new("llama", Model::open(&base).unwrap().config().heads).unwrap();
+        let names = phlora::NameMap::new("llama", Model::open(&base).unwrap().config().heads).unwrap();
         let path = root.path().join(format!("adapter-{}.gguf", dtype.name()));
         let converted = adapter.lora().unwrap().to_gguf(&names, 0).unwrap();
         converted.save(&path, AdapterFormat::Gguf, false, &Monitor::default()).unwrap();
@@ -223,7 +222,7 @@ fn a_gguf_adapter_merges_into_a_checkpoint() {
     let root = tempfile::tempdir().unwrap();
     let base = Llama::new(WIDTH, 1).write_checkpoint(&root.path().join("base"), "llama");
     let peft = save(&small(1000, 0.5, Dtype::F32), &root.path().join("peft"));
-    let names = phlora_checkpoint::NameMap::new("llama", Model::open(&base).unwrap().config().heads).unwrap();
+    let names = phlora::NameMap::new("llama", Model::open(&base).unwrap().config().heads).unwrap();
     let path = root.path().join("adapter.gguf");
     let converted = peft.lora().unwrap().to_gguf(&names, 0).unwrap();
     converted.save(&path, AdapterFormat::Gguf, false, &Monitor::default()).unwrap();
@@ -280,7 +279,7 @@ fn experts_of_a_stack_are_merged_one_by_one() {
             1.0,
             Dtype::F32,
         );
-        one.expert = Some(phlora_checkpoint::Expert { index, count });
+        one.expert = Some(phlora::Expert { index, count });
         modules.push(one);
     }
     let adapter = Lora { naming: Naming::Gguf, architecture: Some("llama".into()), ..lora(modules) };

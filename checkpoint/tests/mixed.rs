@@ -5,7 +5,7 @@ mod common;
 
 use common::gguf::Gguf;
 use common::llama::{HEADS, Llama, interleaved, noise};
-use phlora_checkpoint::{
+use phlora::{
     Adapter, AdapterFormat, ChannelScales, Error, Expert, ExtractJob, ExtractOptions, Extraction, Filter,
     LeftOut, Model, Monitor, Output, Report, extract, save, verify,
 };
@@ -22,7 +22,7 @@ fn extract_deployed(base: &Model, tuned: &Model, deployed: &Model) -> Extraction
 
 fn options() -> ExtractOptions {
     let mut options = ExtractOptions::default();
-    options.policy = phlora_checkpoint::Policy::fixed(4);
+    options.policy = phlora::Policy::fixed(4);
     options.dtype = Dtype::F32;
     options
 }

@@ -1,6 +1,6 @@
 //! What the library says, in the words of the command line.
 
-use phlora_checkpoint::{Error, Note, Reason};
+use phlora::{Error, Note, Reason};
 
 /// An error with what to do about it.
 pub fn error(error: &Error) -> String {
@@ -60,7 +60,7 @@ fn advice(reason: Reason) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use phlora_checkpoint::{ExtractJob, Monitor, Output};
+    use phlora::{ExtractJob, Monitor, Output};
 
     #[test]
     fn what_to_type_is_the_commands_alone() {

@@ -3,7 +3,7 @@
 use crate::args::CheckArgs;
 use crate::failure::{CHECK_FAILED, Failure};
 use crate::print::{plain, print};
-use phlora_checkpoint::{Finding, Model, Severity, check};
+use phlora::{Finding, Model, Severity, check};
 use std::process::ExitCode;
 
 pub fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {

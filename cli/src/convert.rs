@@ -4,7 +4,7 @@ use crate::args::{ConvertArgs, FormatArg};
 use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::print::{bytes, print};
-use phlora_checkpoint::{Adapter, ConvertOptions, Heads, convert};
+use phlora::{Adapter, ConvertOptions, Heads, convert};
 use std::process::ExitCode;
 
 pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {

@@ -9,7 +9,7 @@ use crate::progress::with_bar;
 use crate::share::ShareArg;
 use crate::spark;
 use crate::summary::{self, Line};
-use phlora_checkpoint::{
+use phlora::{
     Error, ExtractJob, ModuleReport, Output, PartFiles, PolicyReport, Report, Saved, Server, Shard, Work,
     available_threads,
 };

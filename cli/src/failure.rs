@@ -2,7 +2,7 @@
 
 use crate::advice;
 use crate::print::{plain, shorten};
-use phlora_checkpoint::Error;
+use phlora::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 

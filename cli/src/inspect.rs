@@ -5,9 +5,7 @@ use crate::failure::Failure;
 use crate::print::{bytes, count, percent, plain, print, seconds};
 use crate::summary;
 use crate::table::Table;
-use phlora_checkpoint::{
-    AdapterFacts, AdapterFormat, Container, Contents, Count, ModelFacts, Report, inspect,
-};
+use phlora::{AdapterFacts, AdapterFormat, Container, Contents, Count, ModelFacts, Report, inspect};
 use std::process::ExitCode;
 
 pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {

@@ -1,7 +1,7 @@
 //! Ctrl-C: stops the job; while it writes, the job cleans up first.
 
 use crate::failure::{INTERRUPTED, complain};
-use phlora_checkpoint::Monitor;
+use phlora::Monitor;
 use std::process;
 use std::sync::Arc;
 

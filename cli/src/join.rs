@@ -4,7 +4,7 @@ use crate::args::{Cli, Command, ExtractArgs, FormatArg, JoinArgs};
 use crate::extract;
 use crate::failure::Failure;
 use clap::Parser;
-use phlora_checkpoint::{AdapterFormat, Error, PartHeader, Shard, Work};
+use phlora::{AdapterFormat, Error, PartHeader, Shard, Work};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

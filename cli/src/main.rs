@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    phlora_checkpoint::read_files(cli.read_files);
+    phlora::read_files(cli.read_files);
     let result = match cli.command {
         Command::Extract(args) => extract::run(&args),
         Command::Join(args) => join::run(&args),

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::print::{bytes, print};
 use crate::progress::with_bar;
-use phlora_checkpoint::{Adapter, MergeOptions, Model, available_threads, merge};
+use phlora::{Adapter, MergeOptions, Model, available_threads, merge};
 use std::process::ExitCode;
 
 pub fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {

@@ -9,9 +9,7 @@ use crate::progress::with_bar;
 use crate::spark;
 use crate::summary;
 use crate::table::Table;
-use phlora_checkpoint::{
-    Choice, Dtype, ExtractJob, Goal, Policy, Report, available_threads, choose, save_report,
-};
+use phlora::{Choice, Dtype, ExtractJob, Goal, Policy, Report, available_threads, choose, save_report};
 use std::process::ExitCode;
 
 /// Shares of energy that are shown.

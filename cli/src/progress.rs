@@ -1,7 +1,7 @@
 //! The progress bar: bytes read, rate and remaining time, drawn by a thread that polls the monitor.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use phlora_checkpoint::Monitor;
+use phlora::Monitor;
 use std::io::{self, IsTerminal};
 use std::sync::mpsc;
 use std::thread;

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::print::{bytes, percent, print};
 use crate::table::Table;
-use phlora_checkpoint::{Adapter, AdapterFormat, PruneOptions, Pruned, available_threads, prune};
+use phlora::{Adapter, AdapterFormat, PruneOptions, Pruned, available_threads, prune};
 use std::process::ExitCode;
 
 pub fn run(args: &PruneArgs) -> Result<ExitCode, Failure> {

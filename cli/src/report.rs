@@ -4,7 +4,7 @@ use crate::args::ReportArgs;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::page;
-use phlora_checkpoint::{read_report, save_page};
+use phlora::{read_report, save_page};
 use std::process::ExitCode;
 
 pub fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {

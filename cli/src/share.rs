@@ -1,6 +1,6 @@
 //! Which share of an extraction a worker takes: as told, or by what Slurm or Kubernetes say.
 
-use phlora_checkpoint::Shard;
+use phlora::Shard;
 use std::env;
 
 /// A share as the command line has it.

@@ -2,7 +2,7 @@
 
 use crate::print::percent;
 use crate::table::Table;
-use phlora_checkpoint::ModuleReport;
+use phlora::ModuleReport;
 use std::collections::BTreeMap;
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];

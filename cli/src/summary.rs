@@ -2,7 +2,7 @@
 
 use crate::print::percent;
 use crate::table::Table;
-use phlora_checkpoint::{LeftOut, Report, module_of, suffix_of};
+use phlora::{LeftOut, Report, module_of, suffix_of};
 use std::collections::BTreeMap;
 
 /// More modules than this are shown by kind.

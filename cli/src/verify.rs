@@ -6,7 +6,7 @@ use crate::interrupt;
 use crate::print::{percent, print};
 use crate::progress::with_bar;
 use crate::summary::{self, Line};
-use phlora_checkpoint::{Adapter, Model, Verification, VerifiedTensor, available_threads, verify};
+use phlora::{Adapter, Model, Verification, VerifiedTensor, available_threads, verify};
 use std::process::ExitCode;
 
 pub fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {

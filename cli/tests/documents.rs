@@ -3,7 +3,7 @@
 mod common;
 
 use common::{json, phlora, succeed, text, tiny_llama};
-use phlora_checkpoint::ExtractOptions;
+use phlora::ExtractOptions;
 use phlora_core::{Mode, Options, Plan, Shape};
 use std::collections::BTreeMap;
 use std::fs;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Tensors, json, phlora, succeed, text, tiny_llama, write_model};
-use phlora_checkpoint::Dtype::F32;
+use phlora::Dtype::F32;
 use std::path::Path;
 
 const INCLUDED: [&str; 4] = ["--include", "embed_tokens", "--include", "_proj"];

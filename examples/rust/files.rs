@@ -1,6 +1,6 @@
 //! Extracts a PEFT adapter from two models on disk: files BASE TUNED ADAPTER
 
-use phlora_checkpoint::{ExtractJob, ExtractOptions, Monitor, Output, Policy};
+use phlora::{ExtractJob, ExtractOptions, Monitor, Output, Policy};
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

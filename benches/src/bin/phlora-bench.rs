@@ -8,13 +8,13 @@ use std::{
 };
 
 use clap::{Parser, Subcommand, ValueEnum};
+use phlora::{ExtractOptions, Model, Monitor, Policy};
 use phlora_benches::{
     apply,
     model::Sizes,
     product, spectra,
     weights::{Spectrum, Weights},
 };
-use phlora_checkpoint::{ExtractOptions, Model, Monitor, Policy};
 use phlora_core::{Dtype, Kernel, Options, Sweeps, gram_svd, gram_svd_scratch, jacobi_svd};
 use serde_json::json;
 
@@ -216,19 +216,14 @@ fn extract(
     let (base, tuned) = (Model::open(base)?, Model::open(tuned)?);
     for _ in 0..runs {
         let start = Instant::now();
-        let extraction = phlora_checkpoint::extract(&base, &tuned, options, &Monitor::default())?;
+        let extraction = phlora::extract(&base, &tuned, options, &Monitor::default())?;
         let seconds = start.elapsed().as_secs_f64();
         println!("{}", json!({ "seconds": seconds, "energy": extraction.total().energy }));
     }
     Ok(())
 }
 
-fn budget(
-    base: &Path,
-    tuned: &Path,
-    ranks: &[usize],
-    directory: &Path,
-) -> Result<(), phlora_checkpoint::Error> {
+fn budget(base: &Path, tuned: &Path, ranks: &[usize], directory: &Path) -> Result<(), phlora::Error> {
     for row in phlora_benches::budget::compare(base, tuned, ranks, directory)? {
         println!(
             "{}",

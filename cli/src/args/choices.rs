@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use clap::ValueEnum;
-use phlora_checkpoint::{AdapterFormat, Also, Criterion, Dtype, Layers, Mode, Names, Server, Tokens};
+use phlora::{AdapterFormat, Also, Criterion, Dtype, Layers, Mode, Names, Server, Tokens};
 use std::path::Path;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -7,7 +7,7 @@ pub use choices::{AlsoArg, ByArg, DtypeArg, FormatArg, ModeArg, NamesArg, Server
 
 use crate::share::{ShareArg, parse_share};
 use clap::{Args, Parser, Subcommand};
-use phlora_checkpoint::{ChannelScales, Error, ExtractOptions, Goal, Policy};
+use phlora::{ChannelScales, Error, ExtractOptions, Goal, Policy};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};

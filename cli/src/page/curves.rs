@@ -2,7 +2,7 @@
 
 use super::plot::{Frame, at, short, ticks};
 use maud::{Markup, html};
-use phlora_checkpoint::{ModuleReport, Report};
+use phlora::{ModuleReport, Report};
 use std::collections::BTreeMap;
 
 pub fn section(report: &Report) -> Markup {

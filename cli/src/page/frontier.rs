@@ -3,7 +3,7 @@
 use super::plot::{Frame, at, ticks};
 use crate::print::{bytes, percent};
 use maud::{Markup, html};
-use phlora_checkpoint::{CurvePoint, Report};
+use phlora::{CurvePoint, Report};
 
 pub fn section(report: &Report) -> Markup {
     let chosen: u64 = report.modules.iter().map(|module| module.bytes).sum();

@@ -2,7 +2,7 @@
 
 use crate::print::percent;
 use maud::{Markup, html};
-use phlora_checkpoint::{ModuleReport, Report};
+use phlora::{ModuleReport, Report};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// From these on a cell is too strong for the usual colour of text, in the dark scheme and in the light one.

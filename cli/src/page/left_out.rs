@@ -2,7 +2,7 @@
 
 use crate::print::{bytes, percent};
 use maud::{Markup, html};
-use phlora_checkpoint::{LeftOut, Report};
+use phlora::{LeftOut, Report};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Tensors of one reason.

@@ -11,7 +11,7 @@ mod plot;
 
 use crate::print::{bytes, count, percent};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use phlora_checkpoint::{PolicyReport, Report};
+use phlora::{PolicyReport, Report};
 
 /// Nothing but the page's own style may be used, whatever a name in it tries.
 const SECURITY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";

@@ -2,7 +2,7 @@
 
 use crate::print::{bytes, percent};
 use maud::{Markup, html};
-use phlora_checkpoint::Report;
+use phlora::Report;
 
 pub fn section(report: &Report) -> Markup {
     let all = report.total.delta_norm.powi(2);

@@ -8,7 +8,7 @@ use crate::sized::SizedStruct;
 use crate::status::Status;
 use core::ffi::{c_char, c_void};
 use core::mem::size_of;
-use phlora_checkpoint::{OpenOptions, Opened, OpenedModule};
+use phlora::{OpenOptions, Opened, OpenedModule};
 use std::ffi::CString;
 
 /// An adapter's file that is open, in the caller's memory.

@@ -18,12 +18,12 @@ pub enum AdapterFormat {
 }
 
 /// The format that `value` stands for, of an adapter at `path`.
-pub fn format(value: u32, path: &Path) -> Result<phlora_checkpoint::AdapterFormat, Status> {
+pub fn format(value: u32, path: &Path) -> Result<phlora::AdapterFormat, Status> {
     Ok(match value {
-        x if x == AdapterFormat::Auto as u32 => phlora_checkpoint::AdapterFormat::of_path(path),
-        x if x == AdapterFormat::Peft as u32 => phlora_checkpoint::AdapterFormat::Peft,
-        x if x == AdapterFormat::Gguf as u32 => phlora_checkpoint::AdapterFormat::Gguf,
-        x if x == AdapterFormat::Compact as u32 => phlora_checkpoint::AdapterFormat::Phlora,
+        x if x == AdapterFormat::Auto as u32 => phlora::AdapterFormat::of_path(path),
+        x if x == AdapterFormat::Peft as u32 => phlora::AdapterFormat::Peft,
+        x if x == AdapterFormat::Gguf as u32 => phlora::AdapterFormat::Gguf,
+        x if x == AdapterFormat::Compact as u32 => phlora::AdapterFormat::Phlora,
         _ => return Err(Status::UnknownValue),
     })
 }

@@ -1,7 +1,7 @@
 //! What is stored beside factors, by the flags that C passes.
 
 use crate::status::Status;
-use phlora_checkpoint::{Layers, Tokens};
+use phlora::{Layers, Tokens};
 
 /// What is stored beside the factors, exactly, as flags that add up: where the file format has a place for it, which
 /// GGUF has for none of them.
@@ -22,12 +22,12 @@ pub enum Also {
 }
 
 /// What the sum of flags `value` stands for.
-pub fn also(value: u32) -> Result<phlora_checkpoint::Also, Status> {
+pub fn also(value: u32) -> Result<phlora::Also, Status> {
     let has = |flag: Also| value & flag as u32 != 0;
     if value >= 2 * Also::Layers as u32 {
         return Err(Status::UnknownValue);
     }
-    let mut also = phlora_checkpoint::Also::default();
+    let mut also = phlora::Also::default();
     also.norms = has(Also::Norms);
     also.biases = has(Also::Biases);
     also.tokens = Tokens::of(has(Also::Tokens), has(Also::NewTokens));

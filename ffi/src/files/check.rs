@@ -4,7 +4,7 @@ use super::{failure, path, told};
 use crate::guard::{In, Out, guarded};
 use crate::status::Status;
 use core::ffi::{c_char, c_void};
-use phlora_checkpoint::{Model, check};
+use phlora::{Model, check};
 use std::ffi::CString;
 
 /// How bad a finding of phlora_check_files is.
@@ -60,9 +60,9 @@ pub extern "C" fn phlora_check_files(
         let mut count = 0;
         for one in &found {
             let severity = match one.severity {
-                phlora_checkpoint::Severity::Note => Severity::Note,
-                phlora_checkpoint::Severity::Warning => Severity::Warning,
-                phlora_checkpoint::Severity::Error => Severity::Error,
+                phlora::Severity::Note => Severity::Note,
+                phlora::Severity::Warning => Severity::Warning,
+                phlora::Severity::Error => Severity::Error,
             };
             count += usize::from(severity == Severity::Error);
             let Some(tell) = finding else { continue };

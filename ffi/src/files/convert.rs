@@ -6,7 +6,7 @@ use crate::dtype::dtype;
 use crate::guard::{Guard, In, Out, guarded};
 use crate::status::Status;
 use core::ffi::{c_char, c_void};
-use phlora_checkpoint::{Adapter, AdapterFormat, ConvertOptions, Monitor, convert, convert_to_gguf};
+use phlora::{Adapter, AdapterFormat, ConvertOptions, Monitor, convert, convert_to_gguf};
 
 /// What both calls ask for.
 fn options(

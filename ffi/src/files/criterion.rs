@@ -13,10 +13,10 @@ pub enum Criterion {
 }
 
 /// What `value` stands for.
-pub fn criterion(value: u32) -> Result<phlora_checkpoint::Criterion, Status> {
+pub fn criterion(value: u32) -> Result<phlora::Criterion, Status> {
     Ok(match value {
-        x if x == Criterion::Relative as u32 => phlora_checkpoint::Criterion::Relative,
-        x if x == Criterion::Energy as u32 => phlora_checkpoint::Criterion::Energy,
+        x if x == Criterion::Relative as u32 => phlora::Criterion::Relative,
+        x if x == Criterion::Energy as u32 => phlora::Criterion::Energy,
         _ => return Err(Status::UnknownValue),
     })
 }

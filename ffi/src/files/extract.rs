@@ -13,7 +13,7 @@ use crate::status::Status;
 use core::ffi::{c_char, c_void};
 use core::mem::{offset_of, size_of};
 use core::ptr;
-use phlora_checkpoint::{ExtractJob, ExtractOptions, Goal, Output, Policy, available_threads};
+use phlora::{ExtractJob, ExtractOptions, Goal, Output, Policy, available_threads};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::Path;

@@ -6,7 +6,7 @@ use crate::sized::SizedStruct;
 use crate::status::Status;
 use core::ffi::c_char;
 use core::mem::size_of;
-use phlora_checkpoint::inspect;
+use phlora::inspect;
 
 /// Kind of a file or directory.
 #[repr(u32)]
@@ -89,9 +89,9 @@ pub extern "C" fn phlora_inspect_file(
     })
 }
 
-fn facts(found: &phlora_checkpoint::Contents) -> Contents {
+fn facts(found: &phlora::Contents) -> Contents {
     match found {
-        phlora_checkpoint::Contents::Model(model) => Contents {
+        phlora::Contents::Model(model) => Contents {
             kind: ContentsKind::Model as u32,
             files: u32::try_from(model.files.len()).unwrap_or(u32::MAX),
             tensors: model.total.tensors as u64,
@@ -99,7 +99,7 @@ fn facts(found: &phlora_checkpoint::Contents) -> Contents {
             bytes: model.total.bytes,
             ..Contents::DEFAULT
         },
-        phlora_checkpoint::Contents::Adapter(adapter) => Contents {
+        phlora::Contents::Adapter(adapter) => Contents {
             kind: ContentsKind::Adapter as u32,
             rank: adapter.rank,
             tensors: adapter.total.tensors as u64,
@@ -109,7 +109,7 @@ fn facts(found: &phlora_checkpoint::Contents) -> Contents {
             alpha: adapter.alpha,
             ..Contents::DEFAULT
         },
-        phlora_checkpoint::Contents::Report(report) => Contents {
+        phlora::Contents::Report(report) => Contents {
             kind: ContentsKind::Report as u32,
             rank: report.modules.iter().map(|module| module.rank).max().unwrap_or(0),
             modules: report.modules.len() as u64,

@@ -15,7 +15,7 @@ mod verify;
 use crate::guard::{Guard, In};
 use crate::status::Status;
 use core::ffi::{CStr, c_char, c_void};
-use phlora_checkpoint::{Error, Monitor};
+use phlora::{Error, Monitor};
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -91,7 +91,7 @@ fn told<T>(result: Result<T, Failure>, message: &mut [u8]) -> Result<T, Status> 
 /// Any thread; it holds for the whole process.
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_read_files(read: u32) {
-    phlora_checkpoint::read_files(read != 0);
+    phlora::read_files(read != 0);
 }
 
 /// A status, and the text that explains it.

@@ -13,10 +13,10 @@ pub enum Names {
 }
 
 /// What `value` stands for.
-pub fn names(value: u32) -> Result<phlora_checkpoint::Names, Status> {
+pub fn names(value: u32) -> Result<phlora::Names, Status> {
     Ok(match value {
-        x if x == Names::Memory as u32 => phlora_checkpoint::Names::Memory,
-        x if x == Names::Checkpoint as u32 => phlora_checkpoint::Names::Checkpoint,
+        x if x == Names::Memory as u32 => phlora::Names::Memory,
+        x if x == Names::Checkpoint as u32 => phlora::Names::Checkpoint,
         _ => return Err(Status::UnknownValue),
     })
 }

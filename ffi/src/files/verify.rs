@@ -6,7 +6,7 @@ use crate::sized::SizedStruct;
 use crate::status::Status;
 use core::ffi::{c_char, c_void};
 use core::mem::size_of;
-use phlora_checkpoint::{Adapter, ChannelScales, Model, available_threads, verify};
+use phlora::{Adapter, ChannelScales, Model, available_threads, verify};
 use std::num::NonZeroUsize;
 
 /// What an adapter on disk keeps of a difference, after rounding.

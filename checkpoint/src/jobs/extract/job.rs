@@ -34,13 +34,13 @@ pub enum Input<'m> {
 /// An extraction: the models, the options, and one or several ranks.
 ///
 /// ```no_run
-/// use phlora_checkpoint::{ExtractJob, Monitor, Output};
+/// use phlora::{ExtractJob, Monitor, Output};
 ///
 /// let job = ExtractJob::new("base", "tuned").ranks(&[8, 32]);
 /// for saved in job.run(&Output::new("adapter"), &Monitor::default())? {
 ///     println!("{}: {} bytes", saved.path.display(), saved.report.bytes_out);
 /// }
-/// # Ok::<(), phlora_checkpoint::Error>(())
+/// # Ok::<(), phlora::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct ExtractJob<'m> {
