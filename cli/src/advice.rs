@@ -39,6 +39,9 @@ fn advice(reason: Reason) -> Option<String> {
         Reason::OtherRows => "--also tokens stores the rows that changed and those that are new".into(),
         Reason::Norm => "LoRA cannot represent norms, --also norms stores them".into(),
         Reason::Bias => "LoRA cannot represent biases, --also biases stores them".into(),
+        Reason::NoMemory => {
+            "the system refuses it: free some, or raise the limit (ulimit -v, cgroups)".into()
+        }
         Reason::Memory => "see --scratch and --threads".into(),
         Reason::Range => "use --dtype bf16 or f32".into(),
         Reason::NoArchitecture => {

@@ -15,7 +15,7 @@ mod verify;
 use crate::guard::{Guard, In};
 use crate::status::Status;
 use core::ffi::{CStr, c_char, c_void};
-use phlora::{Error, Monitor};
+use phlora::{Error, Monitor, Reason};
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -100,6 +100,8 @@ type Failure = (Status, String);
 fn failure(error: &Error) -> Failure {
     let status = match error {
         Error::Io { .. } => Status::Io,
+        // Neither the file nor an option is wrong.
+        error if error.reason() == Some(Reason::NoMemory) => Status::Io,
         Error::Format { .. } | Error::Tensor { .. } => Status::Format,
         Error::Mismatch { .. } => Status::Mismatch,
         Error::Usage { .. } | Error::Include { .. } => Status::BadOption,

@@ -38,13 +38,16 @@ struct Tensor {
 
 fn tensors() -> impl Strategy<Value = Vec<Tensor>> {
     let end = prop_oneof![4 => Just(None), 1 => number().prop_map(Some)];
-    let tensor = (0_usize..4, prop::collection::vec(number(), 0..4), number(), end, prop::bool::weighted(0.8));
-    let tensor = tensor.prop_map(|(kind, shape, begin, end, follows)| Tensor { kind, shape, begin, end, follows });
+    let tensor =
+        (0_usize..4, prop::collection::vec(number(), 0..4), number(), end, prop::bool::weighted(0.8));
+    let tensor =
+        tensor.prop_map(|(kind, shape, begin, end, follows)| Tensor { kind, shape, begin, end, follows });
     prop::collection::vec(tensor, 0..4)
 }
 
 fn opens(name: &str, bytes: &[u8]) -> Result<usize, String> {
-    let directory = if Path::new("/dev/shm").is_dir() { tempfile::tempdir_in("/dev/shm") } else { tempfile::tempdir() };
+    let directory =
+        if Path::new("/dev/shm").is_dir() { tempfile::tempdir_in("/dev/shm") } else { tempfile::tempdir() };
     let directory = directory.unwrap();
     let path = directory.path().join(name);
     fs::write(&path, bytes).unwrap();

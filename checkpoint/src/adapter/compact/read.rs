@@ -5,7 +5,7 @@ use super::{ADAPTER_KEY, LEVELS, VERSION, VERSION_KEY};
 use crate::adapter::packed::{ALIGNMENT, HEADER, Packed, codes_len};
 use crate::adapter::stored::matrix_shape;
 use crate::adapter::{Effect, Factor, FullTensor, Lora, LoraModule, Naming, Spelling, Target};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::source::mapped::Mapped;
 use crate::source::safetensors::{metadata, parse};
 use crate::source::stored::Stored;
@@ -105,6 +105,7 @@ impl CompactFile {
                 module.map(|module| modules.push(module))
             };
             found.map_err(|error| match error {
+                error if error.reason() == Some(Reason::NoMemory) => error,
                 Error::Usage { problem, .. } => refused(problem),
                 other => other,
             })?;

@@ -34,13 +34,11 @@ pub fn check(adapter: &Path, base: &Model) -> Result<Vec<Finding>> {
                     Error::Tensor { tensor, .. } => Some(tensor.clone()),
                     _ => None,
                 };
-                findings.error("adapter-invalid", tensor.as_deref(), error.to_string());
+                findings.broken("adapter-invalid", tensor.as_deref(), error);
             }
         },
     }
-    let mut found = findings.0;
-    found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    Ok(found)
+    findings.sorted()
 }
 
 /// Checks a sound adapter module by module, under the names of the base.
@@ -61,7 +59,7 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
     let renamed = view.rename(lora);
     let renamed = match renamed {
         Ok(renamed) => renamed,
-        Err(error) => return findings.error("unknown-tensor", None, error.to_string()),
+        Err(error) => return findings.broken("unknown-tensor", None, error),
     };
     for tensor in &renamed.full {
         match view.weight(&tensor.name).map(Weight::tensor) {
@@ -76,7 +74,7 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
             Some(_) => {}
         }
         if let Err(error) = tensor.values.decoded() {
-            findings.error("not-finite", Some(&tensor.name), error.to_string());
+            findings.broken("not-finite", Some(&tensor.name), error);
         }
     }
     for module in &renamed.modules {
@@ -95,7 +93,7 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
         let values = [module.a.decoded(), module.b.decoded()];
         let zero = values.iter().any(|values| values.as_ref().is_ok_and(|v| v.iter().all(|x| *x == 0.0)));
         for error in values.into_iter().filter_map(Result::err) {
-            findings.error("not-finite", Some(&weight), error.to_string());
+            findings.broken("not-finite", Some(&weight), error);
         }
         if zero {
             findings.warning(
