@@ -19,15 +19,14 @@ pub fn run(data: &[u8]) {
         _ => [draw.pick(Dtype::ALL), draw.pick(Dtype::ALL)],
     };
     let unit = dtypes[0].block_len().max(dtypes[1].block_len());
-    let cols = if unit > 1 {
-        unit * (1 + draw.below(256 / unit))
-    } else {
-        1 + draw.below(draw_range(&mut Draw::new(&data[..data.len().min(1)])))
+    // Mostly small: the number of runs is what finds something.
+    let large = draw.rarely(32);
+    let cols = match (unit, large) {
+        (1, false) => 1 + draw.below(24),
+        (1, true) => 1 + draw.below(300),
+        _ => unit * (1 + draw.below(64_usize.div_ceil(unit))),
     };
-    let rows = match draw.below(8) {
-        0 => 1 + draw.below(200),
-        _ => 1 + draw.below(40),
-    };
+    let rows = 1 + draw.below(if large { 200 } else { 24 });
     let shape = Shape { rows, cols };
     let options = options(&mut draw);
     let (pair, moderate) = sides(shape, dtypes, &mut draw);
@@ -52,11 +51,6 @@ pub fn run(data: &[u8]) {
     if moderate {
         near(&pair, &found, &options);
     }
-}
-
-/// Mostly small matrices.
-fn draw_range(draw: &mut Draw<'_>) -> usize {
-    if draw.rarely(6) { 300 } else { 40 }
 }
 
 fn options(draw: &mut Draw<'_>) -> Options {
@@ -166,7 +160,7 @@ fn near(pair: &Pair, found: &Factors, options: &Options) {
     let delta: Vec<f32> = tuned.iter().zip(&base).map(|(tuned, base)| tuned - base).collect();
     let delta: DMatrix<f64> = from_rows(rows, cols, &delta);
     let total = delta.norm_squared();
-    if total == 0.0 || rows.min(cols) > 64 {
+    if total == 0.0 || rows.min(cols) > 32 {
         return;
     }
     let report = found.report;

@@ -52,6 +52,12 @@ impl AdapterFormat {
     /// Writes `lora` beside `path` and gives the bytes written.
     pub(crate) fn stage(self, lora: &Lora<'_>, path: &Path, force: bool) -> Result<(StagedAdapter, u64)> {
         self.check_name(path)?;
+        if lora.modules.is_empty() && lora.full.is_empty() {
+            // Experts whose factors are all zero have no place in a checkpoint, and all of it may be such.
+            return Err(Error::usage(
+                "no factors are left of the adapter: those of its experts are zero".into(),
+            ));
+        }
         if self == Self::Peft {
             let staged = StagedDir::create(path, Replaces::Adapter, force)?;
             let bytes = peft::write(lora, staged.path(), path)?;
@@ -75,7 +81,7 @@ impl Lora<'_> {
     /// that is there already is replaced where `force` says so; anything else never is.
     ///
     /// # Errors
-    /// When the output exists and may not be replaced, modules do not have the names of the format or a factor does
+    /// When nothing is in it, the output exists and may not be replaced, modules do not have the names of the format or a factor does
     /// not fit into it, the disk is full, or [`Error::Cancelled`]; nothing is left behind.
     pub fn save(&self, path: &Path, format: AdapterFormat, force: bool, monitor: &Monitor) -> Result<u64> {
         monitor.begin_writing()?;

@@ -15,7 +15,7 @@ use std::path::Path;
 /// Writes `lora`, whose modules have the names of such a file, and gives the number of bytes.
 ///
 /// # Errors
-/// When modules have other names or are lookup tables, what it changes beside factors is not added, or a factor does
+/// When modules have other names, are lookup tables or have a scale that is 0 or beyond f32, what it changes beside factors is not added, or a factor does
 /// not fit into its format; and what `out` refuses.
 pub(crate) fn write(lora: &Lora<'_>, out: &mut impl Write) -> Result<u64> {
     let weights = weights(lora)?;
@@ -41,9 +41,16 @@ fn weights<'l>(lora: &'l Lora<'_>) -> Result<Weights<'l>> {
                 .a
                 .error(format!("single files hold no factors of a lookup table, which {name} is")));
         }
+        // Readers take an alpha of 0 for the rank, and this library refuses it.
+        let stated = alpha(module) as f32;
+        if stated == 0.0 || !stated.is_finite() {
+            let problem =
+                format!("single files cannot state its scale {:e}: its alpha is {stated}", module.scale);
+            return Err(module.a.error(problem));
+        }
         let [down, up] = shapes(&module.a, &module.b, &module.kernel);
         // Exact for every rank, as f16 and bf16 would not be.
-        let alpha = Factor::new(Dtype::F32, [1, 1], (alpha(module) as f32).to_le_bytes().to_vec())?;
+        let alpha = Factor::new(Dtype::F32, [1, 1], stated.to_le_bytes().to_vec())?;
         let mut add = |suffix: &str, factor, shape| {
             tensors.push(Named { name: format!("{name}{suffix}"), values: Values::One(factor), shape });
         };
