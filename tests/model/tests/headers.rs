@@ -66,8 +66,13 @@ fn machine(start: u128, shape: &[u64]) -> Option<u128> {
     })
 }
 
+/// Files of each container.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").map_or(4000, |cases| cases.parse().expect("a number"))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn safetensors(tensors in tensors(), data in prop_oneof![Just(DATA), 0_u64..40]) {
