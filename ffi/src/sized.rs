@@ -35,7 +35,8 @@ const _: () = {
     assert!(
         size_of::<crate::adapter::Adapter>() == 80 && offset_of!(crate::adapter::Adapter, reserved) == 76
     );
-    assert!(size_of::<crate::registry::Usage>() == 40);
+    assert!(size_of::<crate::registry::Usage>() == 48);
+    assert!(size_of::<crate::batch::InputVectors>() == 32 && size_of::<crate::batch::OutputVectors>() == 32);
     assert!(
         size_of::<crate::combine::Combined>() == 48 && offset_of!(crate::combine::Combined, converged) == 44
     );
@@ -49,7 +50,8 @@ const _: () = {
     assert!(size_of::<crate::extract::Report>() == 48);
     assert!(size_of::<crate::svd::SvdInfo>() == 24);
     assert!(size_of::<crate::adapter::Adapter>() == 48);
-    assert!(size_of::<crate::registry::Usage>() == 20);
+    assert!(size_of::<crate::registry::Usage>() == 24);
+    assert!(size_of::<crate::batch::InputVectors>() == 20 && size_of::<crate::batch::OutputVectors>() == 20);
     assert!(size_of::<crate::combine::Combined>() == 40);
 };
 #[cfg(all(feature = "std", target_pointer_width = "64"))]

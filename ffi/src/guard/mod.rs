@@ -15,16 +15,17 @@ mod tests;
 
 use crate::sized::SizedStruct;
 use crate::status::Status;
-use crate::{adapter, combine, extract, options, plan, registry, svd};
+use crate::{adapter, batch, combine, extract, options, plan, registry, svd};
 use core::ffi::c_void;
 #[cfg(feature = "std")]
 use core::ffi::{CStr, c_char};
 use core::marker::PhantomData;
 use core::mem::{MaybeUninit, align_of, size_of};
+use core::ops::Range;
 use core::ptr;
 #[cfg(feature = "std")]
 pub use placed::Slot;
-pub use placed::{StatePointer, head_bytes};
+pub use placed::{StatePointer, carved_len, head_bytes, list_bytes};
 pub use shared::{Activations, Opaque};
 
 /// A pointer that the callee reads through.
@@ -63,6 +64,11 @@ impl<T> Out<T> {
     /// A state that guards itself against several threads, to look at.
     pub const fn shared(self) -> In<T> {
         In(self.0)
+    }
+
+    /// Whether it is none.
+    pub const fn is_null(self) -> bool {
+        self.0.is_null()
     }
 }
 
@@ -124,6 +130,10 @@ unsafe impl Plain for adapter::Adapter {}
 unsafe impl Plain for In<adapter::Adapter> {}
 // SAFETY: as above.
 unsafe impl Plain for phlora_core::Assignment {}
+// SAFETY: as above.
+unsafe impl Plain for batch::InputVectors {}
+// SAFETY: as above.
+unsafe impl Plain for batch::OutputVectors {}
 // SAFETY: as above.
 unsafe impl Plain for Opaque {}
 // SAFETY: as above.
@@ -231,6 +241,12 @@ impl<'c> Guard<'c> {
         let bytes = self.input_bytes(from, len);
         self.claimed = claimed;
         bytes
+    }
+
+    /// Whether the call writes somewhere in `range`.
+    pub fn writes_in(&self, range: &Range<usize>) -> bool {
+        let claims = self.claims.iter().take(self.claimed);
+        claims.into_iter().any(|&(start, len, writes)| writes && start < range.end && range.start < start + len)
     }
 
     /// A struct that begins with its size, among many; see [`input_among`](Self::input_among).

@@ -8,7 +8,7 @@ use crate::options::{KernelChoice, Mode, Options, phlora_options_init};
 use crate::parts::{MAX_PARTS, PartState, phlora_part_push, phlora_part_rows, phlora_split};
 use crate::plan::{Plan, phlora_plan_init};
 use crate::registry::{
-    PinsState, REGISTRY_CAPACITY, RegistryState, phlora_pins_bytes, phlora_pins_release, phlora_registry_add,
+    PinsState, RegistryState, phlora_pins_bytes, phlora_pins_release, phlora_registry_add,
     phlora_registry_bytes, phlora_registry_init, phlora_registry_pin, phlora_registry_remove,
 };
 use crate::sized::SizedStruct;
@@ -22,6 +22,7 @@ const ROWS: usize = 20;
 const COLS: usize = 12;
 const RANK: usize = 2;
 const F32: u32 = 1;
+const CAPACITY: usize = 100;
 
 /// Memory at the alignment that states need.
 #[repr(C, align(64))]
@@ -143,10 +144,10 @@ fn split_passes_leave_valid_pointers_to_their_parts() {
 
 #[test]
 fn pins_outlive_the_call() {
-    let mut place = memory(phlora_registry_bytes());
+    let mut place = memory(phlora_registry_bytes(CAPACITY));
     let mut registry = StatePointer::<RegistryState>(ptr::null_mut());
     let (memory_bytes, to) = (64 * place.len(), Out(place.as_mut_ptr().cast()));
-    assert_eq!(phlora_registry_init(usize::MAX, to, memory_bytes, out(&mut registry)), Status::Ok);
+    assert_eq!(phlora_registry_init(CAPACITY, usize::MAX, to, memory_bytes, out(&mut registry)), Status::Ok);
     let mut adapters = [1_u8, 2, 3];
     for (id, adapter) in (0..).zip(&mut adapters) {
         let value = Opaque(ptr::from_mut(adapter).cast());
@@ -154,9 +155,9 @@ fn pins_outlive_the_call() {
     }
     let mut list =
         [(0, 2), (1, 0), (2, 2)].map(|(token, adapter)| Assignment { token, adapter, weight: 1.0 });
-    let mut pins_place = memory(phlora_pins_bytes());
+    let mut pins_place = memory(phlora_pins_bytes(2));
     let mut pins = StatePointer::<PinsState>(ptr::null_mut());
-    let (mut values, mut count) = ([Opaque::NULL; REGISTRY_CAPACITY], 0);
+    let (mut values, mut count) = ([Opaque::NULL; 2], 0);
     let status = phlora_registry_pin(
         Out(registry.0),
         outs(&mut list),
@@ -165,7 +166,7 @@ fn pins_outlive_the_call() {
         64 * pins_place.len(),
         out(&mut pins),
         outs(&mut values),
-        REGISTRY_CAPACITY,
+        2,
         out(&mut count),
     );
     assert_eq!((status, count), (Status::Ok, 2));
