@@ -93,14 +93,6 @@ impl In<c_void> {
     }
 }
 
-#[cfg(feature = "std")]
-impl<T> In<T> {
-    /// A pointer out of a struct that [`Guard::sized`] has read, and that thus came from the C caller as well.
-    pub const fn of_field(pointer: *const T) -> Self {
-        Self(pointer)
-    }
-}
-
 /// Types of which any bytes are a value.
 ///
 /// # Safety
@@ -142,19 +134,21 @@ unsafe impl Plain for combine::Combined {}
 unsafe impl Plain for registry::Usage {}
 // SAFETY: as above.
 #[cfg(feature = "std")]
-unsafe impl Plain for files::FileOptions {}
-// SAFETY: as above.
+unsafe impl Plain for In<c_char> {}
+
+/// The structs of the file functions.
 #[cfg(feature = "std")]
-unsafe impl Plain for files::FileReport {}
-// SAFETY: as above.
+macro_rules! plain {
+    ($($name:ident),*) => {$(
+        // SAFETY: as above; where a field for a function is not NULL, there is one, by the caller's contract.
+        unsafe impl Plain for files::$name {}
+    )*};
+}
 #[cfg(feature = "std")]
-unsafe impl Plain for files::Verification {}
-// SAFETY: as above.
-#[cfg(feature = "std")]
-unsafe impl Plain for files::Contents {}
-// SAFETY: as above.
-#[cfg(feature = "std")]
-unsafe impl Plain for files::AdapterModule {}
+plain!(
+    AdapterModule, CheckOptions, Choice, ChoiceOptions, Contents, ConvertOptions, Converted, FileOptions, FileReport,
+    MergeOptions, Merged, PlanOptions, PruneOptions, Pruned, Verification, VerifyOptions
+);
 
 /// Ranges that a call touches at most.
 const MOST: usize = 12;
@@ -274,6 +268,24 @@ impl<'c> Guard<'c> {
         Ok(Some(text))
     }
 
+    /// A text among many, all of which are named after the outputs; see [`input_among`](Self::input_among).
+    #[cfg(feature = "std")]
+    pub fn text_among(&mut self, from: In<c_char>) -> Result<Option<&'c CStr>, Status> {
+        let claimed = self.claimed;
+        let text = self.text(from);
+        self.claimed = claimed;
+        text
+    }
+
+    /// A list among many.
+    #[cfg(feature = "std")]
+    pub fn list_among<T: Plain>(&mut self, from: In<T>, len: usize) -> Result<&'c [T], Status> {
+        let claimed = self.claimed;
+        let list = self.input(from, len);
+        self.claimed = claimed;
+        list
+    }
+
     /// A place for a text.
     #[cfg(feature = "std")]
     pub fn message(&mut self, to: Out<c_char>, len: usize) -> Result<&'c mut [u8], Status> {
@@ -305,6 +317,29 @@ impl<'c> Guard<'c> {
             }
         }
         Ok(value)
+    }
+
+    /// The same, or all defaults for NULL.
+    #[cfg(feature = "std")]
+    pub fn sized_or_default<T: SizedStruct>(&mut self, from: In<T>) -> Result<T, Status> {
+        if from.is_null() { Ok(T::DEFAULT) } else { self.sized_among(from) }
+    }
+
+    /// `count` structs of `size` bytes to write, one after the other, once the call has succeeded.
+    #[cfg(feature = "std")]
+    pub fn sized_slots<T: SizedStruct>(
+        &mut self,
+        to: Out<T>,
+        size: usize,
+        count: usize,
+    ) -> Result<impl Iterator<Item = SizedSlot<'c, T>> + use<'c, T>, Status> {
+        T::check_size(size)?;
+        let bytes = size.checked_mul(count).ok_or(Status::TooLarge)?;
+        let bytes = self.output(Out(to.0.cast::<u8>()), bytes)?;
+        if !to.0.is_aligned() || count > 1 && !size.is_multiple_of(align_of::<T>()) {
+            return Err(Status::Misaligned);
+        }
+        Ok(bytes.chunks_exact_mut(size).map(|bytes| SizedSlot { bytes, holds: PhantomData }))
     }
 
     /// A struct of `size` bytes to write, once the call has succeeded.
