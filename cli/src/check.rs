@@ -2,13 +2,14 @@
 
 use crate::args::CheckArgs;
 use crate::failure::{CHECK_FAILED, Failure};
+use crate::interrupt;
 use crate::print::{plain, print};
 use phlora::{Finding, Model, Severity, check};
 use std::process::ExitCode;
 
 pub fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let base = Model::open(&args.base)?;
-    let findings = check(&args.adapter, &base)?;
+    let findings = check(&args.adapter, &base, &interrupt::monitor())?;
     if args.json {
         let mut json = serde_json::to_string_pretty(&findings).unwrap_or_default();
         json.push('\n');

@@ -83,15 +83,9 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
 
 /// The file that keeps what is found, if one does.
 fn own_part(args: &ExtractArgs, work: Work) -> Option<PathBuf> {
-    let beside = || {
-        let path: PathBuf = args.output.components().collect();
-        let mut name = path.into_os_string();
-        name.push(".part");
-        PathBuf::from(name)
-    };
     match work {
         Work::Share(_) => Some(args.output.clone()),
-        _ => args.work.resume.then(beside),
+        _ => args.work.resume.then(|| PartFiles::beside(&args.output)),
     }
 }
 

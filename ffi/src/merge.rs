@@ -106,8 +106,7 @@ pub extern "C" fn phlora_merge_rows(
         let state = guard.look(merge)?;
         let dtype = dtype(rows_dtype)?;
         let rows = guard.output_bytes(rows, rows_bytes)?;
-        let stash =
-            if stash.is_null() { None } else { Some(guard.output_bytes(stash, rows_bytes)?) };
+        let stash = if stash.is_null() { None } else { Some(guard.output_bytes(stash, rows_bytes)?) };
         let scratch = guard.output(scratch, scratch_len)?;
         Ok(state.merge.rows(state.prepared, first_row, dtype, rows, stash, scratch)?)
     })

@@ -178,8 +178,8 @@ pub extern "C" fn phlora_convert_to_gguf(
         }
         let checked = asked.checked(guard, format)?;
         let mut written = Vec::new();
-        watched(asked.progress, asked.user, |_| {
-            convert_to_gguf(&Adapter::open(&adapter)?, &checked, &mut written)
+        watched(asked.progress, asked.user, |monitor| {
+            convert_to_gguf(&Adapter::open(&adapter)?, &checked, &mut written, monitor)
         })?;
         if !to.is_empty() {
             if to.len() != written.len() {

@@ -36,11 +36,8 @@ pub struct Module {
 pub type ModuleCallback = Option<extern "C" fn(user: *mut c_void, module: *const Module)>;
 
 /// Tells of all modules.
-pub fn tell<'m, M: 'm>(
-    callback: ModuleCallback,
-    user: *mut c_void,
-    modules: impl IntoIterator<Item = &'m M>,
-) where
+pub fn tell<'m, M: 'm>(callback: ModuleCallback, user: *mut c_void, modules: impl IntoIterator<Item = &'m M>)
+where
     for<'a> Told: From<&'a M>,
 {
     let Some(callback) = callback else { return };

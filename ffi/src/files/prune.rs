@@ -149,7 +149,8 @@ pub extern "C" fn phlora_prune_files(
         let is_compact = AdapterFormat::of_path(&output) == AdapterFormat::Phlora;
         checked.format = if is_compact { AdapterFormat::Phlora } else { adapter.format() };
         checked.dtype = factors(asked.dtype, checked.format)?;
-        let found = watched(asked.progress, asked.user, |monitor| prune(&adapter, &output, &checked, monitor))?;
+        let found =
+            watched(asked.progress, asked.user, |monitor| prune(&adapter, &output, &checked, monitor))?;
         tell(asked.module, asked.user, &found.modules);
         let ranks = || found.modules.iter().map(|module| module.rank);
         let left = ranks().filter(|&rank| rank > 0).count();

@@ -22,8 +22,13 @@ impl Ranks<'_> {
     /// The policy, and the ranks where there are several.
     pub fn policy(&self) -> Result<(Policy, &[usize]), Failure> {
         let is_fixed = self.rank > 0 || !self.ranks.is_empty();
-        let asked =
-            [self.rank > 0, !self.ranks.is_empty(), self.energy != 0.0, self.budget > 0, self.noise_floor != 0];
+        let asked = [
+            self.rank > 0,
+            !self.ranks.is_empty(),
+            self.energy != 0.0,
+            self.budget > 0,
+            self.noise_floor != 0,
+        ];
         if asked.into_iter().filter(|&asked| asked).count() > 1 {
             return Err(Failure::option("rank, ranks, energy, budget, noise_floor", "at most one of them"));
         }

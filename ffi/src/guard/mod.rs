@@ -73,6 +73,14 @@ impl<T> Out<T> {
 }
 
 #[cfg(feature = "std")]
+impl In<f32> {
+    /// To floats that are handed to C.
+    pub const fn of_floats(values: &[f32]) -> Self {
+        Self(values.as_ptr())
+    }
+}
+
+#[cfg(feature = "std")]
 impl In<c_char> {
     /// To a text that is handed to C.
     pub const fn of_text(text: &CStr) -> Self {
@@ -146,8 +154,22 @@ macro_rules! plain {
 }
 #[cfg(feature = "std")]
 plain!(
-    AdapterModule, CheckOptions, Choice, ChoiceOptions, Contents, ConvertOptions, Converted, FileOptions, FileReport,
-    MergeOptions, Merged, PlanOptions, PruneOptions, Pruned, Verification, VerifyOptions
+    AdapterModule,
+    CheckOptions,
+    Choice,
+    ChoiceOptions,
+    Contents,
+    ConvertOptions,
+    Converted,
+    FileOptions,
+    FileReport,
+    MergeOptions,
+    Merged,
+    PlanOptions,
+    PruneOptions,
+    Pruned,
+    Verification,
+    VerifyOptions
 );
 
 /// Ranges that a call touches at most.
@@ -240,7 +262,9 @@ impl<'c> Guard<'c> {
     /// Whether the call writes somewhere in `range`.
     pub fn writes_in(&self, range: &Range<usize>) -> bool {
         let claims = self.claims.iter().take(self.claimed);
-        claims.into_iter().any(|&(start, len, writes)| writes && start < range.end && range.start < start + len)
+        claims
+            .into_iter()
+            .any(|&(start, len, writes)| writes && start < range.end && range.start < start + len)
     }
 
     /// A struct that begins with its size, among many; see [`input_among`](Self::input_among).
