@@ -64,7 +64,7 @@ impl BatchState {
         let mut batch = Self { apply, views, assignments: assignments.clone(), bounds: assignments, lens };
         for factor in batch.factors() {
             let bounds = &mut batch.bounds;
-            *bounds = if bounds.is_empty() {
+            *bounds = if bounds.start == bounds.end {
                 factor
             } else {
                 bounds.start.min(factor.start)..bounds.end.max(factor.end)
@@ -156,27 +156,32 @@ pub extern "C" fn phlora_batch_init(
         let uses = guard.assignments(assignments, assignments_len)?;
         let uses = guard.keep_assignments(uses);
         let (shape, kernel) = (Shape { rows, cols }, Kernel::detect());
-        let fill = |guard: &mut Guard<'_>, index: usize| {
-            let &adapter = list.get(index).ok_or(Status::Internal)?;
-            if adapter.is_null() {
-                return Ok(None);
-            }
-            let adapter = view(guard, adapter)?;
-            Ok(Some(guard.keep_adapter(adapter)))
-        };
-        slot.write(guard.place_list(memory, memory_bytes, (adapters_len, 0), fill, |views, _| {
-            let views: &'static [View] = views;
-            let apply = match views {
-                [Some(adapter)] if uses.is_empty() => {
-                    if adapter.shape() != shape {
-                        return Err(Status::AdapterShape);
-                    }
-                    Apply::forward(kernel, *adapter, tokens)?
+        slot.write(guard.place_list(
+            memory,
+            memory_bytes,
+            (adapters_len, 0),
+            |guard, index| {
+                let &adapter = list.get(index).ok_or(Status::Internal)?;
+                if adapter.is_null() {
+                    return Ok(None);
                 }
-                _ => Apply::routed(kernel, shape, tokens, uses, views)?,
-            };
-            BatchState::new(apply, views, addresses(uses))
-        })?);
+                let adapter = view(guard, adapter)?;
+                Ok(Some(guard.keep_adapter(adapter)))
+            },
+            |views, _| {
+                let views: &'static [View] = views;
+                let apply = match views {
+                    [Some(adapter)] if uses.is_empty() => {
+                        if adapter.shape() != shape {
+                            return Err(Status::AdapterShape);
+                        }
+                        Apply::forward(kernel, *adapter, tokens)?
+                    }
+                    _ => Apply::routed(kernel, shape, tokens, uses, views)?,
+                };
+                BatchState::new(apply, views, addresses(uses))
+            },
+        )?);
         Ok(())
     })
 }

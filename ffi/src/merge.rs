@@ -2,7 +2,7 @@
 
 use crate::adapter::{Adapter, Term, Terms};
 use crate::dtype::dtype;
-use crate::guard::{Guard, In, Out, StatePointer, guarded, list_bytes};
+use crate::guard::{In, Out, StatePointer, guarded, list_bytes};
 use crate::status::Status;
 use core::ffi::c_void;
 use phlora_core::{Kernel, Merge, Rows, Shape, merge_scratch};
@@ -53,16 +53,20 @@ pub extern "C" fn phlora_merge_init(
             ranks = ranks.checked_add(adapter.rank()).ok_or(Status::TooLarge)?;
         }
         let prepared_len = merge_scratch(Shape { rows: 0, cols }, ranks).0.count()?;
-        let fill = |guard: &mut Guard<'_>, index: usize| -> Result<Term<'static>, Status> {
-            let (adapter, weight) = terms.get(guard, index)?;
-            Ok((guard.keep_adapter(adapter), weight))
-        };
-        let lens = (terms.len(), prepared_len);
-        slot.write(guard.place_list(memory, memory_bytes, lens, fill, |terms, prepared| {
-            let merge = Merge::new(Kernel::detect(), terms)?;
-            merge.prepare(prepared)?;
-            Ok(MergeState { merge, prepared })
-        })?);
+        slot.write(guard.place_list(
+            memory,
+            memory_bytes,
+            (terms.len(), prepared_len),
+            |guard, index| {
+                let (adapter, weight) = terms.get(guard, index)?;
+                Ok((guard.keep_adapter(adapter), weight))
+            },
+            |terms, prepared| {
+                let merge = Merge::new(Kernel::detect(), terms)?;
+                merge.prepare(prepared)?;
+                Ok(MergeState { merge, prepared })
+            },
+        )?);
         Ok(())
     })
 }

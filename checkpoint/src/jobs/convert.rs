@@ -120,8 +120,10 @@ pub(crate) fn prepare<'a>(
     monitor: &Monitor,
 ) -> Result<(Lora<'a>, usize)> {
     let mut lora = adapter.lora()?;
-    let factors = lora.modules.iter().flat_map(|module| [&module.a, &module.b]);
-    let all = || factors.clone().chain(lora.full.iter().map(|tensor| &tensor.values));
+    let all = || {
+        let factors = lora.modules.iter().flat_map(|module| [&module.a, &module.b]);
+        factors.chain(lora.full.iter().map(|tensor| &tensor.values))
+    };
     monitor.correct_total(0, all().map(|values| values.stored_len() as u64).sum());
     for values in all() {
         values.decoded()?;

@@ -1,6 +1,8 @@
 //! The command line.
 
 mod choices;
+#[cfg(test)]
+mod parity;
 mod units;
 
 pub use choices::{AlsoArg, ByArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg, check_bits};

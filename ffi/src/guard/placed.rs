@@ -111,7 +111,7 @@ impl<'c> Guard<'c> {
     ///
     /// # Errors
     /// [`Status::MemoryTooSmall`] below [`list_bytes`].
-    pub fn place_list<T, U>(
+    pub fn place_list<T, U: 'static>(
         &mut self,
         memory: Out<c_void>,
         bytes: usize,
