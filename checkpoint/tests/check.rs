@@ -4,7 +4,7 @@
 mod common;
 
 use common::gguf::{ARRAY, Gguf, I32};
-use phlora::{Finding, Model, Severity, check};
+use phlora::{Finding, Model, Monitor, Severity, check};
 use phlora_core::Dtype;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -42,6 +42,14 @@ def within(small, large):
     return small == large
 
 
+def says(json_text, text):
+    """Whether the command says in words what C says in numbers, where it has no JSON for it."""
+    fact = json.loads(json_text)
+    if fact["kind"] == "adapter":
+        return f"rank {fact['rank']}," in text and f"for {fact['modules']} modules" in text
+    return f"in {fact['tensors']} tensors" in text
+
+
 def untimed(text):
     report = json.loads(text)
     report.pop("seconds", None)
@@ -91,7 +99,10 @@ def main(command, driver, work):
                 said = run([program, *step.format(**places).split()], side)
             told.append(said)
         files += compare(asked, *sides)
-        if told[1] and not within(json.loads(told[1]), json.loads(told[0])):
+        agree = told[1] == "" or (
+            within(json.loads(told[1]), json.loads(told[0])) if told[0][:1] in "[{" else says(told[1], told[0])
+        )
+        if not agree:
             raise SystemExit(f"{asked}: the command says\n{told[0]}\nC says\n{told[1]}")
     print(f"{len(cases)} cases, {files} files: the command and C write the same")
 

@@ -36,7 +36,7 @@ pub struct FileOptions {
     pub max_memory: usize,
     /// Bytes of a weight read between two looks at a cancel. The adapter does not depend on it. Default 16 MiB.
     pub block_bytes: usize,
-    /// Rank of the adapter; narrower modules are capped. Default, where nothing else says how ranks are chosen: 32.
+    /// Rank of the adapter, where nothing else says how ranks are chosen; narrower modules are capped. Default 32.
     pub rank: usize,
     /// Several ranks: an adapter each, ADAPTER-r8 for rank 8, with one factorisation. NULL: one adapter.
     pub ranks: In<usize>,
