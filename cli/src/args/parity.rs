@@ -32,13 +32,13 @@ fn arguments() -> BTreeSet<String> {
 /// The rows of the table: what serves each argument; nothing where there is a reason.
 fn rows() -> BTreeMap<String, Vec<&'static str>> {
     let lines = TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let row = |line: &'static str| match line.split_once(" = ") {
-        Some((argument, served)) => (argument.to_owned(), served.split(' ').collect()),
-        None => {
-            let (argument, reason) = line.split_once(" : ").expect("a row has what serves it, or a reason");
-            assert!(!reason.is_empty(), "{line}");
-            (argument.to_owned(), Vec::new())
+    let row = |line: &'static str| {
+        if let Some((argument, served)) = line.split_once(" = ") {
+            return (argument.to_owned(), served.split(' ').collect());
         }
+        let (argument, reason) = line.split_once(" : ").expect("a row has what serves it, or a reason");
+        assert!(!reason.is_empty(), "{line}");
+        (argument.to_owned(), Vec::new())
     };
     lines.map(row).collect()
 }

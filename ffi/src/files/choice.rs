@@ -108,7 +108,7 @@ pub extern "C" fn phlora_choice_file(
         let report = path(guard, "report", report)?;
         let ranks = Ranks {
             rank: asked.rank,
-            ranks: &[],
+            several: &[],
             energy: asked.energy,
             budget: asked.budget,
             noise_floor: asked.noise_floor,

@@ -266,7 +266,7 @@ impl FileOptions {
     const fn ranks<'c>(&self, ranks: &'c [usize]) -> Ranks<'c> {
         Ranks {
             rank: self.rank,
-            ranks,
+            several: ranks,
             energy: self.energy,
             budget: self.budget,
             noise_floor: self.noise_floor,
@@ -320,8 +320,8 @@ impl FileOptions {
         let (policy, ranks) = choice.policy()?;
         checked.policy = policy;
         let server = server(self.server)?;
-        let mut notes = server.map_or_else(Vec::new, |server| server.adjust(&mut checked));
-        notes.iter_mut().for_each(|note| note.insert_str(0, "for this server: "));
+        let changed = server.map_or_else(Vec::new, |server| server.adjust(&mut checked));
+        let notes = changed.iter().map(|note| format!("for this server: {note}")).collect();
         checked.names = names(self.names)?.unwrap_or(checked.names);
         let parts = self.share().files(guard, adapter)?;
         let work = parts.work;

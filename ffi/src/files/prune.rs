@@ -128,7 +128,7 @@ pub extern "C" fn phlora_prune_files(
         let (adapter, output) = (path(guard, "adapter", adapter)?, path(guard, "output", output)?);
         let ranks = Ranks {
             rank: asked.rank,
-            ranks: &[],
+            several: &[],
             energy: asked.energy,
             budget: asked.budget,
             noise_floor: asked.noise_floor,

@@ -8,7 +8,7 @@ use phlora::{Goal, Policy};
 #[derive(Debug, Default)]
 pub struct Ranks<'c> {
     pub rank: usize,
-    pub ranks: &'c [usize],
+    pub several: &'c [usize],
     pub energy: f64,
     pub budget: u64,
     pub noise_floor: u32,
@@ -21,10 +21,10 @@ pub struct Ranks<'c> {
 impl Ranks<'_> {
     /// The policy, and the ranks where there are several.
     pub fn policy(&self) -> Result<(Policy, &[usize]), Failure> {
-        let is_fixed = self.rank > 0 || !self.ranks.is_empty();
+        let is_fixed = self.rank > 0 || !self.several.is_empty();
         let asked = [
             self.rank > 0,
-            !self.ranks.is_empty(),
+            !self.several.is_empty(),
             self.energy != 0.0,
             self.budget > 0,
             self.noise_floor != 0,
@@ -32,7 +32,7 @@ impl Ranks<'_> {
         if asked.into_iter().filter(|&asked| asked).count() > 1 {
             return Err(Failure::option("rank, ranks, energy, budget, noise_floor", "at most one of them"));
         }
-        if self.ranks.contains(&0) {
+        if self.several.contains(&0) {
             return Err(Failure::option("ranks", "a rank is at least 1"));
         }
         if is_fixed && self.max_rank > 0 {
@@ -48,7 +48,7 @@ impl Ranks<'_> {
             _ if self.energy != 0.0 => Goal::Energy(share("energy", self.energy, 0.0)?),
             _ => Goal::Fixed,
         };
-        let given = [self.rank, self.max_rank].into_iter().chain(self.ranks.iter().copied()).max();
+        let given = [self.rank, self.max_rank].into_iter().chain(self.several.iter().copied()).max();
         let given = given.filter(|&rank| rank > 0);
         let default = if goal == Goal::Fixed { Policy::default().max_rank } else { usize::MAX };
         let policy = Policy {
@@ -59,6 +59,6 @@ impl Ranks<'_> {
             uniform: self.uniform != 0 || goal == Goal::Fixed,
             by,
         };
-        Ok((policy, if self.ranks.len() > 1 { self.ranks } else { &[] }))
+        Ok((policy, if self.several.len() > 1 { self.several } else { &[] }))
     }
 }
