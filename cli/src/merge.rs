@@ -1,7 +1,7 @@
 //! `phlora merge`.
 
 use crate::args::MergeArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::print::{bytes, print};
 use crate::progress::with_bar;
@@ -30,6 +30,7 @@ pub fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
     let work = || merge(&base, &terms, &args.output, &options, &monitor);
     let merged = with_bar(&monitor, "merging", args.quiet, work)?;
     if !args.quiet {
+        merged.notes.iter().for_each(|note| complain(note));
         let (adapters, files) = (plural(count, "adapter"), plural(merged.files, "file"));
         let weights = match merged.full {
             0 => plural(merged.weights, "weight"),
