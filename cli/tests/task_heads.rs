@@ -145,10 +145,9 @@ fn an_index_of_shards_names_the_new_head() {
     write_model(&base, &Tensors(first.to_vec()), &class);
     fs::rename(base.join("model.safetensors"), base.join("model-00001-of-00002.safetensors")).unwrap();
     Tensors(second.to_vec()).write(&base.join("model-00002-of-00002.safetensors"));
-    let shard_of = |(at, tensor): (usize, &(String, String, Vec<usize>, Vec<u8>))| {
-        (tensor.0.clone(), json!(format!("model-0000{}-of-00002.safetensors", at / 2 + 1)))
-    };
-    let map: serde_json::Map<_, _> = all.iter().enumerate().map(shard_of).collect();
+    let names = all.iter().map(|tensor| tensor.0.clone()).enumerate();
+    let shard = |at: usize| json!(format!("model-0000{}-of-00002.safetensors", at / 2 + 1));
+    let map: serde_json::Map<_, _> = names.map(|(at, name)| (name, shard(at))).collect();
     let size: usize = all.iter().map(|tensor| tensor.3.len()).sum();
     let index = json!({"metadata": {"total_size": size, "by": "test"}, "weight_map": map});
     fs::write(base.join("model.safetensors.index.json"), index.to_string()).unwrap();
