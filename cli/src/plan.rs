@@ -2,12 +2,14 @@
 
 use crate::advice;
 use crate::args::PlanArgs;
+use crate::destination::is_stdout;
 use crate::failure::{Failure, complain};
 use crate::interrupt;
-use crate::print::{bytes, count, percent, print, seconds};
+use crate::print::{self, bytes, count, percent, seconds};
 use crate::progress::with_bar;
+use crate::say;
 use crate::spark;
-use crate::summary;
+use crate::summary::{self, Line};
 use crate::table::Table;
 use phlora::{Choice, Dtype, ExtractJob, Goal, Policy, Report, available_threads, choose, save_report};
 use std::process::ExitCode;
@@ -23,18 +25,22 @@ pub fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     options.threads = args.threads.unwrap_or_else(available_threads);
     let monitor = interrupt::monitor();
     let job = ExtractJob::new(args.base.as_path(), args.tuned.as_path()).options(options);
-    let report = with_bar(&monitor, "reading spectra", args.quiet, || job.plan(&monitor))?;
+    let report = with_bar(&monitor, "reading spectra", args.json, || job.plan(&monitor))?;
     report.notes.iter().for_each(|note| complain(&advice::note(note)));
-    if let Some(path) = &args.report {
+    let to_stdout = args.report.as_deref().is_some_and(is_stdout);
+    if let Some(path) = args.report.as_deref().filter(|_| !to_stdout) {
         save_report(&report, path, args.force, &monitor)?;
     }
-    if !args.quiet {
-        print(&text(&report, args.dtype.into()))?;
+    if to_stdout || args.json {
+        print::json(&print::value(serde_json::to_string(&report)))?;
+    } else {
+        say::summary(&text(&report, args))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(report: &Report, dtype: Dtype) -> String {
+fn text(report: &Report, args: &PlanArgs) -> String {
+    let dtype: Dtype = args.dtype.into();
     let total = &report.total;
     let cost = format!(
         "\n{} weights in {} modules, ‖Δ‖ {:.4}; read {} in {}, bytes in {}, headers not counted\n",
@@ -46,8 +52,10 @@ fn text(report: &Report, dtype: Dtype) -> String {
         dtype.name().to_ascii_lowercase()
     );
     let left_out = summary::left_out(report);
+    let modules = if args.modules { [&by_module(report), "\n"].concat() } else { String::new() };
     let gap = if left_out.is_empty() { "" } else { "\n" };
     [
+        &modules,
         &spark::by_kind(&report.modules),
         "\n",
         &by_rank(report, dtype),
@@ -58,6 +66,19 @@ fn text(report: &Report, dtype: Dtype) -> String {
         &cost,
     ]
     .concat()
+}
+
+/// Each module at the largest rank that was looked at.
+fn by_module(report: &Report) -> String {
+    let lines = report.modules.iter().map(|m| Line {
+        name: &m.name,
+        shape: m.shape,
+        rank: m.rank,
+        energy: m.energy,
+        sum_squares: m.delta_norm.powi(2),
+        reads: Some(m.reads),
+    });
+    summary::modules(&lines.collect::<Vec<_>>(), true, 0)
 }
 
 /// One rank for all modules.

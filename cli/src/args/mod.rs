@@ -3,7 +3,9 @@
 mod check;
 mod choices;
 mod convert;
+mod every;
 mod extract;
+mod heading;
 mod merge;
 mod modules;
 mod plan;
@@ -16,13 +18,14 @@ mod verify;
 pub use check::CheckArgs;
 pub use choices::{AlsoArg, ByArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg, check_bits};
 pub use convert::ConvertArgs;
+pub use every::{ColorArg, EveryArgs};
 pub use extract::{ExtractArgs, JoinArgs};
 pub use merge::MergeArgs;
 pub use modules::{ModuleArgs, channel_scales};
 pub use plan::PlanArgs;
 pub use prune::PruneArgs;
 pub use ranks::RankArgs;
-pub use report::{InspectArgs, ReportArgs};
+pub use report::{GenerateArgs, InspectArgs, ReportArgs};
 pub use verify::VerifyArgs;
 
 use clap::{Parser, Subcommand};
@@ -33,10 +36,8 @@ use clap::{Parser, Subcommand};
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
-    /// Read input files into memory in the place of mapping them: for files that others may shorten meanwhile, and for
-    /// network file systems
-    #[arg(long, global = true)]
-    pub read_files: bool,
+    #[command(flatten)]
+    pub every: EveryArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,6 +62,9 @@ pub enum Command {
     Report(ReportArgs),
     /// Say what a model, an adapter or a report holds
     Inspect(InspectArgs),
+    /// Write the manual pages and the completions of shells, for packages
+    #[command(hide = true)]
+    Generate(GenerateArgs),
 }
 
 /// What clap would not show of the doc comment of a subcommand's arguments.

@@ -1,6 +1,7 @@
 //! How ranks are chosen.
 
 use super::ByArg;
+use super::heading::MUCH;
 use super::units::{energy, rank, size};
 use clap::Args;
 use phlora::{Goal, Policy};
@@ -9,28 +10,28 @@ use phlora::{Goal, Policy};
 #[derive(Debug, Args)]
 pub struct RankArgs {
     /// One rank for all modules [default: 32]; several, as in 8,16,32, write an adapter each
-    #[arg(long, value_name = "R", value_delimiter = ',', value_parser = rank, group = "goal")]
+    #[arg(short, long, value_name = "R", value_delimiter = ',', value_parser = rank, group = "goal", help_heading = MUCH)]
     pub rank: Vec<usize>,
     /// Per module the smallest rank that keeps this share of its ‖Δ‖², from 0 to 1 or in per cent, as in 90%
-    #[arg(long, value_name = "E", value_parser = energy, group = "goal")]
+    #[arg(long, value_name = "E", value_parser = energy, group = "goal", help_heading = MUCH)]
     pub energy: Option<f64>,
     /// The most over all modules, see --by, in files of this size, as in 20MB
-    #[arg(long, value_name = "SIZE", value_parser = size, group = "goal")]
+    #[arg(long, value_name = "SIZE", value_parser = size, group = "goal", help_heading = MUCH)]
     pub budget: Option<usize>,
     /// What modules that share a budget keep the most of
-    #[arg(long, value_enum, default_value_t = ByArg::Relative, conflicts_with_all = ["rank", "energy", "noise_floor"])]
+    #[arg(long, value_enum, default_value_t = ByArg::Relative, conflicts_with_all = ["rank", "energy", "noise_floor"], help_heading = MUCH)]
     pub by: ByArg,
     /// Per module the directions that stand out of its noise
-    #[arg(long, group = "goal")]
+    #[arg(long, group = "goal", help_heading = MUCH)]
     pub noise_floor: bool,
     /// No rank above this
-    #[arg(long, value_name = "R", value_parser = rank, conflicts_with = "rank")]
+    #[arg(long, value_name = "R", value_parser = rank, conflicts_with = "rank", help_heading = MUCH)]
     pub max_rank: Option<usize>,
     /// One rank for all modules, also where they need different ones
-    #[arg(long)]
+    #[arg(long, help_heading = MUCH)]
     pub uniform: bool,
     /// Ranks in multiples of this
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = rank)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = rank, help_heading = MUCH)]
     pub multiple: usize,
 }
 

@@ -20,6 +20,7 @@ use crate::pairing::heads::Heads;
 use crate::pairing::pairs::Pair;
 use crate::report::{LeftOut, Note};
 use crate::run::monitor::Monitor;
+use crate::source::hub;
 use crate::source::model::Model;
 use phlora_core::{Goal, Policy};
 use std::collections::{BTreeMap, BTreeSet};
@@ -191,7 +192,6 @@ impl<'m> Survey<'m> {
             .map(|module| module.path.as_str());
         let targets = self.targets(named.chain(empty.iter().map(|(name, _)| name.as_str())));
         let base = source(self.models);
-        let config = base.config();
         Ok(Extraction {
             modules,
             full,
@@ -210,7 +210,7 @@ impl<'m> Survey<'m> {
             names: self.names.clone(),
             experts: experts(self.models),
             targets,
-            base_name: config.name_or_path.clone().unwrap_or_else(|| base.path().display().to_string()),
+            base_name: self.options.base_name.clone().unwrap_or_else(|| called(base)),
             architecture: base.architecture().map(str::to_owned),
             naming: self.models.naming(),
             spelling: self.models.layout.as_ref().map(Layout::spelling).unwrap_or_default(),
@@ -283,6 +283,14 @@ fn new_heads(jobs: &[(Pair<'_>, Task)]) -> Option<String> {
         jobs.iter().filter(|(_, task)| is_new(task)).map(|(pair, _)| pair.module()).collect();
     let names = heads.iter().copied().collect::<Vec<_>>().join(", ");
     (!heads.is_empty()).then(|| format!("only the fine-tuned model has {names}: stored whole in the adapter"))
+}
+
+/// What a model is called where nobody says it: its id by its place in the hub's cache or by its configuration, else the
+/// name of its directory or file, never a path of this machine.
+fn called(model: &Model) -> String {
+    let id = hub::id_of(model.path());
+    let stated = || model.config().name_or_path.clone().filter(|name| hub::is_id(name));
+    id.or_else(stated).unwrap_or_else(|| hub::short_name(model.path()))
 }
 
 /// The model that was fine-tuned.
