@@ -4,8 +4,10 @@ use crate::advice;
 use crate::args::{AlsoArg, ExtractArgs, FormatArg, check_bits};
 use crate::failure::{Failure, complain};
 use crate::interrupt;
+use crate::page;
 use crate::print::{bytes, count, percent, print, seconds};
 use crate::progress::with_bar;
+use crate::reported::typed;
 use crate::share::ShareArg;
 use crate::spark;
 use crate::summary::{self, Line};
@@ -68,7 +70,11 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
         let found = with_bar(&monitor, "extracting", args.saved.quiet, || job.keep_share(&monitor));
         return finished(share, found, args);
     }
-    let output = Output::new(args.output.clone()).report(args.saved.report.clone()).force(args.saved.force);
+    let output = Output::new(args.output.clone())
+        .report(args.saved.report.clone())
+        .page(page::render)
+        .command(Some(typed()))
+        .force(args.saved.force);
     let saved = with_bar(&monitor, "extracting", args.saved.quiet, || job.run(&output, &monitor))?;
     for (i, Saved { path, report, .. }) in saved.iter().enumerate() {
         warn(report);

@@ -19,6 +19,7 @@ mod print;
 mod progress;
 mod prune;
 mod report;
+mod reported;
 mod share;
 mod spark;
 mod summary;

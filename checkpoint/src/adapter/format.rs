@@ -40,6 +40,17 @@ impl AdapterFormat {
         matches!(self, Self::Peft | Self::Phlora)
     }
 
+    /// Its name in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Peft => "peft",
+            Self::Gguf => "gguf",
+            Self::Kohya => "kohya",
+            Self::Comfy => "comfy",
+            Self::Phlora => "phlora",
+        }
+    }
+
     /// What it is called in messages.
     pub(super) fn name(self) -> &'static str {
         match self {

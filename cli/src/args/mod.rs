@@ -1,7 +1,10 @@
 //! The command line.
 
 mod choices;
+mod plan;
 mod units;
+
+pub use plan::PlanArgs;
 
 pub use choices::{AlsoArg, ByArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg, check_bits};
 
@@ -31,7 +34,7 @@ pub enum Command {
     Extract(Box<ExtractArgs>),
     /// Put the parts of an extraction that was done in shares together
     Join(JoinArgs),
-    /// Show what ranks and bytes would keep, without writing an adapter
+    /// Say which rank to take, and what ranks and bytes would keep, without writing an adapter
     Plan(PlanArgs),
     /// Find what makes llama.cpp refuse, crash on or ignore an adapter
     Check(CheckArgs),
@@ -141,8 +144,8 @@ pub struct WorkArgs {
 /// What is written and said beside the adapter.
 #[derive(Debug, Clone, Args)]
 pub struct SavedArgs {
-    /// Write a report as JSON
-    #[arg(long, value_name = "FILE.json")]
+    /// Write a report: as JSON, or as a page for a browser where the name ends in .html
+    #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     /// Replace an adapter or a report that exists
     #[arg(long)]
@@ -259,38 +262,6 @@ impl RankArgs {
         };
         (policy, if self.rank.len() > 1 { &self.rank } else { &[] })
     }
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = MODELS)]
-pub struct PlanArgs {
-    /// The model before fine-tuning
-    pub base: PathBuf,
-    /// The model after full fine-tuning
-    pub tuned: PathBuf,
-    /// Look at the spectra as far as this rank
-    #[arg(long, value_name = "R", default_value_t = 128, value_parser = rank)]
-    pub max_rank: usize,
-    /// Storage format of the adapter
-    #[arg(long, value_enum, default_value_t = DtypeArg::F16)]
-    pub dtype: DtypeArg,
-    #[command(flatten)]
-    pub what: ModuleArgs,
-    /// Threads; one per processor by default
-    #[arg(long, value_name = "N")]
-    pub threads: Option<NonZeroUsize>,
-    /// Most working memory per thread, as in 64MiB
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    pub scratch: Option<usize>,
-    /// Write the spectra as a report, for `phlora report`
-    #[arg(long, value_name = "FILE.json")]
-    pub report: Option<PathBuf>,
-    /// Replace a report that exists
-    #[arg(long)]
-    pub force: bool,
-    /// No progress bar and no tables
-    #[arg(short, long)]
-    pub quiet: bool,
 }
 
 #[derive(Debug, Args)]
