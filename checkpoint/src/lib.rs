@@ -61,8 +61,8 @@ pub use naming::spelling::Spelling;
 pub use pairing::aligned::Names;
 pub use phlora_core::{Criterion, Dtype, Goal, Mode, Policy};
 pub use report::{
-    Choice, CurvePoint, FullReport, LeftOut, ModuleReport, Note, PolicyReport, REPORT_VERSION, Report, Total,
-    choose, read_report, save_page, save_report,
+    Choice, CurvePoint, FullReport, LeftOut, ModuleReport, Note, Origin, PlanReport, PlanRow, PolicyReport,
+    REPORT_VERSION, Report, Total, choose, read_report, save_page, save_report,
 };
 pub use run::monitor::{Monitor, State};
 pub use run::pool::available_threads;

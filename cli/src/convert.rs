@@ -37,7 +37,7 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     if args.json {
         print::json(&json!({
             "path": args.output,
-            "format": format.key(),
+            "format": format.word(),
             "modules": done.modules,
             "rank": done.rank,
             "folded": done.folded,

@@ -6,8 +6,10 @@ use crate::destination::{self, Destination, check_stdout, is_stdout};
 use crate::dry_run;
 use crate::failure::{Failure, complain};
 use crate::interrupt;
+use crate::page;
 use crate::print::{self, bytes, count, percent, seconds};
 use crate::progress::with_bar;
+use crate::reported::typed;
 use crate::say;
 use crate::share::ShareArg;
 use crate::spark;
@@ -95,7 +97,11 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     }
     let place = Destination::of(&args.output, format.file_name())?;
     let report = args.saved.report.clone().filter(|_| !to_stdout);
-    let output = Output::new(place.path()).report(report).force(args.saved.force);
+    let output = Output::new(place.path())
+        .report(report)
+        .page(page::render)
+        .command(Some(typed()))
+        .force(args.saved.force);
     let json = args.saved.json || to_stdout;
     let saved = with_bar(&monitor, "extracting", args.saved.json, || job.run(&output, &monitor))?;
     for (i, Saved { path, report, .. }) in saved.iter().enumerate() {

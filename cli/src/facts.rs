@@ -73,7 +73,7 @@ fn model(facts: &ModelFacts, every: bool) -> Value {
 fn adapter(facts: &AdapterFacts, every: bool) -> Value {
     let mut json = json!({
         "kind": "adapter",
-        "format": facts.format.key(),
+        "format": facts.format.word(),
         "architecture": facts.architecture,
         "base": facts.base_name,
         "rank": facts.rank,

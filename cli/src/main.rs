@@ -23,6 +23,7 @@ mod print;
 mod progress;
 mod prune;
 mod report;
+mod reported;
 mod say;
 mod share;
 mod spark;

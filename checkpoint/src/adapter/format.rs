@@ -40,8 +40,8 @@ impl AdapterFormat {
         matches!(self, Self::Peft | Self::Phlora)
     }
 
-    /// Its name as an option.
-    pub fn key(self) -> &'static str {
+    /// Its name in options and reports.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Peft => "peft",
             Self::Gguf => "gguf",

@@ -105,8 +105,8 @@ pub struct WorkArgs {
 /// What is written and said beside the adapter.
 #[derive(Debug, Clone, Args)]
 pub struct SavedArgs {
-    /// Write a report as JSON; - is standard output
-    #[arg(long, value_name = "FILE.json", help_heading = OUTPUT)]
+    /// Write a report: as JSON, or as a page for a browser where the name ends in .html; - is standard output
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     pub report: Option<PathBuf>,
     /// What the adapter is to call its base, as in org/name; without it, what its place in the hub's cache or its
     /// configuration says, or the name of its directory

@@ -46,7 +46,7 @@ pub enum Command {
     Extract(Box<ExtractArgs>),
     /// Put the parts of an extraction that was done in shares together
     Join(JoinArgs),
-    /// Show what ranks and bytes would keep, without writing an adapter
+    /// Say which rank to take, and what ranks and bytes would keep, without writing an adapter
     Plan(PlanArgs),
     /// Find what makes llama.cpp refuse, crash on or ignore an adapter
     Check(CheckArgs),

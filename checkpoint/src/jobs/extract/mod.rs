@@ -6,10 +6,10 @@
 //! saves.
 
 mod also;
-mod budget;
+pub(crate) mod budget;
 mod channels;
 mod compact;
-mod extraction;
+pub(crate) mod extraction;
 mod full;
 mod identity;
 mod includes;
@@ -26,7 +26,7 @@ mod record;
 mod renaming;
 mod rounds;
 mod serving;
-mod survey;
+pub(crate) mod survey;
 mod tasks;
 
 pub use also::{Also, Layers, Tokens};

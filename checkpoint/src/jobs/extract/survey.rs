@@ -18,7 +18,7 @@ use crate::naming::memory::Layout;
 use crate::pairing::aligned::{Aligned, Side};
 use crate::pairing::heads::Heads;
 use crate::pairing::pairs::Pair;
-use crate::report::{LeftOut, Note};
+use crate::report::{LeftOut, Note, Origin};
 use crate::run::monitor::Monitor;
 use crate::source::hub;
 use crate::source::model::Model;
@@ -205,6 +205,7 @@ impl<'m> Survey<'m> {
                 .chain(self.notes.iter().cloned())
                 .collect(),
             left_out,
+            origin: origin(self.models),
             empty,
             format: self.options.format,
             names: self.names.clone(),
@@ -296,6 +297,14 @@ fn called(model: &Model) -> String {
 /// The model that was fine-tuned.
 fn source<'m>(models: &Aligned<'m>) -> &'m Model {
     models.origin.as_ref().unwrap_or(&models.base).model
+}
+
+/// What a report says of the models.
+fn origin(models: &Aligned<'_>) -> Origin {
+    let path = |side: &Side<'_>| side.model.path().display().to_string();
+    let mut origin = Origin::new(source(models).path().display().to_string(), path(&models.tuned));
+    origin.deployed = models.origin.as_ref().map(|_| path(&models.base));
+    origin
 }
 
 /// Experts of a layer; 0: not known.
