@@ -10,7 +10,7 @@ use crate::naming::kind::is_task_head;
 use crate::pairing::aligned::{Aligned, Names};
 use crate::pairing::pairs::{Pair, pairs};
 use crate::run::monitor::Monitor;
-use crate::run::pool::{Ticket, run};
+use crate::run::pool::{Cost, Ticket, run_round};
 use crate::source::measure::{decode, difference, non_finite_error, same_bytes};
 use crate::source::model::Model;
 use crate::source::tensor::Tensor;
@@ -145,7 +145,9 @@ pub fn verify(
             (None, None) => outside(pair, ticket),
         }
     };
-    let measured = run(threads.get(), pairs.len(), monitor, || (), work)?;
+    let cost = |bytes: u64| Cost { all: bytes, reading: bytes };
+    let costs: Vec<_> = pairs.iter().map(|pair| cost(pair.bytes() as u64)).collect();
+    let measured = run_round(threads.get(), &costs, monitor, || (), work)?;
     monitor.check()?;
     let mut result = Verification {
         modules: Vec::new(),
