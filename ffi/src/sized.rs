@@ -57,9 +57,9 @@ const _: () = {
 #[cfg(all(feature = "std", target_pointer_width = "64"))]
 const _: () = {
     use core::mem::size_of;
-    assert!(size_of::<crate::files::FileOptions>() == 280);
-    assert!(size_of::<crate::files::FileReport>() == 112);
-    assert!(size_of::<crate::files::PlanOptions>() == 120);
+    assert!(size_of::<crate::files::FileOptions>() == 296);
+    assert!(size_of::<crate::files::FileReport>() == 120);
+    assert!(size_of::<crate::files::PlanOptions>() == 128);
     assert!(size_of::<crate::files::ChoiceOptions>() == 64);
     assert!(size_of::<crate::files::Choice>() == 48);
     assert!(size_of::<crate::files::PruneOptions>() == 112);

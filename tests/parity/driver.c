@@ -64,11 +64,15 @@ static const struct field extract_fields[] = {
     FIELD(phlora_file_options, join, NUMBER),
     FIELD(phlora_file_options, resume, NUMBER),
     FIELD(phlora_file_options, fresh, NUMBER),
+    FIELD(phlora_file_options, dry_run, NUMBER),
+    FIELD(phlora_file_options, base_name, TEXT),
     {NULL, 0, SIZE}};
 static const struct field plan_fields[] = {
     MODULES(phlora_plan_options),
     FIELD(phlora_plan_options, max_rank, SIZE),
     FIELD(phlora_plan_options, dtype, NUMBER),
+    FIELD(phlora_plan_options, format, NUMBER),
+    FIELD(phlora_plan_options, criterion, NUMBER),
     {NULL, 0, SIZE}};
 static const struct field choice_fields[] = {RANKS(phlora_choice_options), {NULL, 0, SIZE}};
 static const struct field prune_fields[] = {
@@ -184,7 +188,11 @@ static size_t ins;
 static phlora_file_report reports[8];
 
 static phlora_status extract(void) {
-    return phlora_extract_files(in[0], in[1], in[2], &options.extract, reports, sizeof reports[0], message, sizeof message);
+    phlora_status status = phlora_extract_files(in[0], in[1], in[2], &options.extract, reports, sizeof reports[0], message,
+                                                sizeof message);
+    if (status == PHLORA_STATUS_OK && options.extract.dry_run)
+        printf("{\"adapters\": [{\"bytes\": %llu}]}\n", (unsigned long long)reports[0].bytes_out);
+    return status;
 }
 static phlora_status plan(void) {
     return phlora_plan_files(in[0], in[1], &options.plan, reports, sizeof reports[0], message, sizeof message);
@@ -235,8 +243,8 @@ static phlora_status inspect(void) {
     phlora_contents contents;
     phlora_status status = phlora_inspect_file(in[0], &contents, sizeof contents, message, sizeof message);
     if (status == PHLORA_STATUS_OK)
-        printf("{\"kind\": \"%s\", \"modules\": %llu, \"rank\": %zu, \"tensors\": %llu, \"parameters\": %llu, \"bytes\": %llu}\n",
-               kinds[contents.kind], (unsigned long long)contents.modules, contents.rank,
+        printf("{\"kind\": \"%s\", \"%s\": {\"tensors\": %llu, \"weights\": %llu, \"bytes\": %llu}}\n",
+               kinds[contents.kind], contents.kind == PHLORA_CONTENTS_KIND_ADAPTER ? "factors" : "total",
                (unsigned long long)contents.tensors, (unsigned long long)contents.parameters,
                (unsigned long long)contents.bytes);
     return status;

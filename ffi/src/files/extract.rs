@@ -13,7 +13,9 @@ use crate::status::Status;
 use core::ffi::{c_char, c_void};
 use core::mem::size_of;
 use core::ptr;
-use phlora::{Error, ExtractJob, ExtractOptions, Output, Report, Work, available_threads};
+use phlora::{
+    Error, ExtractJob, ExtractOptions, Outline, Output, Report, Work, available_threads, render_page,
+};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -61,7 +63,11 @@ pub struct FileOptions {
     pub deployed_base: In<c_char>,
     /// Weights of the input channels: a safetensors file with a vector per module, by its path. NULL: none.
     pub channel_scale: In<c_char>,
-    /// Where to write a report in JSON; with several ranks REPORT-r8.json and so on. NULL: nowhere.
+    /// What the adapter calls its base. NULL: by its place in the hub's cache, what its configuration was loaded from, or the
+    /// name of its directory.
+    pub base_name: In<c_char>,
+    /// Where to write a report: in JSON, or as a page where the name ends in `.html`; with several ranks REPORT-r8.json and so
+    /// on. NULL: nowhere.
     pub report_path: In<c_char>,
     /// Do share `shard_index`, from 1, of `shard_count` alone and keep it in `adapter`, a part to be joined; no adapter and
     /// no report are written. Started again, it goes on where it was. 0 of 0: all of the work.
@@ -112,6 +118,11 @@ pub struct FileOptions {
     pub resume: u32,
     /// 1: with a share or `resume`: start again, whatever is there.
     pub fresh: u32,
+    /// 1: write nothing; the report says what would be written, by headers alone: modules, the largest rank, the bytes of the
+    /// adapter (0: not known) and of the weights to be read.
+    pub dry_run: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// What phlora_extract_files did, and phlora_plan_files found.
@@ -146,6 +157,8 @@ pub struct FileReport {
     pub whole_energy: f64,
     /// After a share: tensors that others have to work on; all else is 0 then.
     pub missing: u64,
+    /// After a plan: the smallest rank that keeps enough, or 0 where a larger one is needed than was looked at.
+    pub recommended_rank: u64,
 }
 
 impl SizedStruct for FileOptions {
@@ -170,6 +183,7 @@ impl SizedStruct for FileOptions {
         prefix: In::NULL,
         deployed_base: In::NULL,
         channel_scale: In::NULL,
+        base_name: In::NULL,
         report_path: In::NULL,
         shard_index: 0,
         shard_count: 0,
@@ -193,6 +207,8 @@ impl SizedStruct for FileOptions {
         join: 0,
         resume: 0,
         fresh: 0,
+        dry_run: 0,
+        reserved: 0,
     };
 }
 
@@ -213,7 +229,21 @@ impl SizedStruct for FileReport {
         seconds: 0.0,
         whole_energy: 0.0,
         missing: 0,
+        recommended_rank: 0,
     };
+}
+
+impl From<&Outline> for FileReport {
+    fn from(found: &Outline) -> Self {
+        Self {
+            rank: found.modules.iter().map(|module| module.most_rank).max().unwrap_or(0),
+            modules: found.modules.len() as u64,
+            left_out: found.left_out.len() as u64,
+            bytes_in: found.weights,
+            bytes_out: found.bytes.unwrap_or(0),
+            ..Self::DEFAULT
+        }
+    }
 }
 
 impl From<&Report> for FileReport {
@@ -233,6 +263,7 @@ impl From<&Report> for FileReport {
             seconds: found.seconds,
             whole_energy: found.total.whole_energy.unwrap_or(found.total.energy),
             missing: 0,
+            recommended_rank: 0,
         }
     }
 }
@@ -297,6 +328,7 @@ impl FileOptions {
         let dtype = factors(self.dtype, checked.format)?;
         checked.dtype = dtype.unwrap_or(checked.dtype);
         checked.choose_dtype = dtype.is_none();
+        checked.base_name = text_or_none(guard, "base_name", self.base_name)?.map(str::to_owned);
         checked.prefix = text_or_none(guard, "prefix", self.prefix)?.map(str::to_owned);
         checked.max_reads = if self.max_reads > 0 { self.max_reads } else { checked.max_reads };
         checked.scratch = (self.max_memory > 0).then_some(self.max_memory);
@@ -368,6 +400,17 @@ pub extern "C" fn phlora_extract_files(
         let adapter = path(guard, "adapter", adapter)?;
         let (found, work, mut notes) = asked.job(guard, models, ranks, &adapter)?;
         let report_path = path_or_none(guard, "report_path", asked.report_path)?;
+        let struct_size = report_size.min(size_of::<FileReport>());
+        if asked.dry_run != 0 {
+            if asked.resume != 0 || matches!(work, Work::Share(_)) {
+                return Err(Failure::option("dry_run", "nothing is kept of it: no share, no resume"));
+            }
+            let outlines = watched(asked.progress, asked.user, |monitor| found.outline(monitor))?;
+            for (outline, slot) in outlines.iter().zip(slots) {
+                slot.write(FileReport { struct_size, ..FileReport::from(outline) });
+            }
+            return Ok(notes.join("\n"));
+        }
         if let Work::Share(_) = work {
             if report_path.is_some() {
                 return Err(Failure::option("report_path", "a share has no report"));
@@ -378,15 +421,14 @@ pub extern "C" fn phlora_extract_files(
                 Err(Error::Unfinished { missing, .. }) => missing as u64,
                 Err(error) => return Err(error.into()),
             };
-            slots.for_each(|slot| slot.write(FileReport { missing, ..FileReport::DEFAULT }));
+            slots.for_each(|slot| slot.write(FileReport { struct_size, missing, ..FileReport::DEFAULT }));
             return Ok(notes.join("\n"));
         }
-        let output = Output::new(adapter).report(report_path).force(asked.force != 0);
+        let output = Output::new(adapter).report(report_path).page(render_page).force(asked.force != 0);
         let saved = watched(asked.progress, asked.user, |monitor| found.run(&output, monitor))?;
         for (saved, slot) in saved.iter().zip(slots) {
             notes.extend(saved.report.notes.iter().map(ToString::to_string));
             tell(asked.module, asked.user, &saved.report.modules);
-            let struct_size = report_size.min(size_of::<FileReport>());
             slot.write(FileReport { struct_size, ..FileReport::from(&saved.report) });
         }
         Ok(notes.join("\n"))

@@ -4,14 +4,16 @@ use super::call::{Named, ProgressCallback, job, path, path_or_none, watched};
 use super::extract::FileReport;
 use super::filter::Modules;
 use super::module::{ModuleCallback, tell};
+use super::values::{criterion, factors, format};
 use crate::guard::{In, Out};
 use crate::sized::SizedStruct;
 use crate::status::Status;
 use core::ffi::{c_char, c_void};
 use core::mem::size_of;
 use core::ptr;
-use phlora::{Dtype, ExtractJob, Policy, available_threads, save_report};
+use phlora::{Dtype, ExtractJob, Policy, available_threads, render_page, save_page, save_report};
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 /// Options of phlora_plan_files: zeros but for struct_size, then what differs; see phlora_file_options.
 #[repr(C)]
@@ -41,12 +43,17 @@ pub struct PlanOptions {
     pub exclude_len: usize,
     /// As in phlora_file_options.
     pub channel_scale: In<c_char>,
-    /// Where to write the spectra as a report in JSON, for phlora_choice_file and phlora_page_file. NULL: nowhere.
+    /// Where to write the spectra as a report: in JSON, for phlora_choice_file and phlora_page_file, or as a page where the name
+    /// ends in `.html`. NULL: nowhere.
     pub report_path: In<c_char>,
     /// As in phlora_file_options.
     pub tolerance: f64,
-    /// The phlora_dtype of the adapter that is planned. Default PHLORA_DTYPE_F16.
+    /// The phlora_dtype of the adapter that is planned. Default: as phlora_extract_files chooses it.
     pub dtype: u32,
+    /// Its phlora_adapter_format; PHLORA_ADAPTER_FORMAT_AUTO stands for PEFT.
+    pub format: u32,
+    /// The phlora_criterion by which modules share a budget.
+    pub criterion: u32,
     /// 1: replace a report that is there already.
     pub force: u32,
 }
@@ -72,6 +79,8 @@ impl SizedStruct for PlanOptions {
         report_path: In::NULL,
         tolerance: 0.0,
         dtype: 0,
+        format: 0,
+        criterion: 0,
         force: 0,
     };
 }
@@ -109,22 +118,33 @@ pub extern "C" fn phlora_plan_files(
             tolerance: asked.tolerance,
         };
         let mut checked = modules.options(guard)?;
-        checked.policy = Policy::fixed(if asked.max_rank > 0 { asked.max_rank } else { MAX_RANK });
-        checked.dtype =
-            if asked.dtype == 0 { Dtype::F16 } else { crate::dtype::dtype(asked.dtype).of("dtype")? };
+        let most = if asked.max_rank > 0 { asked.max_rank } else { MAX_RANK };
+        checked.policy = Policy { by: criterion(asked.criterion)?, ..Policy::fixed(most) };
+        checked.format = format(asked.format, Path::new(""))?;
+        let dtype = factors(asked.dtype, checked.format)?;
+        checked.dtype = dtype.unwrap_or(Dtype::F16);
+        checked.choose_dtype = dtype.is_none();
         checked.scratch = (asked.max_memory > 0).then_some(asked.max_memory);
         checked.threads = NonZeroUsize::new(asked.threads).unwrap_or_else(available_threads);
         let report_path = path_or_none(guard, "report_path", asked.report_path)?;
         let found = watched(asked.progress, asked.user, |monitor| {
             let report = ExtractJob::new(base, tuned).options(checked).plan(monitor)?;
             if let Some(path) = report_path {
-                save_report(&report, &path, asked.force != 0, monitor)?;
+                let is_page = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("html"));
+                if is_page {
+                    save_page(&render_page(&report), &path, asked.force != 0, monitor)?;
+                } else {
+                    save_report(&report, &path, asked.force != 0, monitor)?;
+                }
             }
             Ok(report)
         })?;
         tell(asked.module, asked.user, &found.modules);
         let struct_size = report_size.min(size_of::<FileReport>());
-        slot.write(FileReport { struct_size, ..FileReport::from(&found) });
+        let recommended =
+            found.plan.as_ref().filter(|plan| plan.reached).map_or(0, |plan| plan.recommended.ranks[1]);
+        let recommended_rank = recommended as u64;
+        slot.write(FileReport { struct_size, recommended_rank, ..FileReport::from(&found) });
         Ok(found.notes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     })
 }
