@@ -17,7 +17,6 @@ mod inspect;
 mod interrupt;
 mod join;
 mod merge;
-mod page;
 mod plan;
 mod print;
 mod progress;

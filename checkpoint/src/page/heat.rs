@@ -1,8 +1,8 @@
 //! Energy by layer and kind: a table whose cells are coloured.
 
-use crate::print::percent;
+use crate::report::{ModuleReport, Report};
+use crate::units::percent;
 use maud::{Markup, html};
-use phlora::{ModuleReport, Report};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// From these on a cell is too strong for the usual colour of text, in the dark scheme and in the light one.

@@ -1,8 +1,8 @@
 //! Every module in a table: what the plots show, in figures.
 
-use crate::print::{bytes, percent};
+use crate::report::Report;
+use crate::units::{bytes, percent};
 use maud::{Markup, html};
-use phlora::Report;
 
 pub fn section(report: &Report) -> Markup {
     let all = report.total.delta_norm.powi(2);

@@ -1,9 +1,9 @@
 //! Energy against bytes for the whole model: what was chosen, and what twice the bytes would buy.
 
 use super::plot::{Frame, at, ticks};
-use crate::print::{bytes, percent};
+use crate::report::{CurvePoint, Report};
+use crate::units::{bytes, percent};
 use maud::{Markup, html};
-use phlora::{CurvePoint, Report};
 
 pub fn section(report: &Report) -> Markup {
     let chosen: u64 = report.modules.iter().map(|module| module.bytes).sum();

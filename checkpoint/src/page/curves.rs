@@ -1,8 +1,8 @@
 //! Singular values of every module, a plot per kind: the chosen rank and the noise floor marked.
 
 use super::plot::{Frame, at, short, ticks};
+use crate::report::{ModuleReport, Report};
 use maud::{Markup, html};
-use phlora::{ModuleReport, Report};
 use std::collections::BTreeMap;
 
 pub fn section(report: &Report) -> Markup {

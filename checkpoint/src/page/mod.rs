@@ -9,15 +9,15 @@ mod left_out;
 mod modules;
 mod plot;
 
-use crate::print::{bytes, count, percent};
+use crate::report::{PolicyReport, Report};
+use crate::units::{bytes, count, percent};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use phlora::{PolicyReport, Report};
 
 /// Nothing but the page's own style may be used, whatever a name in it tries.
 const SECURITY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
-/// The whole page.
-pub fn render(report: &Report) -> String {
+/// A report as one page: HTML that needs no network. [`save_page`](crate::save_page) writes it.
+pub fn render_page(report: &Report) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {

@@ -1,8 +1,8 @@
 //! Tensors without factors, stored beside them or left out, with their share of the whole difference.
 
-use crate::print::{bytes, percent};
+use crate::report::{LeftOut, Report};
+use crate::units::{bytes, percent};
 use maud::{Markup, html};
-use phlora::{LeftOut, Report};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Tensors of one reason.
