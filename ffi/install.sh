@@ -39,6 +39,15 @@ build() {
     --crate-type "$1" "${options[@]}" -- "${arguments[@]}"
 }
 
+# Both libraries for Linux and what is like it.
+shared() {
+  build staticlib,cdylib "-Wl,-soname,libphlora.so.$soversion"
+  bash ffi/archive.sh "$built/libphlora_ffi.a" "$to/lib/libphlora.a" "$target"
+  install -m 755 "$built/libphlora_ffi.so" "$to/lib/libphlora.so.$version"
+  ln -sf "libphlora.so.$version" "$to/lib/libphlora.so.$soversion"
+  ln -sf "libphlora.so.$soversion" "$to/lib/libphlora.so"
+}
+
 built=$folder/release
 install -d "$to/include" "$to/lib"
 case $target in
@@ -80,15 +89,17 @@ case $target in
     bash ffi/archive.sh "$built/libphlora_ffi.a" "$to/lib/libphlora.a" "$target"
     install -m 755 "$built/libphlora_ffi.so" "$to/lib/libphlora.so"
     ;;
-  *)
-    # A shared library of musl needs the C library of the program: musl's Rust makes none otherwise.
-    case $target in *-musl*) export RUSTFLAGS="${RUSTFLAGS:-} -Ctarget-feature=-crt-static" ;; esac
-    build staticlib,cdylib "-Wl,-soname,libphlora.so.$soversion"
-    bash ffi/archive.sh "$built/libphlora_ffi.a" "$to/lib/libphlora.a" "$target"
-    install -m 755 "$built/libphlora_ffi.so" "$to/lib/libphlora.so.$version"
-    ln -sf "libphlora.so.$version" "$to/lib/libphlora.so.$soversion"
-    ln -sf "libphlora.so.$soversion" "$to/lib/libphlora.so"
+  *-musl*)
+    # A shared library would need the libgcc_s of a system with musl: there the target is the host's, and it is built.
+    if [ "$folder" = "${CARGO_TARGET_DIR:-target}" ]; then
+      export RUSTFLAGS="${RUSTFLAGS:-} -Ctarget-feature=-crt-static"
+      shared
+    else
+      build staticlib
+      bash ffi/archive.sh "$built/libphlora_ffi.a" "$to/lib/libphlora.a" "$target"
+    fi
     ;;
+  *) shared ;;
 esac
 
 case $target in

@@ -4,6 +4,7 @@ use crate::advice;
 use crate::args::{AlsoArg, ExtractArgs, FormatArg, check_bits};
 use crate::failure::{Failure, complain};
 use crate::interrupt;
+use crate::invocation;
 use crate::print::{bytes, count, percent, print, seconds};
 use crate::progress::with_bar;
 use crate::share::ShareArg;
@@ -56,7 +57,7 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     let mut parts = PartFiles::new(work);
     parts.own = own_part(args, work);
     parts.others.clone_from(&args.work.parts);
-    parts.command = std::env::args().skip(1).collect();
+    parts.command = invocation::arguments();
     parts.fresh = args.work.fresh;
     let mut job = ExtractJob::new(args.base.as_path(), args.tuned.as_path());
     if let Some(deployed) = args.deployed_base.as_deref() {
