@@ -21,17 +21,19 @@ nm --quiet --extern-only --defined-only "$static" | awk 'NF == 3 { print $3 }' |
   die "the global symbols of the static library are not those of ffi/abi/symbols.txt"
 objdump -h "$static" | grep -E '\.llvm(bc|cmd)\b' && die "the static library holds LLVM bitcode"
 readelf -SW "$shared" | grep -qE '\.symtab|\.debug_info' && die "the shared library is not stripped"
-[ -s "$prefix/share/licenses/phlora/LICENSE-MIT" ] && [ -s "$prefix/share/licenses/phlora/LICENSE-APACHE" ] || die "no licences"
+for licence in LICENSE-MIT LICENSE-APACHE; do
+  cmp "$licence" "$prefix/share/licenses/phlora/$licence" || die "no licences"
+done
 
 rustc --edition 2024 -O --crate-type staticlib "$sources/other.rs" -o "$work/libother.a"
 # As cargo leaves it, the library does clash: else this test would show nothing.
 raw=${CARGO_TARGET_DIR:-target}/release/libphlora_ffi.a
-whole=(-Wl,--whole-archive)
-gcc "${include[@]}" "$sources/clash.c" "${whole[@]}" "$work/libother.a" "$raw" -Wl,--no-whole-archive "${below[@]}" \
+whole="-Wl,--whole-archive"
+gcc "${include[@]}" "$sources/clash.c" "$whole" "$work/libother.a" "$raw" -Wl,--no-whole-archive "${below[@]}" \
   -o "$work/clash" 2>"$work/log" && die "two unchanged Rust libraries link: the test shows nothing"
 grep -q 'multiple definition' "$work/log" || { cat "$work/log" >&2; die "two unchanged Rust libraries fail otherwise"; }
 for order in "$static $work/libother.a" "$work/libother.a $static"; do
-  for how in "-Wl,--no-whole-archive" "${whole[0]}" "-static" "-Wl,--gc-sections" "-fvisibility=hidden"; do
+  for how in "-Wl,--no-whole-archive" "$whole" "-static" "-Wl,--gc-sections" "-fvisibility=hidden"; do
     # shellcheck disable=SC2086
     gcc "${include[@]}" "$how" "$sources/clash.c" $order -Wl,--no-whole-archive "${below[@]}" -o "$work/clash" 2>"$work/log" ||
       { cat "$work/log" >&2; die "$how: the two do not link as ${order//$work\//}"; }

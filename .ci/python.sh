@@ -10,7 +10,7 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 tools=$target/tools/python
 if [ ! -x "$tools/bin/maturin" ] || [ ! -x "$tools/bin/mypy" ]; then
   python3 -m venv "$tools"
-  "$tools/bin/pip" install --quiet --disable-pip-version-check maturin==1.16.0 mypy==1.19.0 pytest==9.0.2
+  "$tools/bin/pip" install --quiet --disable-pip-version-check maturin==1.16.0 mypy==2.4.1 pytest==9.2.0
 fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -30,7 +30,9 @@ block() {
 }
 block 1 python >"$work/example.py"
 block 1 text >"$work/expected"
-[ -s "$work/example.py" ] && [ -s "$work/expected" ] || die "python/README.md has no example"
+for part in example.py expected; do
+  [ -s "$work/$part" ] || die "python/README.md has no $part"
+done
 
 # try NAME FILE: installs it into an environment of its own and uses it.
 try() {
@@ -55,7 +57,7 @@ try wheel "$wheel"
 try sdist "$(echo "$work"/dist/*.tar.gz)"
 
 "$tools/bin/mypy" --strict --ignore-missing-imports python/phlora
-"$work/wheel/bin/pip" install --quiet --disable-pip-version-check pytest==9.0.2
+"$work/wheel/bin/pip" install --quiet --disable-pip-version-check pytest==9.2.0
 "$work/wheel/bin/python" -m pytest -q python/tests/test_files.py
 interop=$(bash tests/interop/setup.sh)
 "$interop" -m pip install --quiet --disable-pip-version-check --no-deps --target "$work/module" "$wheel"

@@ -32,7 +32,7 @@ folder=${CARGO_TARGET_DIR:-target}
 build() {
   local options=() arguments=(-C strip=symbols) argument
   case $folder in */"$target") options=(--target "$target") ;; esac
-  [ -z "${PHLORA_BUILD_STD:-}" ] || options+=(-Z build-std=std,panic_unwind)
+  [ -z "${PHLORA_BUILD_STD:-}" ] || options+=(-Z "build-std=std,panic_unwind")
   for argument in "${@:2}"; do arguments+=(-C link-arg="$argument"); done
   # The library is a plain crate otherwise; Cargo builds both C libraries from it in one go.
   RUSTC_BOOTSTRAP=${PHLORA_BUILD_STD:-0} "${CARGO:-cargo}" rustc --locked --quiet --release -p phlora-ffi --lib \
