@@ -16,7 +16,7 @@ case $target in
     exit
     ;;
   *-windows-gnu*) prefix=${target%%-*}-w64-mingw32- ;;
-  aarch64-*-linux-*) prefix=aarch64-linux-gnu- ;;
+  aarch64-*linux*) prefix=aarch64-linux-gnu- ;;
   thumb* | armv*-none-*) prefix=arm-none-eabi- ;;
   riscv*-none-*) prefix=riscv64-unknown-elf- ;;
   *) prefix= ;;

@@ -57,7 +57,9 @@ impl Side {
     fn copy(&self, from: usize, to: usize) -> PyResult<PyBackedBytes> {
         Python::attach(|py| {
             let range = PySlice::new(py, from.cast_signed(), to.cast_signed(), 1);
-            self.data.bind(py).get_item(range)?.call_method0("tobytes")?.extract().map_err(Into::into)
+            let block = self.data.bind(py).get_item(range)?.call_method0("tobytes")?;
+            let bytes: PyBackedBytes = block.extract()?;
+            Ok(bytes)
         })
     }
 }
