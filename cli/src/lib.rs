@@ -8,8 +8,12 @@ mod advice;
 mod args;
 mod check;
 mod convert;
+mod destination;
+mod dry_run;
 mod extract;
+mod facts;
 mod failure;
+mod generate;
 mod inspect;
 mod interrupt;
 mod invocation;
@@ -21,22 +25,28 @@ mod print;
 mod progress;
 mod prune;
 mod report;
+mod reported;
+mod say;
 mod share;
 mod spark;
 mod summary;
 mod table;
 mod verify;
 
-use args::{Cli, Command};
-use clap::Parser;
+use args::{Cli, ColorArg, Command};
+use clap::{CommandFactory, FromArgMatches};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Runs the command with `arguments`, the first of which is the name that it was called by. Ends the process where the arguments
 /// are wrong, ask for help, or Ctrl-C is pressed.
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
-    let cli = Cli::parse_from(invocation::keep(arguments));
-    phlora::read_files(cli.read_files);
+    let arguments = invocation::keep(arguments);
+    let command = Cli::command().color(ColorArg::find(arguments.iter().skip(1).cloned()).into());
+    let matches = command.get_matches_from(arguments);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    say::set(&cli.every);
+    phlora::read_files(cli.every.read_files);
     let result = match cli.command {
         Command::Extract(args) => extract::run(&args),
         Command::Join(args) => join::run(&args),
@@ -48,6 +58,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         Command::Prune(args) => prune::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Generate(args) => generate::run(&args),
     };
     match result {
         Ok(code) => code,
