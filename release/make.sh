@@ -45,12 +45,20 @@ archive() {
   install -d "$tree/share/doc/phlora"
   install -m 644 docs/*.md "$tree/share/doc/phlora"
   install -m 644 "$work/out/phlora-$version.cdx.json" "$tree/share/doc/phlora/phlora.cdx.json"
-  # Man pages and completions, where the command can write them, go into share/ here.
+  # Manual pages and completions are the same on all machines; the program of this one writes them.
+  [ -d "$work/generated" ] || "$tree/bin/phlora" generate "$work/generated" >/dev/null
+  install -d "$tree/share/man/man1"
+  install -m 644 "$work"/generated/man/man1/* "$tree/share/man/man1"
+  gzip -9n "$tree"/share/man/man1/*.1
+  install -D -m 644 "$work/generated/completions/phlora.bash" "$tree/share/bash-completion/completions/phlora"
+  install -D -m 644 "$work/generated/completions/_phlora" "$tree/share/zsh/vendor-completions/_phlora"
+  install -D -m 644 "$work/generated/completions/phlora.fish" "$tree/share/fish/vendor_completions.d/phlora.fish"
   pack "$work" "$name" >"$work/out/$name.tar.gz"
 
   install -D -m 755 "$tree/bin/phlora" "$deb/usr/bin/phlora"
   install -d "$deb/usr/share/doc/phlora" "$deb/DEBIAN"
-  cp -r "$tree/share/doc/phlora/." "$deb/usr/share/doc/phlora"
+  cp -r "$tree/share/." "$deb/usr/share"
+  rm -r "$deb/usr/share/licenses"
   gzip -9n <CHANGELOG.md >"$deb/usr/share/doc/phlora/changelog.gz"
   {
     printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: phlora\n\nFiles: *\n'
@@ -73,8 +81,12 @@ archive() {
 
 "${CARGO:-cargo}" metadata --locked --format-version 1 --filter-platform x86_64-unknown-linux-musl |
   python3 release/contents.py phlora-cli phlora-ffi >"$work/out/phlora-$version.cdx.json"
-archive x86_64 amd64
-archive aarch64 arm64
+# The machine's own comes first, which generates what both have.
+case $(uname -m) in
+  aarch64) machines='aarch64:arm64 x86_64:amd64' ;;
+  *) machines='x86_64:amd64 aarch64:arm64' ;;
+esac
+for machine in $machines; do archive "${machine%:*}" "${machine#*:}"; done
 echo "make.sh: Python"
 # The wheel is of the host's processor, for every Linux with its glibc of 2014; rustup's Rust has that library.
 env -u CARGO -u RUSTC -u PHLORA_BUILD_STD maturin build --quiet --locked --release --zig --compatibility manylinux2014 \

@@ -44,7 +44,8 @@ for archive in "$out"/phlora-*-linux.tar.gz; do
   root=$work/$name
   mkdir "$root"
   tar -xzf "$archive" -C "$root" --strip-components=1
-  for file in README.md share/licenses/phlora/LICENSE-MIT share/licenses/phlora/LICENSE-APACHE include/phlora.h lib/libphlora.a; do
+  for file in README.md share/licenses/phlora/LICENSE-MIT share/licenses/phlora/LICENSE-APACHE include/phlora.h lib/libphlora.a \
+    share/man/man1/phlora.1.gz share/man/man1/phlora-extract.1.gz share/bash-completion/completions/phlora; do
     [ -s "$root/$file" ] || die "$name has no $file"
   done
   case $name in *-x86_64-*) static "$name" "$root" x86_64 bin/phlora ;; *) static "$name" "$root" aarch64 bin/phlora ;; esac
