@@ -34,6 +34,7 @@ pub struct What {
     format: Option<String>,
     names: Option<String>,
     prefix: Option<String>,
+    base_name: Option<String>,
     server: Option<String>,
     also: Vec<String>,
     token_energy: f64,
@@ -171,6 +172,7 @@ impl What {
         }
         options.choose_dtype = self.dtype.is_none();
         options.prefix.clone_from(&self.prefix);
+        options.base_name.clone_from(&self.base_name);
         options.also = also(&self.also)?;
         options.token_energy = self.token_energy;
         options.filter.include = patterns("include", &self.include)?;
