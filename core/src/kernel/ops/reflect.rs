@@ -5,7 +5,12 @@
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
-use super::simd::{self, MOST, Reduce};
+use crate::kernel::{
+    Kernel, LANES,
+    isa::{Isa, Op},
+    portable,
+    vector::{MOST, Vector, ZERO},
+};
 
 /// Rows that go together: they share what is loaded of the vectors.
 const TOGETHER: usize = 4;
@@ -16,12 +21,12 @@ const TOGETHER: usize = 4;
 /// `ld` is a multiple of the lanes and A has `size` rows of it; the vectors have as many elements as whole registers of
 /// `size` take, zeros behind the first `size`; the processor has the vector's features.
 #[inline(always)]
-pub unsafe fn reflect<V: Reduce>(a: &mut [f32], ld: usize, size: usize, vectors: [&[f32]; 3], p: &mut [f32]) {
+unsafe fn reflect<V: Vector>(a: &mut [f32], ld: usize, size: usize, vectors: [&[f32]; 3], p: &mut [f32]) {
     let (a, p, [v, w, u]) = (a.as_mut_ptr(), p.as_mut_ptr(), vectors.map(<[f32]>::as_ptr));
     // SAFETY: row i < size begins at i * ld and is a multiple of the lanes long; the block of a row, and what is left of
     // it, end with the registers of the vectors.
     unsafe {
-        let zero = V::splat(&raw const simd::ZERO);
+        let zero = V::splat(&raw const ZERO);
         for block in (0..size).step_by(V::LANES) {
             zero.store(p.add(block));
         }
@@ -48,7 +53,7 @@ pub unsafe fn reflect<V: Reduce>(a: &mut [f32], ld: usize, size: usize, vectors:
 /// # Safety
 /// As for [`reflect`]; `a` points to the first of `N` rows.
 #[inline(always)]
-unsafe fn rows<V: Reduce, const N: usize>(
+unsafe fn rows<V: Vector, const N: usize>(
     a: *mut f32,
     ld: usize,
     block: usize,
@@ -58,7 +63,7 @@ unsafe fn rows<V: Reduce, const N: usize>(
 ) -> [V; N] {
     // SAFETY: the caller's promise.
     unsafe {
-        let zero = V::splat(&raw const simd::ZERO);
+        let zero = V::splat(&raw const ZERO);
         let (mut less_v, mut less_w, mut own, mut sums) = ([zero; N], [zero; N], [zero; N], [zero; N]);
         for i in 0..N {
             less_v[i] = zero.subtract(V::splat(v.add(first + i)));
@@ -85,5 +90,40 @@ unsafe fn rows<V: Reduce, const N: usize>(
             sums[i] = sums[i].fused(x, u);
         }
         sums
+    }
+}
+
+/// A symmetric matrix, and what its step takes.
+struct Reflect<'a> {
+    a: &'a mut [f32],
+    ld: usize,
+    size: usize,
+    vectors: [&'a [f32]; 3],
+    p: &'a mut [f32],
+}
+
+impl Op for Reflect<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn portable(self) {
+        portable::reflect(self.a, self.ld, self.size, self.vectors, self.p);
+    }
+    #[inline(always)]
+    unsafe fn run<I: Isa>(self) {
+        // SAFETY: the operands hold the shapes; the caller's promise.
+        unsafe { reflect::<I::Vector>(self.a, self.ld, self.size, self.vectors, self.p) }
+    }
+}
+
+impl Kernel {
+    /// A −= v·wᵀ + w·vᵀ and p = A·u for the lower triangle of the leading `size` rows and columns of a symmetric A, whose
+    /// rows begin `ld` elements apart, a multiple of [`LANES`]. `vectors` are v, w and u, with zeros from `size` up to the
+    /// next multiple of [`LANES`]. What A holds right of its diagonal must be finite and may change.
+    pub(crate) fn reflect(self, a: &mut [f32], ld: usize, size: usize, vectors: [&[f32]; 3], p: &mut [f32]) {
+        let padded = size.next_multiple_of(LANES);
+        let vectors_fit = vectors.iter().all(|x| x.len() >= padded) && p.len() >= padded;
+        let matrix_fits = ld.is_multiple_of(LANES) && ld >= padded && a.len() / ld.max(1) >= size;
+        assert!(vectors_fit && matrix_fits, "reflection: operands too short");
+        self.run(Reflect { a, ld, size, vectors, p });
     }
 }

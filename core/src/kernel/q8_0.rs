@@ -4,33 +4,17 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use super::{
+    dots::Dot,
+    formats::{BLOCK_LEN, Q8_0, Q8_0_BYTES},
     short::AHEAD,
-    simd::{Blocks8, Dot, Reduce, ZERO},
+    vector::{Vector, ZERO},
 };
-
-/// Weights of a block, and its bytes: a scale, then the weights.
-const Q8_0_LEN: usize = 32;
-const Q8_0_BYTES: usize = Q8_0_LEN + 2;
 
 /// Bytes that are asked for ahead of their use, in long rows and in others.
 const SOON: usize = 2048;
 const LONG: usize = 1024;
 
-/// A vector that signed bytes can be widened to.
-pub trait Bytes: Reduce {
-    /// As many bytes as two vectors have lanes.
-    ///
-    /// # Safety
-    /// `from` is valid for so many reads; the processor has the type's features.
-    unsafe fn widen_pair(from: *const u8) -> [Self; 2];
-    /// Four f16, the lowest first.
-    ///
-    /// # Safety
-    /// The processor has the type's features.
-    unsafe fn widen_halves(packed: u64) -> [f32; 4];
-}
-
-impl<V: Bytes> Dot<V> for Blocks8 {
+impl<V: Vector> Dot<V> for Q8_0 {
     #[inline(always)]
     unsafe fn new(_: usize) -> Self {
         Self
@@ -65,10 +49,10 @@ impl<V: Bytes> Dot<V> for Blocks8 {
                     let at = row[i].add(k * Q8_0_BYTES);
                     V::prefetch_near(row[i].wrapping_add(next));
                     let mut products = [zero; T];
-                    for j in (0..Q8_0_LEN).step_by(2 * V::LANES) {
-                        let [low, high] = V::widen_pair(at.add(2 + j));
+                    for j in (0..BLOCK_LEN).step_by(2 * V::LANES) {
+                        let [low, high] = V::load_byte_pair(at.add(2 + j));
                         for t in 0..T {
-                            let x = x[t].as_ptr().add(k * Q8_0_LEN + j);
+                            let x = x[t].as_ptr().add(k * BLOCK_LEN + j);
                             products[t] = products[t].fused(low, V::load(x));
                             products[t] = products[t].fused(high, V::load(x.add(V::LANES)));
                         }

@@ -22,10 +22,10 @@ use core::arch::x86_64::{
 use crate::format::convert::Convert;
 
 /// By AVX2 and F16C. Only for code that is compiled for them.
-pub(super) struct ByAvx2;
+pub struct ByAvx2;
 
 /// By AVX-512 F and BW where it is faster. Only for code that is compiled for them and for AVX2 and F16C.
-pub(super) struct ByAvx512;
+pub struct ByAvx512;
 
 /// The largest f32 below a half: with a half itself a sum could round up to the next integer.
 #[cfg(feature = "blocks")]
@@ -128,8 +128,8 @@ impl Convert for ByAvx2 {
     #[inline(always)]
     fn widen(bytes: &[u8; 16]) -> [f32; 8] {
         let mut out = [0.0; 8];
-        // SAFETY: both arrays have the size of their register; the callers, in `avx2` and `avx512`, run only where the
-        // processor has F16C.
+        // SAFETY: both arrays have the size of their register; only operations of the two
+        // instruction sets come here, where the processor has F16C.
         unsafe {
             let halves = _mm_loadu_si128(bytes.as_ptr().cast());
             _mm256_storeu_ps(out.as_mut_ptr(), _mm256_cvtph_ps(halves));
