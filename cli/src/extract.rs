@@ -6,6 +6,7 @@ use crate::destination::{self, Destination, check_stdout, is_stdout};
 use crate::dry_run;
 use crate::failure::{Failure, complain};
 use crate::interrupt;
+use crate::invocation;
 use crate::print::{self, bytes, count, percent, seconds};
 use crate::progress::with_bar;
 use crate::reported::typed;
@@ -63,7 +64,7 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     let mut parts = PartFiles::new(work);
     parts.own = own_part(args, work);
     parts.others.clone_from(&args.work.parts);
-    parts.command = std::env::args().skip(1).collect();
+    parts.command = invocation::arguments();
     parts.fresh = args.work.fresh;
     let mut job = ExtractJob::new(args.base.as_path(), args.tuned.as_path());
     if let Some(deployed) = args.deployed_base.as_deref() {
