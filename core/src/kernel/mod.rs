@@ -29,6 +29,7 @@ mod q8_0;
 mod registers;
 mod sets;
 mod short;
+mod squares;
 mod thin;
 mod tile;
 mod vector;
