@@ -114,7 +114,7 @@ static void fresh(void) {
 #define MERGE(first, bytes, dtype, stash, len) \
     phlora_merge_rows(merge, first, out.weight, bytes, dtype, stash, scratch, len)
 #define BATCH(adapters, adapters_len, uses, uses_len) \
-    phlora_batch_init(LAYER, adapters, adapters_len, uses, uses_len, aligned(pin_store.bytes), ROOM, &out.batch)
+    phlora_batch_init(LAYER, adapters, adapters_len, uses, uses_len, aligned(pin_store.bytes), 8 * ROOM - 64, &out.batch)
 #define WORK out.work, work_len
 
 static void adapters(void) {
