@@ -55,6 +55,7 @@ cc=(x86_64-w64-mingw32-gcc -I"$work/$triple/include" examples/c/files.c)
 "${cc[@]}" "$work/$triple/lib/libphlora.a" -lws2_32 -luserenv -lntdll -o "$work/static.exe"
 "${cc[@]}" -L"$work/$triple/lib" -l:libphlora.dll.a -o "$work/shared.exe"
 cp "$work/$triple/bin/phlora.dll" "$work"
+x86_64-w64-mingw32-gcc -shared tests/c/wine/bcryptprimitives.c -ladvapi32 -o "$work/bcryptprimitives.dll"
 if command -v wine >/dev/null; then
   export WINEPREFIX=$work/wine WINEDEBUG=-all
   extracts windows-static wine "$work/static.exe"

@@ -4,7 +4,8 @@
 #
 #   ffi/archive.sh IN OUT [TARGET]     BINUTILS=aarch64-linux-gnu- puts a prefix in front of ld, objcopy, ar, nm and as
 #
-# For ELF, and for COFF of GNU. Mach-O, MSVC and wasm have no such tool among binutils: the library is copied as it is.
+# For ELF. Objects of mingw cannot be linked into one: there what Rust defines gets names of its own. Mach-O, MSVC and wasm have no
+# such tool among binutils: the library is copied as it is.
 set -euo pipefail
 in=${1:?usage: ffi/archive.sh IN OUT [TARGET]}
 out=${2:?usage: ffi/archive.sh IN OUT [TARGET]}
@@ -29,23 +30,26 @@ trap 'rm -rf "$work"' EXIT
 tool nm --quiet --extern-only --defined-only "$in" | awk '$3 ~ /^phlora_/ { print $3 }' | LC_ALL=C sort -u >"$work/names"
 [ -s "$work/names" ] || { echo "archive.sh: $in defines no phlora_ function" >&2; exit 1; }
 
-also=()
 case $target in
-  *-windows-*) ;;
-  *)
-    # A symbol takes the strictest visibility that any object states: hidden ones are not exported again.
-    {
-      sed 's/.*/.globl &\n.hidden &/' "$work/names"
-      echo '.section .phlora.names,"",%progbits'
-      sed 's/.*/.dc.a &/' "$work/names"
-      echo '.section .note.GNU-stack,"",%progbits'
-    } >"$work/hidden.s"
-    tool as "$work/hidden.s" -o "$work/hidden.o"
-    # A group that two libraries have is kept once, but its symbols are local to each: groups are dissolved.
-    also=("$work/hidden.o" --force-group-allocation)
+  *-windows-*)
+    # Rust's mangled names and its run-time library.
+    tool nm --quiet --extern-only --defined-only "$in" 2>/dev/null |
+      awk 'NF == 3 && $3 ~ /^(_R|_ZN|_*rust|__rdl_|__rg_|DW\.ref)/ { print $3, "phlora." $3 }' | LC_ALL=C sort -u >"$work/renamed"
+    tool objcopy --redefine-syms="$work/renamed" --strip-debug "$in" "$out"
+    chmod 644 "$out"
+    exit
     ;;
 esac
-tool ld -r -o "$work/whole.o" --whole-archive "$in" "${also[@]}"
+# A symbol takes the strictest visibility that any object states: hidden ones are not exported again.
+{
+  sed 's/.*/.globl &\n.hidden &/' "$work/names"
+  echo '.section .phlora.names,"",%progbits'
+  sed 's/.*/.dc.a &/' "$work/names"
+  echo '.section .note.GNU-stack,"",%progbits'
+} >"$work/hidden.s"
+tool as "$work/hidden.s" -o "$work/hidden.o"
+# A group that two libraries have is kept once, but its symbols are local to each: groups are dissolved.
+tool ld -r -o "$work/whole.o" --force-group-allocation --whole-archive "$in" "$work/hidden.o"
 # Bitcode would only serve a linker plug-in of the same LLVM.
 tool objcopy --wildcard --keep-global-symbol='phlora_*' --strip-debug --remove-section=.llvmbc --remove-section=.llvmcmd \
   --remove-section=.phlora.names --remove-section='.rel*.phlora.names' "$work/whole.o" "$work/phlora.o"
