@@ -77,7 +77,7 @@ const CASES: [Case; 17] = [
     ("extract, one read", |at| extract(at, Mode::StreamOnce, AdapterFormat::Peft)),
     ("extract, compact", |at| extract(at, Mode::Auto, AdapterFormat::Phlora)),
     ("plan", |at| ExtractJob::new(base(at).as_path(), tuned(at).as_path()).options(options()).plan(&Monitor::default()).map(drop)),
-    ("check", |at| check(&at.join("adapter"), &Model::open(&base(at))?).map(drop)),
+    ("check", |at| check(&at.join("adapter"), &Model::open(&base(at))?, &Monitor::default()).map(drop)),
     ("convert", |at| {
         let mut options = ConvertOptions::new(AdapterFormat::Comfy);
         options.prefix = Some("x".into());
