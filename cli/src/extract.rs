@@ -7,7 +7,6 @@ use crate::dry_run;
 use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::invocation;
-use crate::page;
 use crate::print::{self, bytes, count, percent, seconds};
 use crate::progress::with_bar;
 use crate::reported::typed;
@@ -17,7 +16,7 @@ use crate::spark;
 use crate::summary::{self, Line};
 use phlora::{
     Error, ExtractJob, ModuleReport, Output, PartFiles, PolicyReport, Report, Saved, Server, Shard, Work,
-    available_threads,
+    available_threads, render_page,
 };
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -100,7 +99,7 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     let report = args.saved.report.clone().filter(|_| !to_stdout);
     let output = Output::new(place.path())
         .report(report)
-        .page(page::render)
+        .page(render_page)
         .command(Some(typed()))
         .force(args.saved.force);
     let json = args.saved.json || to_stdout;
@@ -135,15 +134,9 @@ fn as_json(saved: &[Saved], args: &ExtractArgs) -> Value {
 
 /// The file that keeps what is found, if one does.
 fn own_part(args: &ExtractArgs, work: Work) -> Option<PathBuf> {
-    let beside = || {
-        let path: PathBuf = args.output.components().collect();
-        let mut name = path.into_os_string();
-        name.push(".part");
-        PathBuf::from(name)
-    };
     match work {
         Work::Share(_) => Some(args.output.clone()),
-        _ => args.work.resume.then(beside),
+        _ => args.work.resume.then(|| PartFiles::beside(&args.output)),
     }
 }
 

@@ -19,7 +19,6 @@ mod interrupt;
 mod invocation;
 mod join;
 mod merge;
-mod page;
 mod plan;
 mod print;
 mod progress;

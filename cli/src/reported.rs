@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::invocation;
-use crate::page;
+use phlora::render_page;
 use phlora::{Monitor, Report, save_page, save_report};
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub fn is_page(path: &Path) -> bool {
 /// Writes `report` to `path`.
 pub fn save(report: &Report, path: &Path, force: bool, monitor: &Monitor) -> Result<(), Failure> {
     if is_page(path) {
-        save_page(&page::render(report), path, force, monitor)?;
+        save_page(&render_page(report), path, force, monitor)?;
     } else {
         save_report(report, path, force, monitor)?;
     }

@@ -88,7 +88,7 @@ pub fn verify(
 
 #[pyfunction]
 pub fn check(py: Python<'_>, adapter: PathBuf, base: PathBuf) -> PyResult<String> {
-    text(&run(py, None, |_| phlora::check(&adapter, &Model::open(&base)?))?)
+    text(&run(py, None, |monitor| phlora::check(&adapter, &Model::open(&base)?, monitor))?)
 }
 
 /// Options of [`convert`].
