@@ -59,7 +59,7 @@ pub fn dtype(given: &str) -> PyResult<Dtype> {
     let words = [
         ("f32", Dtype::F32),
         ("f16", Dtype::F16),
-        ("bf16", Dtype::BF16),
+        ("bf16", Dtype::Bf16),
         ("q8_0", Dtype::Q8_0),
         ("q5_1", Dtype::Q5_1),
         ("q5_0", Dtype::Q5_0),
