@@ -17,6 +17,7 @@ mod inspect;
 mod interrupt;
 mod join;
 mod merge;
+mod modelfile;
 mod page;
 mod plan;
 mod print;
@@ -32,12 +33,12 @@ mod table;
 mod verify;
 
 use args::{Cli, ColorArg, Command};
-use clap::{CommandFactory, FromArgMatches};
+use clap::CommandFactory;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let command = Cli::command().color(ColorArg::find(std::env::args_os().skip(1)).into());
-    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    let cli = Cli::read(&command.get_matches()).unwrap_or_else(|error| error.exit());
     say::set(&cli.every);
     phlora::read_files(cli.every.read_files);
     let result = match cli.command {
