@@ -13,6 +13,7 @@ mod extract;
 mod facts;
 mod failure;
 mod generate;
+mod grouped;
 mod inspect;
 mod interrupt;
 mod join;

@@ -305,3 +305,17 @@ fn a_rank_that_makes_the_adapter_larger_than_the_model_says_so() {
     assert_eq!(code, 0);
     assert!(stderr.contains("the adapter is larger than the model"), "{stderr}");
 }
+
+#[test]
+fn a_wrong_base_is_one_line() {
+    let root = tempfile::tempdir().unwrap();
+    common::small::pair(root.path());
+    let path = |name: &str| text(&root.path().join(name));
+    succeed(&["extract", &path("base"), &path("tuned"), "-o", &path("lora"), "-r", "2", "-q"]);
+    common::small::Small { width: 32, ..common::small::BASE }.write(root.path(), "other");
+    let (code, stdout, _) = phlora(&["check", &path("lora"), "--base", &path("other")]);
+    assert_eq!((code, stdout.lines().count()), (1, 1), "{stdout}");
+    assert!(stdout.contains("wrong base") && stdout.contains("the same with 11 others"), "{stdout}");
+    let (_, listed, _) = phlora(&["check", &path("lora"), "--base", &path("other"), "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&listed).unwrap().as_array().unwrap().len(), 12);
+}
