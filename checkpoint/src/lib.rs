@@ -34,10 +34,12 @@ mod adapter;
 mod error;
 mod jobs;
 mod naming;
+mod page;
 mod pairing;
 mod report;
 mod run;
 mod source;
+pub mod units;
 
 pub use adapter::{
     Adapter, AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Naming, Target, gguf_len,
@@ -58,6 +60,7 @@ pub use jobs::verify::{Verification, VerifiedModule, VerifiedTensor, verify};
 pub use naming::arch::{Mapped, NameMap};
 pub use naming::kind::{Kind, kind_of, module_of, suffix_of};
 pub use naming::spelling::Spelling;
+pub use page::render_page;
 pub use pairing::aligned::Names;
 pub use phlora_core::{Criterion, Dtype, Goal, Mode, Policy};
 pub use report::{

@@ -3,6 +3,7 @@
 use crate::args::CheckArgs;
 use crate::failure::{CHECK_FAILED, Failure};
 use crate::grouped::grouped;
+use crate::interrupt;
 use crate::print::{self, plain};
 use crate::say;
 use phlora::{Finding, Model, Severity, check};
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 
 pub fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let base = Model::open(&args.base)?;
-    let findings = check(&args.adapter, &base)?;
+    let findings = check(&args.adapter, &base, &interrupt::monitor())?;
     if args.json {
         print::json(&print::value(serde_json::to_string(&findings)))?;
     } else {

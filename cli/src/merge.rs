@@ -2,7 +2,7 @@
 
 use crate::args::MergeArgs;
 use crate::destination::{Destination, is_stdout};
-use crate::failure::Failure;
+use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::print::{self, bytes};
 use crate::progress::with_bar;
@@ -38,6 +38,7 @@ pub fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
     let place = Destination::of(&args.output, name)?;
     let work = || merge(&base, &terms, place.path(), &options, &monitor);
     let merged = with_bar(&monitor, "merging", args.json, work)?;
+    merged.notes.iter().for_each(|note| complain(note));
     if args.json {
         print::json(&json!({
             "path": args.output,
@@ -46,6 +47,7 @@ pub fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
             "full": merged.full,
             "files": merged.files,
             "bytes": merged.bytes,
+            "notes": merged.notes,
         }))?;
     } else {
         let (adapters, files) = (plural(count, "adapter"), plural(merged.files, "file"));

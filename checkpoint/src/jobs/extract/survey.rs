@@ -280,13 +280,23 @@ fn is_causal(model: &Model) -> bool {
     config.is_causal() && config.class_name.is_none() && (config.architecture.is_some() || !convolutions())
 }
 
-/// What is said of the heads that the base lacks.
-fn new_heads(jobs: &[(Pair<'_>, Task)]) -> Option<String> {
-    let is_new = |task: &Task| matches!(task, Task::Take(Take::Head { is_new: true }));
-    let heads: BTreeSet<_> =
-        jobs.iter().filter(|(_, task)| is_new(task)).map(|(pair, _)| pair.module()).collect();
-    let names = heads.iter().copied().collect::<Vec<_>>().join(", ");
-    (!heads.is_empty()).then(|| format!("only the fine-tuned model has {names}: stored whole in the adapter"))
+/// What is said of the heads that the base lacks, or has for another number of classes.
+fn new_heads(jobs: &[(Pair<'_>, Task)]) -> impl Iterator<Item = String> {
+    let of = |lacks: bool| {
+        let is_new = |(pair, task): &&(Pair<'_>, Task)| {
+            matches!(task, Task::Take(Take::Head { is_new: true }))
+                && (pair.base.shape() == pair.tuned.shape()) == lacks
+        };
+        let heads: BTreeSet<_> = jobs.iter().filter(is_new).map(|(pair, _)| pair.module()).collect();
+        let names = heads.iter().copied().collect::<Vec<_>>().join(", ");
+        (!heads.is_empty()).then_some(names)
+    };
+    let only =
+        of(true).map(|names| format!("only the fine-tuned model has {names}: stored whole in the adapter"));
+    let other = of(false).map(|names| {
+        format!("{names} has another number of classes than in the base: stored whole in the adapter")
+    });
+    only.into_iter().chain(other)
 }
 
 /// What a model is called where nobody says it: its id by its place in the hub's cache or by its configuration, else the
