@@ -3,7 +3,7 @@
 use super::compact::{CompactFile, is_compact_file};
 use super::gguf::{AdapterFile, key};
 use super::single::{SingleFile, Style, is_single_file};
-use super::{AdapterFormat, Lora, Naming, peft};
+use super::{AdapterFormat, Lora, Naming, mlx, peft};
 use crate::error::{Error, Result};
 use crate::source::gguf::{File, is_gguf};
 use crate::source::mapped::Mapped;
@@ -22,6 +22,7 @@ enum Source {
     Gguf(AdapterFile),
     Single(Box<SingleFile>),
     Compact(Box<CompactFile>),
+    Mlx(Box<mlx::Directory>),
 }
 
 impl Adapter {
@@ -41,7 +42,10 @@ impl Adapter {
             None if path.is_file() && AdapterFormat::of_path(path) == AdapterFormat::Gguf => {
                 return Err(Error::format(path, "not a GGUF file: it does not begin with GGUF"));
             }
-            None => Source::Peft(Box::new(peft::Directory::open(path)?)),
+            None => match mlx::Directory::open(path)? {
+                Some(directory) => Source::Mlx(Box::new(directory)),
+                None => Source::Peft(Box::new(peft::Directory::open(path)?)),
+            },
         };
         let adapter = Self { path: path.to_owned(), source };
         adapter.lora()?.check()?;
@@ -63,6 +67,7 @@ impl Adapter {
             Source::Gguf(file) => file.lora(),
             Source::Single(file) => file.lora(),
             Source::Compact(file) => Ok(file.lora()),
+            Source::Mlx(directory) => directory.lora(),
         }
     }
 
@@ -78,6 +83,7 @@ impl Adapter {
                 let largest = lora.modules.iter().max_by_key(|module| module.rank());
                 largest.map_or(0.0, |module| module.scale * module.rank() as f64)
             }),
+            Source::Mlx(directory) => directory.alpha(),
             // It states scales, and only those that are not 1.
             Source::Compact(_) => 0.0,
         }
@@ -86,7 +92,7 @@ impl Adapter {
     /// Whose names its modules have, which is that of its format.
     pub fn naming(&self) -> Naming {
         match &self.source {
-            Source::Peft(_) => Naming::HuggingFace,
+            Source::Peft(_) | Source::Mlx(_) => Naming::HuggingFace,
             Source::Gguf(_) => Naming::Gguf,
             Source::Single(_) => Naming::Single,
             Source::Compact(file) => file.naming(),
@@ -97,7 +103,7 @@ impl Adapter {
     pub(crate) fn mapped_bytes(&self) -> &[u8] {
         match &self.source {
             Source::Gguf(file) => file.bytes(),
-            Source::Peft(_) | Source::Single(_) | Source::Compact(_) => &[],
+            Source::Peft(_) | Source::Single(_) | Source::Compact(_) | Source::Mlx(_) => &[],
         }
     }
 
@@ -111,6 +117,7 @@ impl Adapter {
                 Style::Comfy => AdapterFormat::Comfy,
             },
             Source::Compact(_) => AdapterFormat::Phlora,
+            Source::Mlx(_) => AdapterFormat::Mlx,
         }
     }
 }

@@ -83,6 +83,15 @@ pub(crate) fn header_len(bytes: &[u8]) -> usize {
 
 /// The texts of the keys `wanted` in the metadata of `file`, whose whole content is `bytes`.
 pub(crate) fn metadata(path: &Path, bytes: &[u8], wanted: &[&str]) -> Result<BTreeMap<String, String>> {
+    metadata_where(path, bytes, |key| wanted.contains(&key))
+}
+
+/// The texts of the metadata whose keys are `wanted`.
+pub(crate) fn metadata_where(
+    path: &Path,
+    bytes: &[u8],
+    wanted: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, String>> {
     let header = bytes.split_first_chunk::<8>().and_then(|(length, rest)| {
         let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
         rest.get(..length).filter(|header| header.len() <= MAX_HEADER)
@@ -91,7 +100,7 @@ pub(crate) fn metadata(path: &Path, bytes: &[u8], wanted: &[&str]) -> Result<BTr
         .map_err(|e| Error::format(path, format!("not a safetensors file: its header is not valid: {e}")))?;
     let mut texts = BTreeMap::new();
     header.at(METADATA).each_entry(|key, value| {
-        if let Some(text) = value.text().filter(|_| wanted.contains(&&*key)) {
+        if let Some(text) = value.text().filter(|_| wanted(&key)) {
             texts.insert(key.into_owned(), text.into_owned());
         }
         true
