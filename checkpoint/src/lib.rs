@@ -72,4 +72,5 @@ pub use source::mapped::read_files;
 pub use source::model::{Container, Model};
 pub use source::permutation::RowPermutation;
 pub use source::quantized::Method as Quantization;
+pub use source::remote::{RemoteOptions, read_remote};
 pub use source::tensor::{Expert, Tensor};

@@ -32,6 +32,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     phlora::read_files(cli.read_files);
+    cli.remote.apply();
     let result = match cli.command {
         Command::Extract(args) => extract::run(&args),
         Command::Join(args) => join::run(&args),

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod choices;
+mod remote;
 mod units;
 
 pub use choices::{AlsoArg, ByArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg, check_bits};
@@ -11,6 +12,7 @@ use phlora::{ChannelScales, Error, ExtractOptions, Goal, Policy};
 use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use remote::RemoteArgs;
 use units::{energy, pattern, rank, share, size, strength};
 
 /// Extracts LoRA adapters from pairs of checkpoints, without data and without training.
@@ -23,6 +25,8 @@ pub struct Cli {
     /// network file systems
     #[arg(long, global = true)]
     pub read_files: bool,
+    #[command(flatten)]
+    pub remote: RemoteArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -52,7 +56,8 @@ pub enum Command {
 /// What clap would not show of the doc comment of a subcommand's arguments.
 const MODELS: &str = "A model is a .safetensors file, a directory that holds model.safetensors, or a directory \
     of shards with model.safetensors.index.json; or a GGUF file, any part of a split one, or a directory with \
-    one GGUF model. Its files are mapped and must not change during the run: where one gets shorter, the \
+    one GGUF model. Or the address of one of these: hf://ORG/MODEL[@REVISION], https://, s3://, gs:// or az://; only \
+    headers and the weights that take part are fetched, and nothing stays on disk. Files are mapped and must not change during the run: where one gets shorter, the \
     system ends phlora with a bus error, and nothing is written; --read-files reads them into memory instead.";
 
 #[derive(Debug, Args)]

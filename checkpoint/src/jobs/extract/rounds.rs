@@ -9,7 +9,7 @@ use crate::jobs::extract::survey::Survey;
 use crate::jobs::extract::tasks::Task;
 use crate::pairing::pairs::Pair;
 use crate::run::pool::{Ticket, run};
-use crate::source::read_ahead::ReadAhead;
+use crate::source::read_ahead::{AHEAD, ReadAhead};
 use std::sync::Arc;
 
 /// A pair, and what is to be done with it.
@@ -84,7 +84,7 @@ impl<'m> Survey<'m> {
             self.monitor.correct_total(0, costs[job]);
         }
 
-        let files: Vec<_> = jobs.iter().map(|(pair, _, _)| [pair.base, pair.tuned]).collect();
+        let files: Vec<_> = jobs.iter().map(|(pair, _, _)| pair.tensors()).collect();
         let work = |buffer: &mut Vec<f32>, ticket: Ticket<'_>| {
             let (pair, task, plan) = jobs[ticket.job()];
             match (task, plan) {
@@ -102,9 +102,9 @@ impl<'m> Survey<'m> {
                 (Task::Extract, None) => Err(Error::usage("no plan".into())),
             }
         };
-        let outcomes = ReadAhead::beside(&files, self.monitor, |ahead| {
+        let outcomes = ReadAhead::beside(&files, AHEAD, self.monitor, |ahead| {
             run(self.options.threads.get(), jobs.len(), self.monitor, Vec::new, |buffer, ticket| {
-                ahead.start(ticket.job());
+                let _held = ahead.start(ticket.job())?;
                 let outcome = work(buffer, ticket)?;
                 kept.map_or(Ok(()), |kept| kept(open[ticket.job()], &outcome))?;
                 Ok(outcome)

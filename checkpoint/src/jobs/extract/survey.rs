@@ -21,8 +21,10 @@ use crate::pairing::pairs::Pair;
 use crate::report::{LeftOut, Note};
 use crate::run::monitor::Monitor;
 use crate::source::model::Model;
+use crate::source::place::{is_address, name};
 use phlora_core::{Goal, Policy};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -70,7 +72,7 @@ impl<'m> Survey<'m> {
         options.also.check(options.format, checkpoints)?;
         check_twice(models)?;
         let whole = options.format.is_like_peft() && !options.filter.linear_only;
-        let heads = if whole { Heads::of(models) } else { Heads::default() };
+        let heads = if whole { Heads::of(models)? } else { Heads::default() };
         let holds = Holds {
             heads: &heads,
             convolutions,
@@ -210,7 +212,7 @@ impl<'m> Survey<'m> {
             names: self.names.clone(),
             experts: experts(self.models),
             targets,
-            base_name: config.name_or_path.clone().unwrap_or_else(|| base.path().display().to_string()),
+            base_name: config.name_or_path.clone().unwrap_or_else(|| name(base.path())),
             architecture: base.architecture().map(str::to_owned),
             naming: self.models.naming(),
             spelling: self.models.layout.as_ref().map(Layout::spelling).unwrap_or_default(),
@@ -235,7 +237,11 @@ pub(crate) fn replace(modules: &mut [Module], again: Vec<Module>) {
 
 /// Refuses one model as both sides. Where a device runs another one the difference is its repair alone.
 fn check_twice(models: &Aligned<'_>) -> Result<()> {
-    let place = |side: &Side<'_>| side.model.path().canonicalize().ok();
+    let address = |path: &Path| is_address(path).then(|| path.to_owned());
+    let place = |side: &Side<'_>| {
+        let path = side.model.path();
+        address(path).or_else(|| path.canonicalize().ok())
+    };
     let base = place(&models.base);
     if models.origin.is_none() && base.is_some() && place(&models.tuned) == base {
         return Err(Error::nothing(format!(
