@@ -5,7 +5,7 @@ use crate::source::gguf::is_later_part;
 use crate::source::hub;
 use crate::source::json::read_json;
 use crate::source::not_weights::{has_pickle_name, pickle_advice};
-use crate::source::place::is_address;
+use crate::source::place::{check_address, is_address};
 use crate::source::remote;
 use crate::source::similar;
 use std::collections::{BTreeMap, HashMap};
@@ -114,13 +114,16 @@ pub(crate) fn locate(path: &Path) -> Result<Files> {
 /// The same for an address, which is that of a file where it ends as one does. What is in a directory is not known there.
 fn at_address(path: &Path) -> Result<Files> {
     let directory = || path.parent().unwrap_or(Path::new("")).to_owned();
+    check_address(path)?;
     if path.to_string_lossy().ends_with(".safetensors.index.json") {
         return indexed(directory(), path);
     }
     if path.file_name().is_some_and(|name| name == "config.json") {
         return at_address(&directory());
     }
-    if path.extension().is_some_and(|end| end == "safetensors" || end == "gguf") || path.to_string_lossy().contains('?') {
+    if path.extension().is_some_and(|end| end == "safetensors" || end == "gguf")
+        || path.to_string_lossy().contains('?')
+    {
         return Ok(Files { directory: directory(), shards: vec![path.to_owned()], index: None });
     }
     let index = path.join(INDEX);
@@ -132,7 +135,10 @@ fn at_address(path: &Path) -> Result<Files> {
         return Ok(Files { directory: path.to_owned(), shards: vec![single], index: None });
     }
     let adapter = remote::read_small(&path.join("adapter_config.json"), 0)?.is_some();
-    let problem = format!("neither {INDEX} nor {SINGLE} is there: name the file of the weights, as in {}/model.gguf", path.display());
+    let problem = format!(
+        "neither {INDEX} nor {SINGLE} is there: name the file of the weights, as in {}/model.gguf",
+        path.display()
+    );
     Err(Error::format(path, if adapter { AN_ADAPTER.to_owned() } else { problem }))
 }
 

@@ -76,21 +76,24 @@ impl Model {
     /// When a file is missing, cannot be mapped, or is not sound; file and tensor or key are named.
     pub fn open(path: &Path) -> Result<Self> {
         let files = locate(path)?;
+        let mut only = None;
         if let ([file], None) = (files.shards.as_slice(), &files.index) {
             let mapped = Mapped::open(file)?;
             if gguf::is_gguf(mapped.bytes()) {
                 return Self::open_gguf(path, mapped);
             }
+            only = Some(mapped);
         }
-        Self::open_safetensors(path, &files)
+        Self::open_safetensors(path, &files, only)
     }
 
-    fn open_safetensors(path: &Path, files: &Files) -> Result<Self> {
+    /// `only` is the one file, where there is one that is open.
+    fn open_safetensors(path: &Path, files: &Files, mut only: Option<Mapped>) -> Result<Self> {
         let config = Config::read(&files.directory)?;
         let mut model = Self::empty(path, config, Container::Safetensors);
         let (mut tensors, mut headers) = (0, 0);
         for (number, file) in files.shards.iter().enumerate() {
-            let mapped = Mapped::open(file)?;
+            let mapped = only.take().map_or_else(|| Mapped::open(file), Ok)?;
             let stored = safetensors::parse(file, mapped.bytes(), mapped.len())?;
             (tensors, headers) = (tensors + stored.len(), headers + safetensors::header_len(mapped.bytes()));
             if tensors > most_tensors(headers) {
@@ -300,7 +303,8 @@ impl Model {
         if self.container == Container::Safetensors {
             return Ok(Vec::new());
         }
-        let parse = |file| Ok((gguf::File::parse(Mapped::path(file), file.bytes(), file.len())?, file.bytes()));
+        let parse =
+            |file| Ok((gguf::File::parse(Mapped::path(file), file.bytes(), file.len())?, file.bytes()));
         self.files.iter().map(parse).collect()
     }
 
@@ -317,7 +321,10 @@ impl Model {
     /// Refuses a model that is not on disk, for what needs all its bytes.
     pub(crate) fn check_on_disk(&self) -> Result<()> {
         match self.files.iter().find(|file| file.remote().is_some()) {
-            Some(file) => Err(Error::format(file.path(), "an address, but all of its bytes are needed here: download the model")),
+            Some(file) => Err(Error::format(
+                file.path(),
+                "an address, but all of its bytes are needed here: download the model",
+            )),
             None => Ok(()),
         }
     }

@@ -1,13 +1,31 @@
 //! Where a model is: a path, or the address of a store.
 
+use crate::error::{Error, Result};
 use std::path::Path;
 
 /// Schemes of the addresses that models are read from.
 const SCHEMES: [&str; 6] = ["hf://", "https://", "http://", "s3://", "gs://", "az://"];
 
-/// Whether `path` is an address. Names of files can be appended to one as to a directory.
-pub(crate) fn is_address(path: &Path) -> bool {
+/// Whether `path` is an address of a model (`hf://ORG/MODEL`, `https://…`, `s3://…`, `gs://…`, `az://…`) rather than a path. Names
+/// of files can be appended to one as to a directory.
+pub fn is_address(path: &Path) -> bool {
     path.to_str().is_some_and(|text| SCHEMES.iter().any(|scheme| text.starts_with(scheme)))
+}
+
+/// Refuses an address that cannot be one of a model.
+pub(crate) fn check_address(path: &Path) -> Result<()> {
+    let text = path.to_string_lossy();
+    let (scheme, rest) = text.split_once("://").unwrap_or_default();
+    let least = if scheme == "hf" { 2 } else { 1 };
+    if rest.split('/').take(least).filter(|part| !part.is_empty()).count() < least {
+        let expected = match scheme {
+            "hf" => "hf://ORG/MODEL, hf://ORG/MODEL@REVISION or a file below it",
+            "s3" | "gs" | "az" => "the name of a bucket or container after ://",
+            _ => "a host after ://",
+        };
+        return Err(Error::format(path, format!("expected {expected}")));
+    }
+    Ok(())
 }
 
 /// What a model is called by others: of the hub, its id.

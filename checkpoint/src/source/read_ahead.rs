@@ -122,7 +122,9 @@ impl<'j, 'm> ReadAhead<'j, 'm> {
     /// The thread that asks for weights at addresses.
     fn ask_all(&self, monitor: &Monitor) {
         let _end = Finally(|| self.tell(|progress| progress.all_asked = true));
-        for (job, tensors) in self.jobs.iter().enumerate().filter(|(_, job)| job.iter().any(Tensor::is_remote)) {
+        for (job, tensors) in
+            self.jobs.iter().enumerate().filter(|(_, job)| job.iter().any(Tensor::is_remote))
+        {
             let held = Held::ask(tensors.clone());
             let failed = held.is_err() || monitor.check().is_err();
             let mut progress = lock(&self.progress);

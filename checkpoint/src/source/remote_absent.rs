@@ -59,6 +59,9 @@ pub(crate) fn read_small(path: &Path, _: u64) -> Result<Option<Vec<u8>>> {
 }
 
 fn absent(path: &Path) -> Error {
-    Error::format(path, "an address, which this build of phlora does not read: download the model, or use the command on \
-                         Linux or macOS")
+    Error::format(
+        path,
+        "an address, which this build of phlora does not read: download the model, or use the command on \
+                         Linux or macOS",
+    )
 }

@@ -347,7 +347,8 @@ mod tests {
         }
         let twice = file(&format!(r#"{{"__metadata__":{{"x":"y","x":"z"}},{a},}}"#).replace("},}", "}}"), 4);
         assert!(
-            parse(Path::new("f"), &twice, twice.len()).is_ok() && safetensors::SafeTensors::deserialize(&twice).is_ok()
+            parse(Path::new("f"), &twice, twice.len()).is_ok()
+                && safetensors::SafeTensors::deserialize(&twice).is_ok()
         );
         let axes =
             format!(r#"{{"a":{{"dtype":"F32","shape":[1{}],"data_offsets":[0,4]}}}}"#, ",1".repeat(64));

@@ -153,7 +153,11 @@ impl<'m> Tensor<'m> {
         parts.flat_map(|part| {
             // The codes of some rows may be anywhere among all codes.
             let own = if part.is_quantized() { part.stored.range.clone() } else { part.range() };
-            let beside = part.beside.places.iter().map(move |(file, range)| (&part.beside.files[*file], range.clone()));
+            let beside = part
+                .beside
+                .places
+                .iter()
+                .map(move |(file, range)| (&part.beside.files[*file], range.clone()));
             std::iter::once((part.source, own)).chain(beside)
         })
     }

@@ -10,9 +10,9 @@ use crate::share::{ShareArg, parse_share};
 use clap::{Args, Parser, Subcommand};
 use phlora::{ChannelScales, Error, ExtractOptions, Goal, Policy};
 use regex::Regex;
+use remote::RemoteArgs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use remote::RemoteArgs;
 use units::{energy, pattern, rank, share, size, strength};
 
 /// Extracts LoRA adapters from pairs of checkpoints, without data and without training.

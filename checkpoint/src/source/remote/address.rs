@@ -19,7 +19,8 @@ impl Address {
     /// Reads an address.
     pub(super) fn parse(path: &Path) -> Result<Self, String> {
         let text = path.to_str().ok_or("an address is UTF-8")?;
-        let (scheme, rest) = text.split_once("://").ok_or("an address begins with its scheme, as in s3://")?;
+        let (scheme, rest) =
+            text.split_once("://").ok_or("an address begins with its scheme, as in s3://")?;
         let within = |what: &str| {
             let (first, key) = rest.split_once('/').unwrap_or((rest, ""));
             if first.is_empty() || key.is_empty() {

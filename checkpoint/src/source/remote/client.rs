@@ -83,7 +83,8 @@ impl Request {
         let mut before = None;
         for _ in 0..=REDIRECTS {
             let answer = self.exchange()?;
-            let location = answer.header("location").filter(|_| matches!(answer.status, 301..=303 | 307 | 308));
+            let location =
+                answer.header("location").filter(|_| matches!(answer.status, 301..=303 | 307 | 308));
             let Some(location) = location else { return Ok(Answer { before, ..answer }) };
             let next = joined(&self.url, location)
                 .ok_or_else(|| Trouble::Final(format!("it redirects to {location}, which is no address")))?;

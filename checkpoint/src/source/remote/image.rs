@@ -55,14 +55,6 @@ impl Image {
         Ok(Arc::new(Self { object, scratch, map, header: head, segments, changed: Condvar::new() }))
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.object.path
-    }
-
-    pub(crate) fn length(&self) -> usize {
-        self.map.as_ref().map_or(0, |map| map.len())
-    }
-
     /// The bytes of the header.
     pub(crate) fn header(&self) -> &[u8] {
         &self.header
@@ -149,7 +141,7 @@ impl Image {
 /// Where the header of the file ends, of which `head` is the beginning; reads more of it as needed. A file without a sound
 /// header has none but what is read.
 fn header_len(path: &Path, object: &Object, head: &mut Vec<u8>) -> std::result::Result<usize, String> {
-    let mut more = |head: &mut Vec<u8>, length: u64| {
+    let more = |head: &mut Vec<u8>, length: u64| {
         let length = length.min(object.length);
         let known = head.len() as u64;
         if length > known {

@@ -7,7 +7,7 @@ use super::version::{Place, Version};
 use crate::run::pool::lock;
 use std::io::Read;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::Duration;
@@ -23,7 +23,6 @@ const BUFFER: usize = 256 << 10;
 /// A file whose version is known.
 #[derive(Debug)]
 pub(super) struct Object {
-    pub(super) path: PathBuf,
     pub(super) length: u64,
     address: Address,
     version: Version,
@@ -41,8 +40,9 @@ impl Object {
         let wanted = Wanted { range: Some(0..most), tag: None };
         let mut tries = Tries::default();
         loop {
-            let found = store::request(&address, &wanted).and_then(Request::send);
-            let found = found.and_then(|mut answer| {
+            let asked = store::request(&address, &wanted);
+            let from = asked.as_ref().ok().and_then(|request| origin(&request.url));
+            let found = asked.and_then(Request::send).and_then(|mut answer| {
                 store::learn(&address, &answer);
                 let place = Place::of(&answer, true)?;
                 let mut head = Vec::new();
@@ -56,20 +56,16 @@ impl Object {
                     Ok(())
                 })?;
                 let version = Version::of(&answer);
-                Ok((Self { path: path.to_owned(), length: place.length, address: address.clone(), version, near: Mutex::default() }, head))
+                let near = (origin(&answer.url) != from && answer.status == 206).then(|| answer.url.clone());
+                let near = Mutex::new(near);
+                Ok((Self { length: place.length, address: address.clone(), version, near }, head))
             });
             match found {
                 Ok(found) => return Ok(found),
                 // An empty file has no ranges.
                 Err(Trouble::Refused { status: 416, .. }) => {
                     return Ok((
-                        Self {
-                            path: path.to_owned(),
-                            length: 0,
-                            address,
-                            version: Version::default(),
-                            near: Mutex::default(),
-                        },
+                        Self { length: 0, address, version: Version::default(), near: Mutex::default() },
                         Vec::new(),
                     ));
                 }
@@ -159,7 +155,10 @@ impl Object {
             return Err(Trouble::Final(changed(&what)));
         }
         if place.length != self.length {
-            return Err(Trouble::Final(changed(&format!("{} bytes long, not {}", place.length, self.length))));
+            return Err(Trouble::Final(changed(&format!(
+                "{} bytes long, not {}",
+                place.length, self.length
+            ))));
         }
         if place.range != range {
             return Err(Trouble::Final(format!(

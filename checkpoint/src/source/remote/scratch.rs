@@ -41,7 +41,10 @@ impl Scratch {
 
     pub(super) fn write(&self, at: u64, bytes: &[u8]) -> Result<(), String> {
         self.file.write_all_at(bytes, at).map_err(|error| {
-            format!("cannot write to the spool in {}: {error}; --spool names another directory", self.place().display())
+            format!(
+                "cannot write to the spool in {}: {error}; --spool names another directory",
+                self.place().display()
+            )
         })
     }
 
@@ -79,7 +82,8 @@ fn nameless(directory: &Path) -> Result<File, Error> {
     let path = directory.join(format!(".phlora-spool-{}-{number}", process::id()));
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
     let file = file.map_err(|error| Error::io(&path, "create the spool file", error))?;
-    std::fs::remove_file(&path).map_err(|error| Error::io(&path, "remove the name of the spool file", error))?;
+    std::fs::remove_file(&path)
+        .map_err(|error| Error::io(&path, "remove the name of the spool file", error))?;
     Ok(file)
 }
 

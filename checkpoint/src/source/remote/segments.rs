@@ -38,7 +38,8 @@ impl Segments {
         let (mut at, mut fetched) = (range.start, Vec::new());
         self.cut(range.start);
         self.cut(range.end);
-        let known: Vec<_> = self.0.range(range.clone()).map(|(start, segment)| (*start, segment.end)).collect();
+        let known: Vec<_> =
+            self.0.range(range.clone()).map(|(start, segment)| (*start, segment.end)).collect();
         for (start, end) in known {
             self.want(at..start, &mut fetched);
             if let Some(segment) = self.0.get_mut(&start) {

@@ -33,7 +33,9 @@ pub(super) fn keys() -> Result<Option<Keys>, Trouble> {
     static KNOWN: Mutex<Option<Found>> = Mutex::new(None);
     let mut known = lock(&KNOWN);
     let fresh = |found: &Found| {
-        found.as_ref().is_none_or(|(_, until)| until.is_none_or(|until| Utc::now().seconds() + MARGIN < until))
+        found
+            .as_ref()
+            .is_none_or(|(_, until)| until.is_none_or(|until| Utc::now().seconds() + MARGIN < until))
     };
     if let Some(found) = known.as_ref().filter(|found| fresh(found)) {
         return Ok(found.as_ref().map(|(keys, _)| keys.clone()));
@@ -54,7 +56,8 @@ fn find() -> Result<Found, String> {
     if let (Some(file), Some(role)) = (variable("AWS_WEB_IDENTITY_TOKEN_FILE"), variable("AWS_ROLE_ARN")) {
         return web_identity(&file, &role).map(Some);
     }
-    let container = variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").map(|path| format!("{CONTAINER}{path}"));
+    let container =
+        variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").map(|path| format!("{CONTAINER}{path}"));
     if let Some(url) = container.or_else(|| variable("AWS_CONTAINER_CREDENTIALS_FULL_URI")) {
         let file = variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
         let token = file.and_then(|file| fs::read_to_string(file).ok());
@@ -80,7 +83,8 @@ fn machine() -> Found {
 
 /// Keys in the form of both services.
 fn read(text: &str) -> Option<(Keys, Option<u64>)> {
-    let [id, secret, session, until] = fields(text, ["AccessKeyId", "SecretAccessKey", "Token", "Expiration"])?;
+    let [id, secret, session, until] =
+        fields(text, ["AccessKeyId", "SecretAccessKey", "Token", "Expiration"])?;
     Some((Keys { id, secret, session: Some(session) }, Utc::parse(&until)))
 }
 
@@ -88,7 +92,8 @@ fn read(text: &str) -> Option<(Keys, Option<u64>)> {
 fn web_identity(file: &str, role: &str) -> Result<(Keys, Option<u64>), String> {
     let token = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
     let region = variables(&["AWS_REGION", "AWS_DEFAULT_REGION"]);
-    let host = region.map_or_else(|| "sts.amazonaws.com".into(), |region| format!("sts.{region}.amazonaws.com"));
+    let host =
+        region.map_or_else(|| "sts.amazonaws.com".into(), |region| format!("sts.{region}.amazonaws.com"));
     let endpoint = variable("AWS_ENDPOINT_URL_STS").unwrap_or_else(|| format!("https://{host}"));
     let session = variable("AWS_ROLE_SESSION_NAME").unwrap_or_else(|| "phlora".to_owned());
     let url = format!(

@@ -17,7 +17,12 @@ pub(super) enum Sent<'s> {
 }
 
 /// The text of a successful answer.
-pub(super) fn call(sent: &Sent<'_>, url: &str, headers: &[(&str, &str)], most: Duration) -> Result<String, String> {
+pub(super) fn call(
+    sent: &Sent<'_>,
+    url: &str,
+    headers: &[(&str, &str)],
+    most: Duration,
+) -> Result<String, String> {
     let agent = agent()?;
     let failed = |error: ureq::Error| format!("no answer of {}: {error}", host(url));
     let mut response = match sent {

@@ -58,9 +58,13 @@ pub(super) fn advice(id: &str, revision: &str, status: u16, said: &str) -> Strin
     let said = said.to_ascii_lowercase();
     let token = token().is_some();
     match status {
-        404 if said.contains("revisionnotfound") => format!("{id} has no revision {revision}: check what follows @"),
+        404 if said.contains("revisionnotfound") => {
+            format!("{id} has no revision {revision}: check what follows @")
+        }
         404 if said.contains("reponotfound") => format!("there is no model {id}: check the name"),
-        404 | 410 => "no such file in the model: check the name, and that its weights are safetensors or GGUF".into(),
+        404 | 410 => {
+            "no such file in the model: check the name, and that its weights are safetensors or GGUF".into()
+        }
         401 if token => {
             format!(
                 "the token is not accepted, expired perhaps, or there is no model {id}: set HF_TOKEN to a valid one, or \
@@ -71,7 +75,9 @@ pub(super) fn advice(id: &str, revision: &str, status: u16, said: &str) -> Strin
             "{id} is private or gated, or does not exist: set HF_TOKEN, or log in with `hf auth login`, and accept the \
              model's terms on its page"
         ),
-        403 => format!("the token may not read {id}: accept the model's terms on its page, or take another token"),
+        403 => format!(
+            "the token may not read {id}: accept the model's terms on its page, or take another token"
+        ),
         _ => "see the state of the hub, or download the model with `hf download`".into(),
     }
 }

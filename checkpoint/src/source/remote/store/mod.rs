@@ -77,7 +77,8 @@ pub(super) fn advice(address: &Address, status: u16, said: &str) -> String {
         (Address::Azure { .. }, _) => azure::advice(status).into(),
         (Address::Web { .. }, 404 | 410) => "no such file: check the address".into(),
         (Address::Web { .. }, 401 | 403) => {
-            "the server does not let everybody read it: take an address that is signed, or download the model".into()
+            "the server does not let everybody read it: take an address that is signed, or download the model"
+                .into()
         }
         (Address::Web { .. }, _) => "check the address, or download the model".into(),
     }

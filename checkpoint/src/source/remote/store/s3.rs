@@ -14,7 +14,8 @@ const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 pub(super) fn request(bucket: &str, key: &str, wanted: &Wanted) -> Result<Request, Trouble> {
     let region = variables(&["AWS_REGION", "AWS_DEFAULT_REGION"]).or_else(|| setting("region"));
     let region = region.unwrap_or_else(|| "us-east-1".to_owned());
-    let endpoint = variables(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]).or_else(|| setting("endpoint_url"));
+    let endpoint =
+        variables(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]).or_else(|| setting("endpoint_url"));
     let path = encoded(key, "/");
     let url = match endpoint {
         Some(endpoint) => format!("{}/{bucket}/{path}", endpoint.trim_end_matches('/')),
