@@ -1,11 +1,13 @@
-//! Task heads that an adapter has to bring along: those that only the tuned model has, and those that PEFT's class for
-//! the task expects to find in the file.
+//! Task heads that an adapter has to bring along: those that only the tuned model has, those that it has for another
+//! number of classes, and those that PEFT's class for the task expects to find in the file.
 
+use crate::adapter::Naming;
 use crate::error::Result;
-use crate::naming::kind::{is_token_table, module_of};
+use crate::naming::kind::{is_task_head, is_token_table, module_of};
 use crate::naming::memory::task_of;
 use crate::pairing::aligned::{Aligned, Side};
 use crate::source::held::Held;
+use crate::source::tensor::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// PEFT's task types whose classes take the head from the adapter, and the modules that are the head.
@@ -25,15 +27,17 @@ pub(crate) struct Heads {
 }
 
 impl Heads {
-    /// The heads of the adapter's model, where its names are those of memory.
+    /// The heads of the adapter's model. Only where its names are those of memory are all of them known.
     ///
     /// # Errors
     /// When weights at an address cannot be read that tell whether a head is one.
     pub(crate) fn of(models: &Aligned<'_>) -> Result<Self> {
         // A GGUF file has names of its own beside those that are mapped.
-        let Some(layout) = models.layout.as_ref().filter(|_| !models.tuned.model.is_gguf()) else {
+        if models.tuned.model.is_gguf() || models.naming() == Naming::Gguf {
             return Ok(Self::default());
-        };
+        }
+        let resized = resized(models);
+        let Some(layout) = &models.layout else { return Ok(Self { modules: resized, task: None }) };
         let task = task_of(layout.class);
         let tops = |side: &'_ Side<'_>| -> BTreeSet<String> {
             side.weights().map(|(name, _)| top(name).to_owned()).collect()
@@ -45,7 +49,7 @@ impl Heads {
             *counts.entry(top(name)).or_default() += 1;
         }
         let main = counts.into_iter().max_by_key(|(_, count)| *count).map_or("", |(name, _)| name);
-        let mut modules = BTreeSet::new();
+        let mut modules = resized;
         for name in tuned.difference(&base).filter(|name| *name != main) {
             if !(layout.is_tied_module(name) && is_tied(models, name)?) {
                 modules.insert(name.clone());
@@ -63,6 +67,15 @@ impl Heads {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.modules.contains(top(name))
     }
+}
+
+/// The heads of tasks that have another number of classes in the base.
+fn resized(models: &Aligned<'_>) -> BTreeSet<String> {
+    let other = |(name, tensor): &(&str, Tensor<'_>)| {
+        is_task_head(module_of(name))
+            && models.base.tensor(name).is_some_and(|base| base.shape() != tensor.shape())
+    };
+    models.tuned.tensors().filter(other).map(|(name, _)| top(name).to_owned()).collect()
 }
 
 /// Whether the head `module`, which its class can tie to the embedding, is tied: where a configuration says so, or where

@@ -28,13 +28,11 @@ pub(crate) fn check_address(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What a model is called by others: of the hub, its id.
-pub(crate) fn name(path: &Path) -> String {
-    let text = path.display().to_string();
-    let Some(rest) = text.strip_prefix("hf://") else { return text };
-    let id: Vec<_> = rest.splitn(3, '/').take(2).collect();
-    let id = id.join("/");
-    id.split_once('@').map_or(id.clone(), |(id, _)| id.to_owned())
+/// The id of a model of the hub, by its address.
+pub(crate) fn hub_id(path: &Path) -> Option<String> {
+    let mut parts = path.to_str()?.strip_prefix("hf://")?.split('/');
+    let (org, model) = (parts.next()?, parts.next()?);
+    Some(format!("{org}/{}", model.split('@').next()?))
 }
 
 #[cfg(test)]
@@ -43,9 +41,10 @@ mod tests {
 
     #[test]
     fn models_of_the_hub_go_by_their_id() {
-        assert_eq!(name(Path::new("hf://org/model@v1/sub/model.gguf")), "org/model");
-        assert_eq!(name(Path::new("hf://org/model")), "org/model");
-        assert_eq!(name(Path::new("s3://bucket/model")), "s3://bucket/model");
+        let id = |address: &str| hub_id(Path::new(address));
+        assert_eq!(id("hf://org/model@v1/sub/model.gguf").as_deref(), Some("org/model"));
+        assert_eq!(id("hf://org/model").as_deref(), Some("org/model"));
+        assert_eq!(id("s3://bucket/model"), None);
     }
 
     #[test]
