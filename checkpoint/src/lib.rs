@@ -74,5 +74,7 @@ pub use source::config::Config;
 pub use source::mapped::read_files;
 pub use source::model::{Container, Model};
 pub use source::permutation::RowPermutation;
+pub use source::place::is_address;
 pub use source::quantized::Method as Quantization;
+pub use source::remote::{RemoteOptions, read_remote};
 pub use source::tensor::{Expert, Tensor};

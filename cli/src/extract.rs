@@ -56,6 +56,10 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     options.prefix.clone_from(&args.prefix);
     options.max_reads = args.max_reads;
     options.scratch = args.scratch;
+    // The other half is for the weights that are held.
+    let remote = [Some(&args.base), Some(&args.tuned), args.deployed_base.as_ref()];
+    let remote = remote.into_iter().flatten().any(|path| phlora::is_address(path));
+    options.memory = args.memory.map(|memory| if remote { memory / 2 } else { memory });
     options.threads = args.threads.unwrap_or_else(available_threads);
     options.also = AlsoArg::all(&args.also);
     options.token_energy = args.token_energy;

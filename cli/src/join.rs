@@ -38,7 +38,8 @@ fn asked(header: &PartHeader, path: &Path, args: &JoinArgs) -> Result<Box<Extrac
             "it does not say how its extraction was asked for: make it anew with this version of phlora";
         return Err(Failure::Usage(format!("{}: {problem}", path.display())));
     };
-    let absolute = |path: PathBuf| if path.exists() { path } else { header.directory.join(path) };
+    let stays = |path: &Path| path.exists() || phlora::is_address(path);
+    let absolute = |path: PathBuf| if stays(&path) { path } else { header.directory.join(path) };
     asked.base = args.base.clone().unwrap_or_else(|| absolute(asked.base.clone()));
     asked.tuned = args.tuned.clone().unwrap_or_else(|| absolute(asked.tuned.clone()));
     asked.deployed_base = asked.deployed_base.map(absolute);

@@ -48,6 +48,8 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let cli = Cli::read(&matches).unwrap_or_else(|error| error.exit());
     say::set(&cli.every);
     phlora::read_files(cli.every.read_files);
+    let memory = if let Command::Extract(args) = &cli.command { args.memory } else { None };
+    cli.remote.apply(memory);
     let result = match cli.command {
         Command::Extract(args) => extract::run(&args),
         Command::Join(args) => join::run(&args),

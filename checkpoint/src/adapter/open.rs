@@ -7,6 +7,7 @@ use super::{AdapterFormat, Lora, Naming, mlx, peft};
 use crate::error::{Error, Result};
 use crate::source::gguf::{File, is_gguf};
 use crate::source::mapped::Mapped;
+use crate::source::place::is_address;
 use std::path::{Path, PathBuf};
 
 /// A LoRA adapter on disk, mapped.
@@ -35,6 +36,9 @@ impl Adapter {
     /// When a file is missing or unsound, or a tensor is not part of a complete LoRA pair of the rank that
     /// the configuration says; file and tensor are named.
     pub fn open(path: &Path) -> Result<Self> {
+        if is_address(path) {
+            return Err(Error::format(path, "an address, but an adapter is read from files: download it"));
+        }
         let source = match open_gguf(path)? {
             Some(mapped) => Source::Gguf(AdapterFile::new(mapped)),
             None if is_compact_file(path) => Source::Compact(Box::new(CompactFile::open(path)?)),
@@ -129,7 +133,7 @@ pub(crate) fn is_adapter_file(path: &Path) -> bool {
         return true;
     }
     let Ok(Some(mapped)) = open_gguf(path) else { return false };
-    File::parse(path, mapped.bytes()).is_ok_and(|file| file.str(key::TYPE) == Some("adapter"))
+    File::parse(path, mapped.bytes(), mapped.len()).is_ok_and(|file| file.str(key::TYPE) == Some("adapter"))
 }
 
 /// Maps `path` if it is a GGUF file.

@@ -58,6 +58,10 @@ pub struct ExtractArgs {
     /// Most working memory per thread, as in 64MiB
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = HOW)]
     pub scratch: Option<usize>,
+    /// Most memory of all threads and of what is read ahead, beside the adapter itself, as in 2GiB; half of it is for
+    /// weights from addresses, where there are any
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = HOW)]
+    pub memory: Option<usize>,
     #[command(flatten)]
     pub work: WorkArgs,
     /// Adapter to create: a PEFT directory, a file where the name ends in .gguf (llama.cpp) or .phlora (phlora's own), or

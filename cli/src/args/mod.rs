@@ -14,6 +14,7 @@ mod parity;
 mod plan;
 mod prune;
 mod ranks;
+mod remote;
 mod report;
 mod units;
 mod verify;
@@ -32,6 +33,7 @@ pub use report::{GenerateArgs, InspectArgs, ReportArgs};
 pub use verify::VerifyArgs;
 
 use clap::{ArgMatches, FromArgMatches, Parser, Subcommand};
+use remote::RemoteArgs;
 
 /// Extracts LoRA adapters from pairs of checkpoints, without data and without training.
 #[derive(Debug, Parser)]
@@ -41,6 +43,8 @@ pub struct Cli {
     pub command: Command,
     #[command(flatten)]
     pub every: EveryArgs,
+    #[command(flatten)]
+    pub remote: RemoteArgs,
 }
 
 impl Cli {
@@ -88,8 +92,9 @@ pub enum Command {
 /// What clap would not show of the doc comment of a subcommand's arguments.
 const MODELS: &str = "A model is a .safetensors file, a directory that holds model.safetensors, or a directory \
     of shards with model.safetensors.index.json; or a GGUF file, any part of a split one, or a directory with \
-    one GGUF model. Its files are mapped and must not change during the run: where one gets shorter, the \
-    system ends phlora with a bus error, and nothing is written; --read-files reads them into memory instead.";
+    one GGUF model. Or the address of one of these: hf://ORG/MODEL[@REVISION], https://, s3://, gs:// or az://; only \
+    headers and the weights that take part are fetched, and nothing stays on disk. Files are mapped and must not \
+    change during the run: where one gets shorter, the system ends phlora with a bus error, and nothing is written; --read-files reads them into memory instead.";
 
 #[cfg(test)]
 mod tests {

@@ -87,7 +87,7 @@ impl CompactFile {
         let about = texts.remove(ADAPTER_KEY).unwrap_or_else(|| "{}".to_owned());
         let about: About = serde_json::from_str(&about)
             .map_err(|e| Error::format(path, format!("its metadata {ADAPTER_KEY} are not valid: {e}")))?;
-        let tensors = parse(path, bytes)?;
+        let tensors = parse(path, bytes, bytes.len())?;
         let data = |tensor: &Stored| &bytes[tensor.range.clone()];
         let levels = tensors
             .iter()

@@ -32,7 +32,7 @@ impl AdapterFile {
     }
 
     fn parse(&self) -> Result<File<'_>> {
-        File::parse(self.mapped.path(), self.mapped.bytes())
+        File::parse(self.mapped.path(), self.mapped.bytes(), self.mapped.len())
     }
 
     /// What it holds, modules sorted by name; complete pairs, or an error.

@@ -31,6 +31,9 @@ impl Identity {
 /// A digest of the files of a model: their lengths, their ends, and samples of all between.
 fn digest(model: &Model) -> String {
     let mut digest = Xxh3Default::new();
+    for version in model.versions() {
+        digest.update(version.as_bytes());
+    }
     for (_, bytes) in model.contents() {
         digest.update(&(bytes.len() as u64).to_le_bytes());
         digest.update(&bytes[..bytes.len().min(END)]);

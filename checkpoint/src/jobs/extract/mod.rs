@@ -16,6 +16,7 @@ mod identity;
 mod includes;
 mod job;
 mod layers;
+mod memory;
 mod options;
 pub(crate) mod outcome;
 mod outline;

@@ -44,6 +44,9 @@ pub struct ExtractOptions {
     pub max_reads: u32,
     /// Most working memory per thread in bytes, scratch and f32 factors together. Default: no limit.
     pub scratch: Option<usize>,
+    /// Most memory of all threads and of what is read ahead, in bytes, beside the adapter itself: fewer threads work where it
+    /// is short, with less scratch where it is too little for one. Default: no limit.
+    pub memory: Option<usize>,
     /// Threads. The adapter does not depend on it. Default: one per processor.
     pub threads: NonZeroUsize,
     /// Bytes of one side read between two looks at the cancel flag. The adapter does not depend on it.
@@ -108,6 +111,7 @@ impl Default for ExtractOptions {
             tolerance: core.tolerance,
             max_reads: core.max_reads,
             scratch: None,
+            memory: None,
             threads: available_threads(),
             block_bytes: 16 << 20,
             filter: Filter::default(),

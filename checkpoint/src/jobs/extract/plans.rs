@@ -1,6 +1,7 @@
 //! How each module will be extracted: parts from its shape alone, scratch within the limit per thread.
 
 use crate::error::{Error, Result};
+use crate::jobs::extract::memory;
 use crate::jobs::extract::options::ExtractOptions;
 use crate::pairing::pairs::Pair;
 use phlora_core::{Goal, Mode, Options, Plan, Policy, Shape};
@@ -133,8 +134,8 @@ pub(crate) fn plan(
     // The factors, and all singular values that there are.
     let factors = rows.checked_add(cols).and_then(|n| n.checked_mul(aim.rank)?.checked_add(rows.min(cols)));
     let factors = factors.ok_or_else(too_large)?;
-    let limit =
-        options.scratch.map_or(usize::MAX, |bytes| (bytes / size_of::<f32>()).saturating_sub(factors));
+    let limit = memory::scratch(options)
+        .map_or(usize::MAX, |bytes| (bytes / size_of::<f32>()).saturating_sub(factors));
     let mut core = Options {
         rank: aim.rank,
         goal: aim.goal,

@@ -23,8 +23,10 @@ use crate::report::{LeftOut, Note, Origin};
 use crate::run::monitor::Monitor;
 use crate::source::hub;
 use crate::source::model::Model;
+use crate::source::place::is_address;
 use phlora_core::{Goal, Policy};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -72,7 +74,7 @@ impl<'m> Survey<'m> {
         options.also.check(options.format, checkpoints)?;
         check_twice(models)?;
         let whole = options.format.is_like_peft() && !options.filter.linear_only;
-        let heads = if whole { Heads::of(models) } else { Heads::default() };
+        let heads = if whole { Heads::of(models)? } else { Heads::default() };
         let holds = Holds {
             heads: &heads,
             convolutions,
@@ -239,7 +241,11 @@ pub(crate) fn replace(modules: &mut [Module], again: Vec<Module>) {
 
 /// Refuses one model as both sides. Where a device runs another one the difference is its repair alone.
 fn check_twice(models: &Aligned<'_>) -> Result<()> {
-    let place = |side: &Side<'_>| side.model.path().canonicalize().ok();
+    let address = |path: &Path| is_address(path).then(|| path.to_owned());
+    let place = |side: &Side<'_>| {
+        let path = side.model.path();
+        address(path).or_else(|| path.canonicalize().ok())
+    };
     let base = place(&models.base);
     if models.origin.is_none() && base.is_some() && place(&models.tuned) == base {
         return Err(Error::nothing(format!(
