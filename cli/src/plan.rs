@@ -89,6 +89,9 @@ fn policies(report: &Report, dtype: Dtype) -> String {
     for share in ENERGIES {
         row(format!("--energy {share}"), Goal::Energy(share));
     }
+    for share in ENERGIES {
+        row(format!("--total-energy {share}"), Goal::TotalEnergy(share));
+    }
     row("--noise-floor".to_owned(), Goal::NoiseFloor);
     for rank in [8, 16, 32, 64] {
         // In the bytes of a usual rank, so that the two can be compared.

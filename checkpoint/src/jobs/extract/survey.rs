@@ -256,7 +256,7 @@ pub(crate) fn check(policy: &Policy) -> Result<()> {
         return Err(Error::usage(problem));
     }
     match policy.goal {
-        Goal::Energy(share) if !(share > 0.0 && share <= 1.0) => {
+        Goal::Energy(share) | Goal::TotalEnergy(share) if !(share > 0.0 && share <= 1.0) => {
             Err(Error::usage(format!("an energy of {share} cannot be kept, expected above 0, at most 1")))
         }
         _ => Ok(()),
