@@ -40,7 +40,8 @@ def at_equal_bytes(pair):
     """What the README shows."""
     quality = pair["quality"]
     rows = rows_of(quality["real"], PEFT) + [["`--budget`, GGUF", *(cell(row, True) for row in quality["llama.cpp"]["budget"])]]
-    return table(header(quality, "nll, energy"), rows + rows_of(quality["real"], COMPACT))
+    ends = " and ".join(f"{row['nll']:.4f} of the {name} model" for name in ("base", "tuned") for row in pair["models"] if row["model"] == name)
+    return f"Without an adapter: {ends}.\n\n" + table(header(quality, "nll, energy"), rows + rows_of(quality["real"], COMPACT))
 
 
 def of_pair(pair, name):
@@ -71,7 +72,7 @@ def rate_distortion(pair):
 def blocks(pair):
     """{name: a function that renders it}"""
     return {
-        "nll at equal bytes": lambda: at_equal_bytes(pair),
+        "nll of the real pair": lambda: at_equal_bytes(pair),
         "nll swapped": lambda: of_pair(pair, "swapped"),
         "nll in llama.cpp": lambda: llama_cpp(pair),
         "formats of rank 32": lambda: formats(pair),

@@ -192,6 +192,11 @@ impl<'m> Survey<'m> {
         let targets = self.targets(named.chain(empty.iter().map(|(name, _)| name.as_str())));
         let base = source(self.models);
         let config = base.config();
+        let rank = modules.iter().map(|module| module.report.rank).max().unwrap_or(0);
+        let pair =
+            |full: &Full| self.jobs.iter().map(|(pair, _)| pair).find(|pair| pair.name == full.report.name);
+        let large: Vec<_> =
+            full.iter().filter_map(|full| full::large(pair(full)?, full, rank, self.options.dtype)).collect();
         Ok(Extraction {
             modules,
             full,
@@ -203,6 +208,7 @@ impl<'m> Survey<'m> {
                 .cloned()
                 .map(Note::Text)
                 .chain(self.notes.iter().cloned())
+                .chain(large)
                 .collect(),
             left_out,
             empty,
