@@ -97,7 +97,8 @@ fn rows_that_take_more_than_factors_are_named_and_fewer_can_be_stored() {
     let root = tempfile::tempdir().unwrap();
     let run = |name: &str, more: &[&str]| {
         let (out, report) = (root.path().join(name), root.path().join(format!("{name}.json")));
-        let words = [&["--also", "tokens", "--report", &text(&report)], more].concat();
+        let path = text(&report);
+        let words = [&["--also", "tokens", "--report", &path], more].concat();
         let (code, stderr) = extract(&out, &words);
         assert_eq!(code, 0, "{stderr}");
         let full = json(&report)["full"].as_array().unwrap().clone();

@@ -1,9 +1,9 @@
-"""Prints the part `quality` of benches/results/pair.json: what budgets and formats do to the model, at the same bytes.
+"""Makes the part `quality` of benches/results/pair.json: what budgets and formats do to the model, at the same bytes.
 
-    "$(tests/interop/setup.sh)" tests/interop/quality.py [FILE…]
+    "$(tests/interop/setup.sh)" tests/interop/quality.py RESULTS.json [PART…]
 
-Pairs: the real one, the real one with its sides swapped, and with files of text as arguments a third one, as in criteria.py.
-The real PEFT merges each adapter in 16 bits, those in the compact form after `phlora convert`; the real llama.cpp loads each
+Parts: the real pair (`real`), the same with its sides swapped (`swapped`), and as GGUF adapters (`llama.cpp`, after `real`); without
+a word all of them. Each is written as soon as it is there; other figures of the file stay. The real PEFT merges each adapter in 16 bits, those in the compact form after `phlora convert`; the real llama.cpp loads each
 GGUF adapter. Energies are those after rounding, of all 28 modules; nll in nats per token.
 """
 
@@ -19,8 +19,7 @@ import llama
 import pair
 import strict
 import torch
-from criteria import fine_tuned, ids
-from safetensors.torch import save_file
+from criteria import ids
 
 RANKS = [4, 8, 16, 32]
 FORMATS = ["f16", "q8_0", "q5_1", "q5_0", "q4_1", "iq4_nl", "q4_0"]
@@ -89,27 +88,28 @@ def gguf(sizes, folder):
     return rows, [run("--rank", 32, "--dtype", dtype) for dtype in FORMATS]
 
 
-def written(files, folder):
-    """The base after fine-tuning on `files`, as a directory, and held-back batches."""
-    weights, held = fine_tuned(files)
-    folder.mkdir()
-    (folder / "config.json").write_text((pair.BASE / "config.json").read_text())
-    stored = {name: weights[name].float().contiguous() for name in pair.weights(pair.BASE)}
-    save_file(stored, folder / "model.safetensors", {"format": "pt"})
-    return folder, held
-
-
 def main():
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        found = {"real": peft(pair.BASE, pair.TUNED, ids("eval-tuned.bin"), folder)}
-        found["swapped"] = peft(pair.TUNED, pair.BASE, ids("eval-base.bin"), folder)
-        if sys.argv[1:]:
-            tuned, held = written(sys.argv[1:], folder / "here")
-            found["fine-tuned here"] = peft(pair.BASE, tuned, held, folder)
-        sizes = [row["bytes"] for row in found["real"]["uniform"]]
-        found["llama.cpp"], found["rank 32"] = gguf(sizes, folder)
-    print(json.dumps({"quality": {"ranks": RANKS, **found}}, indent=1))
+    results, parts = Path(sys.argv[1]), sys.argv[2:] or ["real", "swapped", "llama.cpp"]
+
+    def keep(**found):
+        figures = json.loads(results.read_text()) if results.exists() else {}
+        figures["quality"] = {"ranks": RANKS} | figures.get("quality", {}) | found
+        results.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+        return figures["quality"]
+
+    for part in parts:
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            if part == "real":
+                keep(real=peft(pair.BASE, pair.TUNED, ids("eval-tuned.bin"), folder))
+            elif part == "swapped":
+                keep(swapped=peft(pair.TUNED, pair.BASE, ids("eval-base.bin"), folder))
+            elif part == "llama.cpp":
+                sizes = [row["bytes"] for row in keep()["real"]["uniform"]]
+                found, formats = gguf(sizes, folder)
+                keep(**{"llama.cpp": found, "rank 32": formats})
+            else:
+                raise SystemExit(f"there is no part {part!r}")
 
 
 if __name__ == "__main__":
