@@ -6,14 +6,12 @@ from tables import percent, table
 
 PEFT = {"uniform": "one rank for all, f16", "by energy": "`--budget --by energy`, f16", "budget": "`--budget`, f16"}
 COMPACT = {"compact": "`--budget --format phlora`"}
-GGUF = {"uniform": "one rank for all, f16", "budget f16": "`--budget --dtype f16`", "budget": "`--budget`"}
 
-# Name in the drawing, pair, rule, colour, dashes.
+# Name in the drawing, part, rule, colour, dashes.
 CURVES = [
     ("budget by energy, f16", "real", "by energy", "#b8860b", "2 4"),
     ("one rank for all, f16", "real", "uniform", "#888888", "7 4"),
     ("budget, f16", "real", "budget", "#2f6fb2", ""),
-    ("budget, GGUF", "llama.cpp", "budget", "#3c8f4f", ""),
     ("budget, compact form", "real", "compact", "#b03a4a", ""),
 ]
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 400, 60, 20, 16, 48
@@ -23,8 +21,8 @@ def kilobytes(size):
     return f"{size / 1000:.0f} kB"
 
 
-def cell(row, dtype=False):
-    return f"{row['nll']:.4f}, {percent(row['energy'])}" + (f" ({row['dtype']})" if dtype else "")
+def cell(row):
+    return f"{row['nll']:.4f}, {percent(row['energy'])}"
 
 
 def header(quality, title):
@@ -32,32 +30,16 @@ def header(quality, title):
     return [title] + [f"{kilobytes(size)} (rank {rank})" for rank, size in zip(quality["ranks"], sizes)]
 
 
-def rows_of(found, names, dtype=()):
-    return [[text, *(cell(row, rule in dtype) for row in found[rule])] for rule, text in names.items()]
+def rows_of(found, names):
+    return [[text, *map(cell, found[rule])] for rule, text in names.items()]
 
 
 def at_equal_bytes(pair):
     """What the README shows."""
     quality = pair["quality"]
-    rows = rows_of(quality["real"], PEFT) + [["`--budget`, GGUF", *(cell(row, True) for row in quality["llama.cpp"]["budget"])]]
+    rows = rows_of(quality["real"], PEFT)
     ends = " and ".join(f"{row['nll']:.4f} of the {name} model" for name in ("base", "tuned") for row in pair["models"] if row["model"] == name)
     return f"Without an adapter: {ends}.\n\n" + table(header(quality, "nll, energy"), rows + rows_of(quality["real"], COMPACT))
-
-
-def of_pair(pair, name):
-    return table(header(pair["quality"], "nll, energy"), rows_of(pair["quality"][name], {**PEFT, **COMPACT}))
-
-
-def llama_cpp(pair):
-    quality = pair["quality"]
-    return table(header(quality, "nll, energy in llama.cpp"), rows_of(quality["llama.cpp"], GGUF, ("budget",)))
-
-
-def formats(pair):
-    rows = [
-        [row["dtype"], kilobytes(row["bytes"]), f"{row['energy']:.4f}", f"{row['nll']:.4f}"] for row in pair["quality"]["rank 32"]
-    ]
-    return table(["", "bytes", "energy", "nll"], rows)
 
 
 def rate_distortion(pair):
@@ -73,9 +55,6 @@ def blocks(pair):
     """{name: a function that renders it}"""
     return {
         "nll of the real pair": lambda: at_equal_bytes(pair),
-        "nll swapped": lambda: of_pair(pair, "swapped"),
-        "nll in llama.cpp": lambda: llama_cpp(pair),
-        "formats of rank 32": lambda: formats(pair),
         "rate distortion": lambda: rate_distortion(pair),
     }
 
