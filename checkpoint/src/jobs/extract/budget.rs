@@ -98,7 +98,9 @@ fn beyond_rounding(found: &Extraction, whole: &Extraction, goal: Goal, limit: Li
     let kept: f64 = found.modules.iter().map(kept).sum();
     let all: f64 = whole.modules.iter().map(|module| module.report.delta_norm.powi(2)).sum();
     let missing = asked - kept / all;
-    (missing > 0.0 && tried < 1.0).then(|| Limit::Energy((tried + missing + MORE).min(1.0)))
+    // At least twice as far beyond it as before, so that a share out of reach ends soon.
+    let more = missing.max(tried - asked) + MORE;
+    (missing > 0.0 && tried < 1.0).then(|| Limit::Energy((tried + more).min(1.0)))
 }
 
 /// The bytes of the smallest adapter that the policy lets be.
