@@ -20,7 +20,7 @@ pub(crate) const REPORT: Known =
     Known { name: "a report of phlora", is: |path| read_json(path).is_ok_and(|json| is_report(json.root())) };
 
 /// A page.
-const PAGE: Known = Known { name: "the page of a report", is: is_page };
+pub(crate) const PAGE: Known = Known { name: "the page of a report", is: is_page };
 
 /// Writes a report alone.
 ///
@@ -39,8 +39,13 @@ pub fn save_report(report: &Report, path: &Path, force: bool, monitor: &Monitor)
 /// [`Error::Cancelled`].
 pub fn save_page(html: &str, path: &Path, force: bool, monitor: &Monitor) -> Result<()> {
     monitor.begin_writing()?;
+    stage_page(html, path, force)?.commit()
+}
+
+/// Writes a page beside its place.
+pub(crate) fn stage_page(html: &str, path: &Path, force: bool) -> Result<StagedFile> {
     let failed = |e| Error::io(path, "write", e);
-    StagedFile::write(path, PAGE, force, |file| file.write_all(html.as_bytes()).map_err(failed))?.commit()
+    StagedFile::write(path, PAGE, force, |file| file.write_all(html.as_bytes()).map_err(failed))
 }
 
 /// Writes a report beside its place.

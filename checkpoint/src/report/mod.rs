@@ -15,12 +15,16 @@ use std::path::Path;
 mod curve;
 mod files;
 mod note;
+mod origin;
+mod plan;
 
 pub(crate) use curve::energy_by_bytes;
 pub use curve::{Choice, choose};
-pub(crate) use files::{REPORT, stage_report};
+pub(crate) use files::{PAGE, REPORT, stage_page, stage_report};
 pub use files::{save_page, save_report};
 pub use note::Note;
+pub use origin::Origin;
+pub use plan::{PlanReport, PlanRow};
 
 /// Version of the JSON form; it grows when a field changes its meaning or goes away.
 pub const REPORT_VERSION: u32 = 1;
@@ -60,6 +64,12 @@ pub struct Report {
     pub bytes_in: u64,
     /// Bytes of the adapter's files.
     pub bytes_out: u64,
+    /// Which models it is of, and when and how it was made; absent in reports of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// What each policy would choose; in the reports of plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanReport>,
     /// What is to be known of the pair, the options and the adapter, as it was said.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "notes")]
     pub notes: Vec<Note>,

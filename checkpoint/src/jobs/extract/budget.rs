@@ -5,6 +5,7 @@ use crate::adapter::AdapterFormat;
 use crate::adapter::{Lora, Target};
 use crate::error::{Error, Result};
 use crate::jobs::extract::extraction::Extraction;
+use crate::jobs::extract::options::ExtractOptions;
 use crate::jobs::extract::outcome::{Keep, Module, Others};
 use crate::jobs::extract::plans::{Aim, first_rank};
 use crate::jobs::extract::survey::{Survey, replace};
@@ -27,24 +28,28 @@ const MORE: f64 = 1e-6;
 const LEAST: usize = 16;
 
 /// A rank for each module, in a format.
-struct Choice {
-    dtype: Dtype,
-    ranks: Vec<usize>,
+pub(crate) struct Choice {
+    pub(crate) dtype: Dtype,
+    pub(crate) ranks: Vec<usize>,
+}
+
+/// The storage formats that a budget may choose from; the last one takes the least.
+pub(crate) fn dtypes(options: &ExtractOptions) -> Vec<Dtype> {
+    let mut dtypes = vec![options.dtype];
+    if options.choose_dtype && options.format == AdapterFormat::Gguf {
+        dtypes.extend(CHOSEN.iter().filter(|&&dtype| dtype != options.dtype));
+    }
+    dtypes
 }
 
 /// Extracts as far as the policy's goal lets it go: so many bytes of the adapter's files, or a share of the energy of all
 /// modules.
 pub(crate) fn share_out(survey: &Survey<'_>) -> Result<Extraction> {
     let policy = survey.options.policy;
-    let options = survey.options;
     let mut limit = policy.goal.limit().ok_or_else(|| Error::usage("no goal for all modules".into()))?;
-    let mut dtypes = vec![options.dtype];
     let within = matches!(limit, Limit::Bytes(_));
-    if within && options.choose_dtype && options.format == AdapterFormat::Gguf {
-        dtypes.extend(CHOSEN.iter().filter(|&&dtype| dtype != options.dtype));
-    }
-    // The last one takes the least.
-    let smallest = dtypes.last().copied().unwrap_or(options.dtype);
+    let dtypes = if within { dtypes(survey.options) } else { vec![survey.options.dtype] };
+    let smallest = dtypes.last().copied().unwrap_or(survey.options.dtype);
     let mut ranks = first_ranks(survey, &policy, limit, smallest);
     let (mut modules, others) =
         survey.run(|pair| Some(Aim::fixed(pair, *ranks.get(pair.name)?)), Keep::Whole, true)?;
@@ -54,10 +59,10 @@ pub(crate) fn share_out(survey: &Survey<'_>) -> Result<Extraction> {
         let mut choices = Vec::new();
         for &dtype in &dtypes {
             if within || policy.uniform {
-                choices.extend(choose(survey, &whole, dtype, limit, true)?);
+                choices.extend(choose(survey, &whole, &policy, dtype, limit, true)?);
             }
             if !policy.uniform {
-                choices.extend(choose(survey, &whole, dtype, limit, false)?);
+                choices.extend(choose(survey, &whole, &policy, dtype, limit, false)?);
             }
         }
         let more: BTreeMap<_, _> =
@@ -115,7 +120,7 @@ fn least(survey: &Survey<'_>, whole: &Extraction) -> Result<u64> {
     let smallest = smallest.map_or(0, |(at, _)| at);
     let ranks: Vec<_> =
         (0..whole.modules.len()).map(|at| if policy.uniform || at == smallest { rank } else { 0 }).collect();
-    whole.format.length(&whole.renamed(draft(survey, whole, &ranks, dtype))?)
+    length(survey, whole, policy, &ranks, dtype)
 }
 
 /// A rank per weight for the first factorisation.
@@ -143,14 +148,14 @@ fn shape(pair: &Pair<'_>) -> Shape {
 }
 
 /// The best ranks in one format, or the best rank for all; `None` where there is no room for any.
-fn choose(
+pub(crate) fn choose(
     survey: &Survey<'_>,
     whole: &Extraction,
+    policy: &Policy,
     dtype: Dtype,
     limit: Limit,
     even: bool,
 ) -> Result<Option<Choice>> {
-    let policy = &survey.options.policy;
     let candidates: Vec<_> = whole
         .modules
         .iter()
@@ -166,8 +171,7 @@ fn choose(
         let (Limit::Bytes(bytes), Limit::Bytes(rest)) = (limit, &mut left) else {
             return Ok(Some(Choice { dtype, ranks }));
         };
-        let draft = whole.renamed(draft(survey, whole, &ranks, dtype))?;
-        let size = whole.format.length(&draft)?;
+        let size = length(survey, whole, policy, &ranks, dtype)?;
         if size <= bytes {
             return Ok(Some(Choice { dtype, ranks }));
         }
@@ -186,9 +190,21 @@ fn ranks(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit, even: bool
     shares.iter().map(|share| share.rank).collect()
 }
 
+/// Bytes of the files of the adapter at `ranks`.
+pub(crate) fn length(
+    survey: &Survey<'_>,
+    whole: &Extraction,
+    policy: &Policy,
+    ranks: &[usize],
+    dtype: Dtype,
+) -> Result<u64> {
+    let draft = draft(survey, whole, ranks, dtype);
+    whole.format.length(&whole.renamed(if policy.uniform { draft.padded() } else { draft })?)
+}
+
 /// The adapter at `ranks`, as it will be written; nothing is encoded for it.
 fn draft<'w>(survey: &Survey<'_>, whole: &'w Extraction, ranks: &[usize], dtype: Dtype) -> Lora<'w> {
-    let mut lora = whole.own_ranks();
+    let mut lora = whole.drafted();
     let mut ranks = ranks.iter();
     lora.modules.retain_mut(|module| {
         let rank = *ranks.next().unwrap_or(&0);
@@ -201,7 +217,7 @@ fn draft<'w>(survey: &Survey<'_>, whole: &'w Extraction, ranks: &[usize], dtype:
     });
     let modules = lora.modules.iter().filter(|module| module.target == Target::Module);
     lora.targets = Some(survey.targets(modules.map(|module| module.name.as_ref())));
-    if survey.options.policy.uniform { lora.padded() } else { lora }
+    lora
 }
 
 /// Larger ranks to factorise where the choice took all that there was.

@@ -1,12 +1,12 @@
 //! The result of an extraction: an adapter in memory and its report.
 
-use crate::adapter::{AdapterFormat, Lora, LoraModule, Naming, OUT_PROJ, Target};
+use crate::adapter::{AdapterFormat, Factor, Lora, LoraModule, Naming, OUT_PROJ, Target};
 use crate::error::Result;
 use crate::jobs::extract::full::Full;
 use crate::jobs::extract::outcome::Module;
 use crate::jobs::extract::renaming::Renaming;
 use crate::naming::spelling::Spelling;
-use crate::report::{LeftOut, ModuleReport, Note, REPORT_VERSION, Report, Total, energy_by_bytes};
+use crate::report::{LeftOut, ModuleReport, Note, Origin, REPORT_VERSION, Report, Total, energy_by_bytes};
 use phlora_core::{Dtype, Policy};
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,6 +25,8 @@ pub struct Extraction {
     /// How the models were paired.
     pub(crate) notes: Vec<Note>,
     pub(crate) left_out: Vec<LeftOut>,
+    /// Which models it is of.
+    pub(crate) origin: Origin,
     /// Modules that get factors of zeros, with [out, in] of their weights.
     pub(crate) empty: Vec<(String, [usize; 2])>,
     pub(crate) format: AdapterFormat,
@@ -106,14 +108,52 @@ impl Extraction {
 
     /// The adapter, each module at the rank of its factors.
     pub(crate) fn own_ranks(&self) -> Lora<'_> {
-        let modules = self.modules.iter().filter_map(|module| {
+        self.with_factors(|module| {
             let factors = module.factors.as_ref()?;
+            Some((factors.a.view(), factors.b.view()))
+        })
+    }
+
+    /// The same without factors, of which only sizes and spectra matter.
+    pub(crate) fn without_factors(&self) -> Self {
+        let bare = |module: &Module| module.without_factors();
+        Self {
+            modules: self.modules.iter().map(bare).collect(),
+            full: self.full.clone(),
+            notes: self.notes.clone(),
+            left_out: self.left_out.clone(),
+            origin: self.origin.clone(),
+            empty: self.empty.clone(),
+            names: self.names.clone(),
+            targets: self.targets.clone(),
+            base_name: self.base_name.clone(),
+            architecture: self.architecture.clone(),
+            spelling: self.spelling.clone(),
+            ..*self
+        }
+    }
+
+    /// The adapter with zeros of rank 1 for the factors of every module, to be sized.
+    pub(crate) fn drafted(&self) -> Lora<'_> {
+        self.with_factors(|module| {
+            let zero = LoraModule::zero("", module.report.shape, Dtype::F16)?;
+            Some((zero.a, zero.b))
+        })
+    }
+
+    /// The adapter with `factors` of its modules.
+    fn with_factors<'l>(
+        &'l self,
+        factors: impl Fn(&'l Module) -> Option<(Factor<'l>, Factor<'l>)>,
+    ) -> Lora<'l> {
+        let modules = self.modules.iter().filter_map(|module| {
+            let (a, b) = factors(module)?;
             Some(LoraModule {
                 expert: module.report.expert,
                 target: module.target,
                 embedding: module.embedding,
                 kernel: module.report.kernel.clone(),
-                ..LoraModule::new(module.path.as_str(), factors.a.view(), factors.b.view())
+                ..LoraModule::new(module.path.as_str(), a, b)
             })
         });
         Lora {
@@ -160,6 +200,8 @@ impl Extraction {
             seconds: self.started.elapsed().as_secs_f64(),
             bytes_in: self.bytes_in,
             bytes_out,
+            origin: Some(self.origin.clone()),
+            plan: None,
             notes: self.notes(),
         }
     }

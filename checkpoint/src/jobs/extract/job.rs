@@ -192,6 +192,11 @@ impl<'m> ExtractJob<'m> {
         work(&Survey::new(&models.aligned(&self.options)?, &self.options, monitor)?, &self.options)
     }
 
+    /// The ranks of several adapters; empty: one.
+    pub(super) fn several(&self) -> &[usize] {
+        &self.ranks
+    }
+
     fn open(&self) -> Result<Models<'_>> {
         let (base, tuned) = (self.base.open()?, self.tuned.open()?);
         Ok(Models { base, tuned, deployed: self.deployed.as_ref().map(Input::open).transpose()? })
@@ -287,6 +292,14 @@ impl PartFiles {
     /// No files, for `work`.
     pub fn new(work: Work) -> Self {
         Self { work, own: None, others: Vec::new(), command: Vec::new(), fresh: false }
+    }
+
+    /// The file beside an adapter at `output` that keeps what is found of it.
+    pub fn beside(output: &Path) -> PathBuf {
+        let path: PathBuf = output.components().collect();
+        let mut name = path.into_os_string();
+        name.push(".part");
+        PathBuf::from(name)
     }
 }
 

@@ -6,10 +6,10 @@
 //! saves.
 
 mod also;
-mod budget;
+pub(crate) mod budget;
 mod channels;
 mod compact;
-mod extraction;
+pub(crate) mod extraction;
 mod full;
 mod identity;
 mod includes;
@@ -17,6 +17,7 @@ mod job;
 mod layers;
 mod options;
 pub(crate) mod outcome;
+mod outline;
 mod output;
 mod parts;
 mod pass;
@@ -25,7 +26,7 @@ mod record;
 mod renaming;
 mod rounds;
 mod serving;
-mod survey;
+pub(crate) mod survey;
 mod tasks;
 
 pub use also::{Also, Layers, Tokens};
@@ -33,6 +34,7 @@ pub use channels::ChannelScales;
 pub use extraction::Extraction;
 pub use job::{ExtractJob, Input, PartFiles, Saved, extract};
 pub use options::{ExtractOptions, Filter};
+pub use outline::{Outline, OutlinedModule};
 pub use output::{Output, save};
 pub use parts::{PartHeader, Shard, Work};
 pub use serving::Server;

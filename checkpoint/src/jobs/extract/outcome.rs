@@ -311,6 +311,17 @@ impl Module {
         }
     }
 
+    /// The same module without factors.
+    pub(crate) fn without_factors(&self) -> Self {
+        Self {
+            report: self.report.clone(),
+            path: self.path.clone(),
+            channels: self.channels.clone(),
+            factors: None,
+            ..*self
+        }
+    }
+
     /// The same module at the rank `most`, or at its own where that is smaller.
     pub(crate) fn cut_to(&self, most: usize, dtype: Dtype) -> Result<Self> {
         self.cut(most.min(self.report.rank), dtype)
