@@ -312,6 +312,7 @@ fn goal(policy: &PolicyReport) -> String {
     match (policy.goal.as_str(), policy.value) {
         ("energy", Some(share)) => format!("an energy of {} in each module", percent(share)),
         #[allow(clippy::cast_sign_loss)] // a size
+        ("total energy", Some(share)) => format!("an energy of {} over all modules", percent(share)),
         ("budget", Some(size)) => format!("a budget of {}", bytes(size.max(0.0) as u64)),
         ("noise floor", _) => "the noise floor of each module".to_owned(),
         (goal, _) => goal.to_owned(),

@@ -19,7 +19,7 @@ pub fn run(args: &JoinArgs) -> Result<ExitCode, Failure> {
     match extract::execute(&asked, Work::None) {
         Err(Failure::Library(error @ Error::Unfinished { .. })) => Err(Failure::Usage(format!(
             "{error}; run every share again, with --parts and all of these parts, since {}",
-            if asked.ranks.budget.is_some() || asked.ranks.uniform {
+            if asked.ranks.shares_out() || asked.ranks.uniform {
                 "the ranks follow from all of them"
             } else {
                 "one of them has not come to its end"

@@ -107,7 +107,7 @@ pub struct WorkArgs {
     /// it was
     #[arg(long, value_name = "I/N", value_parser = parse_share, conflicts_with_all = ["report", "resume"], help_heading = HOW)]
     pub shard: Option<ShareArg>,
-    /// Parts that other shares have written: --budget, and --uniform with --energy or --noise-floor, choose by all of
+    /// Parts that other shares have written: --budget, --total-energy, and --uniform with --energy or --noise-floor, choose by all of
     /// them, so that the shares run twice
     #[arg(long, value_name = "PART", num_args = 1.., requires = "shard", help_heading = HOW)]
     pub parts: Vec<PathBuf>,

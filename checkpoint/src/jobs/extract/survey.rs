@@ -196,6 +196,11 @@ impl<'m> Survey<'m> {
             .map(|module| module.path.as_str());
         let targets = self.targets(named.chain(empty.iter().map(|(name, _)| name.as_str())));
         let base = source(self.models);
+        let rank = modules.iter().map(|module| module.report.rank).max().unwrap_or(0);
+        let pair =
+            |full: &Full| self.jobs.iter().map(|(pair, _)| pair).find(|pair| pair.name == full.report.name);
+        let large: Vec<_> =
+            full.iter().filter_map(|full| full::large(pair(full)?, full, rank, self.options.dtype)).collect();
         Ok(Extraction {
             modules,
             full,
@@ -207,6 +212,7 @@ impl<'m> Survey<'m> {
                 .cloned()
                 .map(Note::Text)
                 .chain(self.notes.iter().cloned())
+                .chain(large)
                 .collect(),
             left_out,
             origin: origin(self.models),
@@ -266,7 +272,7 @@ pub(crate) fn check(policy: &Policy) -> Result<()> {
         return Err(Error::usage(problem));
     }
     match policy.goal {
-        Goal::Energy(share) if !(share > 0.0 && share <= 1.0) => {
+        Goal::Energy(share) | Goal::TotalEnergy(share) if !(share > 0.0 && share <= 1.0) => {
             Err(Error::usage(format!("an energy of {share} cannot be kept, expected above 0, at most 1")))
         }
         _ => Ok(()),

@@ -13,8 +13,8 @@ use crate::run::monitor::Monitor;
 use crate::run::pool::available_threads;
 use crate::run::pool::{Ticket, run};
 use parts::{Decomposed, cut_to, decompose};
-use phlora_core::policy::{Candidate, Share, allocate, factor_dtype, uniform_rank};
-use phlora_core::{Dtype, Goal, Policy, Spectrum};
+use phlora_core::policy::{Candidate, Limit, Share, allocate, factor_dtype, uniform_rank};
+use phlora_core::{Dtype, Policy, Spectrum};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -109,8 +109,8 @@ pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &M
         _ if options.format == AdapterFormat::Phlora => {
             compact::compact(&lora, &found, &chosen(&lora, &found, options, keep), options.policy.goal)?
         }
-        Goal::Budget(bytes) => {
-            let ranks = within(&lora, &found, &dtypes, options, bytes, keep)?;
+        goal if let Some(limit) = goal.limit() => {
+            let ranks = within(&lora, &found, &dtypes, options, limit, keep)?;
             (cut(&lora, &found, &ranks, &dtypes, options)?, ranks, vec![0.0; found.len()])
         }
         _ => {
@@ -176,13 +176,13 @@ fn chosen(
     ranks
 }
 
-/// Ranks that keep the most in files of `bytes`.
+/// Ranks that keep the most in files of so many bytes, or the share that is asked for.
 fn within(
     lora: &Lora<'_>,
     found: &[Decomposed],
     dtypes: &[Dtype],
     options: &PruneOptions,
-    bytes: u64,
+    limit: Limit,
     keep: impl Fn(&Decomposed) -> bool,
 ) -> Result<Vec<usize>> {
     let policy = &options.policy;
@@ -197,7 +197,7 @@ fn within(
             Candidate { spectrum, stretch: 0.0, dtype }
         })
         .collect();
-    let mut left = bytes;
+    let mut left = limit;
     loop {
         let ranks: Vec<_> = if policy.uniform {
             let kept: Vec<_> =
@@ -213,6 +213,7 @@ fn within(
             allocate(&candidates, policy, left, &mut shares);
             shares.iter().map(|share| share.rank).collect()
         };
+        let (Limit::Bytes(bytes), Limit::Bytes(rest)) = (limit, &mut left) else { return Ok(ranks) };
         if ranks.iter().all(|&rank| rank == 0) {
             return Err(Error::usage(format!(
                 "a budget of {bytes} bytes has no room for a single component"
@@ -222,7 +223,7 @@ fn within(
         if size <= bytes {
             return Ok(ranks);
         }
-        left = left.saturating_sub(size - bytes);
+        *rest = rest.saturating_sub(size - bytes);
     }
 }
 
