@@ -34,10 +34,12 @@ mod adapter;
 mod error;
 mod jobs;
 mod naming;
+mod page;
 mod pairing;
 mod report;
 mod run;
 mod source;
+pub mod units;
 
 pub use adapter::{
     Adapter, AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Naming, Target, gguf_len,
@@ -47,29 +49,32 @@ pub use error::{Error, Reason, Result};
 pub use jobs::check::{Finding, Severity, check};
 pub use jobs::convert::{ConvertOptions, Converted, convert, convert_to_gguf};
 pub use jobs::extract::{
-    Also, ChannelScales, ExtractJob, ExtractOptions, Extraction, Filter, Input, Layers, Output, PartFiles,
-    PartHeader, Saved, Server, Shard, Tokens, Work, extract, save,
+    Also, ChannelScales, ExtractJob, ExtractOptions, Extraction, Filter, Input, Layers, Outline,
+    OutlinedModule, Output, PartFiles, PartHeader, Saved, Server, Shard, Tokens, Work, extract, save,
 };
-pub use jobs::inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
+pub use jobs::inspect::{AdapterFacts, AdapterModule, Contents, Count, ModelFacts, TensorFacts, inspect};
 pub use jobs::merge::{MergeOptions, Merged, merge};
 pub use jobs::open::{OpenOptions, Opened, OpenedModule};
-pub use jobs::prune::{PruneOptions, Pruned, PrunedModule, prune};
+pub use jobs::prune::{PruneOptions, Pruned, PrunedModule, Rule, prune};
 pub use jobs::verify::{Verification, VerifiedModule, VerifiedTensor, verify};
 pub use naming::arch::{Mapped, NameMap};
 pub use naming::kind::{Kind, kind_of, module_of, suffix_of};
 pub use naming::spelling::Spelling;
+pub use page::render_page;
 pub use pairing::aligned::Names;
 pub use phlora_core::{Criterion, Dtype, Goal, Mode, Policy};
 pub use report::{
-    Choice, CurvePoint, FullReport, LeftOut, ModuleReport, Note, PolicyReport, REPORT_VERSION, Report, Total,
-    choose, read_report, save_page, save_report,
+    Choice, CurvePoint, FullReport, LeftOut, ModuleReport, Note, Origin, PlanReport, PlanRow, PolicyReport,
+    REPORT_VERSION, Report, Total, choose, read_report, save_modelfile, save_page, save_report,
 };
-pub use run::monitor::Monitor;
+pub use run::monitor::{Monitor, State};
 pub use run::pool::available_threads;
 pub use source::attention::Heads;
 pub use source::config::Config;
 pub use source::mapped::read_files;
 pub use source::model::{Container, Model};
 pub use source::permutation::RowPermutation;
+pub use source::place::is_address;
 pub use source::quantized::Method as Quantization;
+pub use source::remote::{RemoteOptions, read_remote};
 pub use source::tensor::{Expert, Tensor};

@@ -82,7 +82,7 @@ const CASES: [Case; 17] = [
             .plan(&Monitor::default())
             .map(drop)
     }),
-    ("check", |at| check(&at.join("adapter"), &Model::open(&base(at))?).map(drop)),
+    ("check", |at| check(&at.join("adapter"), &Model::open(&base(at))?, &Monitor::default()).map(drop)),
     ("convert", |at| {
         let mut options = ConvertOptions::new(AdapterFormat::Comfy);
         options.prefix = Some("x".into());

@@ -19,6 +19,10 @@ pub fn note(note: &Note) -> String {
     match note {
         Note::Include { pattern, said } => format!("--include {pattern} {said}"),
         Note::Exclude { pattern, said } => format!("--exclude {pattern} {said}"),
+        Note::Rows { .. } => format!(
+            "{note}: --include with a pattern of its path gives it factors, --token-energy stores only the rows that changed \
+             the most"
+        ),
         other => other.to_string(),
     }
 }

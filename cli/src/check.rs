@@ -2,19 +2,20 @@
 
 use crate::args::CheckArgs;
 use crate::failure::{CHECK_FAILED, Failure};
-use crate::print::{plain, print};
+use crate::grouped::grouped;
+use crate::interrupt;
+use crate::print::{self, plain};
+use crate::say;
 use phlora::{Finding, Model, Severity, check};
 use std::process::ExitCode;
 
 pub fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let base = Model::open(&args.base)?;
-    let findings = check(&args.adapter, &base)?;
+    let findings = check(&args.adapter, &base, &interrupt::monitor())?;
     if args.json {
-        let mut json = serde_json::to_string_pretty(&findings).unwrap_or_default();
-        json.push('\n');
-        print(&json)?;
+        print::json(&print::value(serde_json::to_string(&findings)))?;
     } else {
-        print(&text(&findings))?;
+        say::summary(&text(&findings))?;
     }
     let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(if failed { ExitCode::from(CHECK_FAILED) } else { ExitCode::SUCCESS })
@@ -33,6 +34,6 @@ fn text(findings: &[Finding]) -> String {
     };
     match findings {
         [] => "nothing wrong was found\n".to_owned(),
-        _ => findings.iter().map(line).collect(),
+        _ => grouped(findings).iter().map(line).collect(),
     }
 }

@@ -2,17 +2,24 @@
 
 use crate::advice;
 use crate::args::{AlsoArg, ExtractArgs, FormatArg, check_bits};
+use crate::destination::{self, Destination, check_stdout, is_stdout};
+use crate::dry_run;
 use crate::failure::{Failure, complain};
 use crate::interrupt;
-use crate::print::{bytes, count, percent, print, seconds};
+use crate::invocation;
+use crate::modelfile;
+use crate::print::{self, bytes, count, percent, seconds};
 use crate::progress::with_bar;
+use crate::reported::{quoted, typed};
+use crate::say;
 use crate::share::ShareArg;
 use crate::spark;
 use crate::summary::{self, Line};
 use phlora::{
-    Error, ExtractJob, ModuleReport, Output, PartFiles, PolicyReport, Report, Saved, Server, Shard, Work,
-    available_threads,
+    AdapterFormat, Error, ExtractJob, ModuleReport, Output, PartFiles, Policy, PolicyReport, Report, Saved,
+    Server, Shard, Work, available_threads, render_page,
 };
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -34,9 +41,14 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
 pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     let (policy, ranks) = args.ranks.policy();
     let format = FormatArg::of(args.format, &args.output)?;
+    check_stdout(&args.output, format, args.saved.json)?;
+    modelfile::check(args.modelfile.as_deref(), format, &args.output, ranks.len() > 1)?;
     check_bits(format, args.dtype)?;
     let mut options = args.what.options()?;
-    options.policy = policy;
+    // Its configuration states one rank.
+    let uniform = policy.uniform || format == AdapterFormat::Mlx;
+    options.policy = Policy { uniform, ..policy };
+    options.save.clone_from(&args.save_module);
     options.mode = args.mode.into();
     options.dtype = args.dtype.map_or(options.dtype, Into::into);
     options.choose_dtype = args.dtype.is_none();
@@ -44,6 +56,10 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     options.prefix.clone_from(&args.prefix);
     options.max_reads = args.max_reads;
     options.scratch = args.scratch;
+    // The other half is for the weights that are held.
+    let remote = [Some(&args.base), Some(&args.tuned), args.deployed_base.as_ref()];
+    let remote = remote.into_iter().flatten().any(|path| phlora::is_address(path));
+    options.memory = args.memory.map(|memory| if remote { memory / 2 } else { memory });
     options.threads = args.threads.unwrap_or_else(available_threads);
     options.also = AlsoArg::all(&args.also);
     options.token_energy = args.token_energy;
@@ -53,10 +69,11 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
         }
     }
     options.names = args.names.map_or(options.names, Into::into);
+    options.base_name.clone_from(&args.saved.base_name);
     let mut parts = PartFiles::new(work);
     parts.own = own_part(args, work);
     parts.others.clone_from(&args.work.parts);
-    parts.command = std::env::args().skip(1).collect();
+    parts.command = invocation::arguments();
     parts.fresh = args.work.fresh;
     let mut job = ExtractJob::new(args.base.as_path(), args.tuned.as_path());
     if let Some(deployed) = args.deployed_base.as_deref() {
@@ -64,47 +81,105 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     }
     let job = job.options(options).ranks(ranks).parts(parts);
     let monitor = interrupt::monitor();
+    say::detail(|| {
+        format!(
+            "{} threads; {} to {}",
+            args.threads.unwrap_or_else(available_threads),
+            format.name(),
+            args.output.display()
+        )
+    });
+    if args.dry_run {
+        return dry_run::run(&job, args, &monitor);
+    }
     if let Work::Share(share) = work {
-        let found = with_bar(&monitor, "extracting", args.saved.quiet, || job.keep_share(&monitor));
+        let found = with_bar(&monitor, "extracting", args.saved.json, || job.keep_share(&monitor));
         return finished(share, found, args);
     }
-    let output = Output::new(args.output.clone()).report(args.saved.report.clone()).force(args.saved.force);
-    let saved = with_bar(&monitor, "extracting", args.saved.quiet, || job.run(&output, &monitor))?;
+    let to_stdout = args.saved.report.as_deref().is_some_and(is_stdout);
+    if is_stdout(&args.output) && (ranks.len() > 1 || to_stdout) {
+        let problem = "standard output takes one output: give files for the others";
+        return Err(Failure::Usage(problem.into()));
+    }
+    if to_stdout {
+        destination::take_stdout()?;
+    }
+    let place = Destination::of(&args.output, format.file_name())?;
+    let report = args.saved.report.clone().filter(|_| !to_stdout);
+    let output = Output::new(place.path())
+        .report(report)
+        .page(render_page)
+        .command(Some(typed()))
+        .asked(Some(asked(args)))
+        .force(args.saved.force);
+    let json = args.saved.json || to_stdout;
+    let saved = with_bar(&monitor, "extracting", args.saved.json, || job.run(&output, &monitor))?;
     for (i, Saved { path, report, .. }) in saved.iter().enumerate() {
         warn(report);
         report.notes.iter().for_each(|note| complain(&advice::note(note)));
-        if !args.saved.quiet {
+        let shown = if is_stdout(&args.output) { place.shown() } else { path.display().to_string() };
+        if !args.saved.json {
             let gap = if i > 0 { "\n" } else { "" };
-            print(&[gap, &text(report, args, path)].concat())?;
+            say::summary(&[gap, &text(report, args, &shown)].concat())?;
         }
     }
+    if json {
+        print::json(&as_json(&saved, args))?;
+    }
+    if let Some(from) = &args.modelfile {
+        let path = modelfile::write(from, &args.output, args.saved.force, &interrupt::writing())?;
+        if !args.saved.json {
+            say::summary(&format!("wrote {}\n", path.display()))?;
+        }
+    }
+    place.finish()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The command without paths of this machine, for the model card.
+fn asked(args: &ExtractArgs) -> String {
+    let name = |path: &Path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        quoted(&name.unwrap_or_else(|| "MODEL".to_owned()))
+    };
+    let words = if args.asked.is_empty() { String::new() } else { format!(" {}", args.asked) };
+    format!("phlora extract {} {} -o ADAPTER{words}", name(&args.base), name(&args.tuned))
+}
+
+/// What was written: the report alone where that is what standard output was named for.
+fn as_json(saved: &[Saved], args: &ExtractArgs) -> Value {
+    let report = |saved: &Saved| print::value(serde_json::to_string(&saved.report));
+    match saved {
+        [only] if !args.saved.json => report(only),
+        all => {
+            let one = |saved: &Saved| json!({"path": saved.path, "report": report(saved)});
+            json!({"adapters": all.iter().map(one).collect::<Vec<_>>()})
+        }
+    }
 }
 
 /// The file that keeps what is found, if one does.
 fn own_part(args: &ExtractArgs, work: Work) -> Option<PathBuf> {
-    let beside = || {
-        let path: PathBuf = args.output.components().collect();
-        let mut name = path.into_os_string();
-        name.push(".part");
-        PathBuf::from(name)
-    };
     match work {
         Work::Share(_) => Some(args.output.clone()),
-        _ => args.work.resume.then(beside),
+        _ => args.work.resume.then(|| PartFiles::beside(&args.output)),
     }
 }
 
 /// Says what is left to do after a share.
 fn finished(share: Shard, found: Result<(), Error>, args: &ExtractArgs) -> Result<ExitCode, Failure> {
     let part = args.output.display();
-    let next = match found {
-        Ok(()) => "nothing is missing: phlora join makes the adapter".to_owned(),
-        Err(Error::Unfinished { missing, .. }) => format!("{missing} tensors are for the other shares"),
+    let (missing, next) = match found {
+        Ok(()) => (0, "nothing is missing: phlora join makes the adapter".to_owned()),
+        Err(Error::Unfinished { missing, .. }) => {
+            (missing, format!("{missing} tensors are for the other shares"))
+        }
         Err(error) => return Err(error.into()),
     };
-    if !args.saved.quiet {
-        print(&format!("share {share} is in {part}; {next}\n"))?;
+    if args.saved.json {
+        print::json(&json!({"part": args.output, "share": share.to_string(), "missing": missing}))?;
+    } else {
+        say::summary(&format!("share {share} is in {part}; {next}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -156,7 +231,7 @@ fn warn(report: &Report) {
     }
 }
 
-fn text(report: &Report, args: &ExtractArgs, directory: &Path) -> String {
+fn text(report: &Report, args: &ExtractArgs, shown: &str) -> String {
     let coded = |module: &ModuleReport| if report.dtype == COMPACT { module.rounding_loss } else { 0.0 };
     let lines: Vec<_> = report
         .modules
@@ -221,7 +296,7 @@ fn text(report: &Report, args: &ExtractArgs, directory: &Path) -> String {
         bytes(report.bytes_in),
         seconds(report.seconds),
         bytes(report.bytes_out),
-        directory.display()
+        shown
     );
     let modules = summary::modules(&lines, args.saved.modules, asked);
     let spectra = ["\n", &spark::by_kind(&report.modules)].concat();
@@ -237,6 +312,7 @@ fn goal(policy: &PolicyReport) -> String {
     match (policy.goal.as_str(), policy.value) {
         ("energy", Some(share)) => format!("an energy of {} in each module", percent(share)),
         #[allow(clippy::cast_sign_loss)] // a size
+        ("total energy", Some(share)) => format!("an energy of {} over all modules", percent(share)),
         ("budget", Some(size)) => format!("a budget of {}", bytes(size.max(0.0) as u64)),
         ("noise floor", _) => "the noise floor of each module".to_owned(),
         (goal, _) => goal.to_owned(),

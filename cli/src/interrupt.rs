@@ -1,9 +1,16 @@
 //! Ctrl-C: stops the job; while it writes, the job cleans up first.
 
+use crate::destination;
 use crate::failure::{INTERRUPTED, complain};
+use crate::progress;
 use phlora::Monitor;
 use std::process;
 use std::sync::Arc;
+
+/// A monitor of what is written in an instant after a job.
+pub fn writing() -> Monitor {
+    Monitor::default()
+}
 
 /// A monitor that Ctrl-C (and a request to terminate) cancels.
 pub fn monitor() -> Arc<Monitor> {
@@ -12,6 +19,8 @@ pub fn monitor() -> Arc<Monitor> {
     let handler = move || {
         // A decomposition in work may take a while to notice. Where nothing is on disk, nothing is lost.
         if cancelled.cancel() {
+            progress::clear();
+            destination::clear();
             complain("cancelled; the output was not written");
             process::exit(i32::from(INTERRUPTED));
         }

@@ -1,51 +1,7 @@
-//! The `phlora` command: extracts LoRA adapters from pairs of checkpoints.
-//!
-//! Exit codes: 0 done, 1 a check failed (nothing to extract, too little energy), 2 bad usage or input, 130
-//! interrupted.
+//! The `phlora` command.
 
-mod advice;
-mod args;
-mod check;
-mod convert;
-mod extract;
-mod failure;
-mod inspect;
-mod interrupt;
-mod join;
-mod merge;
-mod page;
-mod plan;
-mod print;
-mod progress;
-mod prune;
-mod report;
-mod share;
-mod spark;
-mod summary;
-mod table;
-mod verify;
-
-use args::{Cli, Command};
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    phlora::read_files(cli.read_files);
-    let result = match cli.command {
-        Command::Extract(args) => extract::run(&args),
-        Command::Join(args) => join::run(&args),
-        Command::Plan(args) => plan::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Convert(args) => convert::run(&args),
-        Command::Verify(args) => verify::run(&args),
-        Command::Merge(args) => merge::run(&args),
-        Command::Prune(args) => prune::run(&args),
-        Command::Report(args) => report::run(&args),
-        Command::Inspect(args) => inspect::run(&args),
-    };
-    match result {
-        Ok(code) => code,
-        Err(failure) => failure.report(),
-    }
+    phlora_cli::run(std::env::args_os().collect())
 }

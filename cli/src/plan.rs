@@ -1,58 +1,83 @@
-//! `phlora plan`: what ranks and bytes would keep, without writing an adapter.
+//! `phlora plan`: which rank, and what ranks and bytes would keep, without writing an adapter.
 
 use crate::advice;
 use crate::args::PlanArgs;
+use crate::destination::is_stdout;
 use crate::failure::{Failure, complain};
 use crate::interrupt;
-use crate::print::{bytes, count, percent, print, seconds};
+use crate::print::{self, bytes, count, percent, seconds};
 use crate::progress::with_bar;
+use crate::reported::{save, typed};
+use crate::say;
 use crate::spark;
-use crate::summary;
+use crate::summary::{self, Line};
 use crate::table::Table;
-use phlora::{Choice, Dtype, ExtractJob, Goal, Policy, Report, available_threads, choose, save_report};
+use phlora::{Dtype, ExtractJob, PlanReport, PlanRow, Policy, Report, available_threads};
 use std::process::ExitCode;
-
-/// Shares of energy that are shown.
-const ENERGIES: [f64; 5] = [0.5, 0.8, 0.9, 0.95, 0.99];
 
 pub fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     let mut options = args.what.options()?;
-    options.policy = Policy::fixed(args.max_rank);
-    options.dtype = args.dtype.into();
+    options.policy = Policy { by: args.by.into(), ..Policy::fixed(args.max_rank) };
+    options.format = args.format.map_or(options.format, Into::into);
+    options.dtype = args.dtype.map_or(Dtype::F16, Into::into);
+    options.choose_dtype = args.dtype.is_none();
     options.scratch = args.scratch;
     options.threads = args.threads.unwrap_or_else(available_threads);
     let monitor = interrupt::monitor();
     let job = ExtractJob::new(args.base.as_path(), args.tuned.as_path()).options(options);
-    let report = with_bar(&monitor, "reading spectra", args.quiet, || job.plan(&monitor))?;
-    report.notes.iter().for_each(|note| complain(&advice::note(note)));
-    if let Some(path) = &args.report {
-        save_report(&report, path, args.force, &monitor)?;
+    let mut report = with_bar(&monitor, "reading spectra", args.json, || job.plan(&monitor))?;
+    if let Some(origin) = &mut report.origin {
+        origin.command = Some(typed());
     }
-    if !args.quiet {
-        print(&text(&report, args.dtype.into()))?;
+    report.notes.iter().for_each(|note| complain(&advice::note(note)));
+    let to_stdout = args.report.as_deref().is_some_and(is_stdout);
+    if let Some(path) = args.report.as_deref().filter(|_| !to_stdout) {
+        save(&report, path, args.force, &monitor)?;
+    }
+    if to_stdout || args.json {
+        print::json(&print::value(serde_json::to_string(&report)))?;
+    } else {
+        let modules = if args.modules { ["\n", &by_module(&report)].concat() } else { String::new() };
+        say::summary(&[text(&report), modules].concat())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(report: &Report, dtype: Dtype) -> String {
+/// Each module at the largest rank that was looked at.
+fn by_module(report: &Report) -> String {
+    let lines = report.modules.iter().map(|m| Line {
+        name: &m.name,
+        shape: m.shape,
+        rank: m.rank,
+        energy: m.energy,
+        sum_squares: m.delta_norm.powi(2),
+        reads: Some(m.reads),
+    });
+    summary::modules(&lines.collect::<Vec<_>>(), true, 0)
+}
+
+fn text(report: &Report) -> String {
     let total = &report.total;
+    let Some(plan) = &report.plan else { return String::new() };
     let cost = format!(
-        "\n{} weights in {} modules, ‖Δ‖ {:.4}; read {} in {}, bytes in {}, headers not counted\n",
+        "\n{} weights in {} modules, ‖Δ‖ {:.4}; read {} in {}, bytes are those of {} files\n",
         count(total.parameters_in),
         report.modules.len(),
         total.delta_norm,
         bytes(report.bytes_in),
         seconds(report.seconds),
-        dtype.name().to_ascii_lowercase()
+        plan.format
     );
     let left_out = summary::left_out(report);
     let gap = if left_out.is_empty() { "" } else { "\n" };
     [
+        &answer(plan).join("\n"),
+        "\n\n",
         &spark::by_kind(&report.modules),
         "\n",
-        &by_rank(report, dtype),
+        &by_rank(plan),
         "\n",
-        &policies(report, dtype),
+        &policies(plan),
         gap,
         &left_out,
         &cost,
@@ -60,52 +85,106 @@ fn text(report: &Report, dtype: Dtype) -> String {
     .concat()
 }
 
+/// Which rank, and why: the answer first, then what it is beside others.
+pub fn answer(plan: &PlanReport) -> Vec<String> {
+    let row = &plan.recommended;
+    let enough = percent(plan.enough);
+    let first = if plan.reached {
+        format!("take {}: the smallest of these ranks that keeps {enough}", option(row))
+    } else {
+        format!(
+            "take a rank ≥ {}: raise --max-rank, since the search ended there and {enough} needs more",
+            plan.searched
+        )
+    };
+    let others: Vec<_> = neighbours(plan)
+        .map(|other| format!("; rank {} keeps {}", other.ranks[1], percent(kept(other))))
+        .collect();
+    let what = format!(
+        "it keeps {} of the modules' ‖Δ‖² and {} of the whole difference in {}{}",
+        percent(kept(row)),
+        percent(row.whole_energy),
+        bytes(row.bytes),
+        others.concat()
+    );
+    let beside = plan.beside.as_ref().map(|beside| {
+        let format = if beside.dtype == row.dtype { String::new() } else { format!(" in {}", beside.dtype) };
+        format!(
+            "in the same bytes {} keeps {}{}{format}, at ranks from {} to {}",
+            option(beside),
+            at_least(beside),
+            percent(kept(beside)),
+            beside.ranks[0],
+            beside.ranks[1]
+        )
+    });
+    [first, what].into_iter().chain(beside).collect()
+}
+
+/// The energy after rounding.
+pub fn kept(row: &PlanRow) -> f64 {
+    row.energy - row.rounding_loss
+}
+
+/// The ranks below and above the recommended one.
+fn neighbours(plan: &PlanReport) -> impl Iterator<Item = &PlanRow> {
+    let at = plan.by_rank.iter().position(|row| *row == plan.recommended).unwrap_or(0);
+    let below = at.checked_sub(1).and_then(|at| plan.by_rank.get(at));
+    below.into_iter().chain(plan.by_rank.get(at + 1))
+}
+
 /// One rank for all modules.
-fn by_rank(report: &Report, dtype: Dtype) -> String {
-    let most = report.modules.iter().map(|module| module.rank).max().unwrap_or(0);
-    let mut ranks: Vec<_> =
-        (0..usize::BITS).map(|power| 1_usize << power).take_while(|&rank| rank < most).collect();
-    ranks.push(most);
-    let mut table = Table::new(&["rank for all", "energy", "least of a module", "bytes"]);
-    for rank in ranks {
-        let choice = choose(report, &Policy::fixed(rank), dtype);
-        let least = report.modules.iter().map(|module| {
-            let kept: f64 = module.spectrum().iter().take(rank).map(|&s| f64::from(s).powi(2)).sum();
-            kept / module.delta_norm.powi(2)
-        });
-        let least = least.fold(1.0_f64, f64::min);
-        table.row(vec![rank.to_string(), percent(choice.energy), percent(least), bytes(choice.bytes)]);
+fn by_rank(plan: &PlanReport) -> String {
+    let mut table = Table::new(&["rank for all", "energy", "of the whole", "least of a module", "bytes"]);
+    for row in &plan.by_rank {
+        table.row(vec![
+            row.ranks[1].to_string(),
+            percent(row.energy),
+            percent(row.whole_energy),
+            percent(row.least_energy),
+            bytes(row.bytes),
+        ]);
     }
     table.render()
 }
 
 /// What each policy would choose.
-fn policies(report: &Report, dtype: Dtype) -> String {
-    let mut table = Table::new(&["policy", "ranks", "energy", "bytes"]);
-    let mut row = |name: String, goal: Goal| {
-        let policy = Policy { goal, max_rank: usize::MAX, uniform: false, ..Policy::default() };
-        table.row(cells(name, &choose(report, &policy, dtype)));
-    };
-    for share in ENERGIES {
-        row(format!("--energy {share}"), Goal::Energy(share));
+fn policies(plan: &PlanReport) -> String {
+    let mut table = Table::new(&["policy", "ranks", "dtype", "energy", "rounding", "bytes"]);
+    for row in &plan.policies {
+        let more = at_least(row);
+        let same =
+            plan.by_rank.iter().find(|fixed| row.goal == "budget" && row.value == Some(fixed.bytes as f64));
+        let same = same.map_or(String::new(), |fixed| format!(" (rank {} for all)", fixed.ranks[1]));
+        table.row(vec![
+            option(row) + &same,
+            format!("{} to {more}{}", row.ranks[0], row.ranks[1]),
+            row.dtype.clone(),
+            format!("{more}{}", percent(row.energy)),
+            if row.rounding_loss > 5e-5 {
+                format!("−{}", percent(row.rounding_loss))
+            } else {
+                "–".to_owned()
+            },
+            format!("{more}{}", bytes(row.bytes)),
+        ]);
     }
-    row("--noise-floor".to_owned(), Goal::NoiseFloor);
-    for rank in [8, 16, 32, 64] {
-        // In the bytes of a usual rank, so that the two can be compared.
-        let size = choose(report, &Policy::fixed(rank), dtype).bytes;
-        row(format!("--budget {size} (rank {rank} for all)"), Goal::Budget(size));
-    }
-    table.render()
+    let short = plan.policies.iter().any(|row| !row.known);
+    let hint = "≥: the search ended at rank ";
+    let hint = if short { format!("{hint}{}: raise --max-rank\n", plan.searched) } else { String::new() };
+    table.render() + &hint
 }
 
-fn cells(name: String, choice: &Choice) -> Vec<String> {
-    let (least, most) = (choice.ranks.iter().min().unwrap_or(&0), choice.ranks.iter().max().unwrap_or(&0));
-    // What the known spectrum does not decide is more than what it shows.
-    let more = if choice.known { "" } else { "≥ " };
-    vec![
-        name,
-        format!("{least} to {more}{most}"),
-        format!("{more}{}", percent(choice.energy)),
-        format!("{more}{}", bytes(choice.bytes)),
-    ]
+/// What the known spectrum does not decide is more than what it shows.
+pub fn at_least(row: &PlanRow) -> &'static str {
+    if row.known { "" } else { "≥ " }
+}
+
+/// The option of `phlora extract`.
+pub fn option(row: &PlanRow) -> String {
+    match (row.goal.as_str(), row.value) {
+        ("rank" | "budget" | "energy", Some(value)) => format!("--{} {value}", row.goal),
+        ("total energy", Some(value)) => format!("--total-energy {value}"),
+        _ => "--noise-floor".to_owned(),
+    }
 }

@@ -41,8 +41,9 @@ fn offered(command: &str) -> BTreeMap<String, Option<String>> {
         let (_, rest) = text.split_once("[default: ")?;
         Some(rest.split([']', ';']).next()?.trim().to_owned())
     };
-    // `--read-files` is the same in all commands.
-    options.retain(|(name, _)| !["help", "read-files"].contains(&name.as_str()));
+    // These are the same in all commands.
+    let every = ["help", "quiet", "verbose", "color", "read-files"];
+    options.retain(|(name, _)| !every.contains(&name.as_str()));
     options.into_iter().map(|(name, text)| (name, default(&text))).collect()
 }
 
@@ -162,8 +163,9 @@ fn the_c_functions_over_files_are_those_of_the_page() {
         .collect();
     rows.sort();
     assert_eq!(rows, exported);
-    assert!(page.contains("Five of the ten commands are functions"));
-    assert_eq!((exported.len(), COMMANDS.len()), (5, 10));
+    // `join` is an extraction; the tables of `plan` have a function of their own.
+    assert!(page.contains("Every job of the command is a function"));
+    assert_eq!(exported.len(), COMMANDS.len());
 }
 
 #[test]

@@ -252,6 +252,26 @@ static int route(const phlora_adapter *const *adapters, size_t count, size_t row
         FAIL_UNLESS(known(phlora_route_down(rows, cols, tokens, adapters, count, list, used, x, width * tokens * stride, stride, dtype, wild(i), nth, t, t_len, scratch, tell)));
     for (size_t i = 0; i < nth; i++)
         FAIL_UNLESS(known(phlora_route_up(rows, cols, tokens, adapters, count, list, used, t, t_len, i, nth, y, width * tokens * y_stride, y_stride, dtype, scratch, tell)));
+    /* The same through a batch that is checked once. */
+    phlora_batch *batch = NULL;
+    size_t batch_bytes = phlora_batch_bytes(count) - (rarely() ? 1 : 0);
+    void *memory = room(batch_bytes, 0xa5);
+    if (!memory)
+        return 0;
+    status = phlora_batch_init(rows, cols, tokens, adapters, count, list, used, memory, batch_bytes, &batch);
+    FAIL_UNLESS(known(status) && (status == PHLORA_STATUS_OK) == (batch_bytes == phlora_batch_bytes(count)));
+    size_t work_len = status == PHLORA_STATUS_OK ? phlora_batch_work(batch, nth) : 0;
+    float *work = work_len < 1 << 17 ? floats(work_len, NAN) : NULL;
+    if (status == PHLORA_STATUS_OK && work) {
+        phlora_inputs inputs = {x, width * tokens * stride, stride, dtype, 0};
+        phlora_outputs outputs = {y, width * tokens * y_stride, y_stride, dtype, 0};
+        size_t told = rarely() ? below(work_len + 1) : work_len;
+        for (size_t i = 0; i < nth; i++)
+            FAIL_UNLESS(known(phlora_batch_down(batch, &inputs, wild(i), nth, work, told)));
+        for (size_t i = 0; i < nth; i++)
+            FAIL_UNLESS(known(phlora_batch_up(batch, &outputs, wild(i), nth, work, told)));
+        FAIL_UNLESS(known(phlora_batch_forward(batch, &inputs, &outputs, work, told)));
+    }
     size_t forward_len = phlora_forward_len(rows, cols, adapters[0]->rank, tokens);
     float *more = forward_len < 1 << 16 ? floats(forward_len, NAN) : NULL;
     if (more)
@@ -261,29 +281,35 @@ static int route(const phlora_adapter *const *adapters, size_t count, size_t row
 
 static int merge(const phlora_adapter *const *adapters, size_t count, size_t rows, size_t cols) {
     float weights[3] = {1, -0.5f, rarely() ? NAN : 2};
-    size_t prepared_len = 0, scratch_len = 0, first = below(rows), some = 1 + below(rows - first);
-    phlora_status status = phlora_merge_size(adapters, weights, count, &prepared_len, &scratch_len);
-    FAIL_UNLESS(known(status));
-    if (status != PHLORA_STATUS_OK || prepared_len > 1 << 16 || scratch_len > 1 << 16)
+    size_t ranks = 0, first = below(rows), some = 1 + below(rows - first);
+    for (size_t i = 0; i < count; i++)
+        ranks += adapters[i]->rank < 1 << 10 ? adapters[i]->rank : 1 << 10;
+    size_t merge_bytes = phlora_merge_bytes(cols, ranks, count);
+    if (merge_bytes == 0 || merge_bytes > 1 << 18)
         return 0;
-    uint32_t dtype = any_dtype();
-    size_t bytes = some * row_bytes(dtype, cols);
-    float *prepared = floats(prepared_len, NAN), *scratch = floats(scratch_len, NAN);
-    uint8_t *weight = numbers(bytes), *stash = room(bytes, 0), *before = room(bytes, 0);
-    void *to = room(4 * some * cols, 0);
-    if (!prepared || !scratch || !weight || !stash || !before || !to)
+    merge_bytes -= rarely() ? 1 : 0;
+    void *memory = room(merge_bytes, 0xa5);
+    phlora_merge *merge = NULL;
+    if (!memory)
         return 0;
-    memcpy(before, weight, bytes);
-    status = phlora_merge_prepare(adapters, weights, count, prepared, prepared_len);
+    phlora_status status = phlora_merge_init(adapters, weights, count, memory, merge_bytes, &merge);
     FAIL_UNLESS(known(status));
     if (status != PHLORA_STATUS_OK)
         return 0;
-    status = phlora_merge_rows(adapters, weights, count, prepared, prepared_len, first, weight, bytes, dtype, stash, bytes, scratch, scratch_len);
+    uint32_t dtype = any_dtype();
+    size_t bytes = some * row_bytes(dtype, cols), scratch_len = phlora_merge_scratch_len(merge);
+    float *scratch = floats(scratch_len, NAN);
+    uint8_t *weight = numbers(bytes), *stash = room(bytes, 0), *before = room(bytes, 0);
+    void *to = room(4 * some * cols, 0);
+    if (!scratch || !weight || !stash || !before || !to)
+        return 0;
+    memcpy(before, weight, bytes);
+    status = phlora_merge_rows(merge, first, weight, bytes, dtype, stash, scratch, scratch_len);
     FAIL_UNLESS(known(status));
     if (status == PHLORA_STATUS_OK)
         FAIL_UNLESS(phlora_merge_toggle(stash, weight, bytes) == PHLORA_STATUS_OK);
     FAIL_UNLESS(memcmp(weight, before, bytes) == 0);
-    FAIL_UNLESS(known(phlora_merge_rows_to(adapters, weights, count, prepared, prepared_len, wild(first), weight, bytes, dtype, PHLORA_DTYPE_F32, to, 4 * some * cols, scratch, scratch_len)));
+    FAIL_UNLESS(known(phlora_merge_rows_to(merge, wild(first), weight, bytes, dtype, PHLORA_DTYPE_F32, to, 4 * some * cols, scratch, scratch_len)));
     return 0;
 }
 
@@ -332,21 +358,22 @@ static void evicted(void *user, uint32_t id, void *value) { evictions += user !=
 static int registry(void) {
     phlora_registry *registry = NULL;
     phlora_pins *pins[3] = {NULL, NULL, NULL};
-    size_t budget = rarely() ? SIZE_MAX : 100 + below(900), bytes = phlora_registry_bytes() - (rarely() ? 1 : 0);
+    size_t budget = rarely() ? SIZE_MAX : 100 + below(900), capacity = 1 + below(70);
+    size_t bytes = phlora_registry_bytes(capacity) - (rarely() ? 1 : 0);
     void *memory = room(bytes, 0xa5), *pin_memory[3];
     for (int i = 0; i < 3; i++)
-        pin_memory[i] = room(phlora_pins_bytes(), 0xa5);
+        pin_memory[i] = room(phlora_pins_bytes(6), 0xa5);
     if (!memory || !pin_memory[2])
         return 0;
-    phlora_status status = phlora_registry_init(budget, memory, bytes, &registry);
-    FAIL_UNLESS(known(status) && (status != PHLORA_STATUS_OK) == (bytes < phlora_registry_bytes()));
+    phlora_status status = phlora_registry_init(capacity, budget, memory, bytes, &registry);
+    FAIL_UNLESS(known(status) && (status != PHLORA_STATUS_OK) == (bytes < phlora_registry_bytes(capacity)));
     if (status != PHLORA_STATUS_OK)
         return 0;
     static char values[8];
     for (int step = 0; step < 40 && at < end; step++) {
         uint32_t id = byte() % 8;
         size_t size = wild(below(300)), count = 0, which = byte() % 3;
-        void *old = NULL, *held[PHLORA_REGISTRY_CAPACITY];
+        void *old = NULL, *held[6];
         phlora_assignment list[6];
         phlora_usage usage;
         switch (byte() % 8) {
@@ -360,7 +387,7 @@ static int registry(void) {
                 break;
             for (size_t i = 0; i < 6; i++)
                 list[i] = (phlora_assignment){0, byte() % 10, 1.0f};
-            status = phlora_registry_pin(registry, list, below(7), pin_memory[which], phlora_pins_bytes(), &pins[which], held, PHLORA_REGISTRY_CAPACITY, &count);
+            status = phlora_registry_pin(registry, list, below(7), pin_memory[which], phlora_pins_bytes(6), &pins[which], held, rarely() ? below(7) : 6, &count);
             FAIL_UNLESS(known(status) && count <= 6);
             if (status != PHLORA_STATUS_OK)
                 pins[which] = NULL;
@@ -372,7 +399,7 @@ static int registry(void) {
         default: break;
         }
         FAIL_UNLESS(phlora_registry_usage(registry, &usage, sizeof usage) == PHLORA_STATUS_OK);
-        FAIL_UNLESS(usage.entries <= PHLORA_REGISTRY_CAPACITY && usage.budget == budget && usage.bytes <= budget);
+        FAIL_UNLESS(usage.entries <= capacity && usage.capacity == capacity && usage.budget == budget && usage.bytes <= budget);
     }
     for (int i = 0; i < 3; i++)
         FAIL_UNLESS(!pins[i] || phlora_pins_release(pins[i]) == PHLORA_STATUS_OK);

@@ -246,7 +246,7 @@ fn exercise(path: &Path, size: usize, what: u8) {
     if what % 8 < 2 {
         let base = Model::open(if what % 2 == 0 { &fixtures.hugging_face } else { &fixtures.gguf })
             .expect("it is sound");
-        let found = within(size, || check(path, &base).map_err(|error| error.to_string()));
+        let found = within(size, || check(path, &base, &monitor).map_err(|error| error.to_string()));
         assert!(
             opened.is_ok() || found.is_err() || found.is_ok_and(|found| !found.is_empty()),
             "no finding of what does not open"

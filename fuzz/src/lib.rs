@@ -18,13 +18,5 @@ pub mod place;
 pub mod reports;
 pub mod safetensors;
 
-// The page is part of the command, which is no library.
-#[path = "../../cli/src/page/mod.rs"]
-#[allow(dead_code, missing_docs)]
-mod page;
-#[path = "../../cli/src/print.rs"]
-#[allow(dead_code, missing_docs)]
-mod print;
-
 #[global_allocator]
 static ALLOCATOR: bounds::Counting = bounds::Counting;

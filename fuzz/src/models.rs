@@ -311,7 +311,7 @@ fn exercise(path: &Path, bytes: &[u8], size: usize, what: u8) {
             }
         }
         3 => {
-            let _ = check(&fixtures.adapter, &model).map_err(|error| error.to_string());
+            let _ = check(&fixtures.adapter, &model, &monitor).map_err(|error| error.to_string());
         }
         4 => {
             let adapter = Adapter::open(&fixtures.adapter).expect("it is sound");

@@ -1,8 +1,8 @@
 //! Reports.
 
 use crate::bounds::within;
-use crate::{page, place};
-use phlora::{Dtype, Monitor, Policy, choose, inspect, read_report, save_report};
+use crate::place;
+use phlora::{Dtype, Monitor, Policy, choose, inspect, read_report, render_page, save_report};
 
 /// A report, as it is in its file.
 pub fn run(data: &[u8]) {
@@ -11,7 +11,7 @@ pub fn run(data: &[u8]) {
         let looked = inspect(&path).is_ok();
         let Ok(report) = read_report(&path) else { return };
         assert!(looked, "it is read, but not looked at");
-        let html = page::render(&report);
+        let html = render_page(&report);
         assert!(!html.contains("<script") && html.contains("</html>"), "names stay text");
         let _ = choose(&report, &Policy::fixed(4), Dtype::F16);
         let again = place::path("again.json");

@@ -17,6 +17,9 @@ pub enum AdapterFormat {
     Kohya,
     /// ComfyUI's: the same with names as `diffusion_model.input_blocks.1.1.proj_in`.
     Comfy,
+    /// mlx-lm's directory: `adapter_config.json` and `adapters.safetensors`, with the checkpoint's names and one rank for
+    /// all modules.
+    Mlx,
     /// phlora's own, for its runtime: one file with a few bits per entry, with the models' names.
     Phlora,
 }
@@ -40,13 +43,42 @@ impl AdapterFormat {
         matches!(self, Self::Peft | Self::Phlora)
     }
 
+    /// Its name in options and reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Peft => "peft",
+            Self::Gguf => "gguf",
+            Self::Kohya => "kohya",
+            Self::Comfy => "comfy",
+            Self::Mlx => "mlx",
+            Self::Phlora => "phlora",
+        }
+    }
+
+    /// Whether it is one file.
+    pub fn is_file(self) -> bool {
+        !matches!(self, Self::Peft | Self::Mlx)
+    }
+
+    /// A name for its file, or for that of the weights in its directory.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Peft => "adapter_model.safetensors",
+            Self::Mlx => "adapters.safetensors",
+            Self::Gguf => "adapter.gguf",
+            Self::Kohya | Self::Comfy => "adapter.safetensors",
+            Self::Phlora => "adapter.phlora",
+        }
+    }
+
     /// What it is called in messages.
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Peft => "a PEFT adapter",
             Self::Gguf => "a GGUF adapter",
             Self::Kohya => "a kohya adapter",
             Self::Comfy => "a ComfyUI adapter",
+            Self::Mlx => "an adapter of mlx-lm",
             Self::Phlora => "an adapter in phlora's compact form",
         }
     }
@@ -56,7 +88,7 @@ impl AdapterFormat {
         match self {
             Self::Kohya => Some(Style::Kohya),
             Self::Comfy => Some(Style::Comfy),
-            Self::Peft | Self::Gguf | Self::Phlora => None,
+            Self::Peft | Self::Gguf | Self::Mlx | Self::Phlora => None,
         }
     }
 

@@ -102,9 +102,14 @@ pub fn convert(
 ///
 /// # Errors
 /// As [`convert`], and what `out` refuses.
-pub fn convert_to_gguf(adapter: &Adapter, options: &ConvertOptions, out: &mut impl Write) -> Result<u64> {
+pub fn convert_to_gguf(
+    adapter: &Adapter,
+    options: &ConvertOptions,
+    out: &mut impl Write,
+    monitor: &Monitor,
+) -> Result<u64> {
     let options = ConvertOptions { format: AdapterFormat::Gguf, ..options.clone() };
-    let (lora, _) = prepare(adapter, &options, &Monitor::default())?;
+    let (lora, _) = prepare(adapter, &options, monitor)?;
     write_gguf(&lora, out)
 }
 
@@ -115,9 +120,14 @@ pub(crate) fn prepare<'a>(
     monitor: &Monitor,
 ) -> Result<(Lora<'a>, usize)> {
     let mut lora = adapter.lora()?;
-    let factors = lora.modules.iter().flat_map(|module| [&module.a, &module.b]);
-    for values in factors.chain(lora.full.iter().map(|tensor| &tensor.values)) {
+    let all = || {
+        let factors = lora.modules.iter().flat_map(|module| [&module.a, &module.b]);
+        factors.chain(lora.full.iter().map(|tensor| &tensor.values))
+    };
+    monitor.correct_total(0, all().map(|values| values.stored_len() as u64).sum());
+    for values in all() {
         values.decoded()?;
+        monitor.add_done(values.stored_len() as u64);
         monitor.check()?;
     }
     let base = Base::open(&lora, options)?;
@@ -125,6 +135,7 @@ pub(crate) fn prepare<'a>(
         (_, Some(_)) if adapter.format() == options.format => lora,
         (_, Some(style)) => base.to_single(lora, style)?,
         (AdapterFormat::Gguf, _) => base.to_gguf(lora)?,
+        (AdapterFormat::Mlx, _) => base.to_peft(lora, Some(Names::Checkpoint))?,
         _ => base.to_peft(lora, options.names)?,
     };
     let mut not_in_blocks = 0;
@@ -328,7 +339,10 @@ impl Base {
         let modules = lora.modules.iter().filter(|module| module.target == Target::Module);
         let modules: BTreeSet<_> = modules.map(|module| module.name.as_ref()).collect();
         lora.targets = Some(match names.unwrap_or_default() {
-            Names::Memory => targets(&modules, view.names().chain(layout.iter().flat_map(Layout::hidden))),
+            Names::Memory => targets(
+                &modules,
+                view.weights().map(|(name, _)| name).chain(layout.iter().flat_map(Layout::hidden)),
+            ),
             Names::Checkpoint => targets(&modules, model.tensors().map(|(name, _)| name)),
         });
         Ok(lora)

@@ -1,7 +1,7 @@
 //! From the spectra of a report: energy against bytes, and what each policy would choose.
 
 use crate::report::{CurvePoint, ModuleReport, Report};
-use phlora_core::policy::{Candidate, Share, allocate, factor_bytes, factor_dtype};
+use phlora_core::policy::{Candidate, Limit, Share, allocate, factor_bytes, factor_dtype};
 use phlora_core::{Criterion, Dtype, Goal, Policy, Spectrum};
 
 /// Points that the curve has at most.
@@ -76,9 +76,9 @@ pub fn choose(report: &Report, policy: &Policy, dtype: Dtype) -> Choice {
     let candidates: Vec<_> =
         report.modules.iter().zip(&spectra).map(|(module, known)| module.candidate(known, dtype)).collect();
     let modules: Vec<_> = candidates.iter().map(|candidate| candidate.spectrum).collect();
-    let (mut ranks, known) = match policy.goal {
-        Goal::Budget(bytes) => shared(&candidates, policy, bytes),
-        _ => modules.iter().map(|spectrum| wanted(spectrum, policy)).unzip(),
+    let (mut ranks, known) = match policy.goal.limit() {
+        Some(limit) => shared(&candidates, policy, limit),
+        None => modules.iter().map(|spectrum| wanted(spectrum, policy)).unzip(),
     };
     if policy.uniform {
         let largest = ranks.iter().copied().max().unwrap_or(0);
@@ -110,9 +110,9 @@ fn wanted(spectrum: &Spectrum<'_>, policy: &Policy) -> (usize, bool) {
     (policy.round(rank.min(held.max(1)).min(most)).min(narrow), known)
 }
 
-fn shared(candidates: &[Candidate<'_>], policy: &Policy, bytes: u64) -> (Vec<usize>, Vec<bool>) {
+fn shared(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit) -> (Vec<usize>, Vec<bool>) {
     let mut shares = vec![Share::default(); candidates.len()];
-    allocate(candidates, policy, bytes, &mut shares);
+    allocate(candidates, policy, limit, &mut shares);
     let known = |(share, one): (&Share, &Candidate<'_>)| {
         let Spectrum { singular_values, shape, .. } = one.spectrum;
         share.rank < singular_values.len() || share.rank == shape.rows.min(shape.cols)

@@ -6,25 +6,25 @@
 //! writes to them or changes while it reads them). What a program gets wrong most easily is still checked: NULL,
 //! alignment, sizes beyond the address range, and overlap between everything that one call touches.
 
-#[cfg(feature = "std")]
-use crate::files;
 mod placed;
+mod plain;
 mod shared;
 #[cfg(all(test, feature = "std"))]
 mod tests;
 
 use crate::sized::SizedStruct;
 use crate::status::Status;
-use crate::{adapter, combine, extract, options, plan, registry, svd};
 use core::ffi::c_void;
 #[cfg(feature = "std")]
 use core::ffi::{CStr, c_char};
 use core::marker::PhantomData;
 use core::mem::{MaybeUninit, align_of, size_of};
+use core::ops::Range;
 use core::ptr;
 #[cfg(feature = "std")]
 pub use placed::Slot;
-pub use placed::{StatePointer, head_bytes};
+pub use placed::{StatePointer, carved_len, head_bytes, list_bytes};
+pub use plain::Plain;
 pub use shared::{Activations, Opaque};
 
 /// A pointer that the callee reads through.
@@ -64,6 +64,19 @@ impl<T> Out<T> {
     pub const fn shared(self) -> In<T> {
         In(self.0)
     }
+
+    /// Whether it is none.
+    pub const fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+}
+
+#[cfg(feature = "std")]
+impl In<f32> {
+    /// To floats that are handed to C.
+    pub const fn of_floats(values: &[f32]) -> Self {
+        Self(values.as_ptr())
+    }
 }
 
 #[cfg(feature = "std")]
@@ -86,65 +99,6 @@ impl In<c_void> {
         In(self.0.cast())
     }
 }
-
-#[cfg(feature = "std")]
-impl<T> In<T> {
-    /// A pointer out of a struct that [`Guard::sized`] has read, and that thus came from the C caller as well.
-    pub const fn of_field(pointer: *const T) -> Self {
-        Self(pointer)
-    }
-}
-
-/// Types of which any bytes are a value.
-///
-/// # Safety
-/// No bit pattern is invalid, and there is no padding.
-pub unsafe trait Plain: Copy {}
-// SAFETY: any bytes are a value.
-unsafe impl Plain for u8 {}
-// SAFETY: as above.
-unsafe impl Plain for f32 {}
-// SAFETY: as above.
-unsafe impl Plain for usize {}
-
-// SAFETY: `repr(C)`, numbers alone, ordered so that there is no padding with 4-byte or 8-byte `usize`; `sized.rs`
-// asserts that.
-unsafe impl Plain for options::Options {}
-// SAFETY: as above.
-unsafe impl Plain for plan::Plan {}
-// SAFETY: as above.
-unsafe impl Plain for extract::Measurements {}
-// SAFETY: as above.
-unsafe impl Plain for extract::Report {}
-// SAFETY: as above.
-unsafe impl Plain for svd::SvdInfo {}
-// SAFETY: as above; a raw pointer may hold anything.
-unsafe impl Plain for adapter::Adapter {}
-// SAFETY: as above.
-unsafe impl Plain for In<adapter::Adapter> {}
-// SAFETY: as above.
-unsafe impl Plain for phlora_core::Assignment {}
-// SAFETY: as above.
-unsafe impl Plain for Opaque {}
-// SAFETY: as above.
-unsafe impl Plain for combine::Combined {}
-// SAFETY: as above.
-unsafe impl Plain for registry::Usage {}
-// SAFETY: as above.
-#[cfg(feature = "std")]
-unsafe impl Plain for files::FileOptions {}
-// SAFETY: as above.
-#[cfg(feature = "std")]
-unsafe impl Plain for files::FileReport {}
-// SAFETY: as above.
-#[cfg(feature = "std")]
-unsafe impl Plain for files::Verification {}
-// SAFETY: as above.
-#[cfg(feature = "std")]
-unsafe impl Plain for files::Contents {}
-// SAFETY: as above.
-#[cfg(feature = "std")]
-unsafe impl Plain for files::AdapterModule {}
 
 /// Ranges that a call touches at most.
 const MOST: usize = 12;
@@ -233,6 +187,14 @@ impl<'c> Guard<'c> {
         bytes
     }
 
+    /// Whether the call writes somewhere in `range`.
+    pub fn writes_in(&self, range: &Range<usize>) -> bool {
+        let claims = self.claims.iter().take(self.claimed);
+        claims
+            .into_iter()
+            .any(|&(start, len, writes)| writes && start < range.end && range.start < start + len)
+    }
+
     /// A struct that begins with its size, among many; see [`input_among`](Self::input_among).
     pub fn sized_among<T: SizedStruct>(&mut self, from: In<T>) -> Result<T, Status> {
         let claimed = self.claimed;
@@ -256,6 +218,24 @@ impl<'c> Guard<'c> {
         let text = unsafe { CStr::from_ptr(from.0) };
         self.claim(from.0, text.count_bytes() + 1, 1, false)?;
         Ok(Some(text))
+    }
+
+    /// A text among many, all of which are named after the outputs; see [`input_among`](Self::input_among).
+    #[cfg(feature = "std")]
+    pub fn text_among(&mut self, from: In<c_char>) -> Result<Option<&'c CStr>, Status> {
+        let claimed = self.claimed;
+        let text = self.text(from);
+        self.claimed = claimed;
+        text
+    }
+
+    /// A list among many.
+    #[cfg(feature = "std")]
+    pub fn list_among<T: Plain>(&mut self, from: In<T>, len: usize) -> Result<&'c [T], Status> {
+        let claimed = self.claimed;
+        let list = self.input(from, len);
+        self.claimed = claimed;
+        list
     }
 
     /// A place for a text.
@@ -289,6 +269,29 @@ impl<'c> Guard<'c> {
             }
         }
         Ok(value)
+    }
+
+    /// The same, or all defaults for NULL.
+    #[cfg(feature = "std")]
+    pub fn sized_or_default<T: SizedStruct>(&mut self, from: In<T>) -> Result<T, Status> {
+        if from.is_null() { Ok(T::DEFAULT) } else { self.sized_among(from) }
+    }
+
+    /// `count` structs of `size` bytes to write, one after the other, once the call has succeeded.
+    #[cfg(feature = "std")]
+    pub fn sized_slots<T: SizedStruct>(
+        &mut self,
+        to: Out<T>,
+        size: usize,
+        count: usize,
+    ) -> Result<impl Iterator<Item = SizedSlot<'c, T>> + use<'c, T>, Status> {
+        T::check_size(size)?;
+        let bytes = size.checked_mul(count).ok_or(Status::TooLarge)?;
+        let bytes = self.output(Out(to.0.cast::<u8>()), bytes)?;
+        if !to.0.is_aligned() || count > 1 && !size.is_multiple_of(align_of::<T>()) {
+            return Err(Status::Misaligned);
+        }
+        Ok(bytes.chunks_exact_mut(size).map(|bytes| SizedSlot { bytes, holds: PhantomData }))
     }
 
     /// A struct of `size` bytes to write, once the call has succeeded.

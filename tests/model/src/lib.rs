@@ -2,7 +2,7 @@
 
 pub use phlora_core::{Assignment, Error};
 
-#[path = "../../../core/src/adapter/registry.rs"]
+#[path = "../../../core/src/adapter/registry/mod.rs"]
 mod registry;
 
-pub use registry::{Pinned, Registry, Usage};
+pub use registry::{Held, Pin, Pinned, Place, Registry, Usage};

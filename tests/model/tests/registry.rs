@@ -4,7 +4,7 @@
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use loom::thread;
-use phlora_model::{Assignment, Error, Registry};
+use phlora_model::{Assignment, Error, Pin, Place, Registry};
 
 /// What an entry stands for: memory that is freed once, when nobody uses it.
 #[derive(Default)]
@@ -44,7 +44,13 @@ fn uses(ids: &[u32]) -> Vec<Assignment> {
     ids.iter().map(|&adapter| Assignment { token: 0, adapter, weight: 1.0 }).collect()
 }
 
-fn free_all(registry: &Registry<Value, 3>) {
+/// A registry for threads that outlive this function; what it holds is to be taken out at the end.
+fn made<T>(capacity: usize, budget: usize) -> Arc<Registry<'static, T>> {
+    let places: Vec<_> = (0..capacity).map(|_| Place::EMPTY).collect();
+    Arc::new(Registry::new(places.leak(), budget))
+}
+
+fn free_all(registry: &Registry<'_, Value>) {
     while let Some(value) = registry.reclaim() {
         value.free();
     }
@@ -53,15 +59,15 @@ fn free_all(registry: &Registry<Value, 3>) {
 #[test]
 fn a_value_is_freed_once_and_never_while_it_is_pinned() {
     loom::model(|| {
-        let registry = Arc::new(Registry::<Value, 3>::new(100));
+        let registry = made::<Value>(3, 100);
         let (first, second) = (Value::new(), Value::new());
         registry.add(1, first.clone(), 10).unwrap();
         let user = {
             let registry = registry.clone();
             thread::spawn(move || {
-                let mut list = uses(&[1, 1]);
-                if let Ok(pinned) = registry.pin_all(&mut list) {
-                    assert_eq!(pinned.values().len(), 1);
+                let (mut list, mut pins) = (uses(&[1, 1]), [const { Pin::EMPTY }; 3]);
+                if let Ok(pinned) = registry.pin_all(&mut list, &mut pins) {
+                    assert_eq!(pinned.len(), 1);
                     pinned.get(0).unwrap().used();
                 } else {
                     assert!(registry.pin(1).is_err(), "it is gone for good");
@@ -90,7 +96,7 @@ fn a_value_is_freed_once_and_never_while_it_is_pinned() {
 #[test]
 fn a_batch_is_pinned_as_it_is_at_one_moment() {
     loom::model(|| {
-        let registry = Arc::new(Registry::<(u32, u32), 6>::new(usize::MAX));
+        let registry = made::<(u32, u32)>(6, usize::MAX);
         // Both are replaced by one thread, the first before the second.
         registry.add(1, (1, 0), 0).unwrap();
         registry.add(2, (2, 0), 0).unwrap();
@@ -101,8 +107,8 @@ fn a_batch_is_pinned_as_it_is_at_one_moment() {
                 registry.replace(2, (2, 1), 0).unwrap();
             })
         };
-        let mut list = uses(&[2, 1, 2]);
-        let pinned = registry.pin_all(&mut list).unwrap();
+        let (mut list, mut pins) = (uses(&[2, 1, 2]), [const { Pin::EMPTY }; 2]);
+        let pinned = registry.pin_all(&mut list, &mut pins).unwrap();
         let of = |id: u32| pinned.values().find(|value| value.0 == id).copied().unwrap();
         assert!(of(1).1 >= of(2).1, "the second was replaced after the first");
         for of in &list {
@@ -118,14 +124,14 @@ fn a_batch_is_pinned_as_it_is_at_one_moment() {
 #[test]
 fn eviction_keeps_the_budget_and_what_is_pinned() {
     loom::model(|| {
-        let registry = Arc::new(Registry::<Value, 3>::new(30));
+        let registry = made::<Value>(3, 30);
         let first = Value::new();
         registry.add(1, first.clone(), 20).unwrap();
         let user = {
             let registry = registry.clone();
             thread::spawn(move || {
-                if let Ok(pinned) = registry.pin(1) {
-                    pinned.get(0).unwrap().used();
+                if let Ok(held) = registry.pin(1) {
+                    held.value().used();
                 }
             })
         };
@@ -142,5 +148,8 @@ fn eviction_keeps_the_budget_and_what_is_pinned() {
         }
         assert!(registry.usage().bytes <= 30);
         user.join().unwrap();
+        for id in [1, 2] {
+            drop(registry.remove(id));
+        }
     });
 }

@@ -87,7 +87,7 @@ impl CompactFile {
         let about = texts.remove(ADAPTER_KEY).unwrap_or_else(|| "{}".to_owned());
         let about: About = serde_json::from_str(&about)
             .map_err(|e| Error::format(path, format!("its metadata {ADAPTER_KEY} are not valid: {e}")))?;
-        let tensors = parse(path, bytes)?;
+        let tensors = parse(path, bytes, bytes.len())?;
         let data = |tensor: &Stored| &bytes[tensor.range.clone()];
         let levels = tensors
             .iter()
@@ -136,6 +136,7 @@ impl CompactFile {
             targets: about.targets,
             fan_in_fan_out: about.fan_in_fan_out,
             spelling: Spelling::of_paths(&about.paths),
+            metadata: BTreeMap::new(),
         };
         Ok(Self { path: path.to_owned(), lora })
     }
@@ -167,6 +168,7 @@ impl CompactFile {
             targets: self.lora.targets.clone(),
             fan_in_fan_out: self.lora.fan_in_fan_out,
             spelling: self.lora.spelling.clone(),
+            metadata: BTreeMap::new(),
         }
     }
 }

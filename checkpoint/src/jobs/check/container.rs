@@ -13,7 +13,7 @@ const ALORA: &str = "adapter.alora.invocation_tokens";
 
 /// Checks the file and, as far as it can be read, all that it holds.
 pub(super) fn check(adapter: &Mapped, base: &Model, findings: &mut Findings) -> Result<()> {
-    let file = match File::parse(adapter.path(), adapter.bytes()) {
+    let file = match File::parse(adapter.path(), adapter.bytes(), adapter.len()) {
         Ok(file) => file,
         Err(error) => {
             unreadable(adapter, error, findings);

@@ -7,9 +7,13 @@ mod pairs;
 
 pub use findings::{Finding, Severity};
 
-use crate::adapter::{Adapter, AdapterFormat, Lora, Naming, View, open_gguf};
+use crate::adapter::{Adapter, AdapterFormat, Lora, LoraModule, Naming, View, open_gguf};
 use crate::error::{Error, Result};
+use crate::naming::kind::is_task_head;
 use crate::naming::memory::Weight;
+use crate::pairing::beginnings;
+use crate::pairing::heads::top;
+use crate::run::monitor::Monitor;
 use crate::source::model::Model;
 use findings::Findings;
 use std::path::Path;
@@ -18,8 +22,9 @@ use std::path::Path;
 /// the worst come first.
 ///
 /// # Errors
-/// When a file cannot be read, or the base is not sound.
-pub fn check(adapter: &Path, base: &Model) -> Result<Vec<Finding>> {
+/// When a file cannot be read, or the base is not sound; [`Error::Cancelled`].
+pub fn check(adapter: &Path, base: &Model, monitor: &Monitor) -> Result<Vec<Finding>> {
+    monitor.check()?;
     let mut findings = Findings::default();
     match open_gguf(adapter)? {
         Some(mapped) if base.is_gguf() => container::check(&mapped, base, &mut findings)?,
@@ -27,7 +32,7 @@ pub fn check(adapter: &Path, base: &Model) -> Result<Vec<Finding>> {
             findings.error("gguf-invalid", None, "the file does not begin as a GGUF file does");
         }
         _ => match Adapter::open(adapter) {
-            Ok(opened) => named(opened.lora()?, base, &mut findings),
+            Ok(opened) => named(opened.lora()?, base, &mut findings, monitor)?,
             Err(error @ Error::Io { .. }) => return Err(error),
             Err(error) => {
                 let tensor = match &error {
@@ -42,7 +47,7 @@ pub fn check(adapter: &Path, base: &Model) -> Result<Vec<Finding>> {
 }
 
 /// Checks a sound adapter module by module, under the names of the base.
-fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
+fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings, monitor: &Monitor) -> Result<()> {
     let naming = if base.is_gguf() { Naming::Gguf } else { Naming::HuggingFace };
     if naming == Naming::Gguf {
         for tensor in lora.full.drain(..) {
@@ -56,13 +61,35 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
         findings.add(Severity::Note, "needs-conversion", None, message);
     }
     let view = View::new(base);
-    let renamed = view.rename(lora);
-    let renamed = match renamed {
-        Ok(renamed) => renamed,
-        Err(error) => return findings.broken("unknown-tensor", None, error),
+    let renamed = match beginnings::onto(lora, &view) {
+        Ok((renamed, notes)) => {
+            for note in notes {
+                findings.add(Severity::Note, "other-names", None, note);
+            }
+            renamed
+        }
+        Err(error) => {
+            findings.broken("unknown-tensor", None, error);
+            return Ok(());
+        }
     };
+    let size = |module: &LoraModule<'_>| (module.a.stored_len() + module.b.stored_len()) as u64;
+    monitor.correct_total(0, renamed.modules.iter().map(size).sum());
     for tensor in &renamed.full {
         match view.weight(&tensor.name).map(Weight::tensor) {
+            None if naming == Naming::HuggingFace && lacks(&view, &tensor.name) => {
+                let message =
+                    "the base has no such head: the adapter brings it, for a class of the base that has one";
+                findings.add(Severity::Note, "new-head", Some(&tensor.name), message);
+            }
+            Some(found) if is_task_head(tensor.module()) && !tensor.fits(found.shape()) => {
+                let message = format!(
+                    "a head for other classes: of shape {:?}, in the base {:?}; load the base with as many classes",
+                    tensor.shape,
+                    found.shape()
+                );
+                findings.add(Severity::Note, "new-head", Some(&tensor.name), message);
+            }
             None => findings.unknown(&tensor.name),
             Some(found) if !tensor.fits(found.shape()) => {
                 let (found, own) = (found.shape(), &tensor.shape);
@@ -78,6 +105,7 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
         }
     }
     for module in &renamed.modules {
+        monitor.check()?;
         let weight = format!("{}.weight", module.name);
         let turned = |weight: &Weight<'_>| weight.is_transposed().unwrap_or(transposed);
         match view.of_module(module) {
@@ -102,7 +130,14 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
                 "a factor is zero everywhere, so that the pair does nothing",
             );
         }
+        monitor.add_done(size(module));
     }
+    Ok(())
+}
+
+/// Whether a model has nothing of the head that the tensor `name` is part of.
+fn lacks(view: &View<'_>, name: &str) -> bool {
+    view.weights().all(|(other, _)| top(other) != top(name))
 }
 
 /// Whether factors of `shape` are those of a weight, which some checkpoints store [in, out].

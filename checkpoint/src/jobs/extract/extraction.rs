@@ -1,13 +1,18 @@
 //! The result of an extraction: an adapter in memory and its report.
 
-use crate::adapter::{AdapterFormat, Lora, LoraModule, Naming, OUT_PROJ, Target};
+use crate::adapter::provenance;
+use crate::adapter::{AdapterFormat, Factor, Lora, LoraModule, Naming, OUT_PROJ, Target};
 use crate::error::Result;
+use crate::jobs::extract::card::Card;
 use crate::jobs::extract::full::Full;
 use crate::jobs::extract::outcome::Module;
 use crate::jobs::extract::renaming::Renaming;
 use crate::naming::spelling::Spelling;
-use crate::report::{LeftOut, ModuleReport, Note, REPORT_VERSION, Report, Total, energy_by_bytes};
+use crate::report::{
+    LeftOut, ModuleReport, Note, Origin, PolicyReport, REPORT_VERSION, Report, Total, energy_by_bytes,
+};
 use phlora_core::{Dtype, Policy};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,6 +30,8 @@ pub struct Extraction {
     /// How the models were paired.
     pub(crate) notes: Vec<Note>,
     pub(crate) left_out: Vec<LeftOut>,
+    /// Which models it is of.
+    pub(crate) origin: Origin,
     /// Modules that get factors of zeros, with [out, in] of their weights.
     pub(crate) empty: Vec<(String, [usize; 2])>,
     pub(crate) format: AdapterFormat,
@@ -34,6 +41,8 @@ pub struct Extraction {
     pub(crate) experts: usize,
     pub(crate) targets: Vec<String>,
     pub(crate) base_name: String,
+    /// What the fine-tuned model is called.
+    pub(crate) tuned_name: String,
     /// As [`Lora::architecture`].
     pub(crate) architecture: Option<String>,
     pub(crate) naming: Naming,
@@ -59,6 +68,7 @@ impl Extraction {
     pub fn notes(&self) -> Vec<Note> {
         let mut notes = self.notes.clone();
         notes.extend(self.implausible().map(Note::Text));
+        notes.extend(self.oversized().map(Note::Text));
         if self.without_bias > 0 {
             notes.push(Note::Text(format!(
                 "PEFT runs this adapter but does not merge it: {} of its modules have no bias to merge one into; phlora \
@@ -75,6 +85,17 @@ impl Extraction {
             )));
         }
         notes
+    }
+
+    /// Says so where the factors have more weights than what they change.
+    fn oversized(&self) -> Option<String> {
+        let Total { parameters_in, parameters_out, .. } = self.total();
+        (parameters_out > parameters_in).then(|| {
+            format!(
+                "the factors have {parameters_out} weights, more than the {parameters_in} of the modules that they change: at \
+                 this rank the adapter is larger than the model"
+            )
+        })
     }
 
     /// Says so where the two models differ more than fine-tuning makes them.
@@ -106,14 +127,53 @@ impl Extraction {
 
     /// The adapter, each module at the rank of its factors.
     pub(crate) fn own_ranks(&self) -> Lora<'_> {
-        let modules = self.modules.iter().filter_map(|module| {
+        self.with_factors(|module| {
             let factors = module.factors.as_ref()?;
+            Some((factors.a.view(), factors.b.view()))
+        })
+    }
+
+    /// The same without factors, of which only sizes and spectra matter.
+    pub(crate) fn without_factors(&self) -> Self {
+        let bare = |module: &Module| module.without_factors();
+        Self {
+            modules: self.modules.iter().map(bare).collect(),
+            full: self.full.clone(),
+            notes: self.notes.clone(),
+            left_out: self.left_out.clone(),
+            origin: self.origin.clone(),
+            empty: self.empty.clone(),
+            names: self.names.clone(),
+            targets: self.targets.clone(),
+            base_name: self.base_name.clone(),
+            tuned_name: self.tuned_name.clone(),
+            architecture: self.architecture.clone(),
+            spelling: self.spelling.clone(),
+            ..*self
+        }
+    }
+
+    /// The adapter with zeros of rank 1 for the factors of every module, to be sized.
+    pub(crate) fn drafted(&self) -> Lora<'_> {
+        self.with_factors(|module| {
+            let zero = LoraModule::zero("", module.report.shape, Dtype::F16)?;
+            Some((zero.a, zero.b))
+        })
+    }
+
+    /// The adapter with `factors` of its modules.
+    fn with_factors<'l>(
+        &'l self,
+        factors: impl Fn(&'l Module) -> Option<(Factor<'l>, Factor<'l>)>,
+    ) -> Lora<'l> {
+        let modules = self.modules.iter().filter_map(|module| {
+            let (a, b) = factors(module)?;
             Some(LoraModule {
                 expert: module.report.expert,
                 target: module.target,
                 embedding: module.embedding,
                 kernel: module.report.kernel.clone(),
-                ..LoraModule::new(module.path.as_str(), factors.a.view(), factors.b.view())
+                ..LoraModule::new(module.path.as_str(), a, b)
             })
         });
         Lora {
@@ -127,7 +187,25 @@ impl Extraction {
             targets: Some(self.targets.clone()),
             fan_in_fan_out: self.modules.iter().any(|module| module.conv1d),
             spelling: self.spelling.clone(),
+            metadata: self.provenance(),
         }
+    }
+
+    /// Where it comes from, the same whenever and wherever it is made.
+    fn provenance(&self) -> BTreeMap<String, String> {
+        let total = self.total();
+        // As many digits whatever the energies are: sizes are counted before they are known.
+        let share = |share: f64| format!("{:.4}", share.clamp(0.0, 1.0));
+        let whole = total.whole_energy.unwrap_or(total.energy);
+        let texts = [
+            (provenance::VERSION, env!("CARGO_PKG_VERSION").to_owned()),
+            (provenance::BASE, self.base_name.clone()),
+            (provenance::TUNED, self.tuned_name.clone()),
+            (provenance::POLICY, PolicyReport::from(self.policy).to_string()),
+            (provenance::ENERGY, share(total.energy)),
+            (provenance::WHOLE, share(whole)),
+        ];
+        texts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     /// The adapter as its file will have it: named for that, and of one rank where the policy and PEFT's format ask for
@@ -160,8 +238,24 @@ impl Extraction {
             seconds: self.started.elapsed().as_secs_f64(),
             bytes_in: self.bytes_in,
             bytes_out,
+            origin: Some(self.origin.clone()),
+            plan: None,
             notes: self.notes(),
         }
+    }
+
+    /// Its model card.
+    pub(crate) fn card(&self, report: &Report, asked: Option<&str>) -> String {
+        let card = Card {
+            report,
+            format: self.format,
+            base: &self.base_name,
+            tuned: &self.tuned_name,
+            rank: self.rank(),
+            task: self.task,
+            asked,
+        };
+        card.text()
     }
 
     /// Sums over the modules.

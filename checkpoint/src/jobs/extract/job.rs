@@ -192,6 +192,11 @@ impl<'m> ExtractJob<'m> {
         work(&Survey::new(&models.aligned(&self.options)?, &self.options, monitor)?, &self.options)
     }
 
+    /// The ranks of several adapters; empty: one.
+    pub(super) fn several(&self) -> &[usize] {
+        &self.ranks
+    }
+
     fn open(&self) -> Result<Models<'_>> {
         let (base, tuned) = (self.base.open()?, self.tuned.open()?);
         Ok(Models { base, tuned, deployed: self.deployed.as_ref().map(Input::open).transpose()? })
@@ -226,7 +231,7 @@ impl<'m> ExtractJob<'m> {
 /// The result does not depend on `threads` or `block_bytes`, not in a single bit. Peak heap is at most
 /// threads × scratch (the largest need of a module, at most `options.scratch`) plus the encoded factors,
 /// and 1 MiB per thread and side whose rows are in another order than those of the other; with
-/// [`Goal::Budget`] plus f32 factors of up to some times the budget.
+/// [`Goal::Budget`] and [`Goal::TotalEnergy`] plus f32 factors of up to some times the adapter.
 ///
 /// # Errors
 /// [`Error::NothingToExtract`](crate::Error::NothingToExtract) when no selected module differs; else what the two models
@@ -247,7 +252,7 @@ fn one(models: &Aligned<'_>, options: &ExtractOptions, monitor: &Monitor) -> Res
         return compact::extract(&survey);
     }
     match options.policy.goal {
-        Goal::Budget(bytes) => budget::share_out(&survey, bytes),
+        Goal::Budget(_) | Goal::TotalEnergy(_) => budget::share_out(&survey),
         Goal::Energy(_) | Goal::NoiseFloor if options.policy.uniform => survey.one_rank_for_all(),
         _ => {
             let keep = Keep::Encoded(options.dtype);
@@ -287,6 +292,14 @@ impl PartFiles {
     /// No files, for `work`.
     pub fn new(work: Work) -> Self {
         Self { work, own: None, others: Vec::new(), command: Vec::new(), fresh: false }
+    }
+
+    /// The file beside an adapter at `output` that keeps what is found of it.
+    pub fn beside(output: &Path) -> PathBuf {
+        let path: PathBuf = output.components().collect();
+        let mut name = path.into_os_string();
+        name.push(".part");
+        PathBuf::from(name)
     }
 }
 

@@ -6,17 +6,20 @@
 //! saves.
 
 mod also;
-mod budget;
+pub(crate) mod budget;
+mod card;
 mod channels;
 mod compact;
-mod extraction;
+pub(crate) mod extraction;
 mod full;
 mod identity;
 mod includes;
 mod job;
 mod layers;
+mod memory;
 mod options;
 pub(crate) mod outcome;
+mod outline;
 mod output;
 mod parts;
 mod pass;
@@ -24,8 +27,9 @@ pub(crate) mod plans;
 mod record;
 mod renaming;
 mod rounds;
+mod saved;
 mod serving;
-mod survey;
+pub(crate) mod survey;
 mod tasks;
 
 pub use also::{Also, Layers, Tokens};
@@ -33,6 +37,7 @@ pub use channels::ChannelScales;
 pub use extraction::Extraction;
 pub use job::{ExtractJob, Input, PartFiles, Saved, extract};
 pub use options::{ExtractOptions, Filter};
+pub use outline::{Outline, OutlinedModule};
 pub use output::{Output, save};
 pub use parts::{PartHeader, Shard, Work};
 pub use serving::Server;

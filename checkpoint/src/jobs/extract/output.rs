@@ -3,7 +3,7 @@
 use crate::adapter::{AdapterFormat, StagedAdapter};
 use crate::error::{Error, Result};
 use crate::jobs::extract::extraction::Extraction;
-use crate::report::{REPORT, Report, stage_report};
+use crate::report::{PAGE, REPORT, Report, stage_page, stage_report};
 use crate::run::monitor::Monitor;
 use crate::run::staging::{StagedFile, is_within, parent};
 use crate::source::model::Model;
@@ -17,6 +17,12 @@ pub struct Output {
     pub path: PathBuf,
     /// The report to create, outside of the adapter.
     pub report: Option<PathBuf>,
+    /// How a report whose name ends in .html is drawn; `None`: all reports are JSON.
+    pub page: Option<fn(&Report) -> String>,
+    /// What was typed, for the report.
+    pub command: Option<String>,
+    /// The same without paths, for the model card.
+    pub asked: Option<String>,
     /// Whether an adapter and a report that are there already are replaced. Anything else never is.
     pub force: bool,
 }
@@ -24,13 +30,31 @@ pub struct Output {
 impl Output {
     /// An adapter at `path`, without a report; nothing is replaced.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), report: None, force: false }
+        Self { path: path.into(), report: None, page: None, command: None, asked: None, force: false }
     }
 
     /// The same with a report, or none.
     #[must_use]
     pub fn report(self, report: Option<PathBuf>) -> Self {
         Self { report, ..self }
+    }
+
+    /// The same, and how reports whose name ends in .html are drawn.
+    #[must_use]
+    pub fn page(self, page: fn(&Report) -> String) -> Self {
+        Self { page: Some(page), ..self }
+    }
+
+    /// The same with what was typed, for the report.
+    #[must_use]
+    pub fn command(self, command: Option<String>) -> Self {
+        Self { command, ..self }
+    }
+
+    /// The same with what was asked for, without paths, for the model card.
+    #[must_use]
+    pub fn asked(self, asked: Option<String>) -> Self {
+        Self { asked, ..self }
     }
 
     /// The same, and whether an adapter and a report that are there already are replaced.
@@ -42,7 +66,7 @@ impl Output {
     /// The output of the adapter of `rank` among several: `OUTPUT-r8`, and `REPORT-r8.json`.
     pub(crate) fn at_rank(&self, rank: usize) -> Self {
         let report = self.report.as_deref().map(|report| tagged(report, rank));
-        Self { path: tagged(&self.path, rank), report, force: self.force }
+        Self { path: tagged(&self.path, rank), report, ..self.clone() }
     }
 
     /// Tries whether the output, an adapter of `format`, can be created, so that a long extraction does not fail at its end. Leaves
@@ -57,9 +81,15 @@ impl Output {
             if is_within(report, &self.path) {
                 return Err(Error::usage("the report may not be inside the adapter".into()));
             }
-            StagedFile::write(report, REPORT, self.force, |_| Ok(()))?;
+            let known = if self.page_of(report).is_some() { PAGE } else { REPORT };
+            StagedFile::write(report, known, self.force, |_| Ok(()))?;
         }
         monitor.end_writing()
+    }
+
+    /// How a report at `path` is drawn, if it is.
+    fn page_of(&self, path: &Path) -> Option<fn(&Report) -> String> {
+        self.page.filter(|_| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("html")))
     }
 
     /// Refuses an adapter of one file in a directory that stands for one of `models`: it would count as weights of it.
@@ -73,7 +103,7 @@ impl Output {
             path.is_dir() && directory.is_some() && path.canonicalize().ok() == directory
         };
         match models.iter().find(is_here) {
-            Some(model) if format != AdapterFormat::Peft => Err(Error::usage(format!(
+            Some(model) if format.is_file() => Err(Error::usage(format!(
                 "{} would lie among the weights of the model {} and count as one of them; choose another place",
                 self.path.display(),
                 model.path().display()
@@ -107,9 +137,16 @@ impl Staged {
         let lora = extraction.output()?;
         let (adapter, bytes_out) = extraction.format.stage(&lora, &output.path, output.force)?;
         monitor.check()?;
-        let report = extraction.report(bytes_out);
-        let file =
-            output.report.as_ref().map(|path| stage_report(&report, path, output.force)).transpose()?;
+        let mut report = extraction.report(bytes_out);
+        if let Some(origin) = &mut report.origin {
+            origin.command.clone_from(&output.command);
+        }
+        adapter.add_card(&output.path, || extraction.card(&report, output.asked.as_deref()))?;
+        let stage = |path: &PathBuf| match output.page_of(path) {
+            Some(page) => stage_page(&page(&report), path, output.force),
+            None => stage_report(&report, path, output.force),
+        };
+        let file = output.report.as_ref().map(stage).transpose()?;
         monitor.check()?;
         Ok(Self { adapter, file, report, path: output.path.clone() })
     }
@@ -129,7 +166,7 @@ impl Staged {
 /// `path` with the rank before its extension, if it has one that phlora writes: `adapter-r8.gguf`.
 fn tagged(path: &Path, rank: usize) -> PathBuf {
     let path: PathBuf = path.components().collect();
-    let known = ["json", "gguf", "safetensors", "phlora"];
+    let known = ["json", "html", "gguf", "safetensors", "phlora"];
     let extension = path.extension().filter(|extension| known.iter().any(|known| *extension == *known));
     let stem = if extension.is_some() { path.with_extension("") } else { path.clone() };
     let mut name = stem.into_os_string();
@@ -153,6 +190,7 @@ mod tests {
             ("a.b/out.gguf", "a.b/out-r8.gguf"),
             ("out.v2", "out.v2-r8"),
             ("r.json", "r-r8.json"),
+            ("r.html", "r-r8.html"),
         ] {
             assert_eq!(tagged(Path::new(path), 8), Path::new(expected));
         }

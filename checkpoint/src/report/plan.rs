@@ -1,0 +1,54 @@
+//! What a plan recommends, and what it was chosen from.
+
+use serde::{Deserialize, Serialize};
+
+/// What each policy would choose by the spectra of a report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PlanReport {
+    /// File format of the adapter that is planned: `peft`, `gguf`, `kohya` or `comfy`.
+    pub format: String,
+    /// The rank as far as which the spectra were looked at.
+    pub searched: usize,
+    /// The share of the modules' ‖Δ‖² that the recommended rank keeps.
+    pub enough: f64,
+    /// The smallest rank of `by_rank` that keeps `enough`, or the largest one.
+    pub recommended: PlanRow,
+    /// Whether it does. If not, a larger rank is needed than was looked at.
+    pub reached: bool,
+    /// What the bytes of the recommended rank are worth shared out, where that is more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<PlanRow>,
+    /// One rank for all.
+    pub by_rank: Vec<PlanRow>,
+    /// Energies, the noise floor, and budgets of the bytes of usual ranks.
+    pub policies: Vec<PlanRow>,
+}
+
+/// What one policy would choose.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PlanRow {
+    /// `rank`, `energy`, `total energy`, `noise floor` or `budget`.
+    pub goal: String,
+    /// The rank, the share of energy or the bytes.
+    pub value: Option<f64>,
+    /// The smallest and the largest rank of a module; 0: left out.
+    pub ranks: [usize; 2],
+    /// Kept share of the modules' ‖Δ‖², before the factors are rounded.
+    pub energy: f64,
+    /// What rounding takes from it, estimated.
+    pub rounding_loss: f64,
+    /// The least that a module keeps of its own, after rounding.
+    pub least_energy: f64,
+    /// Kept share of the whole difference of the two models, after rounding.
+    pub whole_energy: f64,
+    /// Bytes of the adapter's files.
+    pub bytes: u64,
+    /// Storage format of the factors.
+    pub dtype: String,
+    /// Whether the known singular values decide it; if not, ranks, bytes and energies are at least these.
+    pub known: bool,
+    /// What it is worth by the criterion of budgets; compares rows of one plan.
+    pub worth: f64,
+}
