@@ -227,8 +227,8 @@ fn an_adapter_explains_itself_without_paths() {
     }
     let (tuned, out) = (tiny_llama("tuned"), root.path().join("adapter"));
     let run = |more: &[&str]| {
-        let args =
-            [&["extract", &text(&snapshot), &tuned, "-o", &text(&out), "-r", "4", "-q"], more].concat();
+        let (base, out) = (text(&snapshot), text(&out));
+        let args = [&["extract", &base, &tuned, "-o", &out, "-r", "4", "-q"], more].concat();
         let (code, _, stderr) = phlora(&args);
         assert_eq!(code, 0, "{stderr}");
     };
@@ -280,7 +280,8 @@ fn a_dry_run_says_what_is_written() {
         ("d", &["-r", "300", "--dtype", "bf16", "--format", "mlx"]),
     ] {
         let (base, tuned, out) = (tiny_llama("base"), tiny_llama("tuned"), root.path().join(name));
-        let args = [&["extract", &base, &tuned, "-o", &text(&out), "--json"], more].concat();
+        let place = text(&out);
+        let args = [&["extract", &base, &tuned, "-o", &place, "--json"], more].concat();
         let dry: Value = serde_json::from_str(&succeed(&[&args[..], &["--dry-run"]].concat())).unwrap();
         assert!(!out.exists());
         let done: Value = serde_json::from_str(&succeed(&args)).unwrap();
