@@ -81,6 +81,7 @@ pub fn format(asked: Option<&str>, output: &Path) -> PyResult<AdapterFormat> {
         ("gguf", AdapterFormat::Gguf),
         ("kohya", AdapterFormat::Kohya),
         ("comfy", AdapterFormat::Comfy),
+        ("mlx", AdapterFormat::Mlx),
         ("phlora", AdapterFormat::Phlora),
     ];
     let single = output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
