@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs libphlora into an empty place and uses it from outside the repository, as a C or C++ author would:
 # through pkg-config and through CMake. Compares an adapter with the command's bit by bit, and guards the ABI:
-# soname, list of symbols, and the types of the committed dump.
+# soname, list of symbols, and the types of the committed dump. .ci/linkable.sh shows where it links.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,6 +21,7 @@ nm -D --defined-only "$library" | awk '{ print $3 }' | LC_ALL=C sort | diff -u f
   echo "the exported symbols are not those of ffi/abi/symbols.txt" >&2
   exit 1
 }
+bash .ci/linkable.sh "$work/phlora"
 bash .ci/abi-dump.sh "$work/phlora.abi"
 abidiff ffi/abi/phlora.abi "$work/phlora.abi" || {
   echo "the ABI changed: if that is meant, write the new dump with .ci/abi-dump.sh ffi/abi/phlora.abi" >&2

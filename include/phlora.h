@@ -12,15 +12,17 @@
  *   - Files are mapped and must not change while a call uses them: one that gets shorter ends the process (SIGBUS).
  *     phlora_read_files reads them in the place of that.
  *   - Structs that may grow begin with their size, so that a program and a library of other versions understand
- *     each other. Initialise options with their _init function; pass sizeof where a size is asked for.
+ *     each other. Pass sizeof where a size is asked for.
+ *   - Options of the file functions: NULL, or zeros but for struct_size, then what differs; 0 is the default of every
+ *     field, and of those that may be 0 in truth a negative number stands for 0.
  *
  * The way through
  *   phlora_options_init, phlora_plan_init, phlora_start;
  *   while (phlora_wants_pass(x)) { phlora_push(x, ...) for all rows, in blocks of any size; phlora_end_pass(x); }
  *   phlora_finish.
- *   An adapter at work: phlora_adapter_file_open for one in a file; phlora_forward, or phlora_route_down and
- *   phlora_route_up for a batch of many adapters; phlora_registry_init for adapters that change while they are used;
- *   phlora_merge_prepare and phlora_merge_rows; phlora_combine.
+ *   An adapter at work: phlora_adapter_file_open for one in a file; phlora_forward, or phlora_batch_init,
+ *   phlora_batch_down and phlora_batch_up for a batch of many adapters; phlora_registry_init for adapters that change
+ *   while they are used; phlora_merge_init and phlora_merge_rows; phlora_combine.
  */
 
 #ifndef PHLORA_H
@@ -36,14 +38,14 @@
 #define PHLORA_VERSION ((uint32_t)PHLORA_VERSION_MAJOR << 16 | (uint32_t)PHLORA_VERSION_MINOR << 8 | (uint32_t)PHLORA_VERSION_PATCH)
 #define PHLORA_VERSION_STRING "0.1.0"
 
+/** The phlora_dtype of a ggml_type. */
+#define PHLORA_GGML_DTYPE(type) ((uint32_t)100 + (uint32_t)(type))
+
 /** The most parts of a pass. */
 #define PHLORA_MAX_PARTS 8
 
-/** The most adapters of one call. */
+/** The most adapters of phlora_route_size, phlora_route_down and phlora_route_up; a phlora_batch takes any number. */
 #define PHLORA_MAX_ADAPTERS 64
-
-/** The most entries of a registry, those included that are retired and not yet reclaimed. */
-#define PHLORA_REGISTRY_CAPACITY 64
 
 /** Alignment of the memory of an extraction in bytes: a cache line. */
 #define PHLORA_ALIGNMENT 64
@@ -148,6 +150,8 @@ enum phlora_status
   PHLORA_STATUS_NOTHING_TO_EXTRACT = 404,
   /** The progress callback asked to stop; nothing is left behind. */
   PHLORA_STATUS_CANCELLED = 405,
+  /** Parts of an extraction that other shares have to work on are missing. */
+  PHLORA_STATUS_UNFINISHED = 406,
   /** A defect of phlora. The extraction that the call worked on cannot go on. */
   PHLORA_STATUS_INTERNAL = 900,
 };
@@ -162,9 +166,9 @@ typedef uint32_t phlora_status;
 /**
  * Storage format of weights, little-endian.
  *
- * The formats from 100 on are ggml's, each 100 + its ggml_type: rows are cut into blocks, so that a row holds
- * a multiple of phlora_block_len weights, and are decoded to the same bits as by ggml. phlora_encode says
- * which of them are written. A library that was built small may lack them: there they are UNKNOWN_VALUE.
+ * Wherever a phlora_dtype is asked for, PHLORA_GGML_DTYPE(type), which is 100 + a ggml_type, is one as well: also 100, 101,
+ * 128 and 130 for those below 100. In the formats from 100 on rows are cut into blocks, so that a row holds a multiple of
+ * phlora_block_len weights; they are decoded to the same bits as by ggml. phlora_encode says which of them are written. A library that was built small may lack them: there they are UNKNOWN_VALUE.
  */
 enum phlora_dtype
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -318,6 +322,10 @@ enum phlora_adapter_format
   PHLORA_ADAPTER_FORMAT_GGUF = 2,
   /** phlora's own file, 1 to 8 bits per entry: docs/compact-form.md. */
   PHLORA_ADAPTER_FORMAT_COMPACT = 3,
+  /** A safetensors file with names as `lora_unet_down_blocks_0_…`, for kohya's scripts, diffusers and ComfyUI. */
+  PHLORA_ADAPTER_FORMAT_KOHYA = 4,
+  /** A safetensors file with names as `diffusion_model.input_blocks.…`, for ComfyUI. */
+  PHLORA_ADAPTER_FORMAT_COMFY = 5,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -364,10 +372,15 @@ enum phlora_names
   : uint32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
+  /**
+   * Of an extraction those in memory, or those of the checkpoint where the server goes by them; of a conversion those
+   * that the adapter has, else those in memory.
+   */
+  PHLORA_NAMES_AUTO = 0,
   /** As transformers builds the model in memory, which is what PEFT looks for. */
-  PHLORA_NAMES_MEMORY = 0,
+  PHLORA_NAMES_MEMORY = 1,
   /** As the checkpoint spells them. */
-  PHLORA_NAMES_CHECKPOINT = 1,
+  PHLORA_NAMES_CHECKPOINT = 2,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -396,6 +409,35 @@ typedef uint32_t phlora_criterion;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+/** What serves the adapter: options are changed to what it accepts, and the message lists what was changed. */
+enum phlora_server
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** Nothing that is known: nothing is changed. */
+  PHLORA_SERVER_ANY = 0,
+  /** PEFT itself. */
+  PHLORA_SERVER_PEFT = 1,
+  /** vLLM. */
+  PHLORA_SERVER_VLLM = 2,
+  /** llama.cpp. */
+  PHLORA_SERVER_LLAMA_CPP = 3,
+  /** LoRAX. */
+  PHLORA_SERVER_LORAX = 4,
+  /** S-LoRA. */
+  PHLORA_SERVER_SLORA = 5,
+  /** Punica. */
+  PHLORA_SERVER_PUNICA = 6,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum phlora_server phlora_server;
+#else
+typedef uint32_t phlora_server;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 /** How bad a finding of phlora_check_files is. */
 enum phlora_severity
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -419,6 +461,12 @@ typedef uint32_t phlora_severity;
 
 /** An adapter's file that is open, in the caller's memory. */
 typedef struct phlora_adapter_file phlora_adapter_file;
+
+/** A batch in the caller's memory. */
+typedef struct phlora_batch phlora_batch;
+
+/** Adapters with their weights, ready to be merged, in the caller's memory. */
+typedef struct phlora_merge phlora_merge;
 
 /** One row range of a pass that phlora_split has split. */
 typedef struct phlora_part phlora_part;
@@ -588,6 +636,34 @@ typedef struct phlora_assignment {
   float weight;
 } phlora_assignment;
 
+/** The inputs of a layer: one vector for each token of a batch. */
+typedef struct phlora_inputs {
+  /** Token t's vector begins t · stride elements in. */
+  const void *data;
+  /** Bytes of all. */
+  size_t bytes;
+  /** Elements from one vector to the next. */
+  size_t stride;
+  /** PHLORA_DTYPE_F32, aligned, or PHLORA_DTYPE_F16. */
+  uint32_t dtype;
+  /** 0. */
+  uint32_t reserved;
+} phlora_inputs;
+
+/** The outputs of a layer, which are added to: one vector for each token of a batch. */
+typedef struct phlora_outputs {
+  /** Token t's vector begins t · stride elements in. */
+  void *data;
+  /** Bytes of all. */
+  size_t bytes;
+  /** Elements from one vector to the next. */
+  size_t stride;
+  /** PHLORA_DTYPE_F32 or PHLORA_DTYPE_F16 (rounded once per adapter), aligned. */
+  uint32_t dtype;
+  /** 0. */
+  uint32_t reserved;
+} phlora_outputs;
+
 /** Gets an id and the value of an entry that had to go. */
 typedef void (*phlora_evicted_callback)(void *user,
                                         uint32_t id,
@@ -605,6 +681,8 @@ typedef struct phlora_usage {
   size_t bytes;
   /** Most bytes. */
   size_t budget;
+  /** Most entries of both. */
+  size_t capacity;
 } phlora_usage;
 
 /** What became of several adapters. */
@@ -644,63 +722,6 @@ typedef struct phlora_adapter_module {
 } phlora_adapter_module;
 
 /**
- * Told of each finding, the worst first, on the thread that called phlora_check_files: its phlora_severity, its code
- * (stable over versions), the tensor concerned or NULL, and a sentence. The texts end with the call. It must not
- * throw or longjmp.
- */
-typedef void (*phlora_finding_callback)(void *user,
-                                        uint32_t severity,
-                                        const char *code,
-                                        const char *tensor,
-                                        const char *message);
-
-/** Options of phlora_extract_files. Let phlora_file_options_init fill it, then change what differs. */
-typedef struct phlora_file_options {
-  /** sizeof(phlora_file_options), set by phlora_file_options_init. */
-  size_t struct_size;
-  /** Rank of the adapter, at least 1; narrower modules are capped. Default 32. */
-  size_t rank;
-  /** Most working memory per thread in bytes; 0, the default: no limit. */
-  size_t max_memory;
-  /** Threads; 0, the default: one per processor. The adapter does not depend on it. */
-  size_t threads;
-  /**
-   * Stop reading a weight when the next read is expected to add less than this share of the energy. The
-   * default is that of the `phlora` command.
-   */
-  double tolerance;
-  /** A phlora_mode. Default PHLORA_MODE_AUTO. */
-  uint32_t mode;
-  /** Most reads of a weight. Default 40. */
-  uint32_t max_reads;
-  /** The phlora_dtype of the adapter. Default PHLORA_DTYPE_F16. */
-  uint32_t dtype;
-  /** 1: replace an adapter and a report that are there already. Default 0. */
-  uint32_t force;
-  /**
-   * Only modules whose path matches this regular expression; NULL, the default: all linear layers but the
-   * output head.
-   */
-  const char *include;
-  /** No module whose path matches this regular expression; NULL: none. */
-  const char *exclude;
-  /** Where to write a report in JSON; NULL: nowhere. */
-  const char *report_path;
-  /** Bytes of a weight read between two looks at a cancel. The adapter does not depend on it. */
-  size_t block_bytes;
-  /** The phlora_adapter_format to write. PHLORA_ADAPTER_FORMAT_AUTO, the default: by the name of the adapter. */
-  uint32_t format;
-  /** The sum of what is stored beside the factors, see phlora_also. Default 0: nothing. */
-  uint32_t also;
-  /** The phlora_names of the adapter's modules. Default PHLORA_NAMES_MEMORY. */
-  uint32_t names;
-  /** The phlora_criterion by which modules share the budget. Default PHLORA_CRITERION_RELATIVE. */
-  uint32_t criterion;
-  /** Most bytes of the adapter's files: ranks follow from them then, and `rank` counts for nothing. 0, the default: none. */
-  uint64_t budget;
-} phlora_file_options;
-
-/**
  * Told how far a file function is, about ten times a second and at its beginning and end, on the thread that
  * called it. `done` of `total` bytes are read; the total is an estimate that is corrected on the way. Anything
  * but 0 returned cancels the job, which then leaves nothing behind. It must not throw or longjmp.
@@ -709,7 +730,274 @@ typedef uint32_t (*phlora_progress_callback)(void *user,
                                              uint64_t bytes_done,
                                              uint64_t bytes_total);
 
-/** What phlora_extract_files did. */
+/**
+ * Told of each finding, the worst first, on the thread that called phlora_check_files: its phlora_severity, its code
+ * (stable over versions), the tensor concerned or NULL, and a sentence. The texts end with the callback. It must not
+ * throw or longjmp.
+ */
+typedef void (*phlora_finding_callback)(void *user,
+                                        uint32_t severity,
+                                        const char *code,
+                                        const char *tensor,
+                                        const char *message);
+
+/** Options of phlora_check_files: zeros but for struct_size, then what differs. */
+typedef struct phlora_check_options {
+  /** sizeof(phlora_check_options). */
+  size_t struct_size;
+  /** Told of the progress; may cancel. */
+  phlora_progress_callback progress;
+  /** Told of each finding. */
+  phlora_finding_callback finding;
+  /** What both of them get. */
+  void *user;
+} phlora_check_options;
+
+/** How ranks are chosen; the fields are those of phlora_file_options, and so is what 0 means. */
+typedef struct phlora_choice_options {
+  /** sizeof(phlora_choice_options). */
+  size_t struct_size;
+  /** One rank for all. */
+  size_t rank;
+  /** No rank above this. */
+  size_t max_rank;
+  /** Ranks in multiples of this. */
+  size_t multiple;
+  /** Share of the energy of each module. */
+  double energy;
+  /** Bytes of all factors. */
+  uint64_t budget;
+  /** A phlora_criterion. */
+  uint32_t criterion;
+  /** 1: the noise floor of each module. */
+  uint32_t noise_floor;
+  /** 1: one rank for all modules. */
+  uint32_t uniform;
+  /** The phlora_dtype of the factors. Default PHLORA_DTYPE_F16. */
+  uint32_t dtype;
+} phlora_choice_options;
+
+/** What a choice of ranks would come to. */
+typedef struct phlora_choice {
+  /** Size of what was written. */
+  size_t struct_size;
+  /** Lowest rank of a module. */
+  size_t lowest_rank;
+  /** Highest rank of a module. */
+  size_t highest_rank;
+  /** Bytes of the factors, headers not counted. */
+  uint64_t bytes;
+  /** Kept energy over all modules. */
+  double energy;
+  /** 1 where the spectra of the report decide it; 0: ranks, bytes and energy are at least these. */
+  uint32_t known;
+  /** 0. */
+  uint32_t reserved;
+} phlora_choice;
+
+/** Options of phlora_convert_files and phlora_convert_to_gguf: zeros but for struct_size, then what differs. */
+typedef struct phlora_convert_options {
+  /** sizeof(phlora_convert_options). */
+  size_t struct_size;
+  /** Told of the progress; may cancel. */
+  phlora_progress_callback progress;
+  /** What it gets. */
+  void *user;
+  /**
+   * The base model, a GGUF file or a directory with config.json; NULL: none. What the adapter names as its base is never
+   * opened.
+   */
+  const char *base;
+  /** What a kohya or ComfyUI file has before the modules' paths, where names and configuration of the base do not tell. */
+  const char *prefix;
+  /** Architecture of the base (llama, qwen2, …), where no base says it. */
+  const char *architecture;
+  /** Attention heads of the base, where no base says them. */
+  size_t heads;
+  /** Key and value heads of the base, where they are fewer. */
+  size_t kv_heads;
+  /** The phlora_adapter_format to write. */
+  uint32_t format;
+  /** The phlora_names of the modules of a PEFT adapter. */
+  uint32_t names;
+  /** The phlora_dtype of the factors. Default: as they are. */
+  uint32_t dtype;
+  /** 1: replace an adapter that is there already. */
+  uint32_t force;
+} phlora_convert_options;
+
+/** What phlora_convert_files wrote. */
+typedef struct phlora_converted {
+  /** Size of what was written. */
+  size_t struct_size;
+  /** Largest rank of a module. */
+  size_t rank;
+  /** Modules with factors. */
+  uint64_t modules;
+  /** Factors in f16 since their rows do not go into whole blocks of the format that was asked for. */
+  uint64_t not_in_blocks;
+  /** Modules into whose lora_b a scale was multiplied. */
+  uint64_t folded;
+  /** Bytes of the files. */
+  uint64_t bytes;
+} phlora_converted;
+
+/** A module of a job; what a job does not know is 0. */
+typedef struct phlora_module {
+  /** Size of this struct, which may grow. */
+  size_t struct_size;
+  /** Its path. */
+  const char *name;
+  /** Outputs of its weight. */
+  size_t rows;
+  /** Inputs of its weight. */
+  size_t cols;
+  /** Rank of its factors; 0: it is dropped. */
+  size_t rank;
+  /** Rank before, of a module that is pruned. */
+  size_t rank_before;
+  /** Known singular values of its difference, descending, and their number. */
+  const float *singular_values;
+  /** See above. */
+  size_t singular_values_len;
+  /** Kept energy. */
+  double energy;
+  /** ‖Δ‖_F; of a module that is pruned ‖s·B·A‖_F. */
+  double delta_norm;
+} phlora_module;
+
+/**
+ * Told of each module when the job has succeeded, on the thread that called, adapter after adapter where there are
+ * several. The module and what it points to end with the callback. It must not throw or longjmp.
+ */
+typedef void (*phlora_module_callback)(void *user,
+                                       const struct phlora_module *module);
+
+/**
+ * Options of phlora_extract_files. Fill it with zeros and set struct_size, as phlora_file_options_init does; then change
+ * what differs. 0 is the default of every field; of those that may be 0 in truth, a negative number stands for 0.
+ */
+typedef struct phlora_file_options {
+  /** sizeof(phlora_file_options). */
+  size_t struct_size;
+  /** Told of the progress; may cancel. */
+  phlora_progress_callback progress;
+  /** Told of each module. */
+  phlora_module_callback module;
+  /** What both of them get. */
+  void *user;
+  /** Threads; default: one per processor. The adapter does not depend on it. */
+  size_t threads;
+  /** Most working memory per thread in bytes; default: no limit. */
+  size_t max_memory;
+  /** Bytes of a weight read between two looks at a cancel. The adapter does not depend on it. Default 16 MiB. */
+  size_t block_bytes;
+  /** Rank of the adapter, where nothing else says how ranks are chosen; narrower modules are capped. Default 32. */
+  size_t rank;
+  /** Several ranks: an adapter each, ADAPTER-r8 for rank 8, with one factorisation. NULL: one adapter. */
+  const size_t *ranks;
+  /** Their number; there is a report for each. */
+  size_t ranks_len;
+  /** No rank above this, where ranks are chosen. Default: no limit. */
+  size_t max_rank;
+  /** Ranks in multiples of this. Default 1. */
+  size_t multiple;
+  /** Only modules whose path one of these regular expressions matches. None: all linear layers but the output head. */
+  const char *const *include;
+  /** Their number. */
+  size_t include_len;
+  /** No module whose path one of these regular expressions matches. */
+  const char *const *exclude;
+  /** Their number. */
+  size_t exclude_len;
+  /** What a kohya or ComfyUI file has before the modules' paths. NULL: as the models tell. */
+  const char *prefix;
+  /**
+   * The model that the device runs in the place of the base, mostly a quantised one: the adapter then repairs its
+   * quantisation as well. NULL: the base.
+   */
+  const char *deployed_base;
+  /** Weights of the input channels: a safetensors file with a vector per module, by its path. NULL: none. */
+  const char *channel_scale;
+  /**
+   * What the adapter calls its base. NULL: by its place in the hub's cache, what its configuration was loaded from, or the
+   * name of its directory.
+   */
+  const char *base_name;
+  /**
+   * Where to write a report: in JSON, or as a page where the name ends in `.html`; with several ranks REPORT-r8.json and so
+   * on. NULL: nowhere.
+   */
+  const char *report_path;
+  /**
+   * Do share `shard_index`, from 1, of `shard_count` alone and keep it in `adapter`, a part to be joined; no adapter and
+   * no report are written. Started again, it goes on where it was. 0 of 0: all of the work.
+   */
+  size_t shard_index;
+  /** See above. */
+  size_t shard_count;
+  /**
+   * Parts that shares have written: to be joined; for a share those of the others, by which a budget and a rank for all
+   * are chosen.
+   */
+  const char *const *parts;
+  /** Their number. */
+  size_t parts_len;
+  /** Per module the smallest rank that keeps this share of its ‖Δ‖², from 0 to 1. */
+  double energy;
+  /**
+   * Stop reading a weight when the next read is expected to add less than this share of the energy. The default is that
+   * of the `phlora` command.
+   */
+  double tolerance;
+  /**
+   * Of the rows of a vocabulary that differ only those that changed the most, until they hold this share of the change.
+   * Default 1: all.
+   */
+  double token_energy;
+  /** Most bytes of the adapter's files; ranks follow from them. */
+  uint64_t budget;
+  /** The phlora_criterion by which modules share the budget. */
+  uint32_t criterion;
+  /** 1: per module the directions that stand out of its noise. */
+  uint32_t noise_floor;
+  /** 1: one rank for all modules, also where they need different ones. */
+  uint32_t uniform;
+  /** A phlora_mode. */
+  uint32_t mode;
+  /** Most reads of a weight. Default 40. */
+  uint32_t max_reads;
+  /**
+   * The phlora_dtype of the adapter. Default PHLORA_DTYPE_F16; of a GGUF adapter within a budget whichever is worth the
+   * most.
+   */
+  uint32_t dtype;
+  /** The phlora_adapter_format to write. */
+  uint32_t format;
+  /** The sum of what is stored beside the factors, see phlora_also. Default: nothing. */
+  uint32_t also;
+  /** The phlora_names of the adapter's modules. */
+  uint32_t names;
+  /** The phlora_server that it is for. */
+  uint32_t server;
+  /** 1: replace an adapter and a report that are there already. */
+  uint32_t force;
+  /** 1: put the parts together, all of them: the same options as those of the shares. */
+  uint32_t join;
+  /** 1: keep what is found in ADAPTER.part until all is done, and start from what is there. */
+  uint32_t resume;
+  /** 1: with a share or `resume`: start again, whatever is there. */
+  uint32_t fresh;
+  /**
+   * 1: write nothing; the report says what would be written, by headers alone: modules, the largest rank, the bytes of the
+   * adapter (0: not known) and of the weights to be read.
+   */
+  uint32_t dry_run;
+  /** 0. */
+  uint32_t reserved;
+} phlora_file_options;
+
+/** What phlora_extract_files did, and phlora_plan_files found. */
 typedef struct phlora_file_report {
   /** Size of what was written. */
   size_t struct_size;
@@ -737,6 +1025,10 @@ typedef struct phlora_file_report {
   double seconds;
   /** Kept share of the whole difference of the two models, after the factors are rounded to their format. */
   double whole_energy;
+  /** After a share: tensors that others have to work on; all else is 0 then. */
+  uint64_t missing;
+  /** After a plan: the smallest rank that keeps enough, or 0 where a larger one is needed than was looked at. */
+  uint64_t recommended_rank;
 } phlora_file_report;
 
 /** What a file or directory holds; what does not apply to its kind is 0. */
@@ -763,6 +1055,154 @@ typedef struct phlora_contents {
   uint32_t files;
 } phlora_contents;
 
+/** Options of phlora_merge_files: zeros but for struct_size, then what differs. */
+typedef struct phlora_merge_options {
+  /** sizeof(phlora_merge_options). */
+  size_t struct_size;
+  /** Told of the progress; may cancel. */
+  phlora_progress_callback progress;
+  /** What it gets. */
+  void *user;
+  /** Threads; default: one per processor. The model does not depend on it. */
+  size_t threads;
+  /** What the adapters are multiplied by, beyond their own scales, for each in its order. NULL: 1. */
+  const float *scales;
+  /** 1: replace a model that is there already. */
+  uint32_t force;
+  /** 0. */
+  uint32_t reserved;
+} phlora_merge_options;
+
+/** What phlora_merge_files wrote. */
+typedef struct phlora_merged {
+  /** Size of what was written. */
+  size_t struct_size;
+  /** Files of the model. */
+  size_t files;
+  /** Weights that adapters were merged into, each expert counted. */
+  uint64_t weights;
+  /** Tensors that adapters change beside factors. */
+  uint64_t tensors;
+  /** Bytes of the files. */
+  uint64_t bytes;
+} phlora_merged;
+
+/** Options of phlora_plan_files: zeros but for struct_size, then what differs; see phlora_file_options. */
+typedef struct phlora_plan_options {
+  /** sizeof(phlora_plan_options). */
+  size_t struct_size;
+  /** Told of the progress; may cancel. */
+  phlora_progress_callback progress;
+  /** Told of each module and its singular values. */
+  phlora_module_callback module;
+  /** What both of them get. */
+  void *user;
+  /** Threads; default: one per processor. */
+  size_t threads;
+  /** Most working memory per thread in bytes; default: no limit. */
+  size_t max_memory;
+  /** Look at the spectra as far as this rank. Default 128. */
+  size_t max_rank;
+  /** As in phlora_file_options. */
+  const char *const *include;
+  /** Their number. */
+  size_t include_len;
+  /** As in phlora_file_options. */
+  const char *const *exclude;
+  /** Their number. */
+  size_t exclude_len;
+  /** As in phlora_file_options. */
+  const char *channel_scale;
+  /**
+   * Where to write the spectra as a report: in JSON, for phlora_choice_file and phlora_page_file, or as a page where the name
+   * ends in `.html`. NULL: nowhere.
+   */
+  const char *report_path;
+  /** As in phlora_file_options. */
+  double tolerance;
+  /** The phlora_dtype of the adapter that is planned. Default: as phlora_extract_files chooses it. */
+  uint32_t dtype;
+  /** Its phlora_adapter_format; PHLORA_ADAPTER_FORMAT_AUTO stands for PEFT. */
+  uint32_t format;
+  /** The phlora_criterion by which modules share a budget. */
+  uint32_t criterion;
+  /** 1: replace a report that is there already. */
+  uint32_t force;
+} phlora_plan_options;
+
+/**
+ * Options of phlora_prune_files: zeros but for struct_size, then what differs. How ranks are chosen is said as in
+ * phlora_file_options; energies are shares of the adapter's own products B·A.
+ */
+typedef struct phlora_prune_options {
+  /** sizeof(phlora_prune_options). */
+  size_t struct_size;
+  /** Told of the progress; may cancel. */
+  phlora_progress_callback progress;
+  /** Told of each module. */
+  phlora_module_callback module;
+  /** What both of them get. */
+  void *user;
+  /** Threads; default: one per processor. The adapter does not depend on it. */
+  size_t threads;
+  /** One rank for all modules. Default, where nothing else says how ranks are chosen: 32. */
+  size_t rank;
+  /** No rank above this, where ranks are chosen. */
+  size_t max_rank;
+  /** Ranks in multiples of this. */
+  size_t multiple;
+  /** Per module the smallest rank that keeps this share. */
+  double energy;
+  /** Drop modules that hold less than this share of the whole adapter's energy, with what is added to their biases. */
+  double drop_below;
+  /** Most bytes of the adapter's files. */
+  uint64_t budget;
+  /** The phlora_criterion by which modules share the budget. */
+  uint32_t criterion;
+  /** 1: per module the directions that stand out of its noise. */
+  uint32_t noise_floor;
+  /** 1: one rank for all modules, also where they need different ones. */
+  uint32_t uniform;
+  /** The phlora_dtype of the factors. Default: as they are. */
+  uint32_t dtype;
+  /** 1: replace an adapter that is there already. */
+  uint32_t force;
+  /** 0. */
+  uint32_t reserved;
+} phlora_prune_options;
+
+/** What phlora_prune_files wrote. */
+typedef struct phlora_pruned {
+  /** Size of what was written. */
+  size_t struct_size;
+  /** Largest rank of a module. */
+  size_t rank;
+  /** Modules that are left. */
+  uint64_t modules;
+  /** Modules that were dropped. */
+  uint64_t dropped;
+  /** Kept share of the energy of all modules. */
+  double energy;
+  /** Bytes of the files. */
+  uint64_t bytes;
+} phlora_pruned;
+
+/** Options of phlora_verify_files: zeros but for struct_size, then what differs. */
+typedef struct phlora_verify_options {
+  /** sizeof(phlora_verify_options). */
+  size_t struct_size;
+  /** Told of the progress; may cancel. */
+  phlora_progress_callback progress;
+  /** Told of each module. */
+  phlora_module_callback module;
+  /** What both of them get. */
+  void *user;
+  /** Threads; default: one per processor. */
+  size_t threads;
+  /** Weights of the input channels: a safetensors file with a vector per module, by its path. NULL: none. */
+  const char *channel_scale;
+} phlora_verify_options;
+
 /** What an adapter on disk keeps of a difference, after rounding. */
 typedef struct phlora_verification {
   /** Size of what was written. */
@@ -781,6 +1221,10 @@ typedef struct phlora_verification {
   uint64_t outside;
   /** Σ‖Δ‖²_F over those of them that can be compared. */
   double outside_sum_squares;
+  /** Kept share of the whole difference: modules, what is held beside factors, and what is outside. */
+  double whole_energy;
+  /** Tensors that the adapter holds beside factors. */
+  uint64_t beside;
 } phlora_verification;
 
 #ifdef __cplusplus
@@ -1046,7 +1490,7 @@ phlora_status phlora_svd(size_t rows,
 
 /**
  * Checks an adapter as every call does, and that all entries of its factors are numbers, which no other call but
- * phlora_merge_prepare and phlora_combine does: once, before it is used.
+ * phlora_merge_init and phlora_combine does: once, before it is used.
  *
  * Any thread. Returns OK, NULL_POINTER, MISALIGNED, TOO_LARGE, STRUCT_SIZE, UNKNOWN_VALUE, RANK_ZERO, FACTOR_LENGTH,
  * NON_FINITE.
@@ -1054,15 +1498,100 @@ phlora_status phlora_svd(size_t rows,
 phlora_status phlora_adapter_check(const struct phlora_adapter *adapter);
 
 /**
- * Orders assignments by adapter and token, as phlora_route_down and phlora_route_up take them: once per batch.
+ * Orders assignments by adapter and token, as phlora_batch_init and phlora_route_size take them: once per batch.
  *
  * Any thread. Returns OK, NULL_POINTER, MISALIGNED, TOO_LARGE.
  */
 phlora_status phlora_group(struct phlora_assignment *assignments,
                            size_t assignments_len);
 
+/** Bytes of memory for a batch of `adapters_len` adapters; 0 for more than the address range has. Any thread. */
+size_t phlora_batch_bytes(size_t adapters_len);
+
 /**
- * What a layer and batch need: `t_len` floats, which all slices share, and `scratch_len` floats for each slice.
+ * Checks a layer's batch once, for calls with few arguments from any number of threads. Nothing has to be freed: after
+ * the last call its memory is yours again. Until then the factors and the assignments must stay as they are; the list of
+ * adapters and its structs are read here alone.
+ *
+ * - `rows`, `cols`: shape of the layer.
+ * - `tokens`: vectors of the batch, at least 1.
+ * - `adapters`, `adapters_len`: pointers to any number of adapters; NULL for one that leaves this layer alone.
+ * - `assignments`, `assignments_len`: who uses what, as phlora_group or phlora_registry_pin has ordered it; NULL and 0
+ *   with one adapter: all tokens use it.
+ * - `memory`, `memory_bytes`: at least phlora_batch_bytes(adapters_len), aligned to PHLORA_ALIGNMENT.
+ * - `batch`: set to the batch.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, STRUCT_SIZE, UNKNOWN_VALUE, MEMORY_TOO_SMALL,
+ * RANK_ZERO, FACTOR_LENGTH, NON_FINITE (a scale or a weight), EMPTY, UNKNOWN_TOKEN, UNKNOWN_ADAPTER, NOT_GROUPED,
+ * ADAPTER_SHAPE.
+ */
+phlora_status phlora_batch_init(size_t rows,
+                                size_t cols,
+                                size_t tokens,
+                                const struct phlora_adapter *const *adapters,
+                                size_t adapters_len,
+                                const struct phlora_assignment *assignments,
+                                size_t assignments_len,
+                                void *memory,
+                                size_t memory_bytes,
+                                struct phlora_batch **batch);
+
+/**
+ * Floats of work for `slices` slices: t, which all of them share, and the scratch of each. 0 where nothing is needed, for
+ * what is no batch and for more than the address range has. Any thread.
+ */
+size_t phlora_batch_work(const struct phlora_batch *batch,
+                         size_t slices);
+
+/**
+ * The first step: t = s·A·x into `work`, slice `ith` of `nth` (0 of 1 for all of it). Slices may run at the same time, with
+ * the same work; between the last of them and the first phlora_batch_up you have a barrier, or else each thread computes
+ * all of t for itself: 0 of 1, into work of its own.
+ *
+ * - `x`: see phlora_inputs.
+ * - `work`, `work_len`: at least phlora_batch_work(batch, nth) floats; what it holds does not matter.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, UNKNOWN_VALUE, NOT_STARTED, SLICE_BOUNDS,
+ * VECTOR_LENGTH, MEMORY_TOO_SMALL.
+ */
+phlora_status phlora_batch_down(const struct phlora_batch *batch,
+                                const struct phlora_inputs *x,
+                                size_t ith,
+                                size_t nth,
+                                float *work,
+                                size_t work_len);
+
+/**
+ * The second step: y += B·t, slice `ith` of `nth`; see phlora_batch_down.
+ *
+ * - `y`: see phlora_outputs.
+ * - `work`, `work_len`: as all slices of phlora_batch_down have left it.
+ *
+ * Any thread. Returns what phlora_batch_down returns; unless OK, y is as it was.
+ */
+phlora_status phlora_batch_up(const struct phlora_batch *batch,
+                              const struct phlora_outputs *y,
+                              size_t ith,
+                              size_t nth,
+                              float *work,
+                              size_t work_len);
+
+/**
+ * Both steps on one thread: y += s·B·(A·x).
+ *
+ * - `x`, `y`: see phlora_inputs and phlora_outputs.
+ * - `work`, `work_len`: at least phlora_batch_work(batch, 1) floats; overwritten.
+ *
+ * Any thread. Returns what phlora_batch_down returns; unless OK, y is as it was.
+ */
+phlora_status phlora_batch_forward(const struct phlora_batch *batch,
+                                   const struct phlora_inputs *x,
+                                   const struct phlora_outputs *y,
+                                   float *work,
+                                   size_t work_len);
+
+/**
+ * What a layer and batch need without a phlora_batch, where each call says and checks everything: `t_len` floats, which all slices share, and `scratch_len` floats for each slice.
  *
  * - `rows`, `cols`: shape of the layer.
  * - `tokens`: vectors of the batch, at least 1.
@@ -1191,28 +1720,36 @@ size_t phlora_forward_len(size_t rows,
                           size_t rank,
                           size_t tokens);
 
-/** Bytes of memory for a registry. Any thread. */
-size_t phlora_registry_bytes(void);
+/**
+ * Bytes of memory for a registry of at most `capacity` entries, those included that are retired and not yet reclaimed; 0
+ * for more than the address range has. Any thread.
+ */
+size_t phlora_registry_bytes(size_t capacity);
 
-/** Bytes of memory for the pins of one batch. Any thread. */
-size_t phlora_pins_bytes(void);
+/**
+ * Bytes of memory for the pins of a batch that uses at most `count` adapters; 0 for more than the address range has. Any
+ * thread.
+ */
+size_t phlora_pins_bytes(size_t count);
 
 /**
  * Starts an empty registry: adapters by id, each of them a pointer of yours (to the adapters of all layers, say, so
  * that a whole model's adapter changes at once), which phlora hands out and never follows.
  *
  * After this call every function on the registry may be called from any thread at any time. They share a spin lock
- * that is held for nanoseconds, never while an adapter is used or a callback runs; do not call from code that
- * interrupts another call on the same core. Nothing has to be freed: when no thread uses it any more, its memory is
+ * that is held for one search through the entries, never while an adapter is used, a callback runs or a list of
+ * assignments is walked; do not call from code that interrupts another call on the same core. Nothing has to be freed: when no thread uses it any more, its memory is
  * yours again.
  *
+ * - `capacity`: most entries, those included that are retired and not yet reclaimed.
  * - `budget`: most bytes, as the entries state them; SIZE_MAX for no limit.
- * - `memory`, `memory_bytes`: at least phlora_registry_bytes(), aligned to PHLORA_ALIGNMENT.
+ * - `memory`, `memory_bytes`: at least phlora_registry_bytes(capacity), aligned to PHLORA_ALIGNMENT.
  * - `registry`: set to the registry.
  *
- * Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, MEMORY_TOO_SMALL.
+ * Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, MEMORY_TOO_SMALL.
  */
-phlora_status phlora_registry_init(size_t budget,
+phlora_status phlora_registry_init(size_t capacity,
+                                   size_t budget,
                                    void *memory,
                                    size_t memory_bytes,
                                    struct phlora_registry **registry);
@@ -1297,13 +1834,14 @@ phlora_status phlora_registry_usage(const struct phlora_registry *registry,
  *
  * - `assignments`, `assignments_len`: who uses what, by id; on return ordered, with each id replaced by the place of
  *   its entry among those pinned.
- * - `memory`, `memory_bytes`: at least phlora_pins_bytes(), aligned to PHLORA_ALIGNMENT.
+ * - `memory`, `memory_bytes`: at least phlora_pins_bytes(values_len), aligned to PHLORA_ALIGNMENT.
  * - `pins`: set to the pins. The registry must stay in place until they are released.
- * - `values`, `values_len`: set to the values pinned, in their order; room for PHLORA_REGISTRY_CAPACITY.
+ * - `values`, `values_len`: set to the values pinned, ordered by their ids; room for as many as the batch uses, for which
+ *   the capacity of the registry always does.
  * - `count`: set to their number.
  *
  * Any thread; the pins are used by one thread at a time. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE,
- * NOT_STARTED, MEMORY_TOO_SMALL, OUTPUT_LENGTH, UNKNOWN_ADAPTER; unless OK, nothing is pinned and no assignment has
+ * NOT_STARTED, MEMORY_TOO_SMALL (also for more adapters than values_len), UNKNOWN_ADAPTER; unless OK, nothing is pinned and no assignment has
  * changed.
  */
 phlora_status phlora_registry_pin(struct phlora_registry *registry,
@@ -1324,34 +1862,35 @@ phlora_status phlora_registry_pin(struct phlora_registry *registry,
 phlora_status phlora_pins_release(struct phlora_pins *pins);
 
 /**
- * What a merge needs: `prepared_len` floats, which all row ranges share, and `scratch_len` floats for each call.
- *
- * - `adapters`, `weights`, `count`: pointers to at most PHLORA_MAX_ADAPTERS adapters of one shape, and as many weights;
- *   NULL weights stand for 1.
- * - `prepared_len`, `scratch_len`: set to the lengths.
- *
- * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, STRUCT_SIZE, UNKNOWN_VALUE, RANK_ZERO,
- * FACTOR_LENGTH, NON_FINITE (a scale or a weight), EMPTY, TOO_MANY_ADAPTERS, ADAPTER_SHAPE.
+ * Bytes of memory for the merge of `count` adapters whose ranks add up to `ranks` into a weight of `cols` columns; 0 for
+ * more than the address range has. Any thread.
  */
-phlora_status phlora_merge_size(const struct phlora_adapter *const *adapters,
-                                const float *weights,
-                                size_t count,
-                                size_t *prepared_len,
-                                size_t *scratch_len);
+size_t phlora_merge_bytes(size_t cols,
+                          size_t ranks,
+                          size_t count);
 
 /**
- * Reads the factors once, checks that they are numbers, and decodes what every row needs.
+ * Checks adapters once, reads their factors once, checks that they are numbers, and decodes what every row needs: for
+ * phlora_merge_rows from any number of threads. Nothing has to be freed: after the last call the memory is yours again.
+ * Until then the factors must stay as they are; the list and its structs are read here alone.
  *
- * - `adapters`, `weights`, `count`: as for phlora_merge_size; the same for all calls of a merge.
- * - `prepared`, `prepared_len`: exactly the length that phlora_merge_size gives; written.
+ * - `adapters`, `weights`, `count`: pointers to any number of adapters of one shape, and as many weights; NULL weights
+ *   stand for 1.
+ * - `memory`, `memory_bytes`: at least phlora_merge_bytes, aligned to PHLORA_ALIGNMENT.
+ * - `merge`: set to the merge.
  *
- * Any thread. Returns what phlora_merge_size returns, NON_FINITE also for a factor, OUTPUT_LENGTH.
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, STRUCT_SIZE, UNKNOWN_VALUE, MEMORY_TOO_SMALL,
+ * RANK_ZERO, FACTOR_LENGTH, NON_FINITE (a factor, a scale or a weight), EMPTY, ADAPTER_SHAPE.
  */
-phlora_status phlora_merge_prepare(const struct phlora_adapter *const *adapters,
-                                   const float *weights,
-                                   size_t count,
-                                   float *prepared,
-                                   size_t prepared_len);
+phlora_status phlora_merge_init(const struct phlora_adapter *const *adapters,
+                                const float *weights,
+                                size_t count,
+                                void *memory,
+                                size_t memory_bytes,
+                                struct phlora_merge **merge);
+
+/** Floats of scratch that each call of phlora_merge_rows needs for itself; 0 for what is no merge. Any thread. */
+size_t phlora_merge_scratch_len(const struct phlora_merge *merge);
 
 /**
  * Merges rows into a weight: W += Σ w·s·B·A, decoded to float, added once, rounded to the weight's format. Row ranges
@@ -1360,46 +1899,35 @@ phlora_status phlora_merge_prepare(const struct phlora_adapter *const *adapters,
  * To take it back, merge with negated weights: exact up to two roundings in formats without blocks; or keep a stash,
  * which phlora_merge_toggle brings the very bits back with.
  *
- * - `adapters`, `weights`, `count`: as for phlora_merge_size.
- * - `prepared`, `prepared_len`: as phlora_merge_prepare has left it.
  * - `first_row`: the first row of the matrix in this call.
  * - `rows`, `rows_bytes`, `rows_dtype`: whole rows, changed in place; a phlora_dtype that phlora_encode writes.
- * - `stash`, `stash_bytes`: NULL and 0, or as many bytes as the rows; written.
- * - `scratch`, `scratch_len`: at least the length that phlora_merge_size gives; overwritten.
+ * - `stash`: NULL, or as many bytes as the rows; written.
+ * - `scratch`, `scratch_len`: at least phlora_merge_scratch_len; overwritten.
  *
- * Any thread. Returns what phlora_merge_size returns, NOT_ENCODED, NOT_WHOLE_ROWS, TOO_MANY_ROWS, OUTPUT_LENGTH,
- * MEMORY_TOO_SMALL; unless OK, the rows are as they were.
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, UNKNOWN_VALUE, NOT_STARTED, NOT_ENCODED,
+ * NOT_WHOLE_ROWS, TOO_MANY_ROWS, MEMORY_TOO_SMALL; unless OK, the rows are as they were.
  */
-phlora_status phlora_merge_rows(const struct phlora_adapter *const *adapters,
-                                const float *weights,
-                                size_t count,
-                                const float *prepared,
-                                size_t prepared_len,
+phlora_status phlora_merge_rows(const struct phlora_merge *merge,
                                 size_t first_row,
                                 void *rows,
                                 size_t rows_bytes,
                                 uint32_t rows_dtype,
                                 void *stash,
-                                size_t stash_bytes,
                                 float *scratch,
                                 size_t scratch_len);
 
 /**
  * Merges rows into another buffer, and into another format where wanted.
  *
- * - `adapters` to `first_row`: as for phlora_merge_rows.
+ * - `first_row`: as for phlora_merge_rows.
  * - `from`, `from_bytes`, `from_dtype`: whole rows in any phlora_dtype.
  * - `to_dtype`: a phlora_dtype that phlora_encode writes.
  * - `to`, `to_bytes`: exactly the bytes of as many rows; may not overlap anything else.
- * - `scratch`, `scratch_len`: at least the length that phlora_merge_size gives; overwritten.
+ * - `scratch`, `scratch_len`: at least phlora_merge_scratch_len; overwritten.
  *
- * Any thread. Returns what phlora_merge_rows returns.
+ * Any thread. Returns what phlora_merge_rows returns, OUTPUT_LENGTH.
  */
-phlora_status phlora_merge_rows_to(const struct phlora_adapter *const *adapters,
-                                   const float *weights,
-                                   size_t count,
-                                   const float *prepared,
-                                   size_t prepared_len,
+phlora_status phlora_merge_rows_to(const struct phlora_merge *merge,
                                    size_t first_row,
                                    const void *from,
                                    size_t from_bytes,
@@ -1436,8 +1964,8 @@ size_t phlora_combine_len(size_t rows,
  * Writes the best approximation of Σ w·s·B·A within a rank as factors B·A with √Σ in each, scale 1. One adapter alone is
  * truncated.
  *
- * - `adapters`, `weights`, `count`: pointers to at most PHLORA_MAX_ADAPTERS adapters of one shape, and as many weights;
- *   NULL weights stand for 1.
+ * - `adapters`, `weights`, `count`: pointers to any number of adapters of one shape, and as many weights; NULL weights
+ *   stand for 1.
  * - `rank`: of the result, at least 1.
  * - `scratch`, `scratch_len`: at least phlora_combine_len floats; overwritten.
  * - `a`, `a_len`: lora_a, rank × cols, row-major.
@@ -1447,7 +1975,7 @@ size_t phlora_combine_len(size_t rows,
  * - `combined`, `combined_size`: written on success; sizeof(phlora_combined).
  *
  * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, STRUCT_SIZE, UNKNOWN_VALUE, RANK_ZERO,
- * FACTOR_LENGTH, NON_FINITE, EMPTY, TOO_MANY_ADAPTERS, ADAPTER_SHAPE, OUTPUT_LENGTH, MEMORY_TOO_SMALL, OUT_OF_RANGE.
+ * FACTOR_LENGTH, NON_FINITE, EMPTY, ADAPTER_SHAPE, OUTPUT_LENGTH, MEMORY_TOO_SMALL, OUT_OF_RANGE.
  */
 phlora_status phlora_combine(const struct phlora_adapter *const *adapters,
                              const float *weights,
@@ -1534,43 +2062,58 @@ phlora_status phlora_adapter_file_close(struct phlora_adapter_file *file);
 /**
  * Finds what makes llama.cpp refuse, crash on or ignore an adapter: `phlora check ADAPTER --base BASE`. Allocates.
  *
- * - `adapter`: a PEFT directory, or a file of GGUF, kohya, ComfyUI or phlora's own; a broken one gives findings, not an error.
+ * - `adapter`: a PEFT directory, or a file of GGUF, kohya, ComfyUI or phlora's own; a broken one gives findings, not an
+ *   error.
  * - `base`: the model that it is for.
- * - `finding`, `user`: see phlora_finding_callback; may be NULL.
+ * - `options`: see phlora_check_options; NULL: all defaults.
  * - `errors`: receives the number of findings that are errors.
  * - `message`, `message_len`: as for phlora_extract_files.
  *
- * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, BAD_TEXT, IO, FORMAT, INTERNAL.
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, BAD_TEXT, IO, FORMAT, CANCELLED, INTERNAL.
  */
 phlora_status phlora_check_files(const char *adapter,
                                  const char *base,
-                                 phlora_finding_callback finding,
-                                 void *user,
+                                 const struct phlora_check_options *options,
                                  size_t *errors,
+                                 char *message,
+                                 size_t message_len);
+
+/**
+ * Says what a choice of ranks would come to, from the spectra of a report. Allocates.
+ *
+ * - `report`: what phlora_plan_files or phlora_extract_files wrote at `report_path`.
+ * - `options`: see phlora_choice_options; NULL: all defaults.
+ * - `choice`, `choice_size`: written on success; sizeof(phlora_choice).
+ * - `message`, `message_len`: as for phlora_extract_files.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, UNKNOWN_VALUE, BAD_TEXT, BAD_OPTION, IO, FORMAT,
+ * INTERNAL.
+ */
+phlora_status phlora_choice_file(const char *report,
+                                 const struct phlora_choice_options *options,
+                                 struct phlora_choice *choice,
+                                 size_t choice_size,
                                  char *message,
                                  size_t message_len);
 
 /**
  * Writes an adapter in another format: `phlora convert ADAPTER -o OUTPUT --base BASE`. Allocates.
  *
- * - `adapter`: a PEFT directory, or a file of GGUF, kohya, ComfyUI or phlora's own, whose names need `base` with its weights.
+ * - `adapter`: a PEFT directory, or a file of GGUF, kohya, ComfyUI or phlora's own; kohya's and ComfyUI's names need the base
+ *   with its weights.
  * - `output`: what to create.
- * - `base`: the base model, a GGUF file or a directory with config.json; NULL: none. What the adapter names as its base
- *   is never opened.
- * - `factors_dtype`: the phlora_dtype to write, 0: as they are.
- * - `output_format`: a phlora_adapter_format.
- * - `force`: 1: replace an adapter that is there already.
+ * - `options`: see phlora_convert_options; NULL: all defaults.
+ * - `converted`, `converted_size`: written on success; sizeof(phlora_converted).
  * - `message`, `message_len`: as for phlora_extract_files.
  *
- * Any thread. Returns OK, NULL_POINTER, OVERLAP, UNKNOWN_VALUE, BAD_TEXT, BAD_OPTION, IO, FORMAT, MISMATCH, EXISTS,
- * INTERNAL.
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, UNKNOWN_VALUE, BAD_TEXT, BAD_OPTION, IO, FORMAT,
+ * MISMATCH, EXISTS, CANCELLED, INTERNAL.
  */
 phlora_status phlora_convert_files(const char *adapter,
                                    const char *output,
-                                   const char *base,
-                                   uint32_t factors_dtype,
-                                   uint32_t output_format,
-                                   uint32_t force,
+                                   const struct phlora_convert_options *options,
+                                   struct phlora_converted *converted,
+                                   size_t converted_size,
                                    char *message,
                                    size_t message_len);
 
@@ -1578,15 +2121,16 @@ phlora_status phlora_convert_files(const char *adapter,
  * As phlora_convert_files, but gives a GGUF adapter in memory, from where llama.cpp can load it through a `FILE *`.
  * Allocates.
  *
+ * - `adapter`, `options`: as for phlora_convert_files; its format is GGUF or not said.
  * - `gguf`, `gguf_bytes`: receives the adapter, exactly as long as it is; NULL and 0: only its length is asked for.
  * - `length`: receives that length.
+ * - `message`, `message_len`: as for phlora_extract_files.
  *
- * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, UNKNOWN_VALUE, OUTPUT_LENGTH, BAD_TEXT, BAD_OPTION, IO,
- * FORMAT, MISMATCH, INTERNAL.
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, UNKNOWN_VALUE, OUTPUT_LENGTH, BAD_TEXT,
+ * BAD_OPTION, IO, FORMAT, MISMATCH, CANCELLED, INTERNAL.
  */
 phlora_status phlora_convert_to_gguf(const char *adapter,
-                                     const char *base,
-                                     uint32_t factors_dtype,
+                                     const struct phlora_convert_options *options,
                                      void *gguf,
                                      size_t gguf_bytes,
                                      size_t *length,
@@ -1594,7 +2138,7 @@ phlora_status phlora_convert_to_gguf(const char *adapter,
                                      size_t message_len);
 
 /**
- * Fills `options` with the defaults.
+ * Fills `options` with zeros, which are the defaults, and its size.
  *
  * - `options_size`: sizeof(phlora_file_options); tells this library the version of the caller's header.
  *
@@ -1609,21 +2153,19 @@ phlora_status phlora_file_options_init(struct phlora_file_options *options,
  *
  * - `base`, `tuned`: a `.safetensors` file, a sharded or a Hugging Face directory, or a GGUF file, split or not.
  * - `adapter`: the directory to create, or the file where its name ends in `.gguf` or `.phlora` or the options say so.
- * - `options`: see phlora_file_options.
- * - `progress`, `user`: see phlora_progress_callback; may be NULL.
- * - `report`, `report_size`: written on success; sizeof(phlora_file_report).
- * - `message`, `message_len`: receives the error's text, which names file and tensor, or an empty one; always
- *   ends with a zero byte, cut where it is too long. NULL and 0: no text.
+ * - `options`: see phlora_file_options; NULL: all defaults.
+ * - `report`, `report_size`: written on success; sizeof(phlora_file_report). With several ranks an array, one for each.
+ * - `message`, `message_len`: receives the error's text, which names the argument, or file and tensor; on success what
+ *   there is to be known, one remark a line, or an empty text. Always ends with a zero byte, cut where it is too long.
+ *   NULL and 0: no text.
  *
  * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, UNKNOWN_VALUE, BAD_TEXT, BAD_OPTION,
- * IO, FORMAT, MISMATCH, EXISTS, NOTHING_TO_EXTRACT, CANCELLED, INTERNAL.
+ * IO, FORMAT, MISMATCH, EXISTS, NOTHING_TO_EXTRACT, CANCELLED, UNFINISHED (parts are missing), INTERNAL.
  */
 phlora_status phlora_extract_files(const char *base,
                                    const char *tuned,
                                    const char *adapter,
                                    const struct phlora_file_options *options,
-                                   phlora_progress_callback progress,
-                                   void *user,
                                    struct phlora_file_report *report,
                                    size_t report_size,
                                    char *message,
@@ -1645,12 +2187,92 @@ phlora_status phlora_inspect_file(const char *path,
                                   size_t message_len);
 
 /**
+ * Writes a model with adapters merged into its weights: `phlora merge BASE ADAPTER… -o MODEL`. Merged weights keep their
+ * format, all other bytes are those of the base. Allocates and starts threads.
+ *
+ * - `base`: the model, safetensors or GGUF, file or directory.
+ * - `adapters`, `adapters_len`: PEFT directories, or files of GGUF, kohya, ComfyUI or phlora's own; at least one.
+ * - `model`: what to create: a file where the base is one, else a directory.
+ * - `options`: see phlora_merge_options; NULL: all defaults.
+ * - `merged`, `merged_size`: written on success; sizeof(phlora_merged).
+ * - `message`, `message_len`: as for phlora_extract_files.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, BAD_TEXT, BAD_OPTION, IO, FORMAT, MISMATCH,
+ * EXISTS, CANCELLED, INTERNAL.
+ */
+phlora_status phlora_merge_files(const char *base,
+                                 const char *const *adapters,
+                                 size_t adapters_len,
+                                 const char *model,
+                                 const struct phlora_merge_options *options,
+                                 struct phlora_merged *merged,
+                                 size_t merged_size,
+                                 char *message,
+                                 size_t message_len);
+
+/**
+ * Draws a report as one page for a browser, which needs no network: `phlora report REPORT -o PAGE`. Allocates.
+ *
+ * - `report`: what phlora_plan_files or phlora_extract_files wrote at `report_path`.
+ * - `page`: the HTML file to create.
+ * - `force`: 1: replace a page that is there already.
+ * - `message`, `message_len`: as for phlora_extract_files.
+ *
+ * Any thread. Returns OK, NULL_POINTER, OVERLAP, BAD_TEXT, IO, FORMAT, EXISTS, INTERNAL.
+ */
+phlora_status phlora_page_file(const char *report,
+                               const char *page,
+                               uint32_t force,
+                               char *message,
+                               size_t message_len);
+
+/**
+ * Finds what ranks and bytes would keep, without writing an adapter: `phlora plan BASE TUNED`. Allocates and starts
+ * threads.
+ *
+ * - `base`, `tuned`: as for phlora_extract_files.
+ * - `options`: see phlora_plan_options; NULL: all defaults.
+ * - `report`, `report_size`: written on success; sizeof(phlora_file_report). Of every module as it would be at max_rank.
+ * - `message`, `message_len`: as for phlora_extract_files.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, UNKNOWN_VALUE, BAD_TEXT, BAD_OPTION,
+ * IO, FORMAT, MISMATCH, EXISTS, NOTHING_TO_EXTRACT, CANCELLED, INTERNAL.
+ */
+phlora_status phlora_plan_files(const char *base,
+                                const char *tuned,
+                                const struct phlora_plan_options *options,
+                                struct phlora_file_report *report,
+                                size_t report_size,
+                                char *message,
+                                size_t message_len);
+
+/**
+ * Writes any LoRA adapter at smaller ranks, without its base: `phlora prune ADAPTER -o OUTPUT`. Allocates and starts
+ * threads.
+ *
+ * - `adapter`: a PEFT directory, or a file of GGUF, kohya, ComfyUI or phlora's own.
+ * - `output`: what to create, in the file format of `adapter`, or phlora's own where its name ends in `.phlora`.
+ * - `options`: see phlora_prune_options; NULL: all defaults.
+ * - `pruned`, `pruned_size`: written on success; sizeof(phlora_pruned).
+ * - `message`, `message_len`: as for phlora_extract_files.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, UNKNOWN_VALUE, BAD_TEXT, BAD_OPTION, IO, FORMAT,
+ * EXISTS, CANCELLED, INTERNAL.
+ */
+phlora_status phlora_prune_files(const char *adapter,
+                                 const char *output,
+                                 const struct phlora_prune_options *options,
+                                 struct phlora_pruned *pruned,
+                                 size_t pruned_size,
+                                 char *message,
+                                 size_t message_len);
+
+/**
  * Reads two models and an adapter back and measures what the adapter keeps: `phlora verify BASE TUNED ADAPTER`.
  * Allocates and starts threads.
  *
  * - `base`, `tuned`, `adapter`: as for phlora_extract_files.
- * - `threads`: 0: one per processor.
- * - `progress`, `user`: see phlora_progress_callback; may be NULL.
+ * - `options`: see phlora_verify_options; NULL: all defaults.
  * - `verification`, `verification_size`: written on success; sizeof(phlora_verification).
  * - `message`, `message_len`: as for phlora_extract_files.
  *
@@ -1660,9 +2282,7 @@ phlora_status phlora_inspect_file(const char *path,
 phlora_status phlora_verify_files(const char *base,
                                   const char *tuned,
                                   const char *adapter,
-                                  size_t threads,
-                                  phlora_progress_callback progress,
-                                  void *user,
+                                  const struct phlora_verify_options *options,
                                   struct phlora_verification *verification,
                                   size_t verification_size,
                                   char *message,

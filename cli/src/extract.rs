@@ -6,19 +6,21 @@ use crate::destination::{self, Destination, check_stdout, is_stdout};
 use crate::dry_run;
 use crate::failure::{Failure, complain};
 use crate::interrupt;
+use crate::invocation;
+use crate::modelfile;
 use crate::print::{self, bytes, count, percent, seconds};
 use crate::progress::with_bar;
-use crate::reported::typed;
+use crate::reported::{quoted, typed};
 use crate::say;
 use crate::share::ShareArg;
 use crate::spark;
 use crate::summary::{self, Line};
 use phlora::{
-    Error, ExtractJob, ModuleReport, Output, PartFiles, PolicyReport, Report, Saved, Server, Shard, Work,
-    available_threads, render_page,
+    AdapterFormat, Error, ExtractJob, ModuleReport, Output, PartFiles, Policy, PolicyReport, Report, Saved,
+    Server, Shard, Work, available_threads, render_page,
 };
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Names at most this many modules that did not converge.
@@ -40,9 +42,13 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     let (policy, ranks) = args.ranks.policy();
     let format = FormatArg::of(args.format, &args.output)?;
     check_stdout(&args.output, format, args.saved.json)?;
+    modelfile::check(args.modelfile.as_deref(), format, &args.output, ranks.len() > 1)?;
     check_bits(format, args.dtype)?;
     let mut options = args.what.options()?;
-    options.policy = policy;
+    // Its configuration states one rank.
+    let uniform = policy.uniform || format == AdapterFormat::Mlx;
+    options.policy = Policy { uniform, ..policy };
+    options.save.clone_from(&args.save_module);
     options.mode = args.mode.into();
     options.dtype = args.dtype.map_or(options.dtype, Into::into);
     options.choose_dtype = args.dtype.is_none();
@@ -67,7 +73,7 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     let mut parts = PartFiles::new(work);
     parts.own = own_part(args, work);
     parts.others.clone_from(&args.work.parts);
-    parts.command = std::env::args().skip(1).collect();
+    parts.command = invocation::arguments();
     parts.fresh = args.work.fresh;
     let mut job = ExtractJob::new(args.base.as_path(), args.tuned.as_path());
     if let Some(deployed) = args.deployed_base.as_deref() {
@@ -104,6 +110,7 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
         .report(report)
         .page(render_page)
         .command(Some(typed()))
+        .asked(Some(asked(args)))
         .force(args.saved.force);
     let json = args.saved.json || to_stdout;
     let saved = with_bar(&monitor, "extracting", args.saved.json, || job.run(&output, &monitor))?;
@@ -119,8 +126,24 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     if json {
         print::json(&as_json(&saved, args))?;
     }
+    if let Some(from) = &args.modelfile {
+        let path = modelfile::write(from, &args.output, args.saved.force, &interrupt::writing())?;
+        if !args.saved.json {
+            say::summary(&format!("wrote {}\n", path.display()))?;
+        }
+    }
     place.finish()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The command without paths of this machine, for the model card.
+fn asked(args: &ExtractArgs) -> String {
+    let name = |path: &Path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        quoted(&name.unwrap_or_else(|| "MODEL".to_owned()))
+    };
+    let words = if args.asked.is_empty() { String::new() } else { format!(" {}", args.asked) };
+    format!("phlora extract {} {} -o ADAPTER{words}", name(&args.base), name(&args.tuned))
 }
 
 /// What was written: the report alone where that is what standard output was named for.

@@ -3,7 +3,7 @@
 use crate::args::{Cli, Command, ExtractArgs, FormatArg, JoinArgs};
 use crate::extract;
 use crate::failure::Failure;
-use clap::Parser;
+use clap::CommandFactory;
 use phlora::{AdapterFormat, Error, PartHeader, Shard, Work};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,8 @@ pub fn run(args: &JoinArgs) -> Result<ExitCode, Failure> {
 /// The extraction that the parts are of, with the output that `args` names.
 fn asked(header: &PartHeader, path: &Path, args: &JoinArgs) -> Result<Box<ExtractArgs>, Failure> {
     let words = std::iter::once("phlora").chain(header.command.iter().map(String::as_str));
-    let Ok(Cli { command: Command::Extract(mut asked), .. }) = Cli::try_parse_from(words) else {
+    let parsed = Cli::command().try_get_matches_from(words).and_then(|matches| Cli::read(&matches));
+    let Ok(Cli { command: Command::Extract(mut asked), .. }) = parsed else {
         let problem =
             "it does not say how its extraction was asked for: make it anew with this version of phlora";
         return Err(Failure::Usage(format!("{}: {problem}", path.display())));

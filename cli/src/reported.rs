@@ -1,6 +1,7 @@
 //! Where reports go: a JSON file, or a page where the name ends in .html.
 
 use crate::failure::Failure;
+use crate::invocation;
 use phlora::render_page;
 use phlora::{Monitor, Report, save_page, save_report};
 use std::path::Path;
@@ -22,11 +23,12 @@ pub fn save(report: &Report, path: &Path, force: bool, monitor: &Monitor) -> Res
 
 /// What was typed, words that a shell would take apart in quotes.
 pub fn typed() -> String {
-    let words: Vec<_> = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();
+    let words: Vec<_> = invocation::arguments().iter().map(|word| quoted(word)).collect();
     ["phlora".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
 }
 
-fn quoted(word: &str) -> String {
+/// `word` as a shell takes it for one.
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./=,:%+@".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

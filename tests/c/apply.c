@@ -114,7 +114,7 @@ static void fresh(void) {
 #define MERGE(first, bytes, dtype, stash, len) \
     phlora_merge_rows(merge, first, out.weight, bytes, dtype, stash, scratch, len)
 #define BATCH(adapters, adapters_len, uses, uses_len) \
-    phlora_batch_init(LAYER, adapters, adapters_len, uses, uses_len, aligned(pin_store.bytes), ROOM, &out.batch)
+    phlora_batch_init(LAYER, adapters, adapters_len, uses, uses_len, aligned(pin_store.bytes), 8 * ROOM - 64, &out.batch)
 #define WORK out.work, work_len
 
 static void adapters(void) {
@@ -283,8 +283,8 @@ static void registries(void) {
 }
 
 static void merge_and_combine(void) {
-#define MERGE_INIT(list, count, bytes) \
-    phlora_merge_init(list, NULL, count, aligned(pin_store.bytes), bytes, &out.merge)
+#define MERGE_INIT(list, count, room) \
+    phlora_merge_init(list, NULL, count, aligned(pin_store.bytes), room, &out.merge)
     ROW(EMPTY, (void)0, MERGE_INIT(one, 0, ROOM));
     ROW(ADAPTER_SHAPE, (void)0, MERGE_INIT(two, 2, ROOM));
     ROW(OK, (void)0, MERGE_INIT(one, 1, phlora_merge_bytes(COLS, RANK, 1)));

@@ -3,7 +3,7 @@
 use super::compact::{CompactFile, is_compact_file};
 use super::gguf::{AdapterFile, key};
 use super::single::{SingleFile, Style, is_single_file};
-use super::{AdapterFormat, Lora, Naming, peft};
+use super::{AdapterFormat, Lora, Naming, mlx, peft};
 use crate::error::{Error, Result};
 use crate::source::gguf::{File, is_gguf};
 use crate::source::mapped::Mapped;
@@ -23,6 +23,7 @@ enum Source {
     Gguf(AdapterFile),
     Single(Box<SingleFile>),
     Compact(Box<CompactFile>),
+    Mlx(Box<mlx::Directory>),
 }
 
 impl Adapter {
@@ -45,7 +46,10 @@ impl Adapter {
             None if path.is_file() && AdapterFormat::of_path(path) == AdapterFormat::Gguf => {
                 return Err(Error::format(path, "not a GGUF file: it does not begin with GGUF"));
             }
-            None => Source::Peft(Box::new(peft::Directory::open(path)?)),
+            None => match mlx::Directory::open(path)? {
+                Some(directory) => Source::Mlx(Box::new(directory)),
+                None => Source::Peft(Box::new(peft::Directory::open(path)?)),
+            },
         };
         let adapter = Self { path: path.to_owned(), source };
         adapter.lora()?.check()?;
@@ -67,6 +71,7 @@ impl Adapter {
             Source::Gguf(file) => file.lora(),
             Source::Single(file) => file.lora(),
             Source::Compact(file) => Ok(file.lora()),
+            Source::Mlx(directory) => directory.lora(),
         }
     }
 
@@ -82,6 +87,7 @@ impl Adapter {
                 let largest = lora.modules.iter().max_by_key(|module| module.rank());
                 largest.map_or(0.0, |module| module.scale * module.rank() as f64)
             }),
+            Source::Mlx(directory) => directory.alpha(),
             // It states scales, and only those that are not 1.
             Source::Compact(_) => 0.0,
         }
@@ -90,7 +96,7 @@ impl Adapter {
     /// Whose names its modules have, which is that of its format.
     pub fn naming(&self) -> Naming {
         match &self.source {
-            Source::Peft(_) => Naming::HuggingFace,
+            Source::Peft(_) | Source::Mlx(_) => Naming::HuggingFace,
             Source::Gguf(_) => Naming::Gguf,
             Source::Single(_) => Naming::Single,
             Source::Compact(file) => file.naming(),
@@ -101,7 +107,7 @@ impl Adapter {
     pub(crate) fn mapped_bytes(&self) -> &[u8] {
         match &self.source {
             Source::Gguf(file) => file.bytes(),
-            Source::Peft(_) | Source::Single(_) | Source::Compact(_) => &[],
+            Source::Peft(_) | Source::Single(_) | Source::Compact(_) | Source::Mlx(_) => &[],
         }
     }
 
@@ -115,6 +121,7 @@ impl Adapter {
                 Style::Comfy => AdapterFormat::Comfy,
             },
             Source::Compact(_) => AdapterFormat::Phlora,
+            Source::Mlx(_) => AdapterFormat::Mlx,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Writes adapters, each appearing whole or not at all.
 
 use super::gguf::{gguf_len, write_gguf};
-use super::{AdapterFormat, Lora, compact, is_adapter_file, peft, single};
+use super::{AdapterFormat, Lora, compact, is_adapter_file, mlx, peft, single};
 use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
-use crate::run::staging::{Known, Replaces, StagedDir, StagedFile};
+use crate::run::staging::{Known, Replaces, StagedDir, StagedFile, write_synced};
 use std::path::Path;
 
 /// An adapter of one file, on disk.
@@ -24,6 +24,7 @@ impl AdapterFormat {
             Self::Peft => peft::length(lora),
             Self::Gguf => gguf_len(lora),
             Self::Kohya | Self::Comfy => single::length(lora),
+            Self::Mlx => mlx::length(lora),
             Self::Phlora => compact::length(lora),
         }
     }
@@ -42,7 +43,7 @@ impl AdapterFormat {
     pub(crate) fn probe(self, path: &Path, force: bool) -> Result<()> {
         self.check_name(path)?;
         match self {
-            Self::Peft => StagedDir::create(path, Replaces::Adapter, force).map(drop),
+            Self::Peft | Self::Mlx => StagedDir::create(path, Replaces::Adapter, force).map(drop),
             Self::Gguf | Self::Kohya | Self::Comfy | Self::Phlora => {
                 StagedFile::write(path, ADAPTER, force, |_| Ok(())).map(drop)
             }
@@ -52,9 +53,12 @@ impl AdapterFormat {
     /// Writes `lora` beside `path` and gives the bytes written.
     pub(crate) fn stage(self, lora: &Lora<'_>, path: &Path, force: bool) -> Result<(StagedAdapter, u64)> {
         self.check_name(path)?;
-        if self == Self::Peft {
+        if !self.is_file() {
             let staged = StagedDir::create(path, Replaces::Adapter, force)?;
-            let bytes = peft::write(lora, staged.path(), path)?;
+            let bytes = match self {
+                Self::Mlx => mlx::write(lora, staged.path(), path)?,
+                _ => peft::write(lora, staged.path(), path)?,
+            };
             return Ok((StagedAdapter::Directory(staged), bytes));
         }
         let mut bytes = 0;
@@ -86,7 +90,20 @@ impl Lora<'_> {
     }
 }
 
+/// The model card of an adapter's directory.
+const CARD: &str = "README.md";
+
 impl StagedAdapter {
+    /// Adds a model card to a directory, unless one is there.
+    pub(crate) fn add_card(&self, path: &Path, text: impl FnOnce() -> String) -> Result<()> {
+        let Self::Directory(staged) = self else { return Ok(()) };
+        let card = staged.path().join(CARD);
+        if std::fs::symlink_metadata(&card).is_ok() {
+            return Ok(());
+        }
+        write_synced(&card, text().as_bytes()).map_err(|e| Error::io(&path.join(CARD), "write", e))
+    }
+
     /// Puts it into its place.
     pub(crate) fn commit(self) -> Result<()> {
         match self {

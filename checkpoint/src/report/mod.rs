@@ -21,7 +21,7 @@ mod plan;
 pub(crate) use curve::energy_by_bytes;
 pub use curve::{Choice, choose};
 pub(crate) use files::{PAGE, REPORT, stage_page, stage_report};
-pub use files::{save_page, save_report};
+pub use files::{save_modelfile, save_page, save_report};
 pub use note::Note;
 pub use origin::Origin;
 pub use plan::{PlanReport, PlanRow};
@@ -109,6 +109,16 @@ impl From<Policy> for PolicyReport {
             multiple: policy.multiple,
             uniform: policy.uniform,
             by: matches!(policy.goal, Goal::Budget(_)).then(|| policy.by.name().to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for PolicyReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.goal.as_str(), self.value, self.max_rank) {
+            ("rank", _, Some(rank)) => write!(f, "rank {rank}"),
+            (goal, Some(value), _) => write!(f, "{goal} {value}"),
+            (goal, None, _) => f.write_str(goal),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: a file for the arguments of each command, and for those that several share.
 
+mod asked;
 mod check;
 mod choices;
 mod convert;
@@ -31,7 +32,7 @@ pub use ranks::RankArgs;
 pub use report::{GenerateArgs, InspectArgs, ReportArgs};
 pub use verify::VerifyArgs;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, FromArgMatches, Parser, Subcommand};
 use remote::RemoteArgs;
 
 /// Extracts LoRA adapters from pairs of checkpoints, without data and without training.
@@ -44,6 +45,21 @@ pub struct Cli {
     pub every: EveryArgs,
     #[command(flatten)]
     pub remote: RemoteArgs,
+}
+
+impl Cli {
+    /// The arguments of `matches`.
+    ///
+    /// # Errors
+    /// When they are not those of the command line.
+    pub fn read(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut cli = Self::from_arg_matches(matches)?;
+        if let (Command::Extract(extract), Some(("extract", own))) = (&mut cli.command, matches.subcommand())
+        {
+            extract.asked = asked::words(own);
+        }
+        Ok(cli)
+    }
 }
 
 #[derive(Debug, Subcommand)]

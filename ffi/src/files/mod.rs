@@ -17,6 +17,7 @@ mod page;
 mod plan;
 mod prune;
 mod ranks;
+mod report;
 mod values;
 mod verify;
 mod work;
@@ -25,11 +26,12 @@ pub use adapter_file::AdapterModule;
 pub use check::CheckOptions;
 pub use choice::{Choice, ChoiceOptions};
 pub use convert::{ConvertOptions, Converted};
-pub use extract::{FileOptions, FileReport};
+pub use extract::FileOptions;
 pub use inspect::Contents;
 pub use merge::{MergeOptions, Merged};
 pub use plan::PlanOptions;
 pub use prune::{PruneOptions, Pruned};
+pub use report::FileReport;
 pub use verify::{Verification, VerifyOptions};
 
 /// How the file functions get at the bytes of models and adapters.

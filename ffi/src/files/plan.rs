@@ -1,9 +1,9 @@
 //! phlora_plan_files.
 
 use super::call::{Named, ProgressCallback, job, path, path_or_none, watched};
-use super::extract::FileReport;
 use super::filter::Modules;
 use super::module::{ModuleCallback, tell};
+use super::report::FileReport;
 use super::values::{criterion, factors, format};
 use crate::guard::{In, Out};
 use crate::sized::SizedStruct;

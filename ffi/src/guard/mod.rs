@@ -6,16 +6,14 @@
 //! writes to them or changes while it reads them). What a program gets wrong most easily is still checked: NULL,
 //! alignment, sizes beyond the address range, and overlap between everything that one call touches.
 
-#[cfg(feature = "std")]
-use crate::files;
 mod placed;
+mod plain;
 mod shared;
 #[cfg(all(test, feature = "std"))]
 mod tests;
 
 use crate::sized::SizedStruct;
 use crate::status::Status;
-use crate::{adapter, batch, combine, extract, options, plan, registry, svd};
 use core::ffi::c_void;
 #[cfg(feature = "std")]
 use core::ffi::{CStr, c_char};
@@ -26,6 +24,7 @@ use core::ptr;
 #[cfg(feature = "std")]
 pub use placed::Slot;
 pub use placed::{StatePointer, carved_len, head_bytes, list_bytes};
+pub use plain::Plain;
 pub use shared::{Activations, Opaque};
 
 /// A pointer that the callee reads through.
@@ -100,77 +99,6 @@ impl In<c_void> {
         In(self.0.cast())
     }
 }
-
-/// Types of which any bytes are a value.
-///
-/// # Safety
-/// No bit pattern is invalid, and there is no padding.
-pub unsafe trait Plain: Copy {}
-// SAFETY: any bytes are a value.
-unsafe impl Plain for u8 {}
-// SAFETY: as above.
-unsafe impl Plain for f32 {}
-// SAFETY: as above.
-unsafe impl Plain for usize {}
-
-// SAFETY: `repr(C)`, numbers alone, ordered so that there is no padding with 4-byte or 8-byte `usize`; `sized.rs`
-// asserts that.
-unsafe impl Plain for options::Options {}
-// SAFETY: as above.
-unsafe impl Plain for plan::Plan {}
-// SAFETY: as above.
-unsafe impl Plain for extract::Measurements {}
-// SAFETY: as above.
-unsafe impl Plain for extract::Report {}
-// SAFETY: as above.
-unsafe impl Plain for svd::SvdInfo {}
-// SAFETY: as above; a raw pointer may hold anything.
-unsafe impl Plain for adapter::Adapter {}
-// SAFETY: as above.
-unsafe impl Plain for In<adapter::Adapter> {}
-// SAFETY: as above.
-unsafe impl Plain for phlora_core::Assignment {}
-// SAFETY: as above.
-unsafe impl Plain for batch::InputVectors {}
-// SAFETY: as above.
-unsafe impl Plain for batch::OutputVectors {}
-// SAFETY: as above.
-unsafe impl Plain for Opaque {}
-// SAFETY: as above.
-unsafe impl Plain for combine::Combined {}
-// SAFETY: as above.
-unsafe impl Plain for registry::Usage {}
-// SAFETY: as above.
-#[cfg(feature = "std")]
-unsafe impl Plain for In<c_char> {}
-
-/// The structs of the file functions.
-#[cfg(feature = "std")]
-macro_rules! plain {
-    ($($name:ident),*) => {$(
-        // SAFETY: as above; where a field for a function is not NULL, there is one, by the caller's contract.
-        unsafe impl Plain for files::$name {}
-    )*};
-}
-#[cfg(feature = "std")]
-plain!(
-    AdapterModule,
-    CheckOptions,
-    Choice,
-    ChoiceOptions,
-    Contents,
-    ConvertOptions,
-    Converted,
-    FileOptions,
-    FileReport,
-    MergeOptions,
-    Merged,
-    PlanOptions,
-    PruneOptions,
-    Pruned,
-    Verification,
-    VerifyOptions
-);
 
 /// Ranges that a call touches at most.
 const MOST: usize = 12;

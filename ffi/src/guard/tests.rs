@@ -186,7 +186,7 @@ fn pins_outlive_the_call() {
 }
 
 /// An adapter of rank 1 over factors of ones, for a weight of 2 × 3.
-fn adapter(a: &[f32; 3], b: &[f32; 2], scale: f32) -> Adapter {
+fn adapter(a: &[f32], b: &[f32], scale: f32) -> Adapter {
     Adapter {
         rows: 2,
         cols: 3,

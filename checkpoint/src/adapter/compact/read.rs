@@ -135,6 +135,7 @@ impl CompactFile {
             targets: about.targets,
             fan_in_fan_out: about.fan_in_fan_out,
             spelling: Spelling::of_paths(&about.paths),
+            metadata: BTreeMap::new(),
         };
         Ok(Self { path: path.to_owned(), lora })
     }
@@ -166,6 +167,7 @@ impl CompactFile {
             targets: self.lora.targets.clone(),
             fan_in_fan_out: self.lora.fan_in_fan_out,
             spelling: self.lora.spelling.clone(),
+            metadata: BTreeMap::new(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Writes an adapter of one safetensors file.
 
+use super::read::PEFT_CONFIG;
 use super::{ALPHA, BASE_NAME, DIFF, DIFF_BIAS, DOWN, UP};
+use crate::adapter::provenance::HASHES;
 use crate::adapter::stored::shapes;
 use crate::adapter::values::Values;
 use crate::adapter::weights::{Named, Weights};
@@ -89,7 +91,7 @@ fn alpha(module: &LoraModule<'_>) -> f64 {
 }
 
 /// What kohya's scripts write of a network, `Dynamic` where modules differ, as they do.
-fn metadata(lora: &Lora<'_>) -> BTreeMap<&'static str, String> {
+fn metadata<'l>(lora: &'l Lora<'_>) -> BTreeMap<&'l str, String> {
     let stated = |conv: bool| {
         let modules =
             lora.modules.iter().filter(|module| (module.kernel.iter().any(|&size| size > 1)) == conv);
@@ -101,8 +103,13 @@ fn metadata(lora: &Lora<'_>) -> BTreeMap<&'static str, String> {
         if found.next().is_some() { Some(("Dynamic".to_owned(), "Dynamic".to_owned())) } else { first }
     };
     let (linear, conv) = (stated(false), stated(true));
-    let mut metadata =
-        BTreeMap::from([("format", "pt".to_owned()), ("ss_network_module", "networks.lora".to_owned())]);
+    // What other tools wrote stays, but for what is stated anew and hashes of tensors that are others now.
+    let stale = |key: &str| HASHES.contains(&key) || key == PEFT_CONFIG;
+    let kept = lora.metadata.iter().filter(|(key, _)| !stale(key));
+    let mut metadata: BTreeMap<&str, String> =
+        kept.map(|(key, value)| (key.as_str(), value.clone())).collect();
+    metadata.insert("format", "pt".to_owned());
+    metadata.insert("ss_network_module", "networks.lora".to_owned());
     if let Some((rank, alpha)) = linear.or(conv.clone()) {
         metadata.insert("ss_network_dim", rank);
         metadata.insert("ss_network_alpha", alpha);

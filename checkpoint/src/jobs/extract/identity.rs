@@ -17,7 +17,8 @@ impl Identity {
     /// are asked for, with `options`.
     pub(crate) fn of(models: &[&Model], ranks: &[usize], options: &ExtractOptions) -> Self {
         let one = NonZeroUsize::MIN;
-        let same = ExtractOptions { threads: one, block_bytes: 0, parts: None, ..options.clone() };
+        let same =
+            ExtractOptions { threads: one, block_bytes: 0, parts: None, base_name: None, ..options.clone() };
         let options = xxh3_64(format!("{ranks:?} {same:?}").as_bytes());
         Self {
             phlora: env!("CARGO_PKG_VERSION").to_owned(),

@@ -31,6 +31,8 @@ pub struct ExtractOptions {
     pub format: AdapterFormat,
     /// Whose names a PEFT adapter of checkpoints has. Default: those in memory.
     pub names: Names,
+    /// Modules that are stored whole, by their path: PEFT's `modules_to_save`. Default: none.
+    pub save: Vec<Regex>,
     /// What the adapter calls its base. `None`: by its place in the hub's cache, what its configuration was loaded from, or
     /// the name of its directory.
     pub base_name: Option<String>,
@@ -103,6 +105,7 @@ impl Default for ExtractOptions {
             choose_dtype: false,
             format: AdapterFormat::Peft,
             names: Names::default(),
+            save: Vec::new(),
             base_name: None,
             prefix: None,
             tolerance: core.tolerance,

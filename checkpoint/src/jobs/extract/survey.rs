@@ -12,12 +12,13 @@ use crate::jobs::extract::options::ExtractOptions;
 use crate::jobs::extract::outcome::{Keep, Module, Others};
 use crate::jobs::extract::plans::Aim;
 use crate::jobs::extract::renaming::Renaming;
+use crate::jobs::extract::saved;
 use crate::jobs::extract::tasks::{Holds, Task, decide};
 use crate::naming::kind::{Kind, kind_of, module_of, suffix_of};
 use crate::naming::memory::Layout;
 use crate::pairing::aligned::{Aligned, Side};
 use crate::pairing::heads::Heads;
-use crate::pairing::pairs::Pair;
+use crate::pairing::pairs::{Pair, is_tied};
 use crate::report::{LeftOut, Note, Origin};
 use crate::run::monitor::Monitor;
 use crate::source::hub;
@@ -53,7 +54,7 @@ impl<'m> Survey<'m> {
         check(&options.policy)?;
         options.format.check(options.dtype)?;
         // A GGUF adapter holds none, and where a base has GGUF's names they are not mapped.
-        let convolutions = options.format != AdapterFormat::Gguf
+        let convolutions = !matches!(options.format, AdapterFormat::Gguf | AdapterFormat::Mlx)
             && models.naming() == Naming::HuggingFace
             && !options.filter.linear_only;
         let embeddings = match options.format {
@@ -85,6 +86,7 @@ impl<'m> Survey<'m> {
         let pairing = decide(models, &options.filter, holds)?;
         let (mut jobs, one_sided) = (pairing.jobs, pairing.one_sided);
         layers::take(&mut jobs, options);
+        saved::take(&mut jobs, options, is_tied(models))?;
         // Largest first, so that no large one is left to a single thread at the end.
         jobs.sort_by_key(|(pair, _)| (std::cmp::Reverse(pair.bytes()), pair.name));
         let names = Renaming::new(models, options, &mut jobs)?;
@@ -213,6 +215,7 @@ impl<'m> Survey<'m> {
             names: self.names.clone(),
             experts: experts(self.models),
             targets,
+            tuned_name: called(self.models.tuned.model),
             base_name: self.options.base_name.clone().unwrap_or_else(|| called(base)),
             architecture: base.architecture().map(str::to_owned),
             naming: self.models.naming(),
