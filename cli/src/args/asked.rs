@@ -7,12 +7,13 @@ use clap::{Arg, ArgMatches, CommandFactory};
 use std::path::Path;
 
 /// What does not change the adapter, or is said elsewhere.
-const LEFT: [&str; 18] = [
+const LEFT: [&str; 19] = [
     "base",
     "tuned",
     "output",
     "threads",
     "scratch",
+    "memory",
     "shard",
     "parts",
     "resume",
