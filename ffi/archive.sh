@@ -32,9 +32,9 @@ tool nm --quiet --extern-only --defined-only "$in" | awk '$3 ~ /^phlora_/ { prin
 
 case $target in
   *-windows-*)
-    # Rust's mangled names and its run-time library.
+    # Rust's mangled names, its run-time library, and the C of its crates.
     tool nm --quiet --extern-only --defined-only "$in" 2>/dev/null |
-      awk 'NF == 3 && $3 ~ /^(_R|_ZN|_*rust|__rdl_|__rg_|DW\.ref)/ { print $3, "phlora." $3 }' | LC_ALL=C sort -u >"$work/renamed"
+      awk 'NF == 3 && $3 ~ /^(_R|_ZN|_*rust|__rdl_|__rg_|ring_core_|DW\.ref)/ { print $3, "phlora." $3 }' | LC_ALL=C sort -u >"$work/renamed"
     tool objcopy --redefine-syms="$work/renamed" --strip-debug "$in" "$out"
     chmod 644 "$out"
     exit
