@@ -44,12 +44,12 @@ pub(crate) struct Hold;
 
 impl Hold {
     #[allow(clippy::needless_pass_by_value, reason = "as where there are addresses")]
-    pub(crate) fn ask(_: Vec<(Arc<Image>, Range<usize>)>) -> Result<Self, String> {
+    pub(crate) fn ask(_: Vec<(Arc<Image>, Range<usize>)>) -> std::result::Result<Self, String> {
         Ok(Self)
     }
 
     #[allow(clippy::unused_self, reason = "as where there are addresses")]
-    pub(crate) fn wait(&self) -> Result<(), (usize, String)> {
+    pub(crate) fn wait(&self) -> std::result::Result<(), (usize, String)> {
         Ok(())
     }
 }
