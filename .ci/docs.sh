@@ -11,7 +11,7 @@ trap 'rm -rf "$work"' EXIT
 PATH=$(realpath "${CARGO_TARGET_DIR:-target}")/release:$PATH
 export PATH
 ran=0
-for page in docs/{command,formats,policies,serving,reproducibility}.md; do
+for page in docs/{command,stories,formats,policies,serving,reproducibility}.md; do
   script=$work/$(basename "$page" .md).sh
   awk 'inside && /^```[ \t]*$/ { inside = 0; next }
        !inside && /^```/       { inside = 1; sh = /^```sh[ \t]*$/; next }

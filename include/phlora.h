@@ -138,7 +138,7 @@ enum phlora_status
    * float.
    */
   PHLORA_STATUS_OUT_OF_RANGE = 301,
-  /** The operating system refused an operation on a file. */
+  /** The operating system refused an operation on a file, or the memory for it. */
   PHLORA_STATUS_IO = 400,
   /** A file is not what it should be. */
   PHLORA_STATUS_FORMAT = 401,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes BENCHMARKS.md, and the tables of figures in other documents, from benches/results.
+"""Writes BENCHMARKS.md, the tables of figures in other documents, and docs/nll.svg, from benches/results.
 
     python3 benches/compare/page.py [--check]
 
@@ -11,10 +11,12 @@ import json
 import pathlib
 import sys
 
+import quality
 import tables
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benches/results"
+DRAWING = ROOT / "docs/nll.svg"
 BEGIN, END = "<!-- figures: ", "<!-- end of figures -->"
 
 
@@ -44,12 +46,12 @@ def main():
         raise SystemExit(__doc__)
     pair = json.loads((RESULTS / "pair.json").read_text())
     machines = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json")) if path.name != "pair.json"]
-    blocks = tables.blocks(machines, pair)
+    blocks = {**tables.blocks(machines, pair), **quality.blocks(pair)}
     wrong, found = [], 0
-    for path in documents():
-        text = path.read_text()
+    for path in [*documents(), DRAWING]:
+        text = path.read_text() if path.exists() else ""
         found += text.count(BEGIN)
-        new = filled(text, blocks, path.name)
+        new = quality.drawing(pair) if path == DRAWING else filled(text, blocks, path.name)
         if new != text:
             wrong.append(str(path.relative_to(ROOT)))
             if not check:

@@ -148,13 +148,13 @@ def llama_cpp(machines):
     return per_machine(machines, "adapters", ["adapters"], cell, ["adapters"])
 
 
-def budget(machines, real):
+def budget(machines):
     rows = [
-        [*([] if real else [row["model"]]), str(row["rank"])] + [f"{row[name]:.3f}" for name in ("f16", "q8_0")]
+        [row["model"], str(row["rank"])] + [f"{row[name]:.3f}" for name in ("f16", "q8_0")]
         + [f"{row['budget']:.3f} in {row['budget_dtype'].lower()}"]
-        for row in machines[0]["budget"] if real == (row["model"] == "real pair")
+        for row in machines[0]["budget"] if row["model"] != "real pair"
     ]
-    return table([*([] if real else ["model"]), "bytes of rank", "uniform f16", "uniform q8_0", "`--budget --by energy`"], rows)
+    return table(["model", "bytes of rank", "uniform f16", "uniform q8_0", "`--budget --by energy`"], rows)
 
 
 def spectra(machines):
@@ -167,13 +167,13 @@ def spectra(machines):
     return table(["spectrum", "shape", "width 8", "width 16", "stream once, 1 read", "2 reads"], rows)
 
 
-def kept(pair, ranks):
+def kept(pair):
     """What the merged adapters of the real pair reach."""
     size = lambda row: f"{row['bytes'] / 1e6:.2f} MB" if "bytes" in row else "–"
     energy = lambda row: percent(row["energy"], 1) if "energy" in row else "–"
     rows = [
         [row["model"], size(row), energy(row), f"{row['nll']:.4f}", f"{math.exp(row['nll']):.2f}"]
-        for row in pair["models"] if ranks is None or row.get("rank", ranks[0]) in ranks
+        for row in pair["models"]
     ]
     return table(["model", "adapter", "of ‖Δ‖² kept", "nats per token", "perplexity"], rows)
 
@@ -216,11 +216,11 @@ def blocks(machines, pair):
         "together": together, "route": route, "merge": merge, "merged models": merged_models, "llama.cpp": llama_cpp,
         "spectra": spectra, "costs": costs,
         "square matrices": lambda all: matrices(all, True), "other matrices": lambda all: matrices(all, False),
-        "budget": lambda all: budget(all, False), "budget of the real pair": lambda all: budget(all, True),
+        "budget": budget,
     }
     found = {name: lambda function=function: function(machines) for name, function in render.items()}
     of_the_pair = {
-        "kept": lambda: kept(pair, (4, 16, 64)), "kept by rank": lambda: kept(pair, None),
+        "kept by rank": lambda: kept(pair),
         "also": lambda: also(pair), "deployed base": lambda: deployed(pair),
     }
     return {**found, **of_the_pair}

@@ -55,7 +55,7 @@ pub use jobs::extract::{
 pub use jobs::inspect::{AdapterFacts, AdapterModule, Contents, Count, ModelFacts, TensorFacts, inspect};
 pub use jobs::merge::{MergeOptions, Merged, merge};
 pub use jobs::open::{OpenOptions, Opened, OpenedModule};
-pub use jobs::prune::{PruneOptions, Pruned, PrunedModule, prune};
+pub use jobs::prune::{PruneOptions, Pruned, PrunedModule, Rule, prune};
 pub use jobs::verify::{Verification, VerifiedModule, VerifiedTensor, verify};
 pub use naming::arch::{Mapped, NameMap};
 pub use naming::kind::{Kind, kind_of, module_of, suffix_of};
@@ -65,7 +65,7 @@ pub use pairing::aligned::Names;
 pub use phlora_core::{Criterion, Dtype, Goal, Mode, Policy};
 pub use report::{
     Choice, CurvePoint, FullReport, LeftOut, ModuleReport, Note, Origin, PlanReport, PlanRow, PolicyReport,
-    REPORT_VERSION, Report, Total, choose, read_report, save_page, save_report,
+    REPORT_VERSION, Report, Total, choose, read_report, save_modelfile, save_page, save_report,
 };
 pub use run::monitor::{Monitor, State};
 pub use run::pool::available_threads;
@@ -74,5 +74,7 @@ pub use source::config::Config;
 pub use source::mapped::read_files;
 pub use source::model::{Container, Model};
 pub use source::permutation::RowPermutation;
+pub use source::place::is_address;
 pub use source::quantized::Method as Quantization;
+pub use source::remote::{RemoteOptions, read_remote};
 pub use source::tensor::{Expert, Tensor};

@@ -232,3 +232,40 @@ fn what_cannot_be_converted_is_refused_and_nothing_is_left() {
     names.sort();
     assert_eq!(names, ["good", "large", "strange"]);
 }
+
+#[test]
+fn what_no_reader_would_read_is_not_written() {
+    let root = tempfile::tempdir().unwrap();
+    let monitor = Monitor::default();
+    let at = |name: &str| root.path().join(name);
+    let refused = |adapter: &std::path::Path, name: &str, options: &ConvertOptions, expected: &str| {
+        let adapter = Adapter::open(adapter).unwrap();
+        let error = convert(&adapter, &at(name), options, &monitor).unwrap_err();
+        assert!(error.to_string().contains(expected), "expected {expected:?} in {error}");
+    };
+    // Experts that are all zero come back as none.
+    let mut lora = adapter(&[2], &[1.0], Dtype::F32);
+    lora.modules = vec![module("model.layers.0.mlp.experts.0.up_proj", [16, 24], 2, 1.0, Dtype::F32)];
+    let to_gguf = options(AdapterFormat::Gguf, "qwen3moe");
+    lora.save(&at("experts"), AdapterFormat::Peft, false, &monitor).unwrap();
+    convert(&Adapter::open(&at("experts")).unwrap(), &at("experts.gguf"), &to_gguf, &monitor).unwrap();
+    let mut bytes = fs::read(at("experts.gguf")).unwrap();
+    // The factors of the one expert, without any padding.
+    let end = bytes.len();
+    bytes[end - 4 * 2 * (16 + 24)..].fill(0);
+    fs::write(at("experts.gguf"), bytes).unwrap();
+    for format in [AdapterFormat::Peft, AdapterFormat::Comfy] {
+        let mut options = options(format, "qwen3moe");
+        options.prefix = Some("diffusion_model".into());
+        refused(&at("experts.gguf"), "out.safetensors", &options, "no factors are left");
+    }
+    // A scale of 0, or one that f32 does not hold.
+    for scale in [0.0, 1e-60, 1e60] {
+        let path = at(&format!("scale-{scale:e}"));
+        adapter(&[2], &[scale], Dtype::F32).save(&path, AdapterFormat::Peft, false, &monitor).unwrap();
+        let mut options = options(AdapterFormat::Comfy, "llama");
+        options.prefix = Some("diffusion_model".into());
+        refused(&path, "out.safetensors", &options, "cannot state its scale");
+    }
+    assert!(!at("out.safetensors").exists());
+}

@@ -6,8 +6,8 @@
 #![allow(missing_docs)]
 
 use phlora::{
-    Adapter, AdapterFormat, ChannelScales, ConvertOptions, ExtractJob, ExtractOptions, MergeOptions, Mode, Model,
-    Monitor, Output, Policy, PruneOptions, check, convert, inspect, merge, prune, read_files, verify,
+    Adapter, AdapterFormat, ChannelScales, ConvertOptions, ExtractJob, ExtractOptions, MergeOptions, Mode,
+    Model, Monitor, Output, Policy, PruneOptions, check, convert, inspect, merge, prune, read_files, verify,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
@@ -76,17 +76,29 @@ const CASES: [Case; 17] = [
     ("extract, several reads", |at| extract(at, Mode::MultiRead, AdapterFormat::Peft)),
     ("extract, one read", |at| extract(at, Mode::StreamOnce, AdapterFormat::Peft)),
     ("extract, compact", |at| extract(at, Mode::Auto, AdapterFormat::Phlora)),
-    ("plan", |at| ExtractJob::new(base(at).as_path(), tuned(at).as_path()).options(options()).plan(&Monitor::default()).map(drop)),
+    ("plan", |at| {
+        ExtractJob::new(base(at).as_path(), tuned(at).as_path())
+            .options(options())
+            .plan(&Monitor::default())
+            .map(drop)
+    }),
     ("check", |at| check(&at.join("adapter"), &Model::open(&base(at))?, &Monitor::default()).map(drop)),
     ("convert", |at| {
         let mut options = ConvertOptions::new(AdapterFormat::Comfy);
         options.prefix = Some("x".into());
-        convert(&Adapter::open(&at.join("adapter"))?, &at.join("out.safetensors"), &options, &Monitor::default()).map(drop)
+        convert(
+            &Adapter::open(&at.join("adapter"))?,
+            &at.join("out.safetensors"),
+            &options,
+            &Monitor::default(),
+        )
+        .map(drop)
     }),
     ("convert to another dtype", |at| {
         let mut options = ConvertOptions::new(AdapterFormat::Peft);
         options.dtype = Some(phlora::Dtype::F32);
-        convert(&Adapter::open(&at.join("adapter"))?, &at.join("out"), &options, &Monitor::default()).map(drop)
+        convert(&Adapter::open(&at.join("adapter"))?, &at.join("out"), &options, &Monitor::default())
+            .map(drop)
     }),
     ("prune", |at| {
         let mut options = PruneOptions::default();
@@ -95,11 +107,20 @@ const CASES: [Case; 17] = [
     }),
     ("merge", |at| {
         let (base, adapter) = (Model::open(&base(at))?, Adapter::open(&at.join("adapter"))?);
-        merge(&base, &[(&adapter, 1.0)], &at.join("out.safetensors"), &MergeOptions::default(), &Monitor::default()).map(drop)
+        merge(
+            &base,
+            &[(&adapter, 1.0)],
+            &at.join("out.safetensors"),
+            &MergeOptions::default(),
+            &Monitor::default(),
+        )
+        .map(drop)
     }),
     ("verify", |at| {
-        let (base, tuned, adapter) = (Model::open(&base(at))?, Model::open(&tuned(at))?, Adapter::open(&at.join("adapter"))?);
-        verify(&base, &tuned, &adapter, &ChannelScales::default(), NonZeroUsize::MIN, &Monitor::default()).map(drop)
+        let (base, tuned, adapter) =
+            (Model::open(&base(at))?, Model::open(&tuned(at))?, Adapter::open(&at.join("adapter"))?);
+        verify(&base, &tuned, &adapter, &ChannelScales::default(), NonZeroUsize::MIN, &Monitor::default())
+            .map(drop)
     }),
     ("an adapter in the compact form", |at| Adapter::open(&at.join("a.phlora")).map(drop)),
 ];
@@ -130,7 +151,9 @@ fn safetensors(tensors: &[(String, Vec<usize>)], byte: u8) -> Vec<u8> {
     let (mut header, mut at) = (String::from("{"), 0);
     for (name, shape) in tensors {
         let end = at + 2 * shape.iter().product::<usize>();
-        header.push_str(&format!("\"{name}\":{{\"dtype\":\"F16\",\"shape\":{shape:?},\"data_offsets\":[{at},{end}]}},"));
+        header.push_str(&format!(
+            "\"{name}\":{{\"dtype\":\"F16\",\"shape\":{shape:?},\"data_offsets\":[{at},{end}]}},"
+        ));
         at = end;
     }
     header.pop();
@@ -144,8 +167,12 @@ fn safetensors(tensors: &[(String, Vec<usize>)], byte: u8) -> Vec<u8> {
 /// A GGUF file of `keys` keys and `tensors` tensors of one byte.
 fn gguf(keys: u64, tensors: u64) -> Vec<u8> {
     let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
-    let mut file = [b"GGUF".as_slice(), &3_u32.to_le_bytes(), &tensors.to_le_bytes(), &(keys + 1).to_le_bytes()].concat();
-    file.extend([text("general.alignment"), 4_u32.to_le_bytes().to_vec(), 1_u32.to_le_bytes().to_vec()].concat());
+    let mut file =
+        [b"GGUF".as_slice(), &3_u32.to_le_bytes(), &tensors.to_le_bytes(), &(keys + 1).to_le_bytes()]
+            .concat();
+    file.extend(
+        [text("general.alignment"), 4_u32.to_le_bytes().to_vec(), 1_u32.to_le_bytes().to_vec()].concat(),
+    );
     for key in 0..keys {
         file.extend([text(&format!("k{key}")), 0_u32.to_le_bytes().to_vec(), vec![1]].concat());
     }
@@ -173,7 +200,9 @@ fn write_files(at: &Path) {
     fs::write(at.join("many.safetensors"), safetensors(&many, 0x3c)).unwrap();
     fs::write(at.join("many.gguf"), gguf(0, 30_000)).unwrap();
     fs::write(at.join("keys.gguf"), gguf(30_000, 1)).unwrap();
+    // Of a rank at which factors are above the least limit.
     let mut options = options();
+    options.policy = Policy::fixed(8);
     let mut make = |format, name: &str| {
         options.format = format;
         let job = ExtractJob::new(base(at).as_path(), tuned(at).as_path()).options(options.clone());
@@ -188,7 +217,8 @@ fn write_files(at: &Path) {
 fn one_case() {
     let Ok(name) = std::env::var(CASE) else { return };
     let (_, run) = CASES.iter().find(|(case, _)| *case == name).expect("a case");
-    let (most, at) = (std::env::var(LIMIT).unwrap().parse().unwrap(), PathBuf::from(std::env::var(FILES).unwrap()));
+    let (most, at) =
+        (std::env::var(LIMIT).unwrap().parse().unwrap(), PathBuf::from(std::env::var(FILES).unwrap()));
     MOST.store(most, Relaxed);
     let done = run(&at);
     MOST.store(usize::MAX, Relaxed);

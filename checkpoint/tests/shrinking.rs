@@ -62,7 +62,11 @@ fn a_mapped_file_that_is_cut_short_ends_the_process_unless_it_is_read() {
     let run = |read: bool| {
         write(&path, 1.0);
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "a_mapped_file_that_is_cut_short_ends_the_process_unless_it_is_read", "--nocapture"]);
+        command.args([
+            "--exact",
+            "a_mapped_file_that_is_cut_short_ends_the_process_unless_it_is_read",
+            "--nocapture",
+        ]);
         command.env(FILE, &path);
         if read {
             command.env("PHLORA_SHRINKING_READ", "yes");

@@ -19,6 +19,10 @@ pub fn note(note: &Note) -> String {
     match note {
         Note::Include { pattern, said } => format!("--include {pattern} {said}"),
         Note::Exclude { pattern, said } => format!("--exclude {pattern} {said}"),
+        Note::Rows { .. } => format!(
+            "{note}: --include with a pattern of its path gives it factors, --token-energy stores only the rows that changed \
+             the most"
+        ),
         other => other.to_string(),
     }
 }
@@ -39,6 +43,9 @@ fn advice(reason: Reason) -> Option<String> {
         Reason::OtherRows => "--also tokens stores the rows that changed and those that are new".into(),
         Reason::Norm => "LoRA cannot represent norms, --also norms stores them".into(),
         Reason::Bias => "LoRA cannot represent biases, --also biases stores them".into(),
+        Reason::NoMemory => {
+            "the system refuses it: free some, or raise the limit (ulimit -v, cgroups)".into()
+        }
         Reason::Memory => "see --scratch and --threads".into(),
         Reason::Range => "use --dtype bf16 or f32".into(),
         Reason::NoArchitecture => {

@@ -2,6 +2,7 @@
 
 use crate::args::CheckArgs;
 use crate::failure::{CHECK_FAILED, Failure};
+use crate::grouped::grouped;
 use crate::interrupt;
 use crate::print::{self, plain};
 use crate::say;
@@ -33,6 +34,6 @@ fn text(findings: &[Finding]) -> String {
     };
     match findings {
         [] => "nothing wrong was found\n".to_owned(),
-        _ => findings.iter().map(line).collect(),
+        _ => grouped(findings).iter().map(line).collect(),
     }
 }

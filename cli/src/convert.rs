@@ -4,6 +4,7 @@ use crate::args::{ConvertArgs, FormatArg};
 use crate::destination::{Destination, check_stdout};
 use crate::failure::{Failure, complain};
 use crate::interrupt;
+use crate::modelfile;
 use crate::print::{self, bytes};
 use crate::say;
 use phlora::{Adapter, ConvertOptions, Heads, convert};
@@ -16,6 +17,7 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
         .map(|queries| Heads { queries: queries.get(), keys: args.kv_heads.unwrap_or(queries).get() });
     let format = FormatArg::of(args.format, &args.output)?;
     check_stdout(&args.output, format, args.json)?;
+    modelfile::check(args.modelfile.as_deref(), format, &args.output, false)?;
     let mut options = ConvertOptions::new(format);
     options.dtype = args.dtype.map(Into::into);
     options.base.clone_from(&args.base);
@@ -56,6 +58,12 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
             bytes(done.bytes),
             place.shown()
         ))?;
+    }
+    if let Some(from) = &args.modelfile {
+        let path = modelfile::write(from, &args.output, args.force, &interrupt::writing())?;
+        if !args.json {
+            say::summary(&format!("wrote {}\n", path.display()))?;
+        }
     }
     place.finish()?;
     Ok(ExitCode::SUCCESS)

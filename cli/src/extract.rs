@@ -7,19 +7,20 @@ use crate::dry_run;
 use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::invocation;
+use crate::modelfile;
 use crate::print::{self, bytes, count, percent, seconds};
 use crate::progress::with_bar;
-use crate::reported::typed;
+use crate::reported::{quoted, typed};
 use crate::say;
 use crate::share::ShareArg;
 use crate::spark;
 use crate::summary::{self, Line};
 use phlora::{
-    Error, ExtractJob, ModuleReport, Output, PartFiles, PolicyReport, Report, Saved, Server, Shard, Work,
-    available_threads, render_page,
+    AdapterFormat, Error, ExtractJob, ModuleReport, Output, PartFiles, Policy, PolicyReport, Report, Saved,
+    Server, Shard, Work, available_threads, render_page,
 };
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Names at most this many modules that did not converge.
@@ -41,9 +42,13 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     let (policy, ranks) = args.ranks.policy();
     let format = FormatArg::of(args.format, &args.output)?;
     check_stdout(&args.output, format, args.saved.json)?;
+    modelfile::check(args.modelfile.as_deref(), format, &args.output, ranks.len() > 1)?;
     check_bits(format, args.dtype)?;
     let mut options = args.what.options()?;
-    options.policy = policy;
+    // Its configuration states one rank.
+    let uniform = policy.uniform || format == AdapterFormat::Mlx;
+    options.policy = Policy { uniform, ..policy };
+    options.save.clone_from(&args.save_module);
     options.mode = args.mode.into();
     options.dtype = args.dtype.map_or(options.dtype, Into::into);
     options.choose_dtype = args.dtype.is_none();
@@ -51,6 +56,10 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     options.prefix.clone_from(&args.prefix);
     options.max_reads = args.max_reads;
     options.scratch = args.scratch;
+    // The other half is for the weights that are held.
+    let remote = [Some(&args.base), Some(&args.tuned), args.deployed_base.as_ref()];
+    let remote = remote.into_iter().flatten().any(|path| phlora::is_address(path));
+    options.memory = args.memory.map(|memory| if remote { memory / 2 } else { memory });
     options.threads = args.threads.unwrap_or_else(available_threads);
     options.also = AlsoArg::all(&args.also);
     options.token_energy = args.token_energy;
@@ -101,6 +110,7 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
         .report(report)
         .page(render_page)
         .command(Some(typed()))
+        .asked(Some(asked(args)))
         .force(args.saved.force);
     let json = args.saved.json || to_stdout;
     let saved = with_bar(&monitor, "extracting", args.saved.json, || job.run(&output, &monitor))?;
@@ -116,8 +126,24 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     if json {
         print::json(&as_json(&saved, args))?;
     }
+    if let Some(from) = &args.modelfile {
+        let path = modelfile::write(from, &args.output, args.saved.force, &interrupt::writing())?;
+        if !args.saved.json {
+            say::summary(&format!("wrote {}\n", path.display()))?;
+        }
+    }
     place.finish()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The command without paths of this machine, for the model card.
+fn asked(args: &ExtractArgs) -> String {
+    let name = |path: &Path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        quoted(&name.unwrap_or_else(|| "MODEL".to_owned()))
+    };
+    let words = if args.asked.is_empty() { String::new() } else { format!(" {}", args.asked) };
+    format!("phlora extract {} {} -o ADAPTER{words}", name(&args.base), name(&args.tuned))
 }
 
 /// What was written: the report alone where that is what standard output was named for.
@@ -286,6 +312,7 @@ fn goal(policy: &PolicyReport) -> String {
     match (policy.goal.as_str(), policy.value) {
         ("energy", Some(share)) => format!("an energy of {} in each module", percent(share)),
         #[allow(clippy::cast_sign_loss)] // a size
+        ("total energy", Some(share)) => format!("an energy of {} over all modules", percent(share)),
         ("budget", Some(size)) => format!("a budget of {}", bytes(size.max(0.0) as u64)),
         ("noise floor", _) => "the noise floor of each module".to_owned(),
         (goal, _) => goal.to_owned(),

@@ -63,6 +63,7 @@ fn adapter(facts: &AdapterFacts) -> String {
         }
         (AdapterFormat::Kohya, _) => "kohya LoRA adapter".to_owned(),
         (AdapterFormat::Comfy, _) => "ComfyUI LoRA adapter".to_owned(),
+        (AdapterFormat::Mlx, _) => "LoRA adapter of mlx-lm".to_owned(),
         (AdapterFormat::Phlora, _) => "LoRA adapter in phlora's compact form".to_owned(),
         _ => "LoRA adapter".to_owned(),
     };

@@ -7,6 +7,11 @@ use phlora::Monitor;
 use std::process;
 use std::sync::Arc;
 
+/// A monitor of what is written in an instant after a job.
+pub fn writing() -> Monitor {
+    Monitor::default()
+}
+
 /// A monitor that Ctrl-C (and a request to terminate) cancels.
 pub fn monitor() -> Arc<Monitor> {
     let monitor = Arc::new(Monitor::default());

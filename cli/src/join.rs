@@ -3,7 +3,7 @@
 use crate::args::{Cli, Command, ExtractArgs, FormatArg, JoinArgs};
 use crate::extract;
 use crate::failure::Failure;
-use clap::Parser;
+use clap::CommandFactory;
 use phlora::{AdapterFormat, Error, PartHeader, Shard, Work};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub fn run(args: &JoinArgs) -> Result<ExitCode, Failure> {
     match extract::execute(&asked, Work::None) {
         Err(Failure::Library(error @ Error::Unfinished { .. })) => Err(Failure::Usage(format!(
             "{error}; run every share again, with --parts and all of these parts, since {}",
-            if asked.ranks.budget.is_some() || asked.ranks.uniform {
+            if asked.ranks.shares_out() || asked.ranks.uniform {
                 "the ranks follow from all of them"
             } else {
                 "one of them has not come to its end"
@@ -32,12 +32,14 @@ pub fn run(args: &JoinArgs) -> Result<ExitCode, Failure> {
 /// The extraction that the parts are of, with the output that `args` names.
 fn asked(header: &PartHeader, path: &Path, args: &JoinArgs) -> Result<Box<ExtractArgs>, Failure> {
     let words = std::iter::once("phlora").chain(header.command.iter().map(String::as_str));
-    let Ok(Cli { command: Command::Extract(mut asked), .. }) = Cli::try_parse_from(words) else {
+    let parsed = Cli::command().try_get_matches_from(words).and_then(|matches| Cli::read(&matches));
+    let Ok(Cli { command: Command::Extract(mut asked), .. }) = parsed else {
         let problem =
             "it does not say how its extraction was asked for: make it anew with this version of phlora";
         return Err(Failure::Usage(format!("{}: {problem}", path.display())));
     };
-    let absolute = |path: PathBuf| if path.exists() { path } else { header.directory.join(path) };
+    let stays = |path: &Path| path.exists() || phlora::is_address(path);
+    let absolute = |path: PathBuf| if stays(&path) { path } else { header.directory.join(path) };
     asked.base = args.base.clone().unwrap_or_else(|| absolute(asked.base.clone()));
     asked.tuned = args.tuned.clone().unwrap_or_else(|| absolute(asked.tuned.clone()));
     asked.deployed_base = asked.deployed_base.map(absolute);

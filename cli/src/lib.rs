@@ -14,11 +14,13 @@ mod extract;
 mod facts;
 mod failure;
 mod generate;
+mod grouped;
 mod inspect;
 mod interrupt;
 mod invocation;
 mod join;
 mod merge;
+mod modelfile;
 mod plan;
 mod print;
 mod progress;
@@ -33,7 +35,7 @@ mod table;
 mod verify;
 
 use args::{Cli, ColorArg, Command};
-use clap::{CommandFactory, FromArgMatches};
+use clap::CommandFactory;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -43,9 +45,11 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let arguments = invocation::keep(arguments);
     let command = Cli::command().color(ColorArg::find(arguments.iter().skip(1).cloned()).into());
     let matches = command.get_matches_from(arguments);
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let cli = Cli::read(&matches).unwrap_or_else(|error| error.exit());
     say::set(&cli.every);
     phlora::read_files(cli.every.read_files);
+    let memory = if let Command::Extract(args) = &cli.command { args.memory } else { None };
+    cli.remote.apply(memory);
     let result = match cli.command {
         Command::Extract(args) => extract::run(&args),
         Command::Join(args) => join::run(&args),

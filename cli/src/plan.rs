@@ -184,6 +184,7 @@ pub fn at_least(row: &PlanRow) -> &'static str {
 pub fn option(row: &PlanRow) -> String {
     match (row.goal.as_str(), row.value) {
         ("rank" | "budget" | "energy", Some(value)) => format!("--{} {value}", row.goal),
+        ("total energy", Some(value)) => format!("--total-energy {value}"),
         _ => "--noise-floor".to_owned(),
     }
 }

@@ -9,7 +9,7 @@ use crate::progress::with_bar;
 use crate::say;
 use crate::table::Table;
 use phlora::{
-    Adapter, AdapterFormat, PruneOptions, Pruned, PrunedModule, available_threads, prune, suffix_of,
+    Adapter, AdapterFormat, PruneOptions, Pruned, PrunedModule, Rule, available_threads, prune, suffix_of,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 const MANY: usize = 40;
 
 pub fn run(args: &PruneArgs) -> Result<ExitCode, Failure> {
-    let (policy, ranks) = args.ranks.policy();
+    let (mut policy, ranks) = args.ranks.policy();
     if !ranks.is_empty() {
         return Err(Failure::Usage("prune writes one adapter: give one rank".into()));
     }
@@ -29,6 +29,19 @@ pub fn run(args: &PruneArgs) -> Result<ExitCode, Failure> {
     let format = if compact { AdapterFormat::Phlora } else { adapter.format() };
     check_bits(format, args.dtype)?;
     let mut options = PruneOptions::default();
+    options.rule = rule(args);
+    options.conv_rank = args.conv_rank;
+    if options.rule.is_some() || options.conv_rank.is_some() {
+        policy.uniform = args.ranks.uniform;
+    }
+    if options.rule.is_some() {
+        policy.max_rank = args.ranks.max_rank.unwrap_or(usize::MAX);
+    }
+    if args.conv_rank.is_some() && args.ranks.budget.is_some() {
+        return Err(Failure::Usage(
+            "a budget chooses the ranks of convolutions itself: leave --conv-rank out".into(),
+        ));
+    }
     options.policy = policy;
     options.drop_below = args.drop_below;
     options.dtype = args.dtype.map(Into::into);
@@ -46,6 +59,17 @@ pub fn run(args: &PruneArgs) -> Result<ExitCode, Failure> {
     }
     place.finish()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The rule by singular values, if one was asked for.
+fn rule(args: &PruneArgs) -> Option<Rule> {
+    let rules = [
+        args.sv_ratio.map(Rule::Ratio),
+        args.sv_fro.map(Rule::Frobenius),
+        args.sv_cumulative.map(Rule::Cumulative),
+        args.sv_epsilon.map(Rule::Above),
+    ];
+    rules.into_iter().flatten().next()
 }
 
 fn as_json(pruned: &Pruned, args: &PruneArgs) -> Value {

@@ -91,3 +91,33 @@ fn a_tied_table_is_refused() {
     assert!(code == 2 && stderr.contains("tied to the output head"), "{stderr}");
     assert!(!Path::new(&out).exists());
 }
+
+#[test]
+fn rows_that_take_more_than_factors_are_named_and_fewer_can_be_stored() {
+    let root = tempfile::tempdir().unwrap();
+    let run = |name: &str, more: &[&str]| {
+        let (out, report) = (root.path().join(name), root.path().join(format!("{name}.json")));
+        let path = text(&report);
+        let words = [&["--also", "tokens", "--report", &path], more].concat();
+        let (code, stderr) = extract(&out, &words);
+        assert_eq!(code, 0, "{stderr}");
+        let full = json(&report)["full"].as_array().unwrap().clone();
+        (full.into_iter().find(|tensor| tensor["name"] == "model.embed_tokens.weight").unwrap(), stderr)
+    };
+    let (all, said) = run("small", &["--rank", "4"]);
+    let told = format!(
+        "model.embed_tokens.weight: {} rows take {} bytes, factors of rank 4 would take {}: --include",
+        all["rows"],
+        all["bytes"],
+        2 * 4 * (259 + 192)
+    );
+    assert!(said.contains(&told) && said.contains("--token-energy"), "{said}");
+    let (_, said) = run("large", &["--rank", "128"]);
+    assert!(!said.contains("rows take"), "{said}");
+
+    let (few, _) = run("few", &["--rank", "4", "--token-energy", "0.9"]);
+    let number = |tensor: &serde_json::Value, field: &str| tensor[field].as_f64().unwrap();
+    assert!(number(&few, "rows") < number(&all, "rows") && number(&few, "bytes") < number(&all, "bytes"));
+    let share = (number(&few, "delta_norm") / number(&all, "delta_norm")).powi(2);
+    assert!((0.9..1.0).contains(&share), "{share}");
+}

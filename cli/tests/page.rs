@@ -119,3 +119,26 @@ fn what_is_no_report_is_refused() {
         assert!(code == 2 && stderr.contains(message), "{content}: {stderr}");
     }
 }
+
+#[test]
+fn sizes_beyond_all_numbers_are_no_overflow() {
+    let root = tempfile::tempdir().unwrap();
+    let (report, page) = (root.path().join("r.json"), root.path().join("r.html"));
+    let module = serde_json::json!({
+        "name": "a", "layer": "", "kind": "a", "shape": [4, 3], "rank": 1, "energy": 0.5, "delta_norm": 3.0,
+        "singular_values": [0.7], "reads": 1, "converged": true, "bytes": u64::MAX
+    });
+    let total =
+        serde_json::json!({"energy": 0.5, "delta_norm": 3.0, "parameters_in": 12, "parameters_out": 7});
+    let full = serde_json::json!({"name": "n.weight", "kind": "norm", "delta_norm": 4.0, "bytes": u64::MAX});
+    // Nor in points that are in no order.
+    let point = |bytes: u64| serde_json::json!({"bytes": bytes, "energy": 0.5});
+    let curve = [point(9), point(u64::MAX), point(3)];
+    let content = serde_json::json!({
+        "version": 1, "phlora": "0.1.0", "modules": [module, module], "total": total, "left_out": [], "full": [full, full],
+        "curve": curve, "seconds": 0.0, "bytes_in": 0, "bytes_out": 0
+    });
+    fs::write(&report, content.to_string()).unwrap();
+    succeed(&["report", &text(&report), "-o", &text(&page)]);
+    succeed(&["inspect", &text(&report)]);
+}

@@ -47,6 +47,12 @@ fn pruning_by_energy_budget_and_share() {
         assert!(small["rank"].as_u64().unwrap() < 32, "{small}");
     }
 
+    let out = root.path().join("total");
+    succeed(&["prune", &text(&large), "-o", &text(&out), "--total-energy", "0.9", "--quiet"]);
+    // Nine tenths of what the adapter keeps, of all modules together.
+    let (found, modules) = (energy(&out), verified(&out)["modules"].as_array().unwrap().len());
+    assert!(modules == 28 && found >= 0.899 * whole && found < 0.93 * whole, "{found} of {whole}");
+
     let out = root.path().join("budget");
     succeed(&["prune", &text(&large), "-o", &text(&out), "--budget", "300kB", "--quiet"]);
     let size: u64 = names(&out).iter().map(|name| fs::metadata(out.join(name)).unwrap().len()).sum();

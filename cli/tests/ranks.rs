@@ -101,14 +101,7 @@ fn a_budget_by_energy_is_kept_and_beats_every_uniform_rank() {
         let (used, kept) = (size(&out), verified(&out)["energy"].as_f64().unwrap());
         // What is left out for it counts as well.
         let total = json(&report)["total"]["delta_norm"].as_f64().unwrap().powi(2);
-        let missing: f64 = json(&report)["left_out"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter(|tensor| tensor["reason"].as_str().unwrap().starts_with("budget"))
-            .map(|tensor| tensor["delta_norm"].as_f64().unwrap().powi(2))
-            .sum();
-        let kept = kept * total / (total + missing);
+        let kept = kept * total / (total + missing(&json(&report)));
         let uniform = verified(&even)["energy"].as_f64().unwrap();
         assert!(used <= bytes && used + 2000 > bytes, "rank {rank}: {used} of {bytes} bytes");
         assert_eq!(json(&report)["bytes_out"].as_u64(), Some(used));
@@ -120,6 +113,59 @@ fn a_budget_by_energy_is_kept_and_beats_every_uniform_rank() {
     assert_eq!(code, 2);
     assert!(stderr.contains("no room for a single component"), "{stderr}");
     assert!(!Path::new(&small).exists());
+}
+
+/// ‖Δ‖² of the modules that the goal left out.
+fn missing(report: &Value) -> f64 {
+    let left_out = report["left_out"].as_array().unwrap().iter();
+    let ours = left_out.filter(|tensor| {
+        let reason = tensor["reason"].as_str().unwrap();
+        reason.starts_with("budget") || reason.starts_with("total energy")
+    });
+    ours.map(|tensor| tensor["delta_norm"].as_f64().unwrap().powi(2)).sum()
+}
+
+#[test]
+fn a_total_energy_is_met_by_all_modules_together() {
+    let root = tempfile::tempdir().unwrap();
+    for (i, (share, more)) in [
+        ("30%", &[][..]),
+        ("30%", &["--by", "energy"]),
+        ("0.9", &[]),
+        ("0.9", &["--uniform"]),
+        ("0.6", &["--multiple", "8"]),
+        ("0.9", &["--format", "gguf", "--dtype", "q4_0"]),
+        ("0.99", &["--max-rank", "8"]),
+        ("100%", &[]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (out, report) = (root.path().join(format!("{i}")), root.path().join(format!("{i}.json")));
+        let table = extract(&out, &[&["--total-energy", share, "--report", &text(&report)], more].concat());
+        let (found, report) = (verified(&out), json(&report));
+        let asked = report["policy"]["value"].as_f64().unwrap();
+        assert_eq!(report["policy"]["goal"], "total energy");
+        assert!(table.contains("over all modules"), "{table}");
+        let total = report["total"]["delta_norm"].as_f64().unwrap().powi(2);
+        let kept = found["energy"].as_f64().unwrap() * total / (total + missing(&report));
+        let ranks: Vec<_> = modules(&found).iter().map(|(_, rank, _)| *rank).collect();
+        if more.contains(&"--max-rank") {
+            assert!(kept < asked && ranks.iter().all(|&rank| rank == 8), "{kept} {ranks:?}");
+            continue;
+        }
+        // What is asked to be all is as much as the format can tell.
+        assert!(kept >= asked - if asked == 1.0 { 3e-6 } else { 0.0 }, "{share} {more:?}: {kept}");
+        match more {
+            ["--uniform"] => assert!(ranks.iter().all(|rank| *rank == ranks[0]), "{ranks:?}"),
+            ["--multiple", _] => assert!(ranks.iter().all(|rank| rank.is_multiple_of(8)), "{ranks:?}"),
+            _ => {}
+        }
+        // No module is asked for more than the others' sake needs.
+        assert!(asked == 1.0 || kept < asked + 0.05, "{share} {more:?}: {kept}");
+    }
+    let size = |name: &str| size(&root.path().join(name));
+    assert!(size("1") < size("0"), "by energy the same share takes fewer bytes");
 }
 
 /// What the ranks of a report are worth: Σ σᵢ²/(i·σ₁·‖W‖₂), each module by its size.

@@ -1,6 +1,6 @@
 //! Chooses ranks from singular values: by energy, by the noise floor, and by bytes over several weights.
 
-use phlora_core::policy::{Candidate, Criterion, Share, allocate, factor_bytes};
+use phlora_core::policy::{Candidate, Criterion, Limit, Share, allocate, factor_bytes};
 use phlora_core::{Dtype, Goal, Policy, Shape, Spectrum};
 
 const SHAPE: Shape = Shape { rows: 1024, cols: 1024 };
@@ -29,7 +29,7 @@ fn main() {
     for by in [Criterion::Relative, Criterion::Energy] {
         let policy = Policy { goal: Goal::Budget(budget), uniform: false, by, ..Policy::fixed(64) };
         let mut shares = [Share::default(); 2];
-        let used = allocate(&candidates, &policy, budget, &mut shares);
+        let used = allocate(&candidates, &policy, Limit::Bytes(budget), &mut shares);
         println!("{}: {used} of {budget} bytes, ranks {} and {}", by.name(), shares[0].rank, shares[1].rank);
         assert!(used <= budget && shares[0].rank > shares[1].rank);
     }

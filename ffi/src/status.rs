@@ -80,7 +80,7 @@ pub enum Status {
     /// Products of finite entries of the difference are not finite: it spreads over more than the range of
     /// float.
     OutOfRange = 301,
-    /// The operating system refused an operation on a file.
+    /// The operating system refused an operation on a file, or the memory for it.
     Io = 400,
     /// A file is not what it should be.
     Format = 401,

@@ -6,8 +6,8 @@ use crate::models::{MODULES, fixtures};
 use crate::safetensors::{Entry, quoted};
 use crate::{gguf as container, place, safetensors};
 use phlora::{
-    Adapter, AdapterFormat, ChannelScales, ConvertOptions, Heads, MergeOptions, Model, Monitor, Policy, PruneOptions, check, convert, inspect,
-    merge, prune, verify,
+    Adapter, AdapterFormat, ChannelScales, ConvertOptions, Heads, MergeOptions, Model, Monitor, Policy,
+    PruneOptions, check, convert, inspect, merge, prune, verify,
 };
 use phlora_core::Dtype;
 use std::num::NonZeroUsize;
@@ -34,7 +34,12 @@ pub fn peft(data: &[u8]) {
             }
         }
         if draw.rarely(6) {
-            let name = draw.pick(&["model.norm.weight", "model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.bias", "x.modules_to_save.weight"]);
+            let name = draw.pick(&[
+                "model.norm.weight",
+                "model.embed_tokens.weight",
+                "model.layers.0.self_attn.q_proj.bias",
+                "x.modules_to_save.weight",
+            ]);
             entries.push(Entry::new(format!("base_model.model.{name}"), "F32", &[32]));
         }
         (config, safetensors::file(&entries, None, &mut draw))
@@ -47,10 +52,22 @@ pub fn peft(data: &[u8]) {
 
 fn config(rank: usize, draw: &mut Draw<'_>) -> String {
     let pattern = |draw: &mut Draw<'_>| {
-        let key = draw.pick(&["q_proj", "model.layers.0.self_attn.q_proj", ".*q_proj", "(a|b)*{3}", "layers\\.[0-9]+\\.mlp", "^x", "[", "a{1,99}{1,99}"]);
+        let key = draw.pick(&[
+            "q_proj",
+            "model.layers.0.self_attn.q_proj",
+            ".*q_proj",
+            "(a|b)*{3}",
+            "layers\\.[0-9]+\\.mlp",
+            "^x",
+            "[",
+            "a{1,99}{1,99}",
+        ]);
         format!("{{{}:{}}}", quoted(key), 1 + draw.below(5))
     };
-    let mut config = format!("{{\"peft_type\":\"LORA\",\"r\":{rank},\"lora_alpha\":{}", draw.pick(&["4", "0", "-1", "1e30", "1e-30", "16.5"]));
+    let mut config = format!(
+        "{{\"peft_type\":\"LORA\",\"r\":{rank},\"lora_alpha\":{}",
+        draw.pick(&["4", "0", "-1", "1e30", "1e-30", "16.5"])
+    );
     for _ in 0..draw.below(4) {
         let field = match draw.below(14) {
             0 => format!("\"rank_pattern\":{}", pattern(draw)),
@@ -66,7 +83,11 @@ fn config(rank: usize, draw: &mut Draw<'_>) -> String {
             10 => format!("\"r\":{}", draw.size()),
             11 => "\"use_dora\":true".into(),
             12 => format!("\"layers_to_transform\":[{}]", draw.below(3)),
-            _ => format!("{}:{}", quoted(&draw.text()), draw.pick(&["null", "[]", "{}", "true", "1e400", "\"x\"", "[[[[1]]]]"])),
+            _ => format!(
+                "{}:{}",
+                quoted(&draw.text()),
+                draw.pick(&["null", "[]", "{}", "true", "1e400", "\"x\"", "[[[[1]]]]"])
+            ),
         };
         config.push(',');
         config.push_str(&field);
@@ -89,13 +110,26 @@ pub fn gguf(data: &[u8]) {
         let alpha = if draw.rarely(8) { draw.float() } else { 4.0 };
         file.float("adapter.lora.alpha", alpha);
         if draw.rarely(4) {
-            file.any(draw.pick(&["general.alignment", "adapter.alora.invocation_tokens", "general.base_model.0.name", "adapter.lora.alpha"]), &mut draw);
+            file.any(
+                draw.pick(&[
+                    "general.alignment",
+                    "adapter.alora.invocation_tokens",
+                    "general.base_model.0.name",
+                    "adapter.lora.alpha",
+                ]),
+                &mut draw,
+            );
         }
         for _ in 0..1 + draw.below(4) {
             let (_, name, [out, input]) = draw.pick(&MODULES);
             let rank = draw.pick(&[1, 2, 4, 32]);
-            let dtype = draw.pick(&[Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::Q8_0, Dtype::Q4_0, Dtype::Q6K]);
-            let (stack, name) = if draw.rarely(6) { (Some(1 + draw.below(4)), format!("{name}_exps")) } else { (None, name.to_owned()) };
+            let dtype =
+                draw.pick(&[Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::Q8_0, Dtype::Q4_0, Dtype::Q6K]);
+            let (stack, name) = if draw.rarely(6) {
+                (Some(1 + draw.below(4)), format!("{name}_exps"))
+            } else {
+                (None, name.to_owned())
+            };
             let [mut a, mut b] = [vec![rank, input], vec![out, rank]];
             if name == "token_embd" {
                 [a, b] = [vec![out, rank], vec![input, rank]];
@@ -129,19 +163,33 @@ pub fn single(data: &[u8]) {
                 1 => format!("lora_unet_{}", name.replace('.', "_")),
                 _ => format!("diffusion_model.{name}"),
             };
-            let [down, up] = draw.pick(&[[".lora_down.weight", ".lora_up.weight"], [".lora_A.weight", ".lora_B.weight"]]);
-            let mut these = vec![Entry::new(format!("{name}{down}"), "F16", &[2, input]), Entry::new(format!("{name}{up}"), "F16", &[out, 2])];
+            let [down, up] =
+                draw.pick(&[[".lora_down.weight", ".lora_up.weight"], [".lora_A.weight", ".lora_B.weight"]]);
+            let mut these = vec![
+                Entry::new(format!("{name}{down}"), "F16", &[2, input]),
+                Entry::new(format!("{name}{up}"), "F16", &[out, 2]),
+            ];
             if draw.rarely(2) {
                 these.push(Entry::new(format!("{name}.alpha"), "F16", &[]));
             }
             if draw.rarely(5) {
-                let suffix = draw.pick(&[".diff", ".diff_b", ".w_norm", ".lora_mid.weight", ".dora_scale", ".hada_w1_a", ".lokr_w1"]);
+                let suffix = draw.pick(&[
+                    ".diff",
+                    ".diff_b",
+                    ".w_norm",
+                    ".lora_mid.weight",
+                    ".dora_scale",
+                    ".hada_w1_a",
+                    ".lokr_w1",
+                ]);
                 these.push(Entry::new(format!("{name}{suffix}"), "F32", &[32]));
             }
             these.iter_mut().for_each(|entry| entry.change(&mut draw));
             entries.extend(these);
         }
-        let metadata = draw.rarely(3).then_some(r#"{"ss_network_alpha":"4","lora_adapter_metadata":"{\"unet.r\":2,\"unet.lora_alpha\":4}"}"#);
+        let metadata = draw.rarely(3).then_some(
+            r#"{"ss_network_alpha":"4","lora_adapter_metadata":"{\"unet.r\":2,\"unet.lora_alpha\":4}"}"#,
+        );
         safetensors::file(&entries, metadata, &mut draw)
     };
     let path = place::write("single.safetensors", &bytes);
@@ -196,9 +244,13 @@ fn exercise(path: &Path, size: usize, what: u8) {
     });
     // A broken one gives findings.
     if what % 8 < 2 {
-        let base = Model::open(if what % 2 == 0 { &fixtures.hugging_face } else { &fixtures.gguf }).expect("it is sound");
-        let found = within(size, || check(path, &base).map_err(|error| error.to_string()));
-        assert!(opened.is_ok() || found.is_err() || found.is_ok_and(|found| !found.is_empty()), "no finding of what does not open");
+        let base = Model::open(if what % 2 == 0 { &fixtures.hugging_face } else { &fixtures.gguf })
+            .expect("it is sound");
+        let found = within(size, || check(path, &base, &monitor).map_err(|error| error.to_string()));
+        assert!(
+            opened.is_ok() || found.is_err() || found.is_ok_and(|found| !found.is_empty()),
+            "no finding of what does not open"
+        );
         return;
     }
     let Ok(adapter) = opened else { return };
@@ -214,13 +266,19 @@ fn exercise(path: &Path, size: usize, what: u8) {
     within(size, || match what % 8 {
         2..=5 => {
             let (format, name) = [
-                (AdapterFormat::Gguf, "a.gguf"), (AdapterFormat::Peft, "a"), (AdapterFormat::Kohya, "a.safetensors"), (AdapterFormat::Comfy, "a.safetensors"),
+                (AdapterFormat::Gguf, "a.gguf"),
+                (AdapterFormat::Peft, "a"),
+                (AdapterFormat::Kohya, "a.safetensors"),
+                (AdapterFormat::Comfy, "a.safetensors"),
             ][usize::from(what % 8) - 2];
             let mut options = ConvertOptions::new(format);
             match what / 8 % 4 {
                 0 => options.base = Some(fixtures.hugging_face.clone()),
                 1 => options.base = Some(fixtures.gguf.clone()),
-                2 => (options.architecture, options.heads) = (Some("llama".into()), Some(Heads { queries: 4, keys: 2 })),
+                2 => {
+                    (options.architecture, options.heads) =
+                        (Some("llama".into()), Some(Heads { queries: 4, keys: 2 }))
+                }
                 _ => options.prefix = Some("diffusion_model".into()),
             }
             written(name, convert(&adapter, &out.join(name), &options, &monitor).is_ok());
@@ -244,7 +302,8 @@ fn exercise(path: &Path, size: usize, what: u8) {
                 }
             } else {
                 let tuned = Model::open(&place::path("hf-tuned")).expect("it is sound");
-                let measured = verify(&base, &tuned, &adapter, &ChannelScales::default(), NonZeroUsize::MIN, &monitor);
+                let measured =
+                    verify(&base, &tuned, &adapter, &ChannelScales::default(), NonZeroUsize::MIN, &monitor);
                 if let Ok(measured) = measured {
                     assert!(measured.energy.is_finite() && measured.sum_squares.is_finite(), "{measured:?}");
                 }

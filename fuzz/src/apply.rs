@@ -46,7 +46,11 @@ pub fn run(data: &[u8]) {
             // Now and then one beyond the end.
             let beyond = usize::from(draw.rarely(64));
             let weight = if draw.rarely(64) { draw.float() } else { draw.pick(&[1.0, 0.25, -1.0, 0.0, 3.0]) };
-            Assignment { token: draw.below(tokens + beyond) as u32, adapter: draw.below(pairs.len() + beyond) as u32, weight }
+            Assignment {
+                token: draw.below(tokens + beyond) as u32,
+                adapter: draw.below(pairs.len() + beyond) as u32,
+                weight,
+            }
         })
         .collect();
     if !draw.rarely(32) {
@@ -56,7 +60,9 @@ pub fn run(data: &[u8]) {
     let stride = shape.cols + draw.below(3);
     let x: Vec<f32> = (0..tokens * stride).map(|_| normal.draw() as f32).collect();
     let start: Vec<f32> = (0..tokens * shape.rows).map(|_| normal.draw() as f32).collect();
-    let sound = |of: &Assignment| (of.token as usize) < tokens && (of.adapter as usize) < pairs.len() && of.weight.is_finite();
+    let sound = |of: &Assignment| {
+        (of.token as usize) < tokens && (of.adapter as usize) < pairs.len() && of.weight.is_finite()
+    };
     let grouped = assignments.is_sorted_by_key(|of| of.adapter);
     let mut whole: Option<Vec<u32>> = None;
     let kernels: Vec<_> = Kernel::available().collect();
@@ -66,7 +72,10 @@ pub fn run(data: &[u8]) {
             Ok(apply) => apply,
             Err(error) => {
                 let extreme = assignments.iter().any(|of| of.weight.abs() > 1e30);
-                assert!(!assignments.iter().all(sound) || !grouped || extreme, "{error:?} for {assignments:?}");
+                assert!(
+                    !assignments.iter().all(sound) || !grouped || extreme,
+                    "{error:?} for {assignments:?}"
+                );
                 assert_ne!(error, Error::Empty);
                 return;
             }
@@ -80,7 +89,9 @@ pub fn run(data: &[u8]) {
         }
         for i in 0..slices {
             let mut outputs = OutputsF32 { values: &mut y, stride: shape.rows };
-            apply.up(Slice::new(i, slices).expect("within"), &t, &mut outputs, &mut scratch).expect("lengths fit");
+            apply
+                .up(Slice::new(i, slices).expect("within"), &t, &mut outputs, &mut scratch)
+                .expect("lengths fit");
         }
         near(&pairs, &assignments, (&x, stride), &start, &y, shape);
         let bits: Vec<u32> = y.iter().map(|value| value.to_bits()).collect();
@@ -88,7 +99,14 @@ pub fn run(data: &[u8]) {
     }
 }
 
-fn near(pairs: &[Option<Pair>], assignments: &[Assignment], (x, stride): (&[f32], usize), start: &[f32], y: &[f32], shape: Shape) {
+fn near(
+    pairs: &[Option<Pair>],
+    assignments: &[Assignment],
+    (x, stride): (&[f32], usize),
+    start: &[f32],
+    y: &[f32],
+    shape: Shape,
+) {
     if assignments.iter().any(|of| of.weight.abs() > 1e10 || of.weight != 0.0 && of.weight.abs() < 1e-10) {
         return;
     }

@@ -32,7 +32,11 @@ pub fn run(data: &[u8]) {
     assert_eq!(bits(&whole[..len]), bits(&plain));
     let finite = whole.iter().all(|x| x.is_finite());
     if dtype.is_encoded() {
-        assert!(!all_finite(Rows::new(dtype, bytes)) || finite, "{}: said to be finite: {whole:?}", dtype.name());
+        assert!(
+            !all_finite(Rows::new(dtype, bytes)) || finite,
+            "{}: said to be finite: {whole:?}",
+            dtype.name()
+        );
     }
     // A value that the format holds stays as it is.
     if dtype.is_encoded() && !dtype.is_block() && finite {

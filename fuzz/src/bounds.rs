@@ -62,7 +62,10 @@ pub fn within<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     let (took, held) = (seconds() - start, MOST_HELD.load(Relaxed).saturating_sub(before));
     let most = MOST_BYTES + MOST_BYTES_PER_BYTE * bytes;
     assert!(held <= most, "{held} bytes of heap for a file of {bytes}");
-    assert!(took <= MOST_SECONDS * bytes.div_ceil(1 << 20).max(1) as f64, "{took} s for a file of {bytes} bytes");
+    assert!(
+        took <= MOST_SECONDS * bytes.div_ceil(1 << 20).max(1) as f64,
+        "{took} s for a file of {bytes} bytes"
+    );
     done
 }
 

@@ -32,8 +32,12 @@ pub fn run(data: &[u8]) {
             let mut normal = draw.normal();
             let spread = f64::from(draw.byte()) / 6.0;
             let mut floats = |len: usize| -> Vec<u8> {
-                let float = |normal: &mut phlora_tests::matrix::Normal| normal.draw() * 10_f64.powf((spread * normal.draw()).clamp(-45.0, 38.0));
-                (0..len).flat_map(|_| (float(&mut normal).clamp(-3.4e38, 3.4e38) as f32).to_le_bytes()).collect()
+                let float = |normal: &mut phlora_tests::matrix::Normal| {
+                    normal.draw() * 10_f64.powf((spread * normal.draw()).clamp(-45.0, 38.0))
+                };
+                (0..len)
+                    .flat_map(|_| (float(&mut normal).clamp(-3.4e38, 3.4e38) as f32).to_le_bytes())
+                    .collect()
             };
             let (a, b) = (floats(rank * shape.cols), floats(shape.rows * rank));
             (rank, a, b, scale)
@@ -51,25 +55,37 @@ pub fn run(data: &[u8]) {
     let rank = 1 + draw.below(ranks + 2);
     let kernels: Vec<_> = Kernel::available().collect();
     let mut scratch = vec![f32::NAN; combine_scratch(shape, ranks, rank).count().expect("it is small")];
-    let (mut a, mut b, mut sigma) = (vec![7.0; rank * shape.cols], vec![7.0; shape.rows * rank], vec![7.0; rank]);
+    let (mut a, mut b, mut sigma) =
+        (vec![7.0; rank * shape.cols], vec![7.0; shape.rows * rank], vec![7.0; rank]);
     let done = combine(draw.pick(&kernels), &terms, rank, &mut a, &mut b, &mut sigma, &mut scratch);
     let combined = match done {
         Ok(combined) => combined,
         Err(error) => {
             assert!(!moderate, "{error:?}");
-            assert!(matches!(error, Error::OutOfRange | Error::NonFiniteFactor { .. } | Error::NonFiniteScale), "{error:?}");
+            assert!(
+                matches!(error, Error::OutOfRange | Error::NonFiniteFactor { .. } | Error::NonFiniteScale),
+                "{error:?}"
+            );
             assert!(a.iter().chain(&b).chain(&sigma).all(|x| *x == 7.0), "outputs are untouched");
             return;
         }
     };
     assert!(a.iter().chain(&b).chain(&sigma).all(|x| x.is_finite()), "{sigma:?}");
-    assert!(combined.kept.is_finite() && combined.sum_squares.is_finite() && combined.energy().is_finite(), "{combined:?}");
+    assert!(
+        combined.kept.is_finite() && combined.sum_squares.is_finite() && combined.energy().is_finite(),
+        "{combined:?}"
+    );
     assert!(sigma.is_sorted_by(|x, y| x >= y), "{sigma:?}");
     if !moderate {
         return;
     }
     let weights: Vec<f64> = terms.iter().map(|(_, weight)| f64::from(*weight)).collect();
-    let sum = pairs.iter().zip(&weights).map(|(pair, weight)| pair.product() * *weight).reduce(|x, y| x + y).expect("one at least");
+    let sum = pairs
+        .iter()
+        .zip(&weights)
+        .map(|(pair, weight)| pair.product() * *weight)
+        .reduce(|x, y| x + y)
+        .expect("one at least");
     let size: f64 = pairs
         .iter()
         .zip(&weights)
@@ -83,7 +99,8 @@ pub fn run(data: &[u8]) {
     }
     let product = from_rows(shape.rows, rank, &b) * from_rows(rank, shape.cols, &a);
     let rest = ((&sum - product) / size).norm();
-    let best = singular_values(&(&sum / size)).iter().skip(rank).map(|sigma| sigma * sigma).sum::<f64>().sqrt();
+    let best =
+        singular_values(&(&sum / size)).iter().skip(rank).map(|sigma| sigma * sigma).sum::<f64>().sqrt();
     let slack = tolerance::COMBINE_RESIDUAL * f64::from(f32::EPSILON);
     assert!(rest <= best + slack, "{rest:e} is left, {best:e} could be");
 }

@@ -34,8 +34,26 @@ impl<'d> Draw<'d> {
 
     /// Any number, often one at the edge of what sizes can be.
     pub fn size(&mut self) -> u64 {
-        let edges = [0, 1, 31, 32, 255, 1 << 16, 1 << 31, u64::from(u32::MAX), 1 << 32, 1 << 61, 1 << 62, 1 << 63, u64::MAX];
-        if self.rarely(2) { self.0.arbitrary().unwrap_or(0) } else { self.pick(&edges).wrapping_sub(self.below(3) as u64) }
+        let edges = [
+            0,
+            1,
+            31,
+            32,
+            255,
+            1 << 16,
+            1 << 31,
+            u64::from(u32::MAX),
+            1 << 32,
+            1 << 61,
+            1 << 62,
+            1 << 63,
+            u64::MAX,
+        ];
+        if self.rarely(2) {
+            self.0.arbitrary().unwrap_or(0)
+        } else {
+            self.pick(&edges).wrapping_sub(self.below(3) as u64)
+        }
     }
 
     /// Any f32.
@@ -56,7 +74,8 @@ impl<'d> Draw<'d> {
 
     /// A short text of whatever characters.
     pub fn text(&mut self) -> String {
-        let characters = ['a', 'b', '.', '_', '0', '9', '-', '/', '"', '\\', '\n', '\0', 'é', '\u{202e}', '\u{200b}', '𝄞'];
+        let characters =
+            ['a', 'b', '.', '_', '0', '9', '-', '/', '"', '\\', '\n', '\0', 'é', '\u{202e}', '\u{200b}', '𝄞'];
         (0..self.below(9)).map(|_| self.pick(&characters)).collect()
     }
 }

@@ -19,11 +19,14 @@ pub fn run(data: &[u8]) {
         _ => [draw.pick(Dtype::ALL), draw.pick(Dtype::ALL)],
     };
     let unit = dtypes[0].block_len().max(dtypes[1].block_len());
-    let cols = if unit > 1 { unit * (1 + draw.below(256 / unit)) } else { 1 + draw.below(draw_range(&mut Draw::new(&data[..data.len().min(1)]))) };
-    let rows = match draw.below(8) {
-        0 => 1 + draw.below(200),
-        _ => 1 + draw.below(40),
+    // Mostly small: the number of runs is what finds something.
+    let large = draw.rarely(32);
+    let cols = match (unit, large) {
+        (1, false) => 1 + draw.below(24),
+        (1, true) => 1 + draw.below(300),
+        _ => unit * (1 + draw.below(64_usize.div_ceil(unit))),
     };
+    let rows = 1 + draw.below(if large { 200 } else { 24 });
     let shape = Shape { rows, cols };
     let options = options(&mut draw);
     let (pair, moderate) = sides(shape, dtypes, &mut draw);
@@ -36,7 +39,8 @@ pub fn run(data: &[u8]) {
         (Ok(whole), Ok(blocks)) => same(whole, blocks),
         (Err(whole), Err(blocks)) => {
             assert_eq!(whole, blocks, "the error in blocks of {cut}");
-            let refused = matches!(whole, Error::ScratchTooSmall { .. } | Error::TooFewReads { .. } | Error::TooLarge);
+            let refused =
+                matches!(whole, Error::ScratchTooSmall { .. } | Error::TooFewReads { .. } | Error::TooLarge);
             assert!(!moderate || refused, "{whole:?} for {shape:?} {options:?}");
             return;
         }
@@ -47,11 +51,6 @@ pub fn run(data: &[u8]) {
     if moderate {
         near(&pair, &found, &options);
     }
-}
-
-/// Mostly small matrices.
-fn draw_range(draw: &mut Draw<'_>) -> usize {
-    if draw.rarely(6) { 300 } else { 40 }
 }
 
 fn options(draw: &mut Draw<'_>) -> Options {
@@ -89,7 +88,11 @@ fn sides(shape: Shape, dtypes: [Dtype; 2], draw: &mut Draw<'_>) -> (Pair, bool) 
         match style {
             // From subnormal to the largest.
             1 => (0..count)
-                .map(|_| (normal.draw() * 10_f64.powf((90.0 * exponent - 50.0 + 8.0 * normal.draw()).clamp(-46.0, 39.0))).clamp(-3.4e38, 3.4e38) as f32)
+                .map(|_| {
+                    (normal.draw()
+                        * 10_f64.powf((90.0 * exponent - 50.0 + 8.0 * normal.draw()).clamp(-46.0, 39.0)))
+                    .clamp(-3.4e38, 3.4e38) as f32
+                })
                 .collect(),
             // A few directions and noise.
             2 => {
@@ -105,7 +108,9 @@ fn sides(shape: Shape, dtypes: [Dtype; 2], draw: &mut Draw<'_>) -> (Pair, bool) 
     let sides = dtypes.map(|dtype| {
         let mut out = vec![0; bytes(dtype)];
         let values = values(&mut normal);
-        if encode(&values, dtype, &mut out).is_err() { out = draw.fill(bytes(dtype)) }
+        if encode(&values, dtype, &mut out).is_err() {
+            out = draw.fill(bytes(dtype))
+        }
         out
     });
     let [mut base, tuned] = sides;
@@ -113,7 +118,11 @@ fn sides(shape: Shape, dtypes: [Dtype; 2], draw: &mut Draw<'_>) -> (Pair, bool) 
         base.fill(0);
     }
     let encoded = dtypes.iter().all(|dtype| dtype.is_encoded());
-    let finite = encoded && dtypes.iter().zip([&base, &tuned]).all(|(dtype, bytes)| phlora_core::all_finite(Rows::new(*dtype, bytes)));
+    let finite = encoded
+        && dtypes
+            .iter()
+            .zip([&base, &tuned])
+            .all(|(dtype, bytes)| phlora_core::all_finite(Rows::new(*dtype, bytes)));
     (Pair { shape, dtypes, base, tuned }, style >= 2 && finite)
 }
 
@@ -130,7 +139,10 @@ fn sound(found: &Factors, options: &Options) {
     let outputs = [&found.a, &found.b, &found.singular_values];
     assert!(outputs.into_iter().flatten().all(|x| x.is_finite()), "{options:?}: {:?}", found.singular_values);
     let report = found.report;
-    assert!([report.kept, report.delta.sum_squares, report.energy()].iter().all(|x| x.is_finite() && *x >= 0.0), "{report:?}");
+    assert!(
+        [report.kept, report.delta.sum_squares, report.energy()].iter().all(|x| x.is_finite() && *x >= 0.0),
+        "{report:?}"
+    );
     assert!(report.kept <= report.delta.sum_squares * 1.001, "{report:?}");
     assert!(found.singular_values.is_sorted_by(|x, y| x >= y), "{:?}", found.singular_values);
     assert!(report.rank <= options.rank, "{report:?}");
@@ -148,7 +160,7 @@ fn near(pair: &Pair, found: &Factors, options: &Options) {
     let delta: Vec<f32> = tuned.iter().zip(&base).map(|(tuned, base)| tuned - base).collect();
     let delta: DMatrix<f64> = from_rows(rows, cols, &delta);
     let total = delta.norm_squared();
-    if total == 0.0 || rows.min(cols) > 64 {
+    if total == 0.0 || rows.min(cols) > 32 {
         return;
     }
     let report = found.report;
@@ -158,7 +170,11 @@ fn near(pair: &Pair, found: &Factors, options: &Options) {
     let best: f64 = exact.iter().skip(report.rank).map(|sigma| sigma * sigma).sum::<f64>() / total;
     assert!(rest >= best - 1e-5, "{rest} is left, less than is possible: {best}");
     let honest = (1.0 - rest - report.energy()).abs();
-    assert!(honest <= 2.0 * tolerance::HONEST_ENERGY, "energy off by {honest:e}: {report:?} {options:?} {:?}", pair.shape);
+    assert!(
+        honest <= 2.0 * tolerance::HONEST_ENERGY,
+        "energy off by {honest:e}: {report:?} {options:?} {:?}",
+        pair.shape
+    );
     if options.mode == Mode::Exact {
         assert!(rest <= best + 1e-5, "{rest} is left of {best}: {options:?}");
         let unit = exact[0] * rows.max(cols) as f64 * f64::from(f32::EPSILON);

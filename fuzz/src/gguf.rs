@@ -58,7 +58,11 @@ impl Builder {
                 let stated = if draw.rarely(8) { draw.size() } else { count as u64 };
                 value.extend(stated.to_le_bytes());
                 for _ in 0..count {
-                    if element == STRING as usize { value.extend(string(&draw.text())) } else { value.extend(draw.fill(SIZES[element])) }
+                    if element == STRING as usize {
+                        value.extend(string(&draw.text()))
+                    } else {
+                        value.extend(draw.fill(SIZES[element]))
+                    }
                 }
                 value
             }

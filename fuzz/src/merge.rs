@@ -24,12 +24,16 @@ pub fn run(data: &[u8]) {
         })
         .collect();
     let terms: Vec<(Adapter<'_>, f32)> = pairs.iter().map(|(pair, weight)| (pair.view(), *weight)).collect();
-    let encoded: Vec<Dtype> =
-        Dtype::ALL.iter().copied().filter(|dtype| dtype.is_encoded() && dtype.row_bytes(shape.cols).is_some()).collect();
+    let encoded: Vec<Dtype> = Dtype::ALL
+        .iter()
+        .copied()
+        .filter(|dtype| dtype.is_encoded() && dtype.row_bytes(shape.cols).is_some())
+        .collect();
     let dtype = draw.pick(&encoded);
     let kernels: Vec<_> = Kernel::available().collect();
     let merge = Merge::new(draw.pick(&kernels), &terms).expect("the adapters fit");
-    let (mut prepared, mut scratch) = (vec![f32::NAN; merge.prepared_len()], vec![f32::NAN; merge.scratch_len()]);
+    let (mut prepared, mut scratch) =
+        (vec![f32::NAN; merge.prepared_len()], vec![f32::NAN; merge.scratch_len()]);
     merge.prepare(&mut prepared).expect("the factors are finite");
     let row_bytes = dtype.row_bytes(shape.cols).expect("it has such rows");
     let mut values = vec![0.0_f32; shape.rows * shape.cols];
@@ -51,7 +55,9 @@ pub fn run(data: &[u8]) {
     assert_eq!(back, original, "the stash brings the bytes back");
 
     let mut plain = vec![0; 4 * values.len()];
-    merge.rows_to(&prepared, 0, Rows::new(dtype, &original), Dtype::F32, &mut plain, &mut scratch).expect("whole rows");
+    merge
+        .rows_to(&prepared, 0, Rows::new(dtype, &original), Dtype::F32, &mut plain, &mut scratch)
+        .expect("whole rows");
     let mut merged = vec![0.0; values.len()];
     decode(Rows::new(Dtype::F32, &plain), &mut merged).expect("the length fits");
     let mut expected = vec![0; whole.len()];

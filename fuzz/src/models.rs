@@ -5,8 +5,8 @@ use crate::draw::Draw;
 use crate::safetensors::Entry;
 use crate::{gguf, place, safetensors};
 use phlora::{
-    Adapter, AdapterFormat, ConvertOptions, ExtractJob, ExtractOptions, MergeOptions, Model, Monitor, Output, Policy, check, convert,
-    inspect, merge,
+    Adapter, AdapterFormat, ConvertOptions, ExtractJob, ExtractOptions, MergeOptions, Model, Monitor, Output,
+    Policy, check, convert, inspect, merge,
 };
 use phlora_core::Dtype;
 use std::num::NonZeroUsize;
@@ -47,8 +47,10 @@ pub fn fixtures() -> &'static Fixtures {
     static FIXTURES: OnceLock<Fixtures> = OnceLock::new();
     FIXTURES.get_or_init(|| {
         let mut draw = Draw::new(&[]);
-        let mut entries: Vec<_> =
-            MODULES.iter().map(|(name, _, shape)| Entry::new(format!("{name}.weight"), "BF16", shape)).collect();
+        let mut entries: Vec<_> = MODULES
+            .iter()
+            .map(|(name, _, shape)| Entry::new(format!("{name}.weight"), "BF16", shape))
+            .collect();
         entries.push(Entry::new("model.norm.weight", "F32", &[32]));
         for (directory, seed) in [("hf", 1), ("hf-tuned", 2)] {
             place::write(&format!("{directory}/config.json"), CONFIG.as_bytes());
@@ -58,7 +60,12 @@ pub fn fixtures() -> &'static Fixtures {
         }
         let mut file = gguf::Builder::default();
         file.text("general.architecture", "llama");
-        for (key, value) in [("block_count", 1), ("attention.head_count", 4), ("attention.head_count_kv", 2), ("embedding_length", 32)] {
+        for (key, value) in [
+            ("block_count", 1),
+            ("attention.head_count", 4),
+            ("attention.head_count_kv", 2),
+            ("embedding_length", 32),
+        ] {
             file.number(&format!("llama.{key}"), value);
         }
         for (_, name, shape) in MODULES {
@@ -78,7 +85,10 @@ pub fn fixtures() -> &'static Fixtures {
 
 /// Makes numbers of the zeros at the end of a file: bytes that are finite in every float format.
 fn finite(bytes: &mut [u8], seed: u64) {
-    let from = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| (last + 1).next_multiple_of(gguf_alignment(bytes)));
+    let from = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| (last + 1).next_multiple_of(gguf_alignment(bytes)));
     let mut normal = phlora_tests::matrix::Normal::new(seed);
     for byte in &mut bytes[from..] {
         *byte = [0x3a, 0x3b, 0x3c, 0xba, 0xbb, 0xbc][normal.below(6)];
@@ -99,36 +109,72 @@ pub fn options() -> ExtractOptions {
 }
 
 const NAMES: [&str; 12] = [
-    "model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.k_proj", "model.layers.1.mlp.down_proj", "model.embed_tokens", "lm_head",
-    "model.layers.0.mlp.experts.0.up_proj", "model.layers.0.mlp.experts.gate_up_proj", "model.layers.0.input_layernorm",
-    "transformer.h.0.attn.c_attn", "model.diffusion_model.input_blocks.1.1.proj_in", "blk.0.ffn_up_exps", "x",
+    "model.layers.0.self_attn.q_proj",
+    "model.layers.0.self_attn.k_proj",
+    "model.layers.1.mlp.down_proj",
+    "model.embed_tokens",
+    "lm_head",
+    "model.layers.0.mlp.experts.0.up_proj",
+    "model.layers.0.mlp.experts.gate_up_proj",
+    "model.layers.0.input_layernorm",
+    "transformer.h.0.attn.c_attn",
+    "model.diffusion_model.input_blocks.1.1.proj_in",
+    "blk.0.ffn_up_exps",
+    "x",
 ];
 
 /// What a module's tensors are called, with the dtype and the shape that go with it.
 const SUFFIXES: [(&str, &str, &[usize]); 20] = [
-    (".weight", "F32", &[16, 16]), (".weight", "BF16", &[32, 16]), (".weight", "F8_E4M3", &[128, 128]), (".weight", "U8", &[128, 1]),
-    (".weight_scale_inv", "F32", &[1, 1]), (".weight_scale", "F32", &[16, 1]), (".weight_scale_2", "F32", &[]), (".input_scale", "F32", &[]),
-    (".qweight", "I32", &[2, 16]), (".qzeros", "I32", &[1, 2]), (".scales", "F16", &[1, 16]), (".g_idx", "I32", &[16]),
-    (".weight_packed", "I32", &[16, 2]), (".weight_zero_point", "I32", &[2, 1]), (".weight_shape", "I64", &[2]), (".weight.absmax", "U8", &[4]),
-    (".weight.quant_map", "F32", &[16]), (".weight.quant_state.bitsandbytes__nf4", "U8", &[96]), (".SCB", "F32", &[16]), (".bias", "F32", &[16]),
+    (".weight", "F32", &[16, 16]),
+    (".weight", "BF16", &[32, 16]),
+    (".weight", "F8_E4M3", &[128, 128]),
+    (".weight", "U8", &[128, 1]),
+    (".weight_scale_inv", "F32", &[1, 1]),
+    (".weight_scale", "F32", &[16, 1]),
+    (".weight_scale_2", "F32", &[]),
+    (".input_scale", "F32", &[]),
+    (".qweight", "I32", &[2, 16]),
+    (".qzeros", "I32", &[1, 2]),
+    (".scales", "F16", &[1, 16]),
+    (".g_idx", "I32", &[16]),
+    (".weight_packed", "I32", &[16, 2]),
+    (".weight_zero_point", "I32", &[2, 1]),
+    (".weight_shape", "I64", &[2]),
+    (".weight.absmax", "U8", &[4]),
+    (".weight.quant_map", "F32", &[16]),
+    (".weight.quant_state.bitsandbytes__nf4", "U8", &[96]),
+    (".SCB", "F32", &[16]),
+    (".bias", "F32", &[16]),
 ];
 
 const QUANTIZATIONS: [&str; 9] = [
-    "", r#""quant_method":"gptq","bits":4,"group_size":16"#, r#""quant_method":"awq","bits":4,"group_size":16,"version":"gemm""#,
-    r#""quant_method":"fp8","weight_block_size":[128,128]"#, r#""quant_method":"bitsandbytes","load_in_4bit":true,"bnb_4bit_quant_type":"nf4""#,
+    "",
+    r#""quant_method":"gptq","bits":4,"group_size":16"#,
+    r#""quant_method":"awq","bits":4,"group_size":16,"version":"gemm""#,
+    r#""quant_method":"fp8","weight_block_size":[128,128]"#,
+    r#""quant_method":"bitsandbytes","load_in_4bit":true,"bnb_4bit_quant_type":"nf4""#,
     r#""quant_method":"compressed-tensors","format":"pack-quantized","config_groups":{"g":{"weights":{"num_bits":4,"group_size":16}}}"#,
-    r#""quant_method":"bitsandbytes","load_in_8bit":true"#, r#""quant_method":"modelopt","quant_algo":"NVFP4""#, r#""quant_method":"mxfp4""#,
+    r#""quant_method":"bitsandbytes","load_in_8bit":true"#,
+    r#""quant_method":"modelopt","quant_algo":"NVFP4""#,
+    r#""quant_method":"mxfp4""#,
 ];
 
 /// A configuration.
 fn config(draw: &mut Draw<'_>) -> String {
     let kind = draw.pick(&["llama", "gpt2", "qwen3_moe", "gemma3", "gpt_oss", "x"]);
     let quantization = draw.pick(&QUANTIZATIONS);
-    let quantization = if quantization.is_empty() { String::new() } else { format!(",\"quantization_config\":{{{quantization}}}") };
+    let quantization = if quantization.is_empty() {
+        String::new()
+    } else {
+        format!(",\"quantization_config\":{{{quantization}}}")
+    };
     let number = |draw: &mut Draw<'_>, usual: u64| if draw.rarely(10) { draw.size() } else { usual };
     format!(
         "{{\"model_type\":\"{kind}\",\"num_attention_heads\":{},\"num_key_value_heads\":{},\"hidden_size\":{},\"num_experts\":{}{quantization}}}",
-        number(draw, 4), number(draw, 2), number(draw, 16), number(draw, 4)
+        number(draw, 4),
+        number(draw, 2),
+        number(draw, 16),
+        number(draw, 4)
     )
 }
 
@@ -178,15 +224,23 @@ pub fn gguf(data: &[u8]) {
         file.text("general.architecture", draw.pick(&["llama", "llama", "qwen3moe", "gpt-oss", "x"]));
         for _ in 0..draw.below(4) {
             let name = draw.pick(&[
-                "general.alignment", "llama.attention.head_count", "llama.attention.head_count_kv", "split.count", "split.no",
-                "split.tensors.count", "tokenizer.ggml.tokens", "general.type", "x",
+                "general.alignment",
+                "llama.attention.head_count",
+                "llama.attention.head_count_kv",
+                "split.count",
+                "split.no",
+                "split.tensors.count",
+                "tokenizer.ggml.tokens",
+                "general.type",
+                "x",
             ]);
             file.any(name, &mut draw);
         }
         for _ in 0..draw.below(5) {
             let (_, name, shape) = draw.pick(&MODULES);
             let dtype = draw.pick(Dtype::ALL);
-            let suffix = draw.pick(&[".weight", ".weight", ".weight", "_exps.weight", ".bias", "_norm.weight"]);
+            let suffix =
+                draw.pick(&[".weight", ".weight", ".weight", "_exps.weight", ".bias", "_norm.weight"]);
             let shape = match draw.below(6) {
                 1 => vec![shape[0], 256],
                 2 => vec![draw.below(5), 4, 32],
@@ -211,7 +265,14 @@ fn exercise(path: &Path, bytes: &[u8], size: usize, what: u8) {
             assert!(looked.is_ok() || bytes.is_empty(), "it opens, but: {looked:?}");
             for (name, tensor) in model.tensors() {
                 assert!(!name.is_empty() || tensor.stored_name().is_empty());
-                let _ = (tensor.shape(), tensor.bytes(), tensor.dtype(), tensor.expert(), tensor.len(), tensor.is_empty());
+                let _ = (
+                    tensor.shape(),
+                    tensor.bytes(),
+                    tensor.dtype(),
+                    tensor.expert(),
+                    tensor.len(),
+                    tensor.is_empty(),
+                );
             }
             let _ = (model.quantization(), model.architecture(), model.files().count());
         }
@@ -224,7 +285,8 @@ fn exercise(path: &Path, bytes: &[u8], size: usize, what: u8) {
     let mut changed = bytes.to_vec();
     let from = changed.len() - changed.len() / 4;
     changed[from..].iter_mut().for_each(|byte| *byte ^= 1);
-    let other = place::write(if bytes.starts_with(b"GGUF") { "tuned.gguf" } else { "tuned.safetensors" }, &changed);
+    let other =
+        place::write(if bytes.starts_with(b"GGUF") { "tuned.gguf" } else { "tuned.safetensors" }, &changed);
     within(2 * size, || match what % 6 {
         0 => {
             let job = ExtractJob::new(&model, other.as_path()).options(options());

@@ -13,8 +13,19 @@ pub struct Entry {
 }
 
 const DTYPES: [(&str, usize); 13] = [
-    ("F32", 4), ("F16", 2), ("BF16", 2), ("F64", 8), ("F8_E4M3", 1), ("F8_E5M2", 1), ("I64", 8), ("I32", 4), ("I16", 2), ("I8", 1), ("U8", 1),
-    ("BOOL", 1), ("Q9", 1),
+    ("F32", 4),
+    ("F16", 2),
+    ("BF16", 2),
+    ("F64", 8),
+    ("F8_E4M3", 1),
+    ("F8_E5M2", 1),
+    ("I64", 8),
+    ("I32", 4),
+    ("I16", 2),
+    ("I8", 1),
+    ("U8", 1),
+    ("BOOL", 1),
+    ("Q9", 1),
 ];
 
 /// Most bytes of the tensors of a file.
@@ -35,7 +46,10 @@ impl Entry {
     pub fn change(&mut self, draw: &mut Draw<'_>) {
         match draw.below(24) {
             1 => self.dtype = draw.pick(&DTYPES).0,
-            2 => self.shape = (0..draw.below(5)).map(|_| draw.pick(&[0, 1, 2, 3, 4, 8, 16, 32, 64, 128])).collect(),
+            2 => {
+                self.shape =
+                    (0..draw.below(5)).map(|_| draw.pick(&[0, 1, 2, 3, 4, 8, 16, 32, 64, 128])).collect()
+            }
             3 => self.name.push_str(&draw.text()),
             4 => self.name = draw.text(),
             5 if !self.shape.is_empty() => {
@@ -65,7 +79,10 @@ pub fn file(entries: &[Entry], metadata: Option<&str>, draw: &mut Draw<'_>) -> V
             shape = format!("[{},{}]", draw.size(), draw.size());
         }
         let name = quoted(&entry.name);
-        header.push_str(&format!("{name}:{{\"dtype\":\"{}\",\"shape\":{shape},\"data_offsets\":[{begin},{end}]}},", entry.dtype));
+        header.push_str(&format!(
+            "{name}:{{\"dtype\":\"{}\",\"shape\":{shape},\"data_offsets\":[{begin},{end}]}},",
+            entry.dtype
+        ));
     }
     if header.ends_with(',') {
         header.pop();

@@ -4,8 +4,9 @@ SERVERS = $(BUILD)/server-plain $(BUILD)/server-changed
 LINK = -L$(LLAMA) -Wl,-rpath,$(LLAMA) -lllama-common -lggml -lggml-base -lpthread -ldl
 NAMES = $(notdir $(basename $(wildcard $(SOURCE)/plain/tools/server/*.cpp)))
 # Only linked, never run: compiled as fast as can be.
-MTMD = $(filter-out %/mtmd-cli.cpp,$(wildcard $(SOURCE)/plain/tools/mtmd/*.cpp) $(wildcard $(SOURCE)/plain/tools/mtmd/models/*.cpp))
-BESIDE = $(patsubst $(SOURCE)/plain/tools/mtmd/%.cpp,$(BUILD)/mtmd/%.o,$(MTMD)) $(BUILD)/httplib.o $(BUILD)/ui.o
+MTMD = $(filter-out %/mtmd-cli.cpp %/deprecation-warning.cpp,$(wildcard $(SOURCE)/plain/tools/mtmd/*.cpp) $(wildcard $(SOURCE)/plain/tools/mtmd/models/*.cpp))
+HASH = $(patsubst $(SOURCE)/plain/vendor/hash/%,$(BUILD)/hash/%.o,$(wildcard $(SOURCE)/plain/vendor/hash/*.cpp $(SOURCE)/plain/vendor/hash/*/*.c))
+BESIDE = $(patsubst $(SOURCE)/plain/tools/mtmd/%.cpp,$(BUILD)/mtmd/%.o,$(MTMD)) $(BUILD)/httplib.o $(BUILD)/ui.o $(HASH)
 flags = -std=c++17 -fPIC -DNDEBUG -DLLAMA_SHARED -DGGML_SHARED -DGGML_BACKEND_SHARED -DLLAMA_SUBPROCESS -I$(BUILD) \
 	$(patsubst %,-I$(SOURCE)/$(1)/%,. include src ggml/include common vendor vendor/cpp-httplib tools/mtmd tools/server) -I$(PHLORA)/include
 
@@ -20,6 +21,16 @@ $(BUILD)/ui.o: $(BUILD)/ui.h
 	} | $(CXX) $(call flags,plain) -x c++ -c - -o $@
 $(BUILD)/httplib.o: $(SOURCE)/plain/vendor/cpp-httplib/httplib.cpp
 	$(CXX) $(call flags,plain) -O1 -c $< -o $@
+$(BUILD)/hash/%.cpp.o: $(SOURCE)/plain/vendor/hash/%.cpp
+	mkdir -p $(dir $@)
+	$(CXX) -std=c++17 -O1 -I$(SOURCE)/plain/vendor/hash -c $< -o $@
+# Within a namespace of C++, although it ends in .c.
+$(BUILD)/hash/sha1/sha1.c.o: $(SOURCE)/plain/vendor/hash/sha1/sha1.c
+	mkdir -p $(dir $@)
+	$(CXX) -O1 -I$(SOURCE)/plain/vendor/hash -x c++ -c $< -o $@
+$(BUILD)/hash/%.c.o: $(SOURCE)/plain/vendor/hash/%.c
+	mkdir -p $(dir $@)
+	$(CC) -O1 -I$(SOURCE)/plain/vendor/hash -c $< -o $@
 $(BUILD)/mtmd/%.o: $(SOURCE)/plain/tools/mtmd/%.cpp
 	mkdir -p $(dir $@)
 	$(CXX) $(call flags,plain) -DLLAMA_BUILD -I$(SOURCE)/plain/vendor/stb -I$(SOURCE)/plain/vendor/miniaudio -I$(SOURCE)/plain/vendor/hash -O0 -c $< -o $@

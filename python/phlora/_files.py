@@ -42,6 +42,7 @@ def _what(given: dict[str, Any]) -> dict[str, Any]:
         "token_energy": 1.0,
         "include": (),
         "exclude": (),
+        "save_module": (),
         "channel_scales": None,
         "tolerance": 1e-3,
         "max_reads": 40,
@@ -49,7 +50,7 @@ def _what(given: dict[str, Any]) -> dict[str, Any]:
         "threads": None,
     }
     what = {name: given.get(name, default) for name, default in defaults.items()}
-    for name in ("also", "include", "exclude"):
+    for name in ("also", "include", "exclude", "save_module"):
         value = what[name]
         what[name] = [value] if isinstance(value, str) else list(value)
     what["channel_scales"] = _path(what["channel_scales"])
@@ -87,6 +88,7 @@ def extract(
     token_energy: float = 1.0,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    save_module: Sequence[str] = (),
     channel_scales: Path | None = None,
     deployed_base: Path | None = None,
     tolerance: float = 1e-3,
@@ -135,6 +137,7 @@ def extract(
             "token_energy": token_energy,
             "include": include,
             "exclude": exclude,
+            "save_module": save_module,
             "channel_scales": channel_scales,
             "tolerance": tolerance,
             "max_reads": max_reads,
@@ -308,13 +311,13 @@ def merge(
     force: bool = False,
     threads: int | None = None,
     progress: Progress | None = None,
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Adds adapters, each with a strength if it is a pair (path, strength), to the weights of a model."""
     listed = [adapters] if isinstance(adapters, (str, os.PathLike)) else list(adapters)
     pairs = [
         (os.fspath(one[0]), float(one[1])) if isinstance(one, tuple) else (os.fspath(one), 1.0) for one in listed
     ]
-    merged: dict[str, int] = json.loads(
+    merged: dict[str, Any] = json.loads(
         _phlora.merge(os.fspath(base), pairs, os.fspath(output), force, threads, progress)
     )
     return merged

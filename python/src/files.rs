@@ -185,5 +185,6 @@ pub fn merge(
     })?;
     text(&json!({
         "weights": merged.weights, "full": merged.full, "files": merged.files, "bytes": merged.bytes,
+        "notes": merged.notes,
     }))
 }

@@ -1,6 +1,9 @@
 //! The native half of the Python module `phlora`: jobs over paths, factors of weights in Python's memory, and the command. The
 //! functions that users call, with their types and documentation, are in `phlora/*.py`.
 
+// What Python gives arrives as values.
+#![allow(clippy::needless_pass_by_value)]
+
 mod errors;
 mod files;
 mod job;

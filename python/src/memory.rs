@@ -47,7 +47,7 @@ pub struct Side {
 
 impl Side {
     fn dtype(&self, name: &str) -> PyResult<Dtype> {
-        let known = [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64];
+        let known = [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::F64];
         known.into_iter().find(|known| known.name().eq_ignore_ascii_case(&self.dtype)).ok_or_else(|| {
             PyValueError::new_err(format!("tensor {name}: {}, expected f32, f16, bf16 or f64", self.dtype))
         })

@@ -40,6 +40,7 @@ pub struct What {
     token_energy: f64,
     include: Vec<String>,
     exclude: Vec<String>,
+    save_module: Vec<String>,
     channel_scales: Option<PathBuf>,
     tolerance: f64,
     max_reads: u32,
@@ -59,7 +60,7 @@ pub fn dtype(given: &str) -> PyResult<Dtype> {
     let words = [
         ("f32", Dtype::F32),
         ("f16", Dtype::F16),
-        ("bf16", Dtype::BF16),
+        ("bf16", Dtype::Bf16),
         ("q8_0", Dtype::Q8_0),
         ("q5_1", Dtype::Q5_1),
         ("q5_0", Dtype::Q5_0),
@@ -81,6 +82,7 @@ pub fn format(asked: Option<&str>, output: &Path) -> PyResult<AdapterFormat> {
         ("gguf", AdapterFormat::Gguf),
         ("kohya", AdapterFormat::Kohya),
         ("comfy", AdapterFormat::Comfy),
+        ("mlx", AdapterFormat::Mlx),
         ("phlora", AdapterFormat::Phlora),
     ];
     let single = output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
@@ -177,6 +179,7 @@ impl What {
         options.token_energy = self.token_energy;
         options.filter.include = patterns("include", &self.include)?;
         options.filter.exclude = patterns("exclude", &self.exclude)?;
+        options.save = patterns("save_module", &self.save_module)?;
         options.channel_scales = channel_scales(self.channel_scales.as_deref())?;
         options.tolerance = self.tolerance;
         options.max_reads = self.max_reads;

@@ -114,3 +114,11 @@ def test_mistakes_are_said(dicts):
     infinite = {"a.weight": torch.full((8, 8), torch.inf)}
     with pytest.raises(phlora.Error, match="a.weight"):
         phlora.extract_state_dict({"a.weight": torch.zeros(8, 8)}, infinite)
+
+
+def test_the_example_of_the_readme_runs(tmp_path, monkeypatch):
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+    example = readme.split("## State dicts\n```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(example, {"phlora": phlora, "base": model("base"), "tuned": model("tuned")})
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()

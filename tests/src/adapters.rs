@@ -6,7 +6,13 @@ use phlora_core::{Adapter, Dtype, Rows, Shape, decode, encode};
 use crate::matrix::{Normal, from_rows};
 
 /// Every format that a factor may have.
-pub const FORMATS: [Dtype; 4] = [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::Q8_0];
+pub const FORMATS: &[Dtype] = &[
+    Dtype::F32,
+    Dtype::F16,
+    Dtype::Bf16,
+    #[cfg(feature = "blocks")]
+    Dtype::Q8_0,
+];
 
 /// Values in a storage format, and what the format made of them.
 #[derive(Debug, Clone)]
@@ -47,7 +53,7 @@ pub fn exists(dtype: Dtype, cols: usize) -> bool {
 }
 
 fn store(values: &[f32], dtype: Dtype, bytes: &mut [u8]) {
-    if dtype != Dtype::Q8_0 {
+    if !dtype.is_block() {
         return encode(values, dtype, bytes).expect("the length fits");
     }
     // Any blocks will do: what they decode to is the reference.

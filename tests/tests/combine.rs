@@ -82,8 +82,8 @@ const PLAIN: [Dtype; 2] = [Dtype::F32, Dtype::F32];
 
 #[test]
 fn random_adapters_of_every_format() {
-    for a in FORMATS {
-        for b in FORMATS {
+    for &a in FORMATS {
+        for &b in FORMATS {
             let shape = Shape { rows: 67, cols: 288 };
             let rank = |dtype, rank| if exists(dtype, rank) { rank } else { 32 };
             let x = Pair::random(1, shape, rank(b, 5), [a, b], 0.5);

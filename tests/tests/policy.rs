@@ -2,7 +2,7 @@
 //! shared out.
 
 use nalgebra::DMatrix;
-use phlora_core::policy::{Candidate, Share, allocate, factor_bytes, uniform_rank};
+use phlora_core::policy::{Candidate, Limit, Share, allocate, factor_bytes, uniform_rank};
 use phlora_core::{Criterion, Dtype, Goal, Mode, Options, Plan, Policy, Shape, Spectrum};
 use phlora_tests::{
     drive::Pair,
@@ -231,7 +231,7 @@ fn bytes_go_where_they_are_worth_the_most() {
         {
             let mut shares = [Share::default(); 3];
             let policy = Policy { by, ..Policy::fixed(usize::MAX) };
-            let used = allocate(&candidates, &policy, budget, &mut shares);
+            let used = allocate(&candidates, &policy, Limit::Bytes(budget), &mut shares);
             let each = || candidates.iter().zip(&shares);
             let spent: u64 =
                 each().map(|(one, share)| factor_bytes(one.spectrum.shape, share.rank, one.dtype)).sum();
@@ -246,6 +246,45 @@ fn bytes_go_where_they_are_worth_the_most() {
 }
 
 #[test]
+fn a_share_of_all_takes_the_fewest_bytes() {
+    let mut normal = Normal::new(37);
+    for _ in 0..40 {
+        let spectra: Vec<Vec<f32>> = (0..3)
+            .map(|_| {
+                let mut sigma: Vec<f32> = (0..4).map(|_| normal.uniform() as f32).collect();
+                sigma.sort_by(|a, b| b.total_cmp(a));
+                sigma
+            })
+            .collect();
+        let shape = Shape { rows: 10, cols: 10 };
+        let candidates: Vec<_> = spectra.iter().map(|sigma| candidate(sigma, shape)).collect();
+        let all: f64 = candidates.iter().map(|one| one.spectrum.sum_squares).sum();
+        let one = factor_bytes(shape, 1, Dtype::F16);
+        for share in [0.2, 0.5, 0.9, 0.999, 1.0] {
+            let limit = Limit::Energy(share);
+            let kept = |shares: &[Share; 3]| -> f64 {
+                candidates.iter().zip(shares).map(|(one, share)| one.spectrum.kept(share.rank)).sum()
+            };
+            // 1 cannot be told from a millionth less.
+            let wanted = share.min(1.0 - 1e-6) * all;
+            let mut bytes = [0; 2];
+            for (by, bytes) in [Criterion::Energy, Criterion::Relative].into_iter().zip(&mut bytes) {
+                let mut shares = [Share::default(); 3];
+                *bytes =
+                    allocate(&candidates, &Policy { by, ..Policy::fixed(usize::MAX) }, limit, &mut shares);
+                assert!(kept(&shares) >= wanted, "{share} {by:?}");
+            }
+            assert!(bytes[0] <= bytes[1]);
+            // Components of one size: with one less no choice keeps the share.
+            assert!(best_by_force(&candidates, bytes[0] - one, Criterion::Energy) < wanted * (1.0 + 2e-6));
+            let rank = uniform_rank(&candidates, &Policy::fixed(usize::MAX), 4, limit);
+            let at = |rank| candidates.iter().map(|one| one.spectrum.kept(rank)).sum::<f64>();
+            assert!(at(rank) >= wanted && at(rank - 1) < wanted * (1.0 + 2e-6));
+        }
+    }
+}
+
+#[test]
 fn relative_to_the_weights_small_differences_get_their_part() {
     let (large, small) = ([8.0, 7.0, 6.0, 5.0, 4.0], [0.08, 0.07, 0.06, 0.05, 0.04]);
     let shape = Shape { rows: 16, cols: 16 };
@@ -253,7 +292,7 @@ fn relative_to_the_weights_small_differences_get_their_part() {
     let ranks = |by| {
         let mut shares = [Share::default(); 2];
         let budget = 4 * factor_bytes(shape, 1, Dtype::F16);
-        allocate(&candidates, &Policy { by, ..Policy::fixed(usize::MAX) }, budget, &mut shares);
+        allocate(&candidates, &Policy { by, ..Policy::fixed(usize::MAX) }, Limit::Bytes(budget), &mut shares);
         shares.map(|share| share.rank)
     };
     assert_eq!(ranks(Criterion::Energy), [4, 0]);
@@ -269,7 +308,7 @@ fn relative_to_the_weights_a_direction_counts_as_much_as_it_takes_room() {
     for rank in 1..12 {
         let budget = shapes.iter().map(|&shape| factor_bytes(shape, rank, Dtype::F16)).sum();
         let mut shares = [Share::default(); 2];
-        let used = allocate(&candidates, &Policy::fixed(usize::MAX), budget, &mut shares);
+        let used = allocate(&candidates, &Policy::fixed(usize::MAX), Limit::Bytes(budget), &mut shares);
         assert_eq!((used, shares.map(|share| share.rank)), (budget, [rank; 2]));
     }
 }
@@ -282,10 +321,10 @@ fn ranks_in_multiples_and_one_for_all() {
     let candidates = [one(1), one(2), one(4)];
     let mut shares = [Share::default(); 3];
     let policy = |max_rank, multiple| Policy { multiple, ..Policy::fixed(max_rank) };
-    allocate(&candidates, &policy(40, 8), 9_000, &mut shares);
+    allocate(&candidates, &policy(40, 8), Limit::Bytes(9_000), &mut shares);
     assert!(shares.iter().all(|share| share.rank % 8 == 0), "{shares:?}");
     assert!(shares.iter().any(|share| share.rank > 0));
-    let rank = uniform_rank(&candidates, &policy(40, 8), 40, 10_000);
+    let rank = uniform_rank(&candidates, &policy(40, 8), 40, Limit::Bytes(10_000));
     let bytes = |rank| candidates.iter().map(|c| factor_bytes(c.spectrum.shape, rank, c.dtype)).sum::<u64>();
     assert!(rank == 8 && bytes(rank) <= 10_000 && bytes(rank + 8) > 10_000);
 

@@ -95,9 +95,9 @@ fn every_token_gets_its_own_adapters() {
         .iter()
         .enumerate()
         .map(|(i, &rank)| {
-            let b = FORMATS[(i + 1) % 4];
+            let b = FORMATS[(i + 1) % FORMATS.len()];
             let b = if exists(b, rank) { b } else { Dtype::F16 };
-            Some(Pair::random(i as u64, SHAPE, rank, [FORMATS[i % 4], b], 1.0 / (i + 1) as f32))
+            Some(Pair::random(i as u64, SHAPE, rank, [FORMATS[i % FORMATS.len()], b], 1.0 / (i + 1) as f32))
         })
         .collect();
     // An adapter that leaves this layer alone.

@@ -1,7 +1,7 @@
 //! One factor of a module: encoded bytes, and changes that are made when it is written, one tensor at a time.
 
 use super::packed::Packed;
-use crate::error::{Error, Result, collected, filled};
+use crate::error::{Error, Reason, Result, collected, filled};
 use crate::source::permutation::RowPermutation;
 use phlora_core::{Dtype, Rows};
 use std::borrow::Cow;
@@ -305,7 +305,9 @@ impl<'a> Factor<'a> {
 
     fn zeros(&self, entries: usize) -> Result<Vec<f32>> {
         let mut values = Vec::new();
-        values.try_reserve_exact(entries).map_err(|_| self.error("too large for the memory"))?;
+        values
+            .try_reserve_exact(entries)
+            .map_err(|_| self.error("too large for the memory").because(Reason::NoMemory))?;
         values.resize(entries, 0.0);
         Ok(values)
     }

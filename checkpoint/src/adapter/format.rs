@@ -17,6 +17,9 @@ pub enum AdapterFormat {
     Kohya,
     /// ComfyUI's: the same with names as `diffusion_model.input_blocks.1.1.proj_in`.
     Comfy,
+    /// mlx-lm's directory: `adapter_config.json` and `adapters.safetensors`, with the checkpoint's names and one rank for
+    /// all modules.
+    Mlx,
     /// phlora's own, for its runtime: one file with a few bits per entry, with the models' names.
     Phlora,
 }
@@ -47,19 +50,21 @@ impl AdapterFormat {
             Self::Gguf => "gguf",
             Self::Kohya => "kohya",
             Self::Comfy => "comfy",
+            Self::Mlx => "mlx",
             Self::Phlora => "phlora",
         }
     }
 
     /// Whether it is one file.
     pub fn is_file(self) -> bool {
-        self != Self::Peft
+        !matches!(self, Self::Peft | Self::Mlx)
     }
 
-    /// A name for a file of it, and PEFT's for the file of weights in its directory.
+    /// A name for its file, or for that of the weights in its directory.
     pub fn file_name(self) -> &'static str {
         match self {
             Self::Peft => "adapter_model.safetensors",
+            Self::Mlx => "adapters.safetensors",
             Self::Gguf => "adapter.gguf",
             Self::Kohya | Self::Comfy => "adapter.safetensors",
             Self::Phlora => "adapter.phlora",
@@ -73,6 +78,7 @@ impl AdapterFormat {
             Self::Gguf => "a GGUF adapter",
             Self::Kohya => "a kohya adapter",
             Self::Comfy => "a ComfyUI adapter",
+            Self::Mlx => "an adapter of mlx-lm",
             Self::Phlora => "an adapter in phlora's compact form",
         }
     }
@@ -82,7 +88,7 @@ impl AdapterFormat {
         match self {
             Self::Kohya => Some(Style::Kohya),
             Self::Comfy => Some(Style::Comfy),
-            Self::Peft | Self::Gguf | Self::Phlora => None,
+            Self::Peft | Self::Gguf | Self::Mlx | Self::Phlora => None,
         }
     }
 

@@ -11,9 +11,11 @@ mod format;
 mod full;
 pub(crate) mod gguf;
 mod memory;
+pub(crate) mod mlx;
 mod open;
 pub(crate) mod packed;
 pub(crate) mod peft;
+pub(crate) mod provenance;
 mod rename;
 mod save;
 pub(crate) mod single;
@@ -39,6 +41,7 @@ use crate::source::tensor::Expert;
 use phlora_core::Dtype;
 use phlora_core::policy::factor_dtype;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Whose names an adapter's modules have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +78,9 @@ pub struct Lora<'a> {
     pub fan_in_fan_out: bool,
     /// How PEFT wants the names spelled in its file.
     pub spelling: Spelling,
+    /// What its file says of it, by key: where it comes from, and what other tools wrote. PEFT, kohya, ComfyUI and mlx-lm
+    /// files have a place for all of it, GGUF files for that of phlora.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// The end of the name of the joint projection of a multi-head attention of torch, and that of its output projection.
@@ -193,6 +199,7 @@ impl<'a> Lora<'a> {
             targets: None,
             fan_in_fan_out: false,
             spelling: Spelling::default(),
+            metadata: BTreeMap::new(),
         }
     }
 }

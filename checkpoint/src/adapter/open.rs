@@ -3,10 +3,11 @@
 use super::compact::{CompactFile, is_compact_file};
 use super::gguf::{AdapterFile, key};
 use super::single::{SingleFile, Style, is_single_file};
-use super::{AdapterFormat, Lora, Naming, peft};
+use super::{AdapterFormat, Lora, Naming, mlx, peft};
 use crate::error::{Error, Result};
 use crate::source::gguf::{File, is_gguf};
 use crate::source::mapped::Mapped;
+use crate::source::place::is_address;
 use std::path::{Path, PathBuf};
 
 /// A LoRA adapter on disk, mapped.
@@ -22,6 +23,7 @@ enum Source {
     Gguf(AdapterFile),
     Single(Box<SingleFile>),
     Compact(Box<CompactFile>),
+    Mlx(Box<mlx::Directory>),
 }
 
 impl Adapter {
@@ -34,6 +36,9 @@ impl Adapter {
     /// When a file is missing or unsound, or a tensor is not part of a complete LoRA pair of the rank that
     /// the configuration says; file and tensor are named.
     pub fn open(path: &Path) -> Result<Self> {
+        if is_address(path) {
+            return Err(Error::format(path, "an address, but an adapter is read from files: download it"));
+        }
         let source = match open_gguf(path)? {
             Some(mapped) => Source::Gguf(AdapterFile::new(mapped)),
             None if is_compact_file(path) => Source::Compact(Box::new(CompactFile::open(path)?)),
@@ -41,7 +46,10 @@ impl Adapter {
             None if path.is_file() && AdapterFormat::of_path(path) == AdapterFormat::Gguf => {
                 return Err(Error::format(path, "not a GGUF file: it does not begin with GGUF"));
             }
-            None => Source::Peft(Box::new(peft::Directory::open(path)?)),
+            None => match mlx::Directory::open(path)? {
+                Some(directory) => Source::Mlx(Box::new(directory)),
+                None => Source::Peft(Box::new(peft::Directory::open(path)?)),
+            },
         };
         let adapter = Self { path: path.to_owned(), source };
         adapter.lora()?.check()?;
@@ -63,6 +71,7 @@ impl Adapter {
             Source::Gguf(file) => file.lora(),
             Source::Single(file) => file.lora(),
             Source::Compact(file) => Ok(file.lora()),
+            Source::Mlx(directory) => directory.lora(),
         }
     }
 
@@ -78,6 +87,7 @@ impl Adapter {
                 let largest = lora.modules.iter().max_by_key(|module| module.rank());
                 largest.map_or(0.0, |module| module.scale * module.rank() as f64)
             }),
+            Source::Mlx(directory) => directory.alpha(),
             // It states scales, and only those that are not 1.
             Source::Compact(_) => 0.0,
         }
@@ -86,7 +96,7 @@ impl Adapter {
     /// Whose names its modules have, which is that of its format.
     pub fn naming(&self) -> Naming {
         match &self.source {
-            Source::Peft(_) => Naming::HuggingFace,
+            Source::Peft(_) | Source::Mlx(_) => Naming::HuggingFace,
             Source::Gguf(_) => Naming::Gguf,
             Source::Single(_) => Naming::Single,
             Source::Compact(file) => file.naming(),
@@ -97,7 +107,7 @@ impl Adapter {
     pub(crate) fn mapped_bytes(&self) -> &[u8] {
         match &self.source {
             Source::Gguf(file) => file.bytes(),
-            Source::Peft(_) | Source::Single(_) | Source::Compact(_) => &[],
+            Source::Peft(_) | Source::Single(_) | Source::Compact(_) | Source::Mlx(_) => &[],
         }
     }
 
@@ -111,6 +121,7 @@ impl Adapter {
                 Style::Comfy => AdapterFormat::Comfy,
             },
             Source::Compact(_) => AdapterFormat::Phlora,
+            Source::Mlx(_) => AdapterFormat::Mlx,
         }
     }
 }
@@ -122,7 +133,7 @@ pub(crate) fn is_adapter_file(path: &Path) -> bool {
         return true;
     }
     let Ok(Some(mapped)) = open_gguf(path) else { return false };
-    File::parse(path, mapped.bytes()).is_ok_and(|file| file.str(key::TYPE) == Some("adapter"))
+    File::parse(path, mapped.bytes(), mapped.len()).is_ok_and(|file| file.str(key::TYPE) == Some("adapter"))
 }
 
 /// Maps `path` if it is a GGUF file.

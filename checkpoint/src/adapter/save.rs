@@ -1,10 +1,10 @@
 //! Writes adapters, each appearing whole or not at all.
 
 use super::gguf::{gguf_len, write_gguf};
-use super::{AdapterFormat, Lora, compact, is_adapter_file, peft, single};
+use super::{AdapterFormat, Lora, compact, is_adapter_file, mlx, peft, single};
 use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
-use crate::run::staging::{Known, Replaces, StagedDir, StagedFile};
+use crate::run::staging::{Known, Replaces, StagedDir, StagedFile, write_synced};
 use std::path::Path;
 
 /// An adapter of one file, on disk.
@@ -24,6 +24,7 @@ impl AdapterFormat {
             Self::Peft => peft::length(lora),
             Self::Gguf => gguf_len(lora),
             Self::Kohya | Self::Comfy => single::length(lora),
+            Self::Mlx => mlx::length(lora),
             Self::Phlora => compact::length(lora),
         }
     }
@@ -42,7 +43,7 @@ impl AdapterFormat {
     pub(crate) fn probe(self, path: &Path, force: bool) -> Result<()> {
         self.check_name(path)?;
         match self {
-            Self::Peft => StagedDir::create(path, Replaces::Adapter, force).map(drop),
+            Self::Peft | Self::Mlx => StagedDir::create(path, Replaces::Adapter, force).map(drop),
             Self::Gguf | Self::Kohya | Self::Comfy | Self::Phlora => {
                 StagedFile::write(path, ADAPTER, force, |_| Ok(())).map(drop)
             }
@@ -52,9 +53,18 @@ impl AdapterFormat {
     /// Writes `lora` beside `path` and gives the bytes written.
     pub(crate) fn stage(self, lora: &Lora<'_>, path: &Path, force: bool) -> Result<(StagedAdapter, u64)> {
         self.check_name(path)?;
-        if self == Self::Peft {
+        if lora.modules.is_empty() && lora.full.is_empty() {
+            // Experts whose factors are all zero have no place in a checkpoint, and all of it may be such.
+            return Err(Error::usage(
+                "no factors are left of the adapter: those of its experts are zero".into(),
+            ));
+        }
+        if !self.is_file() {
             let staged = StagedDir::create(path, Replaces::Adapter, force)?;
-            let bytes = peft::write(lora, staged.path(), path)?;
+            let bytes = match self {
+                Self::Mlx => mlx::write(lora, staged.path(), path)?,
+                _ => peft::write(lora, staged.path(), path)?,
+            };
             return Ok((StagedAdapter::Directory(staged), bytes));
         }
         let mut bytes = 0;
@@ -75,7 +85,7 @@ impl Lora<'_> {
     /// that is there already is replaced where `force` says so; anything else never is.
     ///
     /// # Errors
-    /// When the output exists and may not be replaced, modules do not have the names of the format or a factor does
+    /// When nothing is in it, the output exists and may not be replaced, modules do not have the names of the format or a factor does
     /// not fit into it, the disk is full, or [`Error::Cancelled`]; nothing is left behind.
     pub fn save(&self, path: &Path, format: AdapterFormat, force: bool, monitor: &Monitor) -> Result<u64> {
         monitor.begin_writing()?;
@@ -86,7 +96,20 @@ impl Lora<'_> {
     }
 }
 
+/// The model card of an adapter's directory.
+const CARD: &str = "README.md";
+
 impl StagedAdapter {
+    /// Adds a model card to a directory, unless one is there.
+    pub(crate) fn add_card(&self, path: &Path, text: impl FnOnce() -> String) -> Result<()> {
+        let Self::Directory(staged) = self else { return Ok(()) };
+        let card = staged.path().join(CARD);
+        if std::fs::symlink_metadata(&card).is_ok() {
+            return Ok(());
+        }
+        write_synced(&card, text().as_bytes()).map_err(|e| Error::io(&path.join(CARD), "write", e))
+    }
+
     /// Puts it into its place.
     pub(crate) fn commit(self) -> Result<()> {
         match self {

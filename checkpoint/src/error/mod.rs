@@ -193,7 +193,8 @@ pub(crate) fn set_of<T: Eq + Hash>(len: usize) -> Result<HashSet<T>> {
 }
 
 fn no_memory<T>(len: usize) -> Error {
-    Error::usage(format!("{} bytes of memory cannot be allocated", len.saturating_mul(size_of::<T>())))
+    let problem = format!("{} bytes of memory cannot be allocated", len.saturating_mul(size_of::<T>()));
+    Error::usage(problem).because(Reason::NoMemory)
 }
 
 impl fmt::Display for Error {

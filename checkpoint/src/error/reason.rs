@@ -26,6 +26,8 @@ pub enum Reason {
     Exists(&'static str),
     /// Memory is short: fewer threads or less scratch need less.
     Memory,
+    /// The system refused memory whose size follows from a file.
+    NoMemory,
     /// A factor is beyond the range of its storage format; bf16 and f32 have a wider one.
     Range,
     /// Nothing says the architecture of the base.

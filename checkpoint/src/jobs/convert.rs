@@ -135,6 +135,7 @@ pub(crate) fn prepare<'a>(
         (_, Some(_)) if adapter.format() == options.format => lora,
         (_, Some(style)) => base.to_single(lora, style)?,
         (AdapterFormat::Gguf, _) => base.to_gguf(lora)?,
+        (AdapterFormat::Mlx, _) => base.to_peft(lora, Some(Names::Checkpoint))?,
         _ => base.to_peft(lora, options.names)?,
     };
     let mut not_in_blocks = 0;

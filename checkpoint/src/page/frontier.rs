@@ -6,7 +6,7 @@ use crate::units::{bytes, percent};
 use maud::{Markup, html};
 
 pub fn section(report: &Report) -> Markup {
-    let chosen: u64 = report.modules.iter().map(|module| module.bytes).sum();
+    let chosen: u64 = report.modules.iter().map(|module| module.bytes).fold(0, u64::saturating_add);
     let curve = &report.curve;
     if curve.len() < 2 {
         return html! {};
@@ -39,8 +39,8 @@ fn text(report: &Report, chosen: u64) -> Markup {
     if chosen == 0 {
         return html! { "The most that so many bytes of factors could keep, taken from all modules at once." };
     }
-    let double = energy_at(&report.curve, 2 * chosen);
-    let end = report.curve.last().is_some_and(|last| 2 * chosen > last.bytes);
+    let double = energy_at(&report.curve, chosen.saturating_mul(2));
+    let end = report.curve.last().is_some_and(|last| chosen.saturating_mul(2) > last.bytes);
     html! {
         (bytes(chosen)) " of factors keep " (percent(report.total.energy)) ". "
         strong {
@@ -56,7 +56,8 @@ fn energy_at(curve: &[CurvePoint], bytes: u64) -> f64 {
     let after = curve.partition_point(|point| point.bytes < bytes);
     match (curve.get(after.wrapping_sub(1)), curve.get(after)) {
         (Some(a), Some(b)) => {
-            let share = (bytes - a.bytes) as f64 / (b.bytes - a.bytes).max(1) as f64;
+            // In a report that somebody else made the points may be in any order.
+            let share = bytes.saturating_sub(a.bytes) as f64 / b.bytes.saturating_sub(a.bytes).max(1) as f64;
             a.energy + share * (b.energy - a.energy)
         }
         (Some(end), None) | (None, Some(end)) => end.energy,
@@ -68,7 +69,7 @@ fn figure(report: &Report, chosen: u64) -> Markup {
     let curve = &report.curve;
     let end = curve.last().map_or(1, |point| point.bytes);
     // Four times what was chosen shows enough of what more would bring.
-    let most = if chosen > 0 { end.min(4 * chosen).max(chosen) } else { end };
+    let most = if chosen > 0 { end.min(chosen.saturating_mul(4)).max(chosen) } else { end };
     let frame = Frame {
         width: 720.0,
         height: 300.0,
@@ -84,8 +85,9 @@ fn figure(report: &Report, chosen: u64) -> Markup {
     let line = frame.path(shown.map(|point| (point.bytes as f64, point.energy)));
     let mark = |bytes: u64, energy: f64| (frame.x(bytes as f64), frame.y(energy));
     let (x, y) = mark(chosen, report.total.energy);
-    let double = energy_at(curve, 2 * chosen);
-    let (x2, y2) = mark((2 * chosen).min(most), double);
+    let twice = chosen.saturating_mul(2);
+    let double = energy_at(curve, twice);
+    let (x2, y2) = mark(twice.min(most), double);
     html! {
         figure.wide {
             svg viewBox=(frame.view()) role="img" aria-labelledby="frontier-title" aria-describedby="frontier-text" {
@@ -94,7 +96,7 @@ fn figure(report: &Report, chosen: u64) -> Markup {
                 (frame.axes(&xs, &ys))
                 path.frontier d=(line) {}
                 @if chosen > 0 {
-                    @if 2 * chosen <= most {
+                    @if twice <= most {
                         circle.ring cx=(at(x2)) cy=(at(y2)) r="5" {}
                         text x=(at(x2 - 4.0)) y=(at(y2 + 28.0)) class="note mid" { "×2: " (percent(double)) }
                     }

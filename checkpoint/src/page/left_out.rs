@@ -75,7 +75,7 @@ pub fn section(report: &Report) -> Markup {
 /// What is stored beside the factors, and its bytes.
 fn kinds(report: &Report) -> String {
     let kinds: BTreeSet<_> = report.full.iter().map(|tensor| tensor.kind.as_str()).collect();
-    let size = report.full.iter().map(|tensor| tensor.bytes).sum();
+    let size = report.full.iter().map(|tensor| tensor.bytes).fold(0, u64::saturating_add);
     format!("{}, {}", kinds.into_iter().collect::<Vec<_>>().join(", "), bytes(size))
 }
 

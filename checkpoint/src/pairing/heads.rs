@@ -2,9 +2,11 @@
 //! number of classes, and those that PEFT's class for the task expects to find in the file.
 
 use crate::adapter::Naming;
+use crate::error::Result;
 use crate::naming::kind::{is_task_head, is_token_table, module_of};
 use crate::naming::memory::task_of;
 use crate::pairing::aligned::{Aligned, Side};
+use crate::source::held::Held;
 use crate::source::tensor::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,13 +28,16 @@ pub(crate) struct Heads {
 
 impl Heads {
     /// The heads of the adapter's model. Only where its names are those of memory are all of them known.
-    pub(crate) fn of(models: &Aligned<'_>) -> Self {
+    ///
+    /// # Errors
+    /// When weights at an address cannot be read that tell whether a head is one.
+    pub(crate) fn of(models: &Aligned<'_>) -> Result<Self> {
         // A GGUF file has names of its own beside those that are mapped.
         if models.tuned.model.is_gguf() || models.naming() == Naming::Gguf {
-            return Self::default();
+            return Ok(Self::default());
         }
         let resized = resized(models);
-        let Some(layout) = &models.layout else { return Self { modules: resized, task: None } };
+        let Some(layout) = &models.layout else { return Ok(Self { modules: resized, task: None }) };
         let task = task_of(layout.class);
         let tops = |side: &'_ Side<'_>| -> BTreeSet<String> {
             side.weights().map(|(name, _)| top(name).to_owned()).collect()
@@ -44,18 +49,18 @@ impl Heads {
             *counts.entry(top(name)).or_default() += 1;
         }
         let main = counts.into_iter().max_by_key(|(_, count)| *count).map_or("", |(name, _)| name);
-        let mut modules: BTreeSet<_> = tuned
-            .difference(&base)
-            .filter(|name| *name != main && !(layout.is_tied_module(name) && is_tied(models, name)))
-            .cloned()
-            .chain(resized)
-            .collect();
+        let mut modules = resized;
+        for name in tuned.difference(&base).filter(|name| *name != main) {
+            if !(layout.is_tied_module(name) && is_tied(models, name)?) {
+                modules.insert(name.clone());
+            }
+        }
         let wanted =
             TASKS.iter().find(|(name, _)| Some(*name) == task).map_or(&[][..], |(_, modules)| modules);
         modules.extend(wanted.iter().filter(|name| tuned.contains(**name)).map(|name| (*name).to_owned()));
         // Without its head in the file, PEFT's class for the task says that keys are missing.
         let complete = wanted.is_empty() || wanted.iter().any(|name| modules.contains(*name));
-        Self { modules, task: task.filter(|_| complete) }
+        Ok(Self { modules, task: task.filter(|_| complete) })
     }
 
     /// Whether the tensor `name` is part of one of them.
@@ -75,14 +80,20 @@ fn resized(models: &Aligned<'_>) -> BTreeSet<String> {
 
 /// Whether the head `module`, which its class can tie to the embedding, is tied: where a configuration says so, or where
 /// none says anything and the head holds the same bytes as an embedding.
-fn is_tied(models: &Aligned<'_>, module: &str) -> bool {
+fn is_tied(models: &Aligned<'_>, module: &str) -> Result<bool> {
     let mut stated = models.sides().filter_map(|side| side.model.config().tied).peekable();
     if stated.peek().is_some() {
-        return stated.any(|tied| tied);
+        return Ok(stated.any(|tied| tied));
     }
-    let Some(head) = models.tuned.tensor(&format!("{module}.weight")) else { return true };
-    let mut tables = models.tuned.tensors().filter(|(name, _)| is_token_table(module_of(name)));
-    tables.any(|(_, table)| table.shape() == head.shape() && table.pieces().eq(head.pieces()))
+    let Some(head) = models.tuned.tensor(&format!("{module}.weight")) else { return Ok(true) };
+    let tables = models.tuned.tensors().filter(|(name, _)| is_token_table(module_of(name)));
+    for (_, table) in tables.filter(|(_, table)| table.shape() == head.shape()) {
+        let _held = Held::now(vec![table, head])?;
+        if table.pieces().eq(head.pieces()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The first part of a name: the module at the top that it is part of.

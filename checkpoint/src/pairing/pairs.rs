@@ -69,6 +69,11 @@ impl<'m> Pair<'m> {
         self.base.shape().get(2..).unwrap_or_default()
     }
 
+    /// All weights that it consists of.
+    pub(crate) fn tensors(&self) -> Vec<Tensor<'m>> {
+        [self.base, self.tuned].into_iter().chain(self.origin).collect()
+    }
+
     /// Bytes of both sides.
     pub(crate) fn bytes(&self) -> usize {
         self.base.byte_len() + self.tuned.byte_len()

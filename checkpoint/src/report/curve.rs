@@ -1,7 +1,7 @@
 //! From the spectra of a report: energy against bytes, and what each policy would choose.
 
 use crate::report::{CurvePoint, ModuleReport, Report};
-use phlora_core::policy::{Candidate, Share, allocate, factor_bytes, factor_dtype};
+use phlora_core::policy::{Candidate, Limit, Share, allocate, factor_bytes, factor_dtype};
 use phlora_core::{Criterion, Dtype, Goal, Policy, Spectrum};
 
 /// Points that the curve has at most.
@@ -76,9 +76,9 @@ pub fn choose(report: &Report, policy: &Policy, dtype: Dtype) -> Choice {
     let candidates: Vec<_> =
         report.modules.iter().zip(&spectra).map(|(module, known)| module.candidate(known, dtype)).collect();
     let modules: Vec<_> = candidates.iter().map(|candidate| candidate.spectrum).collect();
-    let (mut ranks, known) = match policy.goal {
-        Goal::Budget(bytes) => shared(&candidates, policy, bytes),
-        _ => modules.iter().map(|spectrum| wanted(spectrum, policy)).unzip(),
+    let (mut ranks, known) = match policy.goal.limit() {
+        Some(limit) => shared(&candidates, policy, limit),
+        None => modules.iter().map(|spectrum| wanted(spectrum, policy)).unzip(),
     };
     if policy.uniform {
         let largest = ranks.iter().copied().max().unwrap_or(0);
@@ -88,7 +88,9 @@ pub fn choose(report: &Report, policy: &Policy, dtype: Dtype) -> Choice {
     let pairs = || modules.iter().zip(&ranks);
     let kept: f64 = pairs().map(|(spectrum, &rank)| spectrum.kept(rank)).sum();
     Choice {
-        bytes: pairs().map(|(spectrum, &rank)| factor_bytes(spectrum.shape, rank, dtype)).sum(),
+        bytes: pairs()
+            .map(|(spectrum, &rank)| factor_bytes(spectrum.shape, rank, dtype))
+            .fold(0, u64::saturating_add),
         energy: if all > 0.0 { (kept / all).min(1.0) } else { 1.0 },
         known: known.into_iter().all(|known: bool| known),
         ranks,
@@ -108,12 +110,36 @@ fn wanted(spectrum: &Spectrum<'_>, policy: &Policy) -> (usize, bool) {
     (policy.round(rank.min(held.max(1)).min(most)).min(narrow), known)
 }
 
-fn shared(candidates: &[Candidate<'_>], policy: &Policy, bytes: u64) -> (Vec<usize>, Vec<bool>) {
+fn shared(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit) -> (Vec<usize>, Vec<bool>) {
     let mut shares = vec![Share::default(); candidates.len()];
-    allocate(candidates, policy, bytes, &mut shares);
+    allocate(candidates, policy, limit, &mut shares);
     let known = |(share, one): (&Share, &Candidate<'_>)| {
         let Spectrum { singular_values, shape, .. } = one.spectrum;
         share.rank < singular_values.len() || share.rank == shape.rows.min(shape.cols)
     };
     (shares.iter().map(|share| share.rank).collect(), shares.iter().zip(candidates).map(known).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_of_shapes_beyond_all_is_no_overflow() {
+        let module = |side: usize| {
+            serde_json::json!({
+                "name": "a", "shape": [side, side], "rank": 1, "energy": 0.5, "delta_norm": 3.0, "singular_values": [2.0, 1.0],
+                "reads": 1, "converged": true
+            })
+        };
+        let report = serde_json::json!({
+            "version": 1, "phlora": "0", "modules": [module(1 << 60), module(1 << 60), module(usize::MAX)],
+            "total": {"energy": 0.5, "delta_norm": 3.0, "parameters_in": 12, "parameters_out": 7}, "left_out": [], "seconds": 0.0,
+            "bytes_in": 0, "bytes_out": 0
+        });
+        let report: Report = serde_json::from_value(report).unwrap();
+        assert_eq!(choose(&report, &Policy::fixed(4), Dtype::F16).bytes, u64::MAX);
+        let budget = Policy { goal: Goal::Budget(u64::MAX), ..Policy::fixed(usize::MAX) };
+        assert!(choose(&report, &budget, Dtype::F16).energy.is_finite());
+    }
 }

@@ -42,6 +42,36 @@ pub fn save_page(html: &str, path: &Path, force: bool, monitor: &Monitor) -> Res
     stage_page(html, path, force)?.commit()
 }
 
+/// The first line of a Modelfile of phlora's.
+const MODELFILE_MARK: &str = "# Written by phlora, for Ollama.\n";
+
+/// A Modelfile.
+const MODELFILE: Known = Known { name: "a Modelfile of phlora", is: is_modelfile };
+
+/// Writes Ollama's Modelfile for a GGUF adapter to `path`: `from` is a model of Ollama's or the file of the base, `adapter`
+/// the adapter's path as the Modelfile is to have it.
+///
+/// # Errors
+/// When a name has more than one line, something else than a Modelfile of phlora is there, or one is and `force` is not set; a
+/// full disk; [`Error::Cancelled`].
+pub fn save_modelfile(from: &str, adapter: &str, path: &Path, force: bool, monitor: &Monitor) -> Result<()> {
+    if let Some(bad) = [from, adapter].iter().find(|text| text.is_empty() || text.contains(char::is_control))
+    {
+        return Err(Error::usage(format!("{bad:?} is no name for a Modelfile, which has one line for each")));
+    }
+    monitor.begin_writing()?;
+    let text = format!("{MODELFILE_MARK}FROM {from}\nADAPTER {adapter}\n");
+    let failed = |e| Error::io(path, "write", e);
+    StagedFile::write(path, MODELFILE, force, |file| file.write_all(text.as_bytes()).map_err(failed))?
+        .commit()
+}
+
+fn is_modelfile(path: &Path) -> bool {
+    let mut head = vec![0; MODELFILE_MARK.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head == MODELFILE_MARK.as_bytes()
+}
+
 /// Writes a page beside its place.
 pub(crate) fn stage_page(html: &str, path: &Path, force: bool) -> Result<StagedFile> {
     let failed = |e| Error::io(path, "write", e);

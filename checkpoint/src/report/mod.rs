@@ -21,7 +21,7 @@ mod plan;
 pub(crate) use curve::energy_by_bytes;
 pub use curve::{Choice, choose};
 pub(crate) use files::{PAGE, REPORT, stage_page, stage_report};
-pub use files::{save_page, save_report};
+pub use files::{save_modelfile, save_page, save_report};
 pub use note::Note;
 pub use origin::Origin;
 pub use plan::{PlanReport, PlanRow};
@@ -79,7 +79,7 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PolicyReport {
-    /// `rank`, `energy`, `noise floor` or `budget`.
+    /// `rank`, `energy`, `total energy`, `noise floor` or `budget`.
     pub goal: String,
     /// The share of energy or the bytes that were asked for.
     pub value: Option<f64>,
@@ -89,7 +89,7 @@ pub struct PolicyReport {
     pub multiple: usize,
     /// One rank for all modules.
     pub uniform: bool,
-    /// What modules that share a budget keep the most of: `relative` or `energy`.
+    /// In which order modules that are chosen together get bytes: `relative` or `energy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
@@ -99,6 +99,7 @@ impl From<Policy> for PolicyReport {
         let (goal, value) = match policy.goal {
             Goal::Fixed => ("rank", None),
             Goal::Energy(share) => ("energy", Some(share)),
+            Goal::TotalEnergy(share) => ("total energy", Some(share)),
             Goal::NoiseFloor => ("noise floor", None),
             Goal::Budget(bytes) => ("budget", Some(bytes as f64)),
         };
@@ -108,7 +109,17 @@ impl From<Policy> for PolicyReport {
             max_rank: (policy.max_rank < usize::MAX).then_some(policy.max_rank),
             multiple: policy.multiple,
             uniform: policy.uniform,
-            by: matches!(policy.goal, Goal::Budget(_)).then(|| policy.by.name().to_owned()),
+            by: policy.goal.limit().map(|_| policy.by.name().to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for PolicyReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.goal.as_str(), self.value, self.max_rank) {
+            ("rank", _, Some(rank)) => write!(f, "rank {rank}"),
+            (goal, Some(value), _) => write!(f, "{goal} {value}"),
+            (goal, None, _) => f.write_str(goal),
         }
     }
 }

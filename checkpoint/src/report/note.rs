@@ -16,6 +16,19 @@ pub enum Note {
         /// What comes of it, as in "PATTERN matches …".
         said: String,
     },
+    /// Rows of a vocabulary that are stored and take more room than factors would.
+    Rows {
+        /// Full name of the tensor.
+        name: String,
+        /// Number of rows, without those that the base lacks.
+        rows: usize,
+        /// Their bytes.
+        bytes: u64,
+        /// The largest rank of the adapter's modules.
+        rank: usize,
+        /// Bytes of factors of that rank.
+        factors: u64,
+    },
     /// The same of a pattern of [`Filter::exclude`](crate::Filter::exclude).
     Exclude {
         /// The pattern.
@@ -30,6 +43,12 @@ impl fmt::Display for Note {
         match self {
             Self::Text(text) => f.write_str(text),
             Self::Include { pattern, said } => write!(f, "include pattern {pattern} {said}"),
+            Self::Rows { name, rows, bytes, rank, factors } => {
+                write!(
+                    f,
+                    "{name}: {rows} rows take {bytes} bytes, factors of rank {rank} would take {factors}"
+                )
+            }
             Self::Exclude { pattern, said } => write!(f, "exclude pattern {pattern} {said}"),
         }
     }

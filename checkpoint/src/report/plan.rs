@@ -29,7 +29,7 @@ pub struct PlanReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PlanRow {
-    /// `rank`, `energy`, `noise floor` or `budget`.
+    /// `rank`, `energy`, `total energy`, `noise floor` or `budget`.
     pub goal: String,
     /// The rank, the share of energy or the bytes.
     pub value: Option<f64>,

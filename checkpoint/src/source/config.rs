@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::source::attention::Heads;
-use crate::source::json::{Json, read_json};
+use crate::source::json::{Json, read_json_if_there};
 use crate::source::quantized::Method;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -60,10 +60,7 @@ impl Config {
     /// Reads `directory/config.json` if it is there.
     pub(crate) fn read(directory: &Path) -> Result<Self> {
         let path = directory.join("config.json");
-        if !path.is_file() {
-            return Ok(Self::default());
-        }
-        let json = read_json(&path)?;
+        let Some(json) = read_json_if_there(&path)? else { return Ok(Self::default()) };
         let json = json.root();
         let text = |value: Json<'_>| value.text().filter(|s| !s.is_empty()).map(Cow::into_owned);
         let [language, model_type, architectures, class_name, name_or_path, tied] = json.pick([

@@ -1,6 +1,7 @@
 //! The local cache of the Hugging Face hub: models by their id, and directories of the cache.
 
 use crate::error::{Error, Result};
+use crate::source::place::hub_id;
 use crate::source::similar;
 use std::env;
 use std::fs;
@@ -93,6 +94,9 @@ fn is_inside(revision: &str) -> bool {
 
 /// The id of the model that lies at `path`, where that is in a cache of the hub.
 pub(crate) fn id_of(path: &Path) -> Option<String> {
+    if let Some(id) = hub_id(path) {
+        return Some(id);
+    }
     let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     [path, &whole].into_iter().find_map(|path| {
         let names = path.components().filter_map(|part| part.as_os_str().to_str());

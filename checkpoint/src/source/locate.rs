@@ -5,6 +5,8 @@ use crate::source::gguf::is_later_part;
 use crate::source::hub;
 use crate::source::json::read_json;
 use crate::source::not_weights::{has_pickle_name, pickle_advice};
+use crate::source::place::{check_address, is_address};
+use crate::source::remote;
 use crate::source::similar;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -48,6 +50,9 @@ pub(crate) struct Index {
 
 /// Finds the files that `path` means; does not open the shards.
 pub(crate) fn locate(path: &Path) -> Result<Files> {
+    if is_address(path) {
+        return at_address(path);
+    }
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => match hub::cached(path)? {
@@ -104,6 +109,37 @@ pub(crate) fn locate(path: &Path) -> Result<Files> {
         ([], _) => Err(Error::format(path, nothing(path))),
         _ => Err(Error::format(path, several(ggufs))),
     }
+}
+
+/// The same for an address, which is that of a file where it ends as one does. What is in a directory is not known there.
+fn at_address(path: &Path) -> Result<Files> {
+    let directory = || path.parent().unwrap_or(Path::new("")).to_owned();
+    check_address(path)?;
+    if path.to_string_lossy().ends_with(".safetensors.index.json") {
+        return indexed(directory(), path);
+    }
+    if path.file_name().is_some_and(|name| name == "config.json") {
+        return at_address(&directory());
+    }
+    if path.extension().is_some_and(|end| end == "safetensors" || end == "gguf")
+        || path.to_string_lossy().contains('?')
+    {
+        return Ok(Files { directory: directory(), shards: vec![path.to_owned()], index: None });
+    }
+    let index = path.join(INDEX);
+    if remote::read_small(&index, 0)?.is_some() {
+        return indexed(path.to_owned(), &index);
+    }
+    let single = path.join(SINGLE);
+    if remote::read_small(&single, 0)?.is_some() {
+        return Ok(Files { directory: path.to_owned(), shards: vec![single], index: None });
+    }
+    let adapter = remote::read_small(&path.join("adapter_config.json"), 0)?.is_some();
+    let problem = format!(
+        "neither {INDEX} nor {SINGLE} is there: name the file of the weights, as in {}/model.gguf",
+        path.display()
+    );
+    Err(Error::format(path, if adapter { AN_ADAPTER.to_owned() } else { problem }))
 }
 
 /// Why a path that is not there cannot be opened.
@@ -199,7 +235,9 @@ fn indexed(directory: PathBuf, path: &Path) -> Result<Files> {
     for number in shard_of.values_mut() {
         *number = sorted[*number];
     }
-    let missing: Vec<_> = (0..shards.len()).filter(|number| !shards[*number].exists()).collect();
+    // A shard at an address that is not there says so when it is opened.
+    let is_missing = |shard: &Path| !is_address(shard) && !shard.exists();
+    let missing: Vec<_> = (0..shards.len()).filter(|number| is_missing(&shards[*number])).collect();
     if let Some((tensor, number)) =
         missing.first().and_then(|shard| shard_of.iter().find(|(_, of)| *of == shard))
     {

@@ -1,14 +1,19 @@
 //! A read-only file mapped into memory: the pages come from disk as they are touched, never all at once. Or, where a program
-//! asks for it, read into memory.
+//! asks for it, read into memory; or at an address, from where its bytes are fetched as they are asked for.
 
 use crate::error::{Error, Result, room_for};
+use crate::source::place::is_address;
+use crate::source::remote::Image;
 #[cfg(unix)]
 use memmap2::Advice;
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether files are read in the place of being mapped.
@@ -35,12 +40,20 @@ enum Bytes {
     Map(Mmap),
     /// Also of an empty file, which cannot be mapped everywhere.
     Read(Vec<u8>),
+    Remote(Arc<Image>),
 }
 
+/// Bytes of a page, or a multiple of it, on every system that pages are given back on.
+#[cfg(unix)]
+const PAGE: usize = 1 << 16;
+
 impl Mapped {
-    /// Opens `path`, which must be a regular file.
+    /// Opens `path`, which must be a regular file, or an address of one.
     #[allow(unsafe_code)]
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        if is_address(path) {
+            return Ok(Self { path: path.to_owned(), bytes: Bytes::Remote(Image::open(path)?) });
+        }
         let (file, length) = open_regular(path)?;
         let path = path.to_owned();
         if length == 0 || READ.load(Ordering::Relaxed) {
@@ -69,12 +82,66 @@ impl Mapped {
         let _ = range;
     }
 
+    /// Its bytes, of a file at an address those of its header alone.
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Map(map) => map,
             Bytes::Read(bytes) => bytes,
+            Bytes::Remote(image) => image.header(),
         }
     }
+
+    /// How many bytes it has.
+    pub(crate) fn len(&self) -> usize {
+        self.view().len()
+    }
+
+    /// All its bytes; of a file at an address, those that nobody [holds](crate::source::held::Held) are any.
+    pub(crate) fn view(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Remote(image) => image.view(),
+            Bytes::Map(_) | Bytes::Read(_) => self.bytes(),
+        }
+    }
+
+    /// The file at an address that it is, if it is one.
+    pub(crate) fn remote(&self) -> Option<&Arc<Image>> {
+        match &self.bytes {
+            Bytes::Remote(image) => Some(image),
+            Bytes::Map(_) | Bytes::Read(_) => None,
+        }
+    }
+
+    /// Whether the bytes `range` of [`view`](Self::view) are those of the file.
+    pub(crate) fn is_here(&self, range: Range<usize>) -> bool {
+        self.remote().is_none_or(|image| image.is_held(range))
+    }
+
+    /// Takes the pages of `range` out of what counts as memory of this process. Those of a mapped file stay in the page cache
+    /// while there is room, and come again when they are touched.
+    #[allow(unsafe_code)]
+    pub(crate) fn give_back(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Bytes::Map(map) = &self.bytes {
+            let (start, end) = (range.start.next_multiple_of(PAGE), range.end / PAGE * PAGE);
+            if start < end {
+                // SAFETY: the map is shared, read-only and of a file, so that what is dropped is read from the file again.
+                let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start) };
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = range;
+    }
+}
+
+/// Maps a file of scratch without a name.
+#[allow(unsafe_code)]
+#[cfg_attr(not(remote), allow(dead_code, reason = "only files at addresses have one"))]
+pub(crate) fn map_scratch(file: &File) -> std::io::Result<Mmap> {
+    // SAFETY: nobody else can open the file, and its length stays. This process writes to it with calls to the system, only
+    // to ranges that nobody looks at yet or any more: bytes are looked at by those who hold them, and a lock is between the
+    // write and that.
+    unsafe { Mmap::map(file) }
 }
 
 /// The first `length` bytes of a file, which are all that it had when it was opened.

@@ -6,13 +6,18 @@ use crate::source::gguf;
 use crate::source::locate::{Files, locate};
 use crate::source::mapped::Mapped;
 use crate::source::quantized::{Finder, Found, Recipe};
+use crate::source::remote::Hold;
 use crate::source::safetensors;
 use crate::source::stored::Stored;
-use crate::source::tensor::{Expert, Tensor, max_experts};
+use crate::source::tensor::{Beside, Expert, Tensor, max_experts};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// A model on disk, mapped and never loaded whole.
+/// Longest tensor that may say how others are quantised.
+const SAYING: usize = 16 << 10;
+
+/// A model on disk or at an address, mapped and never loaded whole.
 #[derive(Debug)]
 pub struct Model {
     path: PathBuf,
@@ -23,6 +28,10 @@ pub struct Model {
     stored: Vec<(usize, Stored)>,
     /// The weights that several of them are together.
     quantized: Vec<Recipe>,
+    /// Where the parts of each beside its codes are: number of the file, range.
+    beside: Vec<Vec<(usize, Range<usize>)>>,
+    /// What says how weights are quantised, of files at addresses.
+    kept: Option<Hold>,
     tensors: BTreeMap<String, Place>,
 }
 
@@ -52,7 +61,8 @@ struct Place {
 }
 
 impl Model {
-    /// Opens a model: a `.safetensors` file, a directory with `model.safetensors` or with shards and their
+    /// Opens a model, on disk or, with the feature `remote`, at an address (`hf://ORG/MODEL[@REVISION]`, `https://…`, `s3://…`, `gs://…`,
+    /// `az://…`): a `.safetensors` file, a directory with `model.safetensors` or with shards and their
     /// `model.safetensors.index.json`, that index itself; a GGUF file, any part of a split GGUF model, or a
     /// directory with one GGUF model. Every header is checked; no weight is read.
     ///
@@ -66,22 +76,25 @@ impl Model {
     /// When a file is missing, cannot be mapped, or is not sound; file and tensor or key are named.
     pub fn open(path: &Path) -> Result<Self> {
         let files = locate(path)?;
+        let mut only = None;
         if let ([file], None) = (files.shards.as_slice(), &files.index) {
             let mapped = Mapped::open(file)?;
             if gguf::is_gguf(mapped.bytes()) {
                 return Self::open_gguf(path, mapped);
             }
+            only = Some(mapped);
         }
-        Self::open_safetensors(path, &files)
+        Self::open_safetensors(path, &files, only)
     }
 
-    fn open_safetensors(path: &Path, files: &Files) -> Result<Self> {
+    /// `only` is the one file, where there is one that is open.
+    fn open_safetensors(path: &Path, files: &Files, mut only: Option<Mapped>) -> Result<Self> {
         let config = Config::read(&files.directory)?;
         let mut model = Self::empty(path, config, Container::Safetensors);
         let (mut tensors, mut headers) = (0, 0);
         for (number, file) in files.shards.iter().enumerate() {
-            let mapped = Mapped::open(file)?;
-            let stored = safetensors::parse(file, mapped.bytes())?;
+            let mapped = only.take().map_or_else(|| Mapped::open(file), Ok)?;
+            let stored = safetensors::parse(file, mapped.bytes(), mapped.len())?;
             (tensors, headers) = (tensors + stored.len(), headers + safetensors::header_len(mapped.bytes()));
             if tensors > most_tensors(headers) {
                 let problem =
@@ -128,8 +141,9 @@ impl Model {
     }
 
     fn empty(path: &Path, config: Config, container: Container) -> Self {
-        let (files, stored, quantized, tensors) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
-        Self { path: path.to_owned(), config, container, files, stored, quantized, tensors }
+        let (files, stored, tensors) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (quantized, beside, kept) = (Vec::new(), Vec::new(), None);
+        Self { path: path.to_owned(), config, container, files, stored, quantized, beside, kept, tensors }
     }
 
     /// Takes in what `mapped` holds.
@@ -152,6 +166,7 @@ impl Model {
         if self.stored.iter().all(|(_, stored)| stored.dtype.is_some()) {
             return Ok(());
         }
+        self.kept = self.keep_small()?;
         let names = self.tensors.iter().map(|(name, place)| (name.clone(), place.stored)).collect();
         let finder = Finder {
             names: &names,
@@ -169,9 +184,28 @@ impl Model {
                 let problem = format!("it is quantised, and {name} is there as well");
                 return Err(Error::tensor(self.files[*file].path(), &codes.name, problem));
             }
+            let place = |part: usize| (self.stored[part].0, self.stored[part].1.range.clone());
+            self.beside.push(recipe.beside().map(place).collect());
             self.quantized.push(recipe);
         }
         Ok(())
+    }
+
+    /// Keeps the tensors that may say how others are quantised, where the files are at addresses.
+    fn keep_small(&self) -> Result<Option<Hold>> {
+        let mut parts = Vec::new();
+        for (file, stored) in &self.stored {
+            if let Some(image) = self.files[*file].remote().filter(|_| stored.range.len() <= SAYING) {
+                parts.push((image.clone(), stored.range.clone()));
+            }
+        }
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let failed = |why: String| Error::format(&self.path, why);
+        let hold = Hold::ask(parts).map_err(failed)?;
+        hold.wait().map_err(|(_, why)| failed(why))?;
+        Ok(Some(hold))
     }
 
     /// How its weights are quantised, where they are.
@@ -199,7 +233,7 @@ impl Model {
     /// Names every expert for itself.
     fn expand_experts(&mut self) -> Result<()> {
         let mut total = 0_usize;
-        let most = max_experts(self.files.iter().map(|file| file.bytes().len()).sum());
+        let most = max_experts(self.files.iter().map(|file| file.len()).sum());
         for (at, (file, stored)) in self.stored.iter().enumerate() {
             let (Some(module), [count, _, _]) = (experts_module(&stored.name), stored.shape.as_slice())
             else {
@@ -269,13 +303,30 @@ impl Model {
         if self.container == Container::Safetensors {
             return Ok(Vec::new());
         }
-        let parse = |file| Ok((gguf::File::parse(Mapped::path(file), file.bytes())?, file.bytes()));
+        let parse =
+            |file| Ok((gguf::File::parse(Mapped::path(file), file.bytes(), file.len())?, file.bytes()));
         self.files.iter().map(parse).collect()
     }
 
-    /// Its files and all their bytes.
+    /// Its files and all their bytes, of files at addresses those of their headers.
     pub(crate) fn contents(&self) -> impl Iterator<Item = (&Path, &[u8])> {
         self.files.iter().map(|file| (file.path(), file.bytes()))
+    }
+
+    /// A text for each of its files that is at an address, which is another for another version of the file.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = String> {
+        self.files.iter().filter_map(|file| Some(format!("{} {}", file.len(), file.remote()?.version())))
+    }
+
+    /// Refuses a model that is not on disk, for what needs all its bytes.
+    pub(crate) fn check_on_disk(&self) -> Result<()> {
+        match self.files.iter().find(|file| file.remote().is_some()) {
+            Some(file) => Err(Error::format(
+                file.path(),
+                "an address, but all of its bytes are needed here: download the model",
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Its tensors by full name, sorted. The full name is the path in the model that `config.json` names; it
@@ -306,8 +357,10 @@ impl Model {
         let start = stored.range.start + offset;
         let tensor = Tensor::new(source, stored, place.expert, shape, start, bytes);
         let recipe = place.quantized.map(|index| &self.quantized[index]);
+        let places = place.quantized.map_or(&[][..], |index| &self.beside[index]);
         let decoded = recipe.and_then(|recipe| Some((recipe.decoder(|part| self.bytes(part)).ok()?, recipe)));
-        decoded.map_or(tensor, |(decoder, recipe)| tensor.quantized(decoder, &recipe.shape))
+        let beside = Beside { files: &self.files, places };
+        decoded.map_or(tensor, |(decoder, recipe)| tensor.quantized(decoder, beside, &recipe.shape))
     }
 
     /// The bytes of a stored tensor.

@@ -3,8 +3,10 @@
 //! Advice alone is not enough: systems follow it for a fraction of a large tensor. And whoever computes does not read in
 //! order, so that the disk would be asked for scattered pieces.
 
+use crate::error::Result;
 use crate::run::monitor::Monitor;
 use crate::run::pool::lock;
+use crate::source::held::Held;
 use crate::source::tensor::Tensor;
 use std::hint::black_box;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,120 +20,187 @@ const PAGE: usize = 4096;
 
 /// Bytes that are read beyond the jobs that have started, at most: a small device must not lose them again before they are
 /// used.
-const AHEAD: usize = 256 << 20;
+pub(crate) const AHEAD: usize = 256 << 20;
 
 /// How far the reading has come.
 #[derive(Debug, Default)]
-struct Progress {
+struct Progress<'m> {
     /// Jobs that have started, the first ones.
     started: usize,
     /// Jobs that were read, the first ones.
     done: usize,
     /// Nothing more will be read.
     over: bool,
+    /// What is on its way from addresses, or why it is not, for jobs that have not started, by their number.
+    asked: Vec<Option<Result<Held<'m>>>>,
+    /// Nothing more will be asked for.
+    all_asked: bool,
+    /// No job will start any more.
+    closed: bool,
 }
 
 /// Jobs that are read ahead.
-#[derive(Debug, Default)]
-pub(crate) struct ReadAhead {
-    progress: Mutex<Progress>,
+#[derive(Debug)]
+pub(crate) struct ReadAhead<'j, 'm> {
+    /// The weights of each.
+    jobs: &'j [Vec<Tensor<'m>>],
+    /// Bytes to read ahead of the jobs that have started.
+    most: usize,
+    progress: Mutex<Progress<'m>>,
     changed: Condvar,
 }
 
-impl ReadAhead {
-    /// Calls `work` while another thread reads both sides of the jobs, somewhat further than those that have
-    /// [started](Self::start). Where the system refuses a thread, they are read when they are touched.
-    pub(crate) fn beside<T>(jobs: &[[Tensor<'_>; 2]], monitor: &Monitor, work: impl FnOnce(&Self) -> T) -> T {
-        let ahead = Self::default();
+impl<'j, 'm> ReadAhead<'j, 'm> {
+    /// Calls `work` while another thread reads the weights of the jobs, somewhat further than those that have
+    /// [started](Self::start), at most `most` bytes, and a third one asks for those at addresses, as far as there is room. Where
+    /// the system refuses a thread, they are read when they are touched.
+    pub(crate) fn beside<T>(
+        jobs: &'j [Vec<Tensor<'m>>],
+        most: usize,
+        monitor: &Monitor,
+        work: impl FnOnce(&Self) -> T,
+    ) -> T {
+        let mut progress = Progress::default();
+        progress.asked.resize_with(jobs.len(), || None);
+        progress.all_asked = jobs.iter().flatten().all(|tensor| !tensor.is_remote());
+        let remote = !progress.all_asked;
+        let ahead = Self { jobs, most, progress: Mutex::new(progress), changed: Condvar::new() };
         thread::scope(|scope| {
-            let reader = thread::Builder::new().spawn_scoped(scope, || ahead.read(jobs, monitor));
-            let _end = End(&ahead);
-            if reader.is_err() {
-                ahead.end();
+            let _close = Finally(|| ahead.close());
+            if thread::Builder::new().spawn_scoped(scope, || ahead.read(monitor)).is_err() {
+                ahead.tell(|progress| progress.over = true);
+            }
+            if remote && thread::Builder::new().spawn_scoped(scope, || ahead.ask_all(monitor)).is_err() {
+                ahead.tell(|progress| progress.all_asked = true);
             }
             work(&ahead)
         })
     }
 
-    /// Waits until job `job`, which starts, is in memory.
-    pub(crate) fn start(&self, job: usize) {
+    /// Waits until the weights of job `job`, which starts, are in memory, where they stay until what this gives is dropped.
+    pub(crate) fn start(&self, job: usize) -> Result<Held<'m>> {
         let mut progress = lock(&self.progress);
         progress.started = progress.started.max(job + 1);
         self.changed.notify_all();
-        drop(self.wait_while(progress, |progress| progress.done <= job));
+        progress = self.wait_while(progress, |progress| progress.done <= job && !progress.over);
+        progress = self.wait_while(progress, |progress| progress.asked[job].is_none() && !progress.all_asked);
+        let asked = progress.asked[job].take();
+        drop(progress);
+        let held = asked.unwrap_or_else(|| Held::ask(self.jobs[job].clone()))?;
+        held.wait()?;
+        Ok(held)
     }
 
-    /// Nothing more will be read.
-    fn end(&self) {
-        lock(&self.progress).over = true;
+    /// Changes the progress and wakes those who wait for it.
+    fn tell(&self, change: impl FnOnce(&mut Progress<'m>)) {
+        change(&mut lock(&self.progress));
         self.changed.notify_all();
     }
 
-    /// Waits while `waits` holds, at most until the reading ends.
+    /// No job will start any more: what was asked for is given back.
+    fn close(&self) {
+        let mut progress = lock(&self.progress);
+        (progress.over, progress.closed) = (true, true);
+        let asked = std::mem::take(&mut progress.asked);
+        drop(progress);
+        self.changed.notify_all();
+        drop(asked);
+    }
+
+    /// Waits while `waits` holds.
     fn wait_while<'p>(
         &self,
-        mut progress: MutexGuard<'p, Progress>,
-        waits: impl Fn(&Progress) -> bool,
-    ) -> MutexGuard<'p, Progress> {
-        while waits(&progress) && !progress.over {
+        mut progress: MutexGuard<'p, Progress<'m>>,
+        waits: impl Fn(&Progress<'m>) -> bool,
+    ) -> MutexGuard<'p, Progress<'m>> {
+        while waits(&progress) {
             progress = self.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
         }
         progress
     }
 
-    /// The reading thread.
-    fn read(&self, jobs: &[[Tensor<'_>; 2]], monitor: &Monitor) {
-        let _end = End(self);
-        // Bytes of the first jobs, by their number.
-        let mut bytes = vec![0; jobs.len() + 1];
-        for (job, sides) in jobs.iter().enumerate() {
-            bytes[job + 1] = bytes[job] + sides.iter().map(Tensor::byte_len).sum::<usize>();
+    /// The thread that asks for weights at addresses.
+    fn ask_all(&self, monitor: &Monitor) {
+        let _end = Finally(|| self.tell(|progress| progress.all_asked = true));
+        for (job, tensors) in
+            self.jobs.iter().enumerate().filter(|(_, job)| job.iter().any(Tensor::is_remote))
+        {
+            let held = Held::ask(tensors.clone());
+            let failed = held.is_err() || monitor.check().is_err();
+            let mut progress = lock(&self.progress);
+            // A job that started before is none: it waits for this.
+            if progress.closed {
+                drop(progress);
+                return;
+            }
+            progress.asked[job] = Some(held);
+            drop(progress);
+            self.changed.notify_all();
+            if failed {
+                return;
+            }
         }
-        let is_near = |job: usize, started: usize| job < started || bytes[job + 1] - bytes[started] <= AHEAD;
+    }
+
+    /// The thread that reads files.
+    fn read(&self, monitor: &Monitor) {
+        let _end = Finally(|| self.tell(|progress| progress.over = true));
+        let files = |job: usize| self.jobs[job].iter().filter(|tensor| !tensor.is_remote());
+        let count = self.jobs.len();
+        // Bytes of the first jobs, by their number.
+        let mut bytes = vec![0; count + 1];
+        for job in 0..count {
+            bytes[job + 1] = bytes[job] + files(job).map(Tensor::byte_len).sum::<usize>();
+        }
+        let is_near =
+            |job: usize, started: usize| job < started || bytes[job + 1] - bytes[started] <= self.most;
         let mut asked = 0;
-        for (job, sides) in jobs.iter().enumerate() {
-            let progress = self.wait_while(lock(&self.progress), |progress| !is_near(job, progress.started));
+        for job in 0..count {
+            let waits = |progress: &Progress<'m>| !is_near(job, progress.started) && !progress.over;
+            let progress = self.wait_while(lock(&self.progress), waits);
             if progress.over {
                 return;
             }
             let started = progress.started;
             drop(progress);
             // One job more than is waited for, so that the disk always has something to do.
-            while asked <= job || asked == job + 1 && asked < jobs.len() && is_near(asked, started) {
-                ask(&jobs[asked]);
+            while asked <= job || asked == job + 1 && asked < count && is_near(asked, started) {
+                ask(files(asked));
                 asked += 1;
             }
-            let [mut base, mut tuned] = sides.map(|side| side.chunks(ADVISED_BYTES));
+            let mut sides: Vec<_> = files(job).map(|side| side.chunks(ADVISED_BYTES)).collect();
             loop {
-                let pieces = [base.next(), tuned.next()];
-                if pieces == [None; 2] {
+                let mut rest = false;
+                for piece in sides.iter_mut().filter_map(Iterator::next) {
+                    touch(piece);
+                    rest = true;
+                }
+                if !rest {
                     break;
                 }
                 if monitor.check().is_err() {
                     return;
                 }
-                pieces.into_iter().flatten().for_each(touch);
             }
-            lock(&self.progress).done = job + 1;
-            self.changed.notify_all();
+            self.tell(|progress| progress.done = job + 1);
         }
     }
 }
 
-/// Ends the reading, also where a thread panics.
-struct End<'a>(&'a ReadAhead);
+/// Does something in the end, also where a thread panics.
+struct Finally<F: FnMut()>(F);
 
-impl Drop for End<'_> {
+impl<F: FnMut()> Drop for Finally<F> {
     fn drop(&mut self) {
-        self.0.end();
+        (self.0)();
     }
 }
 
-/// Asks the system for both sides, which it reads on its own.
-fn ask(sides: &[Tensor<'_>; 2]) {
-    let most = sides.iter().map(Tensor::byte_len).max().unwrap_or(0);
+/// Asks the system for all sides, which it reads on its own.
+fn ask<'t>(sides: impl Iterator<Item = &'t Tensor<'t>> + Clone) {
+    let most = sides.clone().map(Tensor::byte_len).max().unwrap_or(0);
     for start in (0..most).step_by(ADVISED_BYTES) {
-        for side in sides {
+        for side in sides.clone() {
             side.will_need(start..start + ADVISED_BYTES);
         }
     }

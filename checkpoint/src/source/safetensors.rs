@@ -27,8 +27,10 @@ const MAX_NAME: usize = 512;
 /// Name of what is no tensor.
 const METADATA: &str = "__metadata__";
 
-/// Reads and checks the header of `file`, whose whole content is `bytes`; entries come in file order.
-pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Stored>> {
+/// Reads and checks the header of a file of `length` bytes, which begins with `bytes`: the header, or more. Entries come in
+/// file order.
+pub(crate) fn parse(path: &Path, bytes: &[u8], length: usize) -> Result<Vec<Stored>> {
+    let total = length;
     not_weights::refuse(path, bytes)?;
     let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
         return Err(Error::format(
@@ -43,7 +45,7 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Stored>> {
             format!(
                 "not a safetensors file, or cut short: its header would be {length} bytes long, but only {} follow; \
                  {AGAIN}",
-                rest.len()
+                total - 8
             ),
         )
     })?;
@@ -54,7 +56,7 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Stored>> {
         ));
     }
     let start = 8 + header.len();
-    let mut tensors = Tensors { path, data: start..bytes.len(), entries: Vec::new(), refused: None };
+    let mut tensors = Tensors { path, data: start..total, entries: Vec::new(), refused: None };
     let mut json = serde_json::Deserializer::from_slice(header);
     let read = tensors.deserialize(&mut json).and_then(|()| json.end());
     if let Some(refused) = tensors.refused {
@@ -72,8 +74,16 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Stored>> {
     if !entries.is_sorted_by_key(place) {
         entries.sort_by_key(place);
     }
-    check_cover(path, &entries, start..bytes.len())?;
+    check_cover(path, &entries, start..total)?;
     Ok(entries)
+}
+
+/// Where the header of a file of `length` bytes ends that begins with `bytes`, if that may be a safetensors file.
+#[cfg_attr(not(remote), allow(dead_code, reason = "files that are not at addresses are there as a whole"))]
+pub(crate) fn header_end(bytes: &[u8], length: usize) -> Option<usize> {
+    let stated = usize::try_from(u64::from_le_bytes(*bytes.first_chunk()?)).ok()?;
+    let end = stated.checked_add(8).filter(|end| *end <= length)?;
+    (stated <= MAX_HEADER).then_some(end)
 }
 
 /// Bytes of the header of a file that [`parse`] has read.
@@ -83,6 +93,15 @@ pub(crate) fn header_len(bytes: &[u8]) -> usize {
 
 /// The texts of the keys `wanted` in the metadata of `file`, whose whole content is `bytes`.
 pub(crate) fn metadata(path: &Path, bytes: &[u8], wanted: &[&str]) -> Result<BTreeMap<String, String>> {
+    metadata_where(path, bytes, |key| wanted.contains(&key))
+}
+
+/// The texts of the metadata whose keys are `wanted`.
+pub(crate) fn metadata_where(
+    path: &Path,
+    bytes: &[u8],
+    wanted: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, String>> {
     let header = bytes.split_first_chunk::<8>().and_then(|(length, rest)| {
         let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
         rest.get(..length).filter(|header| header.len() <= MAX_HEADER)
@@ -91,7 +110,7 @@ pub(crate) fn metadata(path: &Path, bytes: &[u8], wanted: &[&str]) -> Result<BTr
         .map_err(|e| Error::format(path, format!("not a safetensors file: its header is not valid: {e}")))?;
     let mut texts = BTreeMap::new();
     header.at(METADATA).each_entry(|key, value| {
-        if let Some(text) = value.text().filter(|_| wanted.contains(&&*key)) {
+        if let Some(text) = value.text().filter(|_| wanted(&key)) {
             texts.insert(key.into_owned(), text.into_owned());
         }
         true
@@ -257,7 +276,7 @@ mod tests {
     }
 
     fn refused(bytes: &[u8]) -> String {
-        parse(Path::new("f.safetensors"), bytes).unwrap_err().to_string()
+        parse(Path::new("f.safetensors"), bytes, bytes.len()).unwrap_err().to_string()
     }
 
     #[test]
@@ -272,7 +291,7 @@ mod tests {
             ("a", view(safetensors::Dtype::F32, &[3], 12)),
         ];
         let bytes = safetensors::serialize(tensors, None).unwrap();
-        let entries = parse(Path::new("f"), &bytes).unwrap();
+        let entries = parse(Path::new("f"), &bytes, bytes.len()).unwrap();
         let names: Vec<_> =
             entries.iter().map(|e| (e.name.as_str(), e.dtype_name.as_str(), e.range.len())).collect();
         assert_eq!(names, [("a", "F32", 12), ("empty", "F32", 0), ("b", "BF16", 12)]);
@@ -347,7 +366,8 @@ mod tests {
         }
         let twice = file(&format!(r#"{{"__metadata__":{{"x":"y","x":"z"}},{a},}}"#).replace("},}", "}}"), 4);
         assert!(
-            parse(Path::new("f"), &twice).is_ok() && safetensors::SafeTensors::deserialize(&twice).is_ok()
+            parse(Path::new("f"), &twice, twice.len()).is_ok()
+                && safetensors::SafeTensors::deserialize(&twice).is_ok()
         );
         let axes =
             format!(r#"{{"a":{{"dtype":"F32","shape":[1{}],"data_offsets":[0,4]}}}}"#, ",1".repeat(64));
@@ -366,7 +386,8 @@ mod tests {
     fn keeps_a_dtype_that_nobody_knows() {
         let header =
             r#"{"__metadata__":{"format":"pt"},"q":{"dtype":"Q9","shape":[7],"data_offsets":[0,5]}}"#;
-        let entries = parse(Path::new("f"), &file(header, 5)).unwrap();
+        let bytes = file(header, 5);
+        let entries = parse(Path::new("f"), &bytes, bytes.len()).unwrap();
         assert_eq!(entries[0].dtype_name, "Q9");
     }
 }

@@ -19,8 +19,8 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// Its bytes in `source`, the file that it was checked against.
+    /// Its bytes in `source`, the file that it was checked against; of a file at an address, any unless they are held.
     pub(crate) fn bytes<'m>(&self, source: &'m Mapped) -> &'m [u8] {
-        &source.bytes()[self.range.clone()]
+        &source.view()[self.range.clone()]
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::source::gguf;
+use crate::source::held::Stretch;
 use crate::source::mapped::Mapped;
 use crate::source::permutation::RowPermutation;
 use crate::source::quantized::Decoder;
@@ -44,6 +45,17 @@ pub struct Tensor<'m> {
     more: &'m [Part<'m>],
     /// What decodes it where it is quantised; `bytes` are its codes then, and its dtype is F32.
     decoder: Option<Decoder<'m>>,
+    /// The other stored tensors that it is decoded from.
+    beside: Beside<'m>,
+}
+
+/// Stored tensors beside that of the codes of a quantised weight.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Beside<'m> {
+    /// The files of the model.
+    pub(crate) files: &'m [Mapped],
+    /// Number of the file and place in it.
+    pub(crate) places: &'m [(usize, Range<usize>)],
 }
 
 /// Whole rows of a weight that lie together in one file.
@@ -63,12 +75,13 @@ impl<'m> Tensor<'m> {
         start: usize,
         bytes: &'m [u8],
     ) -> Self {
-        Self { source, stored, expert, shape, start, bytes, order: None, more: &[], decoder: None }
+        let beside = Beside::default();
+        Self { source, stored, expert, shape, start, bytes, order: None, more: &[], decoder: None, beside }
     }
 
-    /// The same as what `decoder` makes of it, of that shape.
-    pub(crate) fn quantized(self, decoder: Decoder<'m>, shape: &'m [usize]) -> Self {
-        Self { decoder: Some(decoder), shape, ..self }
+    /// The same as what `decoder` makes of it and of what is `beside` it, of that shape.
+    pub(crate) fn quantized(self, decoder: Decoder<'m>, beside: Beside<'m>, shape: &'m [usize]) -> Self {
+        Self { decoder: Some(decoder), beside, shape, ..self }
     }
 
     /// The file that holds it.
@@ -134,6 +147,31 @@ impl<'m> Tensor<'m> {
         self.decoder.map_or(self.bytes.len(), |decoder| decoder.stored_len)
     }
 
+    /// Where the bytes are that it consists of, all of which its entries may depend on.
+    pub(crate) fn stretches(&self) -> impl Iterator<Item = Stretch<'m>> + use<'m> {
+        let parts = std::iter::once(*self).chain(self.more.iter().map(|part| part.tensor));
+        parts.flat_map(|part| {
+            // The codes of some rows may be anywhere among all codes.
+            let own = if part.is_quantized() { part.stored.range.clone() } else { part.range() };
+            let beside = part
+                .beside
+                .places
+                .iter()
+                .map(move |(file, range)| (&part.beside.files[*file], range.clone()));
+            std::iter::once((part.source, own)).chain(beside)
+        })
+    }
+
+    /// Whether some of its bytes are at addresses.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.stretches().any(|(file, _)| file.remote().is_some())
+    }
+
+    /// Whether what [`Held`](crate::source::held::Held) waits for is here.
+    fn is_here(&self) -> bool {
+        self.source.remote().is_none() || self.stretches().all(|(file, range)| file.is_here(range))
+    }
+
     /// Its bytes, a slice for each stored tensor that it consists of.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &'m [u8]> + use<'m> {
         std::iter::once(self.bytes).chain(self.more.iter().map(|part| part.tensor.bytes))
@@ -197,15 +235,19 @@ impl<'m> Tensor<'m> {
     }
 
     /// The entries `range` (row-major, in the order of the file) in their storage format; none where the range
-    /// does not begin and end at whole blocks of the format, leaves the tensor, or is in several parts of it.
+    /// does not begin and end at whole blocks of the format, leaves the tensor, is in several parts of it, or is not here.
     pub(crate) fn entries(&self, dtype: Dtype, range: Range<usize>) -> Rows<'m> {
         let (part, _, range) = self.part_at(range);
         let place = dtype.row_bytes(range.start).zip(dtype.row_bytes(range.end));
+        let place = place.filter(|(start, end)| part.source.is_here(part.start + start..part.start + end));
         Rows::new(dtype, place.and_then(|(start, end)| part.bytes.get(start..end)).unwrap_or_default())
     }
 
     /// Decodes the entries `range` (row-major, in the order of the file) of a quantised weight into `out`, which is as long.
     pub(crate) fn decode_quantized(&self, range: Range<usize>, out: &mut [f32]) -> Result<()> {
+        if !self.is_here() {
+            return Err(self.error("its bytes are not held"));
+        }
         let (mut at, mut out) = (range.start, out);
         while !out.is_empty() {
             let (part, entries, own) = self.part_at(at..range.end);

@@ -97,6 +97,8 @@ pub enum FormatArg {
     Kohya,
     /// A safetensors file with names as diffusion_model.input_blocks.…, for ComfyUI
     Comfy,
+    /// A directory for mlx-lm, with one rank for all modules
+    Mlx,
     /// A file of phlora's own with 1 to 8 bits per entry, for its runtime: extract and prune write it, at --rank or --budget
     Phlora,
 }
@@ -140,6 +142,7 @@ impl From<FormatArg> for AdapterFormat {
             FormatArg::Gguf => Self::Gguf,
             FormatArg::Kohya => Self::Kohya,
             FormatArg::Comfy => Self::Comfy,
+            FormatArg::Mlx => Self::Mlx,
             FormatArg::Phlora => Self::Phlora,
         }
     }

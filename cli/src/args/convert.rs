@@ -52,6 +52,10 @@ pub struct ConvertArgs {
     /// Key and value heads of the base, where they are fewer
     #[arg(long, value_name = "N", requires = "heads", help_heading = WHAT)]
     pub kv_heads: Option<NonZeroUsize>,
+    /// Write a Modelfile for Ollama beside a GGUF adapter: FROM is a model of Ollama's, as in llama3.2:1b, or the GGUF file
+    /// of the base
+    #[arg(long, value_name = "FROM", help_heading = OUTPUT)]
+    pub modelfile: Option<String>,
     /// Print what was written as JSON
     #[arg(long, help_heading = OUTPUT)]
     pub json: bool,

@@ -1,10 +1,11 @@
 //! The arguments of `phlora extract` and `phlora join`.
 
 use super::heading::{HOW, OUTPUT, WHAT, below};
-use super::units::{energy, size};
+use super::units::{energy, pattern, size};
 use super::{AlsoArg, DtypeArg, FormatArg, MODELS, ModeArg, ModuleArgs, NamesArg, RankArgs, ServerArg};
 use crate::share::{ShareArg, parse_share};
 use clap::Args;
+use regex::Regex;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -14,6 +15,8 @@ const EXAMPLES: &[&str] = &[
     "extract base tuned -o within --energy 90% --max-rank 64 --also norms",
     "extract base tuned -o attention -r 8 --include 'q_proj|v_proj'",
     "extract base tuned -o adapter -r 64 --dry-run",
+    "extract base tuned -o ollama.gguf -r 8 --modelfile llama3.2:1b",
+    "extract base tuned -o mlx --format mlx -r 8",
     "extract base tuned -o - --format gguf -r 4 > piped.gguf",
 ];
 
@@ -34,6 +37,9 @@ pub struct ExtractArgs {
     /// layers; whatever --include says. PEFT adapters hold all of them, kohya and ComfyUI files norms and biases
     #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',', help_heading = WHAT)]
     pub also: Vec<AlsoArg>,
+    /// Store modules whose path matches whole, as PEFT's modules_to_save; may be repeated
+    #[arg(long, value_name = "RE", value_parser = pattern, help_heading = WHAT)]
+    pub save_module: Vec<Regex>,
     /// With --also tokens: of the rows that differ only those that changed the most, until they hold this share of the
     /// change, from 0 to 1 or in per cent. Rows that are new are stored in any case
     #[arg(long, value_name = "E", default_value_t = 1.0, value_parser = energy, requires = "also", help_heading = WHAT)]
@@ -52,6 +58,10 @@ pub struct ExtractArgs {
     /// Most working memory per thread, as in 64MiB
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = HOW)]
     pub scratch: Option<usize>,
+    /// Most memory of all threads and of what is read ahead, beside the adapter itself, as in 2GiB; half of it is for
+    /// weights from addresses, where there are any
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = HOW)]
+    pub memory: Option<usize>,
     #[command(flatten)]
     pub work: WorkArgs,
     /// Adapter to create: a PEFT directory, a file where the name ends in .gguf (llama.cpp) or .phlora (phlora's own), or
@@ -78,8 +88,15 @@ pub struct ExtractArgs {
     /// Say what would be written, and write nothing: modules, ranks and bytes, as far as headers tell
     #[arg(long, conflicts_with_all = ["shard", "resume"], help_heading = OUTPUT)]
     pub dry_run: bool,
+    /// Write a Modelfile for Ollama beside a GGUF adapter: FROM is a model of Ollama's, as in llama3.2:1b, or the GGUF file
+    /// of the base
+    #[arg(long, value_name = "FROM", conflicts_with = "shard", help_heading = OUTPUT)]
+    pub modelfile: Option<String>,
     #[command(flatten)]
     pub saved: SavedArgs,
+    /// The same as words without paths, for the model card.
+    #[arg(skip)]
+    pub asked: String,
 }
 
 /// What of the work is done now, and where it is kept.
@@ -90,7 +107,7 @@ pub struct WorkArgs {
     /// it was
     #[arg(long, value_name = "I/N", value_parser = parse_share, conflicts_with_all = ["report", "resume"], help_heading = HOW)]
     pub shard: Option<ShareArg>,
-    /// Parts that other shares have written: --budget, and --uniform with --energy or --noise-floor, choose by all of
+    /// Parts that other shares have written: --budget, --total-energy, and --uniform with --energy or --noise-floor, choose by all of
     /// them, so that the shares run twice
     #[arg(long, value_name = "PART", num_args = 1.., requires = "shard", help_heading = HOW)]
     pub parts: Vec<PathBuf>,

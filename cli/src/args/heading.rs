@@ -8,6 +8,8 @@ pub const MUCH: &str = "How much";
 pub const HOW: &str = "How";
 /// What is written and printed.
 pub const OUTPUT: &str = "Output";
+/// How models are read that are not files.
+pub const REMOTE: &str = "Models at addresses (hf://, https://, s3://, gs://, az://)";
 /// What all commands take.
 pub const EVERY: &str = "Every command";
 

@@ -1,5 +1,6 @@
 //! The command line: a file for the arguments of each command, and for those that several share.
 
+mod asked;
 mod check;
 mod choices;
 mod convert;
@@ -13,6 +14,7 @@ mod parity;
 mod plan;
 mod prune;
 mod ranks;
+mod remote;
 mod report;
 mod units;
 mod verify;
@@ -30,7 +32,8 @@ pub use ranks::RankArgs;
 pub use report::{GenerateArgs, InspectArgs, ReportArgs};
 pub use verify::VerifyArgs;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, FromArgMatches, Parser, Subcommand};
+use remote::RemoteArgs;
 
 /// Extracts LoRA adapters from pairs of checkpoints, without data and without training.
 #[derive(Debug, Parser)]
@@ -40,6 +43,23 @@ pub struct Cli {
     pub command: Command,
     #[command(flatten)]
     pub every: EveryArgs,
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+}
+
+impl Cli {
+    /// The arguments of `matches`.
+    ///
+    /// # Errors
+    /// When they are not those of the command line.
+    pub fn read(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut cli = Self::from_arg_matches(matches)?;
+        if let (Command::Extract(extract), Some(("extract", own))) = (&mut cli.command, matches.subcommand())
+        {
+            extract.asked = asked::words(own);
+        }
+        Ok(cli)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -72,8 +92,9 @@ pub enum Command {
 /// What clap would not show of the doc comment of a subcommand's arguments.
 const MODELS: &str = "A model is a .safetensors file, a directory that holds model.safetensors, or a directory \
     of shards with model.safetensors.index.json; or a GGUF file, any part of a split one, or a directory with \
-    one GGUF model. Its files are mapped and must not change during the run: where one gets shorter, the \
-    system ends phlora with a bus error, and nothing is written; --read-files reads them into memory instead.";
+    one GGUF model. Or the address of one of these: hf://ORG/MODEL[@REVISION], https://, s3://, gs:// or az://; only \
+    headers and the weights that take part are fetched, and nothing stays on disk. Files are mapped and must not \
+    change during the run: where one gets shorter, the system ends phlora with a bus error, and nothing is written; --read-files reads them into memory instead.";
 
 #[cfg(test)]
 mod tests {

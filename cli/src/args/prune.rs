@@ -1,7 +1,7 @@
 //! The arguments of `phlora prune`.
 
 use super::heading::{HOW, MUCH, OUTPUT, below};
-use super::units::energy;
+use super::units::{energy, positive, rank};
 use super::{DtypeArg, RankArgs};
 use clap::Args;
 use std::num::NonZeroUsize;
@@ -10,6 +10,7 @@ use std::path::PathBuf;
 const EXAMPLES: &[&str] = &[
     "prune adapter -o small -r 8",
     "prune adapter -o smaller --energy 90%",
+    "prune adapter -o resized --sv-fro 0.9 --max-rank 8",
     "prune adapter.gguf -o - --budget 200kB > small.gguf",
 ];
 
@@ -24,6 +25,22 @@ pub struct PruneArgs {
     pub output: PathBuf,
     #[command(flatten)]
     pub ranks: RankArgs,
+    /// Per module the directions whose singular value is above the largest divided by this: sv_ratio of kohya's resize tool
+    #[arg(long, value_name = "N", value_parser = positive, group = "goal", help_heading = MUCH)]
+    pub sv_ratio: Option<f64>,
+    /// Per module the smallest rank that keeps this share of ‖B·A‖: sv_fro of kohya's resize tool; --energy with its square
+    #[arg(long, value_name = "E", value_parser = energy, group = "goal", help_heading = MUCH)]
+    pub sv_fro: Option<f64>,
+    /// Per module the smallest rank that keeps this share of the sum of singular values: sv_cumulative of kohya's resize
+    /// tool
+    #[arg(long, value_name = "E", value_parser = energy, group = "goal", help_heading = MUCH)]
+    pub sv_cumulative: Option<f64>,
+    /// Per module the directions whose singular value is above this: sv-epsilon of mergekit-extract-lora
+    #[arg(long, value_name = "S", value_parser = positive, group = "goal", help_heading = MUCH)]
+    pub sv_epsilon: Option<f64>,
+    /// Largest rank of convolutions whose kernel is more than 1 wide, where it is another
+    #[arg(long, value_name = "R", value_parser = rank, help_heading = MUCH)]
+    pub conv_rank: Option<usize>,
     /// Drop modules that hold less than this share of the whole adapter's energy, with what is added to their biases
     #[arg(long, value_name = "E", default_value_t = 0.0, value_parser = energy, help_heading = MUCH)]
     pub drop_below: f64,

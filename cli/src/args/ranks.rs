@@ -15,10 +15,14 @@ pub struct RankArgs {
     /// Per module the smallest rank that keeps this share of its ‖Δ‖², from 0 to 1 or in per cent, as in 90%
     #[arg(long, value_name = "E", value_parser = energy, group = "goal", help_heading = MUCH)]
     pub energy: Option<f64>,
+    /// As few bytes as keep this share of the ‖Δ‖² of all modules together, taken in the order of a budget, see --by: a module
+    /// may keep less, or get no factors
+    #[arg(long, value_name = "E", value_parser = energy, group = "goal", help_heading = MUCH)]
+    pub total_energy: Option<f64>,
     /// The most over all modules, see --by, in files of this size, as in 20MB
     #[arg(long, value_name = "SIZE", value_parser = size, group = "goal", help_heading = MUCH)]
     pub budget: Option<usize>,
-    /// What modules that share a budget keep the most of
+    /// With --budget and --total-energy: by what directions are worth more than others
     #[arg(long, value_enum, default_value_t = ByArg::Relative, conflicts_with_all = ["rank", "energy", "noise_floor"], help_heading = MUCH)]
     pub by: ByArg,
     /// Per module the directions that stand out of its noise
@@ -36,12 +40,18 @@ pub struct RankArgs {
 }
 
 impl RankArgs {
+    /// Whether ranks follow from all modules together.
+    pub fn shares_out(&self) -> bool {
+        self.policy().0.goal.limit().is_some()
+    }
+
     /// The policy, and the ranks of the adapters where there are several.
     pub fn policy(&self) -> (Policy, &[usize]) {
-        let goal = match (self.energy, self.budget, self.noise_floor) {
-            (Some(share), _, _) => Goal::Energy(share),
-            (_, Some(bytes), _) => Goal::Budget(bytes as u64),
-            (_, _, true) => Goal::NoiseFloor,
+        let goal = match (self.energy, self.total_energy, self.budget) {
+            (Some(share), ..) => Goal::Energy(share),
+            (_, Some(share), _) => Goal::TotalEnergy(share),
+            (.., Some(bytes)) => Goal::Budget(bytes as u64),
+            _ if self.noise_floor => Goal::NoiseFloor,
             _ => Goal::Fixed,
         };
         let fixed = goal == Goal::Fixed;

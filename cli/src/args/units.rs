@@ -15,6 +15,11 @@ pub fn strength(text: &str) -> Result<f32, String> {
     value.ok_or_else(|| "expected a finite number".to_owned())
 }
 
+pub fn positive(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok().filter(|value: &f64| value.is_finite() && *value > 0.0);
+    value.ok_or_else(|| "expected a number above 0".to_owned())
+}
+
 /// A share: `0.9` or `90%`.
 pub fn energy(text: &str) -> Result<f64, String> {
     let per_cent = text.strip_suffix('%').map(str::trim_end);

@@ -1,7 +1,7 @@
 //! What is named in the place of a model: adapters, pickles, directories without weights, files that are no weights.
 
 use crate::Row;
-use crate::common::small::{BASE, TUNED, weights_are};
+use crate::common::small::{BASE, Small, TUNED, weights_are};
 use crate::common::{phlora, text};
 use crate::gguf::Gguf;
 use crate::llama::Llama;
@@ -59,6 +59,30 @@ fn index(root: &Path, model: &str, map: &str) {
 }
 
 pub const ROWS: &[Row] = &[
+    Row {
+        mistake: "an adapter is checked against another base: one line, not one for each module",
+        make: |root| {
+            adapter(root, "lora", &[]);
+            Small { width: 32, ..BASE }.write(root, "base");
+        },
+        typed: "check lora --base base --quiet",
+        code: 1,
+        says: &[],
+    },
+    Row {
+        mistake: "an adapter is merged that is not there",
+        make: |_| (),
+        typed: "merge base nothere -o out",
+        code: 2,
+        says: &["cannot open nothere: no such file or directory"],
+    },
+    Row {
+        mistake: "a model in the place of an adapter",
+        make: |_| (),
+        typed: "prune base -o out -r 2",
+        code: 2,
+        says: &["base: a model, not an adapter", "`phlora extract` makes one"],
+    },
     Row {
         mistake: "TUNED is a PEFT adapter directory",
         make: |root| adapter(root, "lora", &[]),

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Rows that are computed together: the widest block of a product.
-const STRIP: usize = 16;
+const MERGE_ROWS: usize = 16;
 
 /// Adapters that are merged into one weight, with their weights. Checked when made; used by any number of threads.
 ///
@@ -142,10 +142,10 @@ impl<'a> Merge<'a> {
             stash.copy_from_slice(weights);
         }
         let mut rest = &mut *weights;
-        for done in (0..count).step_by(STRIP) {
+        for done in (0..count).step_by(MERGE_ROWS) {
             let bytes;
-            (bytes, rest) = rest.split_at_mut(STRIP.min(count - done) * row_bytes);
-            let later = &rest[..rest.len().min(STRIP * row_bytes)];
+            (bytes, rest) = rest.split_at_mut(MERGE_ROWS.min(count - done) * row_bytes);
+            let later = &rest[..rest.len().min(MERGE_ROWS * row_bytes)];
             let weights = LinesMut { dtype, bytes, row: row_bytes };
             self.strip(prepared, first + done, None, weights, later, scratch);
         }
@@ -175,14 +175,14 @@ impl<'a> Merge<'a> {
         if to.len() != expected {
             return Err(Error::OutputLength { expected });
         }
-        let from_strip = STRIP * from_bytes;
+        let from_strip = MERGE_ROWS * from_bytes;
         let froms = from.bytes.chunks(from_strip.max(1));
-        for (i, (bytes, source)) in to.chunks_mut((STRIP * row_bytes).max(1)).zip(froms).enumerate() {
+        for (i, (bytes, source)) in to.chunks_mut((MERGE_ROWS * row_bytes).max(1)).zip(froms).enumerate() {
             let later = from.bytes.get((i + 1) * from_strip..).unwrap_or_default();
             let later = &later[..later.len().min(from_strip)];
             let source = Lines { dtype: from.dtype, bytes: source, row: from_bytes };
             let weights = LinesMut { dtype, bytes, row: row_bytes };
-            self.strip(prepared, first + i * STRIP, Some(source), weights, later, scratch);
+            self.strip(prepared, first + i * MERGE_ROWS, Some(source), weights, later, scratch);
         }
         Ok(())
     }
@@ -232,8 +232,8 @@ impl<'a> Merge<'a> {
             kernel.in_registers(weights.dtype) && source.is_none_or(|source| source.dtype == weights.dtype);
         let mut scratch = Buffer(scratch);
         // Bᵀ of these rows, a row per rank, its scale in it.
-        let b = scratch.take(STRIP * ranks);
-        let values = scratch.take(STRIP * PIECE);
+        let b = scratch.take(MERGE_ROWS * ranks);
+        let values = scratch.take(MERGE_ROWS * PIECE);
         let mut piece = [0.0; PIECE];
         let mut column = 0;
         b.fill(0.0);
@@ -243,7 +243,7 @@ impl<'a> Merge<'a> {
                 for from in (0..factor.cols).step_by(PIECE) {
                     let piece = &mut piece[..PIECE.min(factor.cols - from)];
                     kernel.decode(factor.piece(first + i, from, piece.len()), piece);
-                    let b = b[(column + from) * STRIP + i..].iter_mut().step_by(STRIP);
+                    let b = b[(column + from) * MERGE_ROWS + i..].iter_mut().step_by(MERGE_ROWS);
                     b.zip(piece).for_each(|(b, value)| *b = *value * strength);
                 }
             }
@@ -257,7 +257,7 @@ impl<'a> Merge<'a> {
             let tile = Tile { data, row: whole, rows: ranks, width: whole };
             if is_direct && wide == whole {
                 let source = source.map(|source| source.skip(from));
-                kernel.merge_rows::<STRIP>(tile, b, source, &mut weights.skip(from), rows, &mut ahead);
+                kernel.merge_rows::<MERGE_ROWS>(tile, b, source, &mut weights.skip(from), rows, &mut ahead);
                 continue;
             }
             // Decoded, and whole vectors: a row ends with what is not used.
@@ -265,7 +265,7 @@ impl<'a> Merge<'a> {
                 let weights = source.unwrap_or(weights.view());
                 kernel.decode(weights.piece(row, from, wide), &mut values[..wide]);
             }
-            kernel.merge_values::<STRIP>(tile, b, values, rows, &mut ahead);
+            kernel.merge_values::<MERGE_ROWS>(tile, b, values, rows, &mut ahead);
             for (row, values) in values.chunks_exact(whole).take(rows).enumerate() {
                 kernel.encode(&values[..wide], weights.dtype, weights.piece(row, from, wide));
             }
@@ -280,7 +280,7 @@ pub const fn merge_scratch(shape: Shape, ranks: usize) -> (Scratch, Scratch) {
         Some(cols) => Scratch::matrix(cols, ranks),
         None => Scratch::OVERFLOW,
     };
-    (prepared, Scratch::matrix(STRIP, ranks).and(Scratch::matrix(STRIP, PIECE)))
+    (prepared, Scratch::matrix(MERGE_ROWS, ranks).and(Scratch::matrix(MERGE_ROWS, PIECE)))
 }
 
 /// Takes a merge back, or puts it in again, with the stash that it has left: `weights` ^= `stash`, over as many bytes as

@@ -30,8 +30,10 @@ impl Watch {
     pub fn new(goal: Goal, spectrum: &Spectrum<'_>, captured: f64, max_rank: usize, tolerance: f64) -> Self {
         let known = spectrum.singular_values.len();
         match goal {
-            Goal::Fixed | Goal::Budget(_) if known < max_rank => Self::Larger,
-            Goal::Fixed | Goal::Budget(_) => Self::Rank { rank: max_rank, allowed: tolerance },
+            Goal::Fixed | Goal::Budget(_) | Goal::TotalEnergy(_) if known < max_rank => Self::Larger,
+            Goal::Fixed | Goal::Budget(_) | Goal::TotalEnergy(_) => {
+                Self::Rank { rank: max_rank, allowed: tolerance }
+            }
             Goal::Energy(share) => energy(share, spectrum, captured, max_rank, tolerance),
             Goal::NoiseFloor => noise(spectrum, max_rank, tolerance),
         }

@@ -164,7 +164,6 @@ impl Dtype {
     }
 
     /// Whether it is Q8_0, for code that is there without the feature `blocks` as well.
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     pub(crate) const fn is_q8_0(self) -> bool {
         self.ggml_type() == 8
     }

@@ -1,5 +1,5 @@
 //! The first product of a strip, Y += D·X, fused with decoding its rows: a chunk of columns while the one before is
-//! multiplied, a part of a row between two steps, since many in one go would hold the multiply-adds up. A base of another
+//! multiplied, some of a row between two steps, since many in one go would hold the multiply-adds up. A base of another
 //! format lies decoded in the strip already.
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
@@ -9,7 +9,7 @@ use core::ptr;
 use super::{
     Ahead, LANES, Lines, STRIP_ROWS, SUM_COLUMNS,
     formats::Source,
-    operands::{BLOCK, CHUNK, PART},
+    operands::{BLOCK, CHUNK, DECODE_COLUMNS},
     tile::{add_to, place, step, taken},
     vector::{SOON, Vector, Walk, ZERO},
 };
@@ -28,7 +28,7 @@ struct Fresh<S, const LAID: bool> {
     spare: *mut f32,
     /// Columns that are decoded, whole chunks.
     cols: usize,
-    /// Steps of the product from one decoded part to the next.
+    /// Steps of the product from one decoded piece to the next.
     steps: usize,
 }
 
@@ -42,7 +42,7 @@ impl<S, const LAID: bool> Fresh<S, LAID> {
         Self { sides, to: self.to.wrapping_add(i * LANES), ..self }
     }
 
-    /// Decodes the part at `column` of the first row.
+    /// Decodes [`DECODE_COLUMNS`] at `column` of the first row.
     ///
     /// # Safety
     /// It exists; the processor has the vector's features.
@@ -54,7 +54,7 @@ impl<S, const LAID: bool> Fresh<S, LAID> {
         // SAFETY: the caller's promise.
         unsafe {
             let [(base, _), (tuned, _)] = self.sides;
-            for first in (0..PART).step_by(2 * V::LANES) {
+            for first in (0..DECODE_COLUMNS).step_by(2 * V::LANES) {
                 let to = self.to.wrapping_add(column * STRIP_ROWS);
                 let to = [to.add(place(first)), to.add(place(first + V::LANES))];
                 let base = if LAID {
@@ -101,14 +101,14 @@ impl<S, const LAID: bool> Fresh<S, LAID> {
                 for block in (0..CHUNK).step_by(LANES) {
                     let mut d = self.to.add((column + block) * STRIP_ROWS);
                     for _ in 0..MR * LANES / CHUNK {
-                        for part in (0..CHUNK).step_by(PART) {
+                        for piece in (0..CHUNK).step_by(DECODE_COLUMNS) {
                             for _ in 0..self.steps {
                                 V::prefetch_near(x.wrapping_add(SOON * LANES).cast());
                                 step::<V, MR, NV, W>(&mut sum, d, x);
                                 x = x.add(LANES);
                                 d = d.add(taken::<W>());
                             }
-                            fresh.decode(next + part);
+                            fresh.decode(next + piece);
                             for _ in 0..S::LINES {
                                 ahead.step::<V>();
                             }
@@ -127,7 +127,7 @@ impl<S, const LAID: bool> Fresh<S, LAID> {
 ///
 /// # Safety
 /// Each of `sides`, base and tuned, holds as many rows and columns, and `data` a strip of them; `x` and `y` hold their shapes;
-/// the processor has the vector's features; `MR` divides [`STRIP_ROWS`], and times what is [`taken`] [`PART`]; `NV` vectors are
+/// the processor has the vector's features; `MR` divides [`STRIP_ROWS`], and times what is [`taken`] [`DECODE_COLUMNS`]; `NV` vectors are
 /// [`LANES`] elements.
 #[inline(always)]
 pub unsafe fn fresh<
@@ -147,10 +147,10 @@ pub unsafe fn fresh<
 ) {
     let sides = sides.map(|side| (side.bytes.as_ptr(), side.row));
     let cols = cols / CHUNK * CHUNK;
-    let ahead = &mut Walk::new(ahead, cols / PART * STRIP_ROWS * S::LINES);
+    let ahead = &mut Walk::new(ahead, cols / DECODE_COLUMNS * STRIP_ROWS * S::LINES);
     // SAFETY: the caller's promise.
     unsafe {
-        let steps = PART / MR / taken::<W>();
+        let steps = DECODE_COLUMNS / MR / taken::<W>();
         // Where they are many, the compiler would unroll them, load for all at once and run out of registers.
         let steps = if steps > 2 { core::hint::black_box(steps) } else { steps };
         let mut spare = if LAID { Some([0.0; ELEMENTS]) } else { None };
@@ -159,8 +159,8 @@ pub unsafe fn fresh<
         let fresh = Fresh::<S, LAID> { source: S::new(), sides, to, spare, cols, steps };
         if cols > 0 {
             for i in 0..STRIP_ROWS {
-                for part in (0..CHUNK).step_by(PART) {
-                    fresh.skip(i).decode::<V>(part);
+                for piece in (0..CHUNK).step_by(DECODE_COLUMNS) {
+                    fresh.skip(i).decode::<V>(piece);
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
-use super::{formats::Float, registers::Registers, vector::Vector};
+use super::{formats::Float, portable::Lanes, registers::Registers, vector::Vector};
 use crate::format::convert::{ByInteger, Convert};
 
 /// An instruction set with vectors: the choices that its operations are compiled with.
@@ -20,6 +20,16 @@ pub trait Isa {
     /// Sums of a thin product, 8 and 16 elements wide.
     type Thin8: Registers;
     type Thin16: Registers;
+
+    /// Measures pieces of a row as [`portable::measure`](super::portable::measure) does, an even number of them; gives how
+    /// many these are, none where compilers vectorise as well.
+    ///
+    /// # Safety
+    /// `values` holds `count` pieces, `gap` elements from one to the next; the processor has the features.
+    #[inline(always)]
+    unsafe fn measure(_values: &[f32], _gap: usize, _count: usize, _lanes: &mut Lanes) -> usize {
+        0
+    }
 
     /// Transposes a square of [`SQUARE`] × `SQUARE` elements.
     ///

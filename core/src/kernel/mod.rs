@@ -1,6 +1,6 @@
 //! The inner loops: decode, subtract, the thin product, dot products and plane rotations.
 //!
-//! [`Kernel`] names an instruction set; an operation is a type (`isa::Op`) that [`Kernel::run`] compiles for each of them.
+//! [`Kernel`] names an instruction set; an operation is a type (`isa::Op`) that `Kernel::run` compiles for each of them.
 //! `portable` is safe Rust and the reference; the others
 //! differ from it in products, plane rotations and Householder updates (`reflect`): by fused multiply-adds, one
 //! rounding per term instead of two, and by the lanes of a sum. With u = 2⁻²⁴, d terms and S = Σ|aᵢₖ·xₖⱼ|, every kernel stays
@@ -29,6 +29,7 @@ mod q8_0;
 mod registers;
 mod sets;
 mod short;
+mod squares;
 mod thin;
 mod tile;
 mod vector;

@@ -52,12 +52,12 @@ pub const STRIP_ROWS: usize = 16;
 pub const BLOCK: usize = STRIP_ROWS * LANES;
 
 /// Columns that are decoded at a time.
-pub const PART: usize = 32;
+pub const DECODE_COLUMNS: usize = 32;
 
 /// Columns of a row that are decoded before the next row. Rows are often a power of two apart, so that their cache lines push
 /// each other out: the line between two chunks is read twice.
-pub const CHUNK: usize = 2 * PART;
-const _: () = assert!(SUM_COLUMNS.is_multiple_of(CHUNK) && PART.is_multiple_of(LANES));
+pub const CHUNK: usize = 2 * DECODE_COLUMNS;
+const _: () = assert!(SUM_COLUMNS.is_multiple_of(CHUNK) && DECODE_COLUMNS.is_multiple_of(LANES));
 
 /// A strip of the difference: blocks of [`LANES`] columns, in each a row after the other. There is room for [`STRIP_ROWS`] rows;
 /// behind the last column of each are zeros as far as its block goes.

@@ -88,31 +88,31 @@ pub struct Lanes {
 
 impl Lanes {
     pub const NOTHING: Self = Self { squares: [0.0; SQUARES], largest: [0.0; SQUARES] };
-}
 
-/// Adds `values`, at most [`LANES`] of a row, to `lanes` from the `first` on.
-#[inline(always)]
-pub fn measure(values: &[f32], first: usize, lanes: &mut Lanes) {
-    let (squares, largest) = (&mut lanes.squares[first..], &mut lanes.largest[first..]);
-    for ((&value, square), largest) in values.iter().zip(squares).zip(largest) {
+    #[inline(always)]
+    fn add(&mut self, lane: usize, value: f32) {
         let (wide, magnitude) = (f64::from(value), value.abs());
-        *square += wide * wide;
-        *largest = if magnitude > *largest { magnitude } else { *largest };
+        self.squares[lane] += wide * wide;
+        self.largest[lane] = if magnitude > self.largest[lane] { magnitude } else { self.largest[lane] };
     }
 }
 
-/// Measures `count` pieces of [`LANES`] values, `gap` elements from one to the next: even ones in the first half of the lanes.
+/// Measures `count` pieces of [`LANES`] values, `gap` elements from one to the next, even ones in the first half of the
+/// lanes, and then the `rest`, fewer values.
 #[inline(always)]
-pub fn measure_pieces(values: &[f32], gap: usize, count: usize, lanes: &mut Lanes) {
-    // A copy stays in registers.
-    let mut sums = *lanes;
-    let pieces = values.chunks(gap.max(LANES)).map(|piece| piece.first_chunk::<LANES>());
-    for (i, piece) in pieces.take(count).enumerate() {
-        if let Some(piece) = piece {
-            measure(piece, i % 2 * LANES, &mut sums);
+pub fn measure(values: &[f32], gap: usize, count: usize, rest: &[f32], lanes: &mut Lanes) {
+    let piece = |i: usize| values.get(i * gap..).and_then(|piece| piece.first_chunk::<LANES>());
+    for i in (0..count / 2 * 2).step_by(2) {
+        if let (Some(even), Some(odd)) = (piece(i), piece(i + 1)) {
+            for lane in 0..LANES {
+                lanes.add(lane, even[lane]);
+                lanes.add(LANES + lane, odd[lane]);
+            }
         }
     }
-    *lanes = sums;
+    let last = piece(count - count % 2).filter(|_| count % 2 == 1);
+    let rest = last.into_iter().flatten().chain(rest);
+    rest.enumerate().for_each(|(lane, &value)| lanes.add(lane, value));
 }
 
 /// Adds all lanes to `delta`; false, and nothing done, where they are not finite.

@@ -14,6 +14,15 @@ pub struct Candidate<'s> {
     pub dtype: Dtype,
 }
 
+/// How far sharing out goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Limit {
+    /// As long as there are bytes: the factors take at most so many.
+    Bytes(u64),
+    /// As far as is needed: until all matrices together keep this share of their ‖Δ‖²_F, from 0 to 1.
+    Energy(f64),
+}
+
 /// What a matrix gets, and the workspace of [`allocate`].
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Share {
@@ -45,20 +54,22 @@ pub fn factor_bytes(shape: Shape, rank: usize, dtype: Dtype) -> u64 {
     a.saturating_add(b)
 }
 
-/// Gives each of `candidates` a rank that `policy` lets be, so that their factors take at most `budget`
-/// bytes and are worth as much as possible by the policy's criterion: the step that is worth the most per byte comes
-/// first, whichever matrix it belongs to. Where bytes grow with the rank alone, steps are single components and nothing better
-/// exists except in the use of the last bytes; where a format's blocks make some ranks cheap, a step leads
-/// to the rank that pays best. `shares` has an element per candidate.
+/// Gives each of `candidates` a rank that `policy` lets be, so that their factors keep to `limit` and are worth as much as
+/// possible by the policy's criterion: the step that is worth the most per byte comes first, whichever matrix it belongs to.
+/// Where bytes grow with the rank alone, steps are single components and nothing better exists except in the use of the
+/// last bytes; where a format's blocks make some ranks cheap, a step leads to the rank that pays best. `shares` has an
+/// element per candidate.
 ///
-/// Returns the bytes used. Steps of 0 rank cost nothing; a cheaper step fills what a dearer one leaves.
-pub fn allocate(candidates: &[Candidate<'_>], policy: &Policy, budget: u64, shares: &mut [Share]) -> u64 {
-    let mut left = i64::try_from(budget).unwrap_or(i64::MAX);
+/// Returns the bytes used. Steps of 0 rank cost nothing; a cheaper step fills what a dearer one leaves. Where the known
+/// singular values do not hold the share that [`Limit::Energy`] asks for, all of them are taken.
+pub fn allocate(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit, shares: &mut [Share]) -> u64 {
+    let mut left = limit.bytes();
+    let mut missing = limit.squares(candidates);
     let whole = left;
     for (share, candidate) in shares.iter_mut().zip(candidates) {
         *share = Share { rank: 0, next: candidate.step(0, policy, left) };
     }
-    loop {
+    while missing > 0.0 {
         let mut best = None::<(usize, f64)>;
         for (i, share) in shares.iter().enumerate().take(candidates.len()) {
             if let Some(step) = share.next
@@ -71,6 +82,8 @@ pub fn allocate(candidates: &[Candidate<'_>], policy: &Policy, budget: u64, shar
         let Some(step) = shares[i].next else { break };
         if step.bytes <= left {
             left -= step.bytes;
+            let kept = |rank| candidates[i].spectrum.kept(rank);
+            missing -= kept(step.rank) - kept(shares[i].rank);
             shares[i].rank = step.rank;
         }
         // Where the best step is too dear by now, a smaller one may do.
@@ -79,20 +92,44 @@ pub fn allocate(candidates: &[Candidate<'_>], policy: &Policy, budget: u64, shar
     whole.saturating_sub(left).unsigned_abs()
 }
 
-/// The largest rank up to `max_rank` that `policy` lets be and that all of `candidates` can have within `budget`
-/// bytes; narrower matrices are filled up with zeros. 0 where none fits.
-pub fn uniform_rank(candidates: &[Candidate<'_>], policy: &Policy, max_rank: usize, budget: u64) -> usize {
+/// The rank up to `max_rank` that `policy` lets be and that all of `candidates` get: the largest of which the factors take no more
+/// bytes, or the smallest that keeps the share that is asked for, else the largest. Narrower matrices are filled up with
+/// zeros. 0 where none fits.
+pub fn uniform_rank(candidates: &[Candidate<'_>], policy: &Policy, max_rank: usize, limit: Limit) -> usize {
+    let (left, wanted) = (limit.bytes().unsigned_abs(), limit.squares(candidates));
     let mut best = 0;
     for rank in (1..=max_rank).filter(|&rank| policy.round(rank) == rank) {
         // Not monotone where a format has blocks: all are tried.
         let bytes = candidates
             .iter()
             .fold(0_u64, |sum, one| sum.saturating_add(factor_bytes(one.spectrum.shape, rank, one.dtype)));
-        if bytes <= budget {
+        if bytes <= left {
             best = rank;
+        }
+        let kept: f64 = candidates.iter().map(|one| one.spectrum.kept(rank)).sum();
+        if kept >= wanted {
+            break;
         }
     }
     best
+}
+
+impl Limit {
+    /// Most bytes.
+    fn bytes(self) -> i64 {
+        match self {
+            Self::Bytes(bytes) => i64::try_from(bytes).unwrap_or(i64::MAX),
+            Self::Energy(_) => i64::MAX,
+        }
+    }
+
+    /// Σσ² to keep.
+    fn squares(self, candidates: &[Candidate<'_>]) -> f64 {
+        match self {
+            Self::Bytes(_) => f64::INFINITY,
+            Self::Energy(share) => candidates.iter().map(|one| one.spectrum.wanted(share)).sum(),
+        }
+    }
 }
 
 impl Candidate<'_> {

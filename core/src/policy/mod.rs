@@ -1,10 +1,10 @@
 //! Which rank a matrix gets: policies over singular values alone, without any data.
 //!
 //! [`Goal`] says what is asked for, [`Policy`] what the ranks must look like besides. A [`Spectrum`] answers
-//! for one matrix; [`allocate`] and [`uniform_rank`] share a number of bytes out over many.
+//! for one matrix; [`allocate`] and [`uniform_rank`] share bytes out over many, up to a [`Limit`].
 //!
 //! ```
-//! use phlora_core::policy::{Candidate, Criterion, Goal, Policy, Share, Spectrum, allocate, factor_bytes};
+//! use phlora_core::policy::{Candidate, Criterion, Goal, Limit, Policy, Share, Spectrum, allocate, factor_bytes};
 //! use phlora_core::{Dtype, Shape};
 //!
 //! fn spectrum(singular_values: &[f32]) -> Spectrum<'_> {
@@ -18,7 +18,7 @@
 //! let candidates = [&even, &steep].map(|values| Candidate { spectrum: spectrum(values), stretch: 0.0, dtype: Dtype::F16 });
 //! let bytes = 2 * factor_bytes(spectrum(&even).shape, 2, Dtype::F16);
 //! let mut shares = [Share::default(); 2];
-//! allocate(&candidates, &Policy { by: Criterion::Energy, ..Policy::fixed(4) }, bytes, &mut shares);
+//! allocate(&candidates, &Policy { by: Criterion::Energy, ..Policy::fixed(4) }, Limit::Bytes(bytes), &mut shares);
 //! assert_eq!(shares.map(|share| share.rank), [3, 1]);
 //! ```
 
@@ -27,7 +27,7 @@ mod bits;
 mod criterion;
 mod spectrum;
 
-pub use allocate::{Candidate, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
+pub use allocate::{Candidate, Limit, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
 pub use bits::{Direction, Quantizer, share_bits};
 pub use criterion::Criterion;
 pub use spectrum::{Noise, Spectrum};
@@ -42,6 +42,9 @@ pub enum Goal {
     Energy(f64),
     /// Per matrix the directions that stand out of its noise; see [`Spectrum::noise`].
     NoiseFloor,
+    /// Over all matrices as few bytes as keep this share of their ‖Δ‖²_F together, from 0 to 1, taken in the order of a
+    /// budget. A matrix alone gets the rank that is given.
+    TotalEnergy(f64),
     /// The most over all matrices, by the policy's criterion, in so many bytes. A matrix alone gets the rank that is given.
     Budget(u64),
 }
@@ -59,7 +62,7 @@ pub struct Policy {
     pub allowed: &'static [usize],
     /// Every matrix has the same rank.
     pub uniform: bool,
-    /// What matrices that share a budget are to keep the most of.
+    /// What matrices that share bytes are to keep the most of.
     pub by: Criterion,
 }
 
@@ -107,11 +110,20 @@ impl Policy {
 }
 
 impl Goal {
+    /// How far to share out over many matrices; `None` where each is chosen for by itself.
+    pub fn limit(self) -> Option<Limit> {
+        match self {
+            Self::Budget(bytes) => Some(Limit::Bytes(bytes)),
+            Self::TotalEnergy(share) => Some(Limit::Energy(share)),
+            Self::Fixed | Self::Energy(_) | Self::NoiseFloor => None,
+        }
+    }
+
     /// The rank, at most `max_rank`, that this goal gives a matrix with `spectrum`; 0 where it has no
     /// direction that is worth one.
     pub fn rank(self, spectrum: &Spectrum<'_>, max_rank: usize) -> usize {
         match self {
-            Self::Fixed | Self::Budget(_) => max_rank,
+            Self::Fixed | Self::Budget(_) | Self::TotalEnergy(_) => max_rank,
             Self::Energy(share) => spectrum.rank_for(share).unwrap_or(max_rank).min(max_rank),
             Self::NoiseFloor => spectrum.noise().rank.min(max_rank),
         }

@@ -53,8 +53,7 @@ impl Spectrum<'_> {
         if self.sum_squares <= 0.0 {
             return Some(0);
         }
-        // What is asked to be all is as much as can be told from it.
-        let wanted = (share + SPARE).min(1.0 - INVISIBLE) * self.sum_squares;
+        let wanted = self.wanted(share);
         let mut kept = 0.0;
         for (i, &sigma) in self.singular_values.iter().enumerate() {
             kept += square(sigma);
@@ -63,6 +62,11 @@ impl Spectrum<'_> {
             }
         }
         None
+    }
+
+    /// Σσ² of which f32 factors keep `share` of ‖Δ‖²_F. What is asked to be all is as much as can be told from it.
+    pub(super) fn wanted(&self, share: f64) -> f64 {
+        (share + SPARE).min(1.0 - INVISIBLE) * self.sum_squares
     }
 
     /// Where the noise ends: the largest singular value that a matrix of independent entries of one variance

@@ -3,7 +3,7 @@
 use crate::guard::{Guard, In, Out, guarded};
 use crate::status::Status;
 use core::ffi::{CStr, c_char, c_void};
-use phlora::{Error, Monitor};
+use phlora::{Error, Monitor, Reason};
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -37,6 +37,8 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let status = match error {
             Error::Io { .. } => Status::Io,
+            // Neither the file nor an option is wrong.
+            error if error.reason() == Some(Reason::NoMemory) => Status::Io,
             Error::Format { .. } | Error::Tensor { .. } => Status::Format,
             Error::Mismatch { .. } => Status::Mismatch,
             Error::Usage { .. } | Error::Include { .. } => Status::BadOption,

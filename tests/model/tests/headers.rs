@@ -38,13 +38,16 @@ struct Tensor {
 
 fn tensors() -> impl Strategy<Value = Vec<Tensor>> {
     let end = prop_oneof![4 => Just(None), 1 => number().prop_map(Some)];
-    let tensor = (0_usize..4, prop::collection::vec(number(), 0..4), number(), end, prop::bool::weighted(0.8));
-    let tensor = tensor.prop_map(|(kind, shape, begin, end, follows)| Tensor { kind, shape, begin, end, follows });
+    let tensor =
+        (0_usize..4, prop::collection::vec(number(), 0..4), number(), end, prop::bool::weighted(0.8));
+    let tensor =
+        tensor.prop_map(|(kind, shape, begin, end, follows)| Tensor { kind, shape, begin, end, follows });
     prop::collection::vec(tensor, 0..4)
 }
 
 fn opens(name: &str, bytes: &[u8]) -> Result<usize, String> {
-    let directory = if Path::new("/dev/shm").is_dir() { tempfile::tempdir_in("/dev/shm") } else { tempfile::tempdir() };
+    let directory =
+        if Path::new("/dev/shm").is_dir() { tempfile::tempdir_in("/dev/shm") } else { tempfile::tempdir() };
     let directory = directory.unwrap();
     let path = directory.path().join(name);
     fs::write(&path, bytes).unwrap();
@@ -63,8 +66,13 @@ fn machine(start: u128, shape: &[u64]) -> Option<u128> {
     })
 }
 
+/// Files of each container.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").map_or(4000, |cases| cases.parse().expect("a number"))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn safetensors(tensors in tensors(), data in prop_oneof![Just(DATA), 0_u64..40]) {

@@ -6,7 +6,7 @@ use phlora_core::{
 };
 use phlora_tests::sets::kernels;
 
-use crate::support::{assert_untouched, check_sum, deviates, guarded};
+use crate::support::{assert_untouched, blocks, check_sum, deviates, guarded};
 
 /// Element (`row`, `column`) of a strip.
 fn in_strip(row: usize, column: usize) -> usize {
@@ -122,8 +122,7 @@ fn check_fresh<const W: usize>([base, tuned]: [Dtype; 2], rows: usize, cols: usi
 #[test]
 fn decoding_on_the_way_changes_no_bit() {
     let [f32, f16, bf16] = [Dtype::F32, Dtype::F16, Dtype::Bf16];
-    let [q8_0, q4_0] = [Dtype::Q8_0, Dtype::Q4_0];
-    for dtypes in [[q8_0; 2], [q4_0; 2], [q8_0, bf16], [q4_0, f32], [q8_0, f16], [f16, q8_0]] {
+    for dtypes in blocks(&["Q8_0", "Q4_0"]).flat_map(|q| [[q; 2], [q, bf16], [q, f32], [q, f16], [f16, q]]) {
         for rows in [1, 16] {
             for cols in [32, 64, 96, 256, 320, 608] {
                 check_fresh::<8>(dtypes, rows, cols);

@@ -69,3 +69,8 @@ pub fn awkward(seed: u64, len: usize) -> Vec<f32> {
     };
     deviates(seed, len).into_iter().enumerate().map(value).collect()
 }
+
+/// The block formats of these names, as far as this build has them.
+pub fn blocks(names: &[&str]) -> impl Iterator<Item = Dtype> {
+    Dtype::ALL.iter().copied().filter(move |dtype| names.contains(&dtype.name()))
+}

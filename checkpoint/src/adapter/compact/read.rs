@@ -5,7 +5,7 @@ use super::{ADAPTER_KEY, LEVELS, VERSION, VERSION_KEY};
 use crate::adapter::packed::{ALIGNMENT, HEADER, Packed, codes_len};
 use crate::adapter::stored::matrix_shape;
 use crate::adapter::{Effect, Factor, FullTensor, Lora, LoraModule, Naming, Spelling, Target};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::source::mapped::Mapped;
 use crate::source::safetensors::{metadata, parse};
 use crate::source::stored::Stored;
@@ -87,7 +87,7 @@ impl CompactFile {
         let about = texts.remove(ADAPTER_KEY).unwrap_or_else(|| "{}".to_owned());
         let about: About = serde_json::from_str(&about)
             .map_err(|e| Error::format(path, format!("its metadata {ADAPTER_KEY} are not valid: {e}")))?;
-        let tensors = parse(path, bytes)?;
+        let tensors = parse(path, bytes, bytes.len())?;
         let data = |tensor: &Stored| &bytes[tensor.range.clone()];
         let levels = tensors
             .iter()
@@ -105,6 +105,7 @@ impl CompactFile {
                 module.map(|module| modules.push(module))
             };
             found.map_err(|error| match error {
+                error if error.reason() == Some(Reason::NoMemory) => error,
                 Error::Usage { problem, .. } => refused(problem),
                 other => other,
             })?;
@@ -135,6 +136,7 @@ impl CompactFile {
             targets: about.targets,
             fan_in_fan_out: about.fan_in_fan_out,
             spelling: Spelling::of_paths(&about.paths),
+            metadata: BTreeMap::new(),
         };
         Ok(Self { path: path.to_owned(), lora })
     }
@@ -166,6 +168,7 @@ impl CompactFile {
             targets: self.lora.targets.clone(),
             fan_in_fan_out: self.lora.fan_in_fan_out,
             spelling: self.lora.spelling.clone(),
+            metadata: BTreeMap::new(),
         }
     }
 }

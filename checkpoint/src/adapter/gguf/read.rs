@@ -1,6 +1,7 @@
 //! Reads a GGUF adapter.
 
 use super::{SUFFIXES, is_flipped, key};
+use crate::adapter::provenance;
 use crate::adapter::{Factor, Lora, LoraModule, Naming};
 use crate::error::{Error, Result};
 use crate::source::gguf::{File, TensorInfo, Value};
@@ -31,7 +32,7 @@ impl AdapterFile {
     }
 
     fn parse(&self) -> Result<File<'_>> {
-        File::parse(self.mapped.path(), self.mapped.bytes())
+        File::parse(self.mapped.path(), self.mapped.bytes(), self.mapped.len())
     }
 
     /// What it holds, modules sorted by name; complete pairs, or an error.
@@ -77,6 +78,10 @@ impl AdapterFile {
         Ok(Lora {
             base_name: file.str(key::BASE_NAME).map(str::to_owned),
             architecture: file.architecture().map(str::to_owned),
+            metadata: provenance::KEYS
+                .iter()
+                .filter_map(|key| Some(((*key).to_owned(), file.str(key)?.to_owned())))
+                .collect(),
             ..Lora::new(modules, Naming::Gguf)
         })
     }

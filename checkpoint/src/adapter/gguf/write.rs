@@ -5,6 +5,7 @@
 //! into B; by a power of two that is exact.
 
 use super::{MAX_NAME, NO_PLACE, SUFFIXES, is_flipped, key};
+use crate::adapter::provenance;
 use crate::adapter::{AdapterFormat, Factor, Lora, LoraModule, Naming};
 use crate::error::{Error, Result};
 use phlora_core::Dtype;
@@ -196,6 +197,11 @@ fn header(lora: &Lora<'_>, tensors: &[Tensor<'_>]) -> Vec<u8> {
         keys.string("general.name", &format!("LoRA adapter of {last}"));
         keys.number("general.base_model.count", 1);
         keys.string(key::BASE_NAME, base);
+    }
+    for key in provenance::KEYS {
+        if let Some(value) = lora.metadata.get(key) {
+            keys.string(key, value);
+        }
     }
     keys.number("general.file_type", file_type(tensors));
     keys.number("general.quantization_version", 2);

@@ -12,7 +12,7 @@ use crate::source::locate::absent;
 use crate::source::mapped::Mapped;
 use crate::source::model::Model;
 use crate::source::not_weights::pickle_advice;
-use crate::source::safetensors::metadata;
+use crate::source::safetensors::metadata_where;
 use crate::source::tensor::{Expert, Tensor};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +25,8 @@ pub(crate) struct Directory {
     pub(crate) weights: Model,
     /// Names of modules in the file that stand for others.
     paths: BTreeMap<String, String>,
+    /// What else the file says of itself.
+    metadata: BTreeMap<String, String>,
 }
 
 /// What PEFT puts after a module's path: of a linear module, or of an embedding.
@@ -81,8 +83,10 @@ impl Directory {
         let config = AdapterConfig::read(&config)?;
         let opened = Model::open(&weights)?;
         let mapped = Mapped::open(&weights)?;
-        let paths = from_metadata(&weights, &metadata(&weights, mapped.bytes(), &[KEY])?)?;
-        Ok(Self { config, weights: opened, paths })
+        let mut texts = metadata_where(&weights, mapped.bytes(), |key| key != "format")?;
+        let paths = from_metadata(&weights, &texts)?;
+        texts.remove(KEY);
+        Ok(Self { config, weights: opened, paths, metadata: texts })
     }
 
     /// What it holds, modules sorted by name; complete pairs of the rank that the configuration says, or an error.
@@ -138,6 +142,7 @@ impl Directory {
             targets: self.config.targets.clone(),
             fan_in_fan_out: self.config.fan_in_fan_out,
             spelling: Spelling::of_paths(&self.paths),
+            metadata: self.metadata.clone(),
         })
     }
 

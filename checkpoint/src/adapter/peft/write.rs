@@ -87,7 +87,9 @@ fn weights<'l>(lora: &'l Lora<'_>, full: Vec<Stored<'l>>) -> Result<Weights<'l>>
         }
     }
     // What transformers and PEFT look for, to know whose tensors these are.
-    let mut metadata = BTreeMap::from([("format", "pt".to_owned())]);
+    let mut metadata: BTreeMap<&str, String> =
+        lora.metadata.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    metadata.insert("format", "pt".to_owned());
     let respelled = respell(&mut tensors, lora);
     if !respelled.is_empty() {
         metadata.insert(spelling::KEY, spelling::to_text(&respelled));

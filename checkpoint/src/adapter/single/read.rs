@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::source::json::Json;
 use crate::source::mapped::Mapped;
 use crate::source::model::Model;
-use crate::source::safetensors::metadata;
+use crate::source::safetensors::metadata_where;
 use crate::source::tensor::Tensor;
 use phlora_core::Rows;
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ const OTHERS: [(&str, &str); 7] = [
 ];
 
 /// The key of the metadata in which diffusers keeps PEFT's configuration, scales among it.
-const PEFT_CONFIG: &str = "lora_adapter_metadata";
+pub(super) const PEFT_CONFIG: &str = "lora_adapter_metadata";
 
 /// The tensors of a module.
 #[derive(Debug, Default)]
@@ -126,21 +126,23 @@ impl SingleFile {
         }
         let modules: Vec<_> =
             modules.into_iter().map(|(name, found)| found.module(name)).collect::<Result<_>>()?;
-        Ok(Lora { full, base_name: self.base_name()?, ..Lora::new(modules, Naming::Single) })
+        let mut metadata = self.metadata()?;
+        let base_name = metadata.remove(BASE_NAME);
+        Ok(Lora { full, base_name, metadata, ..Lora::new(modules, Naming::Single) })
     }
 
-    /// What the metadata says of the base.
-    fn base_name(&self) -> Result<Option<String>> {
+    /// What the file says of itself.
+    fn metadata(&self) -> Result<BTreeMap<String, String>> {
         let path = self.weights.path();
         let mapped = Mapped::open(path)?;
-        let mut metadata = metadata(path, mapped.bytes(), &[PEFT_CONFIG, BASE_NAME])?;
+        let metadata = metadata_where(path, mapped.bytes(), |key| key != "format")?;
         if metadata.get(PEFT_CONFIG).is_some_and(|config| scales(config)) {
             let problem = format!(
                 "its metadata {PEFT_CONFIG} states a scale other than 1, which ComfyUI ignores and diffusers does not"
             );
             return Err(Error::format(path, problem));
         }
-        Ok(metadata.remove(BASE_NAME))
+        Ok(metadata)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Writes an adapter of one safetensors file.
 
+use super::read::PEFT_CONFIG;
 use super::{ALPHA, BASE_NAME, DIFF, DIFF_BIAS, DOWN, UP};
+use crate::adapter::provenance::HASHES;
 use crate::adapter::stored::shapes;
 use crate::adapter::values::Values;
 use crate::adapter::weights::{Named, Weights};
@@ -15,7 +17,7 @@ use std::path::Path;
 /// Writes `lora`, whose modules have the names of such a file, and gives the number of bytes.
 ///
 /// # Errors
-/// When modules have other names or are lookup tables, what it changes beside factors is not added, or a factor does
+/// When modules have other names, are lookup tables or have a scale that is 0 or beyond f32, what it changes beside factors is not added, or a factor does
 /// not fit into its format; and what `out` refuses.
 pub(crate) fn write(lora: &Lora<'_>, out: &mut impl Write) -> Result<u64> {
     let weights = weights(lora)?;
@@ -41,9 +43,16 @@ fn weights<'l>(lora: &'l Lora<'_>) -> Result<Weights<'l>> {
                 .a
                 .error(format!("single files hold no factors of a lookup table, which {name} is")));
         }
+        // Readers take an alpha of 0 for the rank, and this library refuses it.
+        let stated = alpha(module) as f32;
+        if stated == 0.0 || !stated.is_finite() {
+            let problem =
+                format!("single files cannot state its scale {:e}: its alpha is {stated}", module.scale);
+            return Err(module.a.error(problem));
+        }
         let [down, up] = shapes(&module.a, &module.b, &module.kernel);
         // Exact for every rank, as f16 and bf16 would not be.
-        let alpha = Factor::new(Dtype::F32, [1, 1], (alpha(module) as f32).to_le_bytes().to_vec())?;
+        let alpha = Factor::new(Dtype::F32, [1, 1], stated.to_le_bytes().to_vec())?;
         let mut add = |suffix: &str, factor, shape| {
             tensors.push(Named { name: format!("{name}{suffix}"), values: Values::One(factor), shape });
         };
@@ -89,7 +98,7 @@ fn alpha(module: &LoraModule<'_>) -> f64 {
 }
 
 /// What kohya's scripts write of a network, `Dynamic` where modules differ, as they do.
-fn metadata(lora: &Lora<'_>) -> BTreeMap<&'static str, String> {
+fn metadata<'l>(lora: &'l Lora<'_>) -> BTreeMap<&'l str, String> {
     let stated = |conv: bool| {
         let modules =
             lora.modules.iter().filter(|module| (module.kernel.iter().any(|&size| size > 1)) == conv);
@@ -101,8 +110,13 @@ fn metadata(lora: &Lora<'_>) -> BTreeMap<&'static str, String> {
         if found.next().is_some() { Some(("Dynamic".to_owned(), "Dynamic".to_owned())) } else { first }
     };
     let (linear, conv) = (stated(false), stated(true));
-    let mut metadata =
-        BTreeMap::from([("format", "pt".to_owned()), ("ss_network_module", "networks.lora".to_owned())]);
+    // What other tools wrote stays, but for what is stated anew and hashes of tensors that are others now.
+    let stale = |key: &str| HASHES.contains(&key) || key == PEFT_CONFIG;
+    let kept = lora.metadata.iter().filter(|(key, _)| !stale(key));
+    let mut metadata: BTreeMap<&str, String> =
+        kept.map(|(key, value)| (key.as_str(), value.clone())).collect();
+    metadata.insert("format", "pt".to_owned());
+    metadata.insert("ss_network_module", "networks.lora".to_owned());
     if let Some((rank, alpha)) = linear.or(conv.clone()) {
         metadata.insert("ss_network_dim", rank);
         metadata.insert("ss_network_alpha", alpha);

@@ -3,7 +3,7 @@
 use super::findings::Findings;
 use super::pairs;
 use crate::adapter::gguf::{MAX_NAME, key};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::source::gguf::{File, TensorInfo, Value};
 use crate::source::mapped::Mapped;
 use crate::source::model::Model;
@@ -13,7 +13,7 @@ const ALORA: &str = "adapter.alora.invocation_tokens";
 
 /// Checks the file and, as far as it can be read, all that it holds.
 pub(super) fn check(adapter: &Mapped, base: &Model, findings: &mut Findings) -> Result<()> {
-    let file = match File::parse(adapter.path(), adapter.bytes()) {
+    let file = match File::parse(adapter.path(), adapter.bytes(), adapter.len()) {
         Ok(file) => file,
         Err(error) => {
             unreadable(adapter, error, findings);
@@ -30,6 +30,7 @@ fn unreadable(adapter: &Mapped, error: Error, findings: &mut Findings) {
     let version =
         adapter.bytes().get(4..8).map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
     match error {
+        error if error.reason() == Some(Reason::NoMemory) => findings.broken("gguf-invalid", None, error),
         Error::Tensor { tensor, problem, .. } => {
             let code = if problem.contains("cannot store") {
                 "rank-not-in-blocks"

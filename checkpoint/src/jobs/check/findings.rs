@@ -1,5 +1,6 @@
 //! The list of findings.
 
+use crate::error::{Error, Reason, Result};
 use serde::Serialize;
 
 /// How bad a finding is.
@@ -30,7 +31,11 @@ pub struct Finding {
 
 /// What was found so far.
 #[derive(Debug, Default)]
-pub(super) struct Findings(pub(super) Vec<Finding>);
+pub(super) struct Findings {
+    found: Vec<Finding>,
+    /// Why the adapter could not be looked at, which says nothing about it.
+    failed: Option<Error>,
+}
 
 impl Findings {
     pub(super) fn add(
@@ -41,11 +46,29 @@ impl Findings {
         message: impl Into<String>,
     ) {
         let tensor = tensor.map(str::to_owned);
-        self.0.push(Finding { code, severity, tensor, message: message.into() });
+        self.found.push(Finding { code, severity, tensor, message: message.into() });
     }
 
     pub(super) fn error(&mut self, code: &'static str, tensor: Option<&str>, message: impl Into<String>) {
         self.add(Severity::Error, code, tensor, message);
+    }
+
+    /// What `error` says of the adapter; where memory was refused that is nothing.
+    pub(super) fn broken(&mut self, code: &'static str, tensor: Option<&str>, error: Error) {
+        if error.reason() == Some(Reason::NoMemory) {
+            self.failed.get_or_insert(error);
+        } else {
+            self.error(code, tensor, error.to_string());
+        }
+    }
+
+    /// All of them, the worst first.
+    ///
+    /// # Errors
+    /// Where the adapter could not be looked at.
+    pub(super) fn sorted(mut self) -> Result<Vec<Finding>> {
+        self.found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        self.failed.map_or(Ok(self.found), Err)
     }
 
     pub(super) fn unknown(&mut self, tensor: &str) {

@@ -39,13 +39,11 @@ pub fn check(adapter: &Path, base: &Model, monitor: &Monitor) -> Result<Vec<Find
                     Error::Tensor { tensor, .. } => Some(tensor.clone()),
                     _ => None,
                 };
-                findings.error("adapter-invalid", tensor.as_deref(), error.to_string());
+                findings.broken("adapter-invalid", tensor.as_deref(), error);
             }
         },
     }
-    let mut found = findings.0;
-    found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    Ok(found)
+    findings.sorted()
 }
 
 /// Checks a sound adapter module by module, under the names of the base.
@@ -71,7 +69,7 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings, monitor: &Mo
             renamed
         }
         Err(error) => {
-            findings.error("unknown-tensor", None, error.to_string());
+            findings.broken("unknown-tensor", None, error);
             return Ok(());
         }
     };
@@ -103,7 +101,7 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings, monitor: &Mo
             Some(_) => {}
         }
         if let Err(error) = tensor.values.decoded() {
-            findings.error("not-finite", Some(&tensor.name), error.to_string());
+            findings.broken("not-finite", Some(&tensor.name), error);
         }
     }
     for module in &renamed.modules {
@@ -123,7 +121,7 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings, monitor: &Mo
         let values = [module.a.decoded(), module.b.decoded()];
         let zero = values.iter().any(|values| values.as_ref().is_ok_and(|v| v.iter().all(|x| *x == 0.0)));
         for error in values.into_iter().filter_map(Result::err) {
-            findings.error("not-finite", Some(&weight), error.to_string());
+            findings.broken("not-finite", Some(&weight), error);
         }
         if zero {
             findings.warning(

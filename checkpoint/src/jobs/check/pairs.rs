@@ -170,7 +170,7 @@ fn values(adapter: &Mapped, a: &TensorInfo<'_>, b: &TensorInfo<'_>, findings: &m
         let factor = Factor::new(dtype, [rows, cols], &adapter.bytes()[tensor.range.clone()]);
         match factor.and_then(|factor| factor.decoded()) {
             Ok(values) => zero |= values.iter().all(|value| *value == 0.0),
-            Err(error) => findings.error("not-finite", Some(tensor.name), error.to_string()),
+            Err(error) => findings.broken("not-finite", Some(tensor.name), error),
         }
     }
     if zero {

@@ -83,6 +83,7 @@ impl Also {
             AdapterFormat::Gguf => {
                 "llama.cpp reads nothing but factors from an adapter: no norms, biases, tokens or whole layers"
             }
+            AdapterFormat::Mlx => "mlx-lm reads nothing but factors from an adapter",
             _ if !checkpoints => {
                 "norms, biases, tokens and whole layers are taken from checkpoints only: a GGUF file may hold other \
                  numbers for them"

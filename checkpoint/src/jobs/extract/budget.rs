@@ -1,4 +1,5 @@
-//! The most in so many bytes: every module once at a rank that probably suffices, then bytes shared out.
+//! Bytes shared out over modules, so many or as many as it takes to keep a share of all: every module once at a rank that
+//! probably suffices, then the choice.
 
 use crate::adapter::AdapterFormat;
 use crate::adapter::{Lora, Target};
@@ -6,12 +7,12 @@ use crate::error::{Error, Result};
 use crate::jobs::extract::extraction::Extraction;
 use crate::jobs::extract::options::ExtractOptions;
 use crate::jobs::extract::outcome::{Keep, Module, Others};
-use crate::jobs::extract::plans::Aim;
+use crate::jobs::extract::plans::{Aim, first_rank};
 use crate::jobs::extract::survey::{Survey, replace};
 use crate::pairing::pairs::Pair;
 use crate::report::LeftOut;
-use phlora_core::policy::{Candidate, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
-use phlora_core::{Dtype, Policy, Shape};
+use phlora_core::policy::{Candidate, Limit, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
+use phlora_core::{Dtype, Goal, Policy, Shape};
 use std::collections::BTreeMap;
 
 /// The first factorisation goes this many times beyond the rank that an even share would give.
@@ -19,6 +20,9 @@ const AHEAD: u64 = 2;
 
 /// Formats that a GGUF adapter may have instead of the one that is given: the nearest of each size.
 const CHOSEN: [Dtype; 3] = [Dtype::Q8_0, Dtype::Q5_0, Dtype::Iq4Nl];
+
+/// By how much more than rounding took the share is raised.
+const MORE: f64 = 1e-6;
 
 /// Least rank of the first factorisation.
 const LEAST: usize = 16;
@@ -38,12 +42,15 @@ pub(crate) fn dtypes(options: &ExtractOptions) -> Vec<Dtype> {
     dtypes
 }
 
-/// Extracts within `bytes`, the size of the adapter's files.
-pub(crate) fn share_out(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
+/// Extracts as far as the policy's goal lets it go: so many bytes of the adapter's files, or a share of the energy of all
+/// modules.
+pub(crate) fn share_out(survey: &Survey<'_>) -> Result<Extraction> {
     let policy = survey.options.policy;
-    let dtypes = dtypes(survey.options);
+    let mut limit = policy.goal.limit().ok_or_else(|| Error::usage("no goal for all modules".into()))?;
+    let within = matches!(limit, Limit::Bytes(_));
+    let dtypes = if within { dtypes(survey.options) } else { vec![survey.options.dtype] };
     let smallest = dtypes.last().copied().unwrap_or(survey.options.dtype);
-    let mut ranks = first_ranks(survey, &policy, bytes, smallest);
+    let mut ranks = first_ranks(survey, &policy, limit, smallest);
     let (mut modules, others) =
         survey.run(|pair| Some(Aim::fixed(pair, *ranks.get(pair.name)?)), Keep::Whole, true)?;
     loop {
@@ -51,21 +58,22 @@ pub(crate) fn share_out(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
         // One rank for all may round better, where blocks make some ranks cheap.
         let mut choices = Vec::new();
         for &dtype in &dtypes {
-            choices.extend(choose(survey, &whole, &policy, dtype, bytes, true)?);
+            if within || policy.uniform {
+                choices.extend(choose(survey, &whole, &policy, dtype, limit, true)?);
+            }
             if !policy.uniform {
-                choices.extend(choose(survey, &whole, &policy, dtype, bytes, false)?);
+                choices.extend(choose(survey, &whole, &policy, dtype, limit, false)?);
             }
         }
         let more: BTreeMap<_, _> =
             choices.iter().flat_map(|choice| larger(survey, &whole, choice, &policy)).collect();
         if more.is_empty() {
-            return best(survey, &whole, &others, &choices)?.ok_or_else(|| {
-                let least = least(survey, &whole).map_or_else(|error| error.to_string(), |least| least.to_string());
-                let problem = format!(
-                    "a budget of {bytes} bytes has no room for a single component, which takes at least {least} bytes"
-                );
-                Error::usage(problem)
-            });
+            let found = best(survey, &whole, &others, &choices)?;
+            let found = found.ok_or_else(|| no_room(survey, &whole, limit))?;
+            let Some(higher) = beyond_rounding(&found, &whole, policy.goal, limit) else { return Ok(found) };
+            limit = higher;
+            modules = whole.modules;
+            continue;
         }
         modules = whole.modules;
         let (again, _) =
@@ -73,6 +81,31 @@ pub(crate) fn share_out(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
         replace(&mut modules, again);
         ranks.extend(more);
     }
+}
+
+/// Why nothing was chosen.
+fn no_room(survey: &Survey<'_>, whole: &Extraction, limit: Limit) -> Error {
+    let least = least(survey, whole).map_or_else(|error| error.to_string(), |least| least.to_string());
+    Error::usage(match limit {
+        Limit::Bytes(bytes) => format!(
+            "a budget of {bytes} bytes has no room for a single component, which takes at least {least} bytes"
+        ),
+        Limit::Energy(share) => format!("no rank is allowed that would keep any of an energy of {share}"),
+    })
+}
+
+/// A higher share to choose by, where rounding took what `found` needs for the one that was asked for.
+fn beyond_rounding(found: &Extraction, whole: &Extraction, goal: Goal, limit: Limit) -> Option<Limit> {
+    let (Goal::TotalEnergy(asked), Limit::Energy(tried)) = (goal, limit) else { return None };
+    let kept = |module: &Module| {
+        (module.report.energy - module.report.rounding_loss) * module.report.delta_norm.powi(2)
+    };
+    let kept: f64 = found.modules.iter().map(kept).sum();
+    let all: f64 = whole.modules.iter().map(|module| module.report.delta_norm.powi(2)).sum();
+    let missing = asked - kept / all;
+    // At least twice as far beyond it as before, so that a share out of reach ends soon.
+    let more = missing.max(tried - asked) + MORE;
+    (missing > 0.0 && tried < 1.0).then(|| Limit::Energy((tried + more).min(1.0)))
 }
 
 /// The bytes of the smallest adapter that the policy lets be.
@@ -94,9 +127,13 @@ fn least(survey: &Survey<'_>, whole: &Extraction) -> Result<u64> {
 fn first_ranks<'s>(
     survey: &'s Survey<'_>,
     policy: &Policy,
-    bytes: u64,
+    limit: Limit,
     dtype: Dtype,
 ) -> BTreeMap<&'s str, usize> {
+    let Limit::Bytes(bytes) = limit else {
+        let first = |pair: &Pair<'_>| policy.round(first_rank(pair, policy.max_rank));
+        return survey.pairs().map(|pair| (pair.name, first(pair))).collect();
+    };
     let block = dtype.block_len();
     let per_block: u64 = survey.pairs().map(|pair| factor_bytes(shape(pair), block, dtype)).sum();
     let per_rank = per_block / block as u64;
@@ -116,7 +153,7 @@ pub(crate) fn choose(
     whole: &Extraction,
     policy: &Policy,
     dtype: Dtype,
-    bytes: u64,
+    limit: Limit,
     even: bool,
 ) -> Result<Option<Choice>> {
     let candidates: Vec<_> = whole
@@ -125,28 +162,31 @@ pub(crate) fn choose(
         .map(|module| module.report.candidate(&module.report.singular_values, dtype))
         .collect();
     // Names, headers and padding come on top of the factors and depend a little on the ranks.
-    let mut left = bytes;
+    let mut left = limit;
     loop {
         let ranks = ranks(&candidates, policy, left, even);
         if ranks.iter().all(|&rank| rank == 0) {
             return Ok(None);
         }
+        let (Limit::Bytes(bytes), Limit::Bytes(rest)) = (limit, &mut left) else {
+            return Ok(Some(Choice { dtype, ranks }));
+        };
         let size = length(survey, whole, policy, &ranks, dtype)?;
         if size <= bytes {
             return Ok(Some(Choice { dtype, ranks }));
         }
-        left = left.saturating_sub(size - bytes);
+        *rest = rest.saturating_sub(size - bytes);
     }
 }
 
-/// Ranks whose factors take at most `bytes`: the greedy choice, or one rank for all.
-fn ranks(candidates: &[Candidate<'_>], policy: &Policy, bytes: u64, even: bool) -> Vec<usize> {
+/// Ranks whose factors keep to `limit`: the greedy choice, or one rank for all.
+fn ranks(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit, even: bool) -> Vec<usize> {
     if even {
         let most = candidates.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
-        return vec![uniform_rank(candidates, policy, most.min(policy.max_rank), bytes); candidates.len()];
+        return vec![uniform_rank(candidates, policy, most.min(policy.max_rank), limit); candidates.len()];
     }
     let mut shares = vec![Share::default(); candidates.len()];
-    allocate(candidates, policy, bytes, &mut shares);
+    allocate(candidates, policy, limit, &mut shares);
     shares.iter().map(|share| share.rank).collect()
 }
 
@@ -237,12 +277,16 @@ fn finish(
     mut others: Others,
     choice: &Choice,
 ) -> Result<Extraction> {
+    let reason = match survey.options.policy.goal {
+        Goal::TotalEnergy(_) => "total energy: the others keep it",
+        _ => "budget: its bytes keep more elsewhere",
+    };
     let mut modules = Vec::<Module>::new();
     for (module, &rank) in whole.modules.iter().zip(&choice.ranks) {
         if rank == 0 {
             others.left_out.push(LeftOut {
                 name: format!("{}.weight", module.report.name),
-                reason: "budget: its bytes keep more elsewhere".into(),
+                reason: reason.into(),
                 delta_norm: Some(module.report.delta_norm),
             });
         } else {

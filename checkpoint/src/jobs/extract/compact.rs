@@ -38,7 +38,7 @@ pub(super) fn extract(survey: &Survey<'_>) -> Result<Extraction> {
                 modules.iter().map(|module| module.compact(&vec![BITS; module.report.rank])).collect();
             survey.extraction(modules?, others)
         }
-        Goal::Energy(_) | Goal::NoiseFloor => Err(Error::usage(
+        Goal::Energy(_) | Goal::TotalEnergy(_) | Goal::NoiseFloor => Err(Error::usage(
             "the compact form is chosen by a budget of bytes or a rank; an energy or the noise floor says nothing of bits"
                 .into(),
         )),

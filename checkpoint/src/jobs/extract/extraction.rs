@@ -1,13 +1,18 @@
 //! The result of an extraction: an adapter in memory and its report.
 
+use crate::adapter::provenance;
 use crate::adapter::{AdapterFormat, Factor, Lora, LoraModule, Naming, OUT_PROJ, Target};
 use crate::error::Result;
+use crate::jobs::extract::card::Card;
 use crate::jobs::extract::full::Full;
 use crate::jobs::extract::outcome::Module;
 use crate::jobs::extract::renaming::Renaming;
 use crate::naming::spelling::Spelling;
-use crate::report::{LeftOut, ModuleReport, Note, Origin, REPORT_VERSION, Report, Total, energy_by_bytes};
+use crate::report::{
+    LeftOut, ModuleReport, Note, Origin, PolicyReport, REPORT_VERSION, Report, Total, energy_by_bytes,
+};
 use phlora_core::{Dtype, Policy};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,6 +41,8 @@ pub struct Extraction {
     pub(crate) experts: usize,
     pub(crate) targets: Vec<String>,
     pub(crate) base_name: String,
+    /// What the fine-tuned model is called.
+    pub(crate) tuned_name: String,
     /// As [`Lora::architecture`].
     pub(crate) architecture: Option<String>,
     pub(crate) naming: Naming,
@@ -61,6 +68,7 @@ impl Extraction {
     pub fn notes(&self) -> Vec<Note> {
         let mut notes = self.notes.clone();
         notes.extend(self.implausible().map(Note::Text));
+        notes.extend(self.oversized().map(Note::Text));
         if self.without_bias > 0 {
             notes.push(Note::Text(format!(
                 "PEFT runs this adapter but does not merge it: {} of its modules have no bias to merge one into; phlora \
@@ -77,6 +85,17 @@ impl Extraction {
             )));
         }
         notes
+    }
+
+    /// Says so where the factors have more weights than what they change.
+    fn oversized(&self) -> Option<String> {
+        let Total { parameters_in, parameters_out, .. } = self.total();
+        (parameters_out > parameters_in).then(|| {
+            format!(
+                "the factors have {parameters_out} weights, more than the {parameters_in} of the modules that they change: at \
+                 this rank the adapter is larger than the model"
+            )
+        })
     }
 
     /// Says so where the two models differ more than fine-tuning makes them.
@@ -127,6 +146,7 @@ impl Extraction {
             names: self.names.clone(),
             targets: self.targets.clone(),
             base_name: self.base_name.clone(),
+            tuned_name: self.tuned_name.clone(),
             architecture: self.architecture.clone(),
             spelling: self.spelling.clone(),
             ..*self
@@ -167,7 +187,25 @@ impl Extraction {
             targets: Some(self.targets.clone()),
             fan_in_fan_out: self.modules.iter().any(|module| module.conv1d),
             spelling: self.spelling.clone(),
+            metadata: self.provenance(),
         }
+    }
+
+    /// Where it comes from, the same whenever and wherever it is made.
+    fn provenance(&self) -> BTreeMap<String, String> {
+        let total = self.total();
+        // As many digits whatever the energies are: sizes are counted before they are known.
+        let share = |share: f64| format!("{:.4}", share.clamp(0.0, 1.0));
+        let whole = total.whole_energy.unwrap_or(total.energy);
+        let texts = [
+            (provenance::VERSION, env!("CARGO_PKG_VERSION").to_owned()),
+            (provenance::BASE, self.base_name.clone()),
+            (provenance::TUNED, self.tuned_name.clone()),
+            (provenance::POLICY, PolicyReport::from(self.policy).to_string()),
+            (provenance::ENERGY, share(total.energy)),
+            (provenance::WHOLE, share(whole)),
+        ];
+        texts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     /// The adapter as its file will have it: named for that, and of one rank where the policy and PEFT's format ask for
@@ -204,6 +242,20 @@ impl Extraction {
             plan: None,
             notes: self.notes(),
         }
+    }
+
+    /// Its model card.
+    pub(crate) fn card(&self, report: &Report, asked: Option<&str>) -> String {
+        let card = Card {
+            report,
+            format: self.format,
+            base: &self.base_name,
+            tuned: &self.tuned_name,
+            rank: self.rank(),
+            task: self.task,
+            asked,
+        };
+        card.text()
     }
 
     /// Sums over the modules.

@@ -7,11 +7,12 @@ use crate::jobs::extract::also::Take;
 use crate::naming::kind::Kind;
 use crate::pairing::heads::top;
 use crate::pairing::pairs::{Pair, left_out};
-use crate::report::{FullReport, LeftOut};
+use crate::report::{FullReport, LeftOut, Note};
 use crate::run::pool::Ticket;
 use crate::source::measure::{decode, difference, non_finite_error, same_bytes};
 use crate::source::tensor::Tensor;
-use phlora_core::Dtype;
+use phlora_core::policy::factor_bytes;
+use phlora_core::{Dtype, Shape};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -160,6 +161,16 @@ fn most_changed(mut rows: Vec<(usize, f64)>, energy: f64) -> (Vec<usize>, f64, f
     let sum = |rows: &[(usize, f64)]| rows.iter().map(|(_, squares)| squares).sum();
     let (most, least) = rows.split_at(count);
     (most.iter().map(|(row, _)| *row).collect(), sum(most), sum(least))
+}
+
+/// Says so where the rows of `full` that the base has too take more bytes than factors of `rank` would.
+pub(crate) fn large(pair: &Pair<'_>, full: &Full, rank: usize, dtype: Dtype) -> Option<Note> {
+    let FullReport { rows: Some(all), new_rows, bytes, .. } = full.report else { return None };
+    let rows = all - new_rows;
+    let bytes = bytes / all.max(1) as u64 * rows as u64;
+    let shape = Shape { rows: pair.base.shape()[0], cols: pair.base.row_len() };
+    let factors = factor_bytes(shape, rank.min(shape.rows).min(shape.cols), dtype);
+    (bytes > factors).then(|| Note::Rows { name: full.report.name.clone(), rows, bytes, rank, factors })
 }
 
 fn full(

@@ -17,7 +17,8 @@ impl Identity {
     /// are asked for, with `options`.
     pub(crate) fn of(models: &[&Model], ranks: &[usize], options: &ExtractOptions) -> Self {
         let one = NonZeroUsize::MIN;
-        let same = ExtractOptions { threads: one, block_bytes: 0, parts: None, ..options.clone() };
+        let same =
+            ExtractOptions { threads: one, block_bytes: 0, parts: None, base_name: None, ..options.clone() };
         let options = xxh3_64(format!("{ranks:?} {same:?}").as_bytes());
         Self {
             phlora: env!("CARGO_PKG_VERSION").to_owned(),
@@ -30,6 +31,9 @@ impl Identity {
 /// A digest of the files of a model: their lengths, their ends, and samples of all between.
 fn digest(model: &Model) -> String {
     let mut digest = Xxh3Default::new();
+    for version in model.versions() {
+        digest.update(version.as_bytes());
+    }
     for (_, bytes) in model.contents() {
         digest.update(&(bytes.len() as u64).to_le_bytes());
         digest.update(&bytes[..bytes.len().min(END)]);

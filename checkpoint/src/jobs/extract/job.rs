@@ -231,7 +231,7 @@ impl<'m> ExtractJob<'m> {
 /// The result does not depend on `threads` or `block_bytes`, not in a single bit. Peak heap is at most
 /// threads × scratch (the largest need of a module, at most `options.scratch`) plus the encoded factors,
 /// and 1 MiB per thread and side whose rows are in another order than those of the other; with
-/// [`Goal::Budget`] plus f32 factors of up to some times the budget.
+/// [`Goal::Budget`] and [`Goal::TotalEnergy`] plus f32 factors of up to some times the adapter.
 ///
 /// # Errors
 /// [`Error::NothingToExtract`](crate::Error::NothingToExtract) when no selected module differs; else what the two models
@@ -252,7 +252,7 @@ fn one(models: &Aligned<'_>, options: &ExtractOptions, monitor: &Monitor) -> Res
         return compact::extract(&survey);
     }
     match options.policy.goal {
-        Goal::Budget(bytes) => budget::share_out(&survey, bytes),
+        Goal::Budget(_) | Goal::TotalEnergy(_) => budget::share_out(&survey),
         Goal::Energy(_) | Goal::NoiseFloor if options.policy.uniform => survey.one_rank_for_all(),
         _ => {
             let keep = Keep::Encoded(options.dtype);

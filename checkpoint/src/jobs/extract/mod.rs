@@ -7,6 +7,7 @@
 
 mod also;
 pub(crate) mod budget;
+mod card;
 mod channels;
 mod compact;
 pub(crate) mod extraction;
@@ -15,6 +16,7 @@ mod identity;
 mod includes;
 mod job;
 mod layers;
+mod memory;
 mod options;
 pub(crate) mod outcome;
 mod outline;
@@ -25,6 +27,7 @@ pub(crate) mod plans;
 mod record;
 mod renaming;
 mod rounds;
+mod saved;
 mod serving;
 pub(crate) mod survey;
 mod tasks;

@@ -31,6 +31,8 @@ pub struct ExtractOptions {
     pub format: AdapterFormat,
     /// Whose names a PEFT adapter of checkpoints has. Default: those in memory.
     pub names: Names,
+    /// Modules that are stored whole, by their path: PEFT's `modules_to_save`. Default: none.
+    pub save: Vec<Regex>,
     /// What the adapter calls its base. `None`: by its place in the hub's cache, what its configuration was loaded from, or
     /// the name of its directory.
     pub base_name: Option<String>,
@@ -42,6 +44,9 @@ pub struct ExtractOptions {
     pub max_reads: u32,
     /// Most working memory per thread in bytes, scratch and f32 factors together. Default: no limit.
     pub scratch: Option<usize>,
+    /// Most memory of all threads and of what is read ahead, in bytes, beside the adapter itself: fewer threads work where it
+    /// is short, with less scratch where it is too little for one. Default: no limit.
+    pub memory: Option<usize>,
     /// Threads. The adapter does not depend on it. Default: one per processor.
     pub threads: NonZeroUsize,
     /// Bytes of one side read between two looks at the cancel flag. The adapter does not depend on it.
@@ -100,11 +105,13 @@ impl Default for ExtractOptions {
             choose_dtype: false,
             format: AdapterFormat::Peft,
             names: Names::default(),
+            save: Vec::new(),
             base_name: None,
             prefix: None,
             tolerance: core.tolerance,
             max_reads: core.max_reads,
             scratch: None,
+            memory: None,
             threads: available_threads(),
             block_bytes: 16 << 20,
             filter: Filter::default(),

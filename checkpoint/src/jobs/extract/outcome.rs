@@ -108,7 +108,7 @@ pub(crate) fn extract_pair(
     let (weighed, base_norm) = (channels.as_deref(), weight_norm(pair.base)?);
     // Where modules are compared, or a plan may do it.
     let compared = match options.policy.goal {
-        Goal::Budget(_) => options.policy.by == Criterion::Relative,
+        Goal::Budget(_) | Goal::TotalEnergy(_) => options.policy.by == Criterion::Relative,
         _ => options.policy.goal == Goal::Fixed && matches!(keep, Keep::Spectrum(_)),
     };
     let base_stretch = if compared { weight_stretch(pair.base, ticket)? } else { None };
@@ -205,7 +205,7 @@ fn find<'b>(
     let chosen = extractor.rank();
     let held = match planned.aim.goal {
         _ if planned.aim.given.is_some() => plan.rank(),
-        Goal::Fixed | Goal::Budget(_) => chosen,
+        Goal::Fixed | Goal::Budget(_) | Goal::TotalEnergy(_) => chosen,
         _ if chosen == 0 => 0,
         Goal::Energy(_) => policy.round(chosen + SPARE),
         Goal::NoiseFloor => policy.round(chosen),
@@ -241,7 +241,8 @@ fn encode(
             }
         })
     };
-    let fixed = matches!(planned.aim.goal, Goal::Fixed | Goal::Budget(_)) || planned.aim.given.is_some();
+    let fixed =
+        !matches!(planned.aim.goal, Goal::Energy(_) | Goal::NoiseFloor) || planned.aim.given.is_some();
     let dtype = match keep {
         _ if found.chosen == 0 => return Ok((0, None)),
         Keep::Whole => return Ok((found.held, Some(one(found.held, Dtype::F32)?))),

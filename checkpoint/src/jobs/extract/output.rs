@@ -21,6 +21,8 @@ pub struct Output {
     pub page: Option<fn(&Report) -> String>,
     /// What was typed, for the report.
     pub command: Option<String>,
+    /// The same without paths, for the model card.
+    pub asked: Option<String>,
     /// Whether an adapter and a report that are there already are replaced. Anything else never is.
     pub force: bool,
 }
@@ -28,7 +30,7 @@ pub struct Output {
 impl Output {
     /// An adapter at `path`, without a report; nothing is replaced.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), report: None, page: None, command: None, force: false }
+        Self { path: path.into(), report: None, page: None, command: None, asked: None, force: false }
     }
 
     /// The same with a report, or none.
@@ -47,6 +49,12 @@ impl Output {
     #[must_use]
     pub fn command(self, command: Option<String>) -> Self {
         Self { command, ..self }
+    }
+
+    /// The same with what was asked for, without paths, for the model card.
+    #[must_use]
+    pub fn asked(self, asked: Option<String>) -> Self {
+        Self { asked, ..self }
     }
 
     /// The same, and whether an adapter and a report that are there already are replaced.
@@ -95,7 +103,7 @@ impl Output {
             path.is_dir() && directory.is_some() && path.canonicalize().ok() == directory
         };
         match models.iter().find(is_here) {
-            Some(model) if format != AdapterFormat::Peft => Err(Error::usage(format!(
+            Some(model) if format.is_file() => Err(Error::usage(format!(
                 "{} would lie among the weights of the model {} and count as one of them; choose another place",
                 self.path.display(),
                 model.path().display()
@@ -133,6 +141,7 @@ impl Staged {
         if let Some(origin) = &mut report.origin {
             origin.command.clone_from(&output.command);
         }
+        adapter.add_card(&output.path, || extraction.card(&report, output.asked.as_deref()))?;
         let stage = |path: &PathBuf| match output.page_of(path) {
             Some(page) => stage_page(&page(&report), path, output.force),
             None => stage_report(&report, path, output.force),

@@ -1,6 +1,7 @@
 //! How each module will be extracted: parts from its shape alone, scratch within the limit per thread.
 
 use crate::error::{Error, Result};
+use crate::jobs::extract::memory;
 use crate::jobs::extract::options::ExtractOptions;
 use crate::pairing::pairs::Pair;
 use phlora_core::{Goal, Mode, Options, Plan, Policy, Shape};
@@ -45,13 +46,12 @@ impl Aim {
     /// What `policy` wants of one matrix.
     pub(crate) fn of(pair: &Pair<'_>, policy: &Policy) -> Self {
         let most = policy.max_rank.min(narrow(pair));
-        // Where it is nearly the whole anyway, all can be known at once.
-        let first = if narrow(pair) <= 3 * FIRST_RANK { most } else { FIRST_RANK };
+        let first = first_rank(pair, most);
         match policy.goal {
-            Goal::Energy(_) | Goal::NoiseFloor => {
-                Self { goal: policy.goal, rank: first.min(most), most, given: None }
+            Goal::Energy(_) | Goal::NoiseFloor => Self { goal: policy.goal, rank: first, most, given: None },
+            Goal::Fixed | Goal::Budget(_) | Goal::TotalEnergy(_) => {
+                Self::fixed(pair, policy.round(policy.max_rank))
             }
-            Goal::Fixed | Goal::Budget(_) => Self::fixed(pair, policy.round(policy.max_rank)),
         }
     }
 
@@ -65,6 +65,12 @@ impl Aim {
         let rank = wanted.clamp(self.rank.saturating_mul(2), self.rank.saturating_mul(8)).min(self.most);
         (rank > self.rank).then_some(Self { rank, ..self })
     }
+}
+
+/// The rank, at most `most`, at which a goal that may need any is first tried.
+pub(crate) fn first_rank(pair: &Pair<'_>, most: usize) -> usize {
+    // Where it is nearly the whole anyway, all can be known at once.
+    if narrow(pair) <= 3 * FIRST_RANK { most } else { FIRST_RANK.min(most) }
 }
 
 fn narrow(pair: &Pair<'_>) -> usize {
@@ -133,8 +139,8 @@ pub(crate) fn plan(
     // The factors, and all singular values that there are.
     let factors = rows.checked_add(cols).and_then(|n| n.checked_mul(aim.rank)?.checked_add(rows.min(cols)));
     let factors = factors.ok_or_else(too_large)?;
-    let limit =
-        options.scratch.map_or(usize::MAX, |bytes| (bytes / size_of::<f32>()).saturating_sub(factors));
+    let limit = memory::scratch(options)
+        .map_or(usize::MAX, |bytes| (bytes / size_of::<f32>()).saturating_sub(factors));
     let mut core = Options {
         rank: aim.rank,
         goal: aim.goal,

@@ -42,7 +42,11 @@ impl Renaming {
             Naming::Gguf => (AdapterFormat::Gguf, "checkpoint"),
             _ => (AdapterFormat::Peft, "GGUF file"),
         };
-        if options.format == same || options.format == AdapterFormat::Phlora {
+        if options.format == AdapterFormat::Mlx {
+            leave_experts(jobs);
+        }
+        let checkpoint = options.format == AdapterFormat::Mlx && same == AdapterFormat::Peft;
+        if options.format == same || checkpoint || options.format == AdapterFormat::Phlora {
             return Ok(Self::None);
         }
         let names = models.names()?;
@@ -77,6 +81,16 @@ impl Renaming {
             Self::Map(names, None) => lora.to_hugging_face(names),
             Self::Map(names, Some(layout)) => lora.to_hugging_face(names)?.into_memory(layout),
             Self::Single(places, style) => places.to_single(lora, *style),
+        }
+    }
+}
+
+/// Measures experts instead of extracting them: mlx-lm has them stacked under other names.
+fn leave_experts(jobs: &mut [(Pair<'_>, Task)]) {
+    for (pair, task) in jobs.iter_mut().filter(|(_, task)| matches!(task, Task::Extract)) {
+        if pair.expert.is_some() || pair.module().contains(".experts.") {
+            let reason = "expert: mlx-lm has them stacked, which is not written".to_owned();
+            *task = Task::Measure { reason, entries: Some(pair.base.len()), strict: false };
         }
     }
 }

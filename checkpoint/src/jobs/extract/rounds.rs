@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::jobs::extract::full;
+use crate::jobs::extract::memory;
 use crate::jobs::extract::outcome::{Keep, Module, Others, Outcome, extract_pair, measure, reserve};
 use crate::jobs::extract::plans::{Aim, Planned, plans, read_bytes};
 use crate::jobs::extract::record;
@@ -79,7 +80,7 @@ impl<'m> Survey<'m> {
         kept: Option<&Kept<'_>>,
     ) -> Result<Vec<Outcome>> {
         let jobs: Vec<_> = open.iter().map(|&job| jobs[job]).collect();
-        let memory =
+        let most =
             jobs.iter().filter_map(|(.., plan)| plan.as_ref()).map(|plan| plan.memory).max().unwrap_or(0);
         for &job in open {
             self.monitor.correct_total(0, costs[job]);
@@ -87,7 +88,7 @@ impl<'m> Survey<'m> {
 
         let spent: Vec<_> =
             open.iter().zip(&jobs).map(|(&job, (.., plan))| cost(costs[job], *plan)).collect();
-        let files: Vec<_> = jobs.iter().map(|(pair, _, _)| [pair.base, pair.tuned]).collect();
+        let files: Vec<_> = jobs.iter().map(|(pair, _, _)| pair.tensors()).collect();
         let work = |buffer: &mut Vec<f32>, ticket: Ticket<'_>| {
             let (pair, task, plan) = jobs[ticket.job()];
             match (task, plan) {
@@ -99,15 +100,16 @@ impl<'m> Survey<'m> {
                     Ok(Outcome::Full(full.map(Arc::new), left_out))
                 }
                 (Task::Extract, Some(planned)) => {
-                    reserve(buffer, memory)?;
+                    reserve(buffer, most)?;
                     extract_pair(pair, planned, keep, buffer, self.options, ticket)
                 }
                 (Task::Extract, None) => Err(Error::usage("no plan".into())),
             }
         };
-        let outcomes = ReadAhead::beside(&files, self.monitor, |ahead| {
-            run_round(self.options.threads.get(), &spent, self.monitor, Vec::new, |buffer, ticket| {
-                ahead.start(ticket.job());
+        let threads = memory::threads(self.options, most.saturating_mul(size_of::<f32>()));
+        let outcomes = ReadAhead::beside(&files, memory::ahead(self.options), self.monitor, |ahead| {
+            run_round(threads, &spent, self.monitor, Vec::new, |buffer, ticket| {
+                let _held = ahead.start(ticket.job())?;
                 let outcome = work(buffer, ticket)?;
                 kept.map_or(Ok(()), |kept| kept(open[ticket.job()], &outcome))?;
                 Ok(outcome)

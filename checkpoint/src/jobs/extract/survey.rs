@@ -12,18 +12,21 @@ use crate::jobs::extract::options::ExtractOptions;
 use crate::jobs::extract::outcome::{Keep, Module, Others};
 use crate::jobs::extract::plans::Aim;
 use crate::jobs::extract::renaming::Renaming;
+use crate::jobs::extract::saved;
 use crate::jobs::extract::tasks::{Holds, Task, decide};
 use crate::naming::kind::{Kind, kind_of, module_of, suffix_of};
 use crate::naming::memory::Layout;
 use crate::pairing::aligned::{Aligned, Side};
 use crate::pairing::heads::Heads;
-use crate::pairing::pairs::Pair;
+use crate::pairing::pairs::{Pair, is_tied};
 use crate::report::{LeftOut, Note, Origin};
 use crate::run::monitor::Monitor;
 use crate::source::hub;
 use crate::source::model::Model;
+use crate::source::place::is_address;
 use phlora_core::{Goal, Policy};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -51,7 +54,7 @@ impl<'m> Survey<'m> {
         check(&options.policy)?;
         options.format.check(options.dtype)?;
         // A GGUF adapter holds none, and where a base has GGUF's names they are not mapped.
-        let convolutions = options.format != AdapterFormat::Gguf
+        let convolutions = !matches!(options.format, AdapterFormat::Gguf | AdapterFormat::Mlx)
             && models.naming() == Naming::HuggingFace
             && !options.filter.linear_only;
         let embeddings = match options.format {
@@ -71,7 +74,7 @@ impl<'m> Survey<'m> {
         options.also.check(options.format, checkpoints)?;
         check_twice(models)?;
         let whole = options.format.is_like_peft() && !options.filter.linear_only;
-        let heads = if whole { Heads::of(models) } else { Heads::default() };
+        let heads = if whole { Heads::of(models)? } else { Heads::default() };
         let holds = Holds {
             heads: &heads,
             convolutions,
@@ -83,6 +86,7 @@ impl<'m> Survey<'m> {
         let pairing = decide(models, &options.filter, holds)?;
         let (mut jobs, one_sided) = (pairing.jobs, pairing.one_sided);
         layers::take(&mut jobs, options);
+        saved::take(&mut jobs, options, is_tied(models))?;
         // Largest first, so that no large one is left to a single thread at the end.
         jobs.sort_by_key(|(pair, _)| (std::cmp::Reverse(pair.bytes()), pair.name));
         let names = Renaming::new(models, options, &mut jobs)?;
@@ -192,6 +196,11 @@ impl<'m> Survey<'m> {
             .map(|module| module.path.as_str());
         let targets = self.targets(named.chain(empty.iter().map(|(name, _)| name.as_str())));
         let base = source(self.models);
+        let rank = modules.iter().map(|module| module.report.rank).max().unwrap_or(0);
+        let pair =
+            |full: &Full| self.jobs.iter().map(|(pair, _)| pair).find(|pair| pair.name == full.report.name);
+        let large: Vec<_> =
+            full.iter().filter_map(|full| full::large(pair(full)?, full, rank, self.options.dtype)).collect();
         Ok(Extraction {
             modules,
             full,
@@ -203,6 +212,7 @@ impl<'m> Survey<'m> {
                 .cloned()
                 .map(Note::Text)
                 .chain(self.notes.iter().cloned())
+                .chain(large)
                 .collect(),
             left_out,
             origin: origin(self.models),
@@ -211,6 +221,7 @@ impl<'m> Survey<'m> {
             names: self.names.clone(),
             experts: experts(self.models),
             targets,
+            tuned_name: called(self.models.tuned.model),
             base_name: self.options.base_name.clone().unwrap_or_else(|| called(base)),
             architecture: base.architecture().map(str::to_owned),
             naming: self.models.naming(),
@@ -236,7 +247,11 @@ pub(crate) fn replace(modules: &mut [Module], again: Vec<Module>) {
 
 /// Refuses one model as both sides. Where a device runs another one the difference is its repair alone.
 fn check_twice(models: &Aligned<'_>) -> Result<()> {
-    let place = |side: &Side<'_>| side.model.path().canonicalize().ok();
+    let address = |path: &Path| is_address(path).then(|| path.to_owned());
+    let place = |side: &Side<'_>| {
+        let path = side.model.path();
+        address(path).or_else(|| path.canonicalize().ok())
+    };
     let base = place(&models.base);
     if models.origin.is_none() && base.is_some() && place(&models.tuned) == base {
         return Err(Error::nothing(format!(
@@ -257,7 +272,7 @@ pub(crate) fn check(policy: &Policy) -> Result<()> {
         return Err(Error::usage(problem));
     }
     match policy.goal {
-        Goal::Energy(share) if !(share > 0.0 && share <= 1.0) => {
+        Goal::Energy(share) | Goal::TotalEnergy(share) if !(share > 0.0 && share <= 1.0) => {
             Err(Error::usage(format!("an energy of {share} cannot be kept, expected above 0, at most 1")))
         }
         _ => Ok(()),

@@ -35,7 +35,7 @@ impl<'a> Layout<'a> {
         }
         let named = |name: &str| new.iter().any(|tensor| tensor.name == name);
         let (mut moves, mut at) = (Vec::<(Range<usize>, usize)>::new(), 0);
-        for stored in parse(path, bytes)?.iter().filter(|stored| !named(&stored.name)) {
+        for stored in parse(path, bytes, bytes.len())?.iter().filter(|stored| !named(&stored.name)) {
             entries.push(entry(
                 path,
                 &stored.name,

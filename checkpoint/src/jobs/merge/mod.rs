@@ -103,6 +103,7 @@ pub fn merge(
     refuse_inputs(base, adapters, path)?;
     let view = View::new(base);
     let targets = targets(&view, adapters)?;
+    base.check_on_disk()?;
     let others = others::of(base)?;
     let names = others::names(base)?;
     let layouts = layouts(base, &targets)?;

@@ -6,6 +6,7 @@ use crate::jobs::extract::budget::{self, dtypes, length};
 use crate::jobs::extract::extraction::Extraction;
 use crate::jobs::extract::survey::Survey;
 use crate::report::{Choice, PlanReport, PlanRow, choose};
+use phlora_core::policy::Limit;
 use phlora_core::{Dtype, Goal, Policy};
 
 /// Shares of energy that are looked at.
@@ -29,6 +30,9 @@ pub(super) fn plan(survey: &Survey<'_>, found: &Extraction) -> Result<PlanReport
     let mut policies = Vec::new();
     for share in ENERGIES {
         policies.push(planner.free(Goal::Energy(share))?);
+    }
+    for share in ENERGIES {
+        policies.push(planner.free(Goal::TotalEnergy(share))?);
     }
     policies.push(planner.free(Goal::NoiseFloor)?);
     // In the bytes of a usual rank, so that the two can be compared.
@@ -78,11 +82,12 @@ impl Planner<'_> {
         self.row("rank", Some(rank as f64), &policy, &choose(&self.report, &policy, self.dtype), self.dtype)
     }
 
-    /// A goal of each module.
+    /// A goal of each module, or a share of all.
     fn free(&self, goal: Goal) -> Result<PlanRow> {
         let policy = Policy { goal, ..self.free_policy() };
         let (name, value) = match goal {
             Goal::Energy(share) => ("energy", Some(share)),
+            Goal::TotalEnergy(share) => ("total energy", Some(share)),
             _ => ("noise floor", None),
         };
         self.row(name, value, &policy, &choose(&self.report, &policy, self.dtype), self.dtype)
@@ -95,7 +100,8 @@ impl Planner<'_> {
         let mut best = None::<PlanRow>;
         for dtype in dtypes(self.survey.options) {
             for even in [true, false] {
-                let Some(found) = budget::choose(self.survey, self.whole, &policy, dtype, bytes, even)?
+                let Some(found) =
+                    budget::choose(self.survey, self.whole, &policy, dtype, Limit::Bytes(bytes), even)?
                 else {
                     continue;
                 };

@@ -2,15 +2,19 @@
 
 mod compact;
 mod parts;
+mod rule;
 
+pub use rule::Rule;
+
+use crate::adapter::provenance::OF_FACTORS;
 use crate::adapter::{Adapter, AdapterFormat, Factors, Lora, LoraModule};
 use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
 use crate::run::pool::available_threads;
 use crate::run::pool::{Ticket, run};
 use parts::{Decomposed, cut_to, decompose};
-use phlora_core::policy::{Candidate, Share, allocate, factor_dtype, uniform_rank};
-use phlora_core::{Dtype, Goal, Policy, Spectrum};
+use phlora_core::policy::{Candidate, Limit, Share, allocate, factor_dtype, uniform_rank};
+use phlora_core::{Dtype, Policy, Spectrum};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -20,6 +24,10 @@ use std::path::Path;
 pub struct PruneOptions {
     /// How ranks are chosen; energies are shares of each module's ‖s·B·A‖².
     pub policy: Policy,
+    /// Chooses ranks by singular values alone, in the place of the policy's goal, up to its largest rank.
+    pub rule: Option<Rule>,
+    /// The largest rank of convolutions whose kernel is more than 1 wide; `None`: that of all.
+    pub conv_rank: Option<usize>,
     /// Modules that hold less than this share of the whole adapter's energy are dropped.
     pub drop_below: f64,
     /// Storage format of the factors; `None`: as each is.
@@ -36,6 +44,8 @@ impl Default for PruneOptions {
     fn default() -> Self {
         Self {
             policy: Policy::default(),
+            rule: None,
+            conv_rank: None,
             drop_below: 0.0,
             dtype: None,
             format: AdapterFormat::Peft,
@@ -95,22 +105,23 @@ pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &M
         lora.modules.iter().map(|module| options.dtype.unwrap_or_else(|| module.a.dtype())).collect();
     let keep =
         |module: &Decomposed| module.sum_squares > 0.0 && module.sum_squares >= options.drop_below * all;
-    let (pruned, ranks, lost) = match options.policy.goal {
+    let (mut pruned, ranks, lost) = match options.policy.goal {
         _ if options.format == AdapterFormat::Phlora => {
-            compact::compact(&lora, &found, &chosen(&found, options, keep), options.policy.goal)?
+            compact::compact(&lora, &found, &chosen(&lora, &found, options, keep), options.policy.goal)?
         }
-        Goal::Budget(bytes) => {
-            let ranks = within(&lora, &found, &dtypes, options, bytes, keep)?;
+        goal if let Some(limit) = goal.limit() => {
+            let ranks = within(&lora, &found, &dtypes, options, limit, keep)?;
             (cut(&lora, &found, &ranks, &dtypes, options)?, ranks, vec![0.0; found.len()])
         }
         _ => {
-            let ranks = chosen(&found, options, keep);
+            let ranks = chosen(&lora, &found, options, keep);
             (cut(&lora, &found, &ranks, &dtypes, options)?, ranks, vec![0.0; found.len()])
         }
     };
     if pruned.modules.is_empty() {
         return Err(Error::usage("no module is left of the adapter".into()));
     }
+    restate(&mut pruned, lora.rank());
     let modules: Vec<_> = lora
         .modules
         .iter()
@@ -130,15 +141,34 @@ pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &M
     Ok(Pruned { modules, energy: if all > 0.0 { kept / all } else { 1.0 }, bytes })
 }
 
+/// What the file says of itself, without what was true of the factors before.
+fn restate(pruned: &mut Lora<'_>, before: usize) {
+    pruned.metadata.retain(|key, _| !OF_FACTORS.contains(&key.as_str()));
+    // Where kohya's own tool says it.
+    if let Some(comment) = pruned.metadata.get_mut("ss_training_comment") {
+        *comment = format!("resized from {before} by phlora; {comment}");
+    }
+}
+
 /// Ranks by each module's own spectrum; 0 for those that are dropped.
-fn chosen(found: &[Decomposed], options: &PruneOptions, keep: impl Fn(&Decomposed) -> bool) -> Vec<usize> {
+fn chosen(
+    lora: &Lora<'_>,
+    found: &[Decomposed],
+    options: &PruneOptions,
+    keep: impl Fn(&Decomposed) -> bool,
+) -> Vec<usize> {
     let policy = &options.policy;
-    let one = |module: &Decomposed| {
-        let most = policy.max_rank.min(module.singular_values.len());
-        let rank = policy.goal.rank(&module.spectrum(), most);
-        if keep(module) { policy.round(rank) } else { 0 }
+    let one = |(module, found): (&LoraModule<'_>, &Decomposed)| {
+        let wide = module.kernel.iter().any(|&size| size > 1);
+        let limit = options.conv_rank.filter(|_| wide).unwrap_or(policy.max_rank);
+        let most = limit.min(found.singular_values.len());
+        let rank = match options.rule {
+            Some(rule) => rule.rank(&found.singular_values).min(most),
+            None => policy.goal.rank(&found.spectrum(), most),
+        };
+        if keep(found) { policy.round(rank) } else { 0 }
     };
-    let mut ranks: Vec<_> = found.iter().map(one).collect();
+    let mut ranks: Vec<_> = lora.modules.iter().zip(found).map(one).collect();
     if policy.uniform {
         let largest = ranks.iter().copied().max().unwrap_or(0);
         ranks.iter_mut().filter(|rank| **rank > 0).for_each(|rank| *rank = largest);
@@ -146,13 +176,13 @@ fn chosen(found: &[Decomposed], options: &PruneOptions, keep: impl Fn(&Decompose
     ranks
 }
 
-/// Ranks that keep the most in files of `bytes`.
+/// Ranks that keep the most in files of so many bytes, or the share that is asked for.
 fn within(
     lora: &Lora<'_>,
     found: &[Decomposed],
     dtypes: &[Dtype],
     options: &PruneOptions,
-    bytes: u64,
+    limit: Limit,
     keep: impl Fn(&Decomposed) -> bool,
 ) -> Result<Vec<usize>> {
     let policy = &options.policy;
@@ -167,7 +197,7 @@ fn within(
             Candidate { spectrum, stretch: 0.0, dtype }
         })
         .collect();
-    let mut left = bytes;
+    let mut left = limit;
     loop {
         let ranks: Vec<_> = if policy.uniform {
             let kept: Vec<_> =
@@ -183,6 +213,7 @@ fn within(
             allocate(&candidates, policy, left, &mut shares);
             shares.iter().map(|share| share.rank).collect()
         };
+        let (Limit::Bytes(bytes), Limit::Bytes(rest)) = (limit, &mut left) else { return Ok(ranks) };
         if ranks.iter().all(|&rank| rank == 0) {
             return Err(Error::usage(format!(
                 "a budget of {bytes} bytes has no room for a single component"
@@ -192,7 +223,7 @@ fn within(
         if size <= bytes {
             return Ok(ranks);
         }
-        left = left.saturating_sub(size - bytes);
+        *rest = rest.saturating_sub(size - bytes);
     }
 }
 

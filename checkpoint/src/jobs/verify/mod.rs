@@ -13,6 +13,7 @@ use crate::run::monitor::Monitor;
 use crate::run::pool::{Cost, Ticket, run_round};
 use crate::source::measure::{decode, difference, non_finite_error, same_bytes};
 use crate::source::model::Model;
+use crate::source::read_ahead::{AHEAD, ReadAhead};
 use crate::source::tensor::Tensor;
 use residual::{Product, residual};
 use serde::Serialize;
@@ -137,8 +138,10 @@ pub fn verify(
     pairs.sort_by_key(|pair| (Reverse(pair.bytes()), pair.name));
     monitor.correct_total(0, pairs.iter().map(|pair| pair.bytes() as u64).sum());
 
-    let work = |(): &mut (), ticket: Ticket<'_>| {
+    let files: Vec<_> = pairs.iter().map(Pair::tensors).collect();
+    let work = |ahead: &ReadAhead<'_, '_>, ticket: Ticket<'_>| {
         let pair = &pairs[ticket.job()];
+        let _held = ahead.start(ticket.job())?;
         match (factors.get(pair.memory), full.get(pair.memory)) {
             (Some(module), _) => measure(pair, module, channels, ticket),
             (None, Some(tensor)) => measure_full(pair, tensor, ticket),
@@ -147,7 +150,9 @@ pub fn verify(
     };
     let cost = |bytes: u64| Cost { all: bytes, reading: bytes };
     let costs: Vec<_> = pairs.iter().map(|pair| cost(pair.bytes() as u64)).collect();
-    let measured = run_round(threads.get(), &costs, monitor, || (), work)?;
+    let measured = ReadAhead::beside(&files, AHEAD, monitor, |ahead| {
+        run_round(threads.get(), &costs, monitor, || (), |(), ticket| work(ahead, ticket))
+    })?;
     monitor.check()?;
     let mut result = Verification {
         modules: Vec::new(),

@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// What phlora writes into an adapter's directory.
-const WRITTEN: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
+const WRITTEN: [&str; 3] = ["adapter_config.json", "adapter_model.safetensors", "adapters.safetensors"];
 
 /// What others put there; it stays when `force` replaces the adapter. A directory that holds anything else is left alone.
 const KEPT: [&str; 3] = ["README.md", ".gitattributes", "adapter_model.bin"];

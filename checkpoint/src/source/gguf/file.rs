@@ -45,9 +45,9 @@ pub(crate) fn is_gguf(bytes: &[u8]) -> bool {
 }
 
 impl<'a> File<'a> {
-    /// Reads and checks all but the tensors of the file `path`, whose whole content is `bytes`. Memory is
-    /// proportional to what was read, never to a number in the file.
-    pub(crate) fn parse(path: &Path, bytes: &'a [u8]) -> Result<Self> {
+    /// Reads and checks all but the tensors of the file `path` of `length` bytes, which begins with `bytes`: all but the
+    /// tensors, or more. Memory is proportional to what was read, never to a number in the file.
+    pub(crate) fn parse(path: &Path, bytes: &'a [u8], length: usize) -> Result<Self> {
         let bad = |problem: String| Error::format(path, problem);
         let header = |problem: String| bad(format!("GGUF header: {problem}"));
         let mut cursor = Cursor::new(bytes);
@@ -63,15 +63,15 @@ impl<'a> File<'a> {
         let alignment = alignment(&metadata).map_err(bad)?;
         let stated = read(path, &mut cursor, tensors)?;
         let data_start = match cursor.position().checked_next_multiple_of(alignment) {
-            Some(start) if start <= bytes.len() => start,
-            _ if stated.is_empty() => bytes.len(),
+            Some(start) if start <= length => start,
+            _ if stated.is_empty() => length,
             _ => {
                 let problem =
                     format!("cut short: it ends before the alignment of {alignment} bytes is reached");
                 return Err(bad(problem));
             }
         };
-        let tensors = place(path, stated, data_start..bytes.len(), alignment)?;
+        let tensors = place(path, stated, data_start..length, alignment)?;
         Ok(Self { version, alignment, metadata, tensors, data_start })
     }
 

@@ -5,6 +5,7 @@ use super::split::{Split, paths};
 use crate::error::{Error, Result, collected};
 use crate::source::attention::Heads;
 use crate::source::mapped::Mapped;
+use crate::source::place::is_address;
 use crate::source::stored::Stored;
 
 /// One file and what it says.
@@ -21,7 +22,7 @@ pub(crate) struct Part {
 
 impl Part {
     fn read(mapped: Mapped) -> Result<Self> {
-        let file = File::parse(mapped.path(), mapped.bytes())?;
+        let file = File::parse(mapped.path(), mapped.bytes(), mapped.len())?;
         let split = Split::of(mapped.path(), &file)?;
         let architecture = file.architecture().map(str::to_owned);
         let (version, heads) = (file.version, file.heads());
@@ -48,7 +49,7 @@ pub(crate) fn read_parts(named: Mapped) -> Result<Vec<Part>> {
         let this = named.take_if(|_| number as u64 == split.number);
         let part = match this {
             Some(part) => part,
-            None if file.exists() => Part::read(Mapped::open(&file)?)?,
+            None if is_address(&file) || file.exists() => Part::read(Mapped::open(&file)?)?,
             None => {
                 let problem = format!(
                     "part {} of {}, {}, is missing; download it as well",

@@ -44,7 +44,8 @@ impl<'m> Turned<'m> {
 
     /// Decodes rows of [count·in, out] into `out`.
     fn decode(&self, rows: Range<usize>, out: &mut [f32]) -> Result<(), Error> {
-        let (mut codes, mut scales, mut values) = (Vec::new(), Vec::new(), room(self.out.saturating_mul(MXFP4_LEN))?);
+        let (mut codes, mut scales, mut values) =
+            (Vec::new(), Vec::new(), room(self.out.saturating_mul(MXFP4_LEN))?);
         let (mut row, mut out) = (rows.start, out);
         while row < rows.end {
             // One block of columns of all rows that are stored.

@@ -1,7 +1,7 @@
 //! The quantisation method that the configuration of a model states.
 
 use crate::error::Result;
-use crate::source::json::{Json, read_json};
+use crate::source::json::{Json, read_json_if_there};
 use std::fmt;
 use std::path::Path;
 
@@ -36,11 +36,7 @@ impl Method {
         for (name, key, method) in
             [("hf_quant_config.json", "quantization", "modelopt"), ("quantize_config.json", "", "gptq")]
         {
-            let path = directory.join(name);
-            if !path.is_file() {
-                continue;
-            }
-            let json = read_json(&path)?;
+            let Some(json) = read_json_if_there(&directory.join(name))? else { continue };
             let own = if key.is_empty() { json.root() } else { json.root().at(key) };
             return Ok(Self::parse(own, Some(method)));
         }

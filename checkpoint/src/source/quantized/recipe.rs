@@ -90,6 +90,11 @@ pub(crate) struct Nested {
 }
 
 impl Recipe {
+    /// The parts beside the codes.
+    pub(crate) fn beside(&self) -> impl Iterator<Item = Component> {
+        self.scheme.parts()
+    }
+
     /// The decoder of the weight over the bytes of its parts.
     ///
     /// # Errors

@@ -1,11 +1,15 @@
-//! Measurements of rows: sums of squares in f64, and largest magnitudes.
+//! Measurements of rows: the sum of squares, the largest magnitude, and what is not finite.
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use crate::{
     Delta,
-    format::convert::Convert,
-    kernel::{Kernel, LANES, Strip, isa::AutoVectorized, operands::BLOCK, portable},
+    kernel::{
+        Kernel, LANES, Strip,
+        isa::{Isa, Op},
+        operands::BLOCK,
+        portable::{self, Lanes},
+    },
 };
 
 /// `count` pieces of [`LANES`] entries, `gap` elements from one to the next, then what is left of a row; false, and nothing
@@ -18,14 +22,21 @@ struct Measure<'a> {
     delta: &'a mut Delta,
 }
 
-impl AutoVectorized for Measure<'_> {
+impl Op for Measure<'_> {
     type Output = bool;
     #[inline(always)]
-    fn run<C: Convert>(self) -> bool {
+    fn portable(self) -> bool {
+        let mut lanes = Lanes::NOTHING;
+        portable::measure(self.values, self.gap, self.count, self.rest, &mut lanes);
+        portable::sum_up(&mut lanes, self.delta)
+    }
+    #[inline(always)]
+    unsafe fn run<I: Isa>(self) -> bool {
         let Self { values, gap, count, rest, delta } = self;
-        let mut lanes = portable::Lanes::NOTHING;
-        portable::measure_pieces(values, gap, count, &mut lanes);
-        portable::measure(rest, count % 2 * LANES, &mut lanes);
+        let mut lanes = Lanes::NOTHING;
+        // SAFETY: the pieces are there; the caller's promise.
+        let done = unsafe { I::measure(values, gap, count, &mut lanes) };
+        portable::measure(values.get(done * gap..).unwrap_or_default(), gap, count - done, rest, &mut lanes);
         portable::sum_up(&mut lanes, delta)
     }
 }
@@ -42,8 +53,9 @@ impl Kernel {
 
     /// [`Kernel::measure`] for a row of a strip, which is row `row` of the difference.
     pub(crate) fn measure_row(self, d: Strip<'_>, at: usize, row: usize, delta: &mut Delta) {
-        let values = &d.data[at * LANES..];
-        if !self.run(Measure { values, gap: BLOCK, count: d.cols.div_ceil(LANES), rest: &[], delta }) {
+        assert!(d.is_sound() && at < d.rows, "measurement: no such row of the strip");
+        let (values, count) = (d.data.get(at * LANES..).unwrap_or_default(), d.cols.div_ceil(LANES));
+        if !self.run(Measure { values, gap: BLOCK, count, rest: &[], delta }) {
             portable::count_non_finite(d.row(at).flatten(), row, delta);
         }
     }

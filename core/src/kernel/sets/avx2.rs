@@ -3,14 +3,15 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use core::arch::x86_64::{
-    __cpuid, __m256, __m256i, _CMP_UNORD_Q, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _MM_HINT_T1,
-    _mm_cvtph_ps, _mm_cvtsi64_si128, _mm_loadl_epi64, _mm_loadu_si128, _mm_prefetch, _mm_storeu_ps,
-    _mm_storeu_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_and_ps, _mm256_and_si256, _mm256_blendv_epi8,
-    _mm256_broadcast_ss, _mm256_castpd_ps, _mm256_castps_si256, _mm256_castsi256_ps, _mm256_castsi256_si128,
-    _mm256_cmp_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps,
-    _mm256_cvtps_ph, _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_or_si256,
-    _mm256_packus_epi32, _mm256_permute2f128_ps, _mm256_permute4x64_epi64, _mm256_set1_epi32, _mm256_set1_pd,
-    _mm256_set1_ps, _mm256_shuffle_ps, _mm256_slli_epi32, _mm256_srli_epi32, _mm256_storeu_ps,
+    __cpuid, __m256, __m256d, __m256i, _CMP_UNORD_Q, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _MM_HINT_T1,
+    _mm_cvtph_ps, _mm_cvtsi64_si128, _mm_loadl_epi64, _mm_loadu_ps, _mm_loadu_si128, _mm_prefetch,
+    _mm_storeu_ps, _mm_storeu_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_and_ps, _mm256_and_si256,
+    _mm256_blendv_epi8, _mm256_broadcast_ss, _mm256_castpd_ps, _mm256_castps_si256, _mm256_castsi256_ps,
+    _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32,
+    _mm256_cvtph_ps, _mm256_cvtps_pd, _mm256_cvtps_ph, _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_hadd_ps,
+    _mm256_loadu_pd, _mm256_loadu_ps, _mm256_max_ps, _mm256_mul_ps, _mm256_or_si256, _mm256_packus_epi32,
+    _mm256_permute2f128_ps, _mm256_permute4x64_epi64, _mm256_set1_epi32, _mm256_set1_pd, _mm256_set1_ps,
+    _mm256_shuffle_ps, _mm256_slli_epi32, _mm256_srli_epi32, _mm256_storeu_pd, _mm256_storeu_ps,
     _mm256_storeu_si256, _mm256_sub_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
 };
 #[cfg(feature = "blocks")]
@@ -21,6 +22,8 @@ use super::convert::ByAvx2;
 use crate::kernel::{
     formats::Brain,
     isa::{Isa, Op},
+    portable::Lanes,
+    squares::{self, Squares},
     vector::Vector,
 };
 
@@ -36,6 +39,11 @@ impl Isa for Avx2 {
     type Merge = [[__m256; 2]; 4];
     type Thin8 = [[__m256; 1]; 8];
     type Thin16 = [[__m256; 2]; 6];
+    #[inline(always)]
+    unsafe fn measure(values: &[f32], gap: usize, count: usize, lanes: &mut Lanes) -> usize {
+        // SAFETY: the caller's promise.
+        unsafe { squares::measure::<__m256, 4>(values, gap, count, lanes) }
+    }
     #[inline(always)]
     unsafe fn transpose(from: (*const f32, usize), to: (*mut f32, usize)) {
         // SAFETY: the caller's promise.
@@ -212,6 +220,36 @@ impl Vector for __m256 {
             let mut out = [0.0; 4];
             _mm_storeu_ps(out.as_mut_ptr(), _mm_cvtph_ps(_mm_cvtsi64_si128(packed.cast_signed())));
             out
+        }
+    }
+}
+
+impl Squares for __m256 {
+    type Wide = __m256d;
+    #[inline(always)]
+    unsafe fn load_wide(from: *const f64) -> __m256d {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_loadu_pd(from) }
+    }
+    #[inline(always)]
+    unsafe fn store_wide(wide: __m256d, to: *mut f64) {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_storeu_pd(to, wide) }
+    }
+    #[inline(always)]
+    unsafe fn add_squares(sum: __m256d, from: *const f32) -> __m256d {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let wide = _mm256_cvtps_pd(_mm_loadu_ps(from));
+            _mm256_fmadd_pd(wide, wide, sum)
+        }
+    }
+    #[inline(always)]
+    unsafe fn larger(self, most: Self) -> Self {
+        // SAFETY: registers alone. The larger of two is the second one where the first is not a number.
+        unsafe {
+            let magnitude = _mm256_and_ps(self, _mm256_castsi256_ps(_mm256_set1_epi32(i32::MAX)));
+            _mm256_max_ps(magnitude, most)
         }
     }
 }

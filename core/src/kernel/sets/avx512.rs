@@ -3,14 +3,16 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use core::arch::x86_64::{
-    __m256, __m512, __m512i, _CMP_UNORD_Q, _MM_FROUND_CUR_DIRECTION, _MM_FROUND_TO_NEAREST_INT,
-    _mm_loadu_si128, _mm256_loadu_si256, _mm256_storeu_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_and_ps,
-    _mm512_castpd_ps, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvt_roundph_ps,
-    _mm512_cvtepi8_epi32, _mm512_cvtepi32_epi16, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_cvtps_ph,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_add_epi32, _mm512_mask_or_epi32,
-    _mm512_mul_ps, _mm512_permutex2var_epi16, _mm512_set1_epi32, _mm512_set1_pd, _mm512_set1_ps,
-    _mm512_shuffle_f32x4, _mm512_shuffle_ps, _mm512_slli_epi32, _mm512_srli_epi32, _mm512_storeu_ps,
-    _mm512_storeu_si512, _mm512_sub_ps, _mm512_test_epi32_mask,
+    __m256, __m512, __m512d, __m512i, _CMP_UNORD_Q, _MM_FROUND_CUR_DIRECTION, _MM_FROUND_TO_NEAREST_INT,
+    _mm_loadu_si128, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_storeu_si256, _mm512_abs_ps,
+    _mm512_add_epi32, _mm512_add_ps, _mm512_and_ps, _mm512_castpd_ps, _mm512_castps_si512,
+    _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvt_roundph_ps, _mm512_cvtepi8_epi32,
+    _mm512_cvtepi32_epi16, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_cvtps_pd, _mm512_cvtps_ph,
+    _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_loadu_pd, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_mask_add_epi32, _mm512_mask_or_epi32, _mm512_max_ps, _mm512_mul_ps, _mm512_permutex2var_epi16,
+    _mm512_set1_epi32, _mm512_set1_pd, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps,
+    _mm512_slli_epi32, _mm512_srli_epi32, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_storeu_si512,
+    _mm512_sub_ps, _mm512_test_epi32_mask,
 };
 
 #[cfg(feature = "blocks")]
@@ -19,6 +21,8 @@ use super::{avx2::Avx2, convert::ByAvx512};
 use crate::kernel::{
     formats::Brain,
     isa::{Isa, Op},
+    portable::Lanes,
+    squares::{self, Squares},
     vector::Vector,
 };
 
@@ -34,6 +38,11 @@ impl Isa for Avx512 {
     type Merge = [[__m512; 4]; 4];
     type Thin8 = [[__m256; 1]; 8];
     type Thin16 = [[__m512; 1]; 16];
+    #[inline(always)]
+    unsafe fn measure(values: &[f32], gap: usize, count: usize, lanes: &mut Lanes) -> usize {
+        // SAFETY: the caller's promise.
+        unsafe { squares::measure::<__m512, 2>(values, gap, count, lanes) }
+    }
     #[inline(always)]
     unsafe fn transpose(from: (*const f32, usize), to: (*mut f32, usize)) {
         // SAFETY: the caller's promise.
@@ -214,6 +223,33 @@ impl Vector for __m512 {
     unsafe fn widen_halves(packed: u64) -> [f32; 4] {
         // SAFETY: the caller's promise.
         unsafe { __m256::widen_halves(packed) }
+    }
+}
+
+impl Squares for __m512 {
+    type Wide = __m512d;
+    #[inline(always)]
+    unsafe fn load_wide(from: *const f64) -> __m512d {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_loadu_pd(from) }
+    }
+    #[inline(always)]
+    unsafe fn store_wide(wide: __m512d, to: *mut f64) {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_storeu_pd(to, wide) }
+    }
+    #[inline(always)]
+    unsafe fn add_squares(sum: __m512d, from: *const f32) -> __m512d {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let wide = _mm512_cvtps_pd(_mm256_loadu_ps(from));
+            _mm512_fmadd_pd(wide, wide, sum)
+        }
+    }
+    #[inline(always)]
+    unsafe fn larger(self, most: Self) -> Self {
+        // SAFETY: registers alone. The larger of two is the second one where the first is not a number.
+        unsafe { _mm512_max_ps(_mm512_abs_ps(self), most) }
     }
 }
 

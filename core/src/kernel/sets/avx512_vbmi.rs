@@ -7,10 +7,11 @@ use core::arch::x86_64::{
     _mm512_loadu_si512, _mm512_maskz_permutexvar_epi8,
 };
 
-use super::{avx2::Avx2, avx512::Avx512, convert::ByAvx512};
+use super::{avx512::Avx512, convert::ByAvx512};
 use crate::kernel::{
     formats::{Float, Source},
     isa::{Isa, Op},
+    portable::Lanes,
 };
 
 /// [`Avx512`] and AVX-512 VBMI.
@@ -26,9 +27,14 @@ impl Isa for Avx512Vbmi {
     type Thin8 = <Avx512 as Isa>::Thin8;
     type Thin16 = <Avx512 as Isa>::Thin16;
     #[inline(always)]
+    unsafe fn measure(values: &[f32], gap: usize, count: usize, lanes: &mut Lanes) -> usize {
+        // SAFETY: the caller's promise.
+        unsafe { Avx512::measure(values, gap, count, lanes) }
+    }
+    #[inline(always)]
     unsafe fn transpose(from: (*const f32, usize), to: (*mut f32, usize)) {
         // SAFETY: the caller's promise.
-        unsafe { Avx2::transpose(from, to) }
+        unsafe { Avx512::transpose(from, to) }
     }
 }
 

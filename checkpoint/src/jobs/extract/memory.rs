@@ -1,0 +1,51 @@
+//! What fits into a bound on memory: what is read ahead, the scratch of each thread, and how many threads.
+
+use crate::jobs::extract::options::ExtractOptions;
+use crate::source::read_ahead::AHEAD;
+
+/// The share of the memory that may be read ahead.
+const SHARE: usize = 4;
+
+/// Bytes that are read ahead of the work.
+pub(crate) fn ahead(options: &ExtractOptions) -> usize {
+    options.memory.map_or(AHEAD, |memory| AHEAD.min(memory / SHARE))
+}
+
+/// The most that one thread may take. A bound on all memory leaves what it needs to one thread: the adapter depends on it only
+/// where not even one thread has enough.
+pub(crate) fn scratch(options: &ExtractOptions) -> Option<usize> {
+    let rest = options.memory.map(|memory| memory - ahead(options));
+    match (options.scratch, rest) {
+        (Some(scratch), Some(rest)) => Some(scratch.min(rest)),
+        (scratch, rest) => scratch.or(rest),
+    }
+}
+
+/// Threads of which each takes `need` bytes.
+pub(crate) fn threads(options: &ExtractOptions, need: usize) -> usize {
+    let most = options.threads.get();
+    options.memory.map_or(most, |memory| ((memory - ahead(options)) / need.max(1)).clamp(1, most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(memory: Option<usize>, scratch: Option<usize>) -> ExtractOptions {
+        let threads = 8.try_into().unwrap();
+        ExtractOptions { memory, scratch, threads, ..ExtractOptions::default() }
+    }
+
+    #[test]
+    fn fewer_threads_before_less_scratch() {
+        let all = options(None, Some(5));
+        assert_eq!((ahead(&all), scratch(&all), threads(&all, usize::MAX)), (AHEAD, Some(5), 8));
+        let bound = options(Some(400), None);
+        assert_eq!((ahead(&bound), scratch(&bound)), (100, Some(300)));
+        for (need, expected) in [(10, 8), (100, 3), (300, 1), (301, 1)] {
+            assert_eq!(threads(&bound, need), expected, "{need}");
+        }
+        assert_eq!(scratch(&options(Some(400), Some(200))), Some(200));
+        assert!(ahead(&options(Some(usize::MAX), None)) == AHEAD);
+    }
+}

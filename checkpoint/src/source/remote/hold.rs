@@ -1,0 +1,50 @@
+//! Bytes of files at addresses that are needed together, for as long as they are.
+
+use super::image::Image;
+use super::space::Room;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Holds bytes from when they are here until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    parts: Vec<(Arc<Image>, Range<u64>)>,
+    _room: Room,
+}
+
+impl Hold {
+    /// Asks for all of `parts` when there is room for them. Whoever calls this must hold nothing, or what it or others give
+    /// back without asking for more.
+    ///
+    /// # Errors
+    /// Where there is never room for all of them.
+    pub(crate) fn ask(parts: Vec<(Arc<Image>, Range<usize>)>) -> Result<Self, String> {
+        let parts: Vec<_> = parts
+            .into_iter()
+            .filter(|(_, range)| !range.is_empty())
+            .map(|(image, range)| (image, range.start as u64..range.end as u64))
+            .collect();
+        let room = Room::wait(parts.iter().map(|(_, range)| range.end - range.start).sum())?;
+        for (image, range) in &parts {
+            image.hold(range.clone());
+        }
+        Ok(Self { parts, _room: room })
+    }
+
+    /// Waits until all are here.
+    ///
+    /// # Errors
+    /// Why one cannot be had, with its number among those asked for.
+    pub(crate) fn wait(&self) -> Result<(), (usize, String)> {
+        let mut parts = self.parts.iter().enumerate();
+        parts.try_for_each(|(number, (image, range))| image.wait(range).map_err(|why| (number, why)))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        for (image, range) in &self.parts {
+            image.release(range.clone());
+        }
+    }
+}

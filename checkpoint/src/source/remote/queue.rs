@@ -1,0 +1,68 @@
+//! The requests of all files, over as many threads as there may be connections.
+
+use super::image::Image;
+use super::settings::connections;
+use crate::run::pool::lock;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+
+/// Bytes of one request. The time until a server answers is lost once for each.
+const PIECE: u64 = 16 << 20;
+
+/// What is to be fetched, the first first.
+#[derive(Debug, Default)]
+struct Queue {
+    pieces: VecDeque<(Arc<Image>, Range<u64>)>,
+    threads: usize,
+    idle: usize,
+}
+
+static QUEUE: Mutex<Queue> = Mutex::new(Queue { pieces: VecDeque::new(), threads: 0, idle: 0 });
+static MORE: Condvar = Condvar::new();
+
+/// Fetches `range` of a file, in pieces, after all that was asked for before.
+pub(super) fn fetch(image: &Arc<Image>, range: Range<u64>) {
+    let mut queue = lock(&QUEUE);
+    let count = (range.end - range.start).div_ceil(PIECE).max(1);
+    // Equal pieces, so that none is a remainder of a few bytes.
+    let size = (range.end - range.start).div_ceil(count);
+    for number in 0..count {
+        let start = range.start + number * size;
+        queue.pieces.push_back((Arc::clone(image), start..range.end.min(start + size)));
+    }
+    while queue.threads < connections() && queue.idle < queue.pieces.len() {
+        let started = thread::Builder::new().name("fetch".into()).spawn(work);
+        if started.is_err() {
+            break;
+        }
+        queue.threads += 1;
+        queue.idle += 1;
+    }
+    if queue.threads == 0 {
+        // The system refuses threads: whoever waits learns it.
+        for (image, range) in std::mem::take(&mut queue.pieces) {
+            image.settle(range, Some(Err("the system gives no thread to fetch it")));
+        }
+    }
+    drop(queue);
+    MORE.notify_all();
+}
+
+/// What each thread does until the process ends.
+fn work() {
+    let mut queue = lock(&QUEUE);
+    loop {
+        let Some((image, range)) = queue.pieces.pop_front() else {
+            queue = MORE.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        queue.idle -= 1;
+        drop(queue);
+        image.fetch(range);
+        drop(image);
+        queue = lock(&QUEUE);
+        queue.idle += 1;
+    }
+}

@@ -1,0 +1,45 @@
+//! The bytes that weights from addresses may take at a time, of all models together.
+
+use super::settings::options;
+use crate::run::pool::lock;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+static USED: Mutex<u64> = Mutex::new(0);
+static FREED: Condvar = Condvar::new();
+
+/// Some of these bytes, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Room(u64);
+
+impl Room {
+    /// Waits until there is room for `bytes`. Whoever waits holds none, or what others work on and give back.
+    ///
+    /// # Errors
+    /// Where there never is.
+    pub(super) fn wait(bytes: u64) -> Result<Self, String> {
+        let options = options();
+        if options.size.is_some_and(|size| bytes > size) {
+            return Err(format!(
+                "{bytes} bytes have to be held at once, more than the {} that are allowed; allow more (--spool-size), on a \
+                 disk if memory is short (--spool)",
+                options.limit()
+            ));
+        }
+        let limit = options.limit();
+        let mut used = lock(&USED);
+        // What is alone may be larger than the default.
+        while *used > 0 && *used + bytes > limit {
+            used = FREED.wait(used).unwrap_or_else(PoisonError::into_inner);
+        }
+        *used += bytes;
+        Ok(Self(bytes))
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut used = lock(&USED);
+        *used = used.saturating_sub(self.0);
+        FREED.notify_all();
+    }
+}

@@ -1,0 +1,315 @@
+//! Models at addresses, from a server of these tests: the same adapters as from files, no byte twice, and messages that help
+//! where something is wrong.
+#![cfg(feature = "remote")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod server;
+
+use common::{command, extract_tiny, names, outcome, small_pair, text, tiny_llama, write_model};
+use server::{Fault, Seen, Server};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data")
+}
+
+/// Runs the command with nothing of the user's environment that credentials come from.
+fn run(server: &Server, root: &Path, args: &[&str], more: &[(&str, &str)]) -> (i32, String, String) {
+    let mut command = command();
+    for name in
+        ["HF_TOKEN", "HF_TOKEN_PATH", "HF_HOME", "XDG_CACHE_HOME", "http_proxy", "HTTP_PROXY", "ALL_PROXY"]
+    {
+        command.env_remove(name);
+    }
+    command.env("HF_ENDPOINT", server.endpoint()).env("HOME", root).env("NO_PROXY", "*");
+    outcome(&command.args(args).envs(more.iter().copied()).output().unwrap())
+}
+
+fn no_fault(_: &Seen, _: usize) -> Option<Fault> {
+    None
+}
+
+/// Of weights, not of configurations.
+fn is_weights(seen: &Seen) -> bool {
+    seen.path.contains(".safetensors") && !seen.path.contains(".json")
+}
+
+/// Bytes of weights that were sent, and those of both files.
+fn traffic(server: &Server) -> (usize, usize) {
+    let sent = server.requests().iter().filter(|seen| is_weights(seen)).map(|seen| seen.sent).sum();
+    let length = |side: &str| fs::metadata(data().join(side).join("model.safetensors")).unwrap().len();
+    (sent, (length("tiny-llama/base") + length("tiny-llama/tuned")) as usize)
+}
+
+fn weights(adapter: &Path) -> Vec<u8> {
+    fs::read(adapter.join("adapter_model.safetensors")).unwrap()
+}
+
+#[test]
+fn the_hub_gives_the_same_adapter_and_its_storage_no_token() {
+    let root = tempfile::tempdir().unwrap();
+    let (near, far) = (root.path().join("near"), root.path().join("far"));
+    extract_tiny(&near, &["--rank", "8"]);
+    let token = "hf_secret";
+    let server = Server::start(data(), Some(token), no_fault);
+    fs::create_dir_all(root.path().join(".cache/huggingface")).unwrap();
+    fs::write(root.path().join(".cache/huggingface/token"), format!("{token}\n")).unwrap();
+    let spool = root.path().join("spool");
+    fs::create_dir(&spool).unwrap();
+    let args =
+        ["extract", "hf://tiny-llama/base", "hf://tiny-llama/tuned", "--rank", "8", "-q", "-o", &text(&far)];
+    let (code, _, stderr) =
+        run(&server, root.path(), &[&args[..], &["--spool", &text(&spool)]].concat(), &[]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert_eq!(weights(&near), weights(&far));
+    assert_eq!(names(&spool), Vec::<String>::new());
+    let config = fs::read_to_string(far.join("adapter_config.json")).unwrap();
+    assert!(config.contains("\"tiny-llama/base\"") || !config.contains("hf://"), "{config}");
+
+    let (sent, whole) = traffic(&server);
+    assert!(sent as f64 <= 1.02 * whole as f64, "{sent} of {whole} bytes");
+    for seen in server.requests() {
+        let at_storage = seen.host.starts_with("localhost");
+        assert_eq!(at_storage, seen.path.starts_with("/storage"), "{seen:?}");
+        assert_eq!(seen.token.is_some(), !at_storage, "{seen:?}");
+    }
+    // What was asked for after the first answer is of the commit that it names.
+    let asked: Vec<_> =
+        server.requests().into_iter().filter(|seen| seen.path.contains("/resolve/")).collect();
+    assert!(asked[0].path.contains("/resolve/main/"));
+    let main = asked.iter().filter(|seen| seen.path.contains("/resolve/main/")).count();
+    assert!(main <= 4 && main < asked.len(), "{main} of {}", asked.len());
+}
+
+#[test]
+fn every_command_that_reads_models_takes_addresses() {
+    let root = tempfile::tempdir().unwrap();
+    let (near, gguf) = (root.path().join("near"), root.path().join("near.gguf"));
+    extract_tiny(&near, &[]);
+    let server = Server::start(data(), None, no_fault);
+    let (base, tuned) = (server.url("tiny-llama/base"), server.url("tiny-llama/tuned/model.safetensors"));
+    let near = text(&near);
+    for (args, expected) in [
+        (vec!["inspect", &base], "LlamaForCausalLM (type llama)"),
+        (vec!["inspect", &tuned], "LlamaForCausalLM (type llama)"),
+        (vec!["plan", &base, &tuned, "--max-rank", "16"], "policy"),
+        (vec!["verify", &base, &tuned, &near], "kept over 28 modules"),
+        (vec!["check", &near, "--base", &base], ""),
+        (vec!["convert", &near, "--base", &base, "-o", &text(&gguf)], "near.gguf"),
+    ] {
+        let (code, stdout, stderr) = run(&server, root.path(), &args, &[]);
+        assert!(code == 0 && stdout.contains(expected), "{args:?}: {code} {stdout} {stderr}");
+    }
+    let before = server.requests().len();
+    let (code, ..) = run(&server, root.path(), &["inspect", &base], &[]);
+    assert_eq!(code, 0);
+    let sent: usize = server.requests()[before..].iter().map(|seen| seen.sent).sum();
+    assert!(sent < 70_000, "{sent} bytes for the header alone");
+    let merged = text(&root.path().join("merged"));
+    let (code, _, stderr) = run(&server, root.path(), &["merge", &base, &near, "-o", &merged], &[]);
+    assert!(code == 2 && stderr.contains("download the model") && !Path::new(&merged).exists(), "{stderr}");
+    let (code, _, stderr) = run(&server, root.path(), &["verify", &base, &base, &base], &[]);
+    assert!(code == 2 && stderr.contains("an adapter is read from files"), "{stderr}");
+}
+
+#[test]
+fn shards_and_small_spools_give_the_same_adapter() {
+    let root = tempfile::tempdir().unwrap();
+    let model = data().join("tiny-llama");
+    for side in ["base", "tuned"] {
+        let bytes = fs::read(model.join(side).join("model.safetensors")).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let directory = root.path().join(side);
+        fs::create_dir(&directory).unwrap();
+        fs::copy(model.join(side).join("config.json"), directory.join("config.json")).unwrap();
+        let mut map = serde_json::Map::new();
+        for number in 0..3 {
+            let name = format!("model-{number}.safetensors");
+            let names = file.names().into_iter().filter(|tensor| tensor.len() % 3 == number);
+            let tensors: Vec<_> =
+                names.map(|tensor| (tensor.to_owned(), file.tensor(tensor).unwrap())).collect();
+            map.extend(tensors.iter().map(|(tensor, _)| (tensor.clone(), name.clone().into())));
+            fs::write(directory.join(&name), safetensors::serialize(tensors, None).unwrap()).unwrap();
+        }
+        let index = serde_json::json!({ "weight_map": map }).to_string();
+        fs::write(directory.join("model.safetensors.index.json"), index).unwrap();
+    }
+    let server = Server::start(root.path(), None, no_fault);
+    let (base, tuned) = (server.url("base"), server.url("tuned"));
+    let near = root.path().join("near");
+    for (policy, size) in
+        [(vec!["--rank", "4"], "450kB"), (vec!["--budget", "200kB", "--max-rank", "32"], "450kB")]
+    {
+        let far = root.path().join("far");
+        extract_tiny(&near, &[&policy[..], &["--force"]].concat());
+        let args = ["extract", &base, &tuned, "-q", "--force", "-o", &text(&far), "--spool-size", size];
+        let (code, _, stderr) = run(&server, root.path(), &[&args[..], &policy].concat(), &[]);
+        assert_eq!((code, stderr.as_str()), (0, ""), "{policy:?}");
+        assert_eq!(weights(&near), weights(&far), "{policy:?}");
+    }
+    // The largest weight of both sides takes 393,216 bytes.
+    let out = text(&root.path().join("none"));
+    let args = ["extract", &base, &tuned, "-o", &out, "--spool-size", "300kB"];
+    let (code, _, stderr) = run(&server, root.path(), &args, &[]);
+    assert!(
+        code == 2 && stderr.contains(&base) && stderr.contains("tensor") && stderr.contains("--spool-size"),
+        "{stderr}"
+    );
+    assert!(!Path::new(&out).exists());
+}
+
+#[test]
+fn broken_connections_and_busy_servers_cost_time_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let (near, far) = (root.path().join("near"), root.path().join("far"));
+    extract_tiny(&near, &["--rank", "8"]);
+    let server = Server::start(data(), None, |seen, before| match before {
+        1 if seen.path.contains("config.json") => None,
+        0 => Some(Fault::Status(503, "")),
+        1 => Some(Fault::Status(429, "Retry-After: 1")),
+        // A third of the pieces is cut in its middle.
+        _ if is_weights(seen) && before % 3 == 0 => Some(Fault::Cut(10_000)),
+        _ => None,
+    });
+    let args =
+        ["extract", "hf://tiny-llama/base", "hf://tiny-llama/tuned", "--rank", "8", "-q", "-o", &text(&far)];
+    let (code, _, stderr) = run(&server, root.path(), &args, &[]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert_eq!(weights(&near), weights(&far));
+    let cut = server.requests().iter().filter(|seen| seen.sent == 10_000).count();
+    let (sent, whole) = traffic(&server);
+    assert!(
+        cut > 5 && sent as f64 <= 1.02 * whole as f64 + 10_000.0 * cut as f64,
+        "{sent} of {whole} bytes, {cut} cut"
+    );
+}
+
+#[test]
+fn a_signed_address_that_expires_is_asked_for_again() {
+    let root = tempfile::tempdir().unwrap();
+    let (near, far) = (root.path().join("near"), root.path().join("far"));
+    extract_tiny(&near, &["--rank", "8"]);
+    let server = Server::start(data(), None, |seen, before| {
+        (seen.path.contains("/storage") && before == 5).then_some(Fault::Status(403, ""))
+    });
+    let args =
+        ["extract", "hf://tiny-llama/base", "hf://tiny-llama/tuned", "--rank", "8", "-q", "-o", &text(&far)];
+    let (code, _, stderr) = run(&server, root.path(), &args, &[]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert_eq!(weights(&near), weights(&far));
+}
+
+/// What goes wrong, for which weights, and what is said about it.
+type Case = (&'static str, &'static [&'static str], fn(&Seen, usize) -> Option<Fault>);
+
+#[test]
+fn messages_name_the_address_and_what_to_do() {
+    // Requests of weights after that of the header.
+    const CASES: [Case; 10] = [
+        ("never a byte", &["tensor", "the connection", "given up after 9 tries"], |seen, before| {
+            (is_weights(seen) && before > 2).then_some(Fault::Cut(0))
+        }),
+        ("lost ranges", &["tensor", "does not answer requests for parts", "download"], |seen, before| {
+            (is_weights(seen) && before > 2).then_some(Fault::NoRanges)
+        }),
+        ("other bytes", &["tensor", "where", "are asked for"], |seen, before| {
+            (is_weights(seen) && before > 2).then_some(Fault::OtherRange)
+        }),
+        ("another length", &["tensor", "has changed", "bytes long, not 3450552"], |seen, before| {
+            (is_weights(seen) && before > 2).then_some(Fault::Length(3_450_000))
+        }),
+        ("too long from the start", &["at its end belong to no tensor"], |seen, _| {
+            is_weights(seen).then_some(Fault::Length(4_000_000))
+        }),
+        ("another version", &["tensor", "has changed since it was opened", "start again"], |seen, before| {
+            (is_weights(seen) && before > 2).then_some(Fault::Tag("\"version-2\""))
+        }),
+        ("refused", &["HTTP 403", "does not let everybody read"], |seen, _| {
+            (is_weights(seen)).then_some(Fault::Status(403, ""))
+        }),
+        ("gone", &["tensor", "HTTP 410", "no such file"], |seen, before| {
+            (is_weights(seen) && before > 2).then_some(Fault::Status(410, ""))
+        }),
+        ("not implemented", &["HTTP 501", "download"], |seen, _| {
+            is_weights(seen).then_some(Fault::Status(501, ""))
+        }),
+        ("a loop", &["redirects more than"], |seen, _| {
+            is_weights(seen).then_some(Fault::Status(302, "Location: model.safetensors"))
+        }),
+    ];
+    let root = tempfile::tempdir().unwrap();
+    for (name, expected, rule) in CASES {
+        let server = Server::start(data(), None, rule);
+        let base = server.url("tiny-llama/base/model.safetensors");
+        let (out, spool) = (root.path().join("out"), root.path().join("spool"));
+        let _ = fs::create_dir(&spool);
+        let args = ["extract", &base, &tiny_llama("tuned"), "-o", &text(&out), "--spool", &text(&spool)];
+        let (code, _, stderr) = run(&server, root.path(), &args, &[]);
+        assert_eq!(code, 2, "{name}: {stderr}");
+        assert!(stderr.contains(&base), "{name}: {stderr}");
+        assert!(expected.iter().all(|text| stderr.contains(text)), "{name}: {stderr}");
+        assert!(!out.exists() && names(&spool).is_empty(), "{name}");
+        assert_eq!(names(root.path()), ["spool"], "{name}");
+    }
+}
+
+#[test]
+fn the_hub_is_understood_where_it_refuses() {
+    let root = tempfile::tempdir().unwrap();
+    let server = Server::start(data(), Some("hf_right"), no_fault);
+    for (address, token, expected) in [
+        ("hf://tiny-llama/base", "", "private or gated, or does not exist: set HF_TOKEN"),
+        ("hf://tiny-llama/base", "hf_old", "the token is not accepted, expired perhaps"),
+        ("hf://tiny-llama/bass", "hf_right", "there is no model tiny-llama/bass"),
+        ("hf://tiny-llama/base@v2", "hf_right", "has no revision v2"),
+        ("hf://tiny-llama/base/other.gguf", "hf_right", "no such file in the model"),
+        ("hf://tiny-llama/base/sub", "hf_right", "name the file of the weights"),
+        ("hf://base", "hf_right", "expected hf://ORG/MODEL"),
+    ] {
+        let (code, _, stderr) = run(&server, root.path(), &["inspect", address], &[("HF_TOKEN", token)]);
+        assert!(code == 2 && stderr.contains(expected) && stderr.contains(address), "{address}: {stderr}");
+    }
+    let args = ["inspect", "hf://tiny-llama/base"];
+    let nobody = [("HF_ENDPOINT", "http://127.0.0.1:9"), ("HF_TOKEN", "hf_right")];
+    let (code, _, stderr) = run(&server, root.path(), &args, &nobody);
+    assert!(
+        code == 2 && stderr.contains("no answer of 127.0.0.1:9") && stderr.contains("try again later"),
+        "{stderr}"
+    );
+    let spool = [&args[..], &["--spool", "/nowhere"]].concat();
+    let (code, _, stderr) = run(&server, root.path(), &spool, &[("HF_TOKEN", "hf_right")]);
+    assert!(code == 2 && stderr.contains("/nowhere"), "{stderr}");
+}
+
+#[test]
+fn parts_of_an_extraction_know_the_version_of_a_model() {
+    let root = tempfile::tempdir().unwrap();
+    let (base, tuned) = small_pair();
+    write_model(&root.path().join("base"), &base, "{}");
+    write_model(&root.path().join("tuned"), &tuned, "{}");
+    let part = |name: &str| text(&root.path().join(name));
+    let old = Server::start(root.path(), None, no_fault);
+    let new = Server::start(root.path(), None, |_, _| Some(Fault::Tag("\"version-2\"")));
+    let one = ["extract", "hf://o/base", "hf://o/tuned"];
+    fs::create_dir(root.path().join("o")).unwrap();
+    for side in ["base", "tuned"] {
+        fs::rename(root.path().join(side), root.path().join("o").join(side)).unwrap();
+    }
+    for (server, shard) in [(&old, "1/2"), (&old, "2/2"), (&new, "2/2")] {
+        let name = part(&format!("{}-{}", server.port, &shard[..1]));
+        let args = [&one[..], &["--shard", shard, "-o", &name, "-q"]].concat();
+        let (code, _, stderr) = run(server, root.path(), &args, &[]);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+    }
+    let join = |second: &Server| {
+        let parts = [part(&format!("{}-1", old.port)), part(&format!("{}-2", second.port))];
+        let (out, from) = (part(&format!("joined-{}", second.port)), second);
+        run(from, root.path(), &["join", &parts[0], &parts[1], "-o", &out, "-q"], &[])
+    };
+    let (code, _, stderr) = join(&new);
+    assert!(code == 2 && stderr.contains("before they changed"), "{stderr}");
+    let (code, _, stderr) = join(&old);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+}
