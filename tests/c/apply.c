@@ -324,7 +324,7 @@ static void merge_and_combine(void) {
     ROW(STRUCT_SIZE, (void)0,
         phlora_combine(one, NULL, 1, RANK, scratch, ROOM, out.a, 8, out.b, 12, out.s, 2, &out.combined, 4));
     ROW(MEMORY_TOO_SMALL, (void)0,
-        phlora_combine(one, NULL, 1, RANK, scratch, phlora_combine_len(ROWS, COLS, RANK, RANK) - 1, out.a, 8, out.b,
+        phlora_combine(one, NULL, 1, RANK, scratch, phlora_combine_len(ROWS, COLS, RANK, RANK) / 2, out.a, 8, out.b,
                        12, out.s, 2, &out.combined, sizeof out.combined));
 }
 
