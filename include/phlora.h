@@ -326,6 +326,8 @@ enum phlora_adapter_format
   PHLORA_ADAPTER_FORMAT_KOHYA = 4,
   /** A safetensors file with names as `diffusion_model.input_blocks.…`, for ComfyUI. */
   PHLORA_ADAPTER_FORMAT_COMFY = 5,
+  /** A directory for mlx-lm: `adapter_config.json` and `adapters.safetensors`. */
+  PHLORA_ADAPTER_FORMAT_MLX = 6,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

@@ -541,7 +541,7 @@ CHANGED(merge_stop, merge_options.progress = stop)
 CHANGED(convert_stop, convert_options.progress = stop)
 CHANGED(convert_dtype_9, convert_options.dtype = 9)
 CHANGED(convert_dtype_q4_k, convert_options.dtype = PHLORA_DTYPE_Q4_K)
-CHANGED(convert_format_6, convert_options.format = 6)
+CHANGED(convert_format_7, convert_options.format = 7)
 CHANGED(convert_peft_q8_0, (convert_options.format = PHLORA_ADAPTER_FORMAT_PEFT, convert_options.dtype = PHLORA_DTYPE_Q8_0))
 CHANGED(convert_peft, convert_options.format = PHLORA_ADAPTER_FORMAT_PEFT)
 CHANGED(convert_kv_alone, convert_options.kv_heads = 2)
@@ -730,7 +730,7 @@ static void file_rows(void) {
     ROW(NULL_POINTER, files, CONVERT(NULL, converted));
     ROW(NULL_POINTER, files, CONVERT(target, NULL));
     ROW(UNKNOWN_VALUE, convert_dtype_9, CONVERT(target, converted));
-    ROW(UNKNOWN_VALUE, convert_format_6, CONVERT(target, converted));
+    ROW(UNKNOWN_VALUE, convert_format_7, CONVERT(target, converted));
     ROW(BAD_OPTION, convert_dtype_q4_k, CONVERT(target, converted));
     ROW(BAD_OPTION, convert_peft_q8_0, CONVERT(target, converted));
     ROW(BAD_OPTION, convert_kv_alone, CONVERT(target, converted));

@@ -21,6 +21,8 @@ pub enum AdapterFormat {
     Kohya = 4,
     /// A safetensors file with names as `diffusion_model.input_blocks.…`, for ComfyUI.
     Comfy = 5,
+    /// A directory for mlx-lm: `adapter_config.json` and `adapters.safetensors`.
+    Mlx = 6,
 }
 
 /// The format that `value` stands for, of an adapter at `path`.
@@ -38,6 +40,7 @@ pub fn format(value: u32, path: &Path) -> Result<phlora::AdapterFormat, Failure>
         x if x == AdapterFormat::Compact as u32 => phlora::AdapterFormat::Phlora,
         x if x == AdapterFormat::Kohya as u32 => phlora::AdapterFormat::Kohya,
         x if x == AdapterFormat::Comfy as u32 => phlora::AdapterFormat::Comfy,
+        x if x == AdapterFormat::Mlx as u32 => phlora::AdapterFormat::Mlx,
         _ => return Err(Status::UnknownValue).of("format"),
     })
 }

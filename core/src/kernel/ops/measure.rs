@@ -42,11 +42,16 @@ impl Op for Measure<'_> {
 }
 
 impl Kernel {
+    /// Runs it: not inlined into both callers where code is to be small.
+    fn measured(self, pieces: Measure<'_>) -> bool {
+        self.run(pieces)
+    }
+
     /// Adds the entries of `values`, which lie in row `row` of the difference, to `delta`.
     pub fn measure(self, values: &[f32], row: usize, delta: &mut Delta) {
         let (pieces, rest) = values.as_chunks::<LANES>();
         let all = Measure { values: pieces.as_flattened(), gap: LANES, count: pieces.len(), rest, delta };
-        if !self.run(all) {
+        if !self.measured(all) {
             portable::count_non_finite(values, row, delta);
         }
     }
@@ -55,7 +60,7 @@ impl Kernel {
     pub(crate) fn measure_row(self, d: Strip<'_>, at: usize, row: usize, delta: &mut Delta) {
         assert!(d.is_sound() && at < d.rows, "measurement: no such row of the strip");
         let (values, count) = (d.data.get(at * LANES..).unwrap_or_default(), d.cols.div_ceil(LANES));
-        if !self.run(Measure { values, gap: BLOCK, count, rest: &[], delta }) {
+        if !self.measured(Measure { values, gap: BLOCK, count, rest: &[], delta }) {
             portable::count_non_finite(d.row(at).flatten(), row, delta);
         }
     }
