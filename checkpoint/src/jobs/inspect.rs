@@ -17,7 +17,7 @@ pub enum Contents {
     /// A model's weights.
     Model(Box<ModelFacts>),
     /// A LoRA adapter.
-    Adapter(AdapterFacts),
+    Adapter(Box<AdapterFacts>),
     /// A report of an extraction.
     Report(Box<Report>),
 }
@@ -128,7 +128,7 @@ pub fn inspect(path: &Path) -> Result<Contents> {
         || name.starts_with("adapter_model.") && beside.exists()
         || is_adapter_file(path)
     {
-        return Ok(Contents::Adapter(adapter_facts(&Adapter::open(path)?)?));
+        return Ok(Contents::Adapter(Box::new(adapter_facts(&Adapter::open(path)?)?)));
     }
     let json = path.extension().is_some_and(|extension| extension == "json");
     if json && !name.ends_with(".index.json") {

@@ -101,7 +101,7 @@ pub(crate) fn id_of(path: &Path) -> Option<String> {
     [path, &whole].into_iter().find_map(|path| {
         let names = path.components().filter_map(|part| part.as_os_str().to_str());
         let named = names.filter_map(|name| name.strip_prefix("models--"));
-        named.filter_map(|name| name.split_once("--")).map(|(org, name)| format!("{org}/{name}")).last()
+        named.filter_map(|name| name.split_once("--")).map(|(org, name)| format!("{org}/{name}")).next_back()
     })
 }
 

@@ -233,7 +233,7 @@ impl Model {
     /// Names every expert for itself.
     fn expand_experts(&mut self) -> Result<()> {
         let mut total = 0_usize;
-        let most = max_experts(self.files.iter().map(|file| file.len()).sum());
+        let most = max_experts(self.files.iter().map(Mapped::len).sum());
         for (at, (file, stored)) in self.stored.iter().enumerate() {
             let (Some(module), [count, _, _]) = (experts_module(&stored.name), stored.shape.as_slice())
             else {

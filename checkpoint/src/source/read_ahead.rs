@@ -165,7 +165,7 @@ impl<'j, 'm> ReadAhead<'j, 'm> {
             drop(progress);
             // One job more than is waited for, so that the disk always has something to do.
             while asked <= job || asked == job + 1 && asked < count && is_near(asked, started) {
-                ask(files(asked));
+                ask(&files(asked));
                 asked += 1;
             }
             let mut sides: Vec<_> = files(job).map(|side| side.chunks(ADVISED_BYTES)).collect();
@@ -197,7 +197,7 @@ impl<F: FnMut()> Drop for Finally<F> {
 }
 
 /// Asks the system for all sides, which it reads on its own.
-fn ask<'t>(sides: impl Iterator<Item = &'t Tensor<'t>> + Clone) {
+fn ask<'t>(sides: &(impl Iterator<Item = &'t Tensor<'t>> + Clone)) {
     let most = sides.clone().map(Tensor::byte_len).max().unwrap_or(0);
     for start in (0..most).step_by(ADVISED_BYTES) {
         for side in sides.clone() {

@@ -33,7 +33,7 @@ mod tests {
 
     fn options(memory: Option<usize>, scratch: Option<usize>) -> ExtractOptions {
         let threads = 8.try_into().unwrap();
-        ExtractOptions { memory, scratch, threads, ..ExtractOptions::default() }
+        ExtractOptions { scratch, memory, threads, ..ExtractOptions::default() }
     }
 
     #[test]

@@ -139,16 +139,15 @@ impl Answer {
         let status = format!("HTTP {}", self.status);
         let own = ["x-error-code", "x-error-message", "x-ms-error-code"];
         let own: Vec<_> = own.iter().filter_map(|name| self.header(name)).collect();
-        let said = match own.as_slice() {
-            [_, ..] => own.join(": "),
-            [] => {
-                let mut bytes = Vec::new();
-                let _ = self.body.as_reader().take(EXPLANATION).read_to_end(&mut bytes);
-                explained(&String::from_utf8_lossy(&bytes))
-            }
+        let said = if own.is_empty() {
+            let mut bytes = Vec::new();
+            let _ = self.body.as_reader().take(EXPLANATION).read_to_end(&mut bytes);
+            explained(&String::from_utf8_lossy(&bytes))
+        } else {
+            own.join(": ")
         };
         let line: String = said.split_whitespace().collect::<Vec<_>>().join(" ");
-        if line.is_empty() { status } else { format!("{status} ({:.SHOWN$})", line) }
+        if line.is_empty() { status } else { format!("{status} ({line:.SHOWN$})") }
     }
 }
 

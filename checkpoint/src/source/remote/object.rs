@@ -130,25 +130,24 @@ impl Object {
         let whole = range == (0..self.length);
         let wanted = Wanted { range: Some(range.clone()), tag: None };
         let near = lock(&self.near).clone();
-        let answer = match near {
-            Some(url) => match wanted.on(Request::new(url)).send() {
+        let answer = if let Some(url) = near {
+            match wanted.on(Request::new(url)).send() {
                 // Signed for some time, which is over.
                 Err(Trouble::Refused { status: 400 | 401 | 403, .. }) => {
                     *lock(&self.near) = None;
                     return Err(Trouble::passing("the storage's signed address has expired"));
                 }
                 answer => answer?,
-            },
-            None => {
-                let wanted = Wanted { tag: self.version.strong().map(str::to_owned), ..wanted };
-                let request = store::request(&self.address, &wanted)?;
-                let from = origin(&request.url);
-                let answer = request.send()?;
-                if origin(&answer.url) != from && answer.status == 206 {
-                    *lock(&self.near) = Some(answer.url.clone());
-                }
-                answer
             }
+        } else {
+            let wanted = Wanted { tag: self.version.strong().map(str::to_owned), ..wanted };
+            let request = store::request(&self.address, &wanted)?;
+            let from = origin(&request.url);
+            let answer = request.send()?;
+            if origin(&answer.url) != from && answer.status == 206 {
+                *lock(&self.near) = Some(answer.url.clone());
+            }
+            answer
         };
         let place = Place::of(&answer, whole)?;
         if let Some(what) = self.version.difference(&Version::of(&answer)) {

@@ -67,10 +67,10 @@ impl Utc {
         let numbers: Vec<u64> =
             text.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect();
         let named = MONTHS.iter().position(|month| text.contains(month)).map(|at| at as u64 + 1);
-        let (year, month, day, clock) = match (named, numbers.as_slice()) {
-            (Some(month), &[day, year, ref clock @ ..]) => (year, month, day, clock),
-            (None, &[year, month, day, ref clock @ ..]) => (year, month, day, clock),
-            _ => return None,
+        let ((Some(month), &[day, year, ref clock @ ..]) | (None, &[year, month, day, ref clock @ ..])) =
+            (named, numbers.as_slice())
+        else {
+            return None;
         };
         let &[hour, minute, second, ..] = clock else { return None };
         if !(1970..10_000).contains(&year) || !(1..=12).contains(&month) || day == 0 {
