@@ -20,6 +20,7 @@
 //! | [`extract()`], [`save`] | the same from open models, and in memory |
 //! | [`ExtractJob::plan`], [`choose`] | spectra, and what each policy would choose, without an adapter |
 //! | [`verify()`] | measures what a written adapter keeps |
+//! | [`ExtractJob::diff`], [`diff_adapters`] | how two models, or two adapters, differ |
 //! | [`check()`] | finds what llama.cpp refuses, crashes on or ignores |
 //! | [`convert()`], [`convert_to_gguf`] | another file format or dtype |
 //! | [`prune()`] | smaller ranks |
@@ -46,6 +47,7 @@ pub use adapter::{
 pub use error::{Error, Reason, Result};
 pub use jobs::check::{Finding, Severity, check};
 pub use jobs::convert::{ConvertOptions, Converted, convert, convert_to_gguf};
+pub use jobs::diff::{AdapterDiff, DiffOptions, DiffSummary, ModuleDiff, OneSided, diff_adapters};
 pub use jobs::extract::{
     Also, ChannelScales, ExtractJob, ExtractOptions, Extraction, Filter, Input, Layers, Output, PartFiles,
     PartHeader, Saved, Server, Shard, Tokens, Work, extract, save,
@@ -61,8 +63,9 @@ pub use naming::spelling::Spelling;
 pub use pairing::aligned::Names;
 pub use phlora_core::{Criterion, Dtype, Goal, Mode, Policy};
 pub use report::{
-    Choice, CurvePoint, FullReport, LeftOut, ModuleReport, Note, Origin, PlanReport, PlanRow, PolicyReport,
-    REPORT_VERSION, Report, Total, choose, read_report, save_page, save_report,
+    Choice, CurvePoint, DiffReport, FullReport, LeftOut, ModuleReport, Note, Origin, PlanReport, PlanRow,
+    PolicyReport, REPORT_VERSION, Report, TensorDiff, Total, choose, read_report, save_adapter_diff,
+    save_page, save_report,
 };
 pub use run::monitor::Monitor;
 pub use run::pool::available_threads;

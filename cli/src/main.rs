@@ -7,6 +7,7 @@ mod advice;
 mod args;
 mod check;
 mod convert;
+mod diff;
 mod extract;
 mod failure;
 mod inspect;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Extract(args) => extract::run(&args),
         Command::Join(args) => join::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Verify(args) => verify::run(&args),

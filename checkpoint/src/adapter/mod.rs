@@ -5,6 +5,7 @@
 //! or written.
 
 pub(crate) mod compact;
+mod decomposed;
 mod encode;
 mod factor;
 mod format;
@@ -23,6 +24,7 @@ mod values;
 mod view;
 mod weights;
 
+pub(crate) use decomposed::{Decomposed, decompose};
 pub(crate) use encode::Factors;
 pub use factor::Factor;
 pub use format::AdapterFormat;

@@ -1,9 +1,11 @@
 //! The command line.
 
 mod choices;
+mod diff;
 mod plan;
 mod units;
 
+pub use diff::DiffArgs;
 pub use plan::PlanArgs;
 
 pub use choices::{AlsoArg, ByArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg, check_bits};
@@ -36,6 +38,8 @@ pub enum Command {
     Join(JoinArgs),
     /// Say which rank to take, and what ranks and bytes would keep, without writing an adapter
     Plan(PlanArgs),
+    /// Compare two models, or two adapters
+    Diff(DiffArgs),
     /// Find what makes llama.cpp refuse, crash on or ignore an adapter
     Check(CheckArgs),
     /// Write an adapter in another format: PEFT, GGUF, kohya or ComfyUI, or with factors of another type

@@ -202,6 +202,7 @@ impl Extraction {
             bytes_out,
             origin: Some(self.origin.clone()),
             plan: None,
+            diff: None,
             notes: self.notes(),
         }
     }

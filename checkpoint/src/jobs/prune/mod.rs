@@ -3,12 +3,12 @@
 mod compact;
 mod parts;
 
-use crate::adapter::{Adapter, AdapterFormat, Factors, Lora};
+use crate::adapter::{Adapter, AdapterFormat, Decomposed, Factors, Lora, decompose};
 use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
 use crate::run::pool::available_threads;
 use crate::run::pool::{Ticket, run};
-use parts::{Decomposed, cut_to, decompose};
+use parts::cut_to;
 use phlora_core::policy::{Candidate, Share, allocate, factor_dtype, uniform_rank};
 use phlora_core::{Dtype, Goal, Policy, Spectrum};
 use std::num::NonZeroUsize;

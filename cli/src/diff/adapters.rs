@@ -1,0 +1,113 @@
+//! Two adapters: what they have in common, and what each adds.
+
+use super::LISTED;
+use crate::args::DiffArgs;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::page;
+use crate::print::{percent, print};
+use crate::progress::with_bar;
+use crate::reported::{is_page, typed};
+use crate::table::Table;
+use phlora::{
+    Adapter, AdapterDiff, DiffOptions, Model, ModuleDiff, available_threads, diff_adapters,
+    save_adapter_diff, save_page,
+};
+use std::process::ExitCode;
+
+pub fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
+    let (first, second) = (Adapter::open(&args.first)?, Adapter::open(&args.second)?);
+    let base = args.base.as_deref().map(Model::open).transpose()?;
+    let mut options = DiffOptions::default();
+    options.threads = args.threads.unwrap_or_else(available_threads);
+    let monitor = interrupt::monitor();
+    let quiet = args.quiet || args.json;
+    let mut found = with_bar(&monitor, "comparing", quiet, || {
+        diff_adapters(&first, &second, base.as_ref(), &options, &monitor)
+    })?;
+    found.command = Some(typed());
+    match &args.report {
+        Some(path) if is_page(path) => {
+            save_page(&page::of_adapters(&found), path, args.force, &monitor)?;
+        }
+        Some(path) => save_adapter_diff(&found, path, args.force, &monitor)?,
+        None => {}
+    }
+    if args.json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&found).unwrap_or_default()))?;
+    } else if !args.quiet {
+        print(&text(&found, args.modules))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(found: &AdapterDiff, every: bool) -> String {
+    let total = &found.total;
+    let head = format!("{}\n\n", answer(found));
+    let mut sums = Table::new(&["adapter", "modules", "‖ΔW‖", "within the other", "it adds"]);
+    for at in 0..2 {
+        sums.row(vec![
+            found.adapters[at].clone(),
+            (found.modules.len() + found.only[at].len()).to_string(),
+            format!("{:.4}", total.norms[at]),
+            percent(total.shared[at]),
+            percent(1.0 - total.shared[at]),
+        ]);
+    }
+    let only: String = (0..2)
+        .filter(|&at| !found.only[at].is_empty())
+        .map(|at| {
+            let names: Vec<_> = found.only[at].iter().take(LISTED).map(|one| one.name.as_str()).collect();
+            let more = if found.only[at].len() > names.len() { ", …" } else { "" };
+            format!("only {} changes {}{more}\n", found.adapters[at], names.join(", "))
+        })
+        .collect();
+    [&head, &sums.render(), "\n", &modules(found, every), &only].concat()
+}
+
+/// What they have in common, in a line.
+pub fn answer(found: &AdapterDiff) -> String {
+    let total = &found.total;
+    format!(
+        "cosine {:.3}: {} of the first lies in what the second reads and writes, {} of the second in what the first does; \
+         {} would by chance",
+        total.cosine,
+        percent(total.shared[0]),
+        percent(total.shared[1]),
+        percent(total.by_chance)
+    )
+}
+
+fn modules(found: &AdapterDiff, every: bool) -> String {
+    let mut order: Vec<_> = found.modules.iter().collect();
+    order.sort_by(|a, b| b.distance.total_cmp(&a.distance).then_with(|| a.name.cmp(&b.name)));
+    let listed = if every { order.len() } else { LISTED.min(order.len()) };
+    let title = if listed < order.len() { "what differs most" } else { "module" };
+    let mut table = Table::new(&[title, "ranks", "‖ΔW‖", "cosine", "shared", "write angles", "read angles"]);
+    for module in &order[..listed] {
+        table.row(cells(module).to_vec());
+    }
+    let rest = order.len() - listed;
+    table.render() + &if rest > 0 { format!("--modules lists the other {rest}\n") } else { String::new() }
+}
+
+/// A row: name, ranks, norms, cosine, shares, angles.
+pub fn cells(module: &ModuleDiff) -> [String; 7] {
+    [
+        module.name.clone(),
+        format!("{}, {}", module.ranks[0], module.ranks[1]),
+        format!("{:.3}, {:.3}", module.norms[0], module.norms[1]),
+        format!("{:.3}", module.cosine),
+        format!("{}, {}", percent(module.shared[0]), percent(module.shared[1])),
+        angles(&module.out_angles),
+        angles(&module.in_angles),
+    ]
+}
+
+/// The smallest and the largest.
+fn angles(angles: &[f32]) -> String {
+    match (angles.first(), angles.last()) {
+        (Some(least), Some(most)) => format!("{least:.0}° to {most:.0}°"),
+        _ => "–".to_owned(),
+    }
+}
