@@ -49,10 +49,10 @@ pub use jobs::check::{Finding, Severity, check};
 pub use jobs::convert::{ConvertOptions, Converted, convert, convert_to_gguf};
 pub use jobs::diff::{AdapterDiff, DiffOptions, DiffSummary, ModuleDiff, OneSided, diff_adapters};
 pub use jobs::extract::{
-    Also, ChannelScales, ExtractJob, ExtractOptions, Extraction, Filter, Input, Layers, Output, PartFiles,
-    PartHeader, Saved, Server, Shard, Tokens, Work, extract, save,
+    Also, ChannelScales, ExtractJob, ExtractOptions, Extraction, Filter, Input, Layers, Outline,
+    OutlinedModule, Output, PartFiles, PartHeader, Saved, Server, Shard, Tokens, Work, extract, save,
 };
-pub use jobs::inspect::{AdapterFacts, Contents, Count, ModelFacts, inspect};
+pub use jobs::inspect::{AdapterFacts, AdapterModule, Contents, Count, ModelFacts, TensorFacts, inspect};
 pub use jobs::merge::{MergeOptions, Merged, merge};
 pub use jobs::open::{OpenOptions, Opened, OpenedModule};
 pub use jobs::prune::{PruneOptions, Pruned, PrunedModule, prune};
@@ -67,7 +67,7 @@ pub use report::{
     PolicyReport, REPORT_VERSION, Report, TensorDiff, Total, choose, read_report, save_adapter_diff,
     save_page, save_report,
 };
-pub use run::monitor::Monitor;
+pub use run::monitor::{Monitor, State};
 pub use run::pool::available_threads;
 pub use source::attention::Heads;
 pub use source::config::Config;

@@ -2,7 +2,8 @@
 
 use crate::args::CheckArgs;
 use crate::failure::{CHECK_FAILED, Failure};
-use crate::print::{plain, print};
+use crate::print::{self, plain};
+use crate::say;
 use phlora::{Finding, Model, Severity, check};
 use std::process::ExitCode;
 
@@ -10,11 +11,9 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let base = Model::open(&args.base)?;
     let findings = check(&args.adapter, &base)?;
     if args.json {
-        let mut json = serde_json::to_string_pretty(&findings).unwrap_or_default();
-        json.push('\n');
-        print(&json)?;
+        print::json(&print::value(serde_json::to_string(&findings)))?;
     } else {
-        print(&text(&findings))?;
+        say::summary(&text(&findings))?;
     }
     let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(if failed { ExitCode::from(CHECK_FAILED) } else { ExitCode::SUCCESS })

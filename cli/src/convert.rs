@@ -1,17 +1,22 @@
 //! `phlora convert`.
 
 use crate::args::{ConvertArgs, FormatArg};
+use crate::destination::{Destination, check_stdout};
 use crate::failure::{Failure, complain};
 use crate::interrupt;
-use crate::print::{bytes, print};
+use crate::print::{self, bytes};
+use crate::say;
 use phlora::{Adapter, ConvertOptions, Heads, convert};
+use serde_json::json;
 use std::process::ExitCode;
 
 pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     let heads = args
         .heads
         .map(|queries| Heads { queries: queries.get(), keys: args.kv_heads.unwrap_or(queries).get() });
-    let mut options = ConvertOptions::new(FormatArg::of(args.format, &args.output)?);
+    let format = FormatArg::of(args.format, &args.output)?;
+    check_stdout(&args.output, format, args.json)?;
+    let mut options = ConvertOptions::new(format);
     options.dtype = args.dtype.map(Into::into);
     options.base.clone_from(&args.base);
     options.architecture.clone_from(&args.arch);
@@ -19,27 +24,39 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     options.names = args.names.map(Into::into);
     options.prefix.clone_from(&args.prefix);
     options.force = args.force;
+    let place = Destination::of(&args.output, format.file_name())?;
     let monitor = interrupt::monitor();
     let adapter = Adapter::open(&args.adapter)?;
-    let done = convert(&adapter, &args.output, &options, &monitor)?;
+    let done = convert(&adapter, place.path(), &options, &monitor)?;
     if done.not_in_blocks > 0 {
         complain(&format!(
             "{} factors are f16, since their rows do not go into whole blocks of the format asked for",
             done.not_in_blocks
         ));
     }
-    if !args.quiet {
+    if args.json {
+        print::json(&json!({
+            "path": args.output,
+            "format": format.word(),
+            "modules": done.modules,
+            "rank": done.rank,
+            "folded": done.folded,
+            "not_in_blocks": done.not_in_blocks,
+            "bytes": done.bytes,
+        }))?;
+    } else {
         let folded = match done.folded {
             0 => String::new(),
             modules => format!("; the scale of {modules} is part of their lora_b now"),
         };
-        print(&format!(
+        say::summary(&format!(
             "{} modules of rank {}{folded}\nwrote {} to {}\n",
             done.modules,
             done.rank,
             bytes(done.bytes),
-            args.output.display()
+            place.shown()
         ))?;
     }
+    place.finish()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,12 +2,15 @@
 
 use crate::advice;
 use crate::args::{AlsoArg, ExtractArgs, FormatArg, check_bits};
+use crate::destination::{self, Destination, check_stdout, is_stdout};
+use crate::dry_run;
 use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::page;
-use crate::print::{bytes, count, percent, print, seconds};
+use crate::print::{self, bytes, count, percent, seconds};
 use crate::progress::with_bar;
 use crate::reported::typed;
+use crate::say;
 use crate::share::ShareArg;
 use crate::spark;
 use crate::summary::{self, Line};
@@ -15,7 +18,8 @@ use phlora::{
     Error, ExtractJob, ModuleReport, Output, PartFiles, PolicyReport, Report, Saved, Server, Shard, Work,
     available_threads,
 };
-use std::path::{Path, PathBuf};
+use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Names at most this many modules that did not converge.
@@ -36,6 +40,7 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
 pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     let (policy, ranks) = args.ranks.policy();
     let format = FormatArg::of(args.format, &args.output)?;
+    check_stdout(&args.output, format, args.saved.json)?;
     check_bits(format, args.dtype)?;
     let mut options = args.what.options()?;
     options.policy = policy;
@@ -55,6 +60,7 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
         }
     }
     options.names = args.names.map_or(options.names, Into::into);
+    options.base_name.clone_from(&args.saved.base_name);
     let mut parts = PartFiles::new(work);
     parts.own = own_part(args, work);
     parts.others.clone_from(&args.work.parts);
@@ -66,25 +72,64 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     }
     let job = job.options(options).ranks(ranks).parts(parts);
     let monitor = interrupt::monitor();
+    say::detail(|| {
+        format!(
+            "{} threads; {} to {}",
+            args.threads.unwrap_or_else(available_threads),
+            format.name(),
+            args.output.display()
+        )
+    });
+    if args.dry_run {
+        return dry_run::run(&job, args, &monitor);
+    }
     if let Work::Share(share) = work {
-        let found = with_bar(&monitor, "extracting", args.saved.quiet, || job.keep_share(&monitor));
+        let found = with_bar(&monitor, "extracting", args.saved.json, || job.keep_share(&monitor));
         return finished(share, found, args);
     }
-    let output = Output::new(args.output.clone())
-        .report(args.saved.report.clone())
+    let to_stdout = args.saved.report.as_deref().is_some_and(is_stdout);
+    if is_stdout(&args.output) && (ranks.len() > 1 || to_stdout) {
+        let problem = "standard output takes one output: give files for the others";
+        return Err(Failure::Usage(problem.into()));
+    }
+    if to_stdout {
+        destination::take_stdout()?;
+    }
+    let place = Destination::of(&args.output, format.file_name())?;
+    let report = args.saved.report.clone().filter(|_| !to_stdout);
+    let output = Output::new(place.path())
+        .report(report)
         .page(page::render)
         .command(Some(typed()))
         .force(args.saved.force);
-    let saved = with_bar(&monitor, "extracting", args.saved.quiet, || job.run(&output, &monitor))?;
+    let json = args.saved.json || to_stdout;
+    let saved = with_bar(&monitor, "extracting", args.saved.json, || job.run(&output, &monitor))?;
     for (i, Saved { path, report, .. }) in saved.iter().enumerate() {
         warn(report);
         report.notes.iter().for_each(|note| complain(&advice::note(note)));
-        if !args.saved.quiet {
+        let shown = if is_stdout(&args.output) { place.shown() } else { path.display().to_string() };
+        if !args.saved.json {
             let gap = if i > 0 { "\n" } else { "" };
-            print(&[gap, &text(report, args, path)].concat())?;
+            say::summary(&[gap, &text(report, args, &shown)].concat())?;
         }
     }
+    if json {
+        print::json(&as_json(&saved, args))?;
+    }
+    place.finish()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was written: the report alone where that is what standard output was named for.
+fn as_json(saved: &[Saved], args: &ExtractArgs) -> Value {
+    let report = |saved: &Saved| print::value(serde_json::to_string(&saved.report));
+    match saved {
+        [only] if !args.saved.json => report(only),
+        all => {
+            let one = |saved: &Saved| json!({"path": saved.path, "report": report(saved)});
+            json!({"adapters": all.iter().map(one).collect::<Vec<_>>()})
+        }
+    }
 }
 
 /// The file that keeps what is found, if one does.
@@ -104,13 +149,17 @@ fn own_part(args: &ExtractArgs, work: Work) -> Option<PathBuf> {
 /// Says what is left to do after a share.
 fn finished(share: Shard, found: Result<(), Error>, args: &ExtractArgs) -> Result<ExitCode, Failure> {
     let part = args.output.display();
-    let next = match found {
-        Ok(()) => "nothing is missing: phlora join makes the adapter".to_owned(),
-        Err(Error::Unfinished { missing, .. }) => format!("{missing} tensors are for the other shares"),
+    let (missing, next) = match found {
+        Ok(()) => (0, "nothing is missing: phlora join makes the adapter".to_owned()),
+        Err(Error::Unfinished { missing, .. }) => {
+            (missing, format!("{missing} tensors are for the other shares"))
+        }
         Err(error) => return Err(error.into()),
     };
-    if !args.saved.quiet {
-        print(&format!("share {share} is in {part}; {next}\n"))?;
+    if args.saved.json {
+        print::json(&json!({"part": args.output, "share": share.to_string(), "missing": missing}))?;
+    } else {
+        say::summary(&format!("share {share} is in {part}; {next}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -162,7 +211,7 @@ fn warn(report: &Report) {
     }
 }
 
-fn text(report: &Report, args: &ExtractArgs, directory: &Path) -> String {
+fn text(report: &Report, args: &ExtractArgs, shown: &str) -> String {
     let coded = |module: &ModuleReport| if report.dtype == COMPACT { module.rounding_loss } else { 0.0 };
     let lines: Vec<_> = report
         .modules
@@ -227,7 +276,7 @@ fn text(report: &Report, args: &ExtractArgs, directory: &Path) -> String {
         bytes(report.bytes_in),
         seconds(report.seconds),
         bytes(report.bytes_out),
-        directory.display()
+        shown
     );
     let modules = summary::modules(&lines, args.saved.modules, asked);
     let spectra = ["\n", &spark::by_kind(&report.modules)].concat();

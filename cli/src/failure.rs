@@ -2,6 +2,8 @@
 
 use crate::advice;
 use crate::print::{plain, shorten};
+use crate::progress;
+use crate::say;
 use phlora::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -60,8 +62,9 @@ impl Failure {
 /// Writes a message, which may hold names from files, to stderr; where that is closed there is nobody to tell.
 pub fn complain(message: &str) {
     // In one piece, so that lines of several processes do not mix.
-    let line = format!("phlora: {}\n", shorten(&plain(message), LONGEST));
-    let _ = io::stderr().write_all(line.as_bytes());
+    let name = if say::colours_stderr() { "\x1b[1mphlora:\x1b[0m" } else { "phlora:" };
+    let line = format!("{name} {}\n", shorten(&plain(message), LONGEST));
+    let _ = progress::aside(|| io::stderr().write_all(line.as_bytes()));
 }
 
 impl From<Error> for Failure {

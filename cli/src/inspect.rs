@@ -1,20 +1,28 @@
 //! `phlora inspect`.
 
 use crate::args::InspectArgs;
+use crate::facts;
 use crate::failure::Failure;
-use crate::print::{bytes, count, percent, plain, print, seconds};
+use crate::print::{self, bytes, count, percent, plain, seconds};
+use crate::say;
 use crate::summary;
 use crate::table::Table;
 use phlora::{AdapterFacts, AdapterFormat, Container, Contents, Count, ModelFacts, Report, inspect};
 use std::process::ExitCode;
 
 pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
-    let text = match inspect(&args.path)? {
-        Contents::Model(facts) => model(&facts),
-        Contents::Adapter(facts) => adapter(&facts),
-        Contents::Report(facts) => report(&facts),
+    let contents = inspect(&args.path)?;
+    if args.json {
+        print::json(&facts::as_json(&contents, args.modules))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let text = match &contents {
+        Contents::Model(facts) => model(facts),
+        Contents::Adapter(facts) => adapter(facts),
+        Contents::Report(facts) => report(facts),
     };
-    print(&text)?;
+    let listed = if args.modules { ["\n", &facts::listed(&contents)].concat() } else { String::new() };
+    say::summary(&[text, listed].concat())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,8 @@
 //! Ctrl-C: stops the job; while it writes, the job cleans up first.
 
+use crate::destination;
 use crate::failure::{INTERRUPTED, complain};
+use crate::progress;
 use phlora::Monitor;
 use std::process;
 use std::sync::Arc;
@@ -12,6 +14,8 @@ pub fn monitor() -> Arc<Monitor> {
     let handler = move || {
         // A decomposition in work may take a while to notice. Where nothing is on disk, nothing is lost.
         if cancelled.cancel() {
+            progress::clear();
+            destination::clear();
             complain("cancelled; the output was not written");
             process::exit(i32::from(INTERRUPTED));
         }

@@ -45,8 +45,10 @@ fn asked(header: &PartHeader, path: &Path, args: &JoinArgs) -> Result<Box<Extrac
     asked.format = Some(format(&asked, args)?);
     asked.output.clone_from(&args.output);
     asked.work.parts.clone_from(&args.parts);
-    (asked.work.shard, asked.work.resume, asked.work.fresh) = (None, false, false);
+    (asked.work.shard, asked.work.resume, asked.work.fresh, asked.dry_run) = (None, false, false, false);
+    let named = asked.saved.base_name.take();
     asked.saved = args.saved.clone();
+    asked.saved.base_name = asked.saved.base_name.or(named);
     Ok(asked)
 }
 

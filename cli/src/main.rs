@@ -7,9 +7,13 @@ mod advice;
 mod args;
 mod check;
 mod convert;
+mod destination;
 mod diff;
+mod dry_run;
 mod extract;
+mod facts;
 mod failure;
+mod generate;
 mod inspect;
 mod interrupt;
 mod join;
@@ -21,19 +25,22 @@ mod progress;
 mod prune;
 mod report;
 mod reported;
+mod say;
 mod share;
 mod spark;
 mod summary;
 mod table;
 mod verify;
 
-use args::{Cli, Command};
-use clap::Parser;
+use args::{Cli, ColorArg, Command};
+use clap::{CommandFactory, FromArgMatches};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    phlora::read_files(cli.read_files);
+    let command = Cli::command().color(ColorArg::find(std::env::args_os().skip(1)).into());
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    say::set(&cli.every);
+    phlora::read_files(cli.every.read_files);
     let result = match cli.command {
         Command::Extract(args) => extract::run(&args),
         Command::Join(args) => join::run(&args),
@@ -46,6 +53,7 @@ fn main() -> ExitCode {
         Command::Prune(args) => prune::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Generate(args) => generate::run(&args),
     };
     match result {
         Ok(code) => code,

@@ -2,13 +2,15 @@
 
 use crate::advice;
 use crate::args::PlanArgs;
+use crate::destination::is_stdout;
 use crate::failure::{Failure, complain};
 use crate::interrupt;
-use crate::print::{bytes, count, percent, print, seconds};
+use crate::print::{self, bytes, count, percent, seconds};
 use crate::progress::with_bar;
 use crate::reported::{save, typed};
+use crate::say;
 use crate::spark;
-use crate::summary;
+use crate::summary::{self, Line};
 use crate::table::Table;
 use phlora::{Dtype, ExtractJob, PlanReport, PlanRow, Policy, Report, available_threads};
 use std::process::ExitCode;
@@ -23,20 +25,35 @@ pub fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     options.threads = args.threads.unwrap_or_else(available_threads);
     let monitor = interrupt::monitor();
     let job = ExtractJob::new(args.base.as_path(), args.tuned.as_path()).options(options);
-    let mut report = with_bar(&monitor, "reading spectra", args.quiet || args.json, || job.plan(&monitor))?;
+    let mut report = with_bar(&monitor, "reading spectra", args.json, || job.plan(&monitor))?;
     if let Some(origin) = &mut report.origin {
         origin.command = Some(typed());
     }
     report.notes.iter().for_each(|note| complain(&advice::note(note)));
-    if let Some(path) = &args.report {
+    let to_stdout = args.report.as_deref().is_some_and(is_stdout);
+    if let Some(path) = args.report.as_deref().filter(|_| !to_stdout) {
         save(&report, path, args.force, &monitor)?;
     }
-    if args.json {
-        print(&format!("{}\n", serde_json::to_string_pretty(&report).unwrap_or_default()))?;
-    } else if !args.quiet {
-        print(&text(&report))?;
+    if to_stdout || args.json {
+        print::json(&print::value(serde_json::to_string(&report)))?;
+    } else {
+        let modules = if args.modules { ["\n", &by_module(&report)].concat() } else { String::new() };
+        say::summary(&[text(&report), modules].concat())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Each module at the largest rank that was looked at.
+fn by_module(report: &Report) -> String {
+    let lines = report.modules.iter().map(|m| Line {
+        name: &m.name,
+        shape: m.shape,
+        rank: m.rank,
+        energy: m.energy,
+        sum_squares: m.delta_norm.powi(2),
+        reads: Some(m.reads),
+    });
+    summary::modules(&lines.collect::<Vec<_>>(), true, 0)
 }
 
 fn text(report: &Report) -> String {

@@ -1,5 +1,6 @@
 //! Numbers and text for people.
 
+use serde_json::Value;
 use std::borrow::Cow;
 use std::io::{self, Write};
 
@@ -8,6 +9,19 @@ pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// Prints `value`, however little is to be said.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn json(value: &Value) -> io::Result<()> {
+    print(&format!("{value:#}\n"))
+}
+
+/// What the library gives as JSON, numbers as they are written there.
+pub fn value(text: serde_json::Result<String>) -> Value {
+    text.and_then(|text| serde_json::from_str(&text)).unwrap_or_default()
 }
 
 /// Characters that turn the direction of writing or take no room, so that a name looks like another.

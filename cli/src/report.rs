@@ -1,15 +1,34 @@
 //! `phlora report`: a report as a page.
 
 use crate::args::ReportArgs;
+use crate::destination::{self, is_stdout};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::page;
+use crate::print::{self, bytes, print};
+use crate::say;
 use phlora::{read_report, save_page};
+use serde_json::json;
 use std::process::ExitCode;
 
 pub fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
     let monitor = interrupt::monitor();
     let report = read_report(&args.report)?;
-    save_page(&page::render(&report), &args.output, args.force, &monitor)?;
+    let page = page::render(&report);
+    if is_stdout(&args.output) {
+        if args.json {
+            let problem = "standard output takes one output: give a file for the page beside --json";
+            return Err(Failure::Usage(problem.into()));
+        }
+        destination::take_stdout()?;
+        print(&page)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    save_page(&page, &args.output, args.force, &monitor)?;
+    if args.json {
+        print::json(&json!({"path": args.output, "bytes": page.len()}))?;
+    } else {
+        say::summary(&format!("wrote {} to {}\n", bytes(page.len() as u64), args.output.display()))?;
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
 //! Plain text tables that fit the terminal: the first column gives way, in its middle.
 
 use crate::print::{plain, shorten};
+use crate::say;
 use terminal_size::{Width, terminal_size};
 
 /// Width where there is no terminal.
@@ -33,7 +34,12 @@ impl Table {
 
     /// The lines, each ended by a line break and at most as wide as the terminal where that is possible.
     pub fn render(&self) -> String {
-        self.render_to(terminal_size().map_or(DEFAULT_WIDTH, |(Width(width), _)| usize::from(width)))
+        let width = terminal_size().map_or(DEFAULT_WIDTH, |(Width(width), _)| usize::from(width));
+        let text = self.render_to(width);
+        match text.split_once('\n') {
+            Some((titles, rows)) if say::colours_stdout() => format!("\x1b[1m{titles}\x1b[0m\n{rows}"),
+            _ => text,
+        }
     }
 
     fn render_to(&self, width: usize) -> String {

@@ -3,8 +3,9 @@
 use crate::args::{VerifyArgs, channel_scales};
 use crate::failure::{CHECK_FAILED, Failure, complain};
 use crate::interrupt;
-use crate::print::{percent, print};
+use crate::print::{self, percent};
 use crate::progress::with_bar;
+use crate::say;
 use crate::summary::{self, Line};
 use phlora::{Adapter, Model, Verification, VerifiedTensor, available_threads, verify};
 use std::process::ExitCode;
@@ -15,17 +16,14 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let adapter = Adapter::open(&args.adapter)?;
     let channels = channel_scales(args.channel_scale.as_deref())?;
     let threads = args.threads.unwrap_or_else(available_threads);
-    let quiet = args.quiet || args.json;
-    let found = with_bar(&monitor, "verifying", quiet, || {
+    let found = with_bar(&monitor, "verifying", args.json, || {
         verify(&base, &tuned, &adapter, &channels, threads, &monitor)
     })?;
     found.notes.iter().for_each(|note| complain(note));
     if args.json {
-        let mut json = serde_json::to_string_pretty(&found).unwrap_or_default();
-        json.push('\n');
-        print(&json)?;
-    } else if !args.quiet {
-        print(&text(&found, args.modules))?;
+        print::json(&print::value(serde_json::to_string(&found)))?;
+    } else {
+        say::summary(&text(&found, args.modules))?;
     }
     match args.min_energy {
         // Factors that overflow give an energy that is no number.

@@ -41,8 +41,9 @@ fn offered(command: &str) -> BTreeMap<String, Option<String>> {
         let (_, rest) = text.split_once("[default: ")?;
         Some(rest.split([']', ';']).next()?.trim().to_owned())
     };
-    // `--read-files` is the same in all commands.
-    options.retain(|(name, _)| !["help", "read-files"].contains(&name.as_str()));
+    // These are the same in all commands.
+    let every = ["help", "quiet", "verbose", "color", "read-files"];
+    options.retain(|(name, _)| !every.contains(&name.as_str()));
     options.into_iter().map(|(name, text)| (name, default(&text))).collect()
 }
 

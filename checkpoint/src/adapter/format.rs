@@ -40,7 +40,7 @@ impl AdapterFormat {
         matches!(self, Self::Peft | Self::Phlora)
     }
 
-    /// Its name in reports.
+    /// Its name in options and reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::Peft => "peft",
@@ -51,8 +51,23 @@ impl AdapterFormat {
         }
     }
 
+    /// Whether it is one file.
+    pub fn is_file(self) -> bool {
+        self != Self::Peft
+    }
+
+    /// A name for a file of it, and PEFT's for the file of weights in its directory.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Peft => "adapter_model.safetensors",
+            Self::Gguf => "adapter.gguf",
+            Self::Kohya | Self::Comfy => "adapter.safetensors",
+            Self::Phlora => "adapter.phlora",
+        }
+    }
+
     /// What it is called in messages.
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Peft => "a PEFT adapter",
             Self::Gguf => "a GGUF adapter",

@@ -31,9 +31,9 @@ impl<'m> View<'m> {
         self.weights.get(name)
     }
 
-    /// The names of its weights.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.weights.keys().map(String::as_str)
+    /// Its weights by name, sorted.
+    pub(crate) fn weights(&self) -> impl Iterator<Item = (&str, &Weight<'m>)> {
+        self.weights.iter().map(|(name, weight)| (name.as_str(), weight))
     }
 
     /// `lora` under the names of this view.

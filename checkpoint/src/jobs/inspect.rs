@@ -52,6 +52,20 @@ pub struct ModelFacts {
     pub dtypes: BTreeMap<String, Count>,
     /// By kind.
     pub kinds: BTreeMap<Kind, Count>,
+    /// Every tensor.
+    pub tensors: Vec<TensorFacts>,
+}
+
+/// Facts of one tensor of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TensorFacts {
+    /// Its name.
+    pub name: String,
+    /// Its axes.
+    pub shape: Vec<usize>,
+    /// Its dtype, as its file calls it.
+    pub dtype: String,
 }
 
 /// Facts of an adapter.
@@ -82,6 +96,24 @@ pub struct AdapterFacts {
     pub dtypes: BTreeMap<String, Count>,
     /// By the last part of the module's path; of one without dots, by what follows its last number.
     pub suffixes: BTreeMap<String, Count>,
+    /// Every module with factors.
+    pub listed: Vec<AdapterModule>,
+}
+
+/// Facts of one module of an adapter.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct AdapterModule {
+    /// Its path.
+    pub name: String,
+    /// [out, in].
+    pub shape: [usize; 2],
+    /// Its rank.
+    pub rank: usize,
+    /// What B·A is multiplied by.
+    pub scale: f64,
+    /// Storage format of `lora_a`.
+    pub dtype: String,
 }
 
 /// Looks at `path`: a model file or directory, an adapter file or directory, or a report.
@@ -111,12 +143,18 @@ fn model_facts(model: &Model) -> ModelFacts {
         total: Count::default(),
         dtypes: BTreeMap::new(),
         kinds: BTreeMap::new(),
+        tensors: Vec::new(),
     };
     for (name, tensor) in model.tensors() {
         let count = Count::of(tensor);
         facts.total.add(count);
         facts.dtypes.entry(tensor.dtype_name().to_owned()).or_default().add(count);
         facts.kinds.entry(kind_of(name, tensor.shape())).or_default().add(count);
+        facts.tensors.push(TensorFacts {
+            name: name.to_owned(),
+            shape: tensor.shape().to_vec(),
+            dtype: tensor.dtype_name().to_owned(),
+        });
     }
     facts
 }
@@ -136,8 +174,17 @@ fn adapter_facts(adapter: &Adapter) -> Result<AdapterFacts> {
         full: Count::default(),
         dtypes: BTreeMap::new(),
         suffixes: BTreeMap::new(),
+        listed: Vec::new(),
     };
     for module in &lora.modules {
+        let dtype = if module.a.codes().is_some() { "compact" } else { module.a.dtype().name() };
+        facts.listed.push(AdapterModule {
+            name: module.name.to_string(),
+            shape: module.shape(),
+            rank: module.rank(),
+            scale: module.scale,
+            dtype: dtype.to_owned(),
+        });
         facts.scales = (facts.scales.0.min(module.scale), facts.scales.1.max(module.scale));
         for factor in [&module.a, &module.b] {
             let count = Count::of_factor(factor);

@@ -80,6 +80,16 @@ const TOP_HEADS: [&str; 8] =
 const TOKENS: [&str; 7] =
     ["embed_tokens", "embed_in", "word_embeddings", "tok_embeddings", "token_embd", "wte", "shared"];
 
+/// Heads of tasks, one row for each class, at the top of the model.
+const TASK_HEADS: [&str; 6] = ["classifier", "score", "qa_outputs", "head", "fc", "classification_head"];
+
+/// Whether a module is the head of a task other than the next token, or part of it.
+pub(crate) fn is_task_head(module: &str) -> bool {
+    TASK_HEADS
+        .iter()
+        .any(|head| module.strip_prefix(head).is_some_and(|below| below.is_empty() || below.starts_with('.')))
+}
+
 /// Whether a module is the token embedding.
 pub(crate) fn is_token_table(module: &str) -> bool {
     TOKENS.contains(&suffix_of(module))

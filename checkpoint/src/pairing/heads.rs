@@ -1,9 +1,11 @@
-//! Task heads that an adapter has to bring along: those that only the tuned model has, and those that PEFT's class for
-//! the task expects to find in the file.
+//! Task heads that an adapter has to bring along: those that only the tuned model has, those that it has for another
+//! number of classes, and those that PEFT's class for the task expects to find in the file.
 
-use crate::naming::kind::{is_token_table, module_of};
+use crate::adapter::Naming;
+use crate::naming::kind::{is_task_head, is_token_table, module_of};
 use crate::naming::memory::task_of;
 use crate::pairing::aligned::{Aligned, Side};
+use crate::source::tensor::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// PEFT's task types whose classes take the head from the adapter, and the modules that are the head.
@@ -23,12 +25,14 @@ pub(crate) struct Heads {
 }
 
 impl Heads {
-    /// The heads of the adapter's model, where its names are those of memory.
+    /// The heads of the adapter's model. Only where its names are those of memory are all of them known.
     pub(crate) fn of(models: &Aligned<'_>) -> Self {
         // A GGUF file has names of its own beside those that are mapped.
-        let Some(layout) = models.layout.as_ref().filter(|_| !models.tuned.model.is_gguf()) else {
+        if models.tuned.model.is_gguf() || models.naming() == Naming::Gguf {
             return Self::default();
-        };
+        }
+        let resized = resized(models);
+        let Some(layout) = &models.layout else { return Self { modules: resized, task: None } };
         let task = task_of(layout.class);
         let tops = |side: &'_ Side<'_>| -> BTreeSet<String> {
             side.weights().map(|(name, _)| top(name).to_owned()).collect()
@@ -44,6 +48,7 @@ impl Heads {
             .difference(&base)
             .filter(|name| *name != main && !(layout.is_tied_module(name) && is_tied(models, name)))
             .cloned()
+            .chain(resized)
             .collect();
         let wanted =
             TASKS.iter().find(|(name, _)| Some(*name) == task).map_or(&[][..], |(_, modules)| modules);
@@ -57,6 +62,15 @@ impl Heads {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.modules.contains(top(name))
     }
+}
+
+/// The heads of tasks that have another number of classes in the base.
+fn resized(models: &Aligned<'_>) -> BTreeSet<String> {
+    let other = |(name, tensor): &(&str, Tensor<'_>)| {
+        is_task_head(module_of(name))
+            && models.base.tensor(name).is_some_and(|base| base.shape() != tensor.shape())
+    };
+    models.tuned.tensors().filter(other).map(|(name, _)| top(name).to_owned()).collect()
 }
 
 /// Whether the head `module`, which its class can tie to the embedding, is tied: where a configuration says so, or where

@@ -2,7 +2,9 @@
 
 use crate::adapter::{Naming, Target};
 use crate::error::{Error, Result};
-use crate::naming::kind::{Kind, is_conv1d, is_conv1d_model, is_vocabulary_head, kind_of, module_of};
+use crate::naming::kind::{
+    Kind, is_conv1d, is_conv1d_model, is_task_head, is_vocabulary_head, kind_of, module_of, suffix_of,
+};
 use crate::naming::memory::{Kinds, Weight};
 use crate::pairing::aligned::{Aligned, Side};
 use crate::report::LeftOut;
@@ -129,7 +131,12 @@ pub(crate) fn pairs<'m>(models: &'m Aligned<'_>) -> Result<(Vec<Pair<'m>>, Vec<L
 
 /// The part that a weight plays, by what is known of it in memory, else by its name.
 fn kind(name: &str, shape: &[usize], known: Option<Kinds>) -> Kind {
-    let named = kind_of(name, shape);
+    let named = match (kind_of(name, shape), suffix_of(name)) {
+        // The head of a task is a linear layer like any other.
+        (Kind::Head, "weight") if is_task_head(module_of(name)) && shape.len() == 2 => Kind::Linear,
+        (Kind::Head, "bias") if is_task_head(module_of(name)) => Kind::Bias,
+        (named, _) => named,
+    };
     match known {
         // A lookup table whose class looks up in a way of its own is a parameter to PEFT.
         Some(Kinds::Linear { .. }) if named == Kind::Embedding || shape.len() != 2 => named,

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 /// What the workers of one run share.
@@ -17,6 +17,18 @@ pub(crate) struct Pool<'a> {
     /// Lowest job that failed. Later jobs stop; earlier ones go on, since one of them may fail as well and
     /// the error of the lowest is the one reported.
     failed: AtomicUsize,
+    /// What each job is expected to cost, and the bytes that it has read; empty where nobody asks.
+    costs: &'a [Cost],
+    read: Vec<AtomicU64>,
+}
+
+/// What a job is expected to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cost {
+    /// In bytes read.
+    pub(crate) all: u64,
+    /// As much of it as is done when all is read.
+    pub(crate) reading: u64,
 }
 
 /// A job's view of the pool.
@@ -35,12 +47,37 @@ pub(crate) fn run<W, T: Send>(
     make: impl Fn() -> W + Sync,
     work: impl Fn(&mut W, Ticket<'_>) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
+    over(threads, jobs, &[], monitor, make, work)
+}
+
+/// The same as a round of the monitor: a job for each of `costs`.
+pub(crate) fn run_round<W, T: Send>(
+    threads: usize,
+    costs: &[Cost],
+    monitor: &Monitor,
+    make: impl Fn() -> W + Sync,
+    work: impl Fn(&mut W, Ticket<'_>) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    monitor.begin_round(costs.len() as u64, costs.iter().map(|cost| cost.all).sum());
+    over(threads, costs.len(), costs, monitor, make, work)
+}
+
+fn over<W, T: Send>(
+    threads: usize,
+    jobs: usize,
+    costs: &[Cost],
+    monitor: &Monitor,
+    make: impl Fn() -> W + Sync,
+    work: impl Fn(&mut W, Ticket<'_>) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
     let workers = threads.min(jobs).max(1);
     let pool = Pool {
         monitor,
         next: AtomicUsize::new(0),
         idle: AtomicUsize::new(threads - workers.min(threads)),
         failed: AtomicUsize::new(usize::MAX),
+        costs,
+        read: costs.iter().map(|_| AtomicU64::new(0)).collect(),
     };
     let results = Mutex::new(Vec::with_capacity(jobs));
     let worker = || {
@@ -53,6 +90,10 @@ pub(crate) fn run<W, T: Send>(
             let result = work(&mut state, Ticket { pool: &pool, job });
             if result.is_err() {
                 pool.failed.fetch_min(job, Ordering::Relaxed);
+            }
+            if let Some((cost, read)) = costs.get(job).zip(pool.read.get(job)) {
+                let counted = read.load(Ordering::Relaxed).min(cost.reading);
+                monitor.spend(cost.all.saturating_sub(counted), true);
             }
             lock(&results).push((job, result));
         }
@@ -80,7 +121,13 @@ impl Ticket<'_> {
 
     /// Counts `bytes` as read and says whether to go on.
     pub(crate) fn tick(&self, bytes: usize) -> Result<()> {
-        self.pool.monitor.add_done(bytes as u64);
+        let bytes = bytes as u64;
+        self.pool.monitor.add_done(bytes);
+        if let Some((cost, read)) = self.pool.costs.get(self.job).zip(self.pool.read.get(self.job)) {
+            let before = read.fetch_add(bytes, Ordering::Relaxed);
+            let now = before.saturating_add(bytes).min(cost.reading);
+            self.pool.monitor.spend(now.saturating_sub(before.min(cost.reading)), false);
+        }
         if self.pool.failed.load(Ordering::Relaxed) < self.job {
             return Err(Error::Cancelled);
         }
@@ -137,6 +184,20 @@ mod tests {
             );
             assert_eq!(error.unwrap_err().to_string(), "3");
         }
+    }
+
+    #[test]
+    fn a_round_ends_at_its_cost_however_much_is_read() {
+        let monitor = Monitor::default();
+        let costs =
+            [Cost { all: 100, reading: 90 }, Cost { all: 10, reading: 1 }, Cost { all: 7, reading: 7 }];
+        let work = |(): &mut (), ticket: Ticket<'_>| {
+            ticket.tick(60)?;
+            ticket.tick(60)
+        };
+        run_round(2, &costs, &monitor, || (), work).unwrap();
+        let state = monitor.state();
+        assert_eq!((state.jobs, state.finished, state.done, state.total), (3, 3, 117, 117));
     }
 
     #[test]

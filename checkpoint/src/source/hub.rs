@@ -90,3 +90,53 @@ fn directory() -> Option<PathBuf> {
 fn is_inside(revision: &str) -> bool {
     Path::new(revision).components().all(|part| matches!(part, Component::Normal(_)))
 }
+
+/// The id of the model that lies at `path`, where that is in a cache of the hub.
+pub(crate) fn id_of(path: &Path) -> Option<String> {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    [path, &whole].into_iter().find_map(|path| {
+        let names = path.components().filter_map(|part| part.as_os_str().to_str());
+        let named = names.filter_map(|name| name.strip_prefix("models--"));
+        named.filter_map(|name| name.split_once("--")).map(|(org, name)| format!("{org}/{name}")).last()
+    })
+}
+
+/// Whether a name that a configuration states is an id of the hub and no path of a machine.
+pub(crate) fn is_id(name: &str) -> bool {
+    let word = |part: &str| {
+        let first = part.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        first && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    let parts: Vec<_> = name.split('/').collect();
+    matches!(parts.as_slice(), [_] | [_, _])
+        && parts.iter().all(|part| word(part))
+        && !Path::new(name).exists()
+}
+
+/// The last name of a path; of a file without what follows its last dot.
+pub(crate) fn short_name(path: &Path) -> String {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = if path.is_dir() { whole.file_name() } else { path.file_stem() };
+    name.map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_ids_and_no_paths() {
+        let id = |path: &str| id_of(Path::new(path));
+        let cache = "/h/.cache/huggingface/hub/models--org--some-name";
+        assert_eq!(id(&format!("{cache}/snapshots/abc")).as_deref(), Some("org/some-name"));
+        assert_eq!(id(&format!("{cache}/snapshots/abc/model.safetensors")).as_deref(), Some("org/some-name"));
+        assert_eq!(id("/data/models/base"), None);
+        for name in ["org/name", "gpt2", "Qwen/Qwen2.5-0.5B"] {
+            assert!(is_id(name), "{name}");
+        }
+        for name in ["", "/data/base", "./base", "~/base", "a/b/c", "..", "C:\\base", "org/", "src"] {
+            assert!(!is_id(name), "{name}");
+        }
+        assert_eq!(short_name(Path::new("/data/base.safetensors")), "base");
+    }
+}

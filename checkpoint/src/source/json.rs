@@ -103,6 +103,11 @@ impl<'a> Json<'a> {
         first
     }
 
+    /// Its text.
+    pub(crate) fn raw(self) -> &'a str {
+        self.0
+    }
+
     pub(crate) fn is_null(self) -> bool {
         self.0 == "null"
     }

@@ -7,7 +7,7 @@
 pub(crate) mod attention;
 pub(crate) mod config;
 pub(crate) mod gguf;
-mod hub;
+pub(crate) mod hub;
 pub(crate) mod json;
 pub(crate) mod locate;
 pub(crate) mod mapped;

@@ -99,6 +99,15 @@ pub(crate) fn metadata(path: &Path, bytes: &[u8], wanted: &[&str]) -> Result<BTr
     Ok(texts)
 }
 
+/// The metadata of a file that [`parse`] has read, as they stand there.
+pub(crate) fn raw_metadata<'f>(path: &Path, bytes: &'f [u8]) -> Result<Option<&'f str>> {
+    let header = bytes.get(8..).and_then(|rest| rest.get(..header_len(bytes))).unwrap_or_default();
+    let header =
+        Json::parse(header).map_err(|e| Error::format(path, format!("its header is not valid: {e}")))?;
+    let metadata = header.at(METADATA);
+    Ok((!metadata.is_null()).then(|| metadata.raw()))
+}
+
 /// Checks one tensor's entry; `data` is the part of the file after the header.
 fn entry(path: &Path, name: &str, value: Json<'_>, data: &Range<usize>) -> Result<Stored> {
     const FIELDS: [&str; 3] = ["dtype", "shape", "data_offsets"];

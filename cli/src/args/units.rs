@@ -15,12 +15,7 @@ pub fn strength(text: &str) -> Result<f32, String> {
     value.ok_or_else(|| "expected a finite number".to_owned())
 }
 
-pub fn share(text: &str) -> Result<f64, String> {
-    let value = text.parse().ok().filter(|value| (0.0..=1.0).contains(value));
-    value.ok_or_else(|| "expected a number from 0 to 1".to_owned())
-}
-
-/// A share of energy: `0.9` or `90%`.
+/// A share: `0.9` or `90%`.
 pub fn energy(text: &str) -> Result<f64, String> {
     let per_cent = text.strip_suffix('%').map(str::trim_end);
     let number: Option<f64> = per_cent.unwrap_or(text).parse().ok();

@@ -5,9 +5,10 @@ use crate::args::DiffArgs;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::page;
-use crate::print::{percent, print};
+use crate::print::{self, percent};
 use crate::progress::with_bar;
 use crate::reported::{is_page, typed};
+use crate::say;
 use crate::table::Table;
 use phlora::{
     Adapter, AdapterDiff, DiffOptions, Model, ModuleDiff, available_threads, diff_adapters,
@@ -21,8 +22,7 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     let mut options = DiffOptions::default();
     options.threads = args.threads.unwrap_or_else(available_threads);
     let monitor = interrupt::monitor();
-    let quiet = args.quiet || args.json;
-    let mut found = with_bar(&monitor, "comparing", quiet, || {
+    let mut found = with_bar(&monitor, "comparing", args.json, || {
         diff_adapters(&first, &second, base.as_ref(), &options, &monitor)
     })?;
     found.command = Some(typed());
@@ -34,9 +34,9 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
         None => {}
     }
     if args.json {
-        print(&format!("{}\n", serde_json::to_string_pretty(&found).unwrap_or_default()))?;
-    } else if !args.quiet {
-        print(&text(&found, args.modules))?;
+        print::json(&print::value(serde_json::to_string(&found)))?;
+    } else {
+        say::summary(&text(&found, args.modules))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -83,9 +83,10 @@ fn modules(found: &AdapterDiff, every: bool) -> String {
     order.sort_by(|a, b| b.distance.total_cmp(&a.distance).then_with(|| a.name.cmp(&b.name)));
     let listed = if every { order.len() } else { LISTED.min(order.len()) };
     let title = if listed < order.len() { "what differs most" } else { "module" };
-    let mut table = Table::new(&[title, "ranks", "‖ΔW‖", "cosine", "shared", "write angles", "read angles"]);
+    let mut table = Table::new(&[title, "ranks", "cosine", "shared", "write angles", "read angles"]);
     for module in &order[..listed] {
-        table.row(cells(module).to_vec());
+        let [name, ranks, _, others @ ..] = cells(module);
+        table.row([name, ranks].into_iter().chain(others).collect());
     }
     let rest = order.len() - listed;
     table.render() + &if rest > 0 { format!("--modules lists the other {rest}\n") } else { String::new() }

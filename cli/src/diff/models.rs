@@ -5,9 +5,10 @@ use crate::advice;
 use crate::args::DiffArgs;
 use crate::failure::{Failure, complain};
 use crate::interrupt;
-use crate::print::{bytes, percent, print, seconds};
+use crate::print::{self, bytes, percent, seconds};
 use crate::progress::with_bar;
 use crate::reported::{save, typed};
+use crate::say;
 use crate::table::Table;
 use phlora::{DiffReport, ExtractJob, Policy, Report, TensorDiff, available_threads};
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     options.threads = args.threads.unwrap_or_else(available_threads);
     let monitor = interrupt::monitor();
     let job = ExtractJob::new(args.first.as_path(), args.second.as_path()).options(options);
-    let mut report = with_bar(&monitor, "comparing", args.quiet || args.json, || job.diff(&monitor))?;
+    let mut report = with_bar(&monitor, "comparing", args.json, || job.diff(&monitor))?;
     if let Some(origin) = &mut report.origin {
         origin.command = Some(typed());
     }
@@ -29,9 +30,9 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
         save(&report, path, args.force, &monitor)?;
     }
     if args.json {
-        print(&format!("{}\n", serde_json::to_string_pretty(&report).unwrap_or_default()))?;
-    } else if !args.quiet {
-        print(&text(&report, args.modules))?;
+        print::json(&print::value(serde_json::to_string(&report)))?;
+    } else {
+        say::summary(&text(&report, args.modules))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -29,7 +29,9 @@ pub fn section(report: &Report) -> Markup {
     if largest <= 0.0 {
         return html! {};
     }
-    let least = all().flat_map(|module| module.singular_values.last()).fold(largest, |a, &b| a.min(f64::from(b)));
+    let ends = all().flat_map(|module| module.singular_values.last()).map(|&sigma| f64::from(sigma));
+    let floors = all().map(|module| 0.8 * module.noise_floor).filter(|&floor| floor > 0.0);
+    let least = ends.chain(floors).fold(largest, f64::min);
     let scale = ([1.0, longest as f64], [least.clamp(DEPTH * largest, largest / 2.0), largest]);
     let open = all().filter(|module| !module.converged).count();
     html! {
@@ -67,8 +69,17 @@ fn panel(
     lines: usize,
 ) -> Markup {
     let kind = if kind.is_empty() { "module" } else { kind };
-    let frame =
-        Frame { width: 340.0, height: 236.0, left: 46.0, right: 46.0, above: 38.0, below: 44.0, x, y, log: true };
+    let frame = Frame {
+        width: 340.0,
+        height: 236.0,
+        left: 46.0,
+        right: 46.0,
+        above: 38.0,
+        below: 44.0,
+        x,
+        y,
+        log: true,
+    };
     let powers = if x[1] < 40.0 { 1 } else { 2 };
     let xs: Vec<_> = (0..=20)
         .step_by(powers)

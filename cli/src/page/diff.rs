@@ -54,8 +54,12 @@ fn overall(report: &Report) -> Option<f64> {
 fn parts(diff: &DiffReport) -> Vec<Part> {
     const CLASSES: [&str; 5] = ["kept", "rank", "beside", "rounding", "left"];
     let kinds = kinds(diff);
-    let mut parts: Vec<_> =
-        kinds.iter().zip(CLASSES).take(4).map(|(kind, class)| Part::new(class, kind.name, kind.share)).collect();
+    let mut parts: Vec<_> = kinds
+        .iter()
+        .zip(CLASSES)
+        .take(4)
+        .map(|(kind, class)| Part::new(class, kind.name, kind.share))
+        .collect();
     let rest = kinds.iter().skip(4).map(|kind| kind.share).sum();
     if kinds.len() > 4 {
         parts.push(Part::new(CLASSES[4], "all others", rest));

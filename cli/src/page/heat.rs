@@ -128,12 +128,11 @@ fn legend(map: &Map<'_>, least: f64, most: f64) -> Markup {
     }
 }
 
-/// Lines may break after each part of the path.
+/// Lines may break after each part of the path, and of its words.
 pub fn kind_label(kind: &str) -> Markup {
-    let parts: Vec<_> = kind.split('.').filter(|part| !part.is_empty()).collect();
     html! {
-        @if parts.is_empty() { "module" }
-        @for (i, part) in parts.iter().enumerate() { @if i > 0 { "." wbr; } (part) }
+        @if kind.is_empty() { "module" }
+        @for part in kind.split_inclusive(['.', '_']) { (part) wbr; }
     }
 }
 

@@ -50,6 +50,7 @@ fn rows(
     plan: &PlanReport,
     name: impl Fn(&PlanRow) -> String,
 ) -> Markup {
+    let ranks = first != "rank";
     let short = rows.iter().any(|row| !row.known);
     html! {
         section aria-labelledby=(id) {
@@ -57,7 +58,7 @@ fn rows(
             div.scroll tabindex="0" role="region" aria-labelledby=(id) {
                 table.choices {
                     thead { tr {
-                        th scope="col" { (first) } th scope="col" { "ranks" } th scope="col" { "dtype" }
+                        th scope="col" { (first) } @if ranks { th scope="col" { "ranks" } } th scope="col" { "dtype" }
                         th scope="col" { "kept" } th scope="col" { "of the whole" } th scope="col" { "least of a module" }
                         th scope="col" { "bytes" }
                     } }
@@ -66,7 +67,7 @@ fn rows(
                             @let more = at_least(row);
                             tr class=[(*row == plan.recommended).then_some("best")] {
                                 th scope="row" { (name(row)) }
-                                td { (row.ranks[0]) " to " (more) (row.ranks[1]) }
+                                @if ranks { td { (row.ranks[0]) " to " (more) (row.ranks[1]) } }
                                 td { (row.dtype) }
                                 td data-v=(kept(row)) { (more) (percent(kept(row))) }
                                 td data-v=(row.whole_energy) { (more) (percent(row.whole_energy)) }

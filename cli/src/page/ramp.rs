@@ -86,7 +86,8 @@ mod tests {
         assert_eq!([0.0, 0.124, 0.126, 0.999, 1.0, 7.0].map(step), [0, 0, 1, 7, 7, 7]);
         let style = include_str!("style.css");
         assert!(SCHEMES.iter().all(|(paper, accent)| {
-            style.contains(&format!("--paper: {}", hex(*paper))) && style.contains(&format!("--accent: {}", hex(*accent)))
+            style.contains(&format!("--paper: {}", hex(*paper)))
+                && style.contains(&format!("--accent: {}", hex(*accent)))
         }));
     }
 }

@@ -57,9 +57,12 @@ mod tests {
 
     #[test]
     fn a_title_has_the_names_of_the_models() {
-        for (path, name) in
-            [("base", "base"), ("/m/llama/", "llama"), ("m/x/model.safetensors", "x"), ("model.safetensors", "model.safetensors")]
-        {
+        for (path, name) in [
+            ("base", "base"),
+            ("/m/llama/", "llama"),
+            ("m/x/model.safetensors", "x"),
+            ("model.safetensors", "model.safetensors"),
+        ] {
             assert_eq!(last(path), name);
         }
     }

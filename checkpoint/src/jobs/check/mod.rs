@@ -9,7 +9,10 @@ pub use findings::{Finding, Severity};
 
 use crate::adapter::{Adapter, AdapterFormat, Lora, Naming, View, open_gguf};
 use crate::error::{Error, Result};
+use crate::naming::kind::is_task_head;
 use crate::naming::memory::Weight;
+use crate::pairing::beginnings;
+use crate::pairing::heads::top;
 use crate::source::model::Model;
 use findings::Findings;
 use std::path::Path;
@@ -58,13 +61,30 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
         findings.add(Severity::Note, "needs-conversion", None, message);
     }
     let view = View::new(base);
-    let renamed = view.rename(lora);
-    let renamed = match renamed {
-        Ok(renamed) => renamed,
+    let renamed = match beginnings::onto(lora, &view) {
+        Ok((renamed, notes)) => {
+            for note in notes {
+                findings.add(Severity::Note, "other-names", None, note);
+            }
+            renamed
+        }
         Err(error) => return findings.error("unknown-tensor", None, error.to_string()),
     };
     for tensor in &renamed.full {
         match view.weight(&tensor.name).map(Weight::tensor) {
+            None if naming == Naming::HuggingFace && lacks(&view, &tensor.name) => {
+                let message =
+                    "the base has no such head: the adapter brings it, for a class of the base that has one";
+                findings.add(Severity::Note, "new-head", Some(&tensor.name), message);
+            }
+            Some(found) if is_task_head(tensor.module()) && !tensor.fits(found.shape()) => {
+                let message = format!(
+                    "a head for other classes: of shape {:?}, in the base {:?}; load the base with as many classes",
+                    tensor.shape,
+                    found.shape()
+                );
+                findings.add(Severity::Note, "new-head", Some(&tensor.name), message);
+            }
             None => findings.unknown(&tensor.name),
             Some(found) if !tensor.fits(found.shape()) => {
                 let (found, own) = (found.shape(), &tensor.shape);
@@ -105,6 +125,11 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
             );
         }
     }
+}
+
+/// Whether a model has nothing of the head that the tensor `name` is part of.
+fn lacks(view: &View<'_>, name: &str) -> bool {
+    view.weights().all(|(other, _)| top(other) != top(name))
 }
 
 /// Whether factors of `shape` are those of a weight, which some checkpoints store [in, out].

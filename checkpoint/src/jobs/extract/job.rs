@@ -192,6 +192,11 @@ impl<'m> ExtractJob<'m> {
         work(&Survey::new(&models.aligned(&self.options)?, &self.options, monitor)?, &self.options)
     }
 
+    /// The ranks of several adapters; empty: one.
+    pub(super) fn several(&self) -> &[usize] {
+        &self.ranks
+    }
+
     fn open(&self) -> Result<Models<'_>> {
         let (base, tuned) = (self.base.open()?, self.tuned.open()?);
         Ok(Models { base, tuned, deployed: self.deployed.as_ref().map(Input::open).transpose()? })

@@ -31,6 +31,9 @@ pub struct ExtractOptions {
     pub format: AdapterFormat,
     /// Whose names a PEFT adapter of checkpoints has. Default: those in memory.
     pub names: Names,
+    /// What the adapter calls its base. `None`: by its place in the hub's cache, what its configuration was loaded from, or
+    /// the name of its directory.
+    pub base_name: Option<String>,
     /// What a single file has before the paths of the modules, where names and configuration of the models do not tell.
     pub prefix: Option<String>,
     /// See [`phlora_core::Options::tolerance`]. Default is its default.
@@ -97,6 +100,7 @@ impl Default for ExtractOptions {
             choose_dtype: false,
             format: AdapterFormat::Peft,
             names: Names::default(),
+            base_name: None,
             prefix: None,
             tolerance: core.tolerance,
             max_reads: core.max_reads,

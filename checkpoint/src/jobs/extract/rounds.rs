@@ -8,8 +8,9 @@ use crate::jobs::extract::record;
 use crate::jobs::extract::survey::Survey;
 use crate::jobs::extract::tasks::Task;
 use crate::pairing::pairs::Pair;
-use crate::run::pool::{Ticket, run};
+use crate::run::pool::{Cost, Ticket, run_round};
 use crate::source::read_ahead::ReadAhead;
+use phlora_core::Mode;
 use std::sync::Arc;
 
 /// A pair, and what is to be done with it.
@@ -84,6 +85,8 @@ impl<'m> Survey<'m> {
             self.monitor.correct_total(0, costs[job]);
         }
 
+        let spent: Vec<_> =
+            open.iter().zip(&jobs).map(|(&job, (.., plan))| cost(costs[job], *plan)).collect();
         let files: Vec<_> = jobs.iter().map(|(pair, _, _)| [pair.base, pair.tuned]).collect();
         let work = |buffer: &mut Vec<f32>, ticket: Ticket<'_>| {
             let (pair, task, plan) = jobs[ticket.job()];
@@ -103,7 +106,7 @@ impl<'m> Survey<'m> {
             }
         };
         let outcomes = ReadAhead::beside(&files, self.monitor, |ahead| {
-            run(self.options.threads.get(), jobs.len(), self.monitor, Vec::new, |buffer, ticket| {
+            run_round(self.options.threads.get(), &spent, self.monitor, Vec::new, |buffer, ticket| {
                 ahead.start(ticket.job());
                 let outcome = work(buffer, ticket)?;
                 kept.map_or(Ok(()), |kept| kept(open[ticket.job()], &outcome))?;
@@ -132,6 +135,17 @@ impl<'m> Survey<'m> {
         left_out.sort_by(|a, b| a.name.cmp(&b.name));
         (modules, Others { full, left_out })
     }
+}
+
+/// What a job costs that reads `bytes`. Where a whole decomposition follows, reading is the least of it.
+fn cost(bytes: u64, plan: Option<&Planned>) -> Cost {
+    let reading = match plan.map(|planned| planned.plan.mode()) {
+        None => bytes,
+        Some(Mode::Exact) => bytes / 10,
+        // The factors are found after the last read.
+        Some(_) => bytes / 20 * 19,
+    };
+    Cost { all: bytes, reading }
 }
 
 /// What tells a job from all others of the same extraction, the name of its tensor first.

@@ -20,6 +20,7 @@ use crate::pairing::heads::Heads;
 use crate::pairing::pairs::Pair;
 use crate::report::{LeftOut, Note, Origin};
 use crate::run::monitor::Monitor;
+use crate::source::hub;
 use crate::source::model::Model;
 use phlora_core::{Goal, Policy};
 use std::collections::{BTreeMap, BTreeSet};
@@ -196,7 +197,6 @@ impl<'m> Survey<'m> {
             .map(|module| module.path.as_str());
         let targets = self.targets(named.chain(empty.iter().map(|(name, _)| name.as_str())));
         let base = source(self.models);
-        let config = base.config();
         Extraction {
             modules,
             full,
@@ -216,7 +216,7 @@ impl<'m> Survey<'m> {
             names: self.names.clone(),
             experts: experts(self.models),
             targets,
-            base_name: config.name_or_path.clone().unwrap_or_else(|| base.path().display().to_string()),
+            base_name: self.options.base_name.clone().unwrap_or_else(|| called(base)),
             architecture: base.architecture().map(str::to_owned),
             naming: self.models.naming(),
             spelling: self.models.layout.as_ref().map(Layout::spelling).unwrap_or_default(),
@@ -282,13 +282,31 @@ fn is_causal(model: &Model) -> bool {
     config.is_causal() && config.class_name.is_none() && (config.architecture.is_some() || !convolutions())
 }
 
-/// What is said of the heads that the base lacks.
-fn new_heads(jobs: &[(Pair<'_>, Task)]) -> Option<String> {
-    let is_new = |task: &Task| matches!(task, Task::Take(Take::Head { is_new: true }));
-    let heads: BTreeSet<_> =
-        jobs.iter().filter(|(_, task)| is_new(task)).map(|(pair, _)| pair.module()).collect();
-    let names = heads.iter().copied().collect::<Vec<_>>().join(", ");
-    (!heads.is_empty()).then(|| format!("only the fine-tuned model has {names}: stored whole in the adapter"))
+/// What is said of the heads that the base lacks, or has for another number of classes.
+fn new_heads(jobs: &[(Pair<'_>, Task)]) -> impl Iterator<Item = String> {
+    let of = |lacks: bool| {
+        let is_new = |(pair, task): &&(Pair<'_>, Task)| {
+            matches!(task, Task::Take(Take::Head { is_new: true }))
+                && (pair.base.shape() == pair.tuned.shape()) == lacks
+        };
+        let heads: BTreeSet<_> = jobs.iter().filter(is_new).map(|(pair, _)| pair.module()).collect();
+        let names = heads.iter().copied().collect::<Vec<_>>().join(", ");
+        (!heads.is_empty()).then_some(names)
+    };
+    let only =
+        of(true).map(|names| format!("only the fine-tuned model has {names}: stored whole in the adapter"));
+    let other = of(false).map(|names| {
+        format!("{names} has another number of classes than in the base: stored whole in the adapter")
+    });
+    only.into_iter().chain(other)
+}
+
+/// What a model is called where nobody says it: its id by its place in the hub's cache or by its configuration, else the
+/// name of its directory or file, never a path of this machine.
+fn called(model: &Model) -> String {
+    let id = hub::id_of(model.path());
+    let stated = || model.config().name_or_path.clone().filter(|name| hub::is_id(name));
+    id.or_else(stated).unwrap_or_else(|| hub::short_name(model.path()))
 }
 
 /// The model that was fine-tuned.

@@ -4,7 +4,7 @@ use crate::adapter::AdapterFormat;
 use crate::error::{Error, Reason, Result};
 use crate::jobs::extract::also::{Also, Take};
 use crate::jobs::extract::options::Filter;
-use crate::naming::kind::Kind;
+use crate::naming::kind::{Kind, is_task_head};
 use crate::naming::memory::{Kinds, Weight};
 use crate::pairing::aligned::Aligned;
 use crate::pairing::heads::Heads;
@@ -152,8 +152,8 @@ fn task(pair: &Pair<'_>, tied: bool, holds: Holds<'_>, filter: &Filter) -> Resul
     if filter.excludes(module) || filter.excludes(pair.path()) {
         return Ok(measure("excluded", false));
     }
-    if holds.heads.has(pair.memory) && base == tuned && !pair.base.is_empty() {
-        return Ok(Task::Take(Take::Head { is_new: false }));
+    if holds.heads.has(pair.memory) && !pair.tuned.is_empty() && pair.tuned.dtype().is_some() {
+        return Ok(Task::Take(Take::Head { is_new: base != tuned }));
     }
     if pair.kind == Kind::Linear && !wanted && refused.is_none() {
         return Ok(measure("not included", false));
@@ -210,9 +210,16 @@ fn doubt(shape: &[usize]) -> Option<&'static str> {
     }
 }
 
-/// Shapes differ: a vocabulary that grew is measured over the rows in common, all else is refused.
+/// Shapes differ: a vocabulary that grew is measured over the rows in common, the head of a task is left out, all else is
+/// refused.
 fn grown(pair: &Pair<'_>) -> Result<Task> {
     let (base, tuned) = (pair.base.shape(), pair.tuned.shape());
+    if is_task_head(pair.path()) {
+        let reason = format!(
+            "output head: of shape {base:?} in base, {tuned:?} in tuned, and there is no place for a whole head"
+        );
+        return Ok(Task::Measure { reason, entries: None, strict: true });
+    }
     if let (Kind::Embedding | Kind::Head, Some((rows, rest)), Some((new_rows, new_rest))) =
         (pair.kind, base.split_first(), tuned.split_first())
         && rest == new_rest

@@ -1,5 +1,6 @@
 //! Copies of the base's files on their way to disk.
 
+use super::layout::Layout;
 use crate::error::{Error, Result};
 use crate::source::model::Model;
 use std::collections::BTreeSet;
@@ -18,31 +19,43 @@ pub(super) struct Copy<'m> {
     path: PathBuf,
     /// What the base's file holds.
     pub(super) bytes: &'m [u8],
+    /// Where that goes.
+    pub(super) layout: Layout<'m>,
 }
 
 impl<'m> Copy<'m> {
-    /// Makes the files of all copies, each at its `place` and full length. Errors name `target`, what they are to become.
+    /// Makes the files of all copies, each at its `place`, at full length and with what is not from the base. Errors name
+    /// `target`, what they are to become.
     pub(super) fn all(
         base: &'m Model,
+        layouts: Vec<Layout<'m>>,
         mut place: impl FnMut(&Path) -> PathBuf,
         target: &Path,
     ) -> Result<Vec<Self>> {
         let failed = |e| Error::io(target, "write", e);
         base.contents()
-            .map(|(source, bytes)| {
+            .zip(layouts)
+            .map(|((source, bytes), layout)| {
                 let path = place(source);
                 if let Some(parent) = path.parent() {
                     fs::create_dir_all(parent).map_err(failed)?;
                 }
                 let file = File::create(&path).map_err(failed)?;
-                file.set_len(bytes.len() as u64).map_err(failed)?;
-                Ok(Self { path, bytes })
+                file.set_len(layout.len as u64).map_err(failed)?;
+                let copy = Self { path, bytes, layout };
+                copy.layout.own().try_for_each(|(at, bytes)| copy.write(at, bytes)).map_err(failed)?;
+                Ok(copy)
             })
             .collect()
     }
 
-    /// Writes `bytes` at `offset`. Each call has its own position in the file, so that threads need no lock.
+    /// Writes `bytes` in the place of those that begin at `offset` in the base's file.
     pub(super) fn put(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        self.write(self.layout.place(offset), bytes)
+    }
+
+    /// Writes `bytes` at `offset`. Each call has its own position in the file, so that threads need no lock.
+    fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         let mut file = File::options().write(true).open(&self.path)?;
         file.seek(SeekFrom::Start(offset as u64))?;
         file.write_all(bytes)

@@ -1,11 +1,13 @@
 //! A model with adapters merged into its weights: W += Σ s·B·A, streamed into copies of its files.
 //!
 //! What an adapter changes beside factors is merged by `full.rs`. A merged weight keeps its format and its place, so that
-//! every other byte of a file, metadata and headers among them, is copied. Memory holds the factors of one weight and a
-//! block of its rows for each thread.
+//! every other byte of a file, metadata and headers among them, is copied. Only heads that the base lacks, or has for
+//! another number of classes, change a header (`layout.rs`). Memory holds the factors of one weight and a block of its rows
+//! for each thread, and such heads.
 
 mod copies;
 mod full;
+mod layout;
 mod others;
 mod rows;
 mod terms;
@@ -18,6 +20,7 @@ use crate::run::pool::{Ticket, available_threads, run};
 use crate::run::staging::{Known, Replaces, StagedDir, StagedFile, is_within};
 use crate::source::model::Model;
 use copies::Copy;
+use layout::Layout;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -54,12 +57,14 @@ impl Default for MergeOptions {
 pub struct Merged {
     /// Weights that adapters were merged into, each expert counted.
     pub weights: usize,
-    /// Tensors that adapters change beside factors.
+    /// Tensors that adapters change beside factors, those that the base lacks among them.
     pub full: usize,
     /// Files of the model.
     pub files: usize,
     /// Bytes of these files.
     pub bytes: u64,
+    /// How the names of an adapter were paired with the base's, and what is to be known of heads.
+    pub notes: Vec<String>,
 }
 
 /// A part of the work.
@@ -81,7 +86,8 @@ enum Job {
 /// reordered as [`Lora::to_gguf`](crate::Lora::to_gguf) does.
 ///
 /// Bytes of untouched tensors and of all metadata are the base's. The merged ones are rounded to nearest in the format
-/// that they had.
+/// that they had. A task's head that the base lacks, or has for another number of classes, is stored as the adapter has it,
+/// at the end of a safetensors file. Names that begin otherwise than the base's are paired by their ends.
 ///
 /// # Errors
 /// When the names or shapes of an adapter's modules are not those of the base, a factor or a merged entry is no finite
@@ -99,10 +105,11 @@ pub fn merge(
     let targets = targets(&view, adapters)?;
     let others = others::of(base)?;
     let names = others::names(base)?;
+    let layouts = layouts(base, &targets)?;
     monitor.begin_writing()?;
     if !others::is_directory(base) {
         let staged = StagedFile::create(path, MODEL, options.force)?;
-        let copies = Copy::all(base, |_| staged.path().to_owned(), path)?;
+        let copies = Copy::all(base, layouts, |_| staged.path().to_owned(), path)?;
         let merged = write(&copies, &targets, path, options, monitor)?;
         staged.commit()?;
         return Ok(merged);
@@ -111,9 +118,11 @@ pub fn merge(
     let kept: BTreeSet<OsString> = names.iter().chain(&others.files).filter_map(|name| first(name)).collect();
     let staged = StagedDir::create(path, Replaces::Model(kept), options.force)?;
     let mut at = names.iter();
-    let copies = Copy::all(base, |_| staged.path().join(at.next().map_or(Path::new(""), |name| name)), path)?;
+    let place = |_: &Path| staged.path().join(at.next().map_or(Path::new(""), |name| name));
+    let copies = Copy::all(base, layouts, place, path)?;
     let merged = write(&copies, &targets, path, options, monitor)?;
     others.copy(staged.path(), path, monitor)?;
+    others.name_new(staged.path(), &names, &copies, &targets.new)?;
     staged.commit()?;
     Ok(merged)
 }
@@ -147,7 +156,7 @@ fn write(
     monitor: &Monitor,
 ) -> Result<Merged> {
     let jobs = jobs(copies, targets);
-    let bytes = copies.iter().map(|copy| copy.bytes.len() as u64).sum();
+    let bytes = copies.iter().map(|copy| copy.layout.len as u64).sum();
     monitor.correct_total(0, bytes);
     copies::synced(copies, path, |written| {
         let work = |block: &mut Vec<u8>, ticket: Ticket<'_>| {
@@ -179,7 +188,18 @@ fn write(
         run(options.threads.get(), jobs.len(), monitor, Vec::new, work).map(drop)
     })?;
     monitor.check()?;
-    Ok(Merged { weights: targets.products.len(), full: targets.full.len(), files: copies.len(), bytes })
+    let full = targets.full.len() + targets.new.len();
+    let notes = targets.notes.clone();
+    Ok(Merged { weights: targets.products.len(), full, files: copies.len(), bytes, notes })
+}
+
+/// How the copies of the base's files are laid out.
+fn layouts<'t>(base: &Model, targets: &'t Targets<'_>) -> Result<Vec<Layout<'t>>> {
+    let one = |(number, (path, bytes)): (usize, (&Path, &[u8]))| {
+        let new = targets.new.chunk_by(|one, next| one.file == next.file).find(|new| new[0].file == number);
+        new.map_or_else(|| Ok(Layout::same(bytes.len())), |new| Layout::with(path, bytes, new))
+    };
+    base.contents().enumerate().map(one).collect()
 }
 
 /// What is to be done, the merging first: the copying then fills the threads evenly.
@@ -198,14 +218,18 @@ fn jobs(copies: &[Copy<'_>], targets: &Targets<'_>) -> Vec<Job> {
     }
     for (file, (copy, mut taken)) in copies.iter().zip(taken).enumerate() {
         taken.sort_by_key(|range| range.start);
-        let end = copy.bytes.len();
-        let mut from = 0;
-        for next in taken.into_iter().chain(std::iter::once(end..end)) {
-            let gap = from..next.start;
-            copied.extend(
-                gap.clone().step_by(JOB).map(|at| Job::Bytes(file, at..gap.end.min(at.saturating_add(JOB)))),
-            );
-            from = next.end;
+        for kept in copy.layout.kept() {
+            let inside = taken.iter().filter(|range| kept.contains(&range.start)).cloned();
+            let mut from = kept.start;
+            for next in inside.chain(std::iter::once(kept.end..kept.end)) {
+                let gap = from..next.start;
+                copied.extend(
+                    gap.clone()
+                        .step_by(JOB)
+                        .map(|at| Job::Bytes(file, at..gap.end.min(at.saturating_add(JOB)))),
+                );
+                from = next.end;
+            }
         }
     }
     merged.append(&mut copied);

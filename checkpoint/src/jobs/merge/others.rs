@@ -1,10 +1,15 @@
 //! Copies the files beside the weights of a model: configuration, tokenizer, index.
 
+use super::copies::Copy;
+use super::terms::NewTensor;
 use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
 use crate::run::staging::parent;
+use crate::source::json::read_json;
 use crate::source::model::Model;
+use serde_json::Value;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Endings of weights, which would be those of another model after merging.
@@ -83,6 +88,38 @@ impl Others {
             File::open(&to).and_then(|file| file.sync_all()).map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// Enters `new` tensors into the index of the shards `names`, which was copied into `into`.
+    pub(super) fn name_new(
+        &self,
+        into: &Path,
+        names: &[PathBuf],
+        copies: &[Copy<'_>],
+        new: &[NewTensor<'_>],
+    ) -> Result<()> {
+        let is_index = |name: &&PathBuf| name.to_string_lossy().ends_with(".safetensors.index.json");
+        let Some(name) = self.files.iter().find(is_index).filter(|_| !new.is_empty()) else { return Ok(()) };
+        let path = self.root.join(name);
+        let bad = |error: serde_json::Error| Error::format(&path, format!("not an index of shards: {error}"));
+        let mut index: Value = serde_json::from_str(read_json(&path)?.text()).map_err(bad)?;
+        if let Some(places) = index.get_mut("weight_map").and_then(Value::as_object_mut) {
+            for tensor in new {
+                let shard = names[tensor.file].to_string_lossy().into_owned();
+                places.insert(tensor.name.clone(), shard.into());
+            }
+        }
+        let growth: i128 = copies.iter().map(|copy| copy.layout.growth(copy.bytes)).sum();
+        if let Some(size) = index.get_mut("metadata").and_then(|metadata| metadata.get_mut("total_size"))
+            && let Some(sum) = size.as_u64().and_then(|size| u64::try_from(i128::from(size) + growth).ok())
+        {
+            *size = sum.into();
+        }
+        let text = serde_json::to_vec_pretty(&index).map_err(bad)?;
+        let to = into.join(name);
+        let write =
+            || File::create(&to).and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()));
+        write().map_err(|e| Error::io(&to, "write", e))
     }
 }
 

@@ -1,10 +1,14 @@
 //! Which modules of which adapters go into which weight, checked before anything is written.
 
 use crate::adapter::stored::matrix_shape;
-use crate::adapter::{Adapter, FullTensor, Lora, LoraModule, Naming, View};
+use crate::adapter::{Adapter, Effect, Factor, FullTensor, Lora, LoraModule, Naming, View};
 use crate::error::{Error, Result};
-use crate::naming::kind::{Kind, is_conv1d, is_conv1d_model, is_token_table, kind_of};
+use crate::naming::kind::{
+    Kind, is_conv1d, is_conv1d_model, is_task_head, is_token_table, kind_of, module_of,
+};
 use crate::naming::memory::Weight;
+use crate::pairing::beginnings;
+use crate::pairing::heads::top;
 use crate::source::model::Model;
 use crate::source::tensor::Tensor;
 use phlora_core::{Dtype, Rows, Shape};
@@ -37,11 +41,25 @@ pub(super) struct FullTarget<'a> {
     pub(super) terms: Vec<(FullTensor<'a>, f32)>,
 }
 
+/// A tensor of a task's head that the base lacks, or has for another number of classes.
+#[derive(Debug)]
+pub(super) struct NewTensor<'a> {
+    pub(super) name: String,
+    /// The number of the file that it goes into.
+    pub(super) file: usize,
+    pub(super) values: Factor<'a>,
+    pub(super) shape: Vec<usize>,
+}
+
 /// What is merged into the tensors of a base.
 #[derive(Debug)]
 pub(super) struct Targets<'a> {
     pub(super) products: Vec<Target<'a>>,
     pub(super) full: Vec<FullTarget<'a>>,
+    /// By file.
+    pub(super) new: Vec<NewTensor<'a>>,
+    /// How names were paired, and what is to be known of heads.
+    pub(super) notes: Vec<String>,
 }
 
 /// One adapter's part: factors in the order of the stored weight, which may be [in, out].
@@ -58,12 +76,14 @@ pub(super) fn targets<'a>(base: &'a View<'_>, adapters: &[(&'a Adapter, f32)]) -
         && is_conv1d_model(base.config(), base.tensors().map(|(name, tensor)| (name, tensor.shape())));
     let mut targets = BTreeMap::<(String, usize), Target<'a>>::new();
     let mut full = BTreeMap::<String, FullTarget<'a>>::new();
+    let (mut new, mut notes) = (Vec::<NewTensor<'a>>::new(), Vec::new());
     for (adapter, strength) in adapters {
         if !strength.is_finite() {
             let problem = format!("the scale {strength} of {} is no number", adapter.path().display());
             return Err(Error::usage(problem));
         }
-        let lora = renamed(adapter, view)?;
+        let (lora, paired) = renamed(adapter, view)?;
+        notes.extend(paired);
         lora.check()?;
         let transposed = lora.fan_in_fan_out;
         for mut module in lora.modules {
@@ -104,6 +124,17 @@ pub(super) fn targets<'a>(base: &'a View<'_>, adapters: &[(&'a Adapter, f32)]) -
             }
         }
         for change in lora.full {
+            if is_new(view, &change) {
+                if *strength != 0.0 {
+                    let tensor = new_tensor(view, change)?;
+                    if let Some(twice) = new.iter().find(|other| other.name == tensor.name) {
+                        let problem = format!("another adapter brings {} as well", twice.name);
+                        return Err(tensor.values.error(problem));
+                    }
+                    new.push(tensor);
+                }
+                continue;
+            }
             let tensor = place_full(view, &change)?;
             let dtype = written(&tensor, adapter)?;
             if *strength == 0.0 {
@@ -119,7 +150,47 @@ pub(super) fn targets<'a>(base: &'a View<'_>, adapters: &[(&'a Adapter, f32)]) -
         let problem = format!("{name} gets values of its own from one adapter and factors from another");
         return Err(target.terms[0].0.values.error(problem));
     }
-    Ok(Targets { products: targets.into_values().collect(), full: full.into_values().collect() })
+    new.sort_by(|one, other| (one.file, &one.name).cmp(&(other.file, &other.name)));
+    notes.extend(
+        new.iter().filter(|tensor| tensor.name.ends_with(".weight")).map(|tensor| new_note(view, tensor)),
+    );
+    Ok(Targets { products: targets.into_values().collect(), full: full.into_values().collect(), new, notes })
+}
+
+/// Whether `change` is part of a head that the base lacks, or has for another number of classes.
+fn is_new(base: &View<'_>, change: &FullTensor<'_>) -> bool {
+    let replaces = change.effect == Effect::Replaces && !base.model.is_gguf();
+    replaces
+        && match base.weight(&change.name) {
+            Some(weight) => is_task_head(change.module()) && !change.fits(weight.tensor().shape()),
+            None => base.weights().all(|(name, _)| top(name) != top(&change.name)),
+        }
+}
+
+/// Where such a tensor goes: into the file of the one that it replaces, else into the last.
+fn new_tensor<'a>(base: &View<'_>, change: FullTensor<'a>) -> Result<NewTensor<'a>> {
+    let replaced = base.weight(&change.name).map(Weight::tensor);
+    let (name, file) = match replaced {
+        Some(tensor) if tensor.is_quantized() => {
+            return Err(tensor.error("it is quantised, and the adapter has a head of another shape for it"));
+        }
+        Some(tensor) => (tensor.stored_name().to_owned(), file_of(base.model, &tensor)?),
+        None => (change.name.clone().into_owned(), base.model.files().count().saturating_sub(1)),
+    };
+    Ok(NewTensor { name, file, values: change.values, shape: change.shape })
+}
+
+/// What is to be known of such a head.
+fn new_note(base: &View<'_>, tensor: &NewTensor<'_>) -> String {
+    let (module, classes) = (module_of(&tensor.name), tensor.shape.first().copied().unwrap_or(0));
+    let why = match base.weight(&tensor.name).map(Weight::tensor) {
+        Some(tensor) => format!("the base has it with {} rows", tensor.shape().first().copied().unwrap_or(0)),
+        None => "the base lacks it".to_owned(),
+    };
+    format!(
+        "{module} is stored as the adapter has it, with {classes} rows: {why}; config.json stays that of the base, so a \
+         program has to be told the number of classes (transformers: num_labels)"
+    )
 }
 
 /// The format of a tensor, which `adapter` changes and which must be one that is written.
@@ -177,8 +248,8 @@ fn place_full<'a>(base: &'a View<'_>, change: &FullTensor<'_>) -> Result<Tensor<
     Ok(tensor)
 }
 
-/// What an adapter holds, under the names of the base.
-fn renamed<'a>(adapter: &'a Adapter, base: &View<'_>) -> Result<Lora<'a>> {
+/// What an adapter holds, under the names of the base, and how they were paired.
+fn renamed<'a>(adapter: &'a Adapter, base: &View<'_>) -> Result<(Lora<'a>, Vec<String>)> {
     let lora = adapter.lora()?;
     if let (Naming::Gguf, true, Some(own), Some(other)) =
         (lora.naming, base.model.is_gguf(), lora.architecture.as_deref(), base.model.architecture())
@@ -188,7 +259,7 @@ fn renamed<'a>(adapter: &'a Adapter, base: &View<'_>) -> Result<Lora<'a>> {
         let problem = format!("its architecture is {own}, but that of the base {base} is {other}");
         return Err(Error::format(adapter.path(), problem));
     }
-    base.rename(lora)
+    beginnings::onto(lora, base)
 }
 
 /// The weight of a module, and whether it is stored [in, out].

@@ -6,10 +6,11 @@ use crate::adapter::stored::matrix_shape;
 use crate::adapter::{Adapter, Factor, FullTensor, LoraModule};
 use crate::error::{Result, filled};
 use crate::jobs::extract::ChannelScales;
+use crate::naming::kind::is_task_head;
 use crate::pairing::aligned::{Aligned, Names};
 use crate::pairing::pairs::{Pair, pairs};
 use crate::run::monitor::Monitor;
-use crate::run::pool::{Ticket, run};
+use crate::run::pool::{Cost, Ticket, run_round};
 use crate::source::measure::{decode, difference, non_finite_error, same_bytes};
 use crate::source::model::Model;
 use crate::source::tensor::Tensor;
@@ -123,9 +124,9 @@ pub fn verify(
     }
     let (mut full, mut heads) = (BTreeMap::new(), Vec::new());
     for tensor in &lora.full {
-        if models.base.weight(&tensor.name).is_none()
-            && let Some(only) = models.tuned.tensor(&tensor.name)
-        {
+        let base = models.base.tensor(&tensor.name);
+        let is_new = base.is_none_or(|base| is_task_head(tensor.module()) && !tensor.fits(base.shape()));
+        if is_new && let Some(only) = models.tuned.tensor(&tensor.name) {
             heads.push(new_head(tensor, only)?);
             continue;
         }
@@ -144,7 +145,9 @@ pub fn verify(
             (None, None) => outside(pair, ticket),
         }
     };
-    let measured = run(threads.get(), pairs.len(), monitor, || (), work)?;
+    let cost = |bytes: u64| Cost { all: bytes, reading: bytes };
+    let costs: Vec<_> = pairs.iter().map(|pair| cost(pair.bytes() as u64)).collect();
+    let measured = run_round(threads.get(), &costs, monitor, || (), work)?;
     monitor.check()?;
     let mut result = Verification {
         modules: Vec::new(),
@@ -327,9 +330,12 @@ fn outside(pair: &Pair<'_>, ticket: Ticket<'_>) -> Result<Measured> {
     if same_bytes(pair.base, pair.tuned, ticket)? {
         return Ok(unknown);
     }
-    // A vocabulary that grew is compared as far as both go.
+    // A vocabulary that grew is compared as far as both go; the classes of a head are others.
+    let vocabulary = pair.base.shape() == pair.tuned.shape() || !is_task_head(pair.path());
     let entries = match (pair.base.shape().split_first(), pair.tuned.shape().split_first()) {
-        (Some((_, rest)), Some((_, other))) if rest == other => pair.base.len().min(pair.tuned.len()),
+        (Some((_, rest)), Some((_, other))) if rest == other && vocabulary => {
+            pair.base.len().min(pair.tuned.len())
+        }
         _ => return Ok(unknown),
     };
     let found = difference((pair.base, base), (pair.tuned, tuned), entries, ticket)?;

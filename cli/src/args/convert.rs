@@ -1,0 +1,61 @@
+//! The arguments of `phlora convert`.
+
+use super::heading::{OUTPUT, WHAT, below};
+use super::{DtypeArg, FormatArg, NamesArg};
+use clap::Args;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+const EXAMPLES: &[&str] = &[
+    "convert adapter -o adapter-q8.gguf --base base --dtype q8_0",
+    "convert adapter.gguf -o converted --base base",
+    "convert adapter -o kohya.safetensors --format kohya --prefix lora_te1 --base base",
+];
+
+/// What clap would not show of the doc comment of the arguments of convert.
+const CONVERTED: &str = "Between PEFT and GGUF, modules are renamed, and in some architectures the rows of query and \
+    key weights are reordered. The architecture and its attention heads come from --base, or from --arch, \
+    --heads and --kv-heads; what the adapter names as its base is never opened. Scales become part of lora_b in GGUF. Names of \
+    a kohya or ComfyUI file need --base with its weights, whose own names undo them.";
+
+#[derive(Debug, Args)]
+#[command(after_help = below(EXAMPLES, CONVERTED))]
+pub struct ConvertArgs {
+    /// The adapter: a PEFT directory, or a file of GGUF, kohya or ComfyUI
+    pub adapter: PathBuf,
+    /// Adapter to create: a PEFT directory, a GGUF file where the name ends in .gguf, or what --format says. - writes a file
+    /// to standard output
+    #[arg(short, long, help_heading = OUTPUT)]
+    pub output: PathBuf,
+    /// File format to write, whatever its name ends in
+    #[arg(long, value_enum, help_heading = OUTPUT)]
+    pub format: Option<FormatArg>,
+    /// What a kohya or ComfyUI file has before the modules' paths, where names and configuration of --base do not tell
+    #[arg(long, value_name = "PREFIX", help_heading = OUTPUT)]
+    pub prefix: Option<String>,
+    /// Whose names the modules of a PEFT adapter have; as they are by default, of an adapter of another format: memory
+    #[arg(long, value_enum, help_heading = OUTPUT)]
+    pub names: Option<NamesArg>,
+    /// Storage format of the factors; as they are by default
+    #[arg(long, value_enum, help_heading = OUTPUT)]
+    pub dtype: Option<DtypeArg>,
+    /// The base model: a GGUF file, to check the adapter's names and shapes against as well, or a directory with
+    /// config.json
+    #[arg(long, value_name = "PATH", help_heading = WHAT)]
+    pub base: Option<PathBuf>,
+    /// Architecture of the base (llama, qwen2, …), where no --base says it
+    #[arg(long, help_heading = WHAT)]
+    pub arch: Option<String>,
+    /// Attention heads of the base, where no --base says them
+    #[arg(long, value_name = "N", help_heading = WHAT)]
+    pub heads: Option<NonZeroUsize>,
+    /// Key and value heads of the base, where they are fewer
+    #[arg(long, value_name = "N", requires = "heads", help_heading = WHAT)]
+    pub kv_heads: Option<NonZeroUsize>,
+    /// Print what was written as JSON
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
+    /// Replace an adapter that exists
+    #[arg(long, help_heading = OUTPUT)]
+    pub force: bool,
+}
