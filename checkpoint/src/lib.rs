@@ -21,7 +21,7 @@
 //! | [`ExtractJob::plan`], [`choose`] | spectra, and what each policy would choose, without an adapter |
 //! | [`verify()`] | measures what a written adapter keeps |
 //! | [`ExtractJob::diff`], [`diff_adapters`] | how two models, or two adapters, differ |
-//! | [`check()`] | finds what llama.cpp refuses, crashes on or ignores |
+//! | [`check()`], [`check_for`] | finds what llama.cpp, PEFT, vLLM and others refuse, crash on or ignore |
 //! | [`convert()`], [`convert_to_gguf`] | another file format or dtype |
 //! | [`prune()`] | smaller ranks |
 //! | [`merge()`] | adapters merged into a model's files |
@@ -45,7 +45,7 @@ pub use adapter::{
     write_gguf,
 };
 pub use error::{Error, Reason, Result};
-pub use jobs::check::{Finding, Severity, check};
+pub use jobs::check::{Consumer, Finding, Repair, Severity, check, check_for};
 pub use jobs::convert::{ConvertOptions, Converted, convert, convert_to_gguf};
 pub use jobs::diff::{AdapterDiff, DiffOptions, DiffSummary, ModuleDiff, OneSided, diff_adapters};
 pub use jobs::extract::{

@@ -17,7 +17,9 @@ mod units;
 mod verify;
 
 pub use check::CheckArgs;
-pub use choices::{AlsoArg, ByArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg, check_bits};
+pub use choices::{
+    AlsoArg, ByArg, ConsumerArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg, check_bits,
+};
 pub use convert::ConvertArgs;
 pub use diff::DiffArgs;
 pub use every::{ColorArg, EveryArgs};
@@ -52,7 +54,7 @@ pub enum Command {
     Plan(PlanArgs),
     /// Compare two models, or two adapters
     Diff(DiffArgs),
-    /// Find what makes llama.cpp refuse, crash on or ignore an adapter
+    /// Find what makes llama.cpp, PEFT, vLLM and others refuse, crash on or ignore an adapter
     Check(CheckArgs),
     /// Write an adapter in another format: PEFT, GGUF, kohya or ComfyUI, or with factors of another type
     Convert(ConvertArgs),

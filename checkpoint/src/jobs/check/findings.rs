@@ -26,6 +26,30 @@ pub struct Finding {
     pub tensor: Option<String>,
     /// What was found and what to do.
     pub message: String,
+    /// What makes an adapter of it that has no such finding, where something does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Repair>,
+}
+
+/// What phlora can do about a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Repair {
+    /// Convert it to a PEFT directory.
+    Peft,
+    /// Convert it to a GGUF adapter.
+    Gguf,
+    /// Convert it to kohya's single file.
+    Kohya,
+    /// Convert it to MLX's directory.
+    Mlx,
+    /// Convert it to the names of the checkpoint.
+    CheckpointNames,
+    /// Convert it to the names in memory.
+    MemoryNames,
+    /// Write it at one rank and scale 1.
+    OneRank(usize),
 }
 
 /// What was found so far.
@@ -41,11 +65,18 @@ impl Findings {
         message: impl Into<String>,
     ) {
         let tensor = tensor.map(str::to_owned);
-        self.0.push(Finding { code, severity, tensor, message: message.into() });
+        self.0.push(Finding { code, severity, tensor, message: message.into(), repair: None });
     }
 
     pub(super) fn error(&mut self, code: &'static str, tensor: Option<&str>, message: impl Into<String>) {
         self.add(Severity::Error, code, tensor, message);
+    }
+
+    /// Says what repairs the last finding.
+    pub(super) fn repaired_by(&mut self, repair: Repair) {
+        if let Some(last) = self.0.last_mut() {
+            last.repair = Some(repair);
+        }
     }
 
     pub(super) fn unknown(&mut self, tensor: &str) {
