@@ -15,6 +15,7 @@ mod memory;
 mod open;
 pub(crate) mod packed;
 pub(crate) mod peft;
+pub(crate) mod products;
 mod rename;
 mod save;
 pub(crate) mod single;

@@ -54,7 +54,8 @@ pub(super) fn check(config: Json<'_>, stored: &Stored, consumer: Consumer, findi
     };
     let saved = config.at("modules_to_save");
     if !saved.is_null() && saved.texts(super::MAX_NAMES).is_none_or(|list| !list.is_empty()) {
-        let message = format!("modules_to_save is not empty, which {name} {then}: extract the adapter without");
+        let message =
+            format!("modules_to_save is not empty, which {name} {then}: extract the adapter without");
         findings.add(severity, "modules-to-save", None, message);
     }
     if !stored.others.is_empty() {
