@@ -71,7 +71,7 @@ fn by_kind(diff: &DiffReport) -> Markup {
     html! {
         section aria-labelledby="kinds" {
             h2 id="kinds" { "What moved, by kind" }
-            div.scroll tabindex="0" role="region" aria-labelledby="kinds" {
+            div.scroll tabindex="0" role="group" aria-labelledby="kinds" {
                 table.choices {
                     thead { tr {
                         th scope="col" { "kind" } th scope="col" { "tensors" } th scope="col" { "of ‖Δ‖²" }
@@ -116,7 +116,7 @@ fn tensors(diff: &DiffReport) -> Markup {
     html! {
         section aria-labelledby="tensors" {
             h2 id="tensors" { "All that moved, the most for its size first" }
-            div.scroll tabindex="0" role="region" aria-labelledby="tensors" {
+            div.scroll tabindex="0" role="group" aria-labelledby="tensors" {
                 table.modules {
                     thead { tr {
                         th scope="col" { "tensor" } th scope="col" { "‖Δ‖/‖W‖" } th scope="col" { "of ‖Δ‖²" }
@@ -172,7 +172,7 @@ fn modules(found: &AdapterDiff) -> Markup {
     html! {
         section aria-labelledby="modules" {
             h2 id="modules" { "All modules in both" }
-            div.scroll tabindex="0" role="region" aria-labelledby="modules" {
+            div.scroll tabindex="0" role="group" aria-labelledby="modules" {
                 table.modules {
                     thead { tr {
                         th scope="col" { "module" } th scope="col" { "ranks" } th scope="col" { "‖ΔW‖" }

@@ -91,7 +91,7 @@ fn figure(map: &Map<'_>) -> Markup {
     html! {
         figure.map {
             figcaption id=(map.id) { strong { (map.title) } (legend(map, least, most)) }
-            div.scroll tabindex="0" role="region" aria-labelledby=(map.id) {
+            div.scroll tabindex="0" role="group" aria-labelledby=(map.id) {
                 table.heat {
                     thead { tr {
                         th scope="col" { "layer" }

@@ -25,7 +25,7 @@ fn table(report: &Report) -> Markup {
     let all = report.total.delta_norm.powi(2);
     let written = report.modules.iter().any(|module| module.bytes > 0);
     html! {
-        div.scroll tabindex="0" role="region" aria-labelledby="modules" {
+        div.scroll tabindex="0" role="group" aria-labelledby="modules" {
             table.modules {
                 thead { tr {
                     th scope="col" { "module" } th scope="col" { "out × in" } th scope="col" { "rank" }

@@ -55,7 +55,7 @@ fn rows(
     html! {
         section aria-labelledby=(id) {
             h2 id=(id) { (title) }
-            div.scroll tabindex="0" role="region" aria-labelledby=(id) {
+            div.scroll tabindex="0" role="group" aria-labelledby=(id) {
                 table.choices {
                     thead { tr {
                         th scope="col" { (first) } @if ranks { th scope="col" { "ranks" } } th scope="col" { "dtype" }
