@@ -219,7 +219,9 @@ impl AdapterConfig {
             None => return Err(bad("its peft_type is not LORA")),
         }
         if dora.bool() == Some(true) {
-            return Err(bad("a DoRA adapter, which is not read"));
+            return Err(bad(
+                "a DoRA adapter, which is not read: merge it with PEFT, and extract an adapter of the merged model",
+            ));
         }
         // PEFT's default of both is 8.
         let alpha = if kind.text().as_deref() == Some("LORA") { alpha } else { json.at("alpha") };

@@ -97,8 +97,11 @@ fn kind(config: Json<'_>, consumer: Consumer, findings: &mut Findings) {
         findings.repaired_by(Repair::Peft);
     }
     if dora {
-        findings.error("dora", None, format!("it is a DoRA adapter, which {} does not run", consumer.name()));
-        findings.repaired_by(Repair::Peft);
+        let message = format!(
+            "it is a DoRA adapter, which {} does not run: merge it with PEFT, and extract an adapter of the merged model",
+            consumer.name()
+        );
+        findings.error("dora", None, message);
     }
 }
 
