@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs libphlora into an empty place and uses it from outside the repository, as a C or C++ author would:
 # through pkg-config and through CMake. Compares an adapter with the command's bit by bit, and guards the ABI:
-# soname, list of symbols, and the types of the committed dump.
+# soname, list of symbols, and the types of the committed dump. .ci/linkable.sh shows where it links.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,6 +21,7 @@ nm -D --defined-only "$library" | awk '{ print $3 }' | LC_ALL=C sort | diff -u f
   echo "the exported symbols are not those of ffi/abi/symbols.txt" >&2
   exit 1
 }
+bash .ci/linkable.sh "$work/phlora"
 bash .ci/abi-dump.sh "$work/phlora.abi"
 abidiff ffi/abi/phlora.abi "$work/phlora.abi" || {
   echo "the ABI changed: if that is meant, write the new dump with .ci/abi-dump.sh ffi/abi/phlora.abi" >&2
@@ -28,7 +29,7 @@ abidiff ffi/abi/phlora.abi "$work/phlora.abi" || {
 }
 
 cp -r examples "$work/examples"
-cp tests/c/arguments.c tests/c/apply.c tests/c/adapters.c "$work"
+cp tests/c/arguments.c tests/c/apply.c tests/c/adapters.c tests/parity/driver.c benches/c/batch.c "$work"
 # The program that README.md shows, and what it says that it prints.
 block() { awk -v kind="$1" '/^```/ { inside = ($0 == "```" kind); next } inside' README.md; }
 block c >"$work/extract.c"
@@ -41,11 +42,17 @@ read -ra below <<<"$(pkg-config --libs --static phlora | sed 's/-lphlora//')"
 gcc -std=c99 "${strict[@]}" examples/c/files.c -o files "${shared[@]}"
 gcc -std=c11 "${strict[@]}" examples/c/static.c -o static "${headers[@]}" phlora/lib/libphlora.a "${below[@]}"
 gcc -std=c99 "${strict[@]}" examples/c/forward.c -o forward "${shared[@]}"
+for job in plan prune merge convert check inspect open shares; do
+  gcc -std=c11 "${strict[@]}" "examples/c/$job.c" -o "$job" "${shared[@]}"
+done
+g++ -std=c++17 "${strict[@]}" -Wconversion examples/cpp/files.cpp -o files-cpp "${shared[@]}"
 g++ -std=c++17 "${strict[@]}" -Wconversion examples/cpp/runtime.cpp -o runtime "${shared[@]}"
 g++ -std=c++17 "${strict[@]}" -Wconversion -pthread examples/cpp/server.cpp -o server "${shared[@]}"
 gcc -std=c11 "${strict[@]}" apply.c -o apply "${shared[@]}"
 gcc -std=c11 "${strict[@]}" -DPHLORA_TEST_FILES arguments.c -o arguments "${shared[@]}"
 gcc -std=c11 "${strict[@]}" adapters.c -o adapters "${shared[@]}"
+gcc -std=c11 "${strict[@]}" driver.c -o driver "${shared[@]}"
+gcc -std=c11 "${strict[@]}" -O2 batch.c -o batch "${shared[@]}"
 gcc -std=c99 "${strict[@]}" extract.c -o extract "${shared[@]}"
 ./extract "$pair/base" "$pair/tuned" adapter-readme | diff expected -
 ./static
@@ -53,7 +60,18 @@ gcc -std=c99 "${strict[@]}" extract.c -o extract "${shared[@]}"
 ./runtime
 ./server
 ./apply
+./batch
 ./files "$pair/base" "$pair/tuned" adapter 16
+./plan "$pair/base" "$pair/tuned" spectra.json page.html 262144
+./prune adapter pruned 0.8
+./convert pruned "$pair/base" pruned.gguf
+./check pruned "$pair/base"
+./merge "$pair/base" adapter 0.5 merged
+for path in merged adapter pruned.gguf spectra.json; do ./inspect "$path"; done
+./open adapter
+./shares "$pair/base" "$pair/tuned" joined
+mkdir cpp
+./files-cpp "$pair/base" "$pair/tuned" cpp
 mkdir scratch
 ./arguments "$pair/base" "$pair/tuned" scratch
 mkdir adapters-out
@@ -68,7 +86,10 @@ cmake --build build >>cmake.log || { cat cmake.log; exit 1; }
 ./build/files "$pair/base" "$pair/tuned" adapter-cmake 16
 
 cd - >/dev/null
-cargo run --locked --release --quiet -p phlora-cli -- extract "$pair/base" "$pair/tuned" -o "$work/command" --rank 16 --quiet
+cargo build --locked --release --quiet -p phlora-cli
+command=${CARGO_TARGET_DIR:-target}/release/phlora
+python3 tests/parity/run.py "$command" "$work/driver" "$work/parity"
+"$command" extract "$pair/base" "$pair/tuned" -o "$work/command" --rank 16 --quiet
 for adapter in adapter adapter-cmake adapter-readme; do
   diff -r "$work/command" "$work/$adapter"
 done

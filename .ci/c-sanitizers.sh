@@ -21,6 +21,7 @@ build() {
   gcc -std=c11 -g -Iinclude "$@" examples/c/forward.c "$library" "${libraries[@]}" -o "$to/forward"
   gcc -std=c11 -g -Iinclude "$@" tests/c/apply.c "$library" "${libraries[@]}" -o "$to/apply"
   gcc -std=c11 -g -Iinclude "$@" examples/c/files.c "$library" "${libraries[@]}" -o "$to/files"
+  gcc -std=c11 -g -Iinclude "$@" examples/c/open.c "$library" "${libraries[@]}" -o "$to/open"
   gcc -std=c11 -g -Iinclude "$@" -DPHLORA_TEST_FILES tests/c/arguments.c "$library" "${libraries[@]}" -o "$to/arguments"
   g++ -std=c++17 -g -Iinclude "$@" examples/cpp/runtime.cpp "$library" "${libraries[@]}" -o "$to/runtime"
   g++ -std=c++17 -g -Iinclude "$@" examples/cpp/server.cpp "$library" "${libraries[@]}" -o "$to/server"
@@ -36,6 +37,7 @@ run() {
   "$@" "$to/server"
   "$@" "$to/runtime"
   "$@" "$to/files" "$pair/base" "$pair/tuned" "$to/adapter" 4
+  "$@" "$to/open" "$to/adapter"
   local models=()
   [ "${files:-}" != yes ] || models=("$pair/base" "$pair/tuned" "$to/scratch")
   "$@" "$to/arguments" "${models[@]}"

@@ -199,45 +199,81 @@ class adapter_file {
   std::size_t modules_ = 0;
 };
 
-/** Activations of a batch: token t's vector begins t * stride elements in. */
-template <class Pointer>
-struct activations {
-  Pointer data = nullptr;
-  std::size_t bytes = 0;
-  std::size_t stride = 0;
-  phlora_dtype dtype = PHLORA_DTYPE_F32;
-};
-using inputs = activations<const void *>;
-using outputs = activations<void *>;
+/** The inputs of a layer in f32: token t's vector begins t * stride elements in. */
+inline phlora_inputs inputs(span<const float> values, std::size_t stride) noexcept {
+  return {values.data(), values.size() * sizeof(float), stride, PHLORA_DTYPE_F32, 0};
+}
+/** The outputs of a layer in f32. */
+inline phlora_outputs outputs(span<float> values, std::size_t stride) noexcept {
+  return {values.data(), values.size() * sizeof(float), stride, PHLORA_DTYPE_F32, 0};
+}
 
-/** One layer and batch, tokens of which use adapters. Refers to what it is made of; owns nothing. */
+/** One layer and batch, tokens of which use adapters: checked once, then used from any thread. Movable. */
 class batch {
  public:
-  /** `list` may hold nullptr for adapters that leave the layer alone; `uses` as group or registry::pin has ordered them. */
-  batch(std::size_t row_count, std::size_t col_count, std::size_t tokens,
-        span<const phlora_adapter *const> list, span<const phlora_assignment> uses) noexcept
-      : rows_(row_count), cols_(col_count), tokens_(tokens), list_(list), uses_(uses) {}
-
-  [[nodiscard]] phlora_status size(std::size_t &t_len, std::size_t &scratch_len) const noexcept {
-    return phlora_route_size(rows_, cols_, tokens_, list_.data(), list_.size(), uses_.data(), uses_.size(),
-                             &t_len, &scratch_len);
+  /**
+   * Checks, in memory that it allocates and keeps for the next start. `list` may hold nullptr for adapters that leave the
+   * layer alone; `uses` as group or registry::pin has ordered them. The factors and `uses` must stay until the last call.
+   */
+  [[nodiscard]] phlora_status start(std::size_t row_count, std::size_t col_count, std::size_t tokens,
+                                    span<const phlora_adapter *const> list,
+                                    span<const phlora_assignment> uses) noexcept {
+    const std::size_t needed = phlora_batch_bytes(list.size());
+    state_ = nullptr;
+    if (needed > bytes_ || !memory_.get()) {
+      if (needed == 0 || !memory_.allocate(needed)) return PHLORA_STATUS_MEMORY_TOO_SMALL;
+      bytes_ = needed;
+    }
+    return phlora_batch_init(row_count, col_count, tokens, list.data(), list.size(), uses.data(), uses.size(),
+                             memory_.get(), bytes_, &state_);
   }
-  [[nodiscard]] phlora_status down(const inputs &x, span<float> t, span<float> scratch, std::size_t ith = 0,
+  /** Floats of work that `slices` slices need. */
+  std::size_t work_len(std::size_t slices = 1) const noexcept { return phlora_batch_work(state_, slices); }
+  [[nodiscard]] phlora_status down(const phlora_inputs &x, span<float> work, std::size_t ith = 0,
                                    std::size_t nth = 1) const noexcept {
-    return phlora_route_down(rows_, cols_, tokens_, list_.data(), list_.size(), uses_.data(), uses_.size(), x.data,
-                             x.bytes, x.stride, x.dtype, ith, nth, t.data(), t.size(), scratch.data(),
-                             scratch.size());
+    return phlora_batch_down(state_, &x, ith, nth, work.data(), work.size());
   }
-  [[nodiscard]] phlora_status up(span<const float> t, const outputs &y, span<float> scratch, std::size_t ith = 0,
+  [[nodiscard]] phlora_status up(const phlora_outputs &y, span<float> work, std::size_t ith = 0,
                                  std::size_t nth = 1) const noexcept {
-    return phlora_route_up(rows_, cols_, tokens_, list_.data(), list_.size(), uses_.data(), uses_.size(), t.data(),
-                           t.size(), ith, nth, y.data, y.bytes, y.stride, y.dtype, scratch.data(), scratch.size());
+    return phlora_batch_up(state_, &y, ith, nth, work.data(), work.size());
+  }
+  [[nodiscard]] phlora_status forward(const phlora_inputs &x, const phlora_outputs &y,
+                                      span<float> work) const noexcept {
+    return phlora_batch_forward(state_, &x, &y, work.data(), work.size());
   }
 
  private:
-  std::size_t rows_, cols_, tokens_;
-  span<const phlora_adapter *const> list_;
-  span<const phlora_assignment> uses_;
+  memory_block memory_;
+  std::size_t bytes_ = 0;
+  phlora_batch *state_ = nullptr;
+};
+
+/** Adapters that are merged into weights: checked and decoded once, then used from any thread. Movable. */
+class merge {
+ public:
+  /** `weights`: as many as adapters, or none for 1. The factors must stay until the last call. */
+  [[nodiscard]] phlora_status start(span<const phlora_adapter *const> list, span<const float> weights) noexcept {
+    std::size_t cols = 0, ranks = 0;
+    if (weights.size() != 0 && weights.size() != list.size()) return PHLORA_STATUS_BAD_OPTION;
+    for (std::size_t i = 0; i < list.size(); i++) {
+      if (!list.data()[i]) return PHLORA_STATUS_NULL_POINTER;
+      cols = list.data()[i]->cols;
+      ranks += list.data()[i]->rank;
+    }
+    const std::size_t needed = phlora_merge_bytes(cols, ranks, list.size());
+    if (needed == 0 || !memory_.allocate(needed)) return PHLORA_STATUS_MEMORY_TOO_SMALL;
+    return phlora_merge_init(list.data(), weights.data(), list.size(), memory_.get(), needed, &state_);
+  }
+  std::size_t scratch_len() const noexcept { return phlora_merge_scratch_len(state_); }
+  /** `stash`: nullptr, or as many bytes as the rows. */
+  [[nodiscard]] phlora_status into(std::size_t first_row, void *data, std::size_t bytes, phlora_dtype dtype, void *stash,
+                                   span<float> scratch) const noexcept {
+    return phlora_merge_rows(state_, first_row, data, bytes, dtype, stash, scratch.data(), scratch.size());
+  }
+
+ private:
+  memory_block memory_;
+  phlora_merge *state_ = nullptr;
 };
 
 /** Orders assignments by adapter and token. */
@@ -268,14 +304,17 @@ class registry {
     friend class registry;
     memory_block memory_;
     phlora_pins *state_ = nullptr;
-    void *values_[PHLORA_REGISTRY_CAPACITY] = {};
+    std::unique_ptr<void *[]> values_;
+    std::size_t room_ = 0;
     std::size_t count_ = 0;
   };
 
-  /** Starts, in memory that it allocates. */
-  [[nodiscard]] phlora_status start(std::size_t budget = SIZE_MAX) noexcept {
-    if (!memory_.allocate(phlora_registry_bytes())) return PHLORA_STATUS_MEMORY_TOO_SMALL;
-    return phlora_registry_init(budget, memory_.get(), phlora_registry_bytes(), &state_);
+  /** Starts, in memory that it allocates, with room for `capacity` entries, retired ones included. */
+  [[nodiscard]] phlora_status start(std::size_t capacity, std::size_t budget = SIZE_MAX) noexcept {
+    const std::size_t needed = phlora_registry_bytes(capacity);
+    if (needed == 0 || !memory_.allocate(needed)) return PHLORA_STATUS_MEMORY_TOO_SMALL;
+    capacity_ = capacity;
+    return phlora_registry_init(capacity, budget, memory_.get(), needed, &state_);
   }
   [[nodiscard]] phlora_status add(std::uint32_t id, Value *value, std::size_t bytes) noexcept {
     return phlora_registry_add(state_, id, value, bytes);
@@ -302,15 +341,85 @@ class registry {
   /** Pins all that a batch uses, and orders its assignments. */
   [[nodiscard]] phlora_status pin(span<phlora_assignment> uses, pins &to) noexcept {
     to.release();
-    if (!to.memory_.get() && !to.memory_.allocate(phlora_pins_bytes())) return PHLORA_STATUS_MEMORY_TOO_SMALL;
-    return phlora_registry_pin(state_, uses.data(), uses.size(), to.memory_.get(), phlora_pins_bytes(), &to.state_,
-                               to.values_, PHLORA_REGISTRY_CAPACITY, &to.count_);
+    // No batch uses more adapters than it has assignments.
+    const std::size_t room = uses.size() < capacity_ ? uses.size() : capacity_;
+    if (room > to.room_ || !to.memory_.get()) {
+      to.values_.reset(new (std::nothrow) void *[room + 1]);
+      if (!to.values_ || !to.memory_.allocate(phlora_pins_bytes(room))) return PHLORA_STATUS_MEMORY_TOO_SMALL;
+      to.room_ = room;
+    }
+    return phlora_registry_pin(state_, uses.data(), uses.size(), to.memory_.get(), phlora_pins_bytes(to.room_),
+                               &to.state_, to.values_.get(), to.room_, &to.count_);
   }
 
  private:
   memory_block memory_;
+  std::size_t capacity_ = 0;
   phlora_registry *state_ = nullptr;
 };
+
+/**
+ * The file functions. Each takes its options by reference, {} with struct_size set by options<T>() for the defaults, and writes
+ * what there is to be known to `message`, which may be empty.
+ */
+namespace files {
+
+/** Options of a job with all defaults. */
+template <class T>
+T options() noexcept {
+  T made{};
+  made.struct_size = sizeof made;
+  return made;
+}
+
+[[nodiscard]] inline phlora_status extract(const char *base, const char *tuned, const char *adapter,
+                                           const phlora_file_options &options, phlora_file_report &report,
+                                           span<char> message = {}) noexcept {
+  return phlora_extract_files(base, tuned, adapter, &options, &report, sizeof report, message.data(), message.size());
+}
+[[nodiscard]] inline phlora_status plan(const char *base, const char *tuned, const phlora_plan_options &options,
+                                        phlora_file_report &report, span<char> message = {}) noexcept {
+  return phlora_plan_files(base, tuned, &options, &report, sizeof report, message.data(), message.size());
+}
+[[nodiscard]] inline phlora_status choice(const char *report, const phlora_choice_options &options, phlora_choice &choice,
+                                          span<char> message = {}) noexcept {
+  return phlora_choice_file(report, &options, &choice, sizeof choice, message.data(), message.size());
+}
+[[nodiscard]] inline phlora_status page(const char *report, const char *page, bool force,
+                                        span<char> message = {}) noexcept {
+  return phlora_page_file(report, page, force, message.data(), message.size());
+}
+[[nodiscard]] inline phlora_status prune(const char *adapter, const char *output, const phlora_prune_options &options,
+                                         phlora_pruned &pruned, span<char> message = {}) noexcept {
+  return phlora_prune_files(adapter, output, &options, &pruned, sizeof pruned, message.data(), message.size());
+}
+[[nodiscard]] inline phlora_status merge(const char *base, span<const char *const> adapters, const char *model,
+                                         const phlora_merge_options &options, phlora_merged &merged,
+                                         span<char> message = {}) noexcept {
+  return phlora_merge_files(base, adapters.data(), adapters.size(), model, &options, &merged, sizeof merged,
+                            message.data(), message.size());
+}
+[[nodiscard]] inline phlora_status convert(const char *adapter, const char *output,
+                                           const phlora_convert_options &options, phlora_converted &converted,
+                                           span<char> message = {}) noexcept {
+  return phlora_convert_files(adapter, output, &options, &converted, sizeof converted, message.data(), message.size());
+}
+[[nodiscard]] inline phlora_status verify(const char *base, const char *tuned, const char *adapter,
+                                          const phlora_verify_options &options, phlora_verification &verification,
+                                          span<char> message = {}) noexcept {
+  return phlora_verify_files(base, tuned, adapter, &options, &verification, sizeof verification, message.data(),
+                             message.size());
+}
+[[nodiscard]] inline phlora_status check(const char *adapter, const char *base, const phlora_check_options &options,
+                                         std::size_t &errors, span<char> message = {}) noexcept {
+  return phlora_check_files(adapter, base, &options, &errors, message.data(), message.size());
+}
+[[nodiscard]] inline phlora_status inspect(const char *path, phlora_contents &contents,
+                                           span<char> message = {}) noexcept {
+  return phlora_inspect_file(path, &contents, sizeof contents, message.data(), message.size());
+}
+
+}  // namespace files
 
 }  // namespace phlora
 

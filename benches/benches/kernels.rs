@@ -4,32 +4,34 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use phlora_benches::weights::{Spectrum, Weights};
 use phlora_core::{
     Delta, Dtype, Kernel, Rows,
-    kernel::{Ahead, Blocks, BlocksMut, LANES, Lines, ROWS, TILE},
+    kernel::{Ahead, LANES, Lines, STRIP_ROWS, SUM_COLUMNS, Strip, StripMut},
 };
 
 const COLS: usize = 4096;
 
 /// Both products of a strip with a packed block of width `W`.
 fn products<const W: usize>(c: &mut Criterion) {
-    let mut group = c.benchmark_group(format!("{ROWS}×{COLS} times a block of {W}"));
-    group.throughput(Throughput::Elements((2 * ROWS * COLS * W) as u64));
-    let (mut data, x, mut y) = (vec![0.5; ROWS * COLS], vec![0.25; COLS * W], vec![0.125; ROWS * LANES]);
+    let mut group = c.benchmark_group(format!("{STRIP_ROWS}×{COLS} times a block of {W}"));
+    group.throughput(Throughput::Elements((2 * STRIP_ROWS * COLS * W) as u64));
+    let (mut data, x, mut y) =
+        (vec![0.5; STRIP_ROWS * COLS], vec![0.25; COLS * W], vec![0.125; STRIP_ROWS * LANES]);
     for kernel in Kernel::available() {
         group.bench_function(BenchmarkId::new("forward", kernel.name()), |b| {
-            let strip = Blocks { data: &data, rows: ROWS, cols: COLS };
+            let strip = Strip { data: &data, rows: STRIP_ROWS, cols: COLS };
             b.iter(|| kernel.forward::<W>(strip, &x, &mut y, &mut Ahead::default()));
         });
-        let sides = [5, 6]
-            .map(|seed| Weights::new(ROWS, COLS, seed, Spectrum::MIDDLE).pair(ROWS, Dtype::Bf16)[0].clone());
+        let sides = [5, 6].map(|seed| {
+            Weights::new(STRIP_ROWS, COLS, seed, Spectrum::MIDDLE).pair(STRIP_ROWS, Dtype::Bf16)[0].clone()
+        });
         group.bench_function(BenchmarkId::new("forward from bf16", kernel.name()), |b| {
             b.iter(|| {
-                let strip = BlocksMut { data: &mut data, rows: ROWS, cols: COLS };
+                let strip = StripMut { data: &mut data, rows: STRIP_ROWS, cols: COLS };
                 let lines = sides.each_ref().map(|bytes| Lines { dtype: Dtype::Bf16, bytes, row: 2 * COLS });
                 kernel.difference_forward::<W>(lines, strip, &x, &mut y, &mut Ahead::default());
             });
         });
         group.bench_function(BenchmarkId::new("backward", kernel.name()), |b| {
-            let (strip, mut z) = (Blocks { data: &data, rows: ROWS, cols: COLS }, vec![0.0; COLS * W]);
+            let (strip, mut z) = (Strip { data: &data, rows: STRIP_ROWS, cols: COLS }, vec![0.0; COLS * W]);
             b.iter(|| kernel.backward::<W>(strip, &y, &mut z, &mut Ahead::default()));
         });
     }
@@ -54,12 +56,13 @@ fn storage(c: &mut Criterion) {
 /// Block formats, a tile at a time.
 fn blocks(c: &mut Criterion) {
     let mut group = c.benchmark_group("decode 256 of");
-    group.throughput(Throughput::Elements(TILE as u64));
+    group.throughput(Throughput::Elements(SUM_COLUMNS as u64));
     for dtype in Dtype::ALL.iter().copied().filter(|dtype| dtype.is_block()) {
-        let bytes: Vec<u8> = (0..dtype.row_bytes(TILE).unwrap_or(0)).map(|i| (i * 37 % 64) as u8).collect();
+        let bytes: Vec<u8> =
+            (0..dtype.row_bytes(SUM_COLUMNS).unwrap_or(0)).map(|i| (i * 37 % 64) as u8).collect();
         for kernel in Kernel::available() {
             group.bench_function(BenchmarkId::new(dtype.name(), kernel.name()), |b| {
-                let mut out = vec![0.0; TILE];
+                let mut out = vec![0.0; SUM_COLUMNS];
                 b.iter(|| kernel.decode(Rows::new(dtype, &bytes), &mut out));
             });
         }

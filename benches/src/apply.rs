@@ -5,7 +5,7 @@ use std::{hint::black_box, time::Instant};
 
 use phlora_core::{
     Adapter, Apply, Assignment, Dtype, Error, Inputs, Kernel, Merge, OutputsF32, Rows, Shape, encode,
-    kernel::{Ahead, BlocksMut, Lines, ROWS},
+    kernel::{Ahead, Lines, STRIP_ROWS, StripMut},
 };
 use serde_json::{Value, json};
 
@@ -157,32 +157,32 @@ impl Aligned {
 fn base(kernel: Kernel, weights: &[u8], x: &[f32], tokens: usize, y: &mut [f32], by_product: bool) {
     let row = 2 * SIZE;
     if !by_product {
-        for (block, bytes) in weights.chunks_exact(ROWS * row).enumerate() {
+        for (block, bytes) in weights.chunks_exact(STRIP_ROWS * row).enumerate() {
             for (x, y) in x.chunks_exact(SIZE).zip(y.chunks_exact_mut(SIZE)).take(tokens) {
-                kernel.dots(Rows::new(Dtype::F16, bytes), x, &mut y[block * ROWS..][..ROWS]);
+                kernel.dots(Rows::new(Dtype::F16, bytes), x, &mut y[block * STRIP_ROWS..][..STRIP_ROWS]);
             }
         }
         return;
     }
     // The fused product of an extraction, less one row of zeros: it decodes on the way.
-    let [mut panel, mut data] = [16 * SIZE, ROWS * SIZE].map(Aligned::new);
+    let [mut panel, mut data] = [16 * SIZE, STRIP_ROWS * SIZE].map(Aligned::new);
     let (panel, data, zeros) = (panel.get(), data.get(), vec![0; row]);
     for (token, x) in x.chunks_exact(SIZE).enumerate().take(tokens) {
         panel.iter_mut().skip(token).step_by(16).zip(x).for_each(|(out, x)| *out = *x);
     }
     let lines = |bytes, row| Lines { dtype: Dtype::F16, bytes, row };
-    for (block, bytes) in weights.chunks_exact(ROWS * row).enumerate() {
-        let next = weights.chunks_exact(ROWS * row).nth(block + 1).unwrap_or_default();
-        let mut all = [[0.0; 16]; ROWS];
+    for (block, bytes) in weights.chunks_exact(STRIP_ROWS * row).enumerate() {
+        let next = weights.chunks_exact(STRIP_ROWS * row).nth(block + 1).unwrap_or_default();
+        let mut all = [[0.0; 16]; STRIP_ROWS];
         kernel.difference_forward::<16>(
             [lines(&zeros, 0), lines(bytes, row)],
-            BlocksMut { data, rows: ROWS, cols: SIZE },
+            StripMut { data, rows: STRIP_ROWS, cols: SIZE },
             panel,
             all.as_flattened_mut(),
             &mut Ahead::new([next, &[]], 1),
         );
         for (token, y) in y.chunks_exact_mut(SIZE).take(tokens).enumerate() {
-            for (y, all) in y[block * ROWS..].iter_mut().zip(&all) {
+            for (y, all) in y[block * STRIP_ROWS..].iter_mut().zip(&all) {
                 *y = all[token];
             }
         }

@@ -35,10 +35,12 @@ mod adapter;
 mod error;
 mod jobs;
 mod naming;
+mod page;
 mod pairing;
 mod report;
 mod run;
 mod source;
+pub mod units;
 
 pub use adapter::{
     Adapter, AdapterFormat, Effect, Factor, FullTensor, Lora, LoraModule, Naming, Target, gguf_len,
@@ -60,11 +62,12 @@ pub use jobs::verify::{Verification, VerifiedModule, VerifiedTensor, verify};
 pub use naming::arch::{Mapped, NameMap};
 pub use naming::kind::{Kind, kind_of, module_of, suffix_of};
 pub use naming::spelling::Spelling;
+pub use page::{render_adapter_diff, render_page};
 pub use pairing::aligned::Names;
 pub use phlora_core::{Criterion, Dtype, Goal, Mode, Policy};
 pub use report::{
-    Choice, CurvePoint, DiffReport, FullReport, LeftOut, ModuleReport, Note, Origin, PlanReport, PlanRow,
-    PolicyReport, REPORT_VERSION, Report, TensorDiff, Total, choose, read_report, save_adapter_diff,
+    Choice, CurvePoint, DiffReport, FullReport, KindDiff, LeftOut, ModuleReport, Note, Origin, PlanReport,
+    PlanRow, PolicyReport, REPORT_VERSION, Report, TensorDiff, Total, choose, read_report, save_adapter_diff,
     save_page, save_report,
 };
 pub use run::monitor::{Monitor, State};

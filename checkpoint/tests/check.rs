@@ -4,7 +4,7 @@
 mod common;
 
 use common::gguf::{ARRAY, Gguf, I32};
-use phlora::{Finding, Model, Severity, check};
+use phlora::{Finding, Model, Monitor, Severity, check};
 use phlora_core::Dtype;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ fn findings(root: &Path, bytes: &[u8], base: &Model) -> Vec<Finding> {
     let path: PathBuf = root.join("adapter.gguf");
     let _ = fs::remove_file(&path);
     fs::write(&path, bytes).unwrap();
-    check(&path, base).unwrap()
+    check(&path, base, &Monitor::default()).unwrap()
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn what_is_beside_the_factors_has_no_place_in_llama_cpp() {
         path
     };
     let codes = |adapter: &Path, base: &Model| -> Vec<&str> {
-        check(adapter, base).unwrap().iter().map(|finding| finding.code).collect()
+        check(adapter, base, &Monitor::default()).unwrap().iter().map(|finding| finding.code).collect()
     };
     let good = save("good", 32, 1.5);
     assert_eq!(

@@ -2,6 +2,7 @@
 
 use crate::args::CheckArgs;
 use crate::failure::{CHECK_FAILED, Failure};
+use crate::interrupt;
 use crate::print::{self, plain};
 use crate::reported::quoted;
 use crate::say;
@@ -10,9 +11,10 @@ use std::process::ExitCode;
 
 pub fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let base = Model::open(&args.base)?;
+    let monitor = interrupt::monitor();
     let findings = match args.consumer {
-        Some(consumer) => check_for(&args.adapter, &base, consumer.into())?,
-        None => check(&args.adapter, &base)?,
+        Some(consumer) => check_for(&args.adapter, &base, consumer.into(), &monitor)?,
+        None => check(&args.adapter, &base, &monitor)?,
     };
     if args.json {
         print::json(&print::value(serde_json::to_string(&findings)))?;

@@ -6,7 +6,7 @@ use crate::destination::{self, Destination, check_stdout, is_stdout};
 use crate::dry_run;
 use crate::failure::{Failure, complain};
 use crate::interrupt;
-use crate::page;
+use crate::invocation;
 use crate::print::{self, bytes, count, percent, seconds};
 use crate::progress::with_bar;
 use crate::reported::typed;
@@ -16,7 +16,7 @@ use crate::spark;
 use crate::summary::{self, Line};
 use phlora::{
     Error, ExtractJob, ModuleReport, Output, PartFiles, PolicyReport, Report, Saved, Server, Shard, Work,
-    available_threads,
+    available_threads, render_page,
 };
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -64,7 +64,7 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     let mut parts = PartFiles::new(work);
     parts.own = own_part(args, work);
     parts.others.clone_from(&args.work.parts);
-    parts.command = std::env::args().skip(1).collect();
+    parts.command = invocation::arguments();
     parts.fresh = args.work.fresh;
     let mut job = ExtractJob::new(args.base.as_path(), args.tuned.as_path());
     if let Some(deployed) = args.deployed_base.as_deref() {
@@ -99,7 +99,7 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     let report = args.saved.report.clone().filter(|_| !to_stdout);
     let output = Output::new(place.path())
         .report(report)
-        .page(page::render)
+        .page(render_page)
         .command(Some(typed()))
         .force(args.saved.force);
     let json = args.saved.json || to_stdout;
@@ -134,15 +134,9 @@ fn as_json(saved: &[Saved], args: &ExtractArgs) -> Value {
 
 /// The file that keeps what is found, if one does.
 fn own_part(args: &ExtractArgs, work: Work) -> Option<PathBuf> {
-    let beside = || {
-        let path: PathBuf = args.output.components().collect();
-        let mut name = path.into_os_string();
-        name.push(".part");
-        PathBuf::from(name)
-    };
     match work {
         Work::Share(_) => Some(args.output.clone()),
-        _ => args.work.resume.then(beside),
+        _ => args.work.resume.then(|| PartFiles::beside(&args.output)),
     }
 }
 

@@ -4,17 +4,16 @@ use crate::args::ReportArgs;
 use crate::destination::{self, is_stdout};
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::page;
 use crate::print::{self, bytes, print};
 use crate::say;
-use phlora::{read_report, save_page};
+use phlora::{read_report, render_page, save_page};
 use serde_json::json;
 use std::process::ExitCode;
 
 pub fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
     let monitor = interrupt::monitor();
     let report = read_report(&args.report)?;
-    let page = page::render(&report);
+    let page = render_page(&report);
     if is_stdout(&args.output) {
         if args.json {
             let problem = "standard output takes one output: give a file for the page beside --json";

@@ -1,7 +1,8 @@
 //! Where reports go: a JSON file, or a page where the name ends in .html.
 
 use crate::failure::Failure;
-use crate::page;
+use crate::invocation;
+use phlora::render_page;
 use phlora::{Monitor, Report, save_page, save_report};
 use std::path::Path;
 
@@ -13,7 +14,7 @@ pub fn is_page(path: &Path) -> bool {
 /// Writes `report` to `path`.
 pub fn save(report: &Report, path: &Path, force: bool, monitor: &Monitor) -> Result<(), Failure> {
     if is_page(path) {
-        save_page(&page::render(report), path, force, monitor)?;
+        save_page(&render_page(report), path, force, monitor)?;
     } else {
         save_report(report, path, force, monitor)?;
     }
@@ -22,7 +23,7 @@ pub fn save(report: &Report, path: &Path, force: bool, monitor: &Monitor) -> Res
 
 /// What was typed, words that a shell would take apart in quotes.
 pub fn typed() -> String {
-    let words: Vec<_> = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();
+    let words: Vec<_> = invocation::arguments().iter().map(|word| quoted(word)).collect();
     ["phlora".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
 }
 

@@ -163,8 +163,9 @@ fn the_c_functions_over_files_are_those_of_the_page() {
         .collect();
     rows.sort();
     assert_eq!(rows, exported);
-    assert!(page.contains("Five of the ten commands are functions"));
-    assert_eq!((exported.len(), COMMANDS.len()), (5, 10));
+    // `join` is an extraction; the tables of `plan` have a function of their own.
+    assert!(page.contains("Every job of the command is a function"));
+    assert_eq!(exported.len(), COMMANDS.len());
 }
 
 #[test]

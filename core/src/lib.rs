@@ -68,7 +68,7 @@ pub use adapter::apply::{
 pub use adapter::combine::{Combined, combine, combine_scratch};
 pub use adapter::factors::Adapter;
 pub use adapter::merge::{Merge, merge_scratch, toggle};
-pub use adapter::registry::{Pinned, Registry, Usage};
+pub use adapter::registry::{Held, Pin, Pinned, Place, Registry, Usage};
 pub use delta::Delta;
 pub use error::Error;
 pub use extract::{Extractor, Part, Plan, Report};

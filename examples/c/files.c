@@ -28,12 +28,13 @@ int main(int argc, char **argv) {
     if (status != PHLORA_STATUS_OK)
         return 1;
     options.rank = (size_t)strtoul(argv[4], NULL, 10);
-    status = phlora_extract_files(argv[1], argv[2], argv[3], &options, progress, NULL,
-                                  &report, sizeof report, message, sizeof message);
+    options.progress = progress;
+    status = phlora_extract_files(argv[1], argv[2], argv[3], &options, &report, sizeof report,
+                                  message, sizeof message);
     fprintf(stderr, "\n");
     if (status == PHLORA_STATUS_OK)
-        status = phlora_verify_files(argv[1], argv[2], argv[3], 0, NULL, NULL,
-                                     &verification, sizeof verification, message, sizeof message);
+        status = phlora_verify_files(argv[1], argv[2], argv[3], NULL, &verification, sizeof verification,
+                                     message, sizeof message);
     if (status != PHLORA_STATUS_OK) {
         fprintf(stderr, "%s: %s\n", phlora_status_name(status), message);
         return 1;

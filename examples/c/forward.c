@@ -7,13 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ROWS = 48, COLS = 64, RANK = 4, SCRATCH = 512, PREPARED = COLS * RANK, MERGE_SCRATCH = 16 * RANK + 16 * 256 };
+enum { ROWS = 48, COLS = 64, RANK = 4, SCRATCH = 512, MERGE_SCRATCH = 16 * RANK + 16 * 256, MEMORY = 2048 };
 
 static float weight[ROWS][COLS], before[ROWS][COLS];
 static float lora_a[RANK][COLS], lora_b[ROWS][RANK];
 static float x[COLS], y[ROWS], merged_y[ROWS];
-static float scratch[SCRATCH], prepared[PREPARED], merge_scratch[MERGE_SCRATCH];
-static unsigned char stash[sizeof weight];
+static float scratch[SCRATCH], merge_scratch[MERGE_SCRATCH];
+static unsigned char stash[sizeof weight], room[MEMORY + PHLORA_ALIGNMENT];
 
 static float noise(uint32_t *state) {
     *state = *state * 1664525u + 1013904223u;
@@ -51,7 +51,8 @@ static void base(float *to) {
 int main(void) {
     phlora_adapter adapter = {0};
     const phlora_adapter *adapters[1] = {&adapter};
-    size_t prepared_len, scratch_len;
+    unsigned char *memory = room + (PHLORA_ALIGNMENT - (uintptr_t)room % PHLORA_ALIGNMENT);
+    phlora_merge *merge;
     float largest = 0;
 
     make();
@@ -70,11 +71,10 @@ int main(void) {
                        scratch, SCRATCH));
 
     /* In the base layer: W += s·B·A, then y = W·x. */
-    TRY(phlora_merge_size(adapters, NULL, 1, &prepared_len, &scratch_len));
-    if (prepared_len != PREPARED || scratch_len > MERGE_SCRATCH) return 1;
-    TRY(phlora_merge_prepare(adapters, NULL, 1, prepared, PREPARED));
-    TRY(phlora_merge_rows(adapters, NULL, 1, prepared, PREPARED, 0, weight, sizeof weight, PHLORA_DTYPE_F32, stash,
-                          sizeof stash, merge_scratch, MERGE_SCRATCH));
+    if (phlora_merge_bytes(COLS, RANK, 1) > MEMORY) return 1;
+    TRY(phlora_merge_init(adapters, NULL, 1, memory, MEMORY, &merge));
+    if (phlora_merge_scratch_len(merge) > MERGE_SCRATCH) return 1;
+    TRY(phlora_merge_rows(merge, 0, weight, sizeof weight, PHLORA_DTYPE_F32, stash, merge_scratch, MERGE_SCRATCH));
     base(merged_y);
 
     for (int i = 0; i < ROWS; i++) {

@@ -59,10 +59,11 @@ struct worker {
   double largest = 0;
 
   void run() {
-    std::vector<float> x(tokens * in_features), y(tokens * out_features), t, scratch;
+    std::vector<float> x(tokens * in_features), y(tokens * out_features), work;
     std::vector<phlora_assignment> uses;
     std::vector<const phlora_adapter *> layer;
     phlora::registry<model>::pins pins;
+    phlora::batch layer_batch;
     while (!stop) {
       const std::size_t batch = next++;
       std::mt19937 random(static_cast<std::uint32_t>(batch));
@@ -78,13 +79,9 @@ struct worker {
       phlora::check(registry.pin(uses, pins));
       layer.clear();
       for (std::size_t i = 0; i < pins.size(); i++) layer.push_back(&pins[i]->view);
-      phlora::batch apply(out_features, in_features, tokens, layer, uses);
-      std::size_t t_len = 0, scratch_len = 0;
-      phlora::check(apply.size(t_len, scratch_len));
-      t.resize(t_len);
-      scratch.resize(scratch_len);
-      phlora::check(apply.down({x.data(), x.size() * sizeof(float), in_features, PHLORA_DTYPE_F32}, t, scratch));
-      phlora::check(apply.up(t, {y.data(), y.size() * sizeof(float), out_features, PHLORA_DTYPE_F32}, scratch));
+      phlora::check(layer_batch.start(out_features, in_features, tokens, layer, uses));
+      work.resize(layer_batch.work_len());
+      phlora::check(layer_batch.forward(phlora::inputs(x, in_features), phlora::outputs(y, out_features), work));
 
       for (const phlora_assignment &use : uses)
         largest = std::fmax(largest, furthest(*pins[use.adapter], use.weight, &x[use.token * in_features],
@@ -100,7 +97,7 @@ struct worker {
 int main() {
   try {
     phlora::registry<model> registry;
-    phlora::check(registry.start());
+    phlora::check(registry.start(64));
     for (std::uint32_t i = 0; i < adapter_count; i++) {
       auto made = make_model(i);
       phlora::check(registry.add(100 + i, made.get(), made->a.size() + made->b.size()));

@@ -8,7 +8,7 @@ use core::ffi::c_void;
 use core::mem::size_of;
 use phlora_core::{Kernel, Rows, Shape};
 
-/// The most adapters of one call.
+/// The most adapters of phlora_route_size, phlora_route_down and phlora_route_up; a phlora_batch takes any number.
 pub const MAX_ADAPTERS: usize = 64;
 
 /// scale · B·A for one weight matrix: where its factors lie, in your memory or in a mapped file. The factors must stay
@@ -81,32 +81,41 @@ pub fn view<'c>(guard: &mut Guard<'c>, from: In<Adapter>) -> Result<phlora_core:
     Ok(phlora_core::Adapter::new(shape, adapter.rank, a, b, adapter.scale)?)
 }
 
-/// Adapters with their weights.
-pub type Terms<'c> = heapless::Vec<(phlora_core::Adapter<'c>, f32), MAX_ADAPTERS>;
+/// An adapter and its weight.
+pub type Term<'c> = (phlora_core::Adapter<'c>, f32);
 
 /// A list of adapters with as many weights; NULL weights stand for 1.
-pub fn terms<'c>(
-    guard: &mut Guard<'c>,
-    adapters: In<In<Adapter>>,
-    weights: In<f32>,
-    count: usize,
-) -> Result<Terms<'c>, Status> {
-    if count > MAX_ADAPTERS {
-        return Err(Status::TooManyAdapters);
+pub struct Terms<'c> {
+    adapters: &'c [In<Adapter>],
+    weights: &'c [f32],
+}
+
+impl<'c> Terms<'c> {
+    /// What C names, after all outputs but those that hold the terms.
+    pub fn new(
+        guard: &mut Guard<'c>,
+        adapters: In<In<Adapter>>,
+        weights: In<f32>,
+        count: usize,
+    ) -> Result<Self, Status> {
+        let adapters = guard.input(adapters, count)?;
+        let weights = guard.input(weights, if weights.is_null() { 0 } else { count })?;
+        Ok(Self { adapters, weights })
     }
-    let adapters = guard.input(adapters, count)?;
-    let weights = guard.input(weights, if weights.is_null() { 0 } else { count })?;
-    let mut terms = Terms::new();
-    for (i, &adapter) in adapters.iter().enumerate() {
-        let weight = weights.get(i).copied().unwrap_or(1.0);
-        // Counted above.
-        let _ = terms.push((view(guard, adapter)?, weight));
+
+    pub const fn len(&self) -> usize {
+        self.adapters.len()
     }
-    Ok(terms)
+
+    /// Term `index`.
+    pub fn get(&self, guard: &mut Guard<'c>, index: usize) -> Result<Term<'c>, Status> {
+        let &adapter = self.adapters.get(index).ok_or(Status::Internal)?;
+        Ok((view(guard, adapter)?, self.weights.get(index).copied().unwrap_or(1.0)))
+    }
 }
 
 /// Checks an adapter as every call does, and that all entries of its factors are numbers, which no other call but
-/// phlora_merge_prepare and phlora_combine does: once, before it is used.
+/// phlora_merge_init and phlora_combine does: once, before it is used.
 ///
 /// Any thread. Returns OK, NULL_POINTER, MISALIGNED, TOO_LARGE, STRUCT_SIZE, UNKNOWN_VALUE, RANK_ZERO, FACTOR_LENGTH,
 /// NON_FINITE.
@@ -115,7 +124,7 @@ pub extern "C" fn phlora_adapter_check(adapter: In<Adapter>) -> Status {
     guarded(|guard| Ok(view(guard, adapter)?.check_finite(Kernel::detect())?))
 }
 
-/// Orders assignments by adapter and token, as phlora_route_down and phlora_route_up take them: once per batch.
+/// Orders assignments by adapter and token, as phlora_batch_init and phlora_route_size take them: once per batch.
 ///
 /// Any thread. Returns OK, NULL_POINTER, MISALIGNED, TOO_LARGE.
 #[unsafe(no_mangle)]

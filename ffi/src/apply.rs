@@ -54,7 +54,7 @@ impl Batch {
 }
 
 /// Inputs in f32 or f16.
-fn inputs<'c>(
+pub fn inputs<'c>(
     guard: &mut Guard<'c>,
     x: In<c_void>,
     bytes: usize,
@@ -68,7 +68,7 @@ fn inputs<'c>(
 }
 
 /// Whether activations are f16; any other format than f32 is refused.
-fn half(dtype: u32) -> Result<bool, Status> {
+pub fn half(dtype: u32) -> Result<bool, Status> {
     match dtype {
         x if x == Dtype::F32 as u32 => Ok(false),
         x if x == Dtype::F16 as u32 => Ok(true),
@@ -76,7 +76,7 @@ fn half(dtype: u32) -> Result<bool, Status> {
     }
 }
 
-/// What a layer and batch need: `t_len` floats, which all slices share, and `scratch_len` floats for each slice.
+/// What a layer and batch need without a phlora_batch, where each call says and checks everything: `t_len` floats, which all slices share, and `scratch_len` floats for each slice.
 ///
 /// - `rows`, `cols`: shape of the layer.
 /// - `tokens`: vectors of the batch, at least 1.

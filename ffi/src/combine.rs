@@ -1,7 +1,7 @@
 //! Several adapters as one of a given rank.
 
-use crate::adapter::{Adapter, terms};
-use crate::guard::{In, Out, guarded};
+use crate::adapter::{Adapter, Term, Terms};
+use crate::guard::{In, Out, carved_len, guarded};
 use crate::sized::SizedStruct;
 use crate::status::Status;
 use core::mem::size_of;
@@ -44,14 +44,17 @@ impl SizedStruct for Combined {
 /// 0 for sizes that exceed the address range. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_combine_len(rows: usize, cols: usize, ranks: usize, rank: usize) -> usize {
-    combine_scratch(Shape { rows, cols }, ranks, rank).count().unwrap_or(0)
+    // Each of the adapters has a rank of at least 1.
+    let terms = carved_len::<Term<'_>>(ranks);
+    let scratch = combine_scratch(Shape { rows, cols }, ranks, rank).count().ok();
+    scratch.zip(terms).and_then(|(scratch, terms)| scratch.checked_add(terms)).unwrap_or(0)
 }
 
 /// Writes the best approximation of Σ w·s·B·A within a rank as factors B·A with √Σ in each, scale 1. One adapter alone is
 /// truncated.
 ///
-/// - `adapters`, `weights`, `count`: pointers to at most PHLORA_MAX_ADAPTERS adapters of one shape, and as many weights;
-///   NULL weights stand for 1.
+/// - `adapters`, `weights`, `count`: pointers to any number of adapters of one shape, and as many weights; NULL weights
+///   stand for 1.
 /// - `rank`: of the result, at least 1.
 /// - `scratch`, `scratch_len`: at least phlora_combine_len floats; overwritten.
 /// - `a`, `a_len`: lora_a, rank × cols, row-major.
@@ -61,7 +64,7 @@ pub extern "C" fn phlora_combine_len(rows: usize, cols: usize, ranks: usize, ran
 /// - `combined`, `combined_size`: written on success; sizeof(phlora_combined).
 ///
 /// Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, STRUCT_SIZE, UNKNOWN_VALUE, RANK_ZERO,
-/// FACTOR_LENGTH, NON_FINITE, EMPTY, TOO_MANY_ADAPTERS, ADAPTER_SHAPE, OUTPUT_LENGTH, MEMORY_TOO_SMALL, OUT_OF_RANGE.
+/// FACTOR_LENGTH, NON_FINITE, EMPTY, ADAPTER_SHAPE, OUTPUT_LENGTH, MEMORY_TOO_SMALL, OUT_OF_RANGE.
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_combine(
     adapters: In<In<Adapter>>,
@@ -84,8 +87,9 @@ pub extern "C" fn phlora_combine(
         let (a, b) = (guard.output(a, a_len)?, guard.output(b, b_len)?);
         let singular_values = guard.output(singular_values, singular_values_len)?;
         let slot = guard.sized_slot(combined, combined_size)?;
-        let terms = terms(guard, adapters, weights, count)?;
-        let found = phlora_core::combine(Kernel::detect(), &terms, rank, a, b, singular_values, scratch)?;
+        let terms = Terms::new(guard, adapters, weights, count)?;
+        let (terms, scratch) = guard.carve(scratch, terms.len(), |guard, index| terms.get(guard, index))?;
+        let found = phlora_core::combine(Kernel::detect(), terms, rank, a, b, singular_values, scratch)?;
         slot.write(Combined {
             struct_size: combined_size.min(size_of::<Combined>()),
             rank: found.rank,

@@ -6,9 +6,9 @@ use phlora_core::Dtype as Core;
 
 /// Storage format of weights, little-endian.
 ///
-/// The formats from 100 on are ggml's, each 100 + its ggml_type: rows are cut into blocks, so that a row holds
-/// a multiple of phlora_block_len weights, and are decoded to the same bits as by ggml. phlora_encode says
-/// which of them are written. A library that was built small may lack them: there they are UNKNOWN_VALUE.
+/// Wherever a phlora_dtype is asked for, PHLORA_GGML_DTYPE(type), which is 100 + a ggml_type, is one as well: also 100, 101,
+/// 128 and 130 for those below 100. In the formats from 100 on rows are cut into blocks, so that a row holds a multiple of
+/// phlora_block_len weights; they are decoded to the same bits as by ggml. phlora_encode says which of them are written. A library that was built small may lack them: there they are UNKNOWN_VALUE.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(non_camel_case_types, reason = "the names of ggml")]
@@ -110,9 +110,15 @@ const IN_BLOCKS: &[(Dtype, Core)] = &[];
 
 /// The format that `value` stands for.
 pub fn dtype(value: u32) -> Result<Core, Status> {
-    let found = SINGLE.iter().chain(IN_BLOCKS).find(|(number, _)| *number as u32 == value);
-    found.map(|&(_, format)| format).ok_or(Status::UnknownValue)
+    let of_ggml = |format: Core| value == GGML + format.ggml_type();
+    let found = SINGLE.iter().chain(IN_BLOCKS);
+    let found = found.map(|&(number, format)| (number as u32, format));
+    let found = found.into_iter().find(|&(number, format)| number == value || of_ggml(format));
+    found.map(|(_, format)| format).ok_or(Status::UnknownValue)
 }
+
+/// What is added to ggml's number of a format.
+const GGML: u32 = 100;
 
 /// The value that stands for `format`; 0 for one that this build does not have.
 #[cfg(feature = "std")]
@@ -157,7 +163,8 @@ mod tests {
             let (number, _) =
                 SINGLE.iter().chain(IN_BLOCKS).find(|(_, core)| *core == format).expect("listed");
             assert_eq!(dtype(*number as u32), Ok(format));
-            assert!(!format.is_block() || *number as u32 == 100 + format.ggml_type());
+            assert_eq!(dtype(GGML + format.ggml_type()), Ok(format));
+            assert!(!format.is_block() || *number as u32 == GGML + format.ggml_type());
         }
     }
 }

@@ -30,6 +30,8 @@ mod svd;
 
 mod adapter;
 
+mod batch;
+
 mod apply;
 
 mod registry;

@@ -1,57 +1,85 @@
 //! W += Σ w·s·B·A in the weight's own storage format.
 
-use crate::adapter::{Adapter, terms};
+use crate::adapter::{Adapter, Term, Terms};
 use crate::dtype::dtype;
-use crate::guard::{In, Out, guarded};
+use crate::guard::{In, Out, StatePointer, guarded, list_bytes};
 use crate::status::Status;
 use core::ffi::c_void;
-use phlora_core::{Kernel, Merge, Rows};
+use phlora_core::{Kernel, Merge, Rows, Shape, merge_scratch};
 
-/// What a merge needs: `prepared_len` floats, which all row ranges share, and `scratch_len` floats for each call.
-///
-/// - `adapters`, `weights`, `count`: pointers to at most PHLORA_MAX_ADAPTERS adapters of one shape, and as many weights;
-///   NULL weights stand for 1.
-/// - `prepared_len`, `scratch_len`: set to the lengths.
-///
-/// Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, STRUCT_SIZE, UNKNOWN_VALUE, RANK_ZERO,
-/// FACTOR_LENGTH, NON_FINITE (a scale or a weight), EMPTY, TOO_MANY_ADAPTERS, ADAPTER_SHAPE.
+/// Adapters with their weights, ready to be merged, in the caller's memory.
+#[derive(Debug)]
+pub struct MergeState {
+    merge: Merge<'static>,
+    /// Decoded factors A.
+    prepared: &'static [f32],
+}
+
+/// Bytes of memory for the merge of `count` adapters whose ranks add up to `ranks` into a weight of `cols` columns; 0 for
+/// more than the address range has. Any thread.
 #[unsafe(no_mangle)]
-pub extern "C" fn phlora_merge_size(
+pub extern "C" fn phlora_merge_bytes(cols: usize, ranks: usize, count: usize) -> usize {
+    let prepared = merge_scratch(Shape { rows: 0, cols }, ranks).0.count().ok();
+    prepared.and_then(|prepared| list_bytes::<MergeState, Term<'_>>(count, prepared)).unwrap_or(0)
+}
+
+/// Checks adapters once, reads their factors once, checks that they are numbers, and decodes what every row needs: for
+/// phlora_merge_rows from any number of threads. Nothing has to be freed: after the last call the memory is yours again.
+/// Until then the factors must stay as they are; the list and its structs are read here alone.
+///
+/// - `adapters`, `weights`, `count`: pointers to any number of adapters of one shape, and as many weights; NULL weights
+///   stand for 1.
+/// - `memory`, `memory_bytes`: at least phlora_merge_bytes, aligned to PHLORA_ALIGNMENT.
+/// - `merge`: set to the merge.
+///
+/// Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, STRUCT_SIZE, UNKNOWN_VALUE, MEMORY_TOO_SMALL,
+/// RANK_ZERO, FACTOR_LENGTH, NON_FINITE (a factor, a scale or a weight), EMPTY, ADAPTER_SHAPE.
+#[unsafe(no_mangle)]
+pub extern "C" fn phlora_merge_init(
     adapters: In<In<Adapter>>,
     weights: In<f32>,
     count: usize,
-    prepared_len: Out<usize>,
-    scratch_len: Out<usize>,
+    memory: Out<c_void>,
+    memory_bytes: usize,
+    merge: Out<StatePointer<MergeState>>,
 ) -> Status {
     guarded(|guard| {
-        let (prepared_len, scratch_len) = (guard.slot(prepared_len)?, guard.slot(scratch_len)?);
-        let terms = terms(guard, adapters, weights, count)?;
-        let merge = Merge::new(Kernel::detect(), &terms)?;
-        prepared_len.write(merge.prepared_len());
-        scratch_len.write(merge.scratch_len());
+        let slot = guard.slot(merge)?;
+        let terms = Terms::new(guard, adapters, weights, count)?;
+        let (mut cols, mut ranks) = (0, 0_usize);
+        for index in 0..terms.len() {
+            let (adapter, _) = terms.get(guard, index)?;
+            cols = adapter.shape().cols;
+            ranks = ranks.checked_add(adapter.rank()).ok_or(Status::TooLarge)?;
+        }
+        let prepared_len = merge_scratch(Shape { rows: 0, cols }, ranks).0.count()?;
+        slot.write(guard.place_list(
+            memory,
+            memory_bytes,
+            (terms.len(), prepared_len),
+            |guard, index| {
+                let (adapter, weight) = terms.get(guard, index)?;
+                Ok((guard.keep_adapter(adapter), weight))
+            },
+            |terms, prepared| {
+                let merge = Merge::new(Kernel::detect(), terms)?;
+                merge.prepare(prepared)?;
+                Ok(MergeState { merge, prepared })
+            },
+        )?);
         Ok(())
     })
 }
 
-/// Reads the factors once, checks that they are numbers, and decodes what every row needs.
-///
-/// - `adapters`, `weights`, `count`: as for phlora_merge_size; the same for all calls of a merge.
-/// - `prepared`, `prepared_len`: exactly the length that phlora_merge_size gives; written.
-///
-/// Any thread. Returns what phlora_merge_size returns, NON_FINITE also for a factor, OUTPUT_LENGTH.
+/// Floats of scratch that each call of phlora_merge_rows needs for itself; 0 for what is no merge. Any thread.
 #[unsafe(no_mangle)]
-pub extern "C" fn phlora_merge_prepare(
-    adapters: In<In<Adapter>>,
-    weights: In<f32>,
-    count: usize,
-    prepared: Out<f32>,
-    prepared_len: usize,
-) -> Status {
+pub extern "C" fn phlora_merge_scratch_len(merge: In<MergeState>) -> usize {
+    let mut len = 0;
     guarded(|guard| {
-        let prepared = guard.output(prepared, prepared_len)?;
-        let terms = terms(guard, adapters, weights, count)?;
-        Ok(Merge::new(Kernel::detect(), &terms)?.prepare(prepared)?)
-    })
+        len = guard.look(merge)?.merge.scratch_len();
+        Ok(())
+    });
+    len
 }
 
 /// Merges rows into a weight: W += Σ w·s·B·A, decoded to float, added once, rounded to the weight's format. Row ranges
@@ -60,59 +88,46 @@ pub extern "C" fn phlora_merge_prepare(
 /// To take it back, merge with negated weights: exact up to two roundings in formats without blocks; or keep a stash,
 /// which phlora_merge_toggle brings the very bits back with.
 ///
-/// - `adapters`, `weights`, `count`: as for phlora_merge_size.
-/// - `prepared`, `prepared_len`: as phlora_merge_prepare has left it.
 /// - `first_row`: the first row of the matrix in this call.
 /// - `rows`, `rows_bytes`, `rows_dtype`: whole rows, changed in place; a phlora_dtype that phlora_encode writes.
-/// - `stash`, `stash_bytes`: NULL and 0, or as many bytes as the rows; written.
-/// - `scratch`, `scratch_len`: at least the length that phlora_merge_size gives; overwritten.
+/// - `stash`: NULL, or as many bytes as the rows; written.
+/// - `scratch`, `scratch_len`: at least phlora_merge_scratch_len; overwritten.
 ///
-/// Any thread. Returns what phlora_merge_size returns, NOT_ENCODED, NOT_WHOLE_ROWS, TOO_MANY_ROWS, OUTPUT_LENGTH,
-/// MEMORY_TOO_SMALL; unless OK, the rows are as they were.
+/// Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, UNKNOWN_VALUE, NOT_STARTED, NOT_ENCODED,
+/// NOT_WHOLE_ROWS, TOO_MANY_ROWS, MEMORY_TOO_SMALL; unless OK, the rows are as they were.
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_merge_rows(
-    adapters: In<In<Adapter>>,
-    weights: In<f32>,
-    count: usize,
-    prepared: In<f32>,
-    prepared_len: usize,
+    merge: In<MergeState>,
     first_row: usize,
     rows: Out<c_void>,
     rows_bytes: usize,
     rows_dtype: u32,
     stash: Out<c_void>,
-    stash_bytes: usize,
     scratch: Out<f32>,
     scratch_len: usize,
 ) -> Status {
     guarded(|guard| {
+        let state = guard.look(merge)?;
         let dtype = dtype(rows_dtype)?;
         let rows = guard.output_bytes(rows, rows_bytes)?;
-        let stash = guard.output_bytes(stash, stash_bytes)?;
+        let stash = if stash.is_null() { None } else { Some(guard.output_bytes(stash, rows_bytes)?) };
         let scratch = guard.output(scratch, scratch_len)?;
-        let prepared = guard.input(prepared, prepared_len)?;
-        let terms = terms(guard, adapters, weights, count)?;
-        let stash = (!stash.is_empty()).then_some(stash);
-        Ok(Merge::new(Kernel::detect(), &terms)?.rows(prepared, first_row, dtype, rows, stash, scratch)?)
+        Ok(state.merge.rows(state.prepared, first_row, dtype, rows, stash, scratch)?)
     })
 }
 
 /// Merges rows into another buffer, and into another format where wanted.
 ///
-/// - `adapters` to `first_row`: as for phlora_merge_rows.
+/// - `first_row`: as for phlora_merge_rows.
 /// - `from`, `from_bytes`, `from_dtype`: whole rows in any phlora_dtype.
 /// - `to_dtype`: a phlora_dtype that phlora_encode writes.
 /// - `to`, `to_bytes`: exactly the bytes of as many rows; may not overlap anything else.
-/// - `scratch`, `scratch_len`: at least the length that phlora_merge_size gives; overwritten.
+/// - `scratch`, `scratch_len`: at least phlora_merge_scratch_len; overwritten.
 ///
-/// Any thread. Returns what phlora_merge_rows returns.
+/// Any thread. Returns what phlora_merge_rows returns, OUTPUT_LENGTH.
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_merge_rows_to(
-    adapters: In<In<Adapter>>,
-    weights: In<f32>,
-    count: usize,
-    prepared: In<f32>,
-    prepared_len: usize,
+    merge: In<MergeState>,
     first_row: usize,
     from: In<c_void>,
     from_bytes: usize,
@@ -124,14 +139,12 @@ pub extern "C" fn phlora_merge_rows_to(
     scratch_len: usize,
 ) -> Status {
     guarded(|guard| {
+        let state = guard.look(merge)?;
         let (from_dtype, to_dtype) = (dtype(from_dtype)?, dtype(to_dtype)?);
         let to = guard.output_bytes(to, to_bytes)?;
         let scratch = guard.output(scratch, scratch_len)?;
         let from = Rows::new(from_dtype, guard.input_bytes(from, from_bytes)?);
-        let prepared = guard.input(prepared, prepared_len)?;
-        let terms = terms(guard, adapters, weights, count)?;
-        let merge = Merge::new(Kernel::detect(), &terms)?;
-        Ok(merge.rows_to(prepared, first_row, from, to_dtype, to, scratch)?)
+        Ok(state.merge.rows_to(state.prepared, first_row, from, to_dtype, to, scratch)?)
     })
 }
 

@@ -1,23 +1,20 @@
 //! Adapters by id, changed while they are used: the core's registry over the caller's pointers.
 
 use crate::adapter::Assignment;
-use crate::guard::{In, Opaque, Out, StatePointer, guarded, head_bytes};
+use crate::guard::{In, Opaque, Out, StatePointer, guarded, list_bytes};
 use crate::sized::SizedStruct;
 use crate::status::Status;
 use core::ffi::c_void;
-use core::mem::size_of;
-use phlora_core::{Pinned, Registry};
-
-/// The most entries of a registry, those included that are retired and not yet reclaimed.
-pub const REGISTRY_CAPACITY: usize = 64;
+use core::mem::{offset_of, size_of};
+use phlora_core::{Pin, Pinned, Place, Registry};
 
 /// A registry in the caller's memory.
 #[derive(Debug)]
-pub struct RegistryState(Registry<Opaque, REGISTRY_CAPACITY>);
+pub struct RegistryState(Registry<'static, Opaque>);
 
 /// The entries that a batch has pinned, in the caller's memory.
 #[derive(Debug)]
-pub struct PinsState(Option<Pinned<'static, Opaque, REGISTRY_CAPACITY>>);
+pub struct PinsState(Option<Pinned<'static, 'static, Opaque>>);
 
 /// What a registry holds.
 #[repr(C)]
@@ -33,44 +30,50 @@ pub struct Usage {
     pub bytes: usize,
     /// Most bytes.
     pub budget: usize,
+    /// Most entries of both.
+    pub capacity: usize,
 }
 
 impl SizedStruct for Usage {
-    const FIRST_SIZE: usize = size_of::<Self>();
+    const FIRST_SIZE: usize = offset_of!(Self, capacity);
     const DEFAULT: Self =
-        Self { struct_size: size_of::<Self>(), entries: 0, retired: 0, bytes: 0, budget: 0 };
+        Self { struct_size: size_of::<Self>(), entries: 0, retired: 0, bytes: 0, budget: 0, capacity: 0 };
 }
 
 /// Gets an id and the value of an entry that had to go.
 pub type EvictedCallback = Option<extern "C" fn(user: *mut c_void, id: u32, value: *mut c_void)>;
 
-/// Bytes of memory for a registry. Any thread.
+/// Bytes of memory for a registry of at most `capacity` entries, those included that are retired and not yet reclaimed; 0
+/// for more than the address range has. Any thread.
 #[unsafe(no_mangle)]
-pub extern "C" fn phlora_registry_bytes() -> usize {
-    head_bytes::<RegistryState>()
+pub extern "C" fn phlora_registry_bytes(capacity: usize) -> usize {
+    list_bytes::<RegistryState, Place<Opaque>>(capacity, 0).unwrap_or(0)
 }
 
-/// Bytes of memory for the pins of one batch. Any thread.
+/// Bytes of memory for the pins of a batch that uses at most `count` adapters; 0 for more than the address range has. Any
+/// thread.
 #[unsafe(no_mangle)]
-pub extern "C" fn phlora_pins_bytes() -> usize {
-    head_bytes::<PinsState>()
+pub extern "C" fn phlora_pins_bytes(count: usize) -> usize {
+    list_bytes::<PinsState, Pin<Opaque>>(count, 0).unwrap_or(0)
 }
 
 /// Starts an empty registry: adapters by id, each of them a pointer of yours (to the adapters of all layers, say, so
 /// that a whole model's adapter changes at once), which phlora hands out and never follows.
 ///
 /// After this call every function on the registry may be called from any thread at any time. They share a spin lock
-/// that is held for nanoseconds, never while an adapter is used or a callback runs; do not call from code that
-/// interrupts another call on the same core. Nothing has to be freed: when no thread uses it any more, its memory is
+/// that is held for one search through the entries, never while an adapter is used, a callback runs or a list of
+/// assignments is walked; do not call from code that interrupts another call on the same core. Nothing has to be freed: when no thread uses it any more, its memory is
 /// yours again.
 ///
+/// - `capacity`: most entries, those included that are retired and not yet reclaimed.
 /// - `budget`: most bytes, as the entries state them; SIZE_MAX for no limit.
-/// - `memory`, `memory_bytes`: at least phlora_registry_bytes(), aligned to PHLORA_ALIGNMENT.
+/// - `memory`, `memory_bytes`: at least phlora_registry_bytes(capacity), aligned to PHLORA_ALIGNMENT.
 /// - `registry`: set to the registry.
 ///
-/// Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, MEMORY_TOO_SMALL.
+/// Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, MEMORY_TOO_SMALL.
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_registry_init(
+    capacity: usize,
     budget: usize,
     memory: Out<c_void>,
     memory_bytes: usize,
@@ -78,7 +81,13 @@ pub extern "C" fn phlora_registry_init(
 ) -> Status {
     guarded(|guard| {
         let slot = guard.slot(registry)?;
-        slot.write(guard.place(memory, memory_bytes, 0, |_| Ok(RegistryState(Registry::new(budget))))?);
+        slot.write(guard.place_list(
+            memory,
+            memory_bytes,
+            (capacity, 0),
+            |_, _| Ok(Place::EMPTY),
+            |places, _| Ok(RegistryState(Registry::new(places, budget))),
+        )?);
         Ok(())
     })
 }
@@ -200,6 +209,7 @@ pub extern "C" fn phlora_registry_usage(
             retired: found.retired,
             bytes: found.bytes,
             budget: found.budget,
+            capacity: registry.0.capacity(),
         });
         Ok(())
     })
@@ -209,13 +219,14 @@ pub extern "C" fn phlora_registry_usage(
 ///
 /// - `assignments`, `assignments_len`: who uses what, by id; on return ordered, with each id replaced by the place of
 ///   its entry among those pinned.
-/// - `memory`, `memory_bytes`: at least phlora_pins_bytes(), aligned to PHLORA_ALIGNMENT.
+/// - `memory`, `memory_bytes`: at least phlora_pins_bytes(values_len), aligned to PHLORA_ALIGNMENT.
 /// - `pins`: set to the pins. The registry must stay in place until they are released.
-/// - `values`, `values_len`: set to the values pinned, in their order; room for PHLORA_REGISTRY_CAPACITY.
+/// - `values`, `values_len`: set to the values pinned, ordered by their ids; room for as many as the batch uses, for which
+///   the capacity of the registry always does.
 /// - `count`: set to their number.
 ///
 /// Any thread; the pins are used by one thread at a time. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE,
-/// NOT_STARTED, MEMORY_TOO_SMALL, OUTPUT_LENGTH, UNKNOWN_ADAPTER; unless OK, nothing is pinned and no assignment has
+/// NOT_STARTED, MEMORY_TOO_SMALL (also for more adapters than values_len), UNKNOWN_ADAPTER; unless OK, nothing is pinned and no assignment has
 /// changed.
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_registry_pin(
@@ -234,17 +245,21 @@ pub extern "C" fn phlora_registry_pin(
         let assignments = guard.assignments_mut(assignments, assignments_len)?;
         let (slot, values) = (guard.slot(pins)?, guard.output(values, values_len)?);
         let count = guard.slot(count)?;
-        if values.len() < REGISTRY_CAPACITY {
-            return Err(Status::OutputLength);
-        }
-        slot.write(guard.place(memory, memory_bytes, 0, |_| {
-            let pinned = registry.0.pin_all(assignments)?;
-            count.write(pinned.values().len());
-            for (to, value) in values.iter_mut().zip(pinned.values()) {
-                *to = *value;
-            }
-            Ok(PinsState(Some(pinned)))
-        })?);
+        let lens = (values.len(), 0);
+        slot.write(guard.place_list(
+            memory,
+            memory_bytes,
+            lens,
+            |_, _| Ok(Pin::EMPTY),
+            |pins, _| {
+                let pinned = registry.0.pin_all(assignments, pins)?;
+                count.write(pinned.len());
+                for (to, value) in values.iter_mut().zip(pinned.values()) {
+                    *to = *value;
+                }
+                Ok(PinsState(Some(pinned)))
+            },
+        )?);
         Ok(())
     })
 }

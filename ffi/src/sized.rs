@@ -35,7 +35,8 @@ const _: () = {
     assert!(
         size_of::<crate::adapter::Adapter>() == 80 && offset_of!(crate::adapter::Adapter, reserved) == 76
     );
-    assert!(size_of::<crate::registry::Usage>() == 40);
+    assert!(size_of::<crate::registry::Usage>() == 48);
+    assert!(size_of::<crate::batch::InputVectors>() == 32 && size_of::<crate::batch::OutputVectors>() == 32);
     assert!(
         size_of::<crate::combine::Combined>() == 48 && offset_of!(crate::combine::Combined, converged) == 44
     );
@@ -49,15 +50,27 @@ const _: () = {
     assert!(size_of::<crate::extract::Report>() == 48);
     assert!(size_of::<crate::svd::SvdInfo>() == 24);
     assert!(size_of::<crate::adapter::Adapter>() == 48);
-    assert!(size_of::<crate::registry::Usage>() == 20);
+    assert!(size_of::<crate::registry::Usage>() == 24);
+    assert!(size_of::<crate::batch::InputVectors>() == 20 && size_of::<crate::batch::OutputVectors>() == 20);
     assert!(size_of::<crate::combine::Combined>() == 40);
 };
 #[cfg(all(feature = "std", target_pointer_width = "64"))]
 const _: () = {
     use core::mem::size_of;
-    assert!(size_of::<crate::files::FileOptions>() == 112);
-    assert!(size_of::<crate::files::FileReport>() == 104);
-    assert!(size_of::<crate::files::Verification>() == 64);
+    assert!(size_of::<crate::files::FileOptions>() == 296);
+    assert!(size_of::<crate::files::FileReport>() == 120);
+    assert!(size_of::<crate::files::PlanOptions>() == 128);
+    assert!(size_of::<crate::files::ChoiceOptions>() == 64);
+    assert!(size_of::<crate::files::Choice>() == 48);
+    assert!(size_of::<crate::files::PruneOptions>() == 112);
+    assert!(size_of::<crate::files::Pruned>() == 48);
+    assert!(size_of::<crate::files::MergeOptions>() == 48);
+    assert!(size_of::<crate::files::Merged>() == 40);
+    assert!(size_of::<crate::files::ConvertOptions>() == 80);
+    assert!(size_of::<crate::files::Converted>() == 48);
+    assert!(size_of::<crate::files::VerifyOptions>() == 48);
+    assert!(size_of::<crate::files::Verification>() == 80);
+    assert!(size_of::<crate::files::CheckOptions>() == 32);
     assert!(size_of::<crate::files::Contents>() == 72);
     assert!(size_of::<crate::files::AdapterModule>() == 120);
 };

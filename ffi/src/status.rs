@@ -92,12 +92,14 @@ pub enum Status {
     NothingToExtract = 404,
     /// The progress callback asked to stop; nothing is left behind.
     Cancelled = 405,
+    /// Parts of an extraction that other shares have to work on are missing.
+    Unfinished = 406,
     /// A defect of phlora. The extraction that the call worked on cannot go on.
     Internal = 900,
 }
 
 impl Status {
-    const ALL: [Self; 42] = [
+    const ALL: [Self; 43] = [
         Self::Ok,
         Self::NullPointer,
         Self::Misaligned,
@@ -139,6 +141,7 @@ impl Status {
         Self::Exists,
         Self::NothingToExtract,
         Self::Cancelled,
+        Self::Unfinished,
         Self::Internal,
     ];
 
@@ -219,8 +222,15 @@ impl Status {
             Self::Exists => (c"PHLORA_STATUS_EXISTS", c"the output exists and may not be replaced"),
             Self::NothingToExtract => (c"PHLORA_STATUS_NOTHING_TO_EXTRACT", c"no selected module differs"),
             Self::Cancelled => (c"PHLORA_STATUS_CANCELLED", c"cancelled"),
+            Self::Unfinished => (c"PHLORA_STATUS_UNFINISHED", c"parts of the extraction are missing"),
             Self::Internal => (c"PHLORA_STATUS_INTERNAL", c"a defect of phlora"),
         }
+    }
+
+    /// What it means, for people.
+    #[cfg(feature = "std")]
+    pub fn text(self) -> &'static str {
+        self.texts().1.to_str().unwrap_or_default()
     }
 
     fn of(value: u32) -> Option<Self> {

@@ -82,6 +82,9 @@ int main(int argc, char **argv) {
     phlora_verification verification;
     struct found found = {0, 0};
     size_t errors = 99, length = 0, again = 0;
+    phlora_convert_options convert;
+    phlora_check_options check;
+    phlora_converted done;
     unsigned char *bytes;
     FILE *file;
 
@@ -92,25 +95,30 @@ int main(int argc, char **argv) {
     snprintf(compact, sizeof compact, "%s/adapter.phlora", argv[3]);
     phlora_file_options_init(&options, sizeof options);
     options.rank = 4;
-    expect(phlora_extract_files(argv[1], argv[2], gguf, &options, NULL, NULL, &report, sizeof report, message,
-                                sizeof message) == PHLORA_STATUS_OK, "a GGUF adapter is extracted");
+    memset(&convert, 0, sizeof convert);
+    convert.struct_size = sizeof convert;
+    convert.base = argv[1];
+    memset(&check, 0, sizeof check);
+    check.struct_size = sizeof check;
+    check.finding = finding;
+    check.user = &found;
+    expect(phlora_extract_files(argv[1], argv[2], gguf, &options, &report, sizeof report, message, sizeof message) == PHLORA_STATUS_OK, "a GGUF adapter is extracted");
     options.format = 77;
-    expect(phlora_extract_files(argv[1], argv[2], peft, &options, NULL, NULL, &report, sizeof report, message,
-                                sizeof message) == PHLORA_STATUS_UNKNOWN_VALUE, "format 77 is unknown");
-    expect(phlora_convert_files(gguf, peft, argv[1], 0, PHLORA_ADAPTER_FORMAT_AUTO, 0, message, sizeof message)
+    expect(phlora_extract_files(argv[1], argv[2], peft, &options, &report, sizeof report, message, sizeof message) == PHLORA_STATUS_UNKNOWN_VALUE, "format 77 is unknown");
+    expect(phlora_convert_files(gguf, peft, &convert, &done, sizeof done, message, sizeof message)
                == PHLORA_STATUS_OK, "it becomes a PEFT directory");
-    expect(phlora_convert_files(peft, back, argv[1], 0, PHLORA_ADAPTER_FORMAT_GGUF, 0, message, sizeof message)
+    expect(phlora_convert_files(peft, back, &convert, &done, sizeof done, message, sizeof message)
                == PHLORA_STATUS_OK, "and a GGUF file again");
-    expect(phlora_convert_files(peft, back, argv[1], 0, PHLORA_ADAPTER_FORMAT_GGUF, 0, message, sizeof message)
+    expect(phlora_convert_files(peft, back, &convert, &done, sizeof done, message, sizeof message)
                == PHLORA_STATUS_EXISTS, "which is not replaced");
 
-    expect(phlora_convert_to_gguf(peft, argv[1], 0, NULL, 0, &length, message, sizeof message) == PHLORA_STATUS_OK
+    expect(phlora_convert_to_gguf(peft, &convert, NULL, 0, &length, message, sizeof message) == PHLORA_STATUS_OK
                && length > 0, "the length of a GGUF adapter in memory");
     bytes = calloc(2, length);
     if (!bytes) return 2;
-    expect(phlora_convert_to_gguf(peft, argv[1], 0, bytes, length - 1, &again, message, sizeof message)
+    expect(phlora_convert_to_gguf(peft, &convert, bytes, length - 1, &again, message, sizeof message)
                == PHLORA_STATUS_OUTPUT_LENGTH && again == 0, "a buffer of another length is refused");
-    expect(phlora_convert_to_gguf(peft, argv[1], 0, bytes, length, &again, message, sizeof message)
+    expect(phlora_convert_to_gguf(peft, &convert, bytes, length, &again, message, sizeof message)
                == PHLORA_STATUS_OK && again == length, "the adapter in memory");
     file = fopen(back, "rb");
     expect(file && fread(bytes + length, 1, length, file) == length && fgetc(file) == EOF
@@ -119,27 +127,26 @@ int main(int argc, char **argv) {
     free(bytes);
 
     open_files(gguf, peft, argv[1]);
-    expect(phlora_check_files(gguf, argv[1], finding, &found, &errors, message, sizeof message) == PHLORA_STATUS_OK
+    expect(phlora_check_files(gguf, argv[1], &check, &errors, message, sizeof message) == PHLORA_STATUS_OK
                && errors == 0, "nothing is wrong with it");
     found.all = 0;
-    expect(phlora_check_files(gguf, gguf, finding, &found, &errors, message, sizeof message) == PHLORA_STATUS_OK
+    expect(phlora_check_files(gguf, gguf, &check, &errors, message, sizeof message) == PHLORA_STATUS_OK
                && errors > 0 && found.unknown > 0 && found.all >= found.unknown, "the wrong base is found");
     errors = 99;
-    expect(phlora_check_files(NULL, gguf, NULL, NULL, &errors, message, sizeof message)
+    expect(phlora_check_files(NULL, gguf, NULL, &errors, message, sizeof message)
                == PHLORA_STATUS_NULL_POINTER && errors == 99, "no adapter, no answer");
-    expect(phlora_check_files(gguf, "no/such/base", NULL, NULL, &errors, message, sizeof message) == PHLORA_STATUS_IO
+    expect(phlora_check_files(gguf, "no/such/base", NULL, &errors, message, sizeof message) == PHLORA_STATUS_IO
                && errors == 99 && strstr(message, "no/such/base"), "a base that is not there is named");
 
     options.format = PHLORA_ADAPTER_FORMAT_AUTO;
-    expect(phlora_extract_files(argv[1], argv[2], compact, &options, NULL, NULL, &report, sizeof report, message,
-                                sizeof message) == PHLORA_STATUS_OK, "an adapter in the compact form is extracted");
+    expect(phlora_extract_files(argv[1], argv[2], compact, &options, &report, sizeof report, message, sizeof message) == PHLORA_STATUS_OK, "an adapter in the compact form is extracted");
     expect(phlora_inspect_file(compact, &contents, sizeof contents, message, sizeof message) == PHLORA_STATUS_OK
                && contents.kind == PHLORA_CONTENTS_KIND_ADAPTER && contents.rank == 4
                && contents.bytes < report.bytes_out, "it is one of rank 4");
-    expect(phlora_verify_files(argv[1], argv[2], compact, 0, NULL, NULL, &verification, sizeof verification, message,
+    expect(phlora_verify_files(argv[1], argv[2], compact, NULL, &verification, sizeof verification, message,
                                sizeof message) == PHLORA_STATUS_OK && verification.energy > 0, "it keeps something");
     length = 0;
-    expect(phlora_convert_to_gguf(compact, argv[1], 0, NULL, 0, &length, message, sizeof message) == PHLORA_STATUS_OK
+    expect(phlora_convert_to_gguf(compact, &convert, NULL, 0, &length, message, sizeof message) == PHLORA_STATUS_OK
                && length > contents.bytes, "a GGUF adapter in memory is made of it");
     return failures != 0;
 }

@@ -38,6 +38,10 @@ struct outputs {
     phlora_file_report file_report;
     phlora_verification verification;
     phlora_contents contents;
+    phlora_choice choice;
+    phlora_pruned pruned;
+    phlora_merged merged;
+    phlora_converted done;
     phlora_part *parts[PHLORA_MAX_PARTS];
     size_t count, first;
 #endif
@@ -327,7 +331,8 @@ static void core_rows(void) {
     ROW(NULL_POINTER, nothing, phlora_row_bytes(PHLORA_DTYPE_F32, 4, NULL));
     ROW(MISALIGNED, nothing, phlora_row_bytes(PHLORA_DTYPE_F32, 4, AT(size_t, &out.len, 1)));
     ROW(TOO_LARGE, nothing, phlora_row_bytes(PHLORA_DTYPE_F32, SIZE_MAX, &out.len));
-    ROW(UNKNOWN_VALUE, nothing, phlora_row_bytes(101, 4, &out.len));
+    ROW(UNKNOWN_VALUE, nothing, phlora_row_bytes(104, 4, &out.len));
+    ROW(OK, nothing, phlora_row_bytes(PHLORA_GGML_DTYPE(1), 4, &out.len) == PHLORA_STATUS_OK && out.len == 8 && phlora_block_len(PHLORA_GGML_DTYPE(30)) == 1 && phlora_block_len(PHLORA_GGML_DTYPE(8)) == 32 ? PHLORA_STATUS_OK : PHLORA_STATUS_INTERNAL);
     ROW(NOT_WHOLE_BLOCKS, nothing, phlora_row_bytes(PHLORA_DTYPE_Q4_0, 48, &out.len));
 
     ROW(OK, nothing, SVD(ROWS, out.matrix, ROWS * COLS, out.s, COLS, out.v, COLS * COLS, GOOD_SVD_INFO));
@@ -356,8 +361,6 @@ static void core_rows(void) {
 
 #ifdef PHLORA_TEST_FILES
 static const char *arg_base, *arg_tuned, *arg_directory;
-static phlora_file_options file_options;
-
 static void several(void) {
     options.mode = PHLORA_MODE_MULTI_READ;
     options.parts = 2;
@@ -453,82 +456,157 @@ static void parts_in_threads(void) {
     expect(memcmp(a, out.a, sizeof a) == 0 && memcmp(b, out.b, sizeof b) == 0, "threads give the same bits");
 }
 
-static char target[512], converted[512], message[256];
+static char target[512], converted[512], message[512], report_path[512];
+static const char *bad_pattern[] = {"q_proj", "("}, *not_utf8[] = {"\xff\xfe"}, *no_such[] = {"no such module"}, *none[] = {NULL};
+static const size_t two_ranks[] = {2, 4};
+static int calls, modules;
+static phlora_file_options file_options;
+static phlora_plan_options plan_options;
+static phlora_choice_options choice_options;
+static phlora_prune_options prune_options;
+static phlora_merge_options merge_options;
+static phlora_convert_options convert_options;
+static phlora_verify_options verify_options;
+static phlora_check_options check_options;
 
+static uint32_t stop(void *user, uint64_t done, uint64_t total) { (void)done; (void)total; ++*(int *)user; return 1; }
+static uint32_t count_calls(void *user, uint64_t done, uint64_t total) { (void)done; (void)total; ++*(int *)user; return 0; }
+static void count_modules(void *user, const phlora_module *module) {
+    (void)user;
+    modules += module->struct_size == sizeof *module && module->name[0] != 0;
+}
+
+#define OPTIONS(options) (memset(&options, 0, sizeof options), options.struct_size = sizeof options, options.user = &calls)
 static void files(void) {
     need(phlora_file_options_init(&file_options, sizeof file_options));
     file_options.rank = 2;
+    file_options.user = &calls;
+    OPTIONS(plan_options);
+    OPTIONS(prune_options);
+    OPTIONS(merge_options);
+    OPTIONS(convert_options);
+    OPTIONS(verify_options);
+    OPTIONS(check_options);
+    memset(&choice_options, 0, sizeof choice_options);
+    choice_options.struct_size = sizeof choice_options;
+    plan_options.max_rank = 8;
+    plan_options.report_path = report_path;
+    prune_options.rank = 1;
+    convert_options.base = arg_base;
     snprintf(target, sizeof target, "%s/adapter", arg_directory);
+    snprintf(converted, sizeof converted, "%s/converted.gguf", arg_directory);
+    snprintf(report_path, sizeof report_path, "%s/report.json", arg_directory);
 }
-static void bad_regex(void) { files(); file_options.include = "("; }
-static void bad_utf8(void) { files(); file_options.exclude = "\xff\xfe"; }
-static void no_module(void) { files(); file_options.include = "no such module"; }
-static void file_rank_0(void) { files(); file_options.rank = 0; }
-static void file_mode_9(void) { files(); file_options.mode = 9; }
-static void file_dtype_0(void) { files(); file_options.dtype = 0; }
-static void file_dtype_q8_0(void) { files(); file_options.dtype = PHLORA_DTYPE_Q8_0; }
-static void file_dtype_q4_k(void) { files(); file_options.dtype = PHLORA_DTYPE_Q4_K; file_options.format = PHLORA_ADAPTER_FORMAT_GGUF; }
-static void file_also_32(void) { files(); file_options.also = 32; }
-static void file_names_2(void) { files(); file_options.names = 2; }
-static void file_names(void) {
-    files();
-    file_options.names = PHLORA_NAMES_CHECKPOINT;
-    snprintf(target, sizeof target, "%s/names", arg_directory);
-}
-static void file_criterion_2(void) { files(); file_options.criterion = 2; }
-static void file_budget_1(void) { files(); file_options.budget = 1; }
-static void file_budget(void) {
-    files();
-    file_options.rank = 0;
-    file_options.budget = 1 << 20;
-    file_options.criterion = PHLORA_CRITERION_ENERGY;
-    snprintf(target, sizeof target, "%s/budget", arg_directory);
-}
-static void file_also_gguf(void) { files(); file_options.also = PHLORA_ALSO_NORMS; file_options.format = PHLORA_ADAPTER_FORMAT_GGUF; }
-static void file_also(void) {
-    files();
-    file_options.also = (uint32_t)PHLORA_ALSO_NORMS + PHLORA_ALSO_BIASES + PHLORA_ALSO_TOKENS + PHLORA_ALSO_NEW_TOKENS + PHLORA_ALSO_LAYERS;
-    snprintf(target, sizeof target, "%s/also", arg_directory);
-}
-static void file_size_0(void) { files(); file_options.struct_size = 0; }
-static void with_outputs(void) { files(); snprintf(converted, sizeof converted, "%s/converted.gguf", arg_directory); }
-static void there(void) { files(); snprintf(target, sizeof target, "%s", arg_directory); }
-static void nowhere(void) { files(); snprintf(target, sizeof target, "%s/none/adapter", arg_directory); }
-static uint32_t stop(void *user, uint64_t done, uint64_t total) { (void)done; (void)total; ++*(int *)user; return 1; }
-static uint32_t count_calls(void *user, uint64_t done, uint64_t total) { (void)done; (void)total; ++*(int *)user; return 0; }
-static int calls;
+/* A fresh world with one change, which ROW makes by its name. */
+#define CHANGED(name, change) static void name(void) { files(); change; }
+#define INTO(end) snprintf(target, sizeof target, "%s/" end, arg_directory)
+CHANGED(bad_regex, (file_options.include = bad_pattern, file_options.include_len = 2))
+CHANGED(null_pattern, (file_options.include = none, file_options.include_len = 1))
+CHANGED(bad_utf8, (file_options.exclude = not_utf8, file_options.exclude_len = 1))
+CHANGED(no_module, (file_options.include = no_such, file_options.include_len = 1))
+CHANGED(two_goals, file_options.energy = 0.5)
+CHANGED(rank_and_most, file_options.max_rank = 4)
+CHANGED(energy_2, (file_options.rank = 0, file_options.energy = 2))
+CHANGED(file_mode_9, file_options.mode = 9)
+CHANGED(file_dtype_9, file_options.dtype = 9)
+CHANGED(file_dtype_q8_0, file_options.dtype = PHLORA_DTYPE_Q8_0)
+CHANGED(file_dtype_q4_k, (file_options.dtype = PHLORA_DTYPE_Q4_K, file_options.format = PHLORA_ADAPTER_FORMAT_GGUF))
+CHANGED(file_compact_f16, (file_options.dtype = PHLORA_DTYPE_F16, file_options.format = PHLORA_ADAPTER_FORMAT_COMPACT))
+CHANGED(file_also_32, file_options.also = 32)
+CHANGED(file_names_3, file_options.names = 3)
+CHANGED(file_server_7, file_options.server = 7)
+CHANGED(file_shard_0, file_options.shard_count = 2)
+CHANGED(file_parts_alone, file_options.parts_len = 1)
+CHANGED(file_join_none, file_options.join = 1)
+CHANGED(file_names, (file_options.names = PHLORA_NAMES_CHECKPOINT, INTO("names")))
+CHANGED(file_criterion_2, file_options.criterion = 2)
+CHANGED(file_criterion_alone, file_options.criterion = PHLORA_CRITERION_ENERGY)
+CHANGED(file_budget_1, (file_options.rank = 0, file_options.budget = 1))
+CHANGED(file_budget, (file_options.rank = 0, file_options.budget = 1 << 20, file_options.criterion = PHLORA_CRITERION_ENERGY, INTO("budget")))
+CHANGED(file_also_gguf, (file_options.also = PHLORA_ALSO_NORMS, file_options.format = PHLORA_ADAPTER_FORMAT_GGUF))
+CHANGED(file_also, (file_options.also = (uint32_t)PHLORA_ALSO_NORMS + PHLORA_ALSO_BIASES + PHLORA_ALSO_TOKENS + PHLORA_ALSO_NEW_TOKENS + PHLORA_ALSO_LAYERS, INTO("also")))
+CHANGED(file_size_0, file_options.struct_size = 0)
+CHANGED(file_stop, file_options.progress = stop)
+CHANGED(file_count, (file_options.progress = count_calls, file_options.module = count_modules))
+CHANGED(file_two_ranks, (file_options.rank = 0, file_options.ranks = two_ranks, file_options.ranks_len = 2, INTO("ranks")))
+CHANGED(file_share, (file_options.shard_index = 1, file_options.shard_count = 2, INTO("one.part")))
+CHANGED(single_file, INTO("single.safetensors"))
+CHANGED(there, snprintf(target, sizeof target, "%s", arg_directory))
+CHANGED(nowhere, INTO("none/adapter"))
+CHANGED(plan_stop, plan_options.progress = stop)
+CHANGED(plan_dtype_9, plan_options.dtype = 9)
+CHANGED(prune_stop, prune_options.progress = stop)
+CHANGED(prune_below_2, prune_options.drop_below = 2)
+CHANGED(merge_stop, merge_options.progress = stop)
+CHANGED(convert_stop, convert_options.progress = stop)
+CHANGED(convert_dtype_9, convert_options.dtype = 9)
+CHANGED(convert_dtype_q4_k, convert_options.dtype = PHLORA_DTYPE_Q4_K)
+CHANGED(convert_format_6, convert_options.format = 6)
+CHANGED(convert_peft_q8_0, (convert_options.format = PHLORA_ADAPTER_FORMAT_PEFT, convert_options.dtype = PHLORA_DTYPE_Q8_0))
+CHANGED(convert_peft, convert_options.format = PHLORA_ADAPTER_FORMAT_PEFT)
+CHANGED(convert_kv_alone, convert_options.kv_heads = 2)
+CHANGED(verify_stop, verify_options.progress = stop)
+CHANGED(verify_modules, verify_options.module = count_modules)
+CHANGED(check_stop, check_options.progress = stop)
 
-#define EXTRACT(b, t, a, o) phlora_extract_files(b, t, a, o, NULL, NULL, &out.file_report, sizeof out.file_report, message, sizeof message)
-#define VERIFY(b, t, a) phlora_verify_files(b, t, a, 0, NULL, NULL, &out.verification, sizeof out.verification, message, sizeof message)
-#define CHECK(a, b) phlora_check_files(a, b, NULL, NULL, &out.len, message, sizeof message)
-#define CONVERT(a, o, b, d, f) phlora_convert_files(a, o, b, d, f, 0, message, sizeof message)
-#define TO_GGUF(a, b, d, p, n, l) phlora_convert_to_gguf(a, b, d, p, n, l, message, sizeof message)
+#define EXTRACT_TO(r, n, m, l) phlora_extract_files(arg_base, arg_tuned, target, &file_options, r, n, m, l)
+#define EXTRACT(b, t, a, o) phlora_extract_files(b, t, a, o, &out.file_report, sizeof out.file_report, message, sizeof message)
+#define PLAN(b, t) phlora_plan_files(b, t, &plan_options, &out.file_report, sizeof out.file_report, message, sizeof message)
+#define CHOICE(r) phlora_choice_file(r, &choice_options, &out.choice, sizeof out.choice, message, sizeof message)
+#define PRUNE(a, o) phlora_prune_files(a, o, &prune_options, &out.pruned, sizeof out.pruned, message, sizeof message)
+#define MERGE(b, a, n, o) phlora_merge_files(b, a, n, o, &merge_options, &out.merged, sizeof out.merged, message, sizeof message)
+#define VERIFY(b, t, a) phlora_verify_files(b, t, a, &verify_options, &out.verification, sizeof out.verification, message, sizeof message)
+#define CHECK(a, b) phlora_check_files(a, b, &check_options, &out.len, message, sizeof message)
+#define CONVERT(a, o) phlora_convert_files(a, o, &convert_options, &out.done, sizeof out.done, message, sizeof message)
+#define TO_GGUF(a, p, n, l) phlora_convert_to_gguf(a, &convert_options, p, n, l, message, sizeof message)
+#define PAGE(r, p) phlora_page_file(r, p, 0, message, sizeof message)
 static _Alignas(PHLORA_ALIGNMENT) unsigned char file_memory[4096];
 static phlora_adapter_file *open_file;
 #define OPEN(a, m, n, f, c) phlora_adapter_file_open(a, NULL, 0, m, n, f, c, message, sizeof message)
 #define INSPECT(p) phlora_inspect_file(p, &out.contents, sizeof out.contents, message, sizeof message)
+/* The message of the last row names what was wrong. */
+#define SAYS(text) expect(strstr(message, text) != NULL, "the message says " text)
 static void file_rows(void) {
     ROW(NULL_POINTER, files, phlora_file_options_init(NULL, sizeof file_options));
     ROW(MISALIGNED, files, phlora_file_options_init(AT(phlora_file_options, &out.file_options, 1), sizeof file_options));
-    ROW(STRUCT_SIZE, files, phlora_file_options_init(&out.file_options, offsetof(phlora_file_options, format) - 1));
+    ROW(STRUCT_SIZE, files, phlora_file_options_init(&out.file_options, sizeof file_options - 1));
     ROW(STRUCT_SIZE, files, phlora_file_options_init(&out.file_options, SIZE_MAX));
     ROW(NULL_POINTER, files, EXTRACT(NULL, arg_tuned, target, &file_options));
+    SAYS("base: ");
     ROW(NULL_POINTER, files, EXTRACT(arg_base, NULL, target, &file_options));
+    SAYS("tuned: ");
     ROW(NULL_POINTER, files, EXTRACT(arg_base, arg_tuned, NULL, &file_options));
-    ROW(NULL_POINTER, files, EXTRACT(arg_base, arg_tuned, target, NULL));
-    ROW(NULL_POINTER, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, NULL, sizeof out.file_report, message, sizeof message));
-    ROW(NULL_POINTER, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, &out.file_report, sizeof out.file_report, NULL, 1));
-    ROW(TOO_LARGE, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, &out.file_report, sizeof out.file_report, message, SIZE_MAX));
-    ROW(OVERLAP, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, &out.file_report, sizeof out.file_report, target, 4));
-    ROW(OVERLAP, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, AT(phlora_file_report, &file_options, 0), sizeof file_options, message, sizeof message));
-    ROW(STRUCT_SIZE, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, NULL, NULL, &out.file_report, 8, message, sizeof message));
+    SAYS("adapter: ");
+    ROW(NULL_POINTER, files, EXTRACT_TO(NULL, sizeof out.file_report, message, sizeof message));
+    SAYS("report: ");
+    ROW(NULL_POINTER, files, EXTRACT_TO(&out.file_report, sizeof out.file_report, NULL, 1));
+    ROW(MISALIGNED, files, EXTRACT_TO(AT(phlora_file_report, &out.file_report, 4), sizeof out.file_report, message, sizeof message));
+    ROW(TOO_LARGE, files, EXTRACT_TO(&out.file_report, sizeof out.file_report, message, SIZE_MAX));
+    ROW(OVERLAP, files, EXTRACT_TO(&out.file_report, sizeof out.file_report, target, 4));
+    ROW(OVERLAP, files, EXTRACT_TO(AT(phlora_file_report, &file_options, 0), sizeof(phlora_file_report), message, sizeof message));
+    ROW(STRUCT_SIZE, files, EXTRACT_TO(&out.file_report, 8, message, sizeof message));
     ROW(STRUCT_SIZE, file_size_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(UNKNOWN_VALUE, file_mode_9, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    SAYS("mode: ");
     ROW(BAD_OPTION, file_dtype_q8_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_OPTION, file_dtype_q4_k, EXTRACT(arg_base, arg_tuned, target, &file_options));
-    ROW(UNKNOWN_VALUE, file_dtype_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
-    ROW(UNKNOWN_VALUE, file_names_2, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(BAD_OPTION, file_compact_f16, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    SAYS("dtype: ");
+    ROW(UNKNOWN_VALUE, file_dtype_9, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(UNKNOWN_VALUE, file_names_3, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(UNKNOWN_VALUE, file_server_7, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(UNKNOWN_VALUE, file_criterion_2, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(BAD_OPTION, file_criterion_alone, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(BAD_OPTION, two_goals, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    SAYS("rank, ranks, energy");
+    ROW(BAD_OPTION, rank_and_most, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(BAD_OPTION, energy_2, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    SAYS("energy: ");
+    ROW(BAD_OPTION, file_shard_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(BAD_OPTION, file_parts_alone, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(UNFINISHED, file_join_none, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(BAD_OPTION, single_file, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    SAYS("single.safetensors");
     ROW(BAD_OPTION, file_budget_1, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, file_budget, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, file_budget, VERIFY(arg_base, arg_tuned, target));
@@ -538,27 +616,42 @@ static void file_rows(void) {
     ROW(BAD_OPTION, file_also_gguf, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, file_also, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, file_also, VERIFY(arg_base, arg_tuned, target));
-    ROW(BAD_OPTION, file_rank_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_TEXT, bad_regex, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    SAYS("include[1]: (");
+    ROW(NULL_POINTER, null_pattern, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_TEXT, bad_utf8, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_OPTION, no_module, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(NOTHING_TO_EXTRACT, files, EXTRACT(arg_base, arg_base, target, &file_options));
     ROW(EXISTS, there, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(IO, nowhere, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(IO, files, EXTRACT("/no/such/model", arg_tuned, target, &file_options));
-    ROW(CANCELLED, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, stop, &calls, &out.file_report, sizeof out.file_report, message, sizeof message));
-    ROW(OK, files, phlora_extract_files(arg_base, arg_tuned, target, &file_options, count_calls, &calls, &out.file_report, sizeof out.file_report, NULL, 0));
+    SAYS("/no/such/model");
+    ROW(CANCELLED, file_stop, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(OK, file_count, EXTRACT_TO(&out.file_report, sizeof out.file_report, NULL, 0));
+    expect(modules == 28, "every module was told of");
     ROW(EXISTS, files, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    {
+        phlora_file_report two[2];
+        memset(two, 0, sizeof two);
+        ROW(OK, file_two_ranks, EXTRACT_TO(two, sizeof two[0], message, sizeof message));
+        expect(two[0].rank == 2 && two[1].rank == 4, "a report for each rank");
+    }
+    ROW(OK, file_share, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    expect(out.file_report.missing > 0 && out.file_report.modules == 0, "a share says what others have to do");
     ROW(OK, files, VERIFY(arg_base, arg_tuned, target));
     phlora_read_files(1);
     ROW(OK, files, VERIFY(arg_base, arg_tuned, target));
     phlora_read_files(0);
+    modules = 0;
+    ROW(OK, verify_modules, VERIFY(arg_base, arg_tuned, target));
+    expect(modules == 28, "every module was told of");
     ROW(NULL_POINTER, files, VERIFY(NULL, arg_tuned, target));
     ROW(NULL_POINTER, files, VERIFY(arg_base, NULL, target));
     ROW(NULL_POINTER, files, VERIFY(arg_base, arg_tuned, NULL));
-    ROW(NULL_POINTER, files, phlora_verify_files(arg_base, arg_tuned, target, 0, NULL, NULL, NULL, sizeof out.verification, message, sizeof message));
-    ROW(STRUCT_SIZE, files, phlora_verify_files(arg_base, arg_tuned, target, 0, NULL, NULL, &out.verification, 7, message, sizeof message));
-    ROW(CANCELLED, files, phlora_verify_files(arg_base, arg_tuned, target, 0, stop, &calls, &out.verification, sizeof out.verification, message, sizeof message));
+    ROW(NULL_POINTER, files, phlora_verify_files(arg_base, arg_tuned, target, NULL, NULL, sizeof out.verification, message, sizeof message));
+    ROW(STRUCT_SIZE, files, phlora_verify_files(arg_base, arg_tuned, target, NULL, &out.verification, 7, message, sizeof message));
+    ROW(OK, files, phlora_verify_files(arg_base, arg_tuned, target, NULL, &out.verification, sizeof out.verification, message, sizeof message));
+    ROW(CANCELLED, verify_stop, VERIFY(arg_base, arg_tuned, target));
     ROW(IO, files, VERIFY(arg_base, "/no/such/model", target));
     ROW(OK, files, INSPECT(arg_base));
     ROW(OK, files, INSPECT(target));
@@ -567,6 +660,48 @@ static void file_rows(void) {
     ROW(MISALIGNED, files, phlora_inspect_file(target, AT(phlora_contents, &out.contents, 1), sizeof out.contents, message, sizeof message));
     ROW(STRUCT_SIZE, files, phlora_inspect_file(target, &out.contents, 0, message, sizeof message));
     ROW(IO, files, INSPECT("/no/such/file"));
+    ROW(NULL_POINTER, files, PLAN(NULL, arg_tuned));
+    ROW(NULL_POINTER, files, PLAN(arg_base, NULL));
+    ROW(UNKNOWN_VALUE, plan_dtype_9, PLAN(arg_base, arg_tuned));
+    ROW(CANCELLED, plan_stop, PLAN(arg_base, arg_tuned));
+    ROW(STRUCT_SIZE, files, phlora_plan_files(arg_base, arg_tuned, &plan_options, &out.file_report, 8, message, sizeof message));
+    ROW(OK, files, PLAN(arg_base, arg_tuned));
+    ROW(EXISTS, files, PLAN(arg_base, arg_tuned));
+    ROW(OK, files, INSPECT(report_path));
+    ROW(NULL_POINTER, files, CHOICE(NULL));
+    ROW(FORMAT, files, CHOICE(arg_base));
+    ROW(STRUCT_SIZE, files, phlora_choice_file(report_path, NULL, &out.choice, 8, message, sizeof message));
+    ROW(OK, files, CHOICE(report_path));
+    {
+        char page[512];
+        snprintf(page, sizeof page, "%s/page.html", arg_directory);
+        ROW(NULL_POINTER, files, PAGE(NULL, page));
+        ROW(NULL_POINTER, files, PAGE(report_path, NULL));
+        ROW(OK, files, PAGE(report_path, page));
+        ROW(EXISTS, files, PAGE(report_path, page));
+    }
+    {
+        char small[512], merged[512];
+        const char *list[] = {target};
+        snprintf(small, sizeof small, "%s/small", arg_directory);
+        snprintf(merged, sizeof merged, "%s/merged", arg_directory);
+        ROW(NULL_POINTER, files, PRUNE(NULL, small));
+        ROW(NULL_POINTER, files, PRUNE(target, NULL));
+        ROW(BAD_OPTION, prune_below_2, PRUNE(target, small));
+        ROW(CANCELLED, prune_stop, PRUNE(target, small));
+        ROW(IO, files, PRUNE("/no/such/adapter", small));
+        ROW(OK, files, PRUNE(target, small));
+        ROW(EXISTS, files, PRUNE(target, small));
+        ROW(NULL_POINTER, files, MERGE(NULL, list, 1, merged));
+        ROW(NULL_POINTER, files, MERGE(arg_base, NULL, 1, merged));
+        ROW(NULL_POINTER, files, MERGE(arg_base, none, 1, merged));
+        SAYS("adapters[0]: ");
+        ROW(NULL_POINTER, files, MERGE(arg_base, list, 1, NULL));
+        ROW(BAD_OPTION, files, MERGE(arg_base, NULL, 0, merged));
+        ROW(CANCELLED, merge_stop, MERGE(arg_base, list, 1, merged));
+        ROW(OK, files, MERGE(arg_base, list, 1, merged));
+        ROW(EXISTS, files, MERGE(arg_base, list, 1, merged));
+    }
     ROW(NULL_POINTER, files, OPEN(NULL, file_memory, sizeof file_memory, &open_file, &out.len));
     ROW(NULL_POINTER, files, OPEN(target, NULL, sizeof file_memory, &open_file, &out.len));
     ROW(NULL_POINTER, files, OPEN(target, file_memory, sizeof file_memory, NULL, &out.len));
@@ -585,34 +720,38 @@ static void file_rows(void) {
     ROW(OUT_OF_ORDER, files, phlora_adapter_file_close(open_file));
     ROW(NULL_POINTER, files, CHECK(NULL, arg_base));
     ROW(NULL_POINTER, files, CHECK(target, NULL));
-    ROW(NULL_POINTER, files, phlora_check_files(target, arg_base, NULL, NULL, NULL, message, sizeof message));
-    ROW(MISALIGNED, files, phlora_check_files(target, arg_base, NULL, NULL, AT(size_t, &out.len, 1), message, sizeof message));
-    ROW(OVERLAP, files, phlora_check_files(target, arg_base, NULL, NULL, &out.len, (char *)&out.len, sizeof out.len));
-    ROW(NULL_POINTER, files, phlora_check_files(target, arg_base, NULL, NULL, &out.len, NULL, 1));
+    ROW(NULL_POINTER, files, phlora_check_files(target, arg_base, NULL, NULL, message, sizeof message));
+    ROW(MISALIGNED, files, phlora_check_files(target, arg_base, NULL, AT(size_t, &out.len, 1), message, sizeof message));
+    ROW(OVERLAP, files, phlora_check_files(target, arg_base, NULL, &out.len, (char *)&out.len, sizeof out.len));
+    ROW(NULL_POINTER, files, phlora_check_files(target, arg_base, NULL, &out.len, NULL, 1));
     ROW(IO, files, CHECK(target, "/no/such/model"));
+    ROW(CANCELLED, check_stop, CHECK(target, arg_base));
     ROW(OK, files, CHECK(target, arg_base));
-    ROW(NULL_POINTER, with_outputs, CONVERT(NULL, converted, arg_base, 0, PHLORA_ADAPTER_FORMAT_AUTO));
-    ROW(NULL_POINTER, with_outputs, CONVERT(target, NULL, arg_base, 0, PHLORA_ADAPTER_FORMAT_AUTO));
-    ROW(UNKNOWN_VALUE, with_outputs, CONVERT(target, converted, arg_base, 999, PHLORA_ADAPTER_FORMAT_AUTO));
-    ROW(UNKNOWN_VALUE, with_outputs, CONVERT(target, converted, arg_base, 0, 4));
-    ROW(BAD_OPTION, with_outputs, CONVERT(target, converted, arg_base, PHLORA_DTYPE_Q4_K, PHLORA_ADAPTER_FORMAT_GGUF));
-    ROW(BAD_OPTION, with_outputs, CONVERT(target, converted, arg_base, PHLORA_DTYPE_Q8_0, PHLORA_ADAPTER_FORMAT_PEFT));
-    ROW(OVERLAP, with_outputs, phlora_convert_files(target, converted, arg_base, 0, PHLORA_ADAPTER_FORMAT_AUTO, 0, target, 4));
-    ROW(IO, with_outputs, CONVERT("/no/such/adapter", converted, arg_base, 0, PHLORA_ADAPTER_FORMAT_AUTO));
-    ROW(OK, with_outputs, CONVERT(target, converted, arg_base, 0, PHLORA_ADAPTER_FORMAT_AUTO));
-    ROW(EXISTS, with_outputs, CONVERT(target, converted, arg_base, 0, PHLORA_ADAPTER_FORMAT_AUTO));
-    ROW(OK, with_outputs, INSPECT(converted));
-    ROW(NULL_POINTER, files, TO_GGUF(NULL, arg_base, 0, NULL, 0, &out.len));
-    ROW(NULL_POINTER, files, TO_GGUF(target, arg_base, 0, NULL, 0, NULL));
-    ROW(NULL_POINTER, files, TO_GGUF(target, arg_base, 0, NULL, 8, &out.len));
-    ROW(MISALIGNED, files, TO_GGUF(target, arg_base, 0, NULL, 0, AT(size_t, &out.len, 1)));
-    ROW(OVERLAP, files, TO_GGUF(target, arg_base, 0, &out.len, sizeof out.len, &out.len));
-    ROW(OUTPUT_LENGTH, files, TO_GGUF(target, arg_base, 0, out.bytes, sizeof out.bytes, &out.len));
-    ROW(TOO_LARGE, files, TO_GGUF(target, arg_base, 0, out.bytes, SIZE_MAX, &out.len));
-    ROW(UNKNOWN_VALUE, files, TO_GGUF(target, arg_base, 999, NULL, 0, &out.len));
-    ROW(BAD_OPTION, files, TO_GGUF(target, arg_base, PHLORA_DTYPE_Q4_K, NULL, 0, &out.len));
-    ROW(IO, files, TO_GGUF("/no/such/adapter", arg_base, 0, NULL, 0, &out.len));
-    ROW(OK, files, TO_GGUF(target, arg_base, 0, NULL, 0, &out.len));
+    ROW(NULL_POINTER, files, CONVERT(NULL, converted));
+    ROW(NULL_POINTER, files, CONVERT(target, NULL));
+    ROW(UNKNOWN_VALUE, convert_dtype_9, CONVERT(target, converted));
+    ROW(UNKNOWN_VALUE, convert_format_6, CONVERT(target, converted));
+    ROW(BAD_OPTION, convert_dtype_q4_k, CONVERT(target, converted));
+    ROW(BAD_OPTION, convert_peft_q8_0, CONVERT(target, converted));
+    ROW(BAD_OPTION, convert_kv_alone, CONVERT(target, converted));
+    ROW(CANCELLED, convert_stop, CONVERT(target, converted));
+    ROW(OVERLAP, files, phlora_convert_files(target, converted, NULL, &out.done, sizeof out.done, target, 4));
+    ROW(IO, files, CONVERT("/no/such/adapter", converted));
+    ROW(OK, files, CONVERT(target, converted));
+    ROW(EXISTS, files, CONVERT(target, converted));
+    ROW(OK, files, INSPECT(converted));
+    ROW(NULL_POINTER, files, TO_GGUF(NULL, NULL, 0, &out.len));
+    ROW(NULL_POINTER, files, TO_GGUF(target, NULL, 0, NULL));
+    ROW(NULL_POINTER, files, TO_GGUF(target, NULL, 8, &out.len));
+    ROW(MISALIGNED, files, TO_GGUF(target, NULL, 0, AT(size_t, &out.len, 1)));
+    ROW(OVERLAP, files, TO_GGUF(target, &out.len, sizeof out.len, &out.len));
+    ROW(OUTPUT_LENGTH, files, TO_GGUF(target, out.bytes, sizeof out.bytes, &out.len));
+    ROW(TOO_LARGE, files, TO_GGUF(target, out.bytes, SIZE_MAX, &out.len));
+    ROW(UNKNOWN_VALUE, convert_dtype_9, TO_GGUF(target, NULL, 0, &out.len));
+    ROW(BAD_OPTION, convert_dtype_q4_k, TO_GGUF(target, NULL, 0, &out.len));
+    ROW(BAD_OPTION, convert_peft, TO_GGUF(target, NULL, 0, &out.len));
+    ROW(IO, files, TO_GGUF("/no/such/adapter", NULL, 0, &out.len));
+    ROW(OK, files, TO_GGUF(target, NULL, 0, &out.len));
 }
 #endif
 

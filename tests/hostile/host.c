@@ -27,7 +27,7 @@ static void told(const char *name, phlora_status status) {
 
 static void check(const char *adapter, const char *base) {
     size_t errors = 0;
-    told("check", phlora_check_files(adapter, base, NULL, NULL, &errors, message, sizeof message));
+    told("check", phlora_check_files(adapter, base, NULL, &errors, message, sizeof message));
 }
 
 int main(int argc, char **argv) {
@@ -35,6 +35,12 @@ int main(int argc, char **argv) {
     phlora_file_report report;
     phlora_verification verification;
     phlora_contents contents;
+    phlora_convert_options convert;
+    phlora_converted done;
+    phlora_pruned pruned;
+    phlora_merged merged;
+    phlora_choice choice;
+    const char *list[] = {argc > 1 ? argv[1] : NULL};
     size_t length = 0;
     void *gguf;
     char path[4096];
@@ -48,24 +54,35 @@ int main(int argc, char **argv) {
     phlora_file_options_init(&options, sizeof options);
     options.rank = 2;
     snprintf(path, sizeof path, "%s-1", argv[5]);
-    told("extract", phlora_extract_files(argv[2], argv[1], path, &options, NULL, NULL, &report, sizeof report,
+    told("extract", phlora_extract_files(argv[2], argv[1], path, &options, &report, sizeof report,
                                          message, sizeof message));
     snprintf(path, sizeof path, "%s-2", argv[5]);
-    told("extract", phlora_extract_files(argv[1], argv[3], path, &options, NULL, NULL, &report, sizeof report,
+    told("extract", phlora_extract_files(argv[1], argv[3], path, &options, &report, sizeof report,
                                          message, sizeof message));
-    told("verify", phlora_verify_files(argv[2], argv[3], argv[1], 0, NULL, NULL, &verification,
+    told("verify", phlora_verify_files(argv[2], argv[3], argv[1], NULL, &verification,
                                        sizeof verification, message, sizeof message));
 
+    memset(&convert, 0, sizeof convert);
+    convert.struct_size = sizeof convert;
+    convert.base = argv[2];
     snprintf(path, sizeof path, "%s-3.gguf", argv[5]);
-    told("convert", phlora_convert_files(argv[1], path, argv[2], 0, PHLORA_ADAPTER_FORMAT_GGUF, 0, message, sizeof message));
+    told("convert", phlora_convert_files(argv[1], path, &convert, &done, sizeof done, message, sizeof message));
     snprintf(path, sizeof path, "%s-4", argv[5]);
-    told("convert", phlora_convert_files(argv[1], path, argv[2], 0, PHLORA_ADAPTER_FORMAT_PEFT, 0, message, sizeof message));
-    if (phlora_convert_to_gguf(argv[1], argv[2], 0, NULL, 0, &length, message, sizeof message) == PHLORA_STATUS_OK) {
+    told("convert", phlora_convert_files(argv[1], path, &convert, &done, sizeof done, message, sizeof message));
+    if (phlora_convert_to_gguf(argv[1], &convert, NULL, 0, &length, message, sizeof message) == PHLORA_STATUS_OK) {
         gguf = malloc(length);
         if (gguf == NULL)
             return 2;
-        told("convert", phlora_convert_to_gguf(argv[1], argv[2], 0, gguf, length, &length, message, sizeof message));
+        told("convert", phlora_convert_to_gguf(argv[1], &convert, gguf, length, &length, message, sizeof message));
         free(gguf);
     }
+    snprintf(path, sizeof path, "%s-5", argv[5]);
+    told("prune", phlora_prune_files(argv[1], path, NULL, &pruned, sizeof pruned, message, sizeof message));
+    snprintf(path, sizeof path, "%s-6", argv[5]);
+    told("merge", phlora_merge_files(argv[2], list, 1, path, NULL, &merged, sizeof merged, message, sizeof message));
+    told("plan", phlora_plan_files(argv[2], argv[1], NULL, &report, sizeof report, message, sizeof message));
+    told("choice", phlora_choice_file(argv[1], NULL, &choice, sizeof choice, message, sizeof message));
+    snprintf(path, sizeof path, "%s-7.html", argv[5]);
+    told("page", phlora_page_file(argv[1], path, 0, message, sizeof message));
     return wrong ? 3 : 0;
 }

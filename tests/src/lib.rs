@@ -4,4 +4,5 @@
 pub mod adapters;
 pub mod drive;
 pub mod matrix;
+pub mod sets;
 pub mod tolerance;

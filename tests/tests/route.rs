@@ -11,8 +11,8 @@ use std::{
 
 use nalgebra::DMatrix;
 use phlora_core::{
-    Adapter, Apply, Assignment, Dtype, Error, Inputs, Kernel, OutputsF32, Registry, Rows, Shape, Slice,
-    Usage, apply_scratch,
+    Adapter, Apply, Assignment, Dtype, Error, Inputs, Kernel, OutputsF32, Pin, Place, Registry, Rows, Shape,
+    Slice, Usage, apply_scratch,
 };
 use phlora_tests::{
     adapters::{FORMATS, Pair, exists},
@@ -144,7 +144,8 @@ fn a_batch_is_refused_as_a_whole() {
 
 #[test]
 fn the_registry_keeps_what_is_pinned() {
-    let registry = Registry::<&str, 3>::new(100);
+    let mut places = [const { Place::<&str>::EMPTY }; 3];
+    let registry = Registry::new(&mut places, 100);
     assert_eq!(registry.add(1, "one", 40), Ok(()));
     assert_eq!(registry.add(1, "again", 1), Err(Error::IdTaken));
     assert_eq!(registry.add(2, "two", 61), Err(Error::OverBudget { needed: 101 }));
@@ -162,7 +163,7 @@ fn the_registry_keeps_what_is_pinned() {
     );
     assert_eq!(registry.replace(1, "uno", 10), Ok(None));
     assert_eq!(registry.add(4, "four", 0), Err(Error::RegistryFull { capacity: 3 }));
-    assert_eq!((pinned.get(0), registry.pin(1).unwrap().get(0)), (Some(&"ONE"), Some(&"uno")));
+    assert_eq!((*pinned.value(), *registry.pin(1).unwrap().value()), ("ONE", "uno"));
     let second = registry.pin(1).unwrap();
     assert_eq!(registry.replace(1, "eins", 0), Err(Error::RegistryFull { capacity: 3 }));
     assert_eq!(registry.usage(), Usage { entries: 2, retired: 1, bytes: 100, budget: 100 });
@@ -180,7 +181,8 @@ fn the_registry_keeps_what_is_pinned() {
 
 #[test]
 fn the_least_recently_used_goes_first() {
-    let registry = Registry::<u32, 4>::new(100);
+    let mut places = [const { Place::<u32>::EMPTY }; 4];
+    let registry = Registry::new(&mut places, 100);
     for id in 0..4 {
         registry.add(id, id * 10, 25).unwrap();
     }
@@ -204,18 +206,22 @@ fn the_least_recently_used_goes_first() {
 
 #[test]
 fn a_batch_is_pinned_at_one_moment_or_not_at_all() {
-    let registry = Registry::<char, 4>::new(usize::MAX);
+    let mut places = [const { Place::<char>::EMPTY }; 4];
+    let mut pins = [const { Pin::EMPTY }; 4];
+    let registry = Registry::new(&mut places, usize::MAX);
     for (id, value) in [(70, 'a'), (50, 'b'), (60, 'c')] {
         registry.add(id, value, 1).unwrap();
     }
     let mut list = uses(&[(0, 60, 1.0), (1, 70, 1.0), (2, 60, 1.0), (3, 61, 1.0)]);
     let before = list.clone();
-    assert_eq!(registry.pin_all(&mut list).err(), Some(Error::UnknownAdapter { index: 3 }));
+    assert_eq!(registry.pin_all(&mut list, &mut pins).err(), Some(Error::UnknownAdapter { index: 3 }));
     assert_eq!(list, before);
     assert_eq!(registry.remove(60), Ok(Some('c')), "nothing was left pinned");
     registry.add(60, 'd', 1).unwrap();
     let mut list = uses(&[(0, 60, 1.0), (1, 70, 1.0), (2, 60, 0.5)]);
-    let pinned = registry.pin_all(&mut list).unwrap();
+    let mut short = [const { Pin::EMPTY }; 1];
+    assert_eq!(registry.pin_all(&mut list, &mut short).err(), Some(Error::ScratchTooSmall { needed: 4 }));
+    let pinned = registry.pin_all(&mut list, &mut pins).unwrap();
     assert_eq!(pinned.values().collect::<String>(), "da");
     assert_eq!(
         list,
@@ -226,7 +232,7 @@ fn a_batch_is_pinned_at_one_moment_or_not_at_all() {
     assert_eq!(registry.reclaim(), None);
     drop(pinned);
     assert_eq!(registry.reclaim(), Some('d'), "pinned once, whatever the number of tokens");
-    assert_eq!(registry.pin_all(&mut []).unwrap().values().len(), 0);
+    assert_eq!(registry.pin_all(&mut [], &mut pins).unwrap().len(), 0);
 }
 
 /// Factors of one adapter in memory that is written again once it is free. The lock is never waited for: that it is
@@ -248,7 +254,8 @@ fn fill(memory: &Memory, version: usize) {
 fn hot_swap_under_load_tears_nothing() {
     let seconds =
         std::env::var("PHLORA_STRESS_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0.5);
-    let registry = Registry::<Memory, 16>::new(usize::MAX);
+    let mut places = [const { Place::<Memory>::EMPTY }; 16];
+    let registry = Registry::new(&mut places, usize::MAX);
     let len = RANK * (LAYER.rows + LAYER.cols) * 4;
     let new = |version| {
         let memory: Memory = Arc::new(RwLock::new(vec![0; len]));
@@ -309,10 +316,11 @@ fn hot_swap_under_load_tears_nothing() {
 }
 
 /// One batch: what every token gets must be one version's alone.
-fn read(registry: &Registry<Memory, 16>, turn: u32) {
+fn read(registry: &Registry<'_, Memory>, turn: u32) {
     let mut list = uses(&[(0, turn % 4, 1.0), (1, (turn + 1) % 4, 1.0), (2, turn % 4, 2.0)]);
+    let mut pins = [const { Pin::EMPTY }; 2];
     // While the swapper is between remove and add the id does not exist.
-    let Ok(pinned) = registry.pin_all(&mut list) else { return };
+    let Ok(pinned) = registry.pin_all(&mut list, &mut pins) else { return };
     let memories: Vec<_> =
         pinned.values().map(|memory| memory.try_read().expect("nobody writes it")).collect();
     let views: Vec<Option<Adapter<'_>>> = memories
@@ -337,9 +345,9 @@ fn read(registry: &Registry<Memory, 16>, turn: u32) {
 }
 
 /// The longest that a look at the registry takes while a batch of `list` is pinned, and how long the pin takes.
-fn longest_wait(registry: &Registry<u32, 64>, list: &[Assignment]) -> (Duration, Duration) {
+fn longest_wait(registry: &Registry<'_, u32>, list: &[Assignment]) -> (Duration, Duration) {
     let done = AtomicBool::new(false);
-    let mut list = list.to_vec();
+    let (mut list, mut pins) = (list.to_vec(), [const { Pin::EMPTY }; 64]);
     thread::scope(|scope| {
         let looking = scope.spawn(|| {
             let mut longest = Duration::ZERO;
@@ -352,7 +360,7 @@ fn longest_wait(registry: &Registry<u32, 64>, list: &[Assignment]) -> (Duration,
             longest
         });
         let start = Instant::now();
-        drop(registry.pin_all(&mut list).unwrap());
+        drop(registry.pin_all(&mut list, &mut pins).unwrap());
         let took = start.elapsed();
         done.store(true, Ordering::Relaxed);
         (looking.join().unwrap(), took)
@@ -361,7 +369,8 @@ fn longest_wait(registry: &Registry<u32, 64>, list: &[Assignment]) -> (Duration,
 
 #[test]
 fn a_long_list_does_not_hold_the_lock() {
-    let registry = Registry::<u32, 64>::new(usize::MAX);
+    let mut places = [const { Place::<u32>::EMPTY }; 64];
+    let registry = Registry::new(&mut places, usize::MAX);
     for id in 0..64 {
         registry.add(id, id, 1).unwrap();
     }
@@ -375,18 +384,21 @@ fn a_long_list_does_not_hold_the_lock() {
 
 #[test]
 fn more_ids_than_places_are_unknown_where_the_first_is() {
-    let registry = Registry::<u32, 4>::new(usize::MAX);
+    let mut places = [const { Place::<u32>::EMPTY }; 4];
+    let registry = Registry::new(&mut places, usize::MAX);
     for id in 0..4 {
         registry.add(id, id, 1).unwrap();
     }
     let pin = |ids: &[u32]| {
         let mut list = uses(&ids.iter().map(|&id| (0, id, 1.0)).collect::<Vec<_>>());
         let before = list.clone();
-        let result = registry.pin_all(&mut list).map(|pinned| pinned.values().copied().collect::<Vec<_>>());
+        let mut pins = [const { Pin::EMPTY }; 4];
+        let result = registry.pin_all(&mut list, &mut pins);
+        let result = result.map(|pinned| pinned.values().copied().collect::<Vec<_>>());
         assert!(result.is_ok() || list == before, "a refused list is as it was");
         result
     };
-    assert_eq!(pin(&[3, 1, 1, 3, 0, 2, 1]), Ok(vec![3, 1, 0, 2]));
+    assert_eq!(pin(&[3, 1, 1, 3, 0, 2, 1]), Ok(vec![0, 1, 2, 3]));
     assert_eq!(pin(&[0, 1, 2, 3, 0, 4]), Err(Error::UnknownAdapter { index: 5 }));
     assert_eq!(pin(&[0, 9, 1, 2, 3, 4]), Err(Error::UnknownAdapter { index: 1 }));
     assert_eq!(registry.usage().retired, 0);

@@ -1,7 +1,7 @@
 //! One factor of a module: encoded bytes, and changes that are made when it is written, one tensor at a time.
 
 use super::packed::Packed;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, collected, filled};
 use crate::source::permutation::RowPermutation;
 use phlora_core::{Dtype, Rows};
 use std::borrow::Cow;
@@ -202,7 +202,7 @@ impl<'a> Factor<'a> {
         if self.dtype == self.stored_dtype {
             match self.changes.as_slice() {
                 [] => return Ok(Cow::Borrowed(&self.bytes)),
-                [Change::Rows(order)] => return Ok(self.permuted(*order).into()),
+                [Change::Rows(order)] => return Ok(self.permuted(*order)?.into()),
                 _ => {}
             }
         }
@@ -210,7 +210,7 @@ impl<'a> Factor<'a> {
         let length = self.encoded_len().ok_or_else(|| {
             self.error(format!("rows of {} entries do not fit into {}", self.shape[1], self.dtype.name()))
         })?;
-        let mut bytes = vec![0; length];
+        let mut bytes = filled(0, length)?;
         phlora_core::encode(&values, self.dtype, &mut bytes).map_err(|e| self.error(e.to_string()))?;
         let mut back = values;
         self.decode_into(self.dtype, &bytes, &mut back)?;
@@ -292,10 +292,11 @@ impl<'a> Factor<'a> {
     }
 
     /// The stored rows in another order, untouched in themselves.
-    fn permuted(&self, order: RowPermutation) -> Vec<u8> {
+    fn permuted(&self, order: RowPermutation) -> Result<Vec<u8>> {
         let [rows, _] = self.stored_shape;
         let size = self.bytes.len() / rows.max(1);
-        (0..rows).flat_map(|row| &self.bytes[order.source(row) * size..][..size]).copied().collect()
+        let rows = (0..rows).flat_map(|row| &self.bytes[order.source(row) * size..][..size]);
+        collected(self.bytes.len(), rows.copied())
     }
 
     fn decode_into(&self, dtype: Dtype, bytes: &[u8], values: &mut [f32]) -> Result<()> {

@@ -4,7 +4,9 @@ mod reason;
 
 pub use reason::Reason;
 
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::Hash;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -163,10 +165,35 @@ pub(crate) fn filled<T: Copy>(value: T, len: usize) -> Result<Vec<T>> {
 /// An empty list with room for `len` values, as [`filled`].
 pub(crate) fn room_for<T>(len: usize) -> Result<Vec<T>> {
     let mut values = Vec::new();
-    values.try_reserve_exact(len).map_err(|_| {
-        Error::usage(format!("{} bytes of memory cannot be allocated", len.saturating_mul(size_of::<T>())))
-    })?;
+    values.try_reserve_exact(len).map_err(|_| no_memory::<T>(len))?;
     Ok(values)
+}
+
+/// What `values` yields, which are about `len`, as [`filled`].
+pub(crate) fn collected<T>(len: usize, values: impl IntoIterator<Item = T>) -> Result<Vec<T>> {
+    let mut list = room_for(len)?;
+    values.into_iter().try_for_each(|value| push(&mut list, value))?;
+    Ok(list)
+}
+
+/// Adds a value to a list whose length follows from a file, as [`filled`].
+pub(crate) fn push<T>(list: &mut Vec<T>, value: T) -> Result<()> {
+    if list.len() == list.capacity() {
+        list.try_reserve(1).map_err(|_| no_memory::<T>(2 * list.len()))?;
+    }
+    list.push(value);
+    Ok(())
+}
+
+/// An empty set with room for `len` values, as [`filled`].
+pub(crate) fn set_of<T: Eq + Hash>(len: usize) -> Result<HashSet<T>> {
+    let mut set = HashSet::new();
+    set.try_reserve(len).map_err(|_| no_memory::<T>(len))?;
+    Ok(set)
+}
+
+fn no_memory<T>(len: usize) -> Error {
+    Error::usage(format!("{} bytes of memory cannot be allocated", len.saturating_mul(size_of::<T>())))
 }
 
 impl fmt::Display for Error {

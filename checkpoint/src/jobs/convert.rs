@@ -102,9 +102,14 @@ pub fn convert(
 ///
 /// # Errors
 /// As [`convert`], and what `out` refuses.
-pub fn convert_to_gguf(adapter: &Adapter, options: &ConvertOptions, out: &mut impl Write) -> Result<u64> {
+pub fn convert_to_gguf(
+    adapter: &Adapter,
+    options: &ConvertOptions,
+    out: &mut impl Write,
+    monitor: &Monitor,
+) -> Result<u64> {
     let options = ConvertOptions { format: AdapterFormat::Gguf, ..options.clone() };
-    let (lora, _) = prepare(adapter, &options, &Monitor::default())?;
+    let (lora, _) = prepare(adapter, &options, monitor)?;
     write_gguf(&lora, out)
 }
 
@@ -115,9 +120,14 @@ pub(crate) fn prepare<'a>(
     monitor: &Monitor,
 ) -> Result<(Lora<'a>, usize)> {
     let mut lora = adapter.lora()?;
-    let factors = lora.modules.iter().flat_map(|module| [&module.a, &module.b]);
-    for values in factors.chain(lora.full.iter().map(|tensor| &tensor.values)) {
+    let all = || {
+        let factors = lora.modules.iter().flat_map(|module| [&module.a, &module.b]);
+        factors.chain(lora.full.iter().map(|tensor| &tensor.values))
+    };
+    monitor.correct_total(0, all().map(|values| values.stored_len() as u64).sum());
+    for values in all() {
         values.decoded()?;
+        monitor.add_done(values.stored_len() as u64);
         monitor.check()?;
     }
     let base = Base::open(&lora, options)?;

@@ -1,7 +1,8 @@
 //! How far each tensor of a model moved.
 
-use super::{LeftOut, ModuleReport};
+use crate::units::percent;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The tensors of two models that differ.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,63 +42,87 @@ pub struct TensorDiff {
     pub more_above_noise: bool,
 }
 
+/// The tensors of one kind.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct KindDiff<'d> {
+    /// The kind.
+    pub name: &'d str,
+    /// How many there are.
+    pub tensors: usize,
+    /// Their share of ‖Δ‖².
+    pub share: f64,
+    /// The smallest and the largest ‖Δ‖/‖W‖ of those where it is known.
+    pub change: Option<[f64; 2]>,
+    /// The smallest and the largest effective rank.
+    pub effective: Option<[f64; 2]>,
+    /// The fewest and the most directions above the noise.
+    pub noise: Option<[usize; 2]>,
+    /// Whether there may be more above it.
+    pub more: bool,
+}
+
 impl DiffReport {
-    pub(crate) fn of(modules: &[ModuleReport], left_out: &[LeftOut]) -> Self {
-        let squares = modules.iter().map(|module| module.delta_norm.powi(2));
-        let all = squares.sum::<f64>() + left_out.iter().map(LeftOut::sum_squares).sum::<f64>();
-        let share = |norm: f64| if all > 0.0 { norm * norm / all } else { 0.0 };
-        let relative = |norm: f64, weight: Option<f64>| Some(norm / weight.filter(|weight| *weight > 0.0)?);
-        let of_module = |module: &ModuleReport| {
-            let known = module.singular_values.len() + module.further_singular_values.len();
-            TensorDiff {
-                name: module.name.clone(),
-                kind: module.kind.clone(),
-                change: relative(module.delta_norm, module.weight_norm),
-                delta_norm: module.delta_norm,
-                share: share(module.delta_norm),
-                effective_rank: Some(effective_rank(module)),
-                noise_rank: Some(module.noise_rank),
-                more_above_noise: module.noise_rank == known && known < module.shape[0].min(module.shape[1]),
-            }
-        };
-        let of_other = |tensor: &LeftOut| {
-            let norm = tensor.delta_norm.filter(|norm| *norm > 0.0)?;
-            Some(TensorDiff {
-                name: tensor.name.clone(),
-                kind: tensor.group().to_owned(),
-                change: relative(norm, tensor.weight_norm),
-                delta_norm: norm,
-                share: share(norm),
-                effective_rank: None,
-                noise_rank: None,
-                more_above_noise: false,
-            })
-        };
-        let mut tensors: Vec<_> =
-            modules.iter().map(of_module).chain(left_out.iter().filter_map(of_other)).collect();
-        let moved = |tensor: &TensorDiff| tensor.change.unwrap_or(0.0);
-        tensors.sort_by(|a, b| moved(b).total_cmp(&moved(a)).then_with(|| a.name.cmp(&b.name)));
-        let same = |tensor: &&LeftOut| tensor.delta_norm == Some(0.0);
-        Self {
-            tensors,
-            unchanged: left_out.iter().filter(same).count(),
-            not_compared: left_out.iter().filter(|tensor| tensor.delta_norm.is_none()).count(),
+    /// What moved most, in a line; `norm` is ‖Δ‖ over all tensors.
+    pub fn answer(&self, norm: f64) -> String {
+        let kinds = self.kinds();
+        let share = kinds
+            .first()
+            .map_or(String::new(), |kind| format!("{} of ‖Δ‖² is in {}", percent(kind.share), kind.name));
+        let moved = self.tensors.first().and_then(|tensor| {
+            Some(format!("; for its size {} moved most, by {} of ‖W‖", tensor.name, percent(tensor.change?)))
+        });
+        format!("‖Δ‖ {norm:.4} in {} tensors: {share}{}", self.tensors.len(), moved.unwrap_or_default())
+    }
+
+    /// The kinds, what holds the most of ‖Δ‖² first.
+    pub fn kinds(&self) -> Vec<KindDiff<'_>> {
+        let mut kinds = BTreeMap::<&str, Vec<&TensorDiff>>::new();
+        for tensor in &self.tensors {
+            kinds.entry(&tensor.kind).or_default().push(tensor);
         }
+        let spread = |values: Vec<f64>| {
+            let least = values.iter().copied().reduce(f64::min)?;
+            Some([least, values.iter().copied().fold(least, f64::max)])
+        };
+        let mut found = Vec::new();
+        for (name, tensors) in kinds {
+            let noise = || tensors.iter().filter_map(|tensor| tensor.noise_rank);
+            found.push(KindDiff {
+                name: if name.is_empty() { "(module)" } else { name },
+                tensors: tensors.len(),
+                share: tensors.iter().map(|tensor| tensor.share).sum(),
+                change: spread(tensors.iter().filter_map(|tensor| tensor.change).collect()),
+                effective: spread(tensors.iter().filter_map(|tensor| tensor.effective_rank).collect()),
+                noise: noise().min().zip(noise().max()).map(|(least, most)| [least, most]),
+                more: tensors.iter().any(|tensor| tensor.more_above_noise),
+            });
+        }
+        found.sort_by(|a, b| b.share.total_cmp(&a.share));
+        found
     }
 }
 
-/// As in [`TensorDiff::effective_rank`].
-fn effective_rank(module: &ModuleReport) -> f64 {
-    let (mut kept, mut fourth, mut known) = (0.0, 0.0, 0_usize);
-    for sigma in module.singular_values.iter().chain(&module.further_singular_values) {
-        let square = f64::from(*sigma).powi(2);
-        (kept, fourth, known) = (kept + square, fourth + square * square, known + 1);
+impl KindDiff<'_> {
+    /// Number, share of ‖Δ‖², ‖Δ‖/‖W‖, effective rank, directions above the noise, for a table.
+    pub fn figures(&self) -> [String; 5] {
+        let more = if self.more { "≥ " } else { "" };
+        let noise = span(self.noise.map(|values| values.map(|value| value.to_string())));
+        [
+            self.tensors.to_string(),
+            percent(self.share),
+            span(self.change.map(|values| values.map(percent))),
+            span(self.effective.map(|values| values.map(|value| format!("{value:.0}")))),
+            format!("{more}{noise}"),
+        ]
     }
-    let all = module.delta_norm.powi(2);
-    let others = module.shape[0].min(module.shape[1]).saturating_sub(known);
-    let rest = (all - kept).max(0.0);
-    if others > 0 {
-        fourth += rest * rest / others as f64;
+}
+
+/// A value, or the smallest and the largest.
+fn span(values: Option<[String; 2]>) -> String {
+    match values {
+        None => "–".to_owned(),
+        Some([least, most]) if least == most => most,
+        Some([least, most]) => format!("{least} to {most}"),
     }
-    if fourth > 0.0 { all * all / fourth } else { 0.0 }
 }

@@ -110,3 +110,20 @@ pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
     let found = file.metadata().map_err(|e| Error::io(path, "read", e))?;
     if found.is_file() { Ok((file, found.len())) } else { Err(refused()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_gets_shorter_while_it_is_read_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        fs::write(&path, b"12345").unwrap();
+        let read = |length| read(&path, File::open(&path).unwrap(), length).map_err(|e| e.to_string());
+        assert_eq!(read(5).as_deref(), Ok(b"12345".as_slice()));
+        assert_eq!(read(3).as_deref(), Ok(b"123".as_slice()), "what was added later is not part of it");
+        assert!(read(12).unwrap_err().ends_with("it got shorter while it was read: 5 of 12 bytes"));
+        assert!(read(u64::MAX).is_err(), "there is no memory for so much");
+    }
+}

@@ -1,6 +1,6 @@
 //! The difference of two tensors without factors: whether there is any, and its exact norm.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, filled};
 use crate::run::pool::Ticket;
 use crate::source::tensor::Tensor;
 use phlora_core::{Delta, Dtype, Kernel};
@@ -59,7 +59,7 @@ pub(crate) fn difference(
     let in_order = !base.is_scattered() && !tuned.is_scattered();
     let quantized = base.is_quantized() || tuned.is_quantized();
     let chunk = if quantized { DECODED_ROWS * base.row_len().max(1) } else { AT_ONCE };
-    let (mut left, mut right) = (vec![0.0; chunk.min(entries)], vec![0.0; chunk.min(entries)]);
+    let (mut left, mut right) = (filled(0.0, chunk.min(entries))?, filled(0.0, chunk.min(entries))?);
     for start in (0..entries).step_by(chunk) {
         let range = start..entries.min(start + chunk);
         let (left, right) = (&mut left[..range.len()], &mut right[..range.len()]);
@@ -95,7 +95,7 @@ pub(crate) fn weight_norm(tensor: Tensor<'_>) -> Result<Option<f64>> {
         return Ok(None);
     };
     let step = rows.div_ceil(SAMPLED).max(1);
-    let (mut values, mut squares, mut seen) = (vec![0.0; cols], 0.0, 0_usize);
+    let (mut values, mut squares, mut seen) = (filled(0.0, cols)?, 0.0, 0_usize);
     for row in (0..rows).step_by(step) {
         decode(tensor, dtype, row * cols..(row + 1) * cols, &mut values)?;
         squares += values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>();

@@ -1,6 +1,6 @@
 //! A model: the tensors of one or more mapped files under their names.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, push};
 use crate::source::config::Config;
 use crate::source::gguf;
 use crate::source::locate::{Files, locate};
@@ -141,7 +141,7 @@ impl Model {
                 let problem = format!("also in {}", first.path().display());
                 return Err(Error::tensor(mapped.path(), &stored.name, problem));
             }
-            self.stored.push((self.files.len(), stored));
+            push(&mut self.stored, (self.files.len(), stored))?;
         }
         self.files.push(mapped);
         Ok(())

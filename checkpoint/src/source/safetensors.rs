@@ -3,14 +3,14 @@
 //! It is read here and not by the `safetensors` crate since messages must name the tensor, and since a file
 //! with one tensor of a dtype unknown to that crate is still good for its other tensors.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, push, set_of};
 use crate::source::json::{Json, Key};
 use crate::source::not_weights::{self, AGAIN};
 use crate::source::stored::Stored;
 use phlora_core::Dtype;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
@@ -63,7 +63,7 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Stored>> {
     read.map_err(|e| Error::format(path, format!("not a safetensors file: its header is not valid: {e}")))?;
     let mut entries = tensors.entries;
     entries.shrink_to_fit();
-    let mut seen = HashSet::with_capacity(entries.len());
+    let mut seen = set_of(entries.len())?;
     if let Some(twice) = entries.iter().find(|entry| !seen.insert(entry.name.as_str())) {
         return Err(Error::tensor(path, &twice.name, "named twice in the header"));
     }
@@ -218,12 +218,13 @@ impl<'de> Visitor<'de> for &mut Tensors<'_> {
                 check_metadata(value).map_err(M::Error::custom)?;
                 continue;
             }
-            match entry(self.path, &name, value, &self.data) {
-                Ok(entry) => self.entries.push(entry),
-                Err(refused) => {
-                    self.refused = Some(refused);
-                    return Err(M::Error::custom("an entry is refused"));
-                }
+            let added = match entry(self.path, &name, value, &self.data) {
+                Ok(entry) => push(&mut self.entries, entry),
+                Err(refused) => Err(refused),
+            };
+            if let Err(refused) = added {
+                self.refused = Some(refused);
+                return Err(M::Error::custom("an entry is refused"));
             }
         }
         Ok(())

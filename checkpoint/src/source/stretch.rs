@@ -1,6 +1,6 @@
 //! How much a weight lengthens the vector that it lengthens the most.
 
-use crate::error::Result;
+use crate::error::{Result, collected, filled};
 use crate::run::pool::Ticket;
 use crate::source::measure::{DECODED_ROWS, decode};
 use crate::source::tensor::Tensor;
@@ -19,9 +19,9 @@ pub(crate) fn weight_stretch(tensor: Tensor<'_>, ticket: Ticket<'_>) -> Result<O
     };
     let size = tensor.byte_len();
     ticket.monitor().correct_total(0, (READS * size) as u64);
-    let mut values = vec![0.0_f32; DECODED_ROWS.min(rows) * cols];
-    let mut from: Vec<f32> = (0..cols as u64).map(sign).collect();
-    let (mut to, mut squared) = (vec![0.0_f32; cols], 0.0);
+    let mut values = filled(0.0_f32, DECODED_ROWS.min(rows) * cols)?;
+    let mut from: Vec<f32> = collected(cols, (0..cols as u64).map(sign))?;
+    let (mut to, mut squared) = (filled(0.0_f32, cols)?, 0.0);
     for _ in 0..READS {
         let length = length(&from);
         if !(length.is_finite() && length > 0.0) {

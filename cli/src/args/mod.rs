@@ -9,6 +9,8 @@ mod extract;
 mod heading;
 mod merge;
 mod modules;
+#[cfg(test)]
+mod parity;
 mod plan;
 mod prune;
 mod ranks;

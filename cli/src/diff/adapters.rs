@@ -4,15 +4,13 @@ use super::LISTED;
 use crate::args::DiffArgs;
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::page;
 use crate::print::{self, percent};
 use crate::progress::with_bar;
 use crate::reported::{is_page, typed};
 use crate::say;
 use crate::table::Table;
 use phlora::{
-    Adapter, AdapterDiff, DiffOptions, Model, ModuleDiff, available_threads, diff_adapters,
-    save_adapter_diff, save_page,
+    Adapter, AdapterDiff, DiffOptions, Model, available_threads, diff_adapters, save_adapter_diff, save_page,
 };
 use std::process::ExitCode;
 
@@ -28,7 +26,7 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     found.command = Some(typed());
     match &args.report {
         Some(path) if is_page(path) => {
-            save_page(&page::of_adapters(&found), path, args.force, &monitor)?;
+            save_page(&render_adapter_diff(&found), path, args.force, &monitor)?;
         }
         Some(path) => save_adapter_diff(&found, path, args.force, &monitor)?,
         None => {}
@@ -43,7 +41,7 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
 
 fn text(found: &AdapterDiff, every: bool) -> String {
     let total = &found.total;
-    let head = format!("{}\n\n", answer(found));
+    let head = format!("{}\n\n", found.answer());
     let mut sums = Table::new(&["adapter", "modules", "‖ΔW‖", "within the other", "it adds"]);
     for at in 0..2 {
         sums.row(vec![
@@ -65,19 +63,6 @@ fn text(found: &AdapterDiff, every: bool) -> String {
     [&head, &sums.render(), "\n", &modules(found, every), &only].concat()
 }
 
-/// What they have in common, in a line.
-pub fn answer(found: &AdapterDiff) -> String {
-    let total = &found.total;
-    format!(
-        "cosine {:.3}: {} of the first lies in what the second reads and writes, {} of the second in what the first does; \
-         {} would by chance",
-        total.cosine,
-        percent(total.shared[0]),
-        percent(total.shared[1]),
-        percent(total.by_chance)
-    )
-}
-
 fn modules(found: &AdapterDiff, every: bool) -> String {
     let mut order: Vec<_> = found.modules.iter().collect();
     order.sort_by(|a, b| b.distance.total_cmp(&a.distance).then_with(|| a.name.cmp(&b.name)));
@@ -85,30 +70,9 @@ fn modules(found: &AdapterDiff, every: bool) -> String {
     let title = if listed < order.len() { "what differs most" } else { "module" };
     let mut table = Table::new(&[title, "ranks", "cosine", "shared", "write angles", "read angles"]);
     for module in &order[..listed] {
-        let [name, ranks, _, others @ ..] = cells(module);
+        let [name, ranks, _, others @ ..] = module.figures();
         table.row([name, ranks].into_iter().chain(others).collect());
     }
     let rest = order.len() - listed;
     table.render() + &if rest > 0 { format!("--modules lists the other {rest}\n") } else { String::new() }
-}
-
-/// A row: name, ranks, norms, cosine, shares, angles.
-pub fn cells(module: &ModuleDiff) -> [String; 7] {
-    [
-        module.name.clone(),
-        format!("{}, {}", module.ranks[0], module.ranks[1]),
-        format!("{:.3}, {:.3}", module.norms[0], module.norms[1]),
-        format!("{:.3}", module.cosine),
-        format!("{}, {}", percent(module.shared[0]), percent(module.shared[1])),
-        angles(&module.out_angles),
-        angles(&module.in_angles),
-    ]
-}
-
-/// The smallest and the largest.
-fn angles(angles: &[f32]) -> String {
-    match (angles.first(), angles.last()) {
-        (Some(least), Some(most)) => format!("{least:.0}° to {most:.0}°"),
-        _ => "–".to_owned(),
-    }
 }

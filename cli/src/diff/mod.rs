@@ -8,9 +8,6 @@ use crate::failure::Failure;
 use phlora::Adapter;
 use std::process::ExitCode;
 
-pub use adapters::{answer as answer_of_adapters, cells};
-pub use models::{answer as answer_of_models, kinds, span};
-
 /// More than this are not listed one by one.
 const LISTED: usize = 12;
 

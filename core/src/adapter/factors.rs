@@ -113,6 +113,11 @@ impl<'a> Adapter<'a> {
         self.scale
     }
 
+    /// A and B as they are stored.
+    pub const fn factors(&self) -> [Rows<'a>; 2] {
+        [Rows::new(self.a.dtype, self.a.bytes), Rows::new(self.b.dtype, self.b.bytes)]
+    }
+
     /// Bytes of both factors.
     pub const fn bytes(&self) -> usize {
         self.a.bytes.len() + self.b.bytes.len()

@@ -4,9 +4,9 @@ use core::ops::Range;
 
 use super::{
     plan::MAX_PARTS,
-    strip::{Strip, entries},
+    strip::{DecodedStrip, entries},
 };
-use crate::{Delta, Error, Rows, kernel::ROWS, linalg::random};
+use crate::{Delta, Error, Rows, kernel::STRIP_ROWS, linalg::random};
 
 /// The power of two that brings `largest`, which is above 0, near to 1; for a subnormal one as near as the
 /// range of f32 allows, to 2⁻²³ at least.
@@ -124,7 +124,7 @@ pub struct BlockPart<'p, const W: usize> {
     pub y: &'p mut [f32],
     /// Z summed over these rows, packed, where rows are added up by columns; cleared by the first push.
     pub z: &'p mut [f32],
-    pub strip: Strip<'p>,
+    pub strip: DecodedStrip<'p>,
     pub progress: &'p mut Progress,
 }
 
@@ -145,8 +145,8 @@ impl<const W: usize> BlockPart<'_, W> {
             }
             Work::Multiply { measure } => measure,
         };
-        for first in (0..count).step_by(ROWS) {
-            let rows = ROWS.min(count - first);
+        for first in (0..count).step_by(STRIP_ROWS) {
+            let rows = STRIP_ROWS.min(count - first);
             let mut ahead = self.strip.ahead(base, tuned, first + rows, 2);
             let y = &mut self.y[self.progress.done * W..][..rows * W];
             self.strip.decode_forward::<W>((base, tuned), first, rows, self.x, y, &mut ahead);

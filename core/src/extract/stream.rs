@@ -10,11 +10,11 @@ use super::{
     pass::{self, Part, Whole},
     plan::Plan,
     report::Report,
-    strip::{self, Strip, pack, packed_len, packed_scratch, shared_scratch, strip_scratch},
+    strip::{self, DecodedStrip, pack, packed_len, packed_scratch, shared_scratch, strip_scratch},
 };
 use crate::{
     Delta, Error, Goal, Kernel, Rows, Shape, Spectrum, gram_svd,
-    kernel::ROWS,
+    kernel::STRIP_ROWS,
     linalg::orthonormal::orthonormalize,
     linalg::panels::{self, PANEL_ROWS},
     linalg::scratch::{Buffer, Scratch},
@@ -219,9 +219,9 @@ impl<'s> Stream<'s> {
         let Shape { rows, cols } = self.shape;
         let packed = packed_len(cols, W);
         let right = self.right[self.depth * cols * W..].chunks_exact(packed.max(1));
-        let mut strip = Strip::new(self.kernel, cols, self.scale, self.channels, self.strip);
-        for first in (0..count).step_by(ROWS) {
-            let batch = ROWS.min(count - first);
+        let mut strip = DecodedStrip::new(self.kernel, cols, self.scale, self.channels, self.strip);
+        for first in (0..count).step_by(STRIP_ROWS) {
+            let batch = STRIP_ROWS.min(count - first);
             strip.decode((base, tuned), first, batch);
             let mut ahead = strip.ahead(base, tuned, first + batch, self.depth);
             for (p, x) in right.clone().take(self.depth).enumerate() {

@@ -2,7 +2,7 @@
 
 use crate::{
     Delta, Kernel, Rows,
-    kernel::{Ahead, Blocks, BlocksMut, LANES, Lines, ROWS, TILE},
+    kernel::{Ahead, LANES, Lines, STRIP_ROWS, SUM_COLUMNS, Strip, StripMut},
     linalg::{gram_svd::gram_svd_scratch, random, scratch::Scratch},
 };
 
@@ -19,7 +19,7 @@ pub fn packed_len(cols: usize, width: usize) -> usize {
 /// `f32` elements of a strip. Sixteen rows and both panels fit into a second-level cache beside what is read ahead.
 pub const fn strip_len(cols: usize) -> Option<usize> {
     match padded(cols) {
-        Some(cols) => cols.checked_mul(ROWS),
+        Some(cols) => cols.checked_mul(STRIP_ROWS),
         None => None,
     }
 }
@@ -41,7 +41,8 @@ pub fn packed_scratch(cols: usize, width: usize) -> Scratch {
 
 /// First column and width of each tile of `cols` columns.
 fn tiles(cols: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..cols.div_ceil(TILE)).map(move |tile| (tile * TILE, TILE.min(cols - tile * TILE)))
+    (0..cols.div_ceil(SUM_COLUMNS))
+        .map(move |tile| (tile * SUM_COLUMNS, SUM_COLUMNS.min(cols - tile * SUM_COLUMNS)))
 }
 
 /// Whether a packed panel of that width is a plain one.
@@ -115,7 +116,7 @@ fn weigh(row: &mut [f32], channels: Option<&[f32]>) {
 
 /// A run of decoded rows of the difference.
 #[derive(Debug)]
-pub struct Strip<'p> {
+pub struct DecodedStrip<'p> {
     kernel: Kernel,
     pub cols: usize,
     /// Factor on every entry, where it needs one.
@@ -125,7 +126,7 @@ pub struct Strip<'p> {
     data: &'p mut [f32],
 }
 
-impl<'p> Strip<'p> {
+impl<'p> DecodedStrip<'p> {
     /// Takes [`strip_len`] elements.
     pub fn new(
         kernel: Kernel,
@@ -137,10 +138,10 @@ impl<'p> Strip<'p> {
         Self { kernel, cols, scale, channels, data }
     }
 
-    /// Decodes rows `first`… of a block, `rows` of them, at most [`ROWS`].
+    /// Decodes rows `first`… of a block, `rows` of them, at most [`STRIP_ROWS`].
     pub fn decode(&mut self, (base, tuned): (Rows<'_>, Rows<'_>), first: usize, rows: usize) {
-        let mut piece = [0.0; TILE];
-        let mut strip = BlocksMut { data: self.data, rows, cols: self.cols };
+        let mut piece = [0.0; SUM_COLUMNS];
+        let mut strip = StripMut { data: self.data, rows, cols: self.cols };
         for (column, width) in tiles(self.cols) {
             let piece = &mut piece[..width];
             let channels = self.channels.map(|channels| &channels[column..]);
@@ -170,7 +171,7 @@ impl<'p> Strip<'p> {
         let random = random::bits(row as u64);
         let factor = libm::copysignf(self.scale.unwrap_or(1.0), if random >> 63 == 0 { 1.0 } else { -1.0 });
         let of = |side| next.map_or(&[][..], |next| entries(side, next * self.cols, self.cols).bytes);
-        let mut ahead = Ahead::new([base, tuned].map(of), self.cols.div_ceil(TILE));
+        let mut ahead = Ahead::new([base, tuned].map(of), self.cols.div_ceil(SUM_COLUMNS));
         let sum = &mut z[random as usize % W * self.cols..][..self.cols];
         let values = &mut self.data[..self.cols];
         for (column, width) in tiles(self.cols) {
@@ -187,7 +188,7 @@ impl<'p> Strip<'p> {
 
     /// Y += D·X for the decoded rows D; X is packed.
     pub fn forward<const W: usize>(&self, rows: usize, x: &[f32], y: &mut [f32], ahead: &mut Ahead<'_>) {
-        with_lanes::<W>(y, |lanes| self.kernel.forward::<W>(self.blocks(rows), x, lanes, ahead));
+        with_lanes::<W>(y, |lanes| self.kernel.forward::<W>(self.view(rows), x, lanes, ahead));
     }
 
     /// [`decode`](Self::decode) and [`forward`](Self::forward), on the way where that is faster.
@@ -205,32 +206,32 @@ impl<'p> Strip<'p> {
             return self.forward::<W>(rows, x, y, ahead);
         }
         let sides = [base, tuned].map(|side| lines(side, first, self.cols));
-        let strip = BlocksMut { data: self.data, rows, cols: self.cols };
+        let strip = StripMut { data: self.data, rows, cols: self.cols };
         with_lanes::<W>(y, |lanes| self.kernel.difference_forward::<W>(sides, strip, x, lanes, ahead));
     }
 
     /// Measures the decoded rows, which are rows `row`… of the matrix.
     pub fn measure(&self, rows: usize, row: usize, delta: &mut Delta) {
         for i in 0..rows {
-            self.kernel.measure_row(self.blocks(rows), i, row + i, delta);
+            self.kernel.measure_row(self.view(rows), i, row + i, delta);
         }
     }
 
     /// Z += Dᵀ·Y for the decoded rows D; Z is packed.
     pub fn backward<const W: usize>(&self, rows: usize, y: &[f32], z: &mut [f32], ahead: &mut Ahead<'_>) {
         if is_plain(W) {
-            return self.kernel.backward::<W>(self.blocks(rows), y, z, ahead);
+            return self.kernel.backward::<W>(self.view(rows), y, z, ahead);
         }
-        let mut lanes = [[0.0; LANES]; ROWS];
+        let mut lanes = [[0.0; LANES]; STRIP_ROWS];
         for (lanes, y) in lanes.iter_mut().zip(y.as_chunks::<W>().0) {
             lanes.chunks_exact_mut(LANES / W).zip(y).for_each(|(lanes, y)| lanes.fill(*y));
         }
-        self.kernel.backward::<W>(self.blocks(rows), lanes.as_flattened(), z, ahead);
+        self.kernel.backward::<W>(self.view(rows), lanes.as_flattened(), z, ahead);
     }
 
     /// Reads the strip that starts at row `first` of a block ahead, in `passes` products.
     pub fn ahead<'a>(&self, base: Rows<'a>, tuned: Rows<'a>, first: usize, passes: usize) -> Ahead<'a> {
-        let len = ROWS * self.cols;
+        let len = STRIP_ROWS * self.cols;
         let of = |side: Rows<'a>| {
             let bytes = side.dtype.row_bytes(first * self.cols).unwrap_or(usize::MAX);
             let rest = side.bytes.get(bytes..).unwrap_or_default();
@@ -239,8 +240,8 @@ impl<'p> Strip<'p> {
         Ahead::new([of(base), of(tuned)], passes)
     }
 
-    fn blocks(&self, rows: usize) -> Blocks<'_> {
-        Blocks { data: self.data, rows, cols: self.cols }
+    fn view(&self, rows: usize) -> Strip<'_> {
+        Strip { data: self.data, rows, cols: self.cols }
     }
 }
 
@@ -249,7 +250,7 @@ fn with_lanes<const W: usize>(y: &mut [f32], product: impl FnOnce(&mut [f32])) {
     if is_plain(W) {
         return product(y);
     }
-    let mut lanes = [[0.0; LANES]; ROWS];
+    let mut lanes = [[0.0; LANES]; STRIP_ROWS];
     product(lanes.as_flattened_mut());
     for (y, lanes) in y.as_chunks_mut::<W>().0.iter_mut().zip(&lanes) {
         for (y, lanes) in y.iter_mut().zip(lanes.chunks_exact(LANES / W)) {

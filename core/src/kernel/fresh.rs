@@ -7,10 +7,11 @@
 use core::ptr;
 
 use super::{
-    Ahead, LANES, Lines, ROWS, TILE,
+    Ahead, LANES, Lines, STRIP_ROWS, SUM_COLUMNS,
+    formats::Source,
     operands::{BLOCK, CHUNK, PART},
-    simd::{SOON, Source, Vector, Walk, ZERO},
     tile::{add_to, place, step, taken},
+    vector::{SOON, Vector, Walk, ZERO},
 };
 
 /// Elements of a chunk of a strip.
@@ -54,7 +55,7 @@ impl<S, const LAID: bool> Fresh<S, LAID> {
         unsafe {
             let [(base, _), (tuned, _)] = self.sides;
             for first in (0..PART).step_by(2 * V::LANES) {
-                let to = self.to.wrapping_add(column * ROWS);
+                let to = self.to.wrapping_add(column * STRIP_ROWS);
                 let to = [to.add(place(first)), to.add(place(first + V::LANES))];
                 let base = if LAID {
                     [V::load(to[0]), V::load(to[1])]
@@ -95,10 +96,10 @@ impl<S, const LAID: bool> Fresh<S, LAID> {
                 let next = if is_last { column } else { column + CHUNK };
                 let mut fresh = self;
                 if LAID && is_last {
-                    fresh.to = self.spare.wrapping_sub(next * ROWS);
+                    fresh.to = self.spare.wrapping_sub(next * STRIP_ROWS);
                 }
                 for block in (0..CHUNK).step_by(LANES) {
-                    let mut d = self.to.add((column + block) * ROWS);
+                    let mut d = self.to.add((column + block) * STRIP_ROWS);
                     for _ in 0..MR * LANES / CHUNK {
                         for part in (0..CHUNK).step_by(PART) {
                             for _ in 0..self.steps {
@@ -121,12 +122,12 @@ impl<S, const LAID: bool> Fresh<S, LAID> {
     }
 }
 
-/// D = tuned − base for [`ROWS`] rows and the whole chunks of `cols` columns, and [`forward`](super::tile::forward) with
+/// D = tuned − base for [`STRIP_ROWS`] rows and the whole chunks of `cols` columns, and [`forward`](super::tile::forward) with
 /// them, to the same bits as one after the other. Where `LAID`, D is the base before, and the one among `sides` not looked at.
 ///
 /// # Safety
 /// Each of `sides`, base and tuned, holds as many rows and columns, and `data` a strip of them; `x` and `y` hold their shapes;
-/// the processor has the vector's features; `MR` divides [`ROWS`], and times what is [`taken`] [`PART`]; `NV` vectors are
+/// the processor has the vector's features; `MR` divides [`STRIP_ROWS`], and times what is [`taken`] [`PART`]; `NV` vectors are
 /// [`LANES`] elements.
 #[inline(always)]
 pub unsafe fn fresh<
@@ -146,7 +147,7 @@ pub unsafe fn fresh<
 ) {
     let sides = sides.map(|side| (side.bytes.as_ptr(), side.row));
     let cols = cols / CHUNK * CHUNK;
-    let ahead = &mut Walk::new(ahead, cols / PART * ROWS * S::LINES);
+    let ahead = &mut Walk::new(ahead, cols / PART * STRIP_ROWS * S::LINES);
     // SAFETY: the caller's promise.
     unsafe {
         let steps = PART / MR / taken::<W>();
@@ -157,15 +158,15 @@ pub unsafe fn fresh<
             (data.as_mut_ptr(), spare.as_mut().map_or(ptr::null_mut(), |spare| spare.as_mut_ptr()));
         let fresh = Fresh::<S, LAID> { source: S::new(), sides, to, spare, cols, steps };
         if cols > 0 {
-            for i in 0..ROWS {
+            for i in 0..STRIP_ROWS {
                 for part in (0..CHUNK).step_by(PART) {
                     fresh.skip(i).decode::<V>(part);
                 }
             }
         }
-        for first in (0..cols).step_by(TILE) {
-            let end = cols.min(first + TILE);
-            for i in (0..ROWS).step_by(MR) {
+        for first in (0..cols).step_by(SUM_COLUMNS) {
+            let end = cols.min(first + SUM_COLUMNS);
+            for i in (0..STRIP_ROWS).step_by(MR) {
                 let y = y.as_mut_ptr().add(i * LANES);
                 fresh.skip(i).forward::<V, MR, NV, W>(first, end, x.as_ptr(), y, ahead);
             }

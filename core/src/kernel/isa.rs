@@ -1,15 +1,73 @@
-//! Instruction sets that kernels are written for.
+//! What an instruction set provides, and what an operation is.
 
-/// An instruction set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Isa {
-    Portable,
-    /// AVX2, FMA and F16C.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// The above and AVX-512 F, BW, DQ, VL.
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(target_arch = "aarch64")]
-    Neon,
+#![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
+
+use super::{formats::Float, registers::Registers, vector::Vector};
+use crate::format::convert::{ByInteger, Convert};
+
+/// An instruction set with vectors: the choices that its operations are compiled with.
+pub trait Isa {
+    /// What the loops are written in.
+    type Vector: Vector;
+    /// How the products decode bf16.
+    type Brain: Float<Self::Vector>;
+    /// Conversions of the loops that the compiler vectorises.
+    type Convert: Convert;
+    /// Sums of both products of a strip: rows × vectors, [`LANES`](super::LANES) elements wide.
+    type Strip: Registers<Vector = Self::Vector>;
+    /// Sums of rows that are merged.
+    type Merge: Registers<Vector = Self::Vector>;
+    /// Sums of a thin product, 8 and 16 elements wide.
+    type Thin8: Registers;
+    type Thin16: Registers;
+
+    /// Transposes a square of [`SQUARE`] × `SQUARE` elements.
+    ///
+    /// # Safety
+    /// Both sides have rows of so many elements, `from.1` and `to.1` apart; the processor has the features.
+    #[inline(always)]
+    unsafe fn transpose(from: (*const f32, usize), to: (*mut f32, usize)) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            for i in 0..SQUARE {
+                for j in 0..SQUARE {
+                    *to.0.add(j * to.1 + i) = *from.0.add(i * from.1 + j);
+                }
+            }
+        }
+    }
+}
+
+/// Rows and columns that [`Isa::transpose`] takes.
+pub const SQUARE: usize = 8;
+
+/// An operation: a type that holds its operands, which were checked when it was made.
+pub trait Op {
+    type Output;
+    /// In safe Rust, by which the others are judged.
+    fn portable(self) -> Self::Output;
+    /// With the vectors of `I`. Always inlined into the function that has the features; so must be all that it calls, and
+    /// what is handed over as a value, a function or a closure, is not.
+    ///
+    /// # Safety
+    /// The processor has the features of `I`.
+    unsafe fn run<I: Isa>(self) -> Self::Output;
+}
+
+/// An operation whose loops are safe Rust for all instruction sets: compilers vectorise them for each.
+pub trait AutoVectorized {
+    type Output;
+    fn run<C: Convert>(self) -> Self::Output;
+}
+
+impl<A: AutoVectorized> Op for A {
+    type Output = A::Output;
+    #[inline(always)]
+    fn portable(self) -> A::Output {
+        AutoVectorized::run::<ByInteger>(self)
+    }
+    #[inline(always)]
+    unsafe fn run<I: Isa>(self) -> A::Output {
+        AutoVectorized::run::<I::Convert>(self)
+    }
 }

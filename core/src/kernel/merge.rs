@@ -7,50 +7,9 @@
 
 use super::{
     Ahead, Tile,
-    simd::{Source, Vector, Walk, ZERO},
+    formats::Sink,
+    vector::{Vector, Walk, ZERO},
 };
-
-/// How a vector becomes elements of a stored row, to the bits of [`storage::encode`](super::storage::encode).
-pub trait Sink<V>: Source<V> {
-    /// Writes elements from `j`, a multiple of the vector's lanes, on.
-    ///
-    /// # Safety
-    /// The row at `row` has that many elements from there on; the processor has the vector's features.
-    unsafe fn store(self, values: V, row: *mut u8, j: usize);
-    /// Two vectors of elements from `j`, a multiple of both's lanes, on.
-    ///
-    /// # Safety
-    /// As for [`Sink::store`].
-    #[inline(always)]
-    unsafe fn store_pair(self, values: [V; 2], row: *mut u8, j: usize)
-    where
-        V: Vector,
-    {
-        // SAFETY: the caller's promise.
-        unsafe {
-            self.store(values[0], row, j);
-            self.store(values[1], row, j + V::LANES);
-        }
-    }
-}
-
-/// Adds `values` to the elements of `row` as far as whole vectors go; gives how many these are.
-///
-/// # Safety
-/// `row` holds as many elements as `values`; the processor has the vector's features.
-#[inline(always)]
-pub unsafe fn add<V: Vector, S: Sink<V>>(values: &[f32], row: *mut u8) -> usize {
-    let whole = values.len() / V::LANES * V::LANES;
-    // SAFETY: j stays below `whole`, a multiple of the lanes.
-    unsafe {
-        let format = S::new();
-        for j in (0..whole).step_by(V::LANES) {
-            let sum = format.load(row, j).add(V::load(values.as_ptr().add(j)));
-            format.store(sum, row, j);
-        }
-    }
-    whole
-}
 
 /// Stored rows that are merged into: where the first is and where it goes, bytes from one to the next, and how many.
 #[derive(Debug, Clone, Copy)]

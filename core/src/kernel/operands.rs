@@ -42,14 +42,14 @@ pub const LANES: usize = 16;
 
 /// Columns whose products are added up before they join the sum: long sums in f32 are made of short ones. Whole blocks of
 /// every format, so that tiles can be cut out of rows.
-pub const TILE: usize = 256;
-const _: () = assert!(TILE.is_multiple_of(Dtype::MAX_BLOCK_LEN));
+pub const SUM_COLUMNS: usize = 256;
+const _: () = assert!(SUM_COLUMNS.is_multiple_of(Dtype::MAX_BLOCK_LEN));
 
 /// Rows of the difference that are decoded together.
-pub const ROWS: usize = 16;
+pub const STRIP_ROWS: usize = 16;
 
 /// Elements of a block: [`LANES`] columns of a strip.
-pub const BLOCK: usize = ROWS * LANES;
+pub const BLOCK: usize = STRIP_ROWS * LANES;
 
 /// Columns that are decoded at a time.
 pub const PART: usize = 32;
@@ -57,12 +57,12 @@ pub const PART: usize = 32;
 /// Columns of a row that are decoded before the next row. Rows are often a power of two apart, so that their cache lines push
 /// each other out: the line between two chunks is read twice.
 pub const CHUNK: usize = 2 * PART;
-const _: () = assert!(TILE.is_multiple_of(CHUNK) && PART.is_multiple_of(LANES));
+const _: () = assert!(SUM_COLUMNS.is_multiple_of(CHUNK) && PART.is_multiple_of(LANES));
 
-/// A strip of the difference: blocks of [`LANES`] columns, in each a row after the other. There is room for [`ROWS`] rows;
+/// A strip of the difference: blocks of [`LANES`] columns, in each a row after the other. There is room for [`STRIP_ROWS`] rows;
 /// behind the last column of each are zeros as far as its block goes.
 #[derive(Debug, Clone, Copy)]
-pub struct Blocks<'a> {
+pub struct Strip<'a> {
     /// The elements.
     pub data: &'a [f32],
     /// Rows that count.
@@ -73,7 +73,7 @@ pub struct Blocks<'a> {
 
 /// A strip to be written.
 #[derive(Debug)]
-pub struct BlocksMut<'a> {
+pub struct StripMut<'a> {
     /// The elements.
     pub data: &'a mut [f32],
     /// Rows that count.
@@ -82,10 +82,10 @@ pub struct BlocksMut<'a> {
     pub cols: usize,
 }
 
-impl Blocks<'_> {
+impl Strip<'_> {
     /// Whether there is room for the shape.
     pub(super) fn is_sound(&self) -> bool {
-        self.rows <= ROWS && self.cols.div_ceil(LANES) <= self.data.len() / BLOCK
+        self.rows <= STRIP_ROWS && self.cols.div_ceil(LANES) <= self.data.len() / BLOCK
     }
 
     /// The pieces of row `row`, [`LANES`] columns each.
@@ -97,10 +97,10 @@ impl Blocks<'_> {
     }
 }
 
-impl BlocksMut<'_> {
+impl StripMut<'_> {
     /// The strip, to be read.
-    pub fn view(&self) -> Blocks<'_> {
-        Blocks { data: self.data, rows: self.rows, cols: self.cols }
+    pub fn view(&self) -> Strip<'_> {
+        Strip { data: self.data, rows: self.rows, cols: self.cols }
     }
 
     /// Writes a row's columns from `first`, at a whole block, on, and zeros as far as the last block goes.
@@ -205,6 +205,14 @@ impl Tile<'_> {
         let strided = Strided { data: self.data, row: self.row, col: 1 };
         self.width.is_multiple_of(LANES) && strided.holds(self.rows, self.width)
     }
+}
+
+/// Weights that are decoded at once beside others: whole blocks of every format.
+pub const PIECE: usize = Dtype::MAX_BLOCK_LEN;
+
+/// Whether `values` holds `count` rows of `width`.
+pub fn holds(values: &[f32], count: usize, width: usize) -> bool {
+    count.checked_mul(width).is_some_and(|need| need <= values.len())
 }
 
 /// Bytes that will be read soon, asked into the second-level cache piece by piece while something else is

@@ -7,7 +7,7 @@
 
 use core::ops::Range;
 
-use super::{BLOCK, Blocks, LANES, ROWS, Strided, TILE, Tile};
+use super::{LANES, STRIP_ROWS, SUM_COLUMNS, Strided, Strip, Tile, operands::BLOCK};
 use crate::Delta;
 
 /// C += A·X, row by row, each output element summed in the order of the depth.
@@ -26,11 +26,11 @@ pub fn product<const W: usize>(a: Strided<'_>, rows: usize, depth: usize, x: &[f
 }
 
 /// Lanes of Y += D·X, as [`Kernel::forward`](super::Kernel::forward) has them.
-pub fn forward<const W: usize>(d: Blocks<'_>, x: &[f32], y: &mut [f32]) {
+pub fn forward<const W: usize>(d: Strip<'_>, x: &[f32], y: &mut [f32]) {
     let step = LANES / W;
     let x = &x.as_chunks::<LANES>().0[..d.cols.div_ceil(step)];
     for (i, y) in y.as_chunks_mut::<LANES>().0.iter_mut().enumerate().take(d.rows) {
-        for (blocks, x) in d.data.chunks(TILE * ROWS).zip(x.chunks(TILE / step)) {
+        for (blocks, x) in d.data.chunks(SUM_COLUMNS * STRIP_ROWS).zip(x.chunks(SUM_COLUMNS / step)) {
             let mut sums = [0.0; LANES];
             for (block, x) in blocks.chunks_exact(BLOCK).zip(x.chunks(W)) {
                 for (d, x) in block[i * LANES..][..LANES].chunks_exact(step).zip(x) {
@@ -45,7 +45,7 @@ pub fn forward<const W: usize>(d: Blocks<'_>, x: &[f32], y: &mut [f32]) {
 }
 
 /// Z += Dᵀ·Y, as [`Kernel::backward`](super::Kernel::backward) has it.
-pub fn backward<const W: usize>(d: Blocks<'_>, y: &[f32], z: &mut [f32]) {
+pub fn backward<const W: usize>(d: Strip<'_>, y: &[f32], z: &mut [f32]) {
     let (step, y) = (LANES / W, y.as_chunks::<LANES>().0);
     let z = &mut z.as_chunks_mut::<LANES>().0[..d.cols.div_ceil(step)];
     for (block, z) in d.data.chunks_exact(BLOCK).zip(z.chunks_mut(W)) {

@@ -1,25 +1,29 @@
 //! Stored rows of a few vectors times one vector: lora_b, whose rows are as long as the rank.
 //!
 //! The vector stays in registers, and so do the sums of as many rows as a register has lanes, until their lanes are
-//! added together. The bits are those of [`simd::dots`], which takes what is left; rows of less than a vector are
+//! added together. The bits are those of [`dots::dots`], which takes what is left; rows of less than a vector are
 //! all taken here.
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
-use super::simd::{self, Floats, MOST, Reduce, Source};
+use super::{
+    dots::{self, Floats},
+    formats::Float,
+    vector::{MOST, Vector, ZERO, lanes},
+};
 
 /// Bytes that are asked for ahead of their use.
 pub const AHEAD: usize = 8192;
 /// Bytes of a cache line.
-pub const LINE: usize = 64;
+const LINE: usize = 64;
 
 /// `out[i][t]` = (row i)·x\[t\]. One vector alone goes through the loops for rows of 1, 2 or 4 vectors, or of less than
 /// one, where they are so short; several are at least as long as a register.
 ///
 /// # Safety
-/// As for [`simd::dots`], but for the length of one alone.
+/// As for [`dots::dots`], but for the length of one alone.
 #[inline(always)]
-pub unsafe fn dots<V: Reduce, S: Source<V>, const T: usize>(
+pub unsafe fn dots<V: Vector, S: Float<V>, const T: usize>(
     bytes: &[u8],
     row_bytes: usize,
     x: [&[f32]; T],
@@ -41,7 +45,7 @@ pub unsafe fn dots<V: Reduce, S: Source<V>, const T: usize>(
         }
         if done < out.len() {
             let rest = bytes.get(done * row_bytes..).unwrap_or_default();
-            simd::dots::<V, Floats<V, S>, T>(rest, row_bytes, x, &mut out[done..]);
+            dots::dots::<V, Floats<V, S>, T>(rest, row_bytes, x, &mut out[done..]);
         }
     }
 }
@@ -49,9 +53,9 @@ pub unsafe fn dots<V: Reduce, S: Source<V>, const T: usize>(
 /// The same for whole registers of sums of rows of `N` vectors; gives how many rows these are.
 ///
 /// # Safety
-/// As for [`simd::dots`]; x is `N` vectors long.
+/// As for [`dots::dots`]; x is `N` vectors long.
 #[inline(always)]
-unsafe fn whole<V: Reduce, S: Source<V>, const N: usize>(
+unsafe fn whole<V: Vector, S: Float<V>, const N: usize>(
     bytes: &[u8],
     row_bytes: usize,
     x: &[f32],
@@ -63,7 +67,7 @@ unsafe fn whole<V: Reduce, S: Source<V>, const N: usize>(
     // SAFETY: row i starts at i * row_bytes and holds `N` vectors; x as well; `sums` has a vector per lane, and a
     // register of `out` is written at a time.
     unsafe {
-        let (source, zero) = (S::new(), V::splat(&raw const simd::ZERO));
+        let (source, zero) = (S::new(), V::splat(&raw const ZERO));
         let mut wide = [zero; N];
         for (v, wide) in wide.iter_mut().enumerate() {
             *wide = V::load(x.as_ptr().add(v * V::LANES));
@@ -96,10 +100,10 @@ unsafe fn whole<V: Reduce, S: Source<V>, const N: usize>(
 /// The same for rows shorter than a vector.
 ///
 /// # Safety
-/// As for [`simd::dots`], but for the length.
+/// As for [`dots::dots`], but for the length.
 #[inline(always)]
-unsafe fn narrow<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &[f32], out: &mut [f32]) {
-    let mask = simd::lanes::<V>(0..x.len());
+unsafe fn narrow<V: Vector, S: Float<V>>(bytes: &[u8], row_bytes: usize, x: &[f32], out: &mut [f32]) {
+    let mask = lanes::<V>(0..x.len());
     let mut wide = [0.0; MOST];
     wide.iter_mut().zip(x).for_each(|(wide, x)| *wide = *x);
     // Bytes of a register of rows, and of what is read of them: the last row is read beyond its end.
@@ -109,7 +113,7 @@ unsafe fn narrow<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &[f
     // SAFETY: `read` bytes are there, in `bytes` or in the copy, which holds those of 4 bytes an element; `sums` has a vector
     // per lane.
     unsafe {
-        let (source, zero) = (S::new(), V::splat(&raw const simd::ZERO));
+        let (source, zero) = (S::new(), V::splat(&raw const ZERO));
         let (mask, wide) = (V::load(mask.as_ptr()), V::load(wide.as_ptr()));
         for (i, out) in out.chunks_mut(V::LANES).enumerate() {
             let rest = bytes.get(i * block..).unwrap_or_default();
@@ -124,7 +128,7 @@ unsafe fn narrow<V: Reduce, S: Source<V>>(bytes: &[u8], row_bytes: usize, x: &[f
             for (i, sum) in sums.iter_mut().enumerate().take(V::LANES) {
                 *sum = zero.fused(source.load(rows.as_ptr().add(i * row_bytes), 0).keep(mask), wide);
             }
-            simd::add_up(&[sums], out.as_chunks_mut::<1>().0);
+            dots::add_up(&[sums], out.as_chunks_mut::<1>().0);
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use super::{
     Strided,
-    simd::{SOON, Vector},
+    vector::{SOON, Vector},
 };
 
 /// `MR` rows of C, `NV` vectors wide; rows of A are `ROW` elements apart, or as the strides say where that is 0.

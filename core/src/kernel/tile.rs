@@ -7,9 +7,9 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use super::{
-    Ahead, Blocks, LANES, ROWS, TILE,
+    Ahead, LANES, STRIP_ROWS, SUM_COLUMNS, Strip,
     operands::{BLOCK, CHUNK},
-    simd::{Vector, Walk, ZERO},
+    vector::{Vector, Walk, ZERO},
 };
 
 /// Where column `column` of a row in blocks is, from its first element.
@@ -94,7 +94,7 @@ unsafe fn forward_tile<V: Vector, const MR: usize, const NV: usize, const W: usi
         let mut sum = [[V::splat(&raw const ZERO); NV]; MR];
         let mut x = x;
         for first in (0..steps).step_by(W) {
-            let mut d = d.add(first * taken::<W>() * ROWS);
+            let mut d = d.add(first * taken::<W>() * STRIP_ROWS);
             for _ in first..steps.min(first + W) {
                 ahead.step::<V>();
                 step::<V, MR, NV, W>(&mut sum, d, x);
@@ -113,7 +113,7 @@ unsafe fn forward_tile<V: Vector, const MR: usize, const NV: usize, const W: usi
 /// `d`, `x` and `y` hold their shapes; the processor has the vector's features; `NV` vectors are [`LANES`] elements.
 #[inline(always)]
 pub unsafe fn forward<V: Vector, const MR: usize, const NV: usize, const W: usize>(
-    d: Blocks<'_>,
+    d: Strip<'_>,
     x: &[f32],
     y: &mut [f32],
     ahead: &mut Ahead<'_>,
@@ -123,7 +123,7 @@ pub unsafe fn forward<V: Vector, const MR: usize, const NV: usize, const W: usiz
     let (mut first, whole) = (0, d.cols / CHUNK * CHUNK);
     while first < d.cols {
         // Whole chunks apart from the rest, as where they are decoded on the way.
-        let end = if first < whole { whole.min(first + TILE) } else { d.cols };
+        let end = if first < whole { whole.min(first + SUM_COLUMNS) } else { d.cols };
         let count = (end - first).div_ceil(taken::<W>());
         let mut i = 0;
         // SAFETY: row i of D starts at i * LANES, and so does that of Y; each tile ends by `rows` and by `cols`.
@@ -180,7 +180,7 @@ unsafe fn backward_tile<V: Vector, const MR: usize, const NV: usize, const W: us
             for g in 0..taken::<W>() {
                 V::prefetch_near(d.wrapping_sub((g + 1) * BLOCK).cast());
             }
-            V::prefetch_near(z.wrapping_add(i * LANES).wrapping_sub(ROWS * LANES).cast());
+            V::prefetch_near(z.wrapping_add(i * LANES).wrapping_sub(STRIP_ROWS * LANES).cast());
             ahead.step::<V>();
             for k in 0..MR {
                 let d = splat::<V, W>(d.add(place(k * taken::<W>())));
@@ -207,7 +207,7 @@ unsafe fn backward_tile<V: Vector, const MR: usize, const NV: usize, const W: us
 /// divides them.
 #[inline(always)]
 pub unsafe fn backward<V: Vector, const MR: usize, const NV: usize, const W: usize>(
-    d: Blocks<'_>,
+    d: Strip<'_>,
     y: &[f32],
     z: &mut [f32],
     ahead: &mut Ahead<'_>,

@@ -1,6 +1,6 @@
 //! Adapter files opened to be used: views of their factors.
 
-use super::{failure, os_path, path, told};
+use super::call::{Failure, Named, job, path, path_or_none};
 use crate::adapter::Adapter;
 use crate::dtype::number;
 use crate::guard::{In, Out, StatePointer, guarded, head_bytes};
@@ -83,26 +83,32 @@ pub extern "C" fn phlora_adapter_file_open(
     message: Out<c_char>,
     message_len: usize,
 ) -> Status {
-    guarded(|guard| {
-        let adapter = path(guard, adapter)?;
-        let base = guard.text(base)?.map(os_path).transpose()?;
-        let (slot, count) = (guard.slot(file)?, guard.slot(modules)?);
-        let message = guard.message(message, message_len)?;
+    job(message, message_len, |guard| {
+        let (slot, count) = (guard.slot(file).of("file")?, guard.slot(modules).of("modules")?);
+        let adapter = path(guard, "adapter", adapter)?;
         let mut options = OpenOptions::default();
-        options.base = base;
+        options.base = path_or_none(guard, "base", base)?;
         options.read = read != 0;
-        let mut len = 0;
+        let (mut len, mut refused) = (0, None);
         let placed = guard.place(memory, memory_bytes, 0, |_| {
-            let opened = told(Opened::open(&adapter, &options).map_err(|error| failure(&error)), message)?;
+            let opened = Opened::open(&adapter, &options).map_err(|error| {
+                let failure = Failure::from(error);
+                let status = failure.status;
+                refused = Some(failure);
+                status
+            })?;
             // A name with a zero byte is no name of a tensor that C could ask for.
             let names = opened.modules().iter().map(|module| CString::new(module.weight.as_str()));
             let names = names.collect::<Result<Vec<_>, _>>().map_err(|_| Status::Format)?;
             len = names.len();
             Ok(AdapterFile(Some((opened, names))))
-        })?;
-        slot.write(placed);
+        });
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
+        slot.write(placed.of("memory")?);
         count.write(len);
-        Ok(())
+        Ok(String::new())
     })
 }
 

@@ -1,68 +1,131 @@
 //! phlora_extract_files.
 
-use super::adapter_format::{AdapterFormat, format};
-use super::also::also;
-use super::criterion::{Criterion, criterion};
-use super::names::{Names, names};
-use super::{ProgressCallback, failure, os_path, path, told, watched};
-use crate::dtype::{Dtype, dtype};
+use super::call::{Failure, Named, ProgressCallback, job, path, path_or_none, share, text_or_none, watched};
+use super::filter::Modules;
+use super::module::{ModuleCallback, tell};
+use super::ranks::Ranks;
+use super::values::{also, factors, format, names, server};
+use super::work::Share;
 use crate::guard::{Guard, In, Out, guarded};
 use crate::options::mode;
 use crate::sized::SizedStruct;
 use crate::status::Status;
 use core::ffi::{c_char, c_void};
-use core::mem::{offset_of, size_of};
+use core::mem::size_of;
 use core::ptr;
-use phlora::{ExtractJob, ExtractOptions, Goal, Output, Policy, available_threads};
-use regex::Regex;
+use phlora::{
+    Error, ExtractJob, ExtractOptions, Outline, Output, Report, Work, available_threads, render_page,
+};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Options of phlora_extract_files. Let phlora_file_options_init fill it, then change what differs.
+/// Options of phlora_extract_files. Fill it with zeros and set struct_size, as phlora_file_options_init does; then change
+/// what differs. 0 is the default of every field; of those that may be 0 in truth, a negative number stands for 0.
 #[repr(C)]
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct FileOptions {
-    /// sizeof(phlora_file_options), set by phlora_file_options_init.
+    /// sizeof(phlora_file_options).
     pub struct_size: usize,
-    /// Rank of the adapter, at least 1; narrower modules are capped. Default 32.
-    pub rank: usize,
-    /// Most working memory per thread in bytes; 0, the default: no limit.
-    pub max_memory: usize,
-    /// Threads; 0, the default: one per processor. The adapter does not depend on it.
+    /// Told of the progress; may cancel.
+    pub progress: ProgressCallback,
+    /// Told of each module.
+    pub module: ModuleCallback,
+    /// What both of them get.
+    pub user: *mut c_void,
+    /// Threads; default: one per processor. The adapter does not depend on it.
     pub threads: usize,
-    /// Stop reading a weight when the next read is expected to add less than this share of the energy. The
-    /// default is that of the `phlora` command.
+    /// Most working memory per thread in bytes; default: no limit.
+    pub max_memory: usize,
+    /// Bytes of a weight read between two looks at a cancel. The adapter does not depend on it. Default 16 MiB.
+    pub block_bytes: usize,
+    /// Rank of the adapter, where nothing else says how ranks are chosen; narrower modules are capped. Default 32.
+    pub rank: usize,
+    /// Several ranks: an adapter each, ADAPTER-r8 for rank 8, with one factorisation. NULL: one adapter.
+    pub ranks: In<usize>,
+    /// Their number; there is a report for each.
+    pub ranks_len: usize,
+    /// No rank above this, where ranks are chosen. Default: no limit.
+    pub max_rank: usize,
+    /// Ranks in multiples of this. Default 1.
+    pub multiple: usize,
+    /// Only modules whose path one of these regular expressions matches. None: all linear layers but the output head.
+    pub include: In<In<c_char>>,
+    /// Their number.
+    pub include_len: usize,
+    /// No module whose path one of these regular expressions matches.
+    pub exclude: In<In<c_char>>,
+    /// Their number.
+    pub exclude_len: usize,
+    /// What a kohya or ComfyUI file has before the modules' paths. NULL: as the models tell.
+    pub prefix: In<c_char>,
+    /// The model that the device runs in the place of the base, mostly a quantised one: the adapter then repairs its
+    /// quantisation as well. NULL: the base.
+    pub deployed_base: In<c_char>,
+    /// Weights of the input channels: a safetensors file with a vector per module, by its path. NULL: none.
+    pub channel_scale: In<c_char>,
+    /// What the adapter calls its base. NULL: by its place in the hub's cache, what its configuration was loaded from, or the
+    /// name of its directory.
+    pub base_name: In<c_char>,
+    /// Where to write a report: in JSON, or as a page where the name ends in `.html`; with several ranks REPORT-r8.json and so
+    /// on. NULL: nowhere.
+    pub report_path: In<c_char>,
+    /// Do share `shard_index`, from 1, of `shard_count` alone and keep it in `adapter`, a part to be joined; no adapter and
+    /// no report are written. Started again, it goes on where it was. 0 of 0: all of the work.
+    pub shard_index: usize,
+    /// See above.
+    pub shard_count: usize,
+    /// Parts that shares have written: to be joined; for a share those of the others, by which a budget and a rank for all
+    /// are chosen.
+    pub parts: In<In<c_char>>,
+    /// Their number.
+    pub parts_len: usize,
+    /// Per module the smallest rank that keeps this share of its ‖Δ‖², from 0 to 1.
+    pub energy: f64,
+    /// Stop reading a weight when the next read is expected to add less than this share of the energy. The default is that
+    /// of the `phlora` command.
     pub tolerance: f64,
-    /// A phlora_mode. Default PHLORA_MODE_AUTO.
+    /// Of the rows of a vocabulary that differ only those that changed the most, until they hold this share of the change.
+    /// Default 1: all.
+    pub token_energy: f64,
+    /// Most bytes of the adapter's files; ranks follow from them.
+    pub budget: u64,
+    /// The phlora_criterion by which modules share the budget.
+    pub criterion: u32,
+    /// 1: per module the directions that stand out of its noise.
+    pub noise_floor: u32,
+    /// 1: one rank for all modules, also where they need different ones.
+    pub uniform: u32,
+    /// A phlora_mode.
     pub mode: u32,
     /// Most reads of a weight. Default 40.
     pub max_reads: u32,
-    /// The phlora_dtype of the adapter. Default PHLORA_DTYPE_F16.
+    /// The phlora_dtype of the adapter. Default PHLORA_DTYPE_F16; of a GGUF adapter within a budget whichever is worth the
+    /// most.
     pub dtype: u32,
-    /// 1: replace an adapter and a report that are there already. Default 0.
-    pub force: u32,
-    /// Only modules whose path matches this regular expression; NULL, the default: all linear layers but the
-    /// output head.
-    pub include: *const c_char,
-    /// No module whose path matches this regular expression; NULL: none.
-    pub exclude: *const c_char,
-    /// Where to write a report in JSON; NULL: nowhere.
-    pub report_path: *const c_char,
-    /// Bytes of a weight read between two looks at a cancel. The adapter does not depend on it.
-    pub block_bytes: usize,
-    /// The phlora_adapter_format to write. PHLORA_ADAPTER_FORMAT_AUTO, the default: by the name of the adapter.
+    /// The phlora_adapter_format to write.
     pub format: u32,
-    /// The sum of what is stored beside the factors, see phlora_also. Default 0: nothing.
+    /// The sum of what is stored beside the factors, see phlora_also. Default: nothing.
     pub also: u32,
-    /// The phlora_names of the adapter's modules. Default PHLORA_NAMES_MEMORY.
+    /// The phlora_names of the adapter's modules.
     pub names: u32,
-    /// The phlora_criterion by which modules share the budget. Default PHLORA_CRITERION_RELATIVE.
-    pub criterion: u32,
-    /// Most bytes of the adapter's files: ranks follow from them then, and `rank` counts for nothing. 0, the default: none.
-    pub budget: u64,
+    /// The phlora_server that it is for.
+    pub server: u32,
+    /// 1: replace an adapter and a report that are there already.
+    pub force: u32,
+    /// 1: put the parts together, all of them: the same options as those of the shares.
+    pub join: u32,
+    /// 1: keep what is found in ADAPTER.part until all is done, and start from what is there.
+    pub resume: u32,
+    /// 1: with a share or `resume`: start again, whatever is there.
+    pub fresh: u32,
+    /// 1: write nothing; the report says what would be written, by headers alone: modules, the largest rank, the bytes of the
+    /// adapter (0: not known) and of the weights to be read.
+    pub dry_run: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
-/// What phlora_extract_files did.
+/// What phlora_extract_files did, and phlora_plan_files found.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct FileReport {
@@ -92,34 +155,65 @@ pub struct FileReport {
     pub seconds: f64,
     /// Kept share of the whole difference of the two models, after the factors are rounded to their format.
     pub whole_energy: f64,
+    /// After a share: tensors that others have to work on; all else is 0 then.
+    pub missing: u64,
+    /// After a plan: the smallest rank that keeps enough, or 0 where a larger one is needed than was looked at.
+    pub recommended_rank: u64,
 }
 
 impl SizedStruct for FileOptions {
-    const FIRST_SIZE: usize = offset_of!(Self, format);
+    const FIRST_SIZE: usize = size_of::<Self>();
     const DEFAULT: Self = Self {
         struct_size: size_of::<Self>(),
-        rank: 0,
-        max_memory: 0,
+        progress: None,
+        module: None,
+        user: ptr::null_mut(),
         threads: 0,
+        max_memory: 0,
+        block_bytes: 0,
+        rank: 0,
+        ranks: In::NULL,
+        ranks_len: 0,
+        max_rank: 0,
+        multiple: 0,
+        include: In::NULL,
+        include_len: 0,
+        exclude: In::NULL,
+        exclude_len: 0,
+        prefix: In::NULL,
+        deployed_base: In::NULL,
+        channel_scale: In::NULL,
+        base_name: In::NULL,
+        report_path: In::NULL,
+        shard_index: 0,
+        shard_count: 0,
+        parts: In::NULL,
+        parts_len: 0,
+        energy: 0.0,
         tolerance: 0.0,
+        token_energy: 0.0,
+        budget: 0,
+        criterion: 0,
+        noise_floor: 0,
+        uniform: 0,
         mode: 0,
         max_reads: 0,
-        dtype: Dtype::F16 as u32,
-        force: 0,
-        include: ptr::null(),
-        exclude: ptr::null(),
-        report_path: ptr::null(),
-        block_bytes: 0,
-        format: AdapterFormat::Auto as u32,
+        dtype: 0,
+        format: 0,
         also: 0,
-        names: Names::Memory as u32,
-        criterion: Criterion::Relative as u32,
-        budget: 0,
+        names: 0,
+        server: 0,
+        force: 0,
+        join: 0,
+        resume: 0,
+        fresh: 0,
+        dry_run: 0,
+        reserved: 0,
     };
 }
 
 impl SizedStruct for FileReport {
-    const FIRST_SIZE: usize = offset_of!(Self, whole_energy);
+    const FIRST_SIZE: usize = size_of::<Self>();
     const DEFAULT: Self = Self {
         struct_size: size_of::<Self>(),
         rank: 0,
@@ -134,106 +228,28 @@ impl SizedStruct for FileReport {
         bytes_out: 0,
         seconds: 0.0,
         whole_energy: 0.0,
+        missing: 0,
+        recommended_rank: 0,
     };
 }
 
-/// Fills `options` with the defaults.
-///
-/// - `options_size`: sizeof(phlora_file_options); tells this library the version of the caller's header.
-///
-/// Any thread. Returns OK, NULL_POINTER, MISALIGNED, STRUCT_SIZE.
-#[unsafe(no_mangle)]
-pub extern "C" fn phlora_file_options_init(options: Out<FileOptions>, options_size: usize) -> Status {
-    guarded(|guard| {
-        let default = ExtractOptions::default();
-        guard.sized_slot(options, options_size)?.write(FileOptions {
-            struct_size: options_size,
-            rank: default.policy.max_rank,
-            tolerance: default.tolerance,
-            max_reads: default.max_reads,
-            block_bytes: default.block_bytes,
-            ..FileOptions::DEFAULT
-        });
-        Ok(())
-    })
-}
-
-/// The checkpoint's options.
-fn checked(guard: &mut Guard<'_>, options: &FileOptions, adapter: &Path) -> Result<ExtractOptions, Status> {
-    let mut patterns = |text| match guard.text(In::of_field(text))? {
-        None => Ok(Vec::new()),
-        Some(text) => {
-            let pattern = text.to_str().ok().and_then(|text| Regex::new(text).ok());
-            Ok::<_, Status>(vec![pattern.ok_or(Status::BadText)?])
+impl From<&Outline> for FileReport {
+    fn from(found: &Outline) -> Self {
+        Self {
+            rank: found.modules.iter().map(|module| module.most_rank).max().unwrap_or(0),
+            modules: found.modules.len() as u64,
+            left_out: found.left_out.len() as u64,
+            bytes_in: found.weights,
+            bytes_out: found.bytes.unwrap_or(0),
+            ..Self::DEFAULT
         }
-    };
-    let by = criterion(options.criterion)?;
-    let shared = Policy {
-        goal: Goal::Budget(options.budget),
-        max_rank: usize::MAX,
-        uniform: false,
-        by,
-        ..Policy::default()
-    };
-    let mut checked = ExtractOptions::default();
-    checked.policy = if options.budget > 0 { shared } else { Policy::fixed(options.rank) };
-    checked.mode = mode(options.mode)?;
-    checked.dtype = dtype(options.dtype)?;
-    checked.format = format(options.format, adapter)?;
-    checked.tolerance = options.tolerance;
-    checked.max_reads = options.max_reads;
-    checked.scratch = (options.max_memory > 0).then_some(options.max_memory);
-    checked.threads = NonZeroUsize::new(options.threads).unwrap_or_else(available_threads);
-    checked.block_bytes = options.block_bytes;
-    checked.also = also(options.also)?;
-    checked.names = names(options.names)?;
-    checked.filter.include = patterns(options.include)?;
-    checked.filter.exclude = patterns(options.exclude)?;
-    Ok(checked)
+    }
 }
 
-/// Extracts an adapter from two models: `phlora extract BASE TUNED -o ADAPTER`, with the same
-/// bits. Nothing is left behind unless it succeeds. Allocates and starts threads.
-///
-/// - `base`, `tuned`: a `.safetensors` file, a sharded or a Hugging Face directory, or a GGUF file, split or not.
-/// - `adapter`: the directory to create, or the file where its name ends in `.gguf` or `.phlora` or the options say so.
-/// - `options`: see phlora_file_options.
-/// - `progress`, `user`: see phlora_progress_callback; may be NULL.
-/// - `report`, `report_size`: written on success; sizeof(phlora_file_report).
-/// - `message`, `message_len`: receives the error's text, which names file and tensor, or an empty one; always
-///   ends with a zero byte, cut where it is too long. NULL and 0: no text.
-///
-/// Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, UNKNOWN_VALUE, BAD_TEXT, BAD_OPTION,
-/// IO, FORMAT, MISMATCH, EXISTS, NOTHING_TO_EXTRACT, CANCELLED, INTERNAL.
-#[unsafe(no_mangle)]
-pub extern "C" fn phlora_extract_files(
-    base: In<c_char>,
-    tuned: In<c_char>,
-    adapter: In<c_char>,
-    options: In<FileOptions>,
-    progress: ProgressCallback,
-    user: *mut c_void,
-    report: Out<FileReport>,
-    report_size: usize,
-    message: Out<c_char>,
-    message_len: usize,
-) -> Status {
-    guarded(|guard| {
-        let (base, tuned) = (path(guard, base)?, path(guard, tuned)?);
-        let adapter = path(guard, adapter)?;
-        let options = guard.sized(options)?;
-        let report_path = guard.text(In::of_field(options.report_path))?.map(os_path).transpose()?;
-        let checked = checked(guard, &options, &adapter)?;
-        let slot = guard.sized_slot(report, report_size)?;
-        let message = guard.message(message, message_len)?;
-        let output = Output::new(adapter).report(report_path).force(options.force != 0);
-        let result = watched(progress, user, |monitor| {
-            ExtractJob::new(base, tuned).options(checked).run(&output, monitor)
-        });
-        let saved = told(result.map_err(|error| failure(&error)), message)?;
-        let found = &saved.first().ok_or(Status::Internal)?.report;
-        slot.write(FileReport {
-            struct_size: report_size.min(size_of::<FileReport>()),
+impl From<&Report> for FileReport {
+    fn from(found: &Report) -> Self {
+        Self {
+            struct_size: size_of::<Self>(),
             rank: found.modules.iter().map(|module| module.rank).max().unwrap_or(0),
             modules: found.modules.len() as u64,
             left_out: found.left_out.len() as u64,
@@ -246,7 +262,175 @@ pub extern "C" fn phlora_extract_files(
             bytes_out: found.bytes_out,
             seconds: found.seconds,
             whole_energy: found.total.whole_energy.unwrap_or(found.total.energy),
-        });
+            missing: 0,
+            recommended_rank: 0,
+        }
+    }
+}
+
+/// Fills `options` with zeros, which are the defaults, and its size.
+///
+/// - `options_size`: sizeof(phlora_file_options); tells this library the version of the caller's header.
+///
+/// Any thread. Returns OK, NULL_POINTER, MISALIGNED, STRUCT_SIZE.
+#[unsafe(no_mangle)]
+pub extern "C" fn phlora_file_options_init(options: Out<FileOptions>, options_size: usize) -> Status {
+    guarded(|guard| {
+        let slot = guard.sized_slot(options, options_size)?;
+        slot.write(FileOptions { struct_size: options_size, ..FileOptions::DEFAULT });
         Ok(())
+    })
+}
+
+impl FileOptions {
+    const fn modules(&self) -> Modules {
+        Modules {
+            include: self.include,
+            include_len: self.include_len,
+            exclude: self.exclude,
+            exclude_len: self.exclude_len,
+            channel_scale: self.channel_scale,
+            tolerance: self.tolerance,
+        }
+    }
+
+    const fn ranks<'c>(&self, ranks: &'c [usize]) -> Ranks<'c> {
+        Ranks {
+            rank: self.rank,
+            several: ranks,
+            energy: self.energy,
+            budget: self.budget,
+            noise_floor: self.noise_floor,
+            max_rank: self.max_rank,
+            multiple: self.multiple,
+            uniform: self.uniform,
+            criterion: self.criterion,
+        }
+    }
+
+    const fn share(&self) -> Share {
+        Share {
+            shard_index: self.shard_index,
+            shard_count: self.shard_count,
+            parts: self.parts,
+            parts_len: self.parts_len,
+            join: self.join,
+            resume: self.resume,
+            fresh: self.fresh,
+        }
+    }
+
+    /// The checkpoint's options but for the ranks, and what a server makes of them.
+    fn checked(&self, guard: &mut Guard<'_>, adapter: &Path) -> Result<ExtractOptions, Failure> {
+        let mut checked = self.modules().options(guard)?;
+        checked.mode = mode(self.mode).of("mode")?;
+        checked.format = format(self.format, adapter)?;
+        let dtype = factors(self.dtype, checked.format)?;
+        checked.dtype = dtype.unwrap_or(checked.dtype);
+        checked.choose_dtype = dtype.is_none();
+        checked.base_name = text_or_none(guard, "base_name", self.base_name)?.map(str::to_owned);
+        checked.prefix = text_or_none(guard, "prefix", self.prefix)?.map(str::to_owned);
+        checked.max_reads = if self.max_reads > 0 { self.max_reads } else { checked.max_reads };
+        checked.scratch = (self.max_memory > 0).then_some(self.max_memory);
+        checked.threads = NonZeroUsize::new(self.threads).unwrap_or_else(available_threads);
+        checked.block_bytes = if self.block_bytes > 0 { self.block_bytes } else { checked.block_bytes };
+        checked.also = also(self.also)?;
+        checked.token_energy = share("token_energy", self.token_energy, checked.token_energy)?;
+        Ok(checked)
+    }
+
+    /// The whole job, and what a server has changed of it.
+    fn job(
+        &self,
+        guard: &mut Guard<'_>,
+        models: [PathBuf; 2],
+        ranks: &[usize],
+        adapter: &Path,
+    ) -> Result<(ExtractJob<'static>, Work, Vec<String>), Failure> {
+        let mut checked = self.checked(guard, adapter)?;
+        let choice = self.ranks(ranks);
+        let (policy, ranks) = choice.policy()?;
+        checked.policy = policy;
+        let server = server(self.server)?;
+        let changed = server.map_or_else(Vec::new, |server| server.adjust(&mut checked));
+        let notes = changed.iter().map(|note| format!("for this server: {note}")).collect();
+        checked.names = names(self.names)?.unwrap_or(checked.names);
+        let parts = self.share().files(guard, adapter)?;
+        let work = parts.work;
+        let [base, tuned] = models;
+        let mut job = ExtractJob::new(base, tuned);
+        if let Some(deployed) = path_or_none(guard, "deployed_base", self.deployed_base)? {
+            job = job.deployed_base(deployed);
+        }
+        Ok((job.options(checked).ranks(ranks).parts(parts), work, notes))
+    }
+}
+
+/// Extracts an adapter from two models: `phlora extract BASE TUNED -o ADAPTER`, with the same
+/// bits. Nothing is left behind unless it succeeds. Allocates and starts threads.
+///
+/// - `base`, `tuned`: a `.safetensors` file, a sharded or a Hugging Face directory, or a GGUF file, split or not.
+/// - `adapter`: the directory to create, or the file where its name ends in `.gguf` or `.phlora` or the options say so.
+/// - `options`: see phlora_file_options; NULL: all defaults.
+/// - `report`, `report_size`: written on success; sizeof(phlora_file_report). With several ranks an array, one for each.
+/// - `message`, `message_len`: receives the error's text, which names the argument, or file and tensor; on success what
+///   there is to be known, one remark a line, or an empty text. Always ends with a zero byte, cut where it is too long.
+///   NULL and 0: no text.
+///
+/// Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, UNKNOWN_VALUE, BAD_TEXT, BAD_OPTION,
+/// IO, FORMAT, MISMATCH, EXISTS, NOTHING_TO_EXTRACT, CANCELLED, UNFINISHED (parts are missing), INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn phlora_extract_files(
+    base: In<c_char>,
+    tuned: In<c_char>,
+    adapter: In<c_char>,
+    options: In<FileOptions>,
+    report: Out<FileReport>,
+    report_size: usize,
+    message: Out<c_char>,
+    message_len: usize,
+) -> Status {
+    job(message, message_len, |guard| {
+        // Outputs are named before all that is read; how many there are, the options say.
+        let asked = guard.sized_or_default(options).of("options")?;
+        let ranks = guard.list_among(asked.ranks, asked.ranks_len).of("ranks")?;
+        let slots = guard.sized_slots(report, report_size, ranks.len().max(1)).of("report")?;
+        let asked = if options.is_null() { asked } else { guard.sized_among(options).of("options")? };
+        let models = [path(guard, "base", base)?, path(guard, "tuned", tuned)?];
+        let adapter = path(guard, "adapter", adapter)?;
+        let (found, work, mut notes) = asked.job(guard, models, ranks, &adapter)?;
+        let report_path = path_or_none(guard, "report_path", asked.report_path)?;
+        let struct_size = report_size.min(size_of::<FileReport>());
+        if asked.dry_run != 0 {
+            if asked.resume != 0 || matches!(work, Work::Share(_)) {
+                return Err(Failure::option("dry_run", "nothing is kept of it: no share, no resume"));
+            }
+            let outlines = watched(asked.progress, asked.user, |monitor| found.outline(monitor))?;
+            for (outline, slot) in outlines.iter().zip(slots) {
+                slot.write(FileReport { struct_size, ..FileReport::from(outline) });
+            }
+            return Ok(notes.join("\n"));
+        }
+        if let Work::Share(_) = work {
+            if report_path.is_some() {
+                return Err(Failure::option("report_path", "a share has no report"));
+            }
+            let kept = watched(asked.progress, asked.user, |monitor| found.keep_share(monitor));
+            let missing = match kept {
+                Ok(()) => 0,
+                Err(Error::Unfinished { missing, .. }) => missing as u64,
+                Err(error) => return Err(error.into()),
+            };
+            slots.for_each(|slot| slot.write(FileReport { struct_size, missing, ..FileReport::DEFAULT }));
+            return Ok(notes.join("\n"));
+        }
+        let output = Output::new(adapter).report(report_path).page(render_page).force(asked.force != 0);
+        let saved = watched(asked.progress, asked.user, |monitor| found.run(&output, monitor))?;
+        for (saved, slot) in saved.iter().zip(slots) {
+            notes.extend(saved.report.notes.iter().map(ToString::to_string));
+            tell(asked.module, asked.user, &saved.report.modules);
+            slot.write(FileReport { struct_size, ..FileReport::from(&saved.report) });
+        }
+        Ok(notes.join("\n"))
     })
 }

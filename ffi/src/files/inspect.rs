@@ -1,7 +1,7 @@
 //! phlora_inspect_file.
 
-use super::{failure, path, told};
-use crate::guard::{In, Out, guarded};
+use super::call::{Named, job, path};
+use crate::guard::{In, Out};
 use crate::sized::SizedStruct;
 use crate::status::Status;
 use core::ffi::c_char;
@@ -77,15 +77,13 @@ pub extern "C" fn phlora_inspect_file(
     message: Out<c_char>,
     message_len: usize,
 ) -> Status {
-    guarded(|guard| {
-        let path = self::path(guard, path)?;
-        let slot = guard.sized_slot(contents, contents_size)?;
-        let message = guard.message(message, message_len)?;
-        let found = told(inspect(&path).map_err(|error| failure(&error)), message)?;
-        let mut facts = facts(&found);
+    job(message, message_len, |guard| {
+        let slot = guard.sized_slot(contents, contents_size).of("contents")?;
+        let path = self::path(guard, "path", path)?;
+        let mut facts = facts(&inspect(&path)?);
         facts.struct_size = contents_size.min(size_of::<Contents>());
         slot.write(facts);
-        Ok(())
+        Ok(String::new())
     })
 }
 

@@ -15,16 +15,17 @@ mod tests;
 
 use crate::sized::SizedStruct;
 use crate::status::Status;
-use crate::{adapter, combine, extract, options, plan, registry, svd};
+use crate::{adapter, batch, combine, extract, options, plan, registry, svd};
 use core::ffi::c_void;
 #[cfg(feature = "std")]
 use core::ffi::{CStr, c_char};
 use core::marker::PhantomData;
 use core::mem::{MaybeUninit, align_of, size_of};
+use core::ops::Range;
 use core::ptr;
 #[cfg(feature = "std")]
 pub use placed::Slot;
-pub use placed::{StatePointer, head_bytes};
+pub use placed::{StatePointer, carved_len, head_bytes, list_bytes};
 pub use shared::{Activations, Opaque};
 
 /// A pointer that the callee reads through.
@@ -64,6 +65,19 @@ impl<T> Out<T> {
     pub const fn shared(self) -> In<T> {
         In(self.0)
     }
+
+    /// Whether it is none.
+    pub const fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+}
+
+#[cfg(feature = "std")]
+impl In<f32> {
+    /// To floats that are handed to C.
+    pub const fn of_floats(values: &[f32]) -> Self {
+        Self(values.as_ptr())
+    }
 }
 
 #[cfg(feature = "std")]
@@ -84,14 +98,6 @@ impl In<c_void> {
     /// The same, to floats.
     pub const fn as_f32(self) -> In<f32> {
         In(self.0.cast())
-    }
-}
-
-#[cfg(feature = "std")]
-impl<T> In<T> {
-    /// A pointer out of a struct that [`Guard::sized`] has read, and that thus came from the C caller as well.
-    pub const fn of_field(pointer: *const T) -> Self {
-        Self(pointer)
     }
 }
 
@@ -125,6 +131,10 @@ unsafe impl Plain for In<adapter::Adapter> {}
 // SAFETY: as above.
 unsafe impl Plain for phlora_core::Assignment {}
 // SAFETY: as above.
+unsafe impl Plain for batch::InputVectors {}
+// SAFETY: as above.
+unsafe impl Plain for batch::OutputVectors {}
+// SAFETY: as above.
 unsafe impl Plain for Opaque {}
 // SAFETY: as above.
 unsafe impl Plain for combine::Combined {}
@@ -132,19 +142,35 @@ unsafe impl Plain for combine::Combined {}
 unsafe impl Plain for registry::Usage {}
 // SAFETY: as above.
 #[cfg(feature = "std")]
-unsafe impl Plain for files::FileOptions {}
-// SAFETY: as above.
+unsafe impl Plain for In<c_char> {}
+
+/// The structs of the file functions.
 #[cfg(feature = "std")]
-unsafe impl Plain for files::FileReport {}
-// SAFETY: as above.
+macro_rules! plain {
+    ($($name:ident),*) => {$(
+        // SAFETY: as above; where a field for a function is not NULL, there is one, by the caller's contract.
+        unsafe impl Plain for files::$name {}
+    )*};
+}
 #[cfg(feature = "std")]
-unsafe impl Plain for files::Verification {}
-// SAFETY: as above.
-#[cfg(feature = "std")]
-unsafe impl Plain for files::Contents {}
-// SAFETY: as above.
-#[cfg(feature = "std")]
-unsafe impl Plain for files::AdapterModule {}
+plain!(
+    AdapterModule,
+    CheckOptions,
+    Choice,
+    ChoiceOptions,
+    Contents,
+    ConvertOptions,
+    Converted,
+    FileOptions,
+    FileReport,
+    MergeOptions,
+    Merged,
+    PlanOptions,
+    PruneOptions,
+    Pruned,
+    Verification,
+    VerifyOptions
+);
 
 /// Ranges that a call touches at most.
 const MOST: usize = 12;
@@ -233,6 +259,14 @@ impl<'c> Guard<'c> {
         bytes
     }
 
+    /// Whether the call writes somewhere in `range`.
+    pub fn writes_in(&self, range: &Range<usize>) -> bool {
+        let claims = self.claims.iter().take(self.claimed);
+        claims
+            .into_iter()
+            .any(|&(start, len, writes)| writes && start < range.end && range.start < start + len)
+    }
+
     /// A struct that begins with its size, among many; see [`input_among`](Self::input_among).
     pub fn sized_among<T: SizedStruct>(&mut self, from: In<T>) -> Result<T, Status> {
         let claimed = self.claimed;
@@ -256,6 +290,24 @@ impl<'c> Guard<'c> {
         let text = unsafe { CStr::from_ptr(from.0) };
         self.claim(from.0, text.count_bytes() + 1, 1, false)?;
         Ok(Some(text))
+    }
+
+    /// A text among many, all of which are named after the outputs; see [`input_among`](Self::input_among).
+    #[cfg(feature = "std")]
+    pub fn text_among(&mut self, from: In<c_char>) -> Result<Option<&'c CStr>, Status> {
+        let claimed = self.claimed;
+        let text = self.text(from);
+        self.claimed = claimed;
+        text
+    }
+
+    /// A list among many.
+    #[cfg(feature = "std")]
+    pub fn list_among<T: Plain>(&mut self, from: In<T>, len: usize) -> Result<&'c [T], Status> {
+        let claimed = self.claimed;
+        let list = self.input(from, len);
+        self.claimed = claimed;
+        list
     }
 
     /// A place for a text.
@@ -289,6 +341,29 @@ impl<'c> Guard<'c> {
             }
         }
         Ok(value)
+    }
+
+    /// The same, or all defaults for NULL.
+    #[cfg(feature = "std")]
+    pub fn sized_or_default<T: SizedStruct>(&mut self, from: In<T>) -> Result<T, Status> {
+        if from.is_null() { Ok(T::DEFAULT) } else { self.sized_among(from) }
+    }
+
+    /// `count` structs of `size` bytes to write, one after the other, once the call has succeeded.
+    #[cfg(feature = "std")]
+    pub fn sized_slots<T: SizedStruct>(
+        &mut self,
+        to: Out<T>,
+        size: usize,
+        count: usize,
+    ) -> Result<impl Iterator<Item = SizedSlot<'c, T>> + use<'c, T>, Status> {
+        T::check_size(size)?;
+        let bytes = size.checked_mul(count).ok_or(Status::TooLarge)?;
+        let bytes = self.output(Out(to.0.cast::<u8>()), bytes)?;
+        if !to.0.is_aligned() || count > 1 && !size.is_multiple_of(align_of::<T>()) {
+            return Err(Status::Misaligned);
+        }
+        Ok(bytes.chunks_exact_mut(size).map(|bytes| SizedSlot { bytes, holds: PhantomData }))
     }
 
     /// A struct of `size` bytes to write, once the call has succeeded.

@@ -7,7 +7,9 @@
 use super::{Guard, In, Out};
 use crate::status::Status;
 use core::ffi::c_void;
+use core::mem::transmute;
 use core::ptr;
+use phlora_core::{Adapter, Assignment};
 
 /// Alignment of the memory of an extraction in bytes: a cache line.
 pub const ALIGNMENT: usize = 64;
@@ -36,6 +38,23 @@ struct Placed<T> {
 /// Bytes in front of the scratch of a state `T`.
 pub const fn head_bytes<T>() -> usize {
     size_of::<Placed<T>>()
+}
+
+/// Bytes of a state `T` with a list of `len` elements and `floats` behind it.
+pub const fn list_bytes<T, U>(len: usize, floats: usize) -> Option<usize> {
+    let Some(list) = len.checked_mul(size_of::<U>()) else { return None };
+    let Some(head) = head_bytes::<T>().checked_add(list) else { return None };
+    let Some(head) = head.checked_next_multiple_of(ALIGNMENT) else { return None };
+    let Some(floats) = floats.checked_mul(4) else { return None };
+    head.checked_add(floats)
+}
+
+/// Floats that a list of `len` elements takes at any place among floats.
+pub const fn carved_len<U>(len: usize) -> Option<usize> {
+    match len.checked_mul(size_of::<U>()) {
+        Some(bytes) => (bytes / 4).checked_add(align_of::<U>() / 4),
+        None => None,
+    }
 }
 
 /// The address of a placed state, for the caller to keep.
@@ -83,8 +102,24 @@ impl<'c> Guard<'c> {
         scratch: usize,
         build: impl FnOnce(&'static mut [f32]) -> Result<T, Status>,
     ) -> Result<StatePointer<T>, Status> {
-        let needed = scratch.checked_mul(4).and_then(|len| len.checked_add(head_bytes::<T>()));
-        let needed = needed.ok_or(Status::TooLarge)?;
+        let none = |_: &mut Self, _| Ok(0_u8);
+        self.place_list(memory, bytes, (0, scratch), none, |_, scratch| build(scratch))
+    }
+
+    /// The same for a state that keeps a list of `lens.0` elements, which `fill` makes one after the other, and `lens.1`
+    /// floats behind it.
+    ///
+    /// # Errors
+    /// [`Status::MemoryTooSmall`] below [`list_bytes`].
+    pub fn place_list<T, U: 'static>(
+        &mut self,
+        memory: Out<c_void>,
+        bytes: usize,
+        lens: (usize, usize),
+        mut fill: impl FnMut(&mut Self, usize) -> Result<U, Status>,
+        build: impl FnOnce(&'static mut [U], &'static mut [f32]) -> Result<T, Status>,
+    ) -> Result<StatePointer<T>, Status> {
+        let needed = list_bytes::<T, U>(lens.0, lens.1).ok_or(Status::TooLarge)?;
         if memory.0.is_null() {
             return Err(Status::NullPointer);
         }
@@ -92,19 +127,61 @@ impl<'c> Guard<'c> {
             return Err(Status::MemoryTooSmall);
         }
         self.claim(memory.0.cast::<u8>(), bytes, ALIGNMENT, true)?;
-        const { assert!(align_of::<Placed<T>>() == ALIGNMENT) };
+        const { assert!(align_of::<Placed<T>>() == ALIGNMENT && align_of::<U>() <= ALIGNMENT) };
         let placed = memory.0.cast::<Placed<T>>();
-        // SAFETY: the claim covers `needed` bytes: the head, then `scratch` elements, aligned to 64 bytes both.
-        // The state keeps the slice for as long as it is used, which the contract makes the caller's promise;
-        // the two ranges do not overlap. `f32` holds any bytes.
+        // SAFETY: the claim covers `needed` bytes: the head, the list, the floats, each aligned to 64 bytes. The state
+        // keeps both slices for as long as it is used, which the contract makes the caller's promise; the ranges do not
+        // overlap. Every element of the list is written before there is a slice of it; `f32` holds any bytes.
         unsafe {
-            let scratch =
-                core::slice::from_raw_parts_mut(memory.0.byte_add(head_bytes::<T>()).cast::<f32>(), scratch);
-            let value = build(scratch)?;
+            let list = memory.0.byte_add(head_bytes::<T>()).cast::<U>();
+            for i in 0..lens.0 {
+                list.add(i).write(fill(self, i)?);
+            }
+            let floats = memory.0.byte_add(needed - 4 * lens.1).cast::<f32>();
+            let list = core::slice::from_raw_parts_mut(list, lens.0);
+            let value = build(list, core::slice::from_raw_parts_mut(floats, lens.1))?;
             let head = Head { mark: MARK ^ placed.addr(), bytes: needed };
             placed.write(Placed { head, value });
         }
         Ok(StatePointer(placed.cast()))
+    }
+
+    /// Lets an adapter outlive this call: the contract of states that keep one is that its factors stay in place,
+    /// unwritten, until the last call on the state.
+    #[allow(clippy::unused_self)] // only a call may do it
+    pub fn keep_adapter(&self, adapter: Adapter<'c>) -> Adapter<'static> {
+        // SAFETY: only the lifetime changes; how long the factors last is the caller's side of the contract.
+        unsafe { transmute::<Adapter<'c>, Adapter<'static>>(adapter) }
+    }
+
+    /// The same for assignments.
+    #[allow(clippy::unused_self)] // only a call may do it
+    pub fn keep_assignments(&self, list: &'c [Assignment]) -> &'static [Assignment] {
+        // SAFETY: as above.
+        unsafe { transmute::<&'c [Assignment], &'static [Assignment]>(list) }
+    }
+
+    /// Takes a list of `len` elements, which `fill` makes one after the other, from the beginning of `scratch`, an output
+    /// of this call; [`carved_len`] floats.
+    pub fn carve<U: Copy>(
+        &mut self,
+        scratch: &'c mut [f32],
+        len: usize,
+        mut fill: impl FnMut(&mut Self, usize) -> Result<U, Status>,
+    ) -> Result<(&'c mut [U], &'c mut [f32]), Status> {
+        let floats = carved_len::<U>(len).ok_or(Status::TooLarge)?;
+        let (carved, rest) = scratch.split_at_mut_checked(floats).ok_or(Status::MemoryTooSmall)?;
+        let start = carved.as_mut_ptr();
+        // SAFETY: what was carved holds `len` elements behind up to their alignment; every one is written before there is
+        // a slice of them, and nothing else refers to that memory.
+        let list = unsafe {
+            let list = start.byte_add(start.align_offset(align_of::<U>()) * 4).cast::<U>();
+            for i in 0..len {
+                list.add(i).write(fill(self, i)?);
+            }
+            core::slice::from_raw_parts_mut(list, len)
+        };
+        Ok((list, rest))
     }
 
     /// A state that [`place`](Self::place) has put there, for this call alone.
@@ -116,7 +193,9 @@ impl<'c> Guard<'c> {
     /// The same, to look at.
     pub fn look<T>(&mut self, state: In<T>) -> Result<&'c T, Status> {
         let head = check(state.0.cast_mut(), false)?;
-        self.claim(head, 1, ALIGNMENT, false)?;
+        // SAFETY: `check` has found the head of a state there.
+        let bytes = unsafe { (*head).bytes };
+        self.claim(head.cast::<u8>(), bytes, ALIGNMENT, false)?;
         // SAFETY: the mark says that a `T` was placed here; only shared references are made.
         unsafe { Ok(&(*head.cast::<Placed<T>>()).value) }
     }

@@ -109,17 +109,46 @@ pub struct Later<'c> {
 impl<'c> Later<'c> {
     /// The elements that this call writes.
     pub fn part(self, part: Range<usize>) -> Result<&'c mut [f32], Status> {
-        if part.start > part.end || part.end > self.len {
-            return Err(Status::OutputLength);
-        }
-        // SAFETY: the claim covers all of it, and there is one such value per claim; that other calls of this time
-        // have other parts is the caller's side of the contract, which gives each slice to one call.
-        Ok(if part.is_empty() {
-            &mut []
-        } else {
-            unsafe { core::slice::from_raw_parts_mut(self.start.add(part.start), part.len()) }
-        })
+        let [part, _] = self.parts(part, 0..0)?;
+        Ok(part)
     }
+
+    /// The same in two places.
+    pub fn parts(self, one: Range<usize>, other: Range<usize>) -> Result<[&'c mut [f32]; 2], Status> {
+        self.check(&one, &other)?;
+        // SAFETY: the claim covers both ranges, which do not overlap, and there is one such value per claim; that other
+        // calls of this time have other parts is the caller's side of the contract, which gives each slice to one call.
+        unsafe { Ok([slice(self.start, one), slice(self.start, other)]) }
+    }
+
+    /// Elements that all calls of this time read, and those that this call writes.
+    pub fn read_and_write(
+        self,
+        read: Range<usize>,
+        write: Range<usize>,
+    ) -> Result<(&'c [f32], &'c mut [f32]), Status> {
+        self.check(&read, &write)?;
+        // SAFETY: as above; what is read is written by no call of this time.
+        unsafe { Ok((&*slice(self.start, read), slice(self.start, write))) }
+    }
+
+    fn check(&self, one: &Range<usize>, other: &Range<usize>) -> Result<(), Status> {
+        let within = |part: &Range<usize>| part.start <= part.end && part.end <= self.len;
+        let apart = one.is_empty() || other.is_empty() || one.end <= other.start || other.end <= one.start;
+        if within(one) && within(other) && apart { Ok(()) } else { Err(Status::OutputLength) }
+    }
+}
+
+/// Elements `range` behind `start`.
+///
+/// # Safety
+/// They are there, aligned, and nobody else writes to them.
+unsafe fn slice<'c>(start: *mut f32, range: Range<usize>) -> &'c mut [f32] {
+    if range.is_empty() {
+        return &mut [];
+    }
+    // SAFETY: the caller's promise.
+    unsafe { core::slice::from_raw_parts_mut(start.add(range.start), range.len()) }
 }
 
 impl Outputs for Activations<'_> {

@@ -9,12 +9,13 @@ mod pairs;
 pub use consumers::{Consumer, check_for};
 pub use findings::{Finding, Repair, Severity};
 
-use crate::adapter::{Adapter, AdapterFormat, Lora, Naming, View, open_gguf};
+use crate::adapter::{Adapter, AdapterFormat, Lora, LoraModule, Naming, View, open_gguf};
 use crate::error::{Error, Result};
 use crate::naming::kind::is_task_head;
 use crate::naming::memory::Weight;
 use crate::pairing::beginnings;
 use crate::pairing::heads::top;
+use crate::run::monitor::Monitor;
 use crate::source::model::Model;
 use findings::Findings;
 use std::path::Path;
@@ -23,8 +24,9 @@ use std::path::Path;
 /// the worst come first.
 ///
 /// # Errors
-/// When a file cannot be read, or the base is not sound.
-pub fn check(adapter: &Path, base: &Model) -> Result<Vec<Finding>> {
+/// When a file cannot be read, or the base is not sound; [`Error::Cancelled`].
+pub fn check(adapter: &Path, base: &Model, monitor: &Monitor) -> Result<Vec<Finding>> {
+    monitor.check()?;
     let mut findings = Findings::default();
     match open_gguf(adapter)? {
         Some(mapped) if base.is_gguf() => container::check(&mapped, base, &mut findings)?,
@@ -32,7 +34,7 @@ pub fn check(adapter: &Path, base: &Model) -> Result<Vec<Finding>> {
             findings.error("gguf-invalid", None, "the file does not begin as a GGUF file does");
         }
         _ => match Adapter::open(adapter) {
-            Ok(opened) => named(opened.lora()?, base, &mut findings),
+            Ok(opened) => named(opened.lora()?, base, &mut findings, monitor)?,
             Err(error @ Error::Io { .. }) => return Err(error),
             Err(error) => {
                 let tensor = match &error {
@@ -49,7 +51,7 @@ pub fn check(adapter: &Path, base: &Model) -> Result<Vec<Finding>> {
 }
 
 /// Checks a sound adapter module by module, under the names of the base.
-fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
+fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings, monitor: &Monitor) -> Result<()> {
     let naming = if base.is_gguf() { Naming::Gguf } else { Naming::HuggingFace };
     if naming == Naming::Gguf {
         for tensor in lora.full.drain(..) {
@@ -70,8 +72,13 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
             }
             renamed
         }
-        Err(error) => return findings.error("unknown-tensor", None, error.to_string()),
+        Err(error) => {
+            findings.error("unknown-tensor", None, error.to_string());
+            return Ok(());
+        }
     };
+    let size = |module: &LoraModule<'_>| (module.a.stored_len() + module.b.stored_len()) as u64;
+    monitor.correct_total(0, renamed.modules.iter().map(size).sum());
     for tensor in &renamed.full {
         match view.weight(&tensor.name).map(Weight::tensor) {
             None if naming == Naming::HuggingFace && lacks(&view, &tensor.name) => {
@@ -102,6 +109,7 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
         }
     }
     for module in &renamed.modules {
+        monitor.check()?;
         let weight = format!("{}.weight", module.name);
         let turned = |weight: &Weight<'_>| weight.is_transposed().unwrap_or(transposed);
         match view.of_module(module) {
@@ -126,7 +134,9 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings) {
                 "a factor is zero everywhere, so that the pair does nothing",
             );
         }
+        monitor.add_done(size(module));
     }
+    Ok(())
 }
 
 /// Whether a model has nothing of the head that the tensor `name` is part of.

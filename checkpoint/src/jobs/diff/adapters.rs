@@ -7,6 +7,7 @@ use crate::naming::kind::kind_path;
 use crate::run::monitor::Monitor;
 use crate::run::pool::{Ticket, available_threads, run};
 use crate::source::model::Model;
+use crate::units::percent;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -252,5 +253,37 @@ fn summary(found: &[Found]) -> DiffSummary {
         cosine: ratio(inner, (squares[0] * squares[1]).sqrt()),
         shared: [ratio(within[0], squares[0]), ratio(within[1], squares[1])],
         by_chance: ratio(chance, (squares[0] + squares[1]) / 2.0),
+    }
+}
+
+impl AdapterDiff {
+    /// What both have in common, in a line.
+    pub fn answer(&self) -> String {
+        let DiffSummary { cosine, shared, by_chance, .. } = &self.total;
+        let [first, second] = shared.map(percent);
+        format!(
+            "cosine {cosine:.3}: {first} of the first lies in what the second reads and writes, {second} of the second in what \
+             the first does; {} would by chance",
+            percent(*by_chance)
+        )
+    }
+}
+
+impl ModuleDiff {
+    /// Name, ranks, norms, cosine, shares and both kinds of angles, for a table.
+    pub fn figures(&self) -> [String; 7] {
+        let angles = |angles: &[f32]| match (angles.first(), angles.last()) {
+            (Some(least), Some(most)) => format!("{least:.0}° to {most:.0}°"),
+            _ => "–".to_owned(),
+        };
+        [
+            self.name.clone(),
+            format!("{}, {}", self.ranks[0], self.ranks[1]),
+            format!("{:.3}, {:.3}", self.norms[0], self.norms[1]),
+            format!("{:.3}", self.cosine),
+            format!("{}, {}", percent(self.shared[0]), percent(self.shared[1])),
+            angles(&self.out_angles),
+            angles(&self.in_angles),
+        ]
     }
 }

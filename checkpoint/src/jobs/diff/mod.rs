@@ -2,6 +2,7 @@
 
 mod adapters;
 mod subspaces;
+mod tensors;
 
 pub use adapters::{AdapterDiff, DiffOptions, DiffSummary, ModuleDiff, OneSided, diff_adapters};
 
@@ -10,7 +11,7 @@ use crate::jobs::extract::ExtractJob;
 use crate::jobs::extract::outcome::Keep;
 use crate::jobs::extract::plans::Aim;
 use crate::pairing::pairs::Pair;
-use crate::report::{DiffReport, Report};
+use crate::report::Report;
 use crate::run::monitor::Monitor;
 
 impl ExtractJob<'_> {
@@ -25,7 +26,7 @@ impl ExtractJob<'_> {
             let aim = |pair: &Pair<'_>| Some(Aim::fixed(pair, options.policy.round(options.policy.max_rank)));
             let (modules, others) = survey.run(aim, Keep::Spectrum(options.dtype), true)?;
             let mut report = survey.gathered(modules, others).report(0);
-            report.diff = Some(DiffReport::of(&report.modules, &report.left_out));
+            report.diff = Some(tensors::compare(&report.modules, &report.left_out));
             Ok(report)
         })
     }

@@ -2,7 +2,7 @@
 
 use crate::adapter::stored::matrix_shape;
 use crate::adapter::{AdapterFormat, Effect, Factor, FullTensor};
-use crate::error::{Reason, Result, filled};
+use crate::error::{Reason, Result, filled, room_for};
 use crate::jobs::extract::also::Take;
 use crate::naming::kind::Kind;
 use crate::pairing::heads::top;
@@ -87,7 +87,7 @@ fn rows(
 ) -> Result<(Option<Full>, Option<LeftOut>)> {
     let (cols, all) = (pair.tuned.row_len(), pair.tuned.shape()[0]);
     let common = pair.base.shape()[0];
-    let (mut before, mut after) = (vec![0.0; cols], vec![0.0; cols]);
+    let (mut before, mut after) = (filled(0.0, cols)?, filled(0.0, cols)?);
     let (mut taken, mut changed) = (Vec::new(), Vec::new());
     let row_bytes = |dtype: Dtype| dtype.row_bytes(cols).unwrap_or(0);
     for row in 0..all {
@@ -129,7 +129,7 @@ fn rows(
         return Ok((None, left));
     }
     let dtype = kept(tuned);
-    let mut bytes = Vec::with_capacity(dtype.row_bytes(cols).unwrap_or(0) * taken.len());
+    let mut bytes = room_for(dtype.row_bytes(cols).unwrap_or(0).saturating_mul(taken.len()))?;
     for &row in &taken {
         bytes.extend_from_slice(&stored(pair.tuned, tuned, row..row + 1)?.encoded()?);
     }

@@ -293,6 +293,14 @@ impl PartFiles {
     pub fn new(work: Work) -> Self {
         Self { work, own: None, others: Vec::new(), command: Vec::new(), fresh: false }
     }
+
+    /// The file beside an adapter at `output` that keeps what is found of it.
+    pub fn beside(output: &Path) -> PathBuf {
+        let path: PathBuf = output.components().collect();
+        let mut name = path.into_os_string();
+        name.push(".part");
+        PathBuf::from(name)
+    }
 }
 
 impl Models<'_> {

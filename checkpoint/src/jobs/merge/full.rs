@@ -2,7 +2,7 @@
 
 use super::rows::{STEP_BYTES, check_finite};
 use super::terms::FullTarget;
-use crate::error::Result;
+use crate::error::{Result, collected, filled};
 use crate::run::pool::Ticket;
 use crate::source::measure::decode;
 
@@ -19,12 +19,12 @@ pub(super) fn merge(
     let row_bytes = tensor.bytes().len() / rows.max(1);
     let decoded =
         target.terms.iter().map(|(change, _)| change.values.decoded()).collect::<Result<Vec<_>>>()?;
-    let (mut base, mut sum, mut merged) = (vec![0.0; cols], vec![0.0; cols], vec![0.0; cols]);
+    let (mut base, mut sum, mut merged) = (filled(0.0, cols)?, filled(0.0, cols)?, filled(0.0, cols)?);
     let step = (STEP_BYTES / row_bytes.max(1)).max(1);
     for first in (0..rows).step_by(step) {
         let from = first * row_bytes;
         let until = rows.min(first + step) * row_bytes;
-        let mut block = tensor.bytes()[from..until].to_vec();
+        let mut block = collected(until - from, tensor.bytes()[from..until].iter().copied())?;
         for (row, bytes) in (first..).zip(block.chunks_exact_mut(row_bytes.max(1))) {
             if !target.terms.iter().any(|(change, _)| change.has_row(row)) {
                 continue;

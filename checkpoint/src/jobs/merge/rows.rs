@@ -1,7 +1,7 @@
 //! Merges the products of factors into rows of a weight.
 
 use super::terms::Target;
-use crate::error::Result;
+use crate::error::{Result, filled};
 use crate::run::pool::Ticket;
 use crate::source::tensor::Tensor;
 use phlora_core::{Dtype, Kernel, Rows};
@@ -28,15 +28,17 @@ pub(super) fn merge(
     };
     let kernel = Kernel::detect();
     let merge = phlora_core::Merge::new(kernel, &terms).map_err(failed)?;
-    let mut prepared = vec![0.0; merge.prepared_len()];
+    let mut prepared = filled(0.0, merge.prepared_len())?;
     merge.prepare(&mut prepared).map_err(failed)?;
-    let mut scratch = vec![0.0; merge.scratch_len()];
+    let mut scratch = filled(0.0, merge.scratch_len())?;
     let row_bytes = target.row_bytes();
     let most = (STEP_BYTES / row_bytes.max(1)).max(1);
     for first in rows.clone().step_by(most) {
         let bytes = first * row_bytes..rows.end.min(first + most) * row_bytes;
         let from = &target.tensor.bytes()[bytes.clone()];
-        block.resize(from.len(), 0);
+        if block.len() != from.len() {
+            *block = filled(0, from.len())?;
+        }
         let source = Rows::new(target.dtype, from);
         merge
             .rows_to(&prepared, first, source, target.dtype, block, &mut scratch)

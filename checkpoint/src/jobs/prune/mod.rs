@@ -3,7 +3,7 @@
 mod compact;
 mod parts;
 
-use crate::adapter::{Adapter, AdapterFormat, Decomposed, Factors, Lora, decompose};
+use crate::adapter::{Adapter, AdapterFormat, Decomposed, Factors, Lora, LoraModule, decompose};
 use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
 use crate::run::pool::available_threads;
@@ -80,9 +80,14 @@ pub struct PrunedModule {
 /// not be replaced, or [`Error::Cancelled`]; nothing is left behind.
 pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &Monitor) -> Result<Pruned> {
     let lora = adapter.lora()?;
+    let size = |module: &LoraModule<'_>| module.a.stored_len() + module.b.stored_len();
+    monitor.correct_total(0, lora.modules.iter().map(|module| size(module) as u64).sum());
     let work = |(): &mut (), ticket: Ticket<'_>| {
         ticket.monitor().check()?;
-        decompose(&lora.modules[ticket.job()])
+        let module = &lora.modules[ticket.job()];
+        let found = decompose(module)?;
+        ticket.tick(size(module))?;
+        Ok(found)
     };
     let found = run(options.threads.get(), lora.modules.len(), monitor, || (), work)?;
     let all: f64 = found.iter().map(|module| module.sum_squares).sum();

@@ -289,7 +289,7 @@ fn measure_full(pair: &Pair<'_>, tensor: &FullTensor<'_>, ticket: Ticket<'_>) ->
     let (base_dtype, tuned_dtype) = (pair.base.readable()?, pair.tuned.readable()?);
     let values = tensor.values.decoded()?;
     let ([common, cols], [rows, _]) = (matrix_shape(pair.base.shape()), matrix_shape(pair.tuned.shape()));
-    let (mut base, mut tuned, mut left) = (vec![0.0; cols], vec![0.0; cols], vec![0.0; cols]);
+    let (mut base, mut tuned, mut left) = (filled(0.0, cols)?, filled(0.0, cols)?, filled(0.0, cols)?);
     let mut measured = Measured { delta: 0.0, rest: 0.0, outside: 0.0 };
     for row in 0..rows {
         let entries = row * cols..(row + 1) * cols;

@@ -1,6 +1,6 @@
 //! ‖Δ − s·B·A‖² of one matrix, streamed a few rows at a time.
 
-use crate::error::Result;
+use crate::error::{Result, filled};
 use crate::run::pool::Ticket;
 use crate::source::measure::{DECODED_ROWS, decode};
 use crate::source::tensor::Tensor;
@@ -88,7 +88,7 @@ pub(crate) fn residual(
     let (base_dtype, tuned_dtype) = (base.readable()?, tuned.readable()?);
     let mut result = Residual::default();
     let at_once = if base.is_quantized() || tuned.is_quantized() { DECODED_ROWS } else { ROWS };
-    let (mut delta, mut other) = (vec![0.0; at_once * product.cols], vec![0.0; at_once * product.cols]);
+    let (mut delta, mut other) = (filled(0.0, at_once * product.cols)?, filled(0.0, at_once * product.cols)?);
     for start in (0..product.rows).step_by(at_once) {
         let entries = start * product.cols..(start + at_once).min(product.rows) * product.cols;
         let (delta, other) = (&mut delta[..entries.len()], &mut other[..entries.len()]);

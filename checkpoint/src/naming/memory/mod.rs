@@ -5,13 +5,17 @@
 //! stacks experts and joins or splits projections, and PEFT needs the names in memory. `architectures.txt` holds
 //! these facts for each class of model; `tests/interop/architectures.py` derives it from the installed libraries.
 
+mod kinds;
 mod layout;
 mod packed;
 mod pattern;
+mod placed;
 mod table;
 mod weight;
 
-pub(crate) use layout::{Kinds, Layout, Placed};
+pub(crate) use kinds::Kinds;
+pub(crate) use layout::Layout;
 pub(crate) use pattern::{fill, prefix_numbers};
+pub(crate) use placed::Placed;
 pub(crate) use table::{param_order, task_of};
 pub(crate) use weight::{Weight, Weights, in_memory};

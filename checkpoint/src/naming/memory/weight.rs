@@ -1,6 +1,8 @@
 //! The weights of a checkpoint as a model has them in memory.
 
-use super::layout::{Kinds, Layout, Placed};
+use super::kinds::Kinds;
+use super::layout::Layout;
+use super::placed::Placed;
 use crate::source::tensor::{Composed, Expert, Tensor, max_experts};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

@@ -3,9 +3,8 @@
 use super::cursor::Cursor;
 use super::tensors::{LEAST_INFO, TensorInfo, place, read};
 use super::value::Value;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, push, set_of};
 use crate::source::attention::Heads;
-use std::collections::HashSet;
 use std::path::Path;
 
 const MAGIC: &[u8] = b"GGUF";
@@ -128,7 +127,8 @@ fn check_version(version: u32) -> std::result::Result<(), String> {
 }
 
 fn metadata<'a>(path: &Path, cursor: &mut Cursor<'a>, count: usize) -> Result<Vec<KeyValue<'a>>> {
-    let (mut metadata, mut seen) = (Vec::new(), HashSet::new());
+    // As many as are stated fit into the file.
+    let (mut metadata, mut seen) = (Vec::new(), set_of(count)?);
     for number in 1..=count {
         let unnamed = |problem: String| Error::format(path, format!("key {number} of {count}: {problem}"));
         let bytes = cursor.string("name").map_err(unnamed)?;
@@ -141,7 +141,7 @@ fn metadata<'a>(path: &Path, cursor: &mut Cursor<'a>, count: usize) -> Result<Ve
             return Err(bad("named twice in the file".into()));
         }
         let value = Value::read(cursor).map_err(bad)?;
-        metadata.push(KeyValue { key, value });
+        push(&mut metadata, KeyValue { key, value })?;
     }
     Ok(metadata)
 }

@@ -2,7 +2,7 @@
 
 use super::file::File;
 use super::split::{Split, paths};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, collected};
 use crate::source::attention::Heads;
 use crate::source::mapped::Mapped;
 use crate::source::stored::Stored;
@@ -32,7 +32,7 @@ impl Part {
             shape: tensor.shape,
             range: tensor.range,
         });
-        let tensors = tensors.collect();
+        let tensors = collected(tensors.len(), tensors)?;
         Ok(Self { mapped, version, architecture, heads, tensors, split })
     }
 }

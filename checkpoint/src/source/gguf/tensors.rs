@@ -2,10 +2,9 @@
 
 use super::cursor::{Cursor, Problem};
 use super::types::layout;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, collected, filled, room_for, set_of};
 use phlora_core::Dtype;
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 
@@ -54,7 +53,7 @@ pub(super) fn read<'a>(path: &Path, cursor: &mut Cursor<'a>, count: usize) -> Re
         let problem = format!("GGUF header: its tensor_count is {count}, more than {MAX_TENSORS}");
         return Err(Error::format(path, problem));
     }
-    let (mut stated, mut seen) = (Vec::with_capacity(count), HashSet::with_capacity(count));
+    let (mut stated, mut seen) = (room_for(count)?, set_of(count)?);
     for number in 1..=count {
         let name = cursor.string("name").and_then(|bytes| match bytes.len() {
             0..=MAX_NAME => std::str::from_utf8(bytes).map_err(|_| "its name is not UTF-8".to_owned()),
@@ -127,7 +126,7 @@ pub(super) fn place<'a>(
     data: Range<usize>,
     alignment: usize,
 ) -> Result<Vec<TensorInfo<'a>>> {
-    let mut starts = Vec::with_capacity(stated.len());
+    let mut starts = room_for(stated.len())?;
     for tensor in &stated {
         let bad = |problem| Error::tensor(path, tensor.name, problem);
         let offset = tensor.offset;
@@ -148,9 +147,9 @@ pub(super) fn place<'a>(
             }
         }
     }
-    let mut order: Vec<_> = (0..stated.len()).collect();
+    let mut order = collected(stated.len(), 0..stated.len())?;
     order.sort_by_key(|&at| (starts[at], stated[at].bytes));
-    let mut ends = vec![0; stated.len()];
+    let mut ends = filled(0, stated.len())?;
     for (position, &at) in order.iter().enumerate() {
         let next = order.get(position + 1).copied();
         let free = next.map_or(data.end, |next| starts[next]);
@@ -162,13 +161,13 @@ pub(super) fn place<'a>(
             return Err(Error::tensor(path, stated[next].name, problem));
         }
     }
+    let count = stated.len();
     let placed = stated.into_iter().zip(starts.into_iter().zip(ends));
-    Ok(placed
-        .map(|(tensor, (start, end))| TensorInfo {
-            name: tensor.name,
-            shape: tensor.shape,
-            ggml_type: tensor.ggml_type,
-            range: start..end,
-        })
-        .collect())
+    let placed = placed.map(|(tensor, (start, end))| TensorInfo {
+        name: tensor.name,
+        shape: tensor.shape,
+        ggml_type: tensor.ggml_type,
+        range: start..end,
+    });
+    collected(count, placed)
 }

@@ -1,5 +1,6 @@
 //! Decodes entries of a quantised weight.
 
+use crate::error::filled;
 use phlora_core::quantized::{Mxfp4, Quantized, Scheme};
 use phlora_core::{Error, Shape};
 use std::ops::Range;
@@ -43,7 +44,8 @@ impl<'m> Turned<'m> {
 
     /// Decodes rows of [count·in, out] into `out`.
     fn decode(&self, rows: Range<usize>, out: &mut [f32]) -> Result<(), Error> {
-        let (mut codes, mut scales, mut values) = (Vec::new(), Vec::new(), vec![0.0; self.out * MXFP4_LEN]);
+        let (mut codes, mut scales, mut values) =
+            (Vec::new(), Vec::new(), room(self.out.saturating_mul(MXFP4_LEN))?);
         let (mut row, mut out) = (rows.start, out);
         while row < rows.end {
             // One block of columns of all rows that are stored.
@@ -79,6 +81,11 @@ impl<'m> Turned<'m> {
     }
 }
 
+/// Zeros, unless the system refuses the memory: the size follows from a file.
+fn room(entries: usize) -> Result<Vec<f32>, Error> {
+    filled(0.0, entries).map_err(|_| Error::TooLarge)
+}
+
 impl<'m> Decoder<'m> {
     pub(crate) fn new(matrix: Matrix<'m>, stored_len: usize) -> Self {
         Self { matrix, first: 0, stored_len }
@@ -106,7 +113,7 @@ impl<'m> Decoder<'m> {
         if rows.start * cols == start && rows.end * cols == end {
             return self.rows(rows, out);
         }
-        let mut whole = vec![0.0; rows.len() * cols];
+        let mut whole = room(rows.len().saturating_mul(cols))?;
         self.rows(rows.clone(), &mut whole)?;
         out.copy_from_slice(&whole[start - rows.start * cols..][..entries.len()]);
         Ok(())

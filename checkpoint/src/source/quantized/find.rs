@@ -1,9 +1,8 @@
 //! Finds the stored tensors that are one quantised weight together.
 
-use super::method::{Method, Packing};
-use super::recipe::{Blocks, Nested, Part, Parts, Recipe};
+use super::method::Method;
+use super::recipe::{Blocks, Component, Components, Recipe};
 use crate::error::{Error, Result};
-use crate::source::json::Json;
 use crate::source::mapped::Mapped;
 use crate::source::stored::Stored;
 use phlora_core::Shape;
@@ -46,9 +45,6 @@ const OF_MODULE: [&str; 15] = [
     ".output_zero_point",
 ];
 
-/// Longest JSON in a tensor.
-const MAX_STATE: usize = 1 << 16;
-
 /// A weight in the place of its parts.
 #[derive(Debug)]
 pub(crate) struct Found {
@@ -63,7 +59,7 @@ pub(crate) struct Found {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Finder<'a> {
     /// Number of each stored tensor by its name.
-    pub(crate) names: &'a BTreeMap<String, Part>,
+    pub(crate) names: &'a BTreeMap<String, Component>,
     /// Number of the file, and tensor.
     pub(crate) stored: &'a [(usize, Stored)],
     pub(crate) files: &'a [Mapped],
@@ -84,7 +80,7 @@ impl<'a> Finder<'a> {
     }
 
     /// The weight whose codes are in the tensor `name`; `None` where that holds no codes.
-    fn weight(&self, name: &str, codes: Part) -> Result<Option<Found>> {
+    fn weight(&self, name: &str, codes: Component) -> Result<Option<Found>> {
         let of_module = |module: &str| format!("{module}.weight");
         let (weight, recipe) = if let Some(module) = name.strip_suffix(".qweight") {
             (of_module(module), self.integers(module, codes)?)
@@ -110,7 +106,7 @@ impl<'a> Finder<'a> {
     }
 
     /// A weight that keeps its name.
-    fn in_place(&self, name: &str, codes: Part) -> Result<Option<Recipe>> {
+    fn in_place(&self, name: &str, codes: Component) -> Result<Option<Recipe>> {
         let stored = self.stored(codes);
         // Scales may be of eight bits as well.
         if OF_WEIGHT.iter().chain(&OF_MODULE).any(|suffix| name.ends_with(suffix)) {
@@ -140,7 +136,7 @@ impl<'a> Finder<'a> {
                 return Err(self.error(codes, &problem));
             }
             let scales = scales.map(|scales| self.blocks(codes, &stored.shape, scales)).transpose()?;
-            return Ok(Some(self.plain(codes, scales, |scales| Parts::Fp8 { format, scales })));
+            return Ok(Some(self.plain(codes, scales, |scales| Components::Fp8 { format, scales })));
         }
         if let (Some(scb), [rows, cols]) = (self.part(&format!("{module}.SCB")), stored.shape.as_slice()) {
             let matrix = Shape { rows: *rows, cols: *cols };
@@ -148,7 +144,7 @@ impl<'a> Finder<'a> {
                 shape: stored.shape.clone(),
                 matrix,
                 codes,
-                scheme: Parts::BnbInt8 { scb },
+                scheme: Components::BnbInt8 { scb },
             }));
         }
         let (Some(scales), &[rows, cols]) = (scales, stored.shape.as_slice()) else { return Ok(None) };
@@ -159,28 +155,28 @@ impl<'a> Finder<'a> {
         };
         if let (Some(global), Some(matrix)) = (self.part(&format!("{name}_scale_2")), halves()) {
             let global = GlobalScale::Times(self.number(global)?);
-            return Ok(Some(half(matrix, Parts::Nvfp4 { scales, global })));
+            return Ok(Some(half(matrix, Components::Nvfp4 { scales, global })));
         }
         let exponents = self.stored(scales).dtype_name == "F8_E8M0";
         if let (true, Some(matrix)) =
             (exponents, halves().filter(|matrix| self.len(scales) == matrix.rows * (matrix.cols / 32)))
         {
-            return Ok(Some(half(matrix, Parts::Mxfp4 { scales, turned: false })));
+            return Ok(Some(half(matrix, Components::Mxfp4 { scales, turned: false })));
         }
         if stored.dtype_name != "I8" {
             return Ok(None);
         }
         let scales = self.blocks(codes, &stored.shape, scales)?;
         let zero_points = self.part(&format!("{name}_zero_point"));
-        Ok(Some(self.plain(codes, Some(scales), |_| Parts::Int8 { scales: scales.0, zero_points })))
+        Ok(Some(self.plain(codes, Some(scales), |_| Components::Int8 { scales: scales.0, zero_points })))
     }
 
     /// A weight with one code a byte.
     fn plain(
         &self,
-        codes: Part,
+        codes: Component,
         scales: Option<(Blocks, Shape)>,
-        scheme: impl Fn(Option<Blocks>) -> Parts,
+        scheme: impl Fn(Option<Blocks>) -> Components,
     ) -> Recipe {
         let shape = self.stored(codes).shape.clone();
         let rows = shape.first().copied().unwrap_or(1);
@@ -190,7 +186,12 @@ impl<'a> Finder<'a> {
     }
 
     /// What `scales` are the scales of: blocks of the matrix that the weight of `shape` is.
-    fn blocks(&self, codes: Part, shape: &[usize], scales: Part) -> Result<(Blocks, Shape)> {
+    pub(super) fn blocks(
+        &self,
+        codes: Component,
+        shape: &[usize],
+        scales: Component,
+    ) -> Result<(Blocks, Shape)> {
         let stored = self.stored(scales);
         // Single bytes are exponents.
         let Some(format) =
@@ -236,174 +237,42 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// GPTQ and AWQ.
-    fn integers(&self, module: &str, codes: Part) -> Result<Recipe> {
-        let Some(packing) = self.method.and_then(Method::packing) else {
-            let problem = "packed as by GPTQ or AWQ, but no quantization_config in config.json says by which";
-            return Err(self.error(codes, problem));
-        };
-        let (qzeros, scales) = (self.needed(codes, module, "qzeros")?, self.needed(codes, module, "scales")?);
-        let g_idx = self.part(&format!("{module}.g_idx"));
-        let (&[first, _], &[groups, rows]) =
-            (self.stored(codes).shape.as_slice(), self.stored(scales).shape.as_slice())
-        else {
-            return Err(self.error(codes, "its shape or that of its scales is none of a matrix"));
-        };
-        let Some(format) = float_format(&self.stored(scales).dtype_name) else {
-            return Err(self.error(scales, "its dtype is none of scales, expected F16, BF16 or F32"));
-        };
-        let stated = self.method.and_then(|method| method.bits).unwrap_or(4);
-        let words = first.checked_mul(32).ok_or_else(|| self.error(codes, "its shape is too large"))?;
-        let (cols, bits) = match (packing, g_idx.map(|index| self.len(index)).filter(|cols| *cols > 0)) {
-            (Packing::Awq, _) => (first, 4),
-            (Packing::Gptq { .. }, Some(cols)) => (cols, u32::try_from(words / cols).unwrap_or(0)),
-            (Packing::Gptq { .. }, None) => (words / stated.max(1) as usize, stated),
-        };
-        let size = self.method.and_then(|method| method.group_size);
-        let size =
-            size.filter(|size| cols.div_ceil(*size) == groups).unwrap_or(cols.div_ceil(groups.max(1)).max(1));
-        let scales = (scales, format);
-        let scheme = match packing {
-            Packing::Awq => Parts::Awq { qzeros, scales, group_size: size },
-            Packing::Gptq { v2 } => Parts::Gptq { bits, v2, qzeros, scales, group_size: size, g_idx },
-        };
-        Ok(Recipe { shape: vec![rows, cols], matrix: Shape { rows, cols }, codes, scheme })
-    }
-
-    /// `weight_packed` of compressed-tensors.
-    fn packed(&self, weight: &str, codes: Part) -> Result<Recipe> {
-        let stored = self.stored(codes);
-        let scales = self.needed_of(codes, weight, "_scale")?;
-        let &[rows, packed] = stored.shape.as_slice() else {
-            return Err(
-                self.error(codes, &format!("its shape is {:?}, expected that of a matrix", stored.shape))
-            );
-        };
-        if stored.dtype_name == "U8" {
-            let cols = packed.checked_mul(2).ok_or_else(|| self.error(codes, "its shape is too large"))?;
-            let scheme = match self.part(&format!("{weight}_global_scale")) {
-                Some(global) => Parts::Nvfp4 { scales, global: GlobalScale::Over(self.number(global)?) },
-                None => Parts::Mxfp4 { scales, turned: false },
-            };
-            return Ok(Recipe { shape: vec![rows, cols], matrix: Shape { rows, cols }, codes, scheme });
-        }
-        let shape = self.needed_of(codes, weight, "_shape")?;
-        let Some([out, cols]) = self.integers_of(shape) else {
-            return Err(self.error(shape, "expected two integers"));
-        };
-        let words = |bits: u32| cols.div_ceil((32 / bits) as usize);
-        let stated = self.method.and_then(|method| method.bits);
-        let bits = { [stated, Some(4), Some(8), Some(2)] }.into_iter().flatten();
-        let bits = { bits }.find(|bits| matches!(bits, 2 | 4 | 8) && words(*bits) == packed);
-        let (Some(bits), true) = (bits, out == rows) else {
-            let problem =
-                format!("its shape is {:?}, but the weight is said to be [{out}, {cols}]", stored.shape);
-            return Err(self.error(codes, &problem));
-        };
-        let shape = vec![rows, cols];
-        let (scales, matrix) = self.blocks(codes, &shape, scales)?;
-        let zero_points = self.part(&format!("{weight}_zero_point"));
-        let g_idx = self.part(&format!("{weight}_g_idx"));
-        Ok(Recipe { shape, matrix, codes, scheme: Parts::Packed { bits, scales, zero_points, g_idx } })
-    }
-
-    /// The experts of gpt-oss, [experts, out, in/32, 16], which are [experts, in, out] in memory.
-    fn gpt_oss(&self, codes: Part, scales: Part) -> Option<Recipe> {
-        let (codes_of, scales_of) = (self.stored(codes), self.stored(scales));
-        let (&[count, out, blocks, 16], &[own_count, own_out, own_blocks]) =
-            (codes_of.shape.as_slice(), scales_of.shape.as_slice())
-        else {
-            return None;
-        };
-        let bytes = codes_of.dtype_name == "U8" && scales_of.dtype_name == "U8";
-        if !bytes || [own_count, own_out, own_blocks] != [count, out, blocks] {
-            return None;
-        }
-        let input = blocks.checked_mul(32)?;
-        let matrix = Shape { rows: count.checked_mul(input)?, cols: out };
-        Some(Recipe {
-            shape: vec![count, input, out],
-            matrix,
-            codes,
-            scheme: Parts::Mxfp4 { scales, turned: true },
-        })
-    }
-
-    /// NF4 and FP4 of bitsandbytes.
-    fn four_bit(&self, weight: &str, codes: Part) -> Result<Recipe> {
-        let of = |suffix: &str| self.needed_of(codes, weight, suffix);
-        let (absmax, quant_map) = (of(".absmax")?, of(".quant_map")?);
-        let state = ["nf4", "fp4"].map(|kind| format!("{weight}.quant_state.bitsandbytes__{kind}"));
-        let state = state.iter().find_map(|name| self.part(name));
-        let state =
-            state.ok_or_else(|| self.error(codes, "its tensor .quant_state.bitsandbytes__nf4 is missing"))?;
-        let json = Some(self.bytes(state)).filter(|bytes| bytes.len() <= MAX_STATE);
-        let json = json.and_then(|bytes| Json::parse(bytes).ok());
-        let json = json.ok_or_else(|| self.error(state, "not a state of bitsandbytes: not valid JSON"))?;
-        let whole = json.at("shape").sizes().and_then(|shape| {
-            let cols =
-                shape.get(1..)?.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))?;
-            Some((Shape { rows: *shape.first()?, cols }, shape))
-        });
-        let (Some((matrix, shape)), Some(block_size)) = (whole, json.at("blocksize").size()) else {
-            return Err(self.error(state, "its shape or blocksize is missing"));
-        };
-        let nested = match self.part(&format!("{weight}.nested_absmax")) {
-            None => None,
-            Some(absmax) => Some(Nested {
-                absmax,
-                quant_map: of(".nested_quant_map")?,
-                block_size: json
-                    .at("nested_blocksize")
-                    .size()
-                    .ok_or_else(|| self.error(state, "its nested_blocksize is missing"))?,
-                offset: json.at("nested_offset").number().unwrap_or_default() as f32,
-            }),
-        };
-        Ok(Recipe {
-            shape,
-            matrix,
-            codes,
-            scheme: Parts::BnbFourBit { quant_map, block_size, absmax, nested },
-        })
-    }
-
-    fn part(&self, name: &str) -> Option<Part> {
+    pub(super) fn part(&self, name: &str) -> Option<Component> {
         self.names.get(name).copied()
     }
 
-    fn needed(&self, codes: Part, module: &str, name: &str) -> Result<Part> {
+    pub(super) fn needed(&self, codes: Component, module: &str, name: &str) -> Result<Component> {
         self.needed_of(codes, module, &format!(".{name}"))
     }
 
-    fn needed_of(&self, codes: Part, owner: &str, suffix: &str) -> Result<Part> {
+    pub(super) fn needed_of(&self, codes: Component, owner: &str, suffix: &str) -> Result<Component> {
         let name = format!("{owner}{suffix}");
         self.part(&name).ok_or_else(|| self.error(codes, &format!("{name}, which belongs to it, is missing")))
     }
 
-    fn stored(&self, part: Part) -> &'a Stored {
+    pub(super) fn stored(&self, part: Component) -> &'a Stored {
         &self.stored[part].1
     }
 
     /// Number of entries.
-    fn len(&self, part: Part) -> usize {
+    pub(super) fn len(&self, part: Component) -> usize {
         self.stored(part).shape.iter().product()
     }
 
-    fn bytes(&self, part: Part) -> &'a [u8] {
+    pub(super) fn bytes(&self, part: Component) -> &'a [u8] {
         let (file, stored) = &self.stored[part];
         stored.bytes(&self.files[*file])
     }
 
     /// The number that a tensor of one F32 is.
-    fn number(&self, part: Part) -> Result<f32> {
+    pub(super) fn number(&self, part: Component) -> Result<f32> {
         let number = self.bytes(part).try_into().ok().map(f32::from_le_bytes);
         let number = number.filter(|number| self.stored(part).dtype_name == "F32" && number.is_finite());
         number.ok_or_else(|| self.error(part, "expected one finite number in F32"))
     }
 
     /// The sizes that a tensor of two integers states.
-    fn integers_of(&self, part: Part) -> Option<[usize; 2]> {
+    pub(super) fn integers_of(&self, part: Component) -> Option<[usize; 2]> {
         let bytes = self.bytes(part);
         let at = |index: usize| match self.stored(part).dtype_name.as_str() {
             "I64" => usize::try_from(i64::from_le_bytes(*bytes.as_chunks().0.get(index)?)).ok(),
@@ -413,7 +282,7 @@ impl<'a> Finder<'a> {
         Some([at(0)?, at(1)?]).filter(|_| self.len(part) == 2)
     }
 
-    fn error(&self, part: Part, problem: &str) -> Error {
+    pub(super) fn error(&self, part: Component, problem: &str) -> Error {
         let (file, stored) = &self.stored[part];
         let method = self.method.map(|method| format!("quantised with {method}: ")).unwrap_or_default();
         Error::tensor(self.files[*file].path(), &stored.name, format!("{method}{problem}"))
@@ -421,7 +290,7 @@ impl<'a> Finder<'a> {
 }
 
 /// The format of floats of this dtype.
-fn float_format(dtype: &str) -> Option<FloatFormat> {
+pub(super) fn float_format(dtype: &str) -> Option<FloatFormat> {
     Some(match dtype {
         "F32" => FloatFormat::F32,
         "F16" => FloatFormat::F16,

@@ -6,6 +6,8 @@
 
 mod decoder;
 mod find;
+mod find_four_bit;
+mod find_packed;
 mod method;
 mod recipe;
 

@@ -8,7 +8,7 @@ use phlora_core::quantized::{
 use phlora_core::{Error, Shape};
 
 /// A stored tensor, by its number in the model.
-pub(crate) type Part = usize;
+pub(crate) type Component = usize;
 
 /// What takes the place of stored tensors in a model.
 #[derive(Debug, Clone)]
@@ -18,56 +18,56 @@ pub(crate) struct Recipe {
     /// The matrix that is decoded: of a convolution [out, in·kernel], of a stack [count·out, in].
     pub(crate) matrix: Shape,
     /// The tensor of codes.
-    pub(crate) codes: Part,
-    pub(crate) scheme: Parts,
+    pub(crate) codes: Component,
+    pub(crate) scheme: Components,
 }
 
 /// The other parts, and what is known of them.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Parts {
+pub(crate) enum Components {
     Fp8 {
         format: Fp8Format,
         scales: Option<Blocks>,
     },
     Int8 {
         scales: Blocks,
-        zero_points: Option<Part>,
+        zero_points: Option<Component>,
     },
     /// Of a stack that is `turned`, the stored matrices are the transposes.
     Mxfp4 {
-        scales: Part,
+        scales: Component,
         turned: bool,
     },
     Nvfp4 {
-        scales: Part,
+        scales: Component,
         global: GlobalScale,
     },
     Packed {
         bits: u32,
         scales: Blocks,
-        zero_points: Option<Part>,
-        g_idx: Option<Part>,
+        zero_points: Option<Component>,
+        g_idx: Option<Component>,
     },
     BnbFourBit {
-        quant_map: Part,
+        quant_map: Component,
         block_size: usize,
-        absmax: Part,
+        absmax: Component,
         nested: Option<Nested>,
     },
     BnbInt8 {
-        scb: Part,
+        scb: Component,
     },
     Gptq {
         bits: u32,
         v2: bool,
-        qzeros: Part,
-        scales: (Part, FloatFormat),
+        qzeros: Component,
+        scales: (Component, FloatFormat),
         group_size: usize,
-        g_idx: Option<Part>,
+        g_idx: Option<Component>,
     },
     Awq {
-        qzeros: Part,
-        scales: (Part, FloatFormat),
+        qzeros: Component,
+        scales: (Component, FloatFormat),
         group_size: usize,
     },
 }
@@ -75,7 +75,7 @@ pub(crate) enum Parts {
 /// Scales of blocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Blocks {
-    pub(crate) scales: Part,
+    pub(crate) scales: Component,
     pub(crate) format: FloatFormat,
     pub(crate) block: Shape,
 }
@@ -83,8 +83,8 @@ pub(crate) struct Blocks {
 /// How the scales of bitsandbytes are quantised themselves.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Nested {
-    pub(crate) quant_map: Part,
-    pub(crate) absmax: Part,
+    pub(crate) quant_map: Component,
+    pub(crate) absmax: Component,
     pub(crate) block_size: usize,
     pub(crate) offset: f32,
 }
@@ -94,25 +94,23 @@ impl Recipe {
     ///
     /// # Errors
     /// When the parts do not fit together.
-    pub(crate) fn decoder<'m>(&self, bytes: impl Fn(Part) -> &'m [u8]) -> Result<Decoder<'m>, Error> {
+    pub(crate) fn decoder<'m>(&self, bytes: impl Fn(Component) -> &'m [u8]) -> Result<Decoder<'m>, Error> {
         let codes = bytes(self.codes);
         let stored_len =
             std::iter::once(self.codes).chain(self.scheme.parts()).map(|part| bytes(part).len()).sum();
         let matrix = match (self.scheme, self.shape.as_slice()) {
-            (Parts::Mxfp4 { scales, turned: true }, &[count, input, out]) => Matrix::Turned(Turned::new(
-                Mxfp4 { weight: codes, scales: bytes(scales) },
-                count,
-                [out, input],
-            )?),
+            (Components::Mxfp4 { scales, turned: true }, &[count, input, out]) => Matrix::Turned(
+                Turned::new(Mxfp4 { weight: codes, scales: bytes(scales) }, count, [out, input])?,
+            ),
             (scheme, _) => Matrix::Stored(Quantized::new(self.matrix, scheme.over(codes, &bytes))?),
         };
         Ok(Decoder::new(matrix, stored_len))
     }
 }
 
-impl Parts {
+impl Components {
     /// All parts but the codes.
-    fn parts(self) -> impl Iterator<Item = Part> {
+    fn parts(self) -> impl Iterator<Item = Component> {
         let blocks = |blocks: Option<Blocks>| blocks.map(|blocks| blocks.scales);
         let parts = match self {
             Self::Fp8 { scales, .. } => [blocks(scales), None, None, None],
@@ -135,11 +133,11 @@ impl Parts {
     }
 
     /// The scheme of core over the bytes of all parts.
-    fn over<'m>(self, codes: &'m [u8], bytes: &impl Fn(Part) -> &'m [u8]) -> Scheme<'m> {
-        let floats = |(part, format): (Part, FloatFormat)| Floats { format, bytes: bytes(part) };
+    fn over<'m>(self, codes: &'m [u8], bytes: &impl Fn(Component) -> &'m [u8]) -> Scheme<'m> {
+        let floats = |(part, format): (Component, FloatFormat)| Floats { format, bytes: bytes(part) };
         let scales =
             |blocks: Blocks| Scales { values: floats((blocks.scales, blocks.format)), block: blocks.block };
-        let optional = |part: Option<Part>| part.map(bytes);
+        let optional = |part: Option<Component>| part.map(bytes);
         match self {
             Self::Fp8 { format, scales: blocks } => {
                 Scheme::Fp8(Fp8 { weight: codes, format, scales: blocks.map(scales) })

@@ -47,6 +47,9 @@ pub struct Apply<'a> {
     shape: Shape,
     tokens: usize,
     work: Work<'a>,
+    /// Follow from the rest, and are asked for by every call.
+    t_len: usize,
+    scratch_len: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +71,7 @@ impl<'a> Apply<'a> {
     /// # Errors
     /// [`Error::Empty`] without a token; [`Error::TooLarge`].
     pub fn forward(kernel: Kernel, adapter: Adapter<'a>, tokens: usize) -> Result<Self, Error> {
-        Self { kernel, shape: adapter.shape(), tokens, work: Work::All(adapter) }.checked()
+        Self::checked(kernel, adapter.shape(), tokens, Work::All(adapter))
     }
 
     /// A batch of `tokens` at a layer of `shape`, with `assignments` as [`Assignment::group`] has ordered them;
@@ -94,26 +97,32 @@ impl<'a> Apply<'a> {
                 adapter.scaled(of.weight)?;
             }
         }
-        Self { kernel, shape, tokens, work: Work::Routed { assignments, adapters } }.checked()
+        Self::checked(kernel, shape, tokens, Work::Routed { assignments, adapters })
     }
 
-    fn checked(self) -> Result<Self, Error> {
-        if self.tokens == 0 {
+    fn checked(kernel: Kernel, shape: Shape, tokens: usize, work: Work<'a>) -> Result<Self, Error> {
+        if tokens == 0 {
             return Err(Error::Empty);
         }
-        self.t_scratch().count()?;
-        self.work_scratch().count()?;
-        Ok(self)
+        let mut checked = Self { kernel, shape, tokens, work, t_len: 0, scratch_len: 0 };
+        checked.t_len = checked.t_scratch().count()?;
+        checked.scratch_len = checked.work_scratch().count()?;
+        Ok(checked)
     }
 
     /// `f32` elements of t, which all slices share.
-    pub fn t_len(&self) -> usize {
-        self.t_scratch().count().unwrap_or(usize::MAX)
+    pub const fn t_len(&self) -> usize {
+        self.t_len
     }
 
     /// `f32` elements of scratch that each slice needs for itself, for either step.
-    pub fn scratch_len(&self) -> usize {
-        self.work_scratch().count().unwrap_or(usize::MAX)
+    pub const fn scratch_len(&self) -> usize {
+        self.scratch_len
+    }
+
+    /// Vectors of the batch.
+    pub const fn tokens(&self) -> usize {
+        self.tokens
     }
 
     fn t_scratch(&self) -> Scratch {
@@ -155,6 +164,9 @@ impl<'a> Apply<'a> {
     /// The elements of t that a slice of [`Apply::down`] writes. Slices of one count follow each other.
     pub fn t_range(&self, slice: Slice) -> Range<usize> {
         let len = self.t_len();
+        if slice == Slice::WHOLE {
+            return 0..len;
+        }
         let [start, end] = slice.ends(len).map(|at| {
             // Down to a whole rank of a group.
             let mut cut = 0;
@@ -238,7 +250,7 @@ impl<'a> Apply<'a> {
     /// As [`Apply::down`] and [`Apply::up`]; nothing is written to `y`.
     pub fn run(&self, x: Inputs<'_>, y: &mut impl Outputs, scratch: &mut [f32]) -> Result<(), Error> {
         let t_len = self.t_len();
-        let needed = self.t_scratch().and(self.work_scratch()).count()?;
+        let needed = t_len.checked_add(self.scratch_len()).ok_or(Error::TooLarge)?;
         if scratch.len() < needed {
             return Err(Error::ScratchTooSmall { needed });
         }

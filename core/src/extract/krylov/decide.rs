@@ -17,14 +17,14 @@ const NOTHING_NEW: f32 = 2e-5;
 /// The share of what is kept to which a sum of squares in f32 tells whether anything is missing.
 const ROUNDING: f64 = 1e-5;
 
-/// Blocks that Δᵀ·Δ·Qⱼ has a part of, before the next one: Qⱼ and the one before.
+/// Strip that Δᵀ·Δ·Qⱼ has a part of, before the next one: Qⱼ and the one before.
 const RECURRENCE: usize = 2;
 
 /// An estimate of the energy in a space of n dimensions takes as long as this many flop of a read per n³: measured with two
 /// threads, of which one estimates.
 const ESTIMATE: u64 = 20;
 
-/// Blocks from one estimate to the next from which on they wait as long as it takes, as far as the outlook knows: no more
+/// Strip from one estimate to the next from which on they wait as long as it takes, as far as the outlook knows: no more
 /// reads than cost what an estimate does.
 const LARGE: usize = 3;
 

@@ -8,7 +8,8 @@ use crate::{
         pass::{BlockPart, Progress, Work},
         plan::{MAX_PARTS, Plan},
         strip::{
-            Strip, is_plain, pack, packed_len, packed_scratch, shared_scratch, strip_len, strip_scratch,
+            DecodedStrip, is_plain, pack, packed_len, packed_scratch, shared_scratch, strip_len,
+            strip_scratch,
         },
     },
     linalg::scratch::{Buffer, Scratch},
@@ -19,7 +20,7 @@ pub const fn default_width(rank: usize) -> usize {
     if rank >= 24 { 16 } else { 8 }
 }
 
-/// Blocks of the basis that a rank takes at most.
+/// DecodedStrip of the basis that a rank takes at most.
 pub const fn depth(rank: usize, width: usize) -> usize {
     (3 * rank + 48).div_ceil(width)
 }
@@ -77,9 +78,9 @@ pub struct Krylov<'s, const W: usize> {
     /// The singular values of the estimate before.
     pub(super) earlier: &'s mut [f32],
     pub(super) progress: [Progress; MAX_PARTS],
-    /// Blocks from one estimate of the energy to the next, at least.
+    /// DecodedStrip from one estimate of the energy to the next, at least.
     pub(super) stride: usize,
-    /// Blocks at the last estimate, and at the next one.
+    /// DecodedStrip at the last estimate, and at the next one.
     pub(super) estimated: usize,
     pub(super) due: usize,
     /// One row in so many is added up to the first block in this pass; `None` once there is one.
@@ -166,7 +167,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
         let outputs = y.zip(z).zip(strips).zip(&mut self.progress);
         outputs.take(wanted).enumerate().map(move |(i, (((y, z), buffer), progress))| {
             let start = i * height;
-            let strip = Strip::new(kernel, cols, scale, channels, buffer);
+            let strip = DecodedStrip::new(kernel, cols, scale, channels, buffer);
             BlockPart { work, x, rows: start..(start + height).min(rows), y, z, strip, progress }
         })
     }

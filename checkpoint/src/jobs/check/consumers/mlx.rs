@@ -1,6 +1,6 @@
 //! mlx-lm: `adapters.safetensors`, and a configuration that says which layers get factors.
 
-use super::some;
+use super::consumer::some;
 use crate::error::Result;
 use crate::jobs::check::findings::{Findings, Repair};
 use crate::source::json::read_json;
@@ -39,7 +39,7 @@ pub(super) fn check(adapter: &Path, base: &Model, findings: &mut Findings) -> Re
             );
         }
     }
-    let keys = parameters.at("keys").texts(super::MAX_NAMES);
+    let keys = parameters.at("keys").texts(super::consumer::MAX_NAMES);
     let stored = Model::open(&weights)?;
     let checkpoint: BTreeSet<&str> =
         base.tensors().map(|(name, _)| crate::naming::kind::module_of(name)).collect();

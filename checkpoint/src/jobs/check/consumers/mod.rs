@@ -1,74 +1,46 @@
 //! What each program that runs adapters refuses, ignores or gets wrong, by its own source.
 
+mod consumer;
 mod directory;
 mod mlx;
 mod servers;
 mod single;
+mod stored;
+
+pub use consumer::Consumer;
 
 use super::findings::{Findings, Repair};
 use super::{Finding, check};
 use crate::adapter::{Adapter, AdapterFormat, open_gguf};
 use crate::error::{Error, Result};
+use crate::run::monitor::Monitor;
 use crate::source::model::Model;
 use std::path::Path;
-
-/// Most names that are read of a list.
-const MAX_NAMES: usize = 1 << 20;
-
-/// A program that runs adapters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Consumer {
-    /// llama.cpp.
-    LlamaCpp,
-    /// PEFT.
-    Peft,
-    /// vLLM.
-    Vllm,
-    /// SGLang.
-    Sglang,
-    /// diffusers.
-    Diffusers,
-    /// Ollama.
-    Ollama,
-    /// mlx-lm.
-    Mlx,
-}
-
-impl Consumer {
-    /// What it is called.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LlamaCpp => "llama.cpp",
-            Self::Peft => "PEFT",
-            Self::Vllm => "vLLM",
-            Self::Sglang => "SGLang",
-            Self::Diffusers => "diffusers",
-            Self::Ollama => "Ollama",
-            Self::Mlx => "mlx-lm",
-        }
-    }
-}
 
 /// Checks `adapter` against `base` and against what `consumer` reads: whether it loads, whether it does anything, and what
 /// repairs it. The worst findings come first.
 ///
 /// # Errors
 /// As [`check`].
-pub fn check_for(adapter: &Path, base: &Model, consumer: Consumer) -> Result<Vec<Finding>> {
+pub fn check_for(
+    adapter: &Path,
+    base: &Model,
+    consumer: Consumer,
+    monitor: &Monitor,
+) -> Result<Vec<Finding>> {
     let is_gguf = open_gguf(adapter)?.is_some();
     let mut findings = Findings::default();
     if !adapter.exists() {
         return Err(Error::io(adapter, "open", std::io::ErrorKind::NotFound.into()));
     }
     match consumer {
-        Consumer::LlamaCpp => return check(adapter, base),
-        Consumer::Ollama if is_gguf => return check(adapter, base),
+        Consumer::LlamaCpp => return check(adapter, base, monitor),
+        Consumer::Ollama if is_gguf => return check(adapter, base, monitor),
         Consumer::Ollama => servers::ollama(adapter, base, &mut findings)?,
         Consumer::Mlx => mlx::check(adapter, base, &mut findings)?,
         Consumer::Diffusers => single::check(adapter, base, &mut findings)?,
         Consumer::Peft | Consumer::Vllm | Consumer::Sglang => {
-            if is_gguf || !directory::is_directory(adapter) {
+            if is_gguf || !stored::is_directory(adapter) {
                 let message = format!(
                     "{} reads a directory with adapter_config.json and adapter_model.safetensors; convert it to PEFT's format",
                     consumer.name()
@@ -83,7 +55,7 @@ pub fn check_for(adapter: &Path, base: &Model, consumer: Consumer) -> Result<Vec
     // What no program could use: shapes, entries that are no numbers, pairs that do nothing.
     if consumer != Consumer::Mlx || is_read(adapter) {
         let known: Vec<_> = findings.0.iter().map(|finding| finding.code).collect();
-        let more = check(adapter, base)?;
+        let more = check(adapter, base, monitor)?;
         let format = |code: &str| matches!(code, "needs-conversion" | "other-names");
         // A name that the base lacks was said to be so.
         let said = |code: &str| {
@@ -99,13 +71,4 @@ pub fn check_for(adapter: &Path, base: &Model, consumer: Consumer) -> Result<Vec
 /// Whether phlora reads it at all.
 fn is_read(adapter: &Path) -> bool {
     Adapter::open(adapter).is_ok_and(|adapter| adapter.format() != AdapterFormat::Gguf)
-}
-
-/// A few of many names, and how many more.
-fn some<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> String {
-    let count = names.len();
-    let shown: Vec<_> = names.take(3).collect();
-    let more = count - shown.len();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    shown.join(", ") + &more
 }

@@ -1,7 +1,7 @@
 //! vLLM, SGLang and Ollama, which read a PEFT directory by rules of their own.
 
-use super::directory::Stored;
-use super::{Consumer, some};
+use super::consumer::{Consumer, some};
+use super::stored::{Stored, is_directory};
 use crate::error::Result;
 use crate::jobs::check::findings::{Findings, Repair, Severity};
 use crate::naming::kind::suffix_of;
@@ -53,7 +53,7 @@ pub(super) fn check(config: Json<'_>, stored: &Stored, consumer: Consumer, findi
         _ => (Severity::Warning, "passes over"),
     };
     let saved = config.at("modules_to_save");
-    if !saved.is_null() && saved.texts(super::MAX_NAMES).is_none_or(|list| !list.is_empty()) {
+    if !saved.is_null() && saved.texts(super::consumer::MAX_NAMES).is_none_or(|list| !list.is_empty()) {
         let message =
             format!("modules_to_save is not empty, which {name} {then}: extract the adapter without");
         findings.add(severity, "modules-to-save", None, message);
@@ -178,7 +178,7 @@ fn pattern_is_one(config: Json<'_>) -> bool {
 
 /// Ollama converts a directory for few architectures, and reads alpha as a whole number.
 pub(super) fn ollama(adapter: &Path, base: &Model, findings: &mut Findings) -> Result<()> {
-    if !super::directory::is_directory(adapter) {
+    if !is_directory(adapter) {
         findings.error(
             "wrong-format",
             None,

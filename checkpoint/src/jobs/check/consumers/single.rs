@@ -1,6 +1,6 @@
 //! diffusers: one safetensors file, whose names begin as those of a part of a pipeline.
 
-use super::some;
+use super::consumer::some;
 use crate::adapter::{Adapter, AdapterFormat};
 use crate::error::Result;
 use crate::jobs::check::findings::{Findings, Repair};

@@ -1,0 +1,4 @@
+//! Adapters in phlora's compact form through every command that takes one.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| phlora_fuzz::adapters::compact(data));

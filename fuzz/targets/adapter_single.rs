@@ -1,0 +1,4 @@
+//! Adapters of one safetensors file, as of kohya and ComfyUI, through every command that takes one.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| phlora_fuzz::adapters::single(data));

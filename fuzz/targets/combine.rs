@@ -1,0 +1,4 @@
+//! Adapters combined, against f64.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| phlora_fuzz::combine::run(data));

@@ -1,0 +1,7 @@
+"""`python -m phlora` is the command."""
+
+import sys
+
+from phlora._command import main
+
+sys.exit(main())

@@ -1,0 +1,288 @@
+/*
+ * One job through the C ABI, its options by their names: what run.py compares with the command.
+ *
+ *   driver JOB INPUT… FIELD=VALUE…
+ *
+ * Numbers are decimal, lists have commas. Results go to standard output as JSON, with names and figures of the
+ * command's.
+ */
+#include <phlora.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum type { SIZE, LONG, NUMBER, REAL, TEXT, TEXTS, SIZES, FLOATS };
+struct field {
+    const char *name;
+    size_t at;
+    enum type type;
+};
+
+static union {
+    size_t struct_size;
+    phlora_file_options extract;
+    phlora_plan_options plan;
+    phlora_choice_options choice;
+    phlora_prune_options prune;
+    phlora_merge_options merge;
+    phlora_convert_options convert;
+    phlora_verify_options verify;
+    phlora_check_options check;
+} options;
+
+#define RANKS(T)                                                                                                   \
+    {"rank", offsetof(T, rank), SIZE}, {"max_rank", offsetof(T, max_rank), SIZE},                                  \
+        {"multiple", offsetof(T, multiple), SIZE}, {"energy", offsetof(T, energy), REAL},                          \
+        {"budget", offsetof(T, budget), LONG}, {"criterion", offsetof(T, criterion), NUMBER},                      \
+        {"noise_floor", offsetof(T, noise_floor), NUMBER}, {"uniform", offsetof(T, uniform), NUMBER},              \
+        {"dtype", offsetof(T, dtype), NUMBER}
+#define MODULES(T)                                                                                                 \
+    {"include", offsetof(T, include), TEXTS}, {"exclude", offsetof(T, exclude), TEXTS},                            \
+        {"channel_scale", offsetof(T, channel_scale), TEXT}, {"tolerance", offsetof(T, tolerance), REAL},          \
+        {"threads", offsetof(T, threads), SIZE}, {"max_memory", offsetof(T, max_memory), SIZE},                    \
+        {"report_path", offsetof(T, report_path), TEXT}, {"force", offsetof(T, force), NUMBER}
+#define FIELD(T, name, type) {#name, offsetof(T, name), type}
+
+static const struct field extract_fields[] = {
+    RANKS(phlora_file_options),
+    MODULES(phlora_file_options),
+    FIELD(phlora_file_options, ranks, SIZES),
+    FIELD(phlora_file_options, block_bytes, SIZE),
+    FIELD(phlora_file_options, prefix, TEXT),
+    FIELD(phlora_file_options, deployed_base, TEXT),
+    FIELD(phlora_file_options, shard_index, SIZE),
+    FIELD(phlora_file_options, shard_count, SIZE),
+    FIELD(phlora_file_options, parts, TEXTS),
+    FIELD(phlora_file_options, token_energy, REAL),
+    FIELD(phlora_file_options, mode, NUMBER),
+    FIELD(phlora_file_options, max_reads, NUMBER),
+    FIELD(phlora_file_options, format, NUMBER),
+    FIELD(phlora_file_options, also, NUMBER),
+    FIELD(phlora_file_options, names, NUMBER),
+    FIELD(phlora_file_options, server, NUMBER),
+    FIELD(phlora_file_options, join, NUMBER),
+    FIELD(phlora_file_options, resume, NUMBER),
+    FIELD(phlora_file_options, fresh, NUMBER),
+    FIELD(phlora_file_options, dry_run, NUMBER),
+    FIELD(phlora_file_options, base_name, TEXT),
+    {NULL, 0, SIZE}};
+static const struct field plan_fields[] = {
+    MODULES(phlora_plan_options),
+    FIELD(phlora_plan_options, max_rank, SIZE),
+    FIELD(phlora_plan_options, dtype, NUMBER),
+    FIELD(phlora_plan_options, format, NUMBER),
+    FIELD(phlora_plan_options, criterion, NUMBER),
+    {NULL, 0, SIZE}};
+static const struct field choice_fields[] = {RANKS(phlora_choice_options), {NULL, 0, SIZE}};
+static const struct field prune_fields[] = {
+    RANKS(phlora_prune_options),
+    FIELD(phlora_prune_options, drop_below, REAL),
+    FIELD(phlora_prune_options, threads, SIZE),
+    FIELD(phlora_prune_options, force, NUMBER),
+    {NULL, 0, SIZE}};
+static const struct field merge_fields[] = {
+    FIELD(phlora_merge_options, scales, FLOATS),
+    FIELD(phlora_merge_options, threads, SIZE),
+    FIELD(phlora_merge_options, force, NUMBER),
+    {NULL, 0, SIZE}};
+static const struct field convert_fields[] = {
+    FIELD(phlora_convert_options, base, TEXT),
+    FIELD(phlora_convert_options, prefix, TEXT),
+    FIELD(phlora_convert_options, architecture, TEXT),
+    FIELD(phlora_convert_options, heads, SIZE),
+    FIELD(phlora_convert_options, kv_heads, SIZE),
+    FIELD(phlora_convert_options, format, NUMBER),
+    FIELD(phlora_convert_options, names, NUMBER),
+    FIELD(phlora_convert_options, dtype, NUMBER),
+    FIELD(phlora_convert_options, force, NUMBER),
+    {NULL, 0, SIZE}};
+static const struct field verify_fields[] = {
+    FIELD(phlora_verify_options, threads, SIZE),
+    FIELD(phlora_verify_options, channel_scale, TEXT),
+    {NULL, 0, SIZE}};
+static const struct field no_fields[] = {{NULL, 0, SIZE}};
+
+static char message[4096];
+
+static void die(const char *problem, const char *what) {
+    fprintf(stderr, "driver: %s %s\n", problem, what);
+    exit(2);
+}
+
+static size_t items(const char *text) {
+    size_t count = 1;
+    for (; *text; text++) count += *text == ',';
+    return count;
+}
+
+/* The list of a field, with its length in the field behind it where there is one. */
+static void set_list(const struct field *field, char *text) {
+    void *at = (char *)&options + field->at;
+    size_t count = items(text), i = 0;
+    char **texts = calloc(count, sizeof *texts);
+    size_t *sizes = calloc(count, sizeof *sizes);
+    float *floats = calloc(count, sizeof *floats);
+    if (!texts || !sizes || !floats) die("no memory for", field->name);
+    for (char *item = strtok(text, ","); item; item = strtok(NULL, ","), i++) {
+        texts[i] = item;
+        sizes[i] = (size_t)strtoull(item, NULL, 10);
+        floats[i] = strtof(item, NULL);
+    }
+    if (field->type == TEXTS) memcpy(at, &texts, sizeof texts);
+    if (field->type == SIZES) memcpy(at, &sizes, sizeof sizes);
+    if (field->type == FLOATS) memcpy(at, &floats, sizeof floats);
+    else memcpy((char *)at + sizeof(void *), &count, sizeof count);
+}
+
+static void set(const struct field *fields, char *pair) {
+    char *value = strchr(pair, '=');
+    void *at;
+    *value++ = 0;
+    while (fields->name && strcmp(fields->name, pair) != 0) fields++;
+    if (!fields->name) die("no field", pair);
+    at = (char *)&options + fields->at;
+    switch (fields->type) {
+    case SIZE: { size_t number = (size_t)strtoull(value, NULL, 10); memcpy(at, &number, sizeof number); break; }
+    case LONG: { uint64_t number = strtoull(value, NULL, 10); memcpy(at, &number, sizeof number); break; }
+    case NUMBER: { uint32_t number = (uint32_t)strtoul(value, NULL, 10); memcpy(at, &number, sizeof number); break; }
+    case REAL: { double number = strtod(value, NULL); memcpy(at, &number, sizeof number); break; }
+    case TEXT: memcpy(at, &value, sizeof value); break;
+    default: set_list(fields, value);
+    }
+}
+
+/* -- results as JSON ---------------------------------------------------------------------------------------------- */
+static int shown;
+
+static void text(const char *name, const char *value) {
+    printf("\"%s\": \"", name);
+    for (; *value; value++) printf(*value == '"' || *value == '\\' ? "\\%c" : "%c", *value);
+    printf("\"");
+}
+static void module(void *user, const phlora_module *of) {
+    (void)user;
+    printf("%s{", shown++ ? ", " : "\"modules\": [");
+    text("name", of->name);
+    printf(", \"rank\": %zu, \"energy\": %.17g, \"delta_norm\": %.17g}", of->rank, of->energy, of->delta_norm);
+}
+static void finding(void *user, uint32_t severity, const char *code, const char *tensor, const char *said) {
+    static const char *const severities[] = {"", "note", "warning", "error"};
+    (void)user;
+    printf("%s{", shown++ ? ", " : "");
+    text("code", code);
+    printf(", ");
+    text("severity", severities[severity]);
+    printf(", ");
+    if (tensor) {
+        text("tensor", tensor);
+        printf(", ");
+    }
+    text("message", said);
+    printf("}");
+}
+
+/* -- jobs --------------------------------------------------------------------------------------------------------- */
+static char *in[64];
+static size_t ins;
+static phlora_file_report reports[8];
+
+static phlora_status extract(void) {
+    phlora_status status = phlora_extract_files(in[0], in[1], in[2], &options.extract, reports, sizeof reports[0], message,
+                                                sizeof message);
+    if (status == PHLORA_STATUS_OK && options.extract.dry_run)
+        printf("{\"adapters\": [{\"bytes\": %llu}]}\n", (unsigned long long)reports[0].bytes_out);
+    return status;
+}
+static phlora_status plan(void) {
+    return phlora_plan_files(in[0], in[1], &options.plan, reports, sizeof reports[0], message, sizeof message);
+}
+static phlora_status choice(void) {
+    phlora_choice choice;
+    phlora_status status = phlora_choice_file(in[0], &options.choice, &choice, sizeof choice, message, sizeof message);
+    if (status == PHLORA_STATUS_OK)
+        printf("{\"bytes\": %llu, \"energy\": %.17g}\n", (unsigned long long)choice.bytes, choice.energy);
+    return status;
+}
+static phlora_status prune(void) {
+    phlora_pruned pruned;
+    return phlora_prune_files(in[0], in[1], &options.prune, &pruned, sizeof pruned, message, sizeof message);
+}
+static phlora_status merge(void) {
+    phlora_merged merged;
+    return phlora_merge_files(in[0], (const char *const *)in + 1, ins - 2, in[ins - 1], &options.merge, &merged,
+                              sizeof merged, message, sizeof message);
+}
+static phlora_status convert(void) {
+    phlora_converted converted;
+    return phlora_convert_files(in[0], in[1], &options.convert, &converted, sizeof converted, message, sizeof message);
+}
+static phlora_status verify(void) {
+    phlora_verification found;
+    phlora_status status;
+    options.verify.module = module;
+    printf("{");
+    status = phlora_verify_files(in[0], in[1], in[2], &options.verify, &found, sizeof found, message, sizeof message);
+    if (status == PHLORA_STATUS_OK)
+        printf("], \"energy\": %.17g, \"sum_squares\": %.17g, \"outside\": %llu, \"outside_sum_squares\": %.17g, "
+               "\"whole_energy\": %.17g}\n", found.energy, found.sum_squares, (unsigned long long)found.outside,
+               found.outside_sum_squares, found.whole_energy);
+    return status;
+}
+static phlora_status check(void) {
+    size_t errors;
+    phlora_status status;
+    options.check.finding = finding;
+    printf("[");
+    status = phlora_check_files(in[0], in[1], &options.check, &errors, message, sizeof message);
+    printf("]\n");
+    return status;
+}
+static phlora_status inspect(void) {
+    static const char *const kinds[] = {"", "model", "adapter", "report"};
+    phlora_contents contents;
+    phlora_status status = phlora_inspect_file(in[0], &contents, sizeof contents, message, sizeof message);
+    if (status == PHLORA_STATUS_OK)
+        printf("{\"kind\": \"%s\", \"%s\": {\"tensors\": %llu, \"weights\": %llu, \"bytes\": %llu}}\n",
+               kinds[contents.kind], contents.kind == PHLORA_CONTENTS_KIND_ADAPTER ? "factors" : "total",
+               (unsigned long long)contents.tensors, (unsigned long long)contents.parameters,
+               (unsigned long long)contents.bytes);
+    return status;
+}
+static phlora_status page(void) { return phlora_page_file(in[0], in[1], ins > 2, message, sizeof message); }
+
+static const struct job {
+    const char *name;
+    size_t struct_size;
+    const struct field *fields;
+    phlora_status (*run)(void);
+} jobs[] = {
+    {"extract", sizeof(phlora_file_options), extract_fields, extract},
+    {"plan", sizeof(phlora_plan_options), plan_fields, plan},
+    {"choice", sizeof(phlora_choice_options), choice_fields, choice},
+    {"prune", sizeof(phlora_prune_options), prune_fields, prune},
+    {"merge", sizeof(phlora_merge_options), merge_fields, merge},
+    {"convert", sizeof(phlora_convert_options), convert_fields, convert},
+    {"verify", sizeof(phlora_verify_options), verify_fields, verify},
+    {"check", sizeof(phlora_check_options), no_fields, check},
+    {"inspect", sizeof(size_t), no_fields, inspect},
+    {"page", sizeof(size_t), no_fields, page},
+};
+
+int main(int argc, char **argv) {
+    for (size_t i = 0; argc > 1 && i < sizeof jobs / sizeof *jobs; i++) {
+        phlora_status status;
+        if (strcmp(jobs[i].name, argv[1]) != 0) continue;
+        options.struct_size = jobs[i].struct_size;
+        for (int k = 2; k < argc; k++) {
+            if (strcmp(argv[k], "read_files=1") == 0) phlora_read_files(1);
+            else if (strchr(argv[k], '=')) set(jobs[i].fields, argv[k]);
+            else if (ins < 60) in[ins++] = argv[k];
+        }
+        status = jobs[i].run();
+        if (message[0]) fprintf(stderr, "%s\n", message);
+        if (status != PHLORA_STATUS_OK) die("refused:", phlora_status_name(status));
+        return 0;
+    }
+    die("no job", argc > 1 ? argv[1] : "");
+}
