@@ -2,6 +2,7 @@
 
 use super::heat::layer;
 use super::plot::{Frame, at, short};
+use crate::{ModuleReport, Report};
 use maud::{Markup, html};
 use std::collections::BTreeMap;
 

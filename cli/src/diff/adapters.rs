@@ -10,7 +10,8 @@ use crate::reported::{is_page, typed};
 use crate::say;
 use crate::table::Table;
 use phlora::{
-    Adapter, AdapterDiff, DiffOptions, Model, available_threads, diff_adapters, save_adapter_diff, save_page,
+    Adapter, AdapterDiff, DiffOptions, Model, available_threads, diff_adapters, render_adapter_diff,
+    save_adapter_diff, save_page,
 };
 use std::process::ExitCode;
 
