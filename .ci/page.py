@@ -10,8 +10,8 @@ class Page(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.data, self.rows, self.cells, self.curve, self.bad, self.title = {}, {}, {}, [], [], ""
-        self.depth = []
+        self.data, self.rows, self.curve, self.bad, self.title = {}, {}, [], [], ""
+        self.depth, self.row, self.table = [], None, ""
 
     def handle_starttag(self, tag, attributes):
         a = dict(attributes)
@@ -20,12 +20,18 @@ class Page(HTMLParser):
             self.bad.append((tag, a))
         if tag == "data":
             self.data[a["id"]] = float(a["value"])
-        if "data-rank" in a:
-            self.rows[a["data-module"]] = a
-        elif tag == "td" and "data-module" in a:
-            self.cells[a["data-module"]] = float(a["data-energy"])
-        elif "data-bytes" in a:
-            self.curve.append((int(a["data-bytes"]), float(a["data-energy"])))
+        if tag == "table":
+            self.table = a.get("class", "")
+        if tag == "tr":
+            self.row = []
+            if "data-bytes" in a:
+                self.curve.append((int(a["data-bytes"]), float(a["data-energy"])))
+        if tag == "td" and "data-v" in a:
+            self.row.append(float(a["data-v"]))
+
+    def handle_endtag(self, tag):
+        if tag == "tr" and self.table == "modules" and self.row:
+            self.rows[len(self.rows)] = self.row
 
     def handle_data(self, text):
         if self.depth and self.depth[-1] == "title" and not self.title:
@@ -34,7 +40,16 @@ class Page(HTMLParser):
 
 def same(a, b):
     """Up to what two parsers make of the digits."""
-    return abs(a - b) < 1e-12
+    return abs(a - b) < 1e-9
+
+
+def between(curve, size):
+    """The curve between its points."""
+    before = [p for p in curve if p["bytes"] <= size][-1]
+    after = [p for p in curve if p["bytes"] >= size] or [before]
+    width = after[0]["bytes"] - before["bytes"]
+    part = (size - before["bytes"]) / width if width else 0.0
+    return before["energy"] + part * (after[0]["energy"] - before["energy"])
 
 
 def main(report, dom):
@@ -42,28 +57,30 @@ def main(report, dom):
     page = Page()
     page.feed(open(dom, encoding="utf-8").read())
     assert not page.bad, page.bad
-    assert page.title.endswith("kept · phlora"), page.title
+    assert "kept · " in page.title and page.title.endswith("phlora"), page.title
     total = report["total"]
     assert same(page.data["energy"], total["energy"]), page.data
+    assert same(page.data["whole_energy"], total["whole_energy"]), page.data
     assert page.data["bytes_out"] == report["bytes_out"], page.data
+    squares = [module["delta_norm"] ** 2 for module in report["modules"]]
     left = sum((tensor["delta_norm"] or 0) ** 2 for tensor in report["left_out"])
-    inside = total["delta_norm"] ** 2
     full = sum(tensor["delta_norm"] ** 2 for tensor in report.get("full", []))
-    assert same(page.data["outside"], left / (left + inside + full)), page.data
+    everything = sum(squares) + left + full
+    rank = sum((1 - module["energy"]) * square for module, square in zip(report["modules"], squares))
+    assert same(page.data["outside"], left / everything), page.data
+    assert same(page.data["part-left"], left / everything), page.data
+    assert same(page.data["part-rank"], rank / everything), page.data
+    kept = page.data["part-kept"] + page.data.get("part-beside", 0)
+    assert same(kept, total["whole_energy"]), page.data
     assert len(page.rows) == len(report["modules"]), len(page.rows)
-    for module in report["modules"]:
-        row = page.rows[module["name"]]
-        assert int(row["data-rank"]) == module["rank"], row
-        assert int(row["data-bytes"]) == module["bytes"], row
-        assert same(float(row["data-energy"]), module["energy"]), row
-        assert same(page.cells[module["name"]], module["energy"]), row
-    assert len(page.curve) == len(report["curve"])
-    for (size, energy), point in zip(page.curve, report["curve"]):
-        assert size == point["bytes"] and same(energy, point["energy"]), point
+    for at, module in enumerate(report["modules"]):
+        energy, size = page.rows[at]
+        assert same(energy, module["energy"]) and size == module["bytes"], module["name"]
+    assert 4 <= len(page.curve) <= 12, page.curve
+    for size, energy in page.curve:
+        assert same(energy, between(report["curve"], size)), (size, energy)
     chosen = sum(module["bytes"] for module in report["modules"])
-    below = [energy for size, energy in page.curve if size <= 2 * chosen]
-    above = [energy for size, energy in page.curve if size >= 2 * chosen]
-    assert below[-1] <= page.data["double"] <= (above or below[-1:])[0], page.data
+    assert same(page.data["double"], between(report["curve"], min(2 * chosen, report["curve"][-1]["bytes"]))), page.data
 
 
 main(*sys.argv[1:])

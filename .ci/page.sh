@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# The page of a report in a real browser: it renders without an error, its figures equal the report's, and a hostile
-# name stays a name. Keeps screenshots, light, dark and at phone width, in $PAGE_SHOTS if that is set.
+# The pages in a real browser: they render without an error, the figures equal the report's, a hostile name stays a name,
+# and axe-core finds nothing that keeps people out, light, dark and at phone width. Keeps screenshots in $PAGE_SHOTS if that is
+# set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash .ci/apt.sh chromium python3
+command -v npm >/dev/null || bash .ci/apt.sh nodejs npm
 
 die() { echo "page.sh: $*" >&2; exit 1; }
 work=$(mktemp -d)
@@ -40,6 +42,25 @@ for name in report hostile; do
   python3 .ci/page.py "$work/$name.json" "$work/$name.dom"
 done
 
+# Every kind of page.
+"$phlora" plan $pair/base $pair/tuned --quiet --report "$work/plan.html"
+"$phlora" plan $pair/base $pair/tuned --quiet --max-rank 8 --report "$work/short.html"
+"$phlora" diff $pair/base $pair/tuned --quiet --report "$work/models.html"
+"$phlora" extract $pair/base $pair/tuned -o "$work/other" --rank 8 --quiet
+"$phlora" diff "$work/adapter" "$work/other" --quiet --report "$work/adapters.html"
+npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$work/tools" axe-core@4.14.1
+for name in report hostile plan short models adapters; do
+  # The page allows no script, so axe runs in a copy that does.
+  python3 .ci/axe.py "$work/$name.html" "$work/tools/node_modules/axe-core/axe.min.js" "$work/$name-axe.html"
+  for kind in light:1400 dark:1400 phone:500; do
+    options=()
+    [ "${kind%%:*}" = dark ] && options=(--blink-settings=preferredColorScheme=0)
+    browser "${options[@]}" --window-size="${kind#*:},900" --virtual-time-budget=20000 --dump-dom \
+      "file://$work/$name-axe.html" >"$work/axe.dom"
+    python3 .ci/axe.py --found "$work/axe.dom" || die "$name, ${kind%%:*}: axe-core finds violations"
+  done
+done
+
 for shot in light:1000,2700 dark:1000,2700 phone:500,3600; do
   options=()
   [ "${shot%%:*}" = dark ] && options=(--blink-settings=preferredColorScheme=0)
@@ -48,4 +69,4 @@ for shot in light:1000,2700 dark:1000,2700 phone:500,3600; do
   if [ -n "${PAGE_SHOTS:-}" ]; then cp "$work/${shot%%:*}.png" "$PAGE_SHOTS/"; fi
 done
 if cmp -s "$work/light.png" "$work/dark.png"; then die "light and dark look the same"; fi
-echo "the page renders, and its figures are the report's"
+echo "the pages render, axe-core finds nothing, and the figures are the report's"

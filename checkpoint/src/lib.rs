@@ -20,7 +20,8 @@
 //! | [`extract()`], [`save`] | the same from open models, and in memory |
 //! | [`ExtractJob::plan`], [`choose`] | spectra, and what each policy would choose, without an adapter |
 //! | [`verify()`] | measures what a written adapter keeps |
-//! | [`check()`] | finds what llama.cpp refuses, crashes on or ignores |
+//! | [`ExtractJob::diff`], [`diff_adapters`] | how two models, or two adapters, differ |
+//! | [`check()`], [`check_for`] | finds what llama.cpp, PEFT, vLLM and others refuse, crash on or ignore |
 //! | [`convert()`], [`convert_to_gguf`] | another file format or dtype |
 //! | [`prune()`] | smaller ranks |
 //! | [`merge()`] | adapters merged into a model's files |
@@ -46,8 +47,9 @@ pub use adapter::{
     write_gguf,
 };
 pub use error::{Error, Reason, Result};
-pub use jobs::check::{Finding, Severity, check};
+pub use jobs::check::{Consumer, Finding, Repair, Severity, check, check_for};
 pub use jobs::convert::{ConvertOptions, Converted, convert, convert_to_gguf};
+pub use jobs::diff::{AdapterDiff, DiffOptions, DiffSummary, ModuleDiff, OneSided, diff_adapters};
 pub use jobs::extract::{
     Also, ChannelScales, ExtractJob, ExtractOptions, Extraction, Filter, Input, Layers, Outline,
     OutlinedModule, Output, PartFiles, PartHeader, Saved, Server, Shard, Tokens, Work, extract, save,
@@ -60,12 +62,13 @@ pub use jobs::verify::{Verification, VerifiedModule, VerifiedTensor, verify};
 pub use naming::arch::{Mapped, NameMap};
 pub use naming::kind::{Kind, kind_of, module_of, suffix_of};
 pub use naming::spelling::Spelling;
-pub use page::render_page;
+pub use page::{render_adapter_diff, render_page};
 pub use pairing::aligned::Names;
 pub use phlora_core::{Criterion, Dtype, Goal, Mode, Policy};
 pub use report::{
-    Choice, CurvePoint, FullReport, LeftOut, ModuleReport, Note, Origin, PlanReport, PlanRow, PolicyReport,
-    REPORT_VERSION, Report, Total, choose, read_report, save_modelfile, save_page, save_report,
+    Choice, CurvePoint, DiffReport, FullReport, KindDiff, LeftOut, ModuleReport, Note, Origin, PlanReport,
+    PlanRow, PolicyReport, REPORT_VERSION, Report, TensorDiff, Total, choose, read_report, save_adapter_diff,
+    save_modelfile, save_page, save_report,
 };
 pub use run::monitor::{Monitor, State};
 pub use run::pool::available_threads;

@@ -9,6 +9,7 @@ mod args;
 mod check;
 mod convert;
 mod destination;
+mod diff;
 mod dry_run;
 mod extract;
 mod facts;
@@ -54,6 +55,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         Command::Extract(args) => extract::run(&args),
         Command::Join(args) => join::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Verify(args) => verify::run(&args),

@@ -85,52 +85,9 @@ fn text(report: &Report) -> String {
     .concat()
 }
 
-/// Which rank, and why: the answer first, then what it is beside others.
-pub fn answer(plan: &PlanReport) -> Vec<String> {
-    let row = &plan.recommended;
-    let enough = percent(plan.enough);
-    let first = if plan.reached {
-        format!("take {}: the smallest of these ranks that keeps {enough}", option(row))
-    } else {
-        format!(
-            "take a rank ≥ {}: raise --max-rank, since the search ended there and {enough} needs more",
-            plan.searched
-        )
-    };
-    let others: Vec<_> = neighbours(plan)
-        .map(|other| format!("; rank {} keeps {}", other.ranks[1], percent(kept(other))))
-        .collect();
-    let what = format!(
-        "it keeps {} of the modules' ‖Δ‖² and {} of the whole difference in {}{}",
-        percent(kept(row)),
-        percent(row.whole_energy),
-        bytes(row.bytes),
-        others.concat()
-    );
-    let beside = plan.beside.as_ref().map(|beside| {
-        let format = if beside.dtype == row.dtype { String::new() } else { format!(" in {}", beside.dtype) };
-        format!(
-            "in the same bytes {} keeps {}{}{format}, at ranks from {} to {}",
-            option(beside),
-            at_least(beside),
-            percent(kept(beside)),
-            beside.ranks[0],
-            beside.ranks[1]
-        )
-    });
-    [first, what].into_iter().chain(beside).collect()
-}
-
-/// The energy after rounding.
-pub fn kept(row: &PlanRow) -> f64 {
-    row.energy - row.rounding_loss
-}
-
-/// The ranks below and above the recommended one.
-fn neighbours(plan: &PlanReport) -> impl Iterator<Item = &PlanRow> {
-    let at = plan.by_rank.iter().position(|row| *row == plan.recommended).unwrap_or(0);
-    let below = at.checked_sub(1).and_then(|at| plan.by_rank.get(at));
-    below.into_iter().chain(plan.by_rank.get(at + 1))
+/// What `plan` recommends, with the options to type.
+fn answer(plan: &PlanReport) -> Vec<String> {
+    plan.answer(option, "raise --max-rank")
 }
 
 /// One rank for all modules.
@@ -176,12 +133,12 @@ fn policies(plan: &PlanReport) -> String {
 }
 
 /// What the known spectrum does not decide is more than what it shows.
-pub fn at_least(row: &PlanRow) -> &'static str {
+fn at_least(row: &PlanRow) -> &'static str {
     if row.known { "" } else { "≥ " }
 }
 
 /// The option of `phlora extract`.
-pub fn option(row: &PlanRow) -> String {
+fn option(row: &PlanRow) -> String {
     match (row.goal.as_str(), row.value) {
         ("rank" | "budget" | "energy", Some(value)) => format!("--{} {value}", row.goal),
         ("total energy", Some(value)) => format!("--total-energy {value}"),

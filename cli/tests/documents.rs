@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const COMMANDS: [&str; 10] =
-    ["extract", "join", "plan", "verify", "check", "convert", "prune", "merge", "report", "inspect"];
+const COMMANDS: [&str; 11] =
+    ["extract", "join", "plan", "diff", "verify", "check", "convert", "prune", "merge", "report", "inspect"];
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

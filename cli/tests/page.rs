@@ -19,18 +19,27 @@ fn figures_equal_the_report() {
     assert!(html.contains(&format!("id=\"bytes_out\" value=\"{}\"", report["bytes_out"])));
     for module in report["modules"].as_array().unwrap() {
         let (name, energy) = (module["name"].as_str().unwrap(), module["energy"].as_f64().unwrap());
-        let row = format!(
-            "data-module=\"{name}\" data-rank=\"{}\" data-energy=\"{energy}\" data-bytes=\"{}\" \
-             data-noise-rank=\"{}\"",
-            module["rank"], module["bytes"], module["noise_rank"]
-        );
-        assert!(html.contains(&row), "{row}");
-        assert!(html.contains(&format!("data-energy=\"{energy}\" data-module=\"{name}\"")), "{name}");
+        let row = html.split(&format!("<th scope=\"row\">{name}</th>")).nth(1).unwrap();
+        let row = row.split("</tr>").next().unwrap();
+        assert!(row.contains(&format!("<td>{}</td>", module["rank"])), "{row}");
+        assert!(row.contains(&format!("data-v=\"{energy}\"")), "{row}");
+        assert!(row.contains(&format!("data-v=\"{}\"", module["bytes"])), "{row}");
     }
-    for point in report["curve"].as_array().unwrap() {
-        let energy = point["energy"].as_f64().unwrap();
-        assert!(html.contains(&format!("data-bytes=\"{}\" data-energy=\"{energy}\"", point["bytes"])));
+    // The bar's parts are all of the difference, and what is kept of it is the headline.
+    let part = |class: &str| {
+        let value = html.split(&format!("id=\"part-{class}\" value=\"")).nth(1);
+        value.map_or(0.0, |rest| rest.split('"').next().unwrap().parse::<f64>().unwrap())
+    };
+    let all: f64 = ["kept", "beside", "rank", "rounding", "left"].map(part).iter().sum();
+    assert!((all - 1.0).abs() < 1e-9, "{all}");
+    assert!((part("kept") - report["total"]["whole_energy"].as_f64().unwrap()).abs() < 1e-9);
+    // Who, how and when.
+    let origin = &report["origin"];
+    for text in [&origin["base"], &origin["tuned"], &origin["date"]] {
+        assert!(html.contains(text.as_str().unwrap()), "{text}");
     }
+    assert!(html.contains("<title>") && html.contains(" kept · base → tuned · phlora</title>"));
+    assert!(origin["command"].as_str().unwrap().contains("--budget 300kB"), "{origin}");
     // Nothing is loaded from anywhere, nothing runs.
     for word in ["<script", "http:", "https:", "src=", "url(", "@import", "<link"] {
         assert!(!html.contains(word), "{word}");
@@ -141,4 +150,56 @@ fn sizes_beyond_all_numbers_are_no_overflow() {
     fs::write(&report, content.to_string()).unwrap();
     succeed(&["report", &text(&report), "-o", &text(&page)]);
     succeed(&["inspect", &text(&report)]);
+}
+
+#[test]
+fn a_report_named_html_is_the_page() {
+    let root = tempfile::tempdir().unwrap();
+    let (base, tuned) = (tiny_llama("base"), tiny_llama("tuned"));
+    let page = |name: &str| text(&root.path().join(name));
+    let read = |name: &str| fs::read_to_string(root.path().join(name)).unwrap();
+    let (a, b) = (page("a"), page("b"));
+    succeed(&["extract", &base, &tuned, "-o", &a, "--rank", "4", "-q", "--report", &page("a.html")]);
+    assert!(read("a.html").contains("lost to rank"));
+    succeed(&["extract", &base, &tuned, "-o", &b, "--rank", "2,8", "-q", "--report", &page("b.html")]);
+    assert!(read("b-r2.html").contains("rank 2") && read("b-r8.html").contains("rank 8"));
+    succeed(&["plan", &base, &tuned, "--max-rank", "64", "-q", "--report", &page("plan.html")]);
+    let plan = read("plan.html");
+    let (answer, maps) = (plan.find("take --rank 64").unwrap(), plan.find("<section").unwrap());
+    assert!(answer < maps && plan.contains("rank 64 · base → tuned · phlora plan</title>"));
+    succeed(&["diff", &base, &tuned, "-q", "--report", &page("diff.html")]);
+    assert!(read("diff.html").contains("What moved, by kind"));
+    succeed(&["diff", &a, &format!("{b}-r8"), "-q", "--report", &page("adapters.html")]);
+    assert!(read("adapters.html").contains("is the cosine of the two adapters"));
+    let (code, _, stderr) = phlora(&["plan", &base, &tuned, "-q", "--report", &page("plan.html")]);
+    assert!(code == 2 && stderr.contains("exists"), "{stderr}");
+}
+
+#[test]
+fn many_modules_stay_below_a_megabyte() {
+    let root = tempfile::tempdir().unwrap();
+    for layers in [32_usize, 286] {
+        let kinds = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+        let module = |at: usize| {
+            let (layer, kind) = (at / 7, kinds[at % 7]);
+            let sigma: Vec<f64> = (1..=128).map(|i| 3.0 / f64::from(i).sqrt()).collect();
+            serde_json::json!({
+                "name": format!("model.layers.{layer}.mlp.{kind}"), "layer": format!("model.layers.{layer}"),
+                "kind": format!("mlp.{kind}"), "shape": [4096, 4096], "rank": 16 + at % 5, "energy": 0.5 + at as f64 * 1e-4,
+                "delta_norm": 3.0 + at as f64 * 0.01, "singular_values": sigma, "reads": 8, "converged": at % 2 == 0,
+                "noise_floor": 0.4, "noise_rank": 56, "bytes": 262_144
+            })
+        };
+        let modules: Vec<_> = (0..7 * layers).map(module).collect();
+        let report = serde_json::json!({
+            "version": 1, "phlora": "0.1.0", "modules": modules, "left_out": [], "seconds": 1.0, "bytes_in": 1,
+            "bytes_out": 1, "curve": [{"bytes": 0, "energy": 0.0}, {"bytes": 1_000_000_000, "energy": 0.7}],
+            "total": {"energy": 0.5, "delta_norm": 300.0, "parameters_in": 1, "parameters_out": 1}
+        });
+        let (path, page) = (root.path().join("r.json"), root.path().join(format!("{layers}.html")));
+        fs::write(&path, report.to_string()).unwrap();
+        succeed(&["report", &text(&path), "-o", &text(&page)]);
+        let size = fs::metadata(&page).unwrap().len();
+        assert!(size < 1_000_000, "{layers}: {size}");
+    }
 }

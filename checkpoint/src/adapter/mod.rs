@@ -5,6 +5,7 @@
 //! or written.
 
 pub(crate) mod compact;
+mod decomposed;
 mod encode;
 mod factor;
 mod format;
@@ -15,6 +16,7 @@ pub(crate) mod mlx;
 mod open;
 pub(crate) mod packed;
 pub(crate) mod peft;
+pub(crate) mod products;
 pub(crate) mod provenance;
 mod rename;
 mod save;
@@ -25,6 +27,7 @@ mod values;
 mod view;
 mod weights;
 
+pub(crate) use decomposed::{Decomposed, decompose};
 pub(crate) use encode::Factors;
 pub use factor::Factor;
 pub use format::AdapterFormat;

@@ -56,6 +56,11 @@ impl Adapter {
         Ok(adapter)
     }
 
+    /// Whether `path` is an adapter of any format, sound or not.
+    pub fn is_at(path: &Path) -> bool {
+        is_adapter(path)
+    }
+
     /// The path it was opened by.
     pub fn path(&self) -> &Path {
         &self.path
@@ -124,6 +129,16 @@ impl Adapter {
             Source::Mlx(_) => AdapterFormat::Mlx,
         }
     }
+}
+
+/// Whether `path` is an adapter of any format: a PEFT directory, a file in one, or an adapter of one file.
+pub(crate) fn is_adapter(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let beside = crate::run::staging::parent(path).join(peft::CONFIG);
+    path.is_dir() && path.join(peft::CONFIG).exists()
+        || name == peft::CONFIG
+        || name.starts_with("adapter_model.") && beside.exists()
+        || is_adapter_file(path)
 }
 
 /// Whether `path` is a GGUF file that says it is an adapter, or a safetensors file of one, of a single file's

@@ -26,6 +26,11 @@ impl<'m> View<'m> {
         Self { model, weights, layout }
     }
 
+    /// The names of its weights.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.weights.keys().map(String::as_str)
+    }
+
     /// The weight of this name.
     pub(crate) fn weight(&self, name: &str) -> Option<&Weight<'m>> {
         self.weights.get(name)

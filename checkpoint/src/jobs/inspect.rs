@@ -1,6 +1,6 @@
 //! Says what a file or directory holds: a model, an adapter, or a report.
 
-use crate::adapter::{Adapter, AdapterFormat, Factor, Naming, is_adapter_file};
+use crate::adapter::{Adapter, AdapterFormat, Factor, Naming};
 use crate::error::{Error, Result};
 use crate::naming::kind::{Kind, kind_of, suffix_of};
 use crate::report::Report;
@@ -122,12 +122,7 @@ pub struct AdapterModule {
 /// When it is none of these, or unsound.
 pub fn inspect(path: &Path) -> Result<Contents> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let beside = crate::run::staging::parent(path).join("adapter_config.json");
-    if path.is_dir() && path.join("adapter_config.json").exists()
-        || name == "adapter_config.json"
-        || name.starts_with("adapter_model.") && beside.exists()
-        || is_adapter_file(path)
-    {
+    if Adapter::is_at(path) {
         return Ok(Contents::Adapter(Box::new(adapter_facts(&Adapter::open(path)?)?)));
     }
     let json = path.extension().is_some_and(|extension| extension == "json");

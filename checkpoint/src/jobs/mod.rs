@@ -1,7 +1,8 @@
-//! The jobs of the command, a module for each: extract, plan, verify, check, convert, prune, merge, inspect.
+//! The jobs of the command, a module for each: extract, plan, verify, check, convert, diff, prune, merge, inspect.
 
 pub(crate) mod check;
 pub(crate) mod convert;
+pub(crate) mod diff;
 pub(crate) mod extract;
 pub(crate) mod inspect;
 pub(crate) mod merge;

@@ -8,29 +8,39 @@ use std::fmt::Write;
 pub struct Frame {
     pub width: f64,
     pub height: f64,
-    /// Room for the labels on the left and below.
+    /// Room for the labels on the left, on the right, above and below.
     pub left: f64,
+    pub right: f64,
+    pub above: f64,
     pub below: f64,
-    /// Largest values of both axes; smallest x, for a logarithmic axis.
-    pub most: (f64, f64),
-    pub least_x: Option<f64>,
+    /// Smallest and largest values of both axes.
+    pub x: [f64; 2],
+    pub y: [f64; 2],
+    /// Whether both are logarithmic; their smallest values are above 0 then.
+    pub log: bool,
 }
 
-/// Room above and on the right.
-const EDGE: f64 = 12.0;
-
 impl Frame {
-    pub fn x(&self, value: f64) -> f64 {
-        let share = match self.least_x {
-            Some(least) => (value / least).ln() / (self.most.0 / least).ln().max(1e-9),
-            None => value / self.most.0.max(1e-300),
+    fn share(&self, value: f64, [least, most]: [f64; 2]) -> f64 {
+        let share = if self.log {
+            (value.max(least) / least).ln() / (most / least).ln().max(1e-9)
+        } else {
+            (value - least) / (most - least).max(1e-300)
         };
-        self.left + share.clamp(0.0, 1.0) * (self.width - self.left - EDGE)
+        share.clamp(0.0, 1.0)
+    }
+
+    pub fn x(&self, value: f64) -> f64 {
+        self.left + self.share(value, self.x) * (self.width - self.left - self.right)
     }
 
     pub fn y(&self, value: f64) -> f64 {
-        let share = (value / self.most.1.max(1e-300)).clamp(0.0, 1.0);
-        EDGE + (1.0 - share) * (self.height - self.below - EDGE)
+        self.above + (1.0 - self.share(value, self.y)) * (self.height - self.above - self.below)
+    }
+
+    /// Where the x axis is.
+    pub fn floor(&self) -> f64 {
+        self.height - self.below
     }
 
     /// The `d` of a path through points.
@@ -47,17 +57,41 @@ impl Frame {
         format!("0 0 {} {}", self.width, self.height)
     }
 
-    /// Lines at `xs` and `ys` with their labels.
-    pub fn axes(&self, xs: &[(f64, String)], ys: &[(f64, String)]) -> Markup {
-        let floor = self.height - self.below;
+    /// Lines at `xs` and `ys` with their labels, and what the axes are.
+    pub fn axes(&self, xs: &[(f64, String)], ys: &[(f64, String)], titles: [&str; 2]) -> Markup {
+        let floor = self.floor();
         html! {
             @for (value, label) in ys {
-                line.grid x1=(self.left) x2=(self.width - EDGE) y1=(at(self.y(*value))) y2=(at(self.y(*value))) {}
+                line.grid x1=(self.left) x2=(self.width - self.right) y1=(at(self.y(*value))) y2=(at(self.y(*value))) {}
                 text.end x=(self.left - 6.0) y=(at(self.y(*value) + 4.0)) { (label) }
             }
             @for (value, label) in xs {
                 line.tick x1=(at(self.x(*value))) x2=(at(self.x(*value))) y1=(floor) y2=(floor + 4.0) {}
                 text.mid x=(at(self.x(*value))) y=(floor + 17.0) { (label) }
+            }
+            text.mid.title x=(at(f64::midpoint(self.left, self.width - self.right))) y=(floor + 34.0) { (titles[0]) }
+            text.title x=(self.left) y="12" { (titles[1]) }
+        }
+    }
+
+    /// What is not known, from `x` to the right, hatched.
+    pub fn unknown(&self, x: f64) -> Markup {
+        let from = self.x(x);
+        html! {
+            rect.unknown x=(at(from)) y=(self.above) width=(at((self.width - self.right - from).max(0.0)))
+                height=(at(self.floor() - self.above)) {}
+        }
+    }
+}
+
+/// The hatching, once for a page: hidden, but not taken out, as fills refer to it.
+pub fn hatching() -> Markup {
+    html! {
+        svg.defs width="0" height="0" aria-hidden="true" {
+            defs {
+                pattern id="hatched" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)" {
+                    line.hatch x1="0" y1="0" x2="0" y2="7" {}
+                }
             }
         }
     }

@@ -98,7 +98,7 @@ pub(crate) fn pairs<'m>(models: &'m Aligned<'_>) -> Result<(Vec<Pair<'m>>, Vec<L
         } else {
             format!("only in {side}{why}")
         };
-        one_sided.push(LeftOut { name: name.clone(), reason, delta_norm: None });
+        one_sided.push(LeftOut { name: name.clone(), reason, delta_norm: None, weight_norm: None });
     };
     for (memory, weight) in base.weights() {
         let Some(other) = tuned.weight(memory) else {
@@ -165,5 +165,5 @@ pub(crate) fn is_tied(models: &Aligned<'_>) -> bool {
 
 /// What is said of a pair without a place in the adapter.
 pub(crate) fn left_out(pair: &Pair<'_>, reason: &str, delta_norm: Option<f64>) -> LeftOut {
-    LeftOut { name: pair.name.to_owned(), reason: reason.to_owned(), delta_norm }
+    LeftOut { name: pair.name.to_owned(), reason: reason.to_owned(), delta_norm, weight_norm: None }
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
 use crate::run::staging::{Known, StagedFile};
 use crate::source::json::read_json;
+use serde::Serialize;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -30,6 +31,15 @@ pub(crate) const PAGE: Known = Known { name: "the page of a report", is: is_page
 pub fn save_report(report: &Report, path: &Path, force: bool, monitor: &Monitor) -> Result<()> {
     monitor.begin_writing()?;
     stage_report(report, path, force)?.commit()
+}
+
+/// Writes a comparison of adapters, as JSON.
+///
+/// # Errors
+/// As [`save_report`].
+pub fn save_adapter_diff(diff: &impl Serialize, path: &Path, force: bool, monitor: &Monitor) -> Result<()> {
+    monitor.begin_writing()?;
+    stage_json(diff, path, force)?.commit()
 }
 
 /// Writes a page of a report, `html`, to `path`.
@@ -80,6 +90,10 @@ pub(crate) fn stage_page(html: &str, path: &Path, force: bool) -> Result<StagedF
 
 /// Writes a report beside its place.
 pub(crate) fn stage_report(report: &Report, path: &Path, force: bool) -> Result<StagedFile> {
+    stage_json(report, path, force)
+}
+
+fn stage_json(report: &impl Serialize, path: &Path, force: bool) -> Result<StagedFile> {
     let mut json = serde_json::to_vec_pretty(report).unwrap_or_default();
     json.push(b'\n');
     let failed = |e| Error::io(path, "write", e);

@@ -13,6 +13,7 @@ use std::fmt;
 use std::path::Path;
 
 mod curve;
+mod diff;
 mod files;
 mod note;
 mod origin;
@@ -20,8 +21,9 @@ mod plan;
 
 pub(crate) use curve::energy_by_bytes;
 pub use curve::{Choice, choose};
+pub use diff::{DiffReport, KindDiff, TensorDiff};
 pub(crate) use files::{PAGE, REPORT, stage_page, stage_report};
-pub use files::{save_modelfile, save_page, save_report};
+pub use files::{save_adapter_diff, save_modelfile, save_page, save_report};
 pub use note::Note;
 pub use origin::Origin;
 pub use plan::{PlanReport, PlanRow};
@@ -70,6 +72,9 @@ pub struct Report {
     /// What each policy would choose; in the reports of plans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanReport>,
+    /// How far each tensor moved; in the reports of comparisons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<DiffReport>,
     /// What is to be known of the pair, the options and the adapter, as it was said.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "notes")]
     pub notes: Vec<Note>,
@@ -341,6 +346,9 @@ pub struct LeftOut {
     pub reason: String,
     /// ‖Δ‖_F; absent where the sides cannot be compared.
     pub delta_norm: Option<f64>,
+    /// ‖W‖_F of the base's tensor, estimated from some of its rows, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_norm: Option<f64>,
 }
 
 /// The group of layers that are stored whole on request alone.

@@ -1,5 +1,6 @@
 //! What a plan recommends, and what it was chosen from.
 
+use crate::units::{bytes, percent};
 use serde::{Deserialize, Serialize};
 
 /// What each policy would choose by the spectra of a report.
@@ -51,4 +52,60 @@ pub struct PlanRow {
     pub known: bool,
     /// What it is worth by the criterion of budgets; compares rows of one plan.
     pub worth: f64,
+}
+
+impl PlanReport {
+    /// Which rank, and why: the answer first, then what it is beside others. `option` says how a row is asked for,
+    /// `further` what makes the search go on.
+    pub fn answer(&self, option: impl Fn(&PlanRow) -> String, further: &str) -> Vec<String> {
+        let (row, enough) = (&self.recommended, percent(self.enough));
+        let first = if self.reached {
+            format!("take {}: the smallest of these ranks that keeps {enough}", option(row))
+        } else {
+            let searched = self.searched;
+            format!(
+                "take a rank ≥ {searched}: {further}, since the search ended there and {enough} needs more"
+            )
+        };
+        let others: String = self
+            .neighbours()
+            .map(|other| format!("; rank {} keeps {}", other.ranks[1], percent(other.kept())))
+            .collect();
+        let what = format!(
+            "it keeps {} of the modules' ‖Δ‖² and {} of the whole difference in {}{others}",
+            percent(row.kept()),
+            percent(row.whole_energy),
+            bytes(row.bytes)
+        );
+        let beside = self.beside.as_ref().map(|beside| {
+            let dtype =
+                if beside.dtype == row.dtype { String::new() } else { format!(" in {}", beside.dtype) };
+            let (more, [least, most]) = (beside.at_least(), beside.ranks);
+            let kept = percent(beside.kept());
+            format!(
+                "in the same bytes {} keeps {more}{kept}{dtype}, at ranks from {least} to {most}",
+                option(beside)
+            )
+        });
+        [first, what].into_iter().chain(beside).collect()
+    }
+
+    /// The ranks below and above the recommended one.
+    fn neighbours(&self) -> impl Iterator<Item = &PlanRow> {
+        let at = self.by_rank.iter().position(|row| *row == self.recommended).unwrap_or(0);
+        let below = at.checked_sub(1).and_then(|at| self.by_rank.get(at));
+        below.into_iter().chain(self.by_rank.get(at + 1))
+    }
+}
+
+impl PlanRow {
+    /// The energy after rounding.
+    pub fn kept(&self) -> f64 {
+        self.energy - self.rounding_loss
+    }
+
+    /// What stands before figures that the known singular values do not decide.
+    pub fn at_least(&self) -> &'static str {
+        if self.known { "" } else { "≥ " }
+    }
 }

@@ -178,6 +178,16 @@ impl<'a> Json<'a> {
         serde_json::from_str(self.0).ok()
     }
 
+    /// A list of at most `most` strings.
+    pub(crate) fn texts(self, most: usize) -> Option<Vec<String>> {
+        let (mut found, mut sound) = (Vec::new(), true);
+        let is_list = self.each(|text| {
+            sound = found.len() < most && text.text().map(|text| found.push(text.into_owned())).is_some();
+            sound
+        });
+        (is_list && sound).then_some(found)
+    }
+
     /// A list of whole numbers, which takes no more than four times the bytes of its text.
     pub(crate) fn sizes(self) -> Option<Vec<usize>> {
         let mut count = 0;

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use clap::ValueEnum;
-use phlora::{AdapterFormat, Also, Criterion, Dtype, Layers, Mode, Names, Server, Tokens};
+use phlora::{AdapterFormat, Also, Consumer, Criterion, Dtype, Layers, Mode, Names, Server, Tokens};
 use std::path::Path;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -25,6 +25,33 @@ impl From<ServerArg> for Server {
             ServerArg::Lorax => Self::Lorax,
             ServerArg::Slora => Self::Slora,
             ServerArg::Punica => Self::Punica,
+        }
+    }
+}
+
+/// What an adapter is checked for.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ConsumerArg {
+    Vllm,
+    Sglang,
+    Diffusers,
+    Peft,
+    Ollama,
+    Mlx,
+    #[value(name = "llama.cpp")]
+    LlamaCpp,
+}
+
+impl From<ConsumerArg> for Consumer {
+    fn from(consumer: ConsumerArg) -> Self {
+        match consumer {
+            ConsumerArg::Vllm => Self::Vllm,
+            ConsumerArg::Sglang => Self::Sglang,
+            ConsumerArg::Diffusers => Self::Diffusers,
+            ConsumerArg::Peft => Self::Peft,
+            ConsumerArg::Ollama => Self::Ollama,
+            ConsumerArg::Mlx => Self::Mlx,
+            ConsumerArg::LlamaCpp => Self::LlamaCpp,
         }
     }
 }

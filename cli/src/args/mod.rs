@@ -4,6 +4,7 @@ mod asked;
 mod check;
 mod choices;
 mod convert;
+mod diff;
 mod every;
 mod extract;
 mod heading;
@@ -20,8 +21,11 @@ mod units;
 mod verify;
 
 pub use check::CheckArgs;
-pub use choices::{AlsoArg, ByArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg, check_bits};
+pub use choices::{
+    AlsoArg, ByArg, ConsumerArg, DtypeArg, FormatArg, ModeArg, NamesArg, ServerArg, check_bits,
+};
 pub use convert::ConvertArgs;
+pub use diff::DiffArgs;
 pub use every::{ColorArg, EveryArgs};
 pub use extract::{ExtractArgs, JoinArgs};
 pub use merge::MergeArgs;
@@ -70,7 +74,9 @@ pub enum Command {
     Join(JoinArgs),
     /// Say which rank to take, and what ranks and bytes would keep, without writing an adapter
     Plan(PlanArgs),
-    /// Find what makes llama.cpp refuse, crash on or ignore an adapter
+    /// Compare two models, or two adapters
+    Diff(DiffArgs),
+    /// Find what makes llama.cpp, PEFT, vLLM and others refuse, crash on or ignore an adapter
     Check(CheckArgs),
     /// Write an adapter in another format: PEFT, GGUF, kohya or ComfyUI, or with factors of another type
     Convert(ConvertArgs),

@@ -38,7 +38,7 @@ impl From<Error> for Failure {
         let status = match error {
             Error::Io { .. } => Status::Io,
             // Neither the file nor an option is wrong.
-            error if error.reason() == Some(Reason::NoMemory) => Status::Io,
+            ref error if error.reason() == Some(Reason::NoMemory) => Status::Io,
             Error::Format { .. } | Error::Tensor { .. } => Status::Format,
             Error::Mismatch { .. } => Status::Mismatch,
             Error::Usage { .. } | Error::Include { .. } => Status::BadOption,

@@ -210,18 +210,21 @@ impl AdapterConfig {
             "alpha_pattern",
         ]);
         match kind.text().as_deref() {
-            Some("LORA") => {}
+            Some("LORA" | "LOHA" | "LOKR") => {}
             Some(other) => {
                 return Err(bad(&format!(
-                    "its peft_type is {other}, expected LORA: other adapters are not read"
+                    "its peft_type is {other}, expected LORA, LOHA or LOKR: other adapters are not read"
                 )));
             }
             None => return Err(bad("its peft_type is not LORA")),
         }
         if dora.bool() == Some(true) {
-            return Err(bad("a DoRA adapter, which is not read"));
+            return Err(bad(
+                "a DoRA adapter, which is not read: merge it with PEFT, and extract an adapter of the merged model",
+            ));
         }
         // PEFT's default of both is 8.
+        let alpha = if kind.text().as_deref() == Some("LORA") { alpha } else { json.at("alpha") };
         let number = |value: Json<'_>| if value.is_null() { Some(8.0) } else { value.number() };
         let rank = number(rank).filter(|r| *r >= 1.0 && r.fract() == 0.0 && *r < 1e9);
         let alpha = number(alpha).filter(|alpha| alpha.is_finite());
@@ -349,7 +352,7 @@ mod tests {
     fn refuses_what_it_cannot_scale() {
         for json in [
             "{}",
-            r#"{"peft_type":"LOHA"}"#,
+            r#"{"peft_type":"OFT"}"#,
             r#"{"peft_type":"LORA","r":0}"#,
             r#"{"peft_type":"LORA","r":"8"}"#,
             r#"{"peft_type":"LORA","use_dora":true}"#,

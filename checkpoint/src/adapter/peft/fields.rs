@@ -37,10 +37,5 @@ pub(super) const MAX_NAMES: usize = 1 << 16;
 
 /// The texts of a list; `None` where it is anything else, or longer than any model has modules.
 pub(super) fn names(list: Json<'_>) -> Option<Vec<String>> {
-    let (mut found, mut sound) = (Vec::new(), true);
-    let is_list = list.each(|name| {
-        sound = found.len() < MAX_NAMES && name.text().map(|name| found.push(name.into_owned())).is_some();
-        sound
-    });
-    (is_list && sound).then_some(found)
+    list.texts(MAX_NAMES)
 }

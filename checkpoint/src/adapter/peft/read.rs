@@ -3,6 +3,7 @@
 use super::config::AdapterConfig;
 use super::target::{MAX_EXPERTS, OUT_TIMES, parameter_at, projection_at};
 use super::{CONFIG, PREFIX, WEIGHTS};
+use crate::adapter::products::{Product, split};
 use crate::adapter::stored::{matrix, pair};
 use crate::adapter::{Lora, LoraModule, Naming, OUT_PROJ, Spelling, Target};
 use crate::error::{Error, Result};
@@ -92,11 +93,15 @@ impl Directory {
     /// What it holds, modules sorted by name; complete pairs of the rank that the configuration says, or an error.
     pub(crate) fn lora(&self) -> Result<Lora<'_>> {
         let mut pairs = BTreeMap::<(Cow<'_, str>, bool), [Option<Tensor<'_>>; 2]>::new();
-        let mut full = Vec::new();
+        let (mut full, mut products) = (Vec::new(), BTreeMap::<String, Product<'_>>::new());
         for (_, tensor) in self.weights.tensors() {
             let path = tensor.stored_name().strip_prefix(PREFIX);
             let Some(path) = path else { return Err(super::full::unexpected(&tensor)) };
             let path = self.in_memory(path);
+            if let Some((module, part)) = split(&path) {
+                products.entry(module.to_owned()).or_default().take(part, tensor)?;
+                continue;
+            }
             let part = |(suffix, part): &(&str, Part)| Some((path.strip_suffix(suffix)?.len(), *part));
             let Some((length, part)) = SUFFIXES.iter().find_map(part) else {
                 full.extend(super::full::read(&path, tensor, &self.config)?);
@@ -128,6 +133,11 @@ impl Directory {
                 },
             }
         }
+        for (path, product) in products {
+            let (_, scale) = self.config.rank_and_scale(&path);
+            modules.push(product.module(path, scale)?);
+        }
+        modules.sort_by(|a, b| a.name.cmp(&b.name));
         if modules.is_empty() {
             return Err(Error::format(self.weights.path(), "it holds no LoRA factors"));
         }

@@ -1,6 +1,7 @@
 //! Reads an adapter of one safetensors file.
 
 use super::{ALPHA, BASE_NAME, DIFF, DIFF_BIAS, DOWN, Style, UP};
+use crate::adapter::products::{self, Product};
 use crate::adapter::stored::pair;
 use crate::adapter::{Effect, FullTensor, Lora, LoraModule, Naming};
 use crate::error::{Error, Result};
@@ -47,8 +48,8 @@ const PARTS: [(&str, Part); 9] = [
 const OTHERS: [(&str, &str); 7] = [
     (".lora_mid.", "the core of a Tucker decomposition"),
     (".dora_scale", "the magnitudes of a DoRA adapter"),
-    (".hada_", "part of a LoHa adapter"),
-    (".lokr_", "part of a LoKr adapter"),
+    (".hada_", "an unknown part of a LoHa adapter"),
+    (".lokr_", "an unknown part of a LoKr adapter"),
     (".oft_", "part of an OFT adapter"),
     (".reshape_weight", "another shape for the base's weight"),
     (".set_weight", "a weight in place of the base's"),
@@ -65,6 +66,8 @@ struct Found<'a> {
     alpha: Option<Tensor<'a>>,
     weight: Option<Tensor<'a>>,
     bias: Option<Tensor<'a>>,
+    /// Of LoHa and LoKr.
+    product: Product<'a>,
 }
 
 /// Whether `path` is a safetensors file with a tensor that is named as those of such an adapter, and is none of PEFT's.
@@ -97,6 +100,10 @@ impl SingleFile {
     pub(crate) fn lora(&self) -> Result<Lora<'_>> {
         let mut modules = BTreeMap::<&str, Found<'_>>::new();
         for (_, tensor) in self.weights.tensors() {
+            if let Some((module, part)) = products::split(tensor.stored_name()) {
+                modules.entry(module).or_default().product.take(part, tensor)?;
+                continue;
+            }
             let Some((module, part)) = split(tensor.stored_name()) else { return Err(other(&tensor)) };
             let found = modules.entry(module).or_default();
             let place = match part {
@@ -201,10 +208,21 @@ fn other(tensor: &Tensor<'_>) -> Error {
 
 impl<'a> Found<'a> {
     fn is_empty(&self) -> bool {
-        self.down.is_none() && self.up.is_none() && self.alpha.is_none()
+        self.down.is_none() && self.up.is_none() && self.alpha.is_none() && self.product.is_empty()
     }
 
     fn module(self, name: &'a str) -> Result<LoraModule<'a>> {
+        if !self.product.is_empty() {
+            if let Some(other) = self.down.or(self.up) {
+                return Err(other.error("its module has factors of LoHa or LoKr as well, which is not read"));
+            }
+            let scale = match (self.alpha, self.product.inner_rank()) {
+                (Some(tensor), Some(rank)) => alpha(&tensor)? / rank as f64,
+                // What is not factored is not scaled.
+                _ => 1.0,
+            };
+            return self.product.module(name, scale);
+        }
         let (down, up) = match (self.down, self.up, self.alpha) {
             (Some(down), Some(up), _) => (down, up),
             (Some(alone), None, _) => return Err(alone.error(format!("its {} is missing", &UP[1..]))),

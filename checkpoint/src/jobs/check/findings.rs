@@ -27,6 +27,30 @@ pub struct Finding {
     pub tensor: Option<String>,
     /// What was found and what to do.
     pub message: String,
+    /// What makes an adapter of it that has no such finding, where something does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Repair>,
+}
+
+/// What phlora can do about a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Repair {
+    /// Convert it to a PEFT directory.
+    Peft,
+    /// Convert it to a GGUF adapter.
+    Gguf,
+    /// Convert it to kohya's single file.
+    Kohya,
+    /// Convert it to MLX's directory.
+    Mlx,
+    /// Convert it to the names of the checkpoint.
+    CheckpointNames,
+    /// Convert it to the names in memory.
+    MemoryNames,
+    /// Write it at one rank and scale 1.
+    OneRank(usize),
 }
 
 /// What was found so far.
@@ -46,7 +70,7 @@ impl Findings {
         message: impl Into<String>,
     ) {
         let tensor = tensor.map(str::to_owned);
-        self.found.push(Finding { code, severity, tensor, message: message.into() });
+        self.found.push(Finding { code, severity, tensor, message: message.into(), repair: None });
     }
 
     pub(super) fn error(&mut self, code: &'static str, tensor: Option<&str>, message: impl Into<String>) {
@@ -62,6 +86,16 @@ impl Findings {
         }
     }
 
+    /// The names of what was found.
+    pub(super) fn codes(&self) -> impl Iterator<Item = &'static str> {
+        self.found.iter().map(|finding| finding.code)
+    }
+
+    /// Adds what was found elsewhere.
+    pub(super) fn extend(&mut self, found: impl Iterator<Item = Finding>) {
+        self.found.extend(found);
+    }
+
     /// All of them, the worst first.
     ///
     /// # Errors
@@ -69,6 +103,13 @@ impl Findings {
     pub(super) fn sorted(mut self) -> Result<Vec<Finding>> {
         self.found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         self.failed.map_or(Ok(self.found), Err)
+    }
+
+    /// Says what repairs the last finding.
+    pub(super) fn repaired_by(&mut self, repair: Repair) {
+        if let Some(last) = self.found.last_mut() {
+            last.repair = Some(repair);
+        }
     }
 
     pub(super) fn unknown(&mut self, tensor: &str) {

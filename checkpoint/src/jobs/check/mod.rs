@@ -1,11 +1,13 @@
 //! Finds what makes a runtime refuse, crash on or ignore an adapter, before it does. `docs/checks.md` lists
 //! the codes and what llama.cpp does.
 
+mod consumers;
 mod container;
 mod findings;
 mod pairs;
 
-pub use findings::{Finding, Severity};
+pub use consumers::{Consumer, check_for};
+pub use findings::{Finding, Repair, Severity};
 
 use crate::adapter::{Adapter, AdapterFormat, Lora, LoraModule, Naming, View, open_gguf};
 use crate::error::{Error, Result};

@@ -288,6 +288,7 @@ fn finish(
                 name: format!("{}.weight", module.report.name),
                 reason: reason.into(),
                 delta_norm: Some(module.report.delta_norm),
+                weight_norm: module.report.weight_norm,
             });
         } else {
             modules.push(module.cut(rank, choice.dtype)?);

@@ -173,6 +173,7 @@ fn finish(
                 name: format!("{}.weight", module.report.name),
                 reason: "budget: its bytes keep more elsewhere".into(),
                 delta_norm: Some(module.report.delta_norm),
+                weight_norm: module.report.weight_norm,
             });
         } else {
             kept.push(module.compact(bits)?);

@@ -240,6 +240,7 @@ impl Extraction {
             bytes_out,
             origin: Some(self.origin.clone()),
             plan: None,
+            diff: None,
             notes: self.notes(),
         }
     }

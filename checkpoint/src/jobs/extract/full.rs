@@ -245,6 +245,7 @@ pub(crate) fn placed(
             name: full.report.name.clone(),
             reason: reason.to_owned(),
             delta_norm: Some(full.report.delta_norm),
+            weight_norm: None,
         });
     }
     (kept, left_out)

@@ -423,7 +423,8 @@ pub(crate) fn measure(
         } else {
             reason
         };
-        return Ok(left_out(pair, reason, Some(found.sum_squares.sqrt())));
+        let weight_norm = if found.sum_squares > 0.0 { weight_norm(pair.base)? } else { None };
+        return Ok(LeftOut { weight_norm, ..left_out(pair, reason, Some(found.sum_squares.sqrt())) });
     };
     let cols = pair.base.shape().get(1..).map_or(1, |rest| rest.iter().product::<usize>().max(1));
     if strict {

@@ -172,12 +172,17 @@ impl<'m> Survey<'m> {
         targets(&extracted.collect(), renamed.values().map(String::as_str))
     }
 
-    /// The adapter of `modules`.
+    /// The adapter of `modules`, of which there must be any.
     pub(crate) fn extraction(&self, modules: Vec<Module>, others: Others) -> Result<Extraction> {
-        let Others { full, mut left_out } = others;
         if modules.is_empty() {
-            return Err(nothing(self.models, &full, &left_out));
+            return Err(nothing(self.models, &others.full, &others.left_out));
         }
+        Ok(self.gathered(modules, others))
+    }
+
+    /// What was found, of however many modules.
+    pub(crate) fn gathered(&self, modules: Vec<Module>, others: Others) -> Extraction {
+        let Others { full, mut left_out } = others;
         let empty = if self.options.complete_kinds { self.missing_of_kinds(&modules) } else { Vec::new() };
         let names = || modules.iter().map(|module| module.path.as_str());
         let all = self.models.sides().flat_map(Side::tensors).map(|(name, _)| module_of(name)).collect();
@@ -201,7 +206,7 @@ impl<'m> Survey<'m> {
             |full: &Full| self.jobs.iter().map(|(pair, _)| pair).find(|pair| pair.name == full.report.name);
         let large: Vec<_> =
             full.iter().filter_map(|full| full::large(pair(full)?, full, rank, self.options.dtype)).collect();
-        Ok(Extraction {
+        Extraction {
             modules,
             full,
             without_bias,
@@ -232,7 +237,7 @@ impl<'m> Survey<'m> {
             dtype: self.options.dtype,
             started: self.started,
             bytes_in: self.monitor.done(),
-        })
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Any adapter in phlora's compact form: directions of its own products, in as many bits as a budget has room for.
 
-use super::parts::{Decomposed, cut_to};
+use super::parts::cut_to;
+use crate::adapter::Decomposed;
 use crate::adapter::packed::OVERHEAD;
 use crate::adapter::{AdapterFormat, Factors, Lora};
 use crate::error::{Error, Result};

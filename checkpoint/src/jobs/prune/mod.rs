@@ -7,12 +7,12 @@ mod rule;
 pub use rule::Rule;
 
 use crate::adapter::provenance::OF_FACTORS;
-use crate::adapter::{Adapter, AdapterFormat, Factors, Lora, LoraModule};
+use crate::adapter::{Adapter, AdapterFormat, Decomposed, Factors, Lora, LoraModule, decompose};
 use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
 use crate::run::pool::available_threads;
 use crate::run::pool::{Ticket, run};
-use parts::{Decomposed, cut_to, decompose};
+use parts::cut_to;
 use phlora_core::policy::{Candidate, Limit, Share, allocate, factor_dtype, uniform_rank};
 use phlora_core::{Dtype, Policy, Spectrum};
 use std::num::NonZeroUsize;

@@ -1,0 +1,202 @@
+//! Adapters whose change is a product of other kinds than B·A, as the exact B·A that it is.
+//!
+//! LoHa: (w1a·w1b) ⊙ (w2a·w2b), whose columns of B are the entrywise products of a column of w1a and one of w2a, and rows of A
+//! those of w1b and w2b. LoKr: w1 ⊗ w2, whose factors are the Kronecker products of those of w1 and w2. Ranks multiply.
+
+use super::{Factor, LoraModule};
+use crate::adapter::stored::matrix;
+use crate::error::{Error, Result, filled, room_for};
+use crate::source::tensor::Tensor;
+use phlora_core::Dtype;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// What follows a module's name, and what of it that is.
+const PARTS: [&str; 12] = [
+    "hada_w1_a",
+    "hada_w1_b",
+    "hada_w2_a",
+    "hada_w2_b",
+    "hada_t1",
+    "hada_t2",
+    "lokr_w1",
+    "lokr_w1_a",
+    "lokr_w1_b",
+    "lokr_w2",
+    "lokr_w2_a",
+    "lokr_w2_b",
+];
+
+/// Most entries of a pair of factors: what a mistaken file would ask for.
+const MOST: usize = 1 << 31;
+
+/// The tensors of one module, by their part.
+#[derive(Debug, Default)]
+pub(crate) struct Product<'a>(BTreeMap<&'static str, Tensor<'a>>);
+
+/// A matrix in memory.
+#[derive(Debug, Clone)]
+struct Matrix {
+    values: Vec<f32>,
+    rows: usize,
+    cols: usize,
+}
+
+/// The module's path and the part of a tensor's name.
+pub(crate) fn split(name: &str) -> Option<(&str, &'static str)> {
+    let (module, part) = name.rsplit_once('.')?;
+    PARTS.iter().find(|known| **known == part).map(|known| (module, *known))
+}
+
+impl<'a> Product<'a> {
+    /// Takes a tensor; another of the same part is an error.
+    pub(crate) fn take(&mut self, part: &'static str, tensor: Tensor<'a>) -> Result<()> {
+        match self.0.insert(part, tensor) {
+            None => Ok(()),
+            Some(first) => {
+                Err(tensor.error(format!("the same part of the module as {}", first.stored_name())))
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The rank by which alpha is divided: rows of a second factor; `None` where nothing was factored.
+    pub(crate) fn inner_rank(&self) -> Option<usize> {
+        let rows = |part: &str| Some(*self.0.get(part)?.shape().first()?);
+        rows("hada_w1_b").or_else(|| rows("lokr_w1_b")).or_else(|| rows("lokr_w2_b"))
+    }
+
+    /// The module `name` at `scale`.
+    ///
+    /// # Errors
+    /// When a part is missing, shapes do not go together, or the core of a Tucker decomposition is among them.
+    pub(crate) fn module(&self, name: impl Into<Cow<'a, str>>, scale: f64) -> Result<LoraModule<'a>> {
+        let name = name.into();
+        let any = self.0.values().next().ok_or_else(|| Error::usage(format!("{name} has no factors")))?;
+        if let Some(core) = self.0.get("hada_t1").or(self.0.get("hada_t2")) {
+            return Err(core.error("the core of a Tucker decomposition, which is not read"));
+        }
+        let (b, a, kernel) = if self.0.contains_key("hada_w1_a") {
+            let (b, a) = self.hadamard()?;
+            (b, a, Vec::new())
+        } else {
+            self.kronecker()?
+        };
+        let (rows, cols, rank) = (b.rows, a.cols, b.cols);
+        if rank == 0 || rank != a.rows {
+            return Err(any.error(format!("its factors have {rank} columns and {} rows", a.rows)));
+        }
+        // As a matrix it has no more directions than its narrower side.
+        let (b, a) = if rank > rows.min(cols) { whole(&b, &a)? } else { (b, a) };
+        let module = LoraModule { scale, kernel, ..LoraModule::new(name, factor(a)?, factor(b)?) };
+        module.check()?;
+        Ok(module)
+    }
+
+    fn part(&self, part: &str) -> Result<Matrix> {
+        let tensor = self.0.get(part).ok_or_else(|| {
+            let other = self.0.values().next();
+            let problem = format!("its {part} is missing");
+            other.map_or_else(|| Error::usage(problem.clone()), |other| other.error(problem.clone()))
+        })?;
+        let found = matrix(*tensor)?;
+        let [rows, cols] = found.shape();
+        Ok(Matrix { values: found.decoded()?, rows, cols })
+    }
+
+    fn hadamard(&self) -> Result<(Matrix, Matrix)> {
+        let [b1, a1, b2, a2] = [
+            self.part("hada_w1_a")?,
+            self.part("hada_w1_b")?,
+            self.part("hada_w2_a")?,
+            self.part("hada_w2_b")?,
+        ];
+        if b1.rows != b2.rows || a1.cols != a2.cols || b1.cols != a1.rows || b2.cols != a2.rows {
+            let other =
+                self.0.get("hada_w2_a").map_or_else(String::new, |tensor| tensor.stored_name().to_owned());
+            return Err(Error::usage(format!("{other}: the shapes of its two products do not go together")));
+        }
+        let rank = b1.cols.saturating_mul(b2.cols);
+        let mut b = Matrix::zeros(b1.rows, rank)?;
+        for (row, to) in b.values.chunks_exact_mut(rank.max(1)).enumerate() {
+            let (first, second) = (b1.row(row), b2.row(row));
+            let pairs = first.iter().flat_map(|x| second.iter().map(move |y| x * y));
+            to.iter_mut().zip(pairs).for_each(|(to, value)| *to = value);
+        }
+        let mut a = Matrix::zeros(rank, a1.cols)?;
+        for (at, to) in a.values.chunks_exact_mut(a1.cols.max(1)).enumerate() {
+            let (first, second) = (a1.row(at / a2.rows.max(1)), a2.row(at % a2.rows.max(1)));
+            to.iter_mut().zip(first.iter().zip(second)).for_each(|(to, (x, y))| *to = x * y);
+        }
+        Ok((b, a))
+    }
+
+    fn kronecker(&self) -> Result<(Matrix, Matrix, Vec<usize>)> {
+        let side = |whole: &str, left: &str, right: &str| match self.0.contains_key(whole) {
+            true => Ok(self.part(whole)?.trivial()),
+            false => Ok((self.part(left)?, self.part(right)?)),
+        };
+        let (b1, a1) = side("lokr_w1", "lokr_w1_a", "lokr_w1_b")?;
+        let (b2, a2) = side("lokr_w2", "lokr_w2_a", "lokr_w2_b")?;
+        // The kernel's axes of a convolution stand in the second part, where that is whole.
+        let kernel = self.0.get("lokr_w2").map_or(&[][..], |tensor| tensor.shape().get(2..).unwrap_or(&[]));
+        Ok((kron(&b1, &b2)?, kron(&a1, &a2)?, kernel.to_vec()))
+    }
+}
+
+impl Matrix {
+    fn zeros(rows: usize, cols: usize) -> Result<Self> {
+        let entries = rows.checked_mul(cols).filter(|entries| *entries <= MOST);
+        let entries =
+            entries.ok_or_else(|| Error::usage(format!("factors of {rows} × {cols} are too large")))?;
+        Ok(Self { values: filled(0.0, entries)?, rows, cols })
+    }
+
+    fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.cols..][..self.cols]
+    }
+
+    /// Itself and the unit matrix of its narrower side.
+    fn trivial(self) -> (Self, Self) {
+        let size = self.rows.min(self.cols);
+        let mut unit = Self { values: vec![0.0; size * size], rows: size, cols: size };
+        unit.values.iter_mut().step_by(size + 1).for_each(|value| *value = 1.0);
+        if self.cols <= self.rows { (self, unit) } else { (unit, self) }
+    }
+}
+
+/// The Kronecker product.
+fn kron(first: &Matrix, second: &Matrix) -> Result<Matrix> {
+    let (rows, cols) = (first.rows.saturating_mul(second.rows), first.cols.saturating_mul(second.cols));
+    let mut product = Matrix::zeros(rows, cols)?;
+    for (row, to) in product.values.chunks_exact_mut(cols.max(1)).enumerate() {
+        let (left, right) = (first.row(row / second.rows), second.row(row % second.rows));
+        let pairs = left.iter().flat_map(|x| right.iter().map(move |y| x * y));
+        to.iter_mut().zip(pairs).for_each(|(to, value)| *to = value);
+    }
+    Ok(product)
+}
+
+/// B·A as a matrix times a unit one.
+fn whole(b: &Matrix, a: &Matrix) -> Result<(Matrix, Matrix)> {
+    let mut product = Matrix::zeros(b.rows, a.cols)?;
+    for (row, to) in product.values.chunks_exact_mut(a.cols.max(1)).enumerate() {
+        let mut sums = room_for(a.cols)?;
+        sums.resize(a.cols, 0.0_f64);
+        for (at, factor) in b.row(row).iter().enumerate() {
+            sums.iter_mut()
+                .zip(a.row(at))
+                .for_each(|(sum, value)| *sum += f64::from(*factor) * f64::from(*value));
+        }
+        to.iter_mut().zip(sums).for_each(|(to, sum)| *to = sum as f32);
+    }
+    Ok(product.trivial())
+}
+
+fn factor(matrix: Matrix) -> Result<Factor<'static>> {
+    let bytes: Vec<u8> = matrix.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    Factor::new(Dtype::F32, [matrix.rows, matrix.cols], bytes)
+}
