@@ -82,7 +82,6 @@ macro_rules! instruction_sets {
             }
 
             /// Runs an operation by the instruction set: the only place that chooses.
-            #[expect(clippy::inline_always, reason = "a match in the place of a call")]
             #[inline(always)]
             fn run<O: isa::Op>(self, op: O) -> O::Output {
                 match self.0 {

@@ -1,7 +1,5 @@
 //! Rows merged into weights: W += Yᵀ·D.
 
-#![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
-
 use crate::{
     Dtype,
     kernel::{
