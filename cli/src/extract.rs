@@ -311,8 +311,8 @@ fn text(report: &Report, args: &ExtractArgs, shown: &str) -> String {
 fn goal(policy: &PolicyReport) -> String {
     match (policy.goal.as_str(), policy.value) {
         ("energy", Some(share)) => format!("an energy of {} in each module", percent(share)),
-        #[allow(clippy::cast_sign_loss)] // a size
         ("total energy", Some(share)) => format!("an energy of {} over all modules", percent(share)),
+        #[allow(clippy::cast_sign_loss)] // a size
         ("budget", Some(size)) => format!("a budget of {}", bytes(size.max(0.0) as u64)),
         ("noise floor", _) => "the noise floor of each module".to_owned(),
         (goal, _) => goal.to_owned(),

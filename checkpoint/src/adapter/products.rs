@@ -91,7 +91,7 @@ impl<'a> Product<'a> {
         }
         // As a matrix it has no more directions than its narrower side.
         let (b, a) = if rank > rows.min(cols) { whole(&b, &a)? } else { (b, a) };
-        let module = LoraModule { scale, kernel, ..LoraModule::new(name, factor(a)?, factor(b)?) };
+        let module = LoraModule { scale, kernel, ..LoraModule::new(name, factor(&a)?, factor(&b)?) };
         module.check()?;
         Ok(module)
     }
@@ -135,9 +135,11 @@ impl<'a> Product<'a> {
     }
 
     fn kronecker(&self) -> Result<(Matrix, Matrix, Vec<usize>)> {
-        let side = |whole: &str, left: &str, right: &str| match self.0.contains_key(whole) {
-            true => Ok(self.part(whole)?.trivial()),
-            false => Ok((self.part(left)?, self.part(right)?)),
+        let side = |whole: &str, left: &str, right: &str| {
+            if self.0.contains_key(whole) {
+                return Ok(self.part(whole)?.trivial());
+            }
+            Ok((self.part(left)?, self.part(right)?))
         };
         let (b1, a1) = side("lokr_w1", "lokr_w1_a", "lokr_w1_b")?;
         let (b2, a2) = side("lokr_w2", "lokr_w2_a", "lokr_w2_b")?;
@@ -196,7 +198,7 @@ fn whole(b: &Matrix, a: &Matrix) -> Result<(Matrix, Matrix)> {
     Ok(product.trivial())
 }
 
-fn factor(matrix: Matrix) -> Result<Factor<'static>> {
+fn factor(matrix: &Matrix) -> Result<Factor<'static>> {
     let bytes: Vec<u8> = matrix.values.iter().flat_map(|value| value.to_le_bytes()).collect();
     Factor::new(Dtype::F32, [matrix.rows, matrix.cols], bytes)
 }

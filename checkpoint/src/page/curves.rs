@@ -29,7 +29,7 @@ pub fn section(report: &Report) -> Markup {
     if largest <= 0.0 {
         return html! {};
     }
-    let ends = all().flat_map(|module| module.singular_values.last()).map(|&sigma| f64::from(sigma));
+    let ends = all().filter_map(|module| module.singular_values.last()).map(|&sigma| f64::from(sigma));
     let floors = all().map(|module| 0.8 * module.noise_floor).filter(|&floor| floor > 0.0);
     let least = ends.chain(floors).fold(largest, f64::min);
     let scale = ([1.0, longest as f64], [least.clamp(DEPTH * largest, largest / 2.0), largest]);

@@ -6,7 +6,7 @@ use crate::units::{bytes, percent};
 use maud::{Markup, html};
 
 /// Rows of the table.
-const ROWS: f64 = 12.0;
+const ROWS: usize = 12;
 
 /// More than this is all.
 const ALL: f64 = 0.999_9;
@@ -49,7 +49,7 @@ fn sizes(curve: &[CurvePoint]) -> Vec<u64> {
         .flat_map(|power| [1.0, 2.0, 5.0].map(|step| step * 10.0_f64.powi(power)))
         .filter(|&size| size < 0.97 * end as f64)
         .collect();
-    let first = steps.len().saturating_sub(ROWS as usize - 1);
+    let first = steps.len().saturating_sub(ROWS - 1);
     #[allow(clippy::cast_sign_loss)] // sizes
     let mut sizes: Vec<_> = steps[first..].iter().map(|&size| size as u64).collect();
     sizes.push(end);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Value<'r> {
     pub layer: &'r str,
     pub kind: &'r str,
-    pub value: f64,
+    pub number: f64,
     /// What it counts in the mean of a cell.
     pub weight: f64,
 }
@@ -65,7 +65,7 @@ fn cells<'r>(map: &Map<'r>) -> Cells<'r> {
     for value in &map.values {
         let sum = sums.entry((layer(value.layer), value.kind)).or_default();
         let weight = if map.joined == Joined::Sum { 1.0 } else { value.weight.max(f64::MIN_POSITIVE) };
-        *sum = (sum.0 + weight * value.value, sum.1 + weight);
+        *sum = (sum.0 + weight * value.number, sum.1 + weight);
     }
     let one = |(sum, weight): (f64, f64)| if map.joined == Joined::Sum { sum } else { sum / weight };
     sums.into_iter().map(|(key, sum)| (key, one(sum))).collect()

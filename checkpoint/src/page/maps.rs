@@ -24,7 +24,7 @@ fn map<'r>(
 ) -> Map<'r> {
     let one = |module: &'r ModuleReport| {
         let weight = module.delta_norm.powi(2);
-        Some(Value { layer: &module.layer, kind: &module.kind, value: value(module)?, weight })
+        Some(Value { layer: &module.layer, kind: &module.kind, number: value(module)?, weight })
     };
     Map { id, title, joined, shown, values: modules.iter().filter_map(one).collect() }
 }
@@ -106,7 +106,7 @@ pub fn adapters(found: &AdapterDiff) -> Markup {
                 let layer = module.name.get(..layer).unwrap_or_default().trim_end_matches('.');
                 let layer = if module.name.ends_with(&module.kind) { layer } else { "" };
                 let weight = module.norms[0].powi(2) + module.norms[1].powi(2);
-                Value { layer, kind: &module.kind, value: value(module), weight }
+                Value { layer, kind: &module.kind, number: value(module), weight }
             })
             .collect(),
     };

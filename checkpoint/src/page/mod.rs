@@ -23,7 +23,7 @@ use shell::shell;
 /// A report of an extraction, a plan or a comparison of models as one page: HTML that needs no network.
 /// [`save_page`](crate::save_page) writes it.
 pub fn render_page(report: &Report) -> String {
-    shell(match (&report.plan, &report.diff) {
+    shell(&match (&report.plan, &report.diff) {
         (Some(plan), _) => plan::page(report, plan),
         (_, Some(diff)) => diff::models(report, diff),
         _ => extraction::page(report),
@@ -32,5 +32,5 @@ pub fn render_page(report: &Report) -> String {
 
 /// A comparison of adapters as one page.
 pub fn render_adapter_diff(found: &AdapterDiff) -> String {
-    shell(diff::adapters(found))
+    shell(&diff::adapters(found))
 }

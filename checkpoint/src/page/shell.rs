@@ -17,7 +17,7 @@ pub(super) struct Page {
 }
 
 /// The whole page.
-pub(super) fn shell(page: Page) -> String {
+pub(super) fn shell(page: &Page) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {

@@ -67,10 +67,10 @@ impl PlanReport {
                 "take a rank ≥ {searched}: {further}, since the search ended there and {enough} needs more"
             )
         };
-        let others: String = self
+        let others = self
             .neighbours()
-            .map(|other| format!("; rank {} keeps {}", other.ranks[1], percent(other.kept())))
-            .collect();
+            .map(|other| format!("; rank {} keeps {}", other.ranks[1], percent(other.kept())));
+        let others = others.collect::<Vec<_>>().concat();
         let what = format!(
             "it keeps {} of the modules' ‖Δ‖² and {} of the whole difference in {}{others}",
             percent(row.kept()),

@@ -53,14 +53,15 @@ fn text(found: &AdapterDiff, every: bool) -> String {
             percent(1.0 - total.shared[at]),
         ]);
     }
-    let only: String = (0..2)
+    let only = (0..2)
         .filter(|&at| !found.only[at].is_empty())
         .map(|at| {
             let names: Vec<_> = found.only[at].iter().take(LISTED).map(|one| one.name.as_str()).collect();
             let more = if found.only[at].len() > names.len() { ", …" } else { "" };
             format!("only {} changes {}{more}\n", found.adapters[at], names.join(", "))
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     [&head, &sums.render(), "\n", &modules(found, every), &only].concat()
 }
 

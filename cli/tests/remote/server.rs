@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -178,7 +178,7 @@ impl Shared {
         if !self.root.join(&place).is_file() {
             return status(404, "X-Error-Code: EntryNotFound\r\nX-Error-Message: Entry not found");
         }
-        if file.ends_with(".json") {
+        if Path::new(file).extension().is_some_and(|end| end == "json") {
             let (head, body) = self.file(&place, seen, fault).unwrap();
             return (format!("{head}X-Repo-Commit: {COMMIT}\r\n"), body);
         }

@@ -252,7 +252,7 @@ fn summary(found: &[Found]) -> DiffSummary {
         distance: apart.sqrt(),
         cosine: ratio(inner, (squares[0] * squares[1]).sqrt()),
         shared: [ratio(within[0], squares[0]), ratio(within[1], squares[1])],
-        by_chance: ratio(chance, (squares[0] + squares[1]) / 2.0),
+        by_chance: ratio(chance, squares[0].midpoint(squares[1])),
     }
 }
 
