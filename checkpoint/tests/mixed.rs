@@ -24,6 +24,8 @@ fn options() -> ExtractOptions {
     let mut options = ExtractOptions::default();
     options.policy = phlora::Policy::fixed(4);
     options.dtype = Dtype::F32;
+    // In the metadata of the adapter.
+    options.base_name = Some("base".into());
     options
 }
 

@@ -10,6 +10,7 @@ use phlora::{
     Model, Monitor, Output, Policy, PruneOptions, check, convert, inspect, merge, prune, read_files, verify,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::fmt::Write as _;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -151,9 +152,10 @@ fn safetensors(tensors: &[(String, Vec<usize>)], byte: u8) -> Vec<u8> {
     let (mut header, mut at) = (String::from("{"), 0);
     for (name, shape) in tensors {
         let end = at + 2 * shape.iter().product::<usize>();
-        header.push_str(&format!(
+        let _ = write!(
+            header,
             "\"{name}\":{{\"dtype\":\"F16\",\"shape\":{shape:?},\"data_offsets\":[{at},{end}]}},"
-        ));
+        );
         at = end;
     }
     header.pop();

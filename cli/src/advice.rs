@@ -47,6 +47,7 @@ fn advice(reason: Reason) -> Option<String> {
             "the system refuses it: free some, or raise the limit (ulimit -v, cgroups)".into()
         }
         Reason::Memory => "see --scratch and --threads".into(),
+        Reason::Spool => "allow more (--spool-size), on a disk if memory is short (--spool)".into(),
         Reason::Range => "use --dtype bf16 or f32".into(),
         Reason::NoArchitecture => {
             "--base (a GGUF file, or a directory with config.json) or --arch says it".into()

@@ -87,10 +87,10 @@ pub fn full(report: &Report) -> String {
     for tensor in &report.full {
         let (tensors, rows, new, squares, bytes) = kinds.entry(&tensor.kind).or_default();
         *tensors += 1;
-        *rows += tensor.rows.unwrap_or(0);
-        *new += tensor.new_rows;
+        *rows = rows.saturating_add(tensor.rows.unwrap_or(0));
+        *new = new.saturating_add(tensor.new_rows);
         *squares += tensor.delta_norm.powi(2);
-        *bytes += tensor.bytes;
+        *bytes = bytes.saturating_add(tensor.bytes);
     }
     let mut table = Table::new(&["beside factors", "tensors", "of all ‖Δ‖²", "bytes"]);
     for (kind, (tensors, rows, new, squares, bytes)) in kinds {

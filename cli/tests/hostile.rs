@@ -24,7 +24,7 @@ fn no_name_reaches_the_terminal_raw() {
         write_model(&root.path().join("bad"), &Tensors::default().add(&name, &[6], F32, &[0.0; 6]), "{}");
     let (out, report) = (text(&root.path().join("out")), text(&root.path().join("report.json")));
     let runs = [
-        (0, vec!["extract", &base, &tuned, "-o", &out, "--modules", "--report", &report]),
+        (0, vec!["extract", &base, &tuned, "-o", &out, "--rank", "1", "--modules", "--report", &report]),
         (0, vec!["verify", &base, &tuned, &out]),
         (2, vec!["extract", &base, &bad, "-o", &out, "--force"]),
         (0, vec!["inspect", &base]),
@@ -97,7 +97,9 @@ fn an_adapter_that_overflows_does_not_pass() {
         .add(&name("lora_B"), &[24, 2], F32, &signs(48))
         .write(&out.join("adapter_model.safetensors"));
     for least in ["0", "0.5"] {
-        assert_eq!(phlora(&["verify", &b, &t, &text(&out), "--min-energy", least]).0, 1);
+        let (code, stdout, stderr) = phlora(&["verify", &b, &t, &text(&out), "--min-energy", least]);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
+        assert!(stderr.contains(&name("lora_A")) && stderr.contains("beyond the range of f32"), "{stderr}");
     }
 }
 

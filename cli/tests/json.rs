@@ -77,6 +77,12 @@ fn the_fields_are_those_of_the_page() {
         .unwrap();
     run(&["check", &adapter, "--base", &base]);
     fs::write(Path::new(&adapter).join("adapter_config.json"), config).unwrap();
+    // Of a format that the program does not read, so that there is something to repair.
+    run(&["check", &gguf, "--base", &base, "--for", "vllm"]);
+    // One has modules that the other lacks.
+    let some = path("some");
+    succeed(&["extract", &base, &tuned, "-o", &some, "-r", "2", "--include", "self_attn", "-q"]);
+    run(&["diff", &adapter, &some]);
     run(&["prune", &adapter, "-o", &path("small"), "-r", "2"]);
     run(&["merge", &base, &adapter, "-o", &path("merged")]);
     run(&["report", &report, "-o", &path("page.html")]);
@@ -88,8 +94,11 @@ fn the_fields_are_those_of_the_page() {
         let listed = documented.get(*command).unwrap_or_else(|| panic!("docs/json.md has no {command}"));
         assert_eq!(listed, fields, "docs/json.md, phlora {command}");
     }
-    // That of plan is a report itself.
+    // That of plan is a report itself, and that of diff for models.
     assert_eq!(documented.len(), printed.len() + 1);
     let plan = succeed(&["plan", &base, &tuned, "--max-rank", "4", "--json"]);
     assert!(serde_json::from_str::<Value>(&plan).unwrap()["modules"].is_array());
+    let models = succeed(&["diff", &base, &tuned, "--max-rank", "4", "--json"]);
+    let models: Value = serde_json::from_str(&models).unwrap();
+    assert!(models["modules"].is_array() && models["diff"]["tensors"].is_array());
 }

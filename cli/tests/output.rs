@@ -150,7 +150,7 @@ fn a_reader_that_goes_away_is_no_error() {
     let root = tempfile::tempdir().unwrap();
     let (b, t) = pair(root.path());
     let mut child = command()
-        .args(["extract", &b, &t, "-o", &text(&root.path().join("out"))])
+        .args(["extract", &b, &t, "-o", &text(&root.path().join("out")), "--rank", "2"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -155,10 +155,11 @@ fn the_format_is_that_of_the_shares_whatever_names_say() {
     assert!(!work.root.path().join("joined.gguf").exists());
 
     // A part that is called as a GGUF file would be.
-    assert_eq!(work.extract("whole", &["--rank", "2"]).0, 0);
     for (format, name) in [(&["--format", "peft"][..], "part.gguf"), (&[], "part.peft")] {
-        let options = [&["--rank", "2", "--shard", "1/1"], format].concat();
-        assert_eq!(work.extract(name, &options).0, 0);
+        // The model card quotes the options, so both are given the same.
+        let options = [&["--rank", "2"], format].concat();
+        assert_eq!(work.extract("whole", &[&options[..], &["--force"]].concat()).0, 0);
+        assert_eq!(work.extract(name, &[&options[..], &["--shard", "1/1"]].concat()).0, 0);
         let (code, _, error) = work.join(&[work.path(name)], "joined");
         assert_eq!(code, 0, "{error}");
         assert_eq!(work.output("joined"), work.output("whole"));

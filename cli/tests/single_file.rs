@@ -390,7 +390,7 @@ fn what_is_no_sound_lora_is_refused_by_name() {
         (more(".set_weight"), "a weight in place of the base's"),
         (more(".strange"), "not a LoRA factor"),
         (more(".lora_A.weight"), "the same part of the module"),
-        (Tensors::default().add("lora_unet_x.hada_w1_a", &[2, 2], F32, &[1.0; 4]), "LoHa"),
+        (Tensors::default().add("lora_unet_x.hada_w1_a", &[2, 2], F32, &[1.0; 4]), "hada_w1_b is missing"),
     ] {
         tensors.write(&path);
         let adapter = text(&path);

@@ -20,7 +20,7 @@ fn extracts_verifies_and_inspects() {
     assert!(table.contains("output head        1       42.6 %"), "{table}");
     assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
     assert_eq!(names(root.path()), ["adapter", "report.json"]);
-    assert_eq!(names(&out), ["adapter_config.json", "adapter_model.safetensors"]);
+    assert_eq!(names(&out), ["README.md", "adapter_config.json", "adapter_model.safetensors"]);
     // Whoever may read the configuration may read the weights.
     let permissions = |name| fs::metadata(out.join(name)).unwrap().permissions();
     assert_eq!(permissions("adapter_config.json"), permissions("adapter_model.safetensors"));
@@ -97,12 +97,18 @@ fn the_report_has_its_schema() {
             "dtype",
             "left_out",
             "modules",
+            "origin",
             "phlora",
             "policy",
             "seconds",
             "total",
             "version"
         ]
+    );
+    assert_eq!(keys(&report["origin"]), ["base", "command", "date", "tuned"]);
+    assert_eq!(
+        (&report["origin"]["base"], &report["origin"]["tuned"]),
+        (&tiny_llama("base").into(), &tiny_llama("tuned").into())
     );
     assert_eq!(keys(&report["policy"]), ["goal", "max_rank", "multiple", "uniform", "value"]);
     assert_eq!((&report["policy"]["goal"], &report["dtype"]), (&"rank".into(), &"f16".into()));
@@ -151,7 +157,7 @@ fn the_report_has_its_schema() {
     let norm = module["delta_norm"].as_f64().unwrap();
     assert!((kept / (norm * norm) - module["energy"].as_f64().unwrap()).abs() < 1e-5);
     assert_eq!(report["left_out"].as_array().unwrap().len(), 11);
-    assert_eq!(keys(&report["left_out"][0]), ["delta_norm", "name", "reason"]);
+    assert_eq!(keys(&report["left_out"][0]), ["delta_norm", "name", "reason", "weight_norm"]);
     // 4 × Σ(out + in) over the 28 modules, two bytes each and the headers.
     assert_eq!(report["total"]["parameters_out"], 4 * 13_824);
     assert!(report["bytes_out"].as_u64().unwrap() > 8 * 13_824);

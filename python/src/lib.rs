@@ -28,10 +28,10 @@ mod _phlora {
 
     /// Runs the command and returns its exit code.
     #[pyfunction]
-    fn command(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
+    fn command(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
         let code = py.detach(|| phlora_cli::run(arguments));
         // An exit code does not tell its number.
-        Ok((0..=u8::MAX).find(|&number| ExitCode::from(number) == code).unwrap_or(u8::MAX))
+        (0..=u8::MAX).find(|&number| ExitCode::from(number) == code).unwrap_or(u8::MAX)
     }
 
     #[pymodule_init]

@@ -28,6 +28,9 @@ pub enum Reason {
     Memory,
     /// The system refused memory whose size follows from a file.
     NoMemory,
+    /// Weights from an address are larger than what may be held of them; more may, on a disk where memory is short
+    /// ([`RemoteOptions`](crate::RemoteOptions)).
+    Spool,
     /// A factor is beyond the range of its storage format; bf16 and f32 have a wider one.
     Range,
     /// Nothing says the architecture of the base.

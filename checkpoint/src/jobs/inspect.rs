@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::naming::kind::{Kind, kind_of, suffix_of};
 use crate::report::Report;
 use crate::source::config::Config;
-use crate::source::json::read_json;
+use crate::source::json_file::read_json;
 use crate::source::model::{Container, Model};
 use crate::source::tensor::Tensor;
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 
 use crate::adapter::{Lora, View};
 use crate::error::Result;
+use crate::naming::kind::is_number;
 use crate::naming::memory::{Weight, Weights};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +30,7 @@ pub(crate) fn rename(weights: &mut Weights<'_>, onto: &Weights<'_>) -> Vec<Strin
     if weights.keys().all(|name| onto.contains_key(name)) {
         return Vec::new();
     }
-    let exchanges = exchanges(shapes(weights), &shapes(onto));
+    let exchanges = exchanges(shapes(weights), &shapes(onto), |_, _| true);
     let note =
         |(from, to, renamed): &Exchange| paired(renamed.len(), from, to, ["in one model", "in the other"]);
     let notes = exchanges.iter().map(note).collect();
@@ -65,7 +66,9 @@ pub(crate) fn onto<'a>(lora: Lora<'a>, view: &View<'_>) -> Result<(Lora<'a>, Vec
     let all =
         view.weights().map(|(name, weight)| (name.to_owned(), sorted(weight.tensor().shape().to_vec())));
     let (mut names, mut notes) = (BTreeMap::new(), Vec::new());
-    for (from, to, renamed) in exchanges(own, &all.collect()) {
+    // An adapter may hold a single layer, which is not to become another one.
+    let same_layer = |from: &str, to: &str| numbers(from).eq(numbers(to));
+    for (from, to, renamed) in exchanges(own, &all.collect(), same_layer) {
         notes.push(paired(renamed.len(), &from, &to, ["in the adapter", "in the model"]));
         names.extend(renamed);
     }
@@ -82,11 +85,11 @@ pub(crate) fn onto<'a>(lora: Lora<'a>, view: &View<'_>) -> Result<(Lora<'a>, Vec
     Ok((lora, notes))
 }
 
-/// Which beginnings of the names `own` to exchange so that they are names of `onto`.
-fn exchanges(mut own: Shapes, onto: &Shapes) -> Vec<Exchange> {
+/// Which beginnings of the names `own` to exchange so that they are names of `onto`, of those that `may` be.
+fn exchanges(mut own: Shapes, onto: &Shapes, may: impl Fn(&str, &str) -> bool) -> Vec<Exchange> {
     let mut found = Vec::new();
     for _ in 0..ROUNDS {
-        let Some(exchange) = best(&own, onto) else { break };
+        let Some(exchange) = best(&own, onto, &may) else { break };
         for (old, new) in &exchange.2 {
             if let Some(shape) = own.remove(old) {
                 own.insert(new.clone(), shape);
@@ -98,7 +101,7 @@ fn exchanges(mut own: Shapes, onto: &Shapes) -> Vec<Exchange> {
 }
 
 /// The two beginnings that pair the most names, and what they pair.
-fn best(own: &Shapes, onto: &Shapes) -> Option<Exchange> {
+fn best(own: &Shapes, onto: &Shapes, may: impl Fn(&str, &str) -> bool) -> Option<Exchange> {
     let alone: Vec<_> = own.iter().filter(|(name, _)| !onto.contains_key(*name)).collect();
     let free: BTreeSet<_> = onto.keys().filter(|name| !own.contains_key(*name)).map(String::as_str).collect();
     let mut ends = BTreeMap::<&str, Vec<&str>>::new();
@@ -113,7 +116,10 @@ fn best(own: &Shapes, onto: &Shapes) -> Option<Exchange> {
         let Some((end, others)) = endings(name).find_map(|end| Some((end, ends.get(end)?))) else { continue };
         for other in others.iter().filter(|other| onto.get(**other) == Some(shape)) {
             let beginning = |name: &'_ str| name.len() - end.len();
-            *votes.entry((&name[..beginning(name)], &other[..beginning(other)])).or_default() += 1;
+            let pair = (&name[..beginning(name)], &other[..beginning(other)]);
+            if may(pair.0, pair.1) {
+                *votes.entry(pair).or_default() += 1;
+            }
         }
     }
     let mut found: Vec<_> = votes.into_iter().collect();
@@ -132,6 +138,11 @@ fn best(own: &Shapes, onto: &Shapes) -> Option<Exchange> {
 fn paired(count: usize, from: &str, to: &str, [one, other]: [&str; 2]) -> String {
     let (from, to) = (quoted(from), quoted(to));
     format!("paired by the ends of their names: {count} weights, {from} {one} and {to} {other}")
+}
+
+/// The numbers in a beginning of names.
+fn numbers(beginning: &str) -> impl Iterator<Item = &str> {
+    beginning.split('.').filter(|part| is_number(part))
 }
 
 /// The ends of a name at its dots, the longest first, of two parts at least.

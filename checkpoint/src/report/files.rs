@@ -4,7 +4,7 @@ use super::{Report, is_report};
 use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
 use crate::run::staging::{Known, StagedFile};
-use crate::source::json::read_json;
+use crate::source::json_file::read_json;
 use serde::Serialize;
 use std::fs::File;
 use std::io::{Read, Write};

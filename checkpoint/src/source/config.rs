@@ -2,7 +2,8 @@
 
 use crate::error::Result;
 use crate::source::attention::Heads;
-use crate::source::json::{Json, read_json_if_there};
+use crate::source::json::Json;
+use crate::source::json_file::read_json_if_there;
 use crate::source::quantized::Method;
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,10 +1,8 @@
 //! Weights that a job works on: their bytes are here meanwhile, and given back after.
 
-use crate::error::Result;
-use crate::source::mapped::Mapped;
+use crate::error::{Reason, Result};
 use crate::source::remote::Hold;
 use crate::source::tensor::Tensor;
-use std::ops::Range;
 
 /// The bytes of some weights, until it is dropped. Those of files at addresses are fetched, those of mapped files come as they
 /// are touched; both go in the end.
@@ -15,9 +13,6 @@ pub(crate) struct Held<'m> {
     /// Which of `tensors` each of the parts of `hold` is of.
     owners: Vec<usize>,
 }
-
-/// Some bytes of a file.
-pub(crate) type Stretch<'m> = (&'m Mapped, Range<usize>);
 
 impl<'m> Held<'m> {
     /// Asks for the bytes of all `tensors`, which are on their way then. Waits while others hold too much.
@@ -34,7 +29,7 @@ impl<'m> Held<'m> {
             }
         }
         let first = owners.first().copied().unwrap_or(0);
-        let hold = Hold::ask(parts).map_err(|why| tensors[first].error(why))?;
+        let hold = Hold::ask(parts).map_err(|why| tensors[first].error(why).because(Reason::Spool))?;
         Ok(Self { tensors, hold, owners })
     }
 

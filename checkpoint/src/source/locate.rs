@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::source::gguf::is_later_part;
 use crate::source::hub;
-use crate::source::json::read_json;
+use crate::source::json_file::read_json;
 use crate::source::not_weights::{has_pickle_name, pickle_advice};
 use crate::source::place::{check_address, is_address};
 use crate::source::remote;

@@ -4,6 +4,7 @@
 use crate::error::{Error, Result, room_for};
 use crate::source::place::is_address;
 use crate::source::remote::Image;
+use crate::source::stored::Stored;
 #[cfg(unix)]
 use memmap2::Advice;
 use memmap2::Mmap;
@@ -35,6 +36,9 @@ pub(crate) struct Mapped {
     bytes: Bytes,
 }
 
+/// Some bytes of a file.
+pub(crate) type Stretch<'m> = (&'m Mapped, Range<usize>);
+
 #[derive(Debug)]
 enum Bytes {
     Map(Mmap),
@@ -52,7 +56,7 @@ impl Mapped {
     #[allow(unsafe_code)]
     pub(crate) fn open(path: &Path) -> Result<Self> {
         if is_address(path) {
-            return Ok(Self { path: path.to_owned(), bytes: Bytes::Remote(Image::open(path)?) });
+            return Ok(Self { path: path.to_owned(), bytes: Bytes::Remote(Image::open(path, map_scratch)?) });
         }
         let (file, length) = open_regular(path)?;
         let path = path.to_owned();
@@ -104,6 +108,11 @@ impl Mapped {
         }
     }
 
+    /// The bytes of a tensor that was checked against this file; of a file at an address, any unless they are held.
+    pub(crate) fn tensor(&self, stored: &Stored) -> &[u8] {
+        &self.view()[stored.range.clone()]
+    }
+
     /// The file at an address that it is, if it is one.
     pub(crate) fn remote(&self) -> Option<&Arc<Image>> {
         match &self.bytes {
@@ -136,8 +145,7 @@ impl Mapped {
 
 /// Maps a file of scratch without a name.
 #[allow(unsafe_code)]
-#[cfg_attr(not(remote), allow(dead_code, reason = "only files at addresses have one"))]
-pub(crate) fn map_scratch(file: &File) -> std::io::Result<Mmap> {
+fn map_scratch(file: &File) -> std::io::Result<Mmap> {
     // SAFETY: nobody else can open the file, and its length stays. This process writes to it with calls to the system, only
     // to ranges that nobody looks at yet or any more: bytes are looked at by those who hold them, and a lock is between the
     // write and that.

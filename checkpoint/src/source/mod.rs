@@ -10,6 +10,7 @@ pub(crate) mod gguf;
 pub(crate) mod held;
 pub(crate) mod hub;
 pub(crate) mod json;
+pub(crate) mod json_file;
 pub(crate) mod locate;
 pub(crate) mod mapped;
 pub(crate) mod measure;

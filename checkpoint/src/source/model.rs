@@ -1,21 +1,20 @@
 //! A model: the tensors of one or more mapped files under their names.
 
+mod compose;
+
 use crate::error::{Error, Result, push};
 use crate::source::config::Config;
 use crate::source::gguf;
 use crate::source::locate::{Files, locate};
 use crate::source::mapped::Mapped;
-use crate::source::quantized::{Finder, Found, Recipe};
+use crate::source::quantized::Recipe;
 use crate::source::remote::Hold;
 use crate::source::safetensors;
 use crate::source::stored::Stored;
-use crate::source::tensor::{Beside, Expert, Tensor, max_experts};
+use crate::source::tensor::{Beside, Expert, Tensor};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-
-/// Longest tensor that may say how others are quantised.
-const SAYING: usize = 16 << 10;
 
 /// A model on disk or at an address, mapped and never loaded whole.
 #[derive(Debug)]
@@ -161,53 +160,6 @@ impl Model {
         Ok(())
     }
 
-    /// Puts every quantised weight in the place of its parts.
-    fn compose(&mut self) -> Result<()> {
-        if self.stored.iter().all(|(_, stored)| stored.dtype.is_some()) {
-            return Ok(());
-        }
-        self.kept = self.keep_small()?;
-        let names = self.tensors.iter().map(|(name, place)| (name.clone(), place.stored)).collect();
-        let finder = Finder {
-            names: &names,
-            stored: &self.stored,
-            files: &self.files,
-            method: self.config.quantization.as_ref(),
-        };
-        for Found { name, recipe, parts } in finder.find()? {
-            let place = Place { stored: recipe.codes, expert: None, quantized: Some(self.quantized.len()) };
-            for part in &parts {
-                self.tensors.remove(part);
-            }
-            if self.tensors.insert(name.clone(), place).is_some() {
-                let (file, codes) = &self.stored[place.stored];
-                let problem = format!("it is quantised, and {name} is there as well");
-                return Err(Error::tensor(self.files[*file].path(), &codes.name, problem));
-            }
-            let place = |part: usize| (self.stored[part].0, self.stored[part].1.range.clone());
-            self.beside.push(recipe.beside().map(place).collect());
-            self.quantized.push(recipe);
-        }
-        Ok(())
-    }
-
-    /// Keeps the tensors that may say how others are quantised, where the files are at addresses.
-    fn keep_small(&self) -> Result<Option<Hold>> {
-        let mut parts = Vec::new();
-        for (file, stored) in &self.stored {
-            if let Some(image) = self.files[*file].remote().filter(|_| stored.range.len() <= SAYING) {
-                parts.push((image.clone(), stored.range.clone()));
-            }
-        }
-        if parts.is_empty() {
-            return Ok(None);
-        }
-        let failed = |why: String| Error::format(&self.path, why);
-        let hold = Hold::ask(parts).map_err(failed)?;
-        hold.wait().map_err(|(_, why)| failed(why))?;
-        Ok(Some(hold))
-    }
-
     /// How its weights are quantised, where they are.
     pub fn quantization(&self) -> Option<String> {
         let first = self.quantized.first()?;
@@ -228,37 +180,6 @@ impl Model {
              bitsandbytes, GPTQ or AWQ; take the checkpoint that it was made from"
         );
         Err(Error::format(&self.path, problem))
-    }
-
-    /// Names every expert for itself.
-    fn expand_experts(&mut self) -> Result<()> {
-        let mut total = 0_usize;
-        let most = max_experts(self.files.iter().map(Mapped::len).sum());
-        for (at, (file, stored)) in self.stored.iter().enumerate() {
-            let (Some(module), [count, _, _]) = (experts_module(&stored.name), stored.shape.as_slice())
-            else {
-                continue;
-            };
-            let count = *count;
-            // Else it is of a type that nobody knows, which is not read anyway.
-            if !stored.range.len().is_multiple_of(count) {
-                continue;
-            }
-            total = total.saturating_add(count);
-            if total > most {
-                let problem = format!("its {count} experts are more than {most} in a model of its size");
-                return Err(Error::tensor(self.files[*file].path(), &stored.name, problem));
-            }
-            self.tensors.remove(&stored.name);
-            for index in 0..count {
-                let place = Place { stored: at, expert: Some(Expert { index, count }), quantized: None };
-                if self.tensors.insert(format!("{module}.{index}.weight"), place).is_some() {
-                    let problem = format!("its expert {index} has the name of another tensor");
-                    return Err(Error::tensor(self.files[*file].path(), &stored.name, problem));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The path it was opened by.
@@ -344,7 +265,7 @@ impl Model {
     fn view(&self, place: Place) -> Tensor<'_> {
         let (file, stored) = &self.stored[place.stored];
         let source = &self.files[*file];
-        let whole = stored.bytes(source);
+        let whole = source.tensor(stored);
         let (shape, offset, length) = match place.expert {
             None => (stored.shape.as_slice(), 0, whole.len()),
             // Rows are whole blocks, and so are experts.
@@ -366,7 +287,7 @@ impl Model {
     /// The bytes of a stored tensor.
     fn bytes(&self, part: usize) -> &[u8] {
         let (file, stored) = &self.stored[part];
-        stored.bytes(&self.files[*file])
+        self.files[*file].tensor(stored)
     }
 }
 
@@ -374,11 +295,6 @@ impl Model {
 /// memory than their file. Entries of real models take 100 bytes and more.
 const fn most_tensors(bytes: usize) -> usize {
     (1 << 15) + bytes / 96
-}
-
-/// The module of a GGUF tensor that stacks the matrices of experts, told by its name.
-fn experts_module(name: &str) -> Option<&str> {
-    name.strip_suffix(".weight").filter(|module| module.ends_with("_exps"))
 }
 
 /// Whether the index assigns `tensor` to another shard than that of this number.

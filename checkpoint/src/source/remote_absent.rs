@@ -8,6 +8,9 @@ mod settings;
 pub use settings::{RemoteOptions, read_remote};
 
 use crate::error::{Error, Result};
+use memmap2::Mmap;
+use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +20,7 @@ use std::sync::Arc;
 pub(crate) enum Image {}
 
 impl Image {
-    pub(crate) fn open(path: &Path) -> Result<Arc<Self>> {
+    pub(crate) fn open(path: &Path, _: fn(&File) -> io::Result<Mmap>) -> Result<Arc<Self>> {
         Err(absent(path))
     }
 

@@ -1,6 +1,5 @@
 //! One tensor as its file states it, whatever the container.
 
-use crate::source::mapped::Mapped;
 use phlora_core::Dtype;
 use std::ops::Range;
 
@@ -16,11 +15,4 @@ pub(crate) struct Stored {
     pub(crate) shape: Vec<usize>,
     /// Where its bytes are in the file. Where the dtype is read, they are exactly those of the shape.
     pub(crate) range: Range<usize>,
-}
-
-impl Stored {
-    /// Its bytes in `source`, the file that it was checked against; of a file at an address, any unless they are held.
-    pub(crate) fn bytes<'m>(&self, source: &'m Mapped) -> &'m [u8] {
-        &source.view()[self.range.clone()]
-    }
 }

@@ -187,6 +187,12 @@ pub fn names(directory: &Path) -> Vec<String> {
     names
 }
 
+/// Bytes of an adapter's files, without the card for people.
+pub fn size_of_adapter(directory: &Path) -> u64 {
+    let files = names(directory).into_iter().filter(|name| name != "README.md");
+    files.map(|name| fs::metadata(directory.join(name)).unwrap().len()).sum()
+}
+
 /// The real pair of the repository.
 pub fn tiny_llama(side: &str) -> String {
     text(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/data/tiny-llama").join(side))

@@ -182,9 +182,10 @@ impl Shared {
             let (head, body) = self.file(&place, seen, fault).unwrap();
             return (format!("{head}X-Repo-Commit: {COMMIT}\r\n"), body);
         }
+        let tag = if let Some(Fault::Tag(tag)) = fault { tag } else { TAG };
         // Another name of this machine is another origin.
         let to = format!("http://localhost:{}/storage/{place}?signature=x", self.port);
-        status(302, &format!("Location: {to}\r\nX-Linked-ETag: {TAG}\r\nX-Repo-Commit: {COMMIT}"))
+        status(302, &format!("Location: {to}\r\nX-Linked-ETag: {tag}\r\nX-Repo-Commit: {COMMIT}"))
     }
 
     /// The answer that holds a file, or the range of it that is asked for.

@@ -1,6 +1,6 @@
 //! Bytes shared out over matrices: each step goes where it is worth the most per byte.
 
-use super::{Criterion, Policy, Spectrum};
+use super::{Criterion, Limit, Policy, Spectrum};
 use crate::{Dtype, Shape};
 
 /// One matrix that asks for a rank.
@@ -12,15 +12,6 @@ pub struct Candidate<'s> {
     pub stretch: f64,
     /// Format that its factors are stored in; see [`factor_dtype`].
     pub dtype: Dtype,
-}
-
-/// How far sharing out goes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Limit {
-    /// As long as there are bytes: the factors take at most so many.
-    Bytes(u64),
-    /// As far as is needed: until all matrices together keep this share of their ‖Δ‖²_F, from 0 to 1.
-    Energy(f64),
 }
 
 /// What a matrix gets, and the workspace of [`allocate`].

@@ -27,7 +27,7 @@ mod bits;
 mod criterion;
 mod spectrum;
 
-pub use allocate::{Candidate, Limit, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
+pub use allocate::{Candidate, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
 pub use bits::{Direction, Quantizer, share_bits};
 pub use criterion::Criterion;
 pub use spectrum::{Noise, Spectrum};
@@ -47,6 +47,15 @@ pub enum Goal {
     TotalEnergy(f64),
     /// The most over all matrices, by the policy's criterion, in so many bytes. A matrix alone gets the rank that is given.
     Budget(u64),
+}
+
+/// How far sharing out goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Limit {
+    /// As long as there are bytes: the factors take at most so many.
+    Bytes(u64),
+    /// As far as is needed: until all matrices together keep this share of their ‖Δ‖²_F, from 0 to 1.
+    Energy(f64),
 }
 
 /// A goal and the form that ranks must have.

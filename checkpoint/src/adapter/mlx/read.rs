@@ -6,7 +6,7 @@ use crate::adapter::stored::matrix;
 use crate::adapter::{Lora, LoraModule, Naming};
 use crate::error::{Error, Result};
 use crate::naming::kind::{Kind, kind_of};
-use crate::source::json::read_json;
+use crate::source::json_file::read_json;
 use crate::source::model::Model;
 use crate::source::tensor::Tensor;
 use std::collections::BTreeMap;

@@ -1,7 +1,8 @@
 //! The compact form: which directions of which modules are kept, and in how many bits.
 
 use super::Extraction;
-use super::outcome::{Keep, Module, Others};
+use super::module::Module;
+use super::outcome::{Keep, Others};
 use super::plans::Aim;
 use super::survey::{Survey, replace};
 use crate::adapter::packed::{OVERHEAD, Packed};

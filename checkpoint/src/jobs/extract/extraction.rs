@@ -5,7 +5,7 @@ use crate::adapter::{AdapterFormat, Factor, Lora, LoraModule, Naming, OUT_PROJ, 
 use crate::error::Result;
 use crate::jobs::extract::card::Card;
 use crate::jobs::extract::full::Full;
-use crate::jobs::extract::outcome::Module;
+use crate::jobs::extract::module::Module;
 use crate::jobs::extract::renaming::Renaming;
 use crate::naming::spelling::Spelling;
 use crate::report::{
@@ -93,7 +93,7 @@ impl Extraction {
         (parameters_out > parameters_in).then(|| {
             format!(
                 "the factors have {parameters_out} weights, more than the {parameters_in} of the modules that they change: at \
-                 this rank the adapter is larger than the model"
+                 this rank the adapter is larger than what it changes"
             )
         })
     }

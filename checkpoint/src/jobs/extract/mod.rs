@@ -17,6 +17,7 @@ mod includes;
 mod job;
 mod layers;
 mod memory;
+mod module;
 mod options;
 pub(crate) mod outcome;
 mod outline;

@@ -3,7 +3,8 @@
 use crate::adapter::{AdapterFormat, Factor, Factors};
 use crate::error::{Error, Result};
 use crate::jobs::extract::job::ExtractJob;
-use crate::jobs::extract::outcome::{Module, Others};
+use crate::jobs::extract::module::Module;
+use crate::jobs::extract::outcome::Others;
 use crate::jobs::extract::plans::{Aim, Planned, plans};
 use crate::jobs::extract::survey::Survey;
 use crate::jobs::extract::tasks::Task;

@@ -3,8 +3,9 @@
 use crate::adapter::{Effect, Factor, Factors, FullTensor};
 use crate::error::{Error, Result};
 use crate::jobs::extract::full::Full;
+use crate::jobs::extract::module::Module;
 use crate::jobs::extract::options::ExtractOptions;
-use crate::jobs::extract::outcome::{Module, Outcome};
+use crate::jobs::extract::outcome::Outcome;
 use crate::pairing::pairs::Pair;
 use crate::report::{FullReport, LeftOut, ModuleReport};
 use phlora_core::Dtype;

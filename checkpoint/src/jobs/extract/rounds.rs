@@ -3,7 +3,8 @@
 use crate::error::{Error, Result};
 use crate::jobs::extract::full;
 use crate::jobs::extract::memory;
-use crate::jobs::extract::outcome::{Keep, Module, Others, Outcome, extract_pair, measure, reserve};
+use crate::jobs::extract::module::Module;
+use crate::jobs::extract::outcome::{Keep, Others, Outcome, extract_pair, measure, reserve};
 use crate::jobs::extract::plans::{Aim, Planned, plans, read_bytes};
 use crate::jobs::extract::record;
 use crate::jobs::extract::survey::Survey;

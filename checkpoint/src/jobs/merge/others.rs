@@ -5,7 +5,7 @@ use super::terms::NewTensor;
 use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
 use crate::run::staging::parent;
-use crate::source::json::read_json;
+use crate::source::json_file::read_json;
 use crate::source::model::Model;
 use serde_json::Value;
 use std::fs::{self, File};

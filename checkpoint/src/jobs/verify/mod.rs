@@ -253,7 +253,7 @@ fn measure(
         return Err(non_finite_error(pair.base, pair.tuned, row, cols));
     }
     if !found.rest.is_finite() {
-        let problem = "its product with lora_b is beyond the range of f32, so that nothing can be said of what it keeps";
+        let problem = "its product with the other factor is beyond the range of f32, so that what it keeps is not known";
         return Err(module.a.error(problem));
     }
     Ok(Measured { delta: found.delta, rest: found.rest, outside: 0.0 })

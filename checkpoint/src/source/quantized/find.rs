@@ -261,7 +261,7 @@ impl<'a> Finder<'a> {
 
     pub(super) fn bytes(&self, part: Component) -> &'a [u8] {
         let (file, stored) = &self.stored[part];
-        stored.bytes(&self.files[*file])
+        self.files[*file].tensor(stored)
     }
 
     /// The number that a tensor of one F32 is.

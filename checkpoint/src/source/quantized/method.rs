@@ -1,7 +1,8 @@
 //! The quantisation method that the configuration of a model states.
 
 use crate::error::Result;
-use crate::source::json::{Json, read_json_if_there};
+use crate::source::json::Json;
+use crate::source::json_file::read_json_if_there;
 use std::fmt;
 use std::path::Path;
 

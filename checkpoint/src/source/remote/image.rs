@@ -1,16 +1,17 @@
 //! A file at an address as if it were mapped: as long as the file, with those bytes in it that somebody holds.
 
 use super::object::Object;
-use super::queue;
+use super::queue::{self, Source};
 use super::scratch::{Scratch, pages};
 use super::segments::Segments;
 use super::settings::options;
 use super::version::Version;
 use crate::error::{Error, Result};
 use crate::run::pool::lock;
-use crate::source::mapped::map_scratch;
 use crate::source::{gguf, safetensors};
 use memmap2::Mmap;
+use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -34,14 +35,14 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Finds the file at an address and reads its header, nothing more.
-    pub(crate) fn open(path: &Path) -> Result<Arc<Self>> {
+    /// Finds the file at an address and reads its header, nothing more. `map` maps a file of scratch.
+    pub(crate) fn open(path: &Path, map: fn(&File) -> io::Result<Mmap>) -> Result<Arc<Self>> {
         let failed = |why: String| Error::format(path, why);
         let (object, mut head) = Object::open(path, HEAD).map_err(failed)?;
         let header = header_len(path, &object, &mut head).map_err(failed)?;
         let options = options();
         let scratch = Scratch::new(options.spool.as_deref(), object.length)?;
-        let map = (object.length > 0).then(|| map_scratch(scratch.file()));
+        let map = (object.length > 0).then(|| map(scratch.file()));
         let map = map.transpose().map_err(|error| Error::io(path, "map a scratch file for", error))?;
         let mut segments = Segments::default();
         // What follows the header is the beginning of the first weights.
@@ -101,25 +102,8 @@ impl Image {
         self.forget(&segments, gone);
     }
 
-    /// Fetches `range`, unless nobody waits for it any more. Called by the threads of the queue.
-    pub(super) fn fetch(&self, range: Range<u64>) {
-        let is_wanted = || lock(&self.segments).is_wanted(&range);
-        let mut left = !is_wanted();
-        if left {
-            return;
-        }
-        let read = self.object.read(range.clone(), &mut |at, bytes| {
-            self.scratch.write(at, bytes)?;
-            left = !is_wanted();
-            if left { Err(String::new()) } else { Ok(()) }
-        });
-        // Whoever asks for it again meanwhile has asked the queue as well.
-        let result = (!left).then(|| read.as_ref().map(|&()| ()).map_err(String::as_str));
-        self.settle(range.clone(), result);
-    }
-
     /// Tells those who wait for `range` what became of it.
-    pub(super) fn settle(&self, range: Range<u64>, result: Option<std::result::Result<(), &str>>) {
+    fn settle(&self, range: Range<u64>, result: Option<std::result::Result<(), &str>>) {
         let mut segments = lock(&self.segments);
         let unneeded = segments.settle(range, result);
         self.forget(&segments, unneeded);
@@ -135,6 +119,28 @@ impl Image {
             let end = if segments.touches(&(range.end..outer.end)) { range.end } else { outer.end };
             self.scratch.forget(start..end);
         }
+    }
+}
+
+impl Source for Image {
+    fn fetch(&self, range: Range<u64>) {
+        let is_wanted = || lock(&self.segments).is_wanted(&range);
+        let mut left = !is_wanted();
+        if left {
+            return;
+        }
+        let read = self.object.read(range.clone(), &mut |at, bytes| {
+            self.scratch.write(at, bytes)?;
+            left = !is_wanted();
+            if left { Err(String::new()) } else { Ok(()) }
+        });
+        // Whoever asks for it again meanwhile has asked the queue as well.
+        let result = (!left).then(|| read.as_ref().map(|&()| ()).map_err(String::as_str));
+        self.settle(range.clone(), result);
+    }
+
+    fn refuse(&self, range: Range<u64>, why: &str) {
+        self.settle(range, Some(Err(why)));
     }
 }
 

@@ -1,9 +1,9 @@
 //! The requests of all files, over as many threads as there may be connections.
 
-use super::image::Image;
 use super::settings::connections;
 use crate::run::pool::lock;
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -11,10 +11,19 @@ use std::thread;
 /// Bytes of one request. The time until a server answers is lost once for each.
 const PIECE: u64 = 16 << 20;
 
+/// A file that is fetched in ranges.
+pub(super) trait Source: Debug + Send + Sync {
+    /// Fetches `range`, unless nobody waits for it any more. Called by the threads of the queue.
+    fn fetch(&self, range: Range<u64>);
+
+    /// Tells those who wait for `range` why it is not fetched.
+    fn refuse(&self, range: Range<u64>, why: &str);
+}
+
 /// What is to be fetched, the first first.
 #[derive(Debug, Default)]
 struct Queue {
-    pieces: VecDeque<(Arc<Image>, Range<u64>)>,
+    pieces: VecDeque<(Arc<dyn Source>, Range<u64>)>,
     threads: usize,
     idle: usize,
 }
@@ -23,14 +32,14 @@ static QUEUE: Mutex<Queue> = Mutex::new(Queue { pieces: VecDeque::new(), threads
 static MORE: Condvar = Condvar::new();
 
 /// Fetches `range` of a file, in pieces, after all that was asked for before.
-pub(super) fn fetch(image: &Arc<Image>, range: Range<u64>) {
+pub(super) fn fetch(source: &Arc<impl Source + 'static>, range: Range<u64>) {
     let mut queue = lock(&QUEUE);
     let count = (range.end - range.start).div_ceil(PIECE).max(1);
     // Equal pieces, so that none is a remainder of a few bytes.
     let size = (range.end - range.start).div_ceil(count);
     for number in 0..count {
         let start = range.start + number * size;
-        queue.pieces.push_back((Arc::clone(image), start..range.end.min(start + size)));
+        queue.pieces.push_back((Arc::clone(source) as Arc<dyn Source>, start..range.end.min(start + size)));
     }
     while queue.threads < connections() && queue.idle < queue.pieces.len() {
         let started = thread::Builder::new().name("fetch".into()).spawn(work);
@@ -42,8 +51,8 @@ pub(super) fn fetch(image: &Arc<Image>, range: Range<u64>) {
     }
     if queue.threads == 0 {
         // The system refuses threads: whoever waits learns it.
-        for (image, range) in std::mem::take(&mut queue.pieces) {
-            image.settle(range, Some(Err("the system gives no thread to fetch it")));
+        for (source, range) in std::mem::take(&mut queue.pieces) {
+            source.refuse(range, "the system gives no thread to fetch it");
         }
     }
     drop(queue);
@@ -54,14 +63,14 @@ pub(super) fn fetch(image: &Arc<Image>, range: Range<u64>) {
 fn work() {
     let mut queue = lock(&QUEUE);
     loop {
-        let Some((image, range)) = queue.pieces.pop_front() else {
+        let Some((source, range)) = queue.pieces.pop_front() else {
             queue = MORE.wait(queue).unwrap_or_else(PoisonError::into_inner);
             continue;
         };
         queue.idle -= 1;
         drop(queue);
-        image.fetch(range);
-        drop(image);
+        source.fetch(range);
+        drop(source);
         queue = lock(&QUEUE);
         queue.idle += 1;
     }

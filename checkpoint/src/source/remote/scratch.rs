@@ -41,10 +41,8 @@ impl Scratch {
 
     pub(super) fn write(&self, at: u64, bytes: &[u8]) -> Result<(), String> {
         self.file.write_all_at(bytes, at).map_err(|error| {
-            format!(
-                "cannot write to the spool in {}: {error}; --spool names another directory",
-                self.place().display()
-            )
+            let place = self.place().display();
+            format!("cannot write to the spool in {place}: {error}; name a directory with more room for it")
         })
     }
 

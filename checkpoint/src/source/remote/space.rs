@@ -20,8 +20,7 @@ impl Room {
         let options = options();
         if options.size.is_some_and(|size| bytes > size) {
             return Err(format!(
-                "{bytes} bytes have to be held at once, more than the {} that are allowed; allow more (--spool-size), on a \
-                 disk if memory is short (--spool)",
+                "{bytes} bytes have to be held at once, more than the {} that are allowed",
                 options.limit()
             ));
         }

@@ -3,7 +3,7 @@
 use super::consumer::some;
 use crate::error::Result;
 use crate::jobs::check::findings::{Findings, Repair};
-use crate::source::json::read_json;
+use crate::source::json_file::read_json;
 use crate::source::model::Model;
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -5,7 +5,8 @@ use super::stored::{Stored, is_directory};
 use crate::error::Result;
 use crate::jobs::check::findings::{Findings, Repair, Severity};
 use crate::naming::kind::suffix_of;
-use crate::source::json::{Json, read_json};
+use crate::source::json::Json;
+use crate::source::json_file::read_json;
 use crate::source::model::Model;
 use std::path::Path;
 

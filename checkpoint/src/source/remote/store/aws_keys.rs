@@ -1,7 +1,7 @@
 //! The keys that requests to S3 are signed with, from where Amazon's own tools take them.
 
 use super::call::{FAR, NEAR, Sent, call, fields};
-use super::{home, variable, variables};
+use super::environment::{home, variable, variables};
 use crate::run::pool::lock;
 use crate::source::remote::address::encoded;
 use crate::source::remote::client::Trouble;

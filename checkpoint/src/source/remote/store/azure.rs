@@ -1,7 +1,8 @@
 //! Azure Blob Storage.
 
 use super::call::{NEAR, Sent, call, fields};
-use super::{Wanted, variable, variables};
+use super::environment::{variable, variables};
+use super::wanted::Wanted;
 use crate::run::pool::lock;
 use crate::source::remote::address::encoded;
 use crate::source::remote::client::{Request, Trouble};

@@ -1,7 +1,8 @@
 //! Google Cloud Storage, by its XML interface.
 
+use super::environment::variables;
 use super::google_token::token;
-use super::{Wanted, variables};
+use super::wanted::Wanted;
 use crate::source::remote::address::encoded;
 use crate::source::remote::client::{Request, Trouble};
 

@@ -1,7 +1,7 @@
 //! Access tokens of Google, from where its own libraries take them.
 
 use super::call::{FAR, NEAR, Sent, call, fields};
-use super::{home, variable};
+use super::environment::{home, variable};
 use crate::run::pool::lock;
 use crate::source::json::Json;
 use crate::source::remote::client::Trouble;

@@ -1,6 +1,7 @@
 //! The Hugging Face hub, or what speaks as it does.
 
-use super::{Wanted, home, variable};
+use super::environment::{home, variable};
+use super::wanted::Wanted;
 use crate::run::pool::lock;
 use crate::source::remote::address::encoded;
 use crate::source::remote::client::{Answer, Request};

@@ -3,43 +3,17 @@
 mod aws_keys;
 mod azure;
 mod call;
+mod environment;
 mod gcs;
 mod google_token;
 mod hub;
 mod s3;
+mod wanted;
+
+pub(super) use wanted::Wanted;
 
 use super::address::Address;
 use super::client::{Answer, Request, Trouble};
-use std::env;
-use std::ops::Range;
-use std::path::PathBuf;
-
-/// What of a file is asked for.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Wanted {
-    /// The whole file where there is none.
-    pub(super) range: Option<Range<u64>>,
-    /// The strong entity tag that the file must have.
-    pub(super) tag: Option<String>,
-}
-
-impl Wanted {
-    /// The value of the header `Range`.
-    pub(super) fn range(&self) -> Option<String> {
-        self.range.as_ref().map(|range| format!("bytes={}-{}", range.start, range.end.saturating_sub(1)))
-    }
-
-    /// `request` with the headers of this.
-    pub(super) fn on(&self, mut request: Request) -> Request {
-        if let Some(range) = self.range() {
-            request = request.header("range", range);
-        }
-        if let Some(tag) = &self.tag {
-            request = request.header("if-match", tag.as_str());
-        }
-        request
-    }
-}
 
 /// The request for a file.
 pub(super) fn request(address: &Address, wanted: &Wanted) -> Result<Request, Trouble> {
@@ -82,18 +56,4 @@ pub(super) fn advice(address: &Address, status: u16, said: &str) -> String {
         }
         (Address::Web { .. }, _) => "check the address, or download the model".into(),
     }
-}
-
-/// A variable of the environment that is set and not empty.
-fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
-}
-
-/// The first of several that is set.
-fn variables(names: &[&str]) -> Option<String> {
-    names.iter().find_map(|name| variable(name))
-}
-
-fn home() -> Option<PathBuf> {
-    variable("HOME").map(PathBuf::from)
 }

@@ -1,7 +1,8 @@
 //! Amazon S3 and what speaks as it does: requests signed by version 4 of its signatures.
 
 use super::aws_keys::{Keys, keys, setting};
-use super::{Wanted, variables};
+use super::environment::variables;
+use super::wanted::Wanted;
 use crate::source::remote::address::encoded;
 use crate::source::remote::client::{Request, Trouble, host};
 use crate::source::remote::time::Utc;
