@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::jobs::extract::budget;
 use crate::jobs::extract::compact;
 use crate::jobs::extract::extraction::Extraction;
+use crate::jobs::extract::input::{Input, Models, Open};
 use crate::jobs::extract::module::Module;
 use crate::jobs::extract::options::ExtractOptions;
 use crate::jobs::extract::outcome::Keep;
@@ -12,25 +13,15 @@ use crate::jobs::extract::output::{Output, Staged};
 use crate::jobs::extract::parts::{Identity, Parts, Work};
 use crate::jobs::extract::plans::Aim;
 use crate::jobs::extract::survey::{Survey, check};
-use crate::pairing::aligned::{Aligned, Names};
+use crate::pairing::aligned::Aligned;
 use crate::report::Report;
 use crate::run::monitor::Monitor;
 use crate::source::model::Model;
 use phlora_core::{Goal, Policy};
 use std::fs;
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-
-/// A model that a job takes: one that is open, or one that the job opens.
-#[derive(Debug, Clone)]
-pub enum Input<'m> {
-    /// A path as [`Model::open`] takes it.
-    Path(PathBuf),
-    /// An open model.
-    Model(&'m Model),
-}
 
 /// An extraction: the models, the options, and one or several ranks.
 ///
@@ -78,18 +69,6 @@ pub struct Saved {
     pub path: PathBuf,
     /// What is to be said about it.
     pub report: Report,
-}
-
-/// The models of a job, open.
-struct Models<'j> {
-    base: Open<'j>,
-    tuned: Open<'j>,
-    deployed: Option<Open<'j>>,
-}
-
-enum Open<'j> {
-    Own(Box<Model>),
-    Shared(&'j Model),
 }
 
 impl<'m> ExtractJob<'m> {
@@ -301,64 +280,5 @@ impl PartFiles {
         let mut name = path.into_os_string();
         name.push(".part");
         PathBuf::from(name)
-    }
-}
-
-impl Models<'_> {
-    fn all(&self) -> impl Iterator<Item = &Model> {
-        [Some(&self.base), Some(&self.tuned), self.deployed.as_ref()].into_iter().flatten().map(Deref::deref)
-    }
-
-    /// The models under common names, what a device runs in the place of the base where that is another model.
-    fn aligned(&self, options: &ExtractOptions) -> Result<Aligned<'_>> {
-        let names = if options.format.is_like_peft() { options.names } else { Names::Checkpoint };
-        match &self.deployed {
-            None => Aligned::new(&self.base, &self.tuned, None, names),
-            Some(deployed) => Aligned::new(deployed, &self.tuned, Some(&self.base), names),
-        }
-    }
-}
-
-impl Input<'_> {
-    fn open(&self) -> Result<Open<'_>> {
-        Ok(match self {
-            Self::Path(path) => Open::Own(Box::new(Model::open(path)?)),
-            Self::Model(model) => Open::Shared(model),
-        })
-    }
-}
-
-impl Deref for Open<'_> {
-    type Target = Model;
-
-    fn deref(&self) -> &Model {
-        match self {
-            Self::Own(model) => model,
-            Self::Shared(model) => model,
-        }
-    }
-}
-
-impl<'m> From<&'m Model> for Input<'m> {
-    fn from(model: &'m Model) -> Self {
-        Self::Model(model)
-    }
-}
-
-impl From<PathBuf> for Input<'_> {
-    fn from(path: PathBuf) -> Self {
-        Self::Path(path)
-    }
-}
-
-impl From<&Path> for Input<'_> {
-    fn from(path: &Path) -> Self {
-        Self::Path(path.to_owned())
-    }
-}
-
-impl From<&str> for Input<'_> {
-    fn from(path: &str) -> Self {
-        Self::Path(path.into())
     }
 }

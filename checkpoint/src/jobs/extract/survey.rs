@@ -2,13 +2,14 @@
 
 use crate::adapter::targets::targets;
 use crate::adapter::{AdapterFormat, Naming, Target};
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, Result};
 use crate::jobs::extract::also::Take;
 use crate::jobs::extract::extraction::Extraction;
 use crate::jobs::extract::full::{self, Full};
 use crate::jobs::extract::includes;
 use crate::jobs::extract::layers;
 use crate::jobs::extract::module::Module;
+use crate::jobs::extract::nothing::nothing;
 use crate::jobs::extract::options::ExtractOptions;
 use crate::jobs::extract::outcome::{Keep, Others};
 use crate::jobs::extract::plans::Aim;
@@ -28,7 +29,6 @@ use crate::source::place::is_address;
 use phlora_core::{Goal, Policy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Two models, paired, and what is asked of them.
@@ -345,27 +345,4 @@ fn experts(models: &Aligned<'_>) -> usize {
         stacked.or(side.model.config().experts)
     };
     models.sides().find_map(count).unwrap_or(0)
-}
-
-/// Why there is nothing: all alike, or only what is not extracted differs, or what is stored beside factors alone.
-fn nothing(models: &Aligned<'_>, full: &[Arc<Full>], left_out: &[LeftOut]) -> Error {
-    let mut groups = BTreeMap::<&str, usize>::new();
-    for full in full.iter().filter(|full| full.report.delta_norm > 0.0 || full.report.new_rows > 0) {
-        *groups.entry(&full.report.kind).or_default() += 1;
-    }
-    for tensor in left_out.iter().filter(|tensor| tensor.group() != "unchanged") {
-        *groups.entry(tensor.group()).or_default() += 1;
-    }
-    if groups.is_empty() {
-        return Error::nothing(format!(
-            "all {} tensors are the same on both sides, {} and {}: is the second the fine-tuned model?",
-            left_out.len(),
-            models.base.model.path().display(),
-            models.tuned.model.path().display()
-        ));
-    }
-    let by_options = groups.keys().any(|group| matches!(*group, "excluded" | "not included"));
-    let list: Vec<_> = groups.iter().map(|(group, count)| format!("{group} ({count})")).collect();
-    let error = Error::nothing(format!("no selected layer differs; left out: {}", list.join(", ")));
-    if by_options { error.because(Reason::FilteredOut) } else { error }
 }

@@ -1,0 +1,156 @@
+//! Writes an adapter in another file format, storage format or both.
+
+mod base;
+
+use crate::adapter::{Adapter, AdapterFormat, Lora, write_gguf};
+use crate::error::Result;
+use crate::pairing::aligned::Names;
+use crate::run::monitor::Monitor;
+use crate::source::attention::Heads;
+use base::Base;
+use phlora_core::Dtype;
+use phlora_core::policy::factor_dtype;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Options of [`convert`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ConvertOptions {
+    /// File format to write.
+    pub format: AdapterFormat,
+    /// Storage format of the factors; `None`: as they are, or f32 where the file format does not have it.
+    pub dtype: Option<Dtype>,
+    /// The base model: a GGUF file, against whose tensors the adapter is then checked, or a directory with
+    /// `config.json`. What the adapter names as its base is never opened: whoever made the file chose that path.
+    pub base: Option<PathBuf>,
+    /// `model_type` or GGUF's architecture, where no base says it.
+    pub architecture: Option<String>,
+    /// Attention heads, where no base says them.
+    pub heads: Option<Heads>,
+    /// Whose names a PEFT adapter gets; `None`: those that it has, else those in memory.
+    pub names: Option<Names>,
+    /// What single files have before the paths of the base's modules, where its names and configuration do not tell.
+    pub prefix: Option<String>,
+    /// Whether an adapter that is there already is replaced.
+    pub force: bool,
+}
+
+impl ConvertOptions {
+    /// To `format`, the base being what the adapter names, and all else as it is.
+    pub fn new(format: AdapterFormat) -> Self {
+        Self {
+            format,
+            dtype: None,
+            base: None,
+            architecture: None,
+            heads: None,
+            names: None,
+            prefix: None,
+            force: false,
+        }
+    }
+}
+
+/// What [`convert`] wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Converted {
+    /// Modules with factors.
+    pub modules: usize,
+    /// Largest rank of them.
+    pub rank: usize,
+    /// Factors in f16 since their rows do not go into the blocks of the format that was asked for.
+    pub not_in_blocks: usize,
+    /// Modules into whose `lora_b` a scale was multiplied.
+    pub folded: usize,
+    /// Bytes of the files.
+    pub bytes: u64,
+}
+
+/// Writes `adapter` to `path`, which appears by a rename when all is complete.
+///
+/// Between formats, modules are renamed and rows reordered as the conversion of the base does it; where neither
+/// changes and the storage format stays, the factors stay the same to the bit. PEFT's scales (alpha over rank, or its
+/// root with rslora, and their patterns) become part of `lora_b` in a GGUF adapter; exactly where they are powers of
+/// two.
+///
+/// # Errors
+/// When a factor holds a NaN or an infinity or does not fit into its new format, a module has no known name in the
+/// other format, or the base (a GGUF file) has no tensor of its name and shape; when the output exists and may not
+/// be replaced; [`Error::Cancelled`]. Nothing is left behind.
+pub fn convert(
+    adapter: &Adapter,
+    path: &Path,
+    options: &ConvertOptions,
+    monitor: &Monitor,
+) -> Result<Converted> {
+    monitor.begin_writing()?;
+    options.format.probe(path, options.force)?;
+    let (lora, not_in_blocks) = prepare(adapter, options, monitor)?;
+    let gguf = options.format == AdapterFormat::Gguf;
+    let folded = lora.modules.iter().filter(|module| gguf && module.scale != 1.0).count();
+    let bytes = lora.save(path, options.format, options.force, monitor)?;
+    Ok(Converted { modules: lora.modules.len(), rank: lora.rank(), not_in_blocks, folded, bytes })
+}
+
+/// As [`convert`] to GGUF, but to `out`; gives the number of bytes.
+///
+/// # Errors
+/// As [`convert`], and what `out` refuses.
+pub fn convert_to_gguf(
+    adapter: &Adapter,
+    options: &ConvertOptions,
+    out: &mut impl Write,
+    monitor: &Monitor,
+) -> Result<u64> {
+    let options = ConvertOptions { format: AdapterFormat::Gguf, ..options.clone() };
+    let (lora, _) = prepare(adapter, &options, monitor)?;
+    write_gguf(&lora, out)
+}
+
+/// The adapter as it is to be written, and the number of factors in f16 since blocks do not fit.
+pub(crate) fn prepare<'a>(
+    adapter: &'a Adapter,
+    options: &ConvertOptions,
+    monitor: &Monitor,
+) -> Result<(Lora<'a>, usize)> {
+    let mut lora = adapter.lora()?;
+    let all = || {
+        let factors = lora.modules.iter().flat_map(|module| [&module.a, &module.b]);
+        factors.chain(lora.full.iter().map(|tensor| &tensor.values))
+    };
+    monitor.correct_total(0, all().map(|values| values.stored_len() as u64).sum());
+    for values in all() {
+        values.decoded()?;
+        monitor.add_done(values.stored_len() as u64);
+        monitor.check()?;
+    }
+    let base = Base::open(&lora, options)?;
+    lora = match (options.format, options.format.style()) {
+        (_, Some(_)) if adapter.format() == options.format => lora,
+        (_, Some(style)) => base.to_single(lora, style)?,
+        (AdapterFormat::Gguf, _) => base.to_gguf(lora)?,
+        (AdapterFormat::Mlx, _) => base.to_peft(lora, Some(Names::Checkpoint))?,
+        _ => base.to_peft(lora, options.names)?,
+    };
+    let mut not_in_blocks = 0;
+    for module in &mut lora.modules {
+        let rank = module.rank();
+        for factor in [&mut module.a, &mut module.b] {
+            let wanted = options.dtype.unwrap_or_else(|| kept(options.format, factor.dtype()));
+            options.format.check(wanted)?;
+            // Those of a lookup table are written transposed.
+            let cols = if module.embedding { rank } else { factor.shape()[1] };
+            let dtype = factor_dtype(wanted, cols);
+            not_in_blocks += usize::from(dtype != wanted);
+            factor.set_dtype(dtype);
+        }
+    }
+    Ok((lora, not_in_blocks))
+}
+
+/// The storage format that loses nothing.
+fn kept(format: AdapterFormat, dtype: Dtype) -> Dtype {
+    if format.check(dtype).is_ok() { dtype } else { Dtype::F32 }
+}
