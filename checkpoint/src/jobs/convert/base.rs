@@ -1,6 +1,6 @@
 //! The base of an adapter that is converted, as far as it is known.
 
-use super::ConvertOptions;
+use super::options::ConvertOptions;
 use crate::adapter::single::{Places, Style};
 use crate::adapter::targets::targets;
 use crate::adapter::{Lora, Naming, Target, View};

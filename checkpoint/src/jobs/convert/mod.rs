@@ -1,56 +1,19 @@
 //! Writes an adapter in another file format, storage format or both.
 
 mod base;
+mod options;
+
+pub use options::ConvertOptions;
 
 use crate::adapter::{Adapter, AdapterFormat, Lora, write_gguf};
 use crate::error::Result;
 use crate::pairing::aligned::Names;
 use crate::run::monitor::Monitor;
-use crate::source::attention::Heads;
 use base::Base;
 use phlora_core::Dtype;
 use phlora_core::policy::factor_dtype;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-
-/// Options of [`convert`].
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ConvertOptions {
-    /// File format to write.
-    pub format: AdapterFormat,
-    /// Storage format of the factors; `None`: as they are, or f32 where the file format does not have it.
-    pub dtype: Option<Dtype>,
-    /// The base model: a GGUF file, against whose tensors the adapter is then checked, or a directory with
-    /// `config.json`. What the adapter names as its base is never opened: whoever made the file chose that path.
-    pub base: Option<PathBuf>,
-    /// `model_type` or GGUF's architecture, where no base says it.
-    pub architecture: Option<String>,
-    /// Attention heads, where no base says them.
-    pub heads: Option<Heads>,
-    /// Whose names a PEFT adapter gets; `None`: those that it has, else those in memory.
-    pub names: Option<Names>,
-    /// What single files have before the paths of the base's modules, where its names and configuration do not tell.
-    pub prefix: Option<String>,
-    /// Whether an adapter that is there already is replaced.
-    pub force: bool,
-}
-
-impl ConvertOptions {
-    /// To `format`, the base being what the adapter names, and all else as it is.
-    pub fn new(format: AdapterFormat) -> Self {
-        Self {
-            format,
-            dtype: None,
-            base: None,
-            architecture: None,
-            heads: None,
-            names: None,
-            prefix: None,
-            force: false,
-        }
-    }
-}
+use std::path::Path;
 
 /// What [`convert`] wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What an adapter makes of tensors without factors.
 
-use super::{Measured, VerifiedTensor};
+use super::found::{Measured, VerifiedTensor};
 use crate::adapter::FullTensor;
 use crate::adapter::stored::matrix_shape;
 use crate::error::{Result, filled};

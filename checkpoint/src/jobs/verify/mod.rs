@@ -1,5 +1,6 @@
 //! Measures what a written adapter really keeps of a difference, after rounding, from the files alone.
 
+mod found;
 mod full;
 mod residual;
 
@@ -14,6 +15,8 @@ use crate::run::pool::{Cost, Ticket, run_round};
 use crate::source::measure::{difference, non_finite_error, same_bytes};
 use crate::source::model::Model;
 use crate::source::read_ahead::{AHEAD, ReadAhead};
+use found::Measured;
+pub use found::VerifiedTensor;
 use full::{check_full, measure_full, new_head};
 use residual::{Product, residual};
 use serde::Serialize;
@@ -61,32 +64,6 @@ pub struct VerifiedModule {
     pub delta_norm: f64,
     /// ‖Δ − s·B·A‖_F.
     pub residual_norm: f64,
-}
-
-/// What an adapter makes of a tensor without factors.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct VerifiedTensor {
-    /// Name of the tensor.
-    pub name: String,
-    /// Rows that the adapter holds, where it is not the whole tensor.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rows: Option<usize>,
-    /// ‖Δ‖_F of what it changes and the base has.
-    pub delta_norm: f64,
-    /// ‖tuned − changed‖_F of what it changes, rows that the base lacks among it.
-    pub residual_norm: f64,
-    /// ‖Δ‖_F of rows that it does not change.
-    pub outside_norm: f64,
-}
-
-/// Squared norms of one pair.
-struct Measured {
-    delta: f64,
-    /// What the factors leave of it.
-    rest: f64,
-    /// Beside it: what the adapter does not touch.
-    outside: f64,
 }
 
 /// Reads both models and the adapter once and measures the kept energy. Sums are in f64; the heap holds the
