@@ -30,9 +30,9 @@ pub enum Error {
     },
     /// A matrix to decompose has more columns than rows.
     Wide,
-    /// A block is not a whole number of rows, or both sides do not hold the same number of rows.
+    /// The pushed bytes are not whole rows, or both sides do not hold the same number of rows.
     BlockNotWholeRows,
-    /// A row, or a run of weights, is not a whole number of blocks of its format.
+    /// A row, or a run of weights, is not a whole number of the blocks of its storage format.
     NotWholeBlocks {
         /// Weights per block.
         block_len: usize,

@@ -1,4 +1,4 @@
-//! A run of rows, decoded in tiles: both products with a thin block, and what they are packed into.
+//! Decodes a strip of Δ, 256 columns at a time, multiplies it (Y = D·X, Z = Dᵀ·Y), and packs X and Z for that.
 
 use crate::{
     Delta, Kernel, Rows,

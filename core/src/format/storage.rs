@@ -97,7 +97,7 @@ pub fn encode<H: Convert>(values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool 
             }
             put(rest, out_rest, |value| half::f16::from_f32(value).to_le_bytes());
         }
-        Dtype::Bf16 => put(values, out, brain),
+        Dtype::Bf16 => put(values, out, bf16),
         Dtype::F64 => put(values, out, |value| f64::from(value).to_le_bytes()),
         #[cfg(feature = "blocks")]
         Dtype::Q8_0 => {
@@ -151,7 +151,7 @@ fn whole<const N: usize>(bytes: &[u8], is: impl Fn([u8; N]) -> bool) -> bool {
 
 /// To the upper half of the bits, to nearest, ties to even; without branches, so that it vectorises.
 #[inline(always)]
-fn brain(value: f32) -> [u8; 2] {
+fn bf16(value: f32) -> [u8; 2] {
     let bits = value.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
     // A NaN stays one, whatever its payload.

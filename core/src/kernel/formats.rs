@@ -50,15 +50,15 @@ pub trait Sink<V: Vector>: Float<V> {
     }
 }
 
-/// Elements of 4 bytes.
+/// Elements of 4 bytes, f32.
 #[derive(Clone, Copy)]
 pub struct Single;
-/// Elements of 2 bytes, IEEE binary16.
+/// Elements of 2 bytes, f16.
 #[derive(Clone, Copy)]
 pub struct Half;
-/// Elements of 2 bytes, the upper half of a binary32.
+/// Elements of 2 bytes, bf16: the upper half of an f32.
 #[derive(Clone, Copy)]
-pub struct Brain;
+pub struct Bf16;
 
 /// Loads of a format by those of the vector.
 macro_rules! loads {
@@ -89,7 +89,7 @@ macro_rules! loads {
 }
 loads!(Single, 2 lines, 4 bytes, |at| V::load(at.cast()));
 loads!(Half, 1 lines, 2 bytes, |at| V::load_half(at));
-loads!(Brain, 1 lines, 2 bytes, |at| V::load_brain(at));
+loads!(Bf16, 1 lines, 2 bytes, |at| V::load_bf16(at));
 
 impl<V: Vector> Sink<V> for Single {
     #[inline(always)]
@@ -107,16 +107,16 @@ impl<V: Vector> Sink<V> for Half {
     }
 }
 
-impl<V: Vector> Sink<V> for Brain {
+impl<V: Vector> Sink<V> for Bf16 {
     #[inline(always)]
     unsafe fn store(self, values: V, row: *mut u8, j: usize) {
         // SAFETY: the caller's promise.
-        unsafe { values.store_brain(row.add(2 * j)) }
+        unsafe { values.store_bf16(row.add(2 * j)) }
     }
     #[inline(always)]
     unsafe fn store_pair(self, values: [V; 2], row: *mut u8, j: usize) {
         // SAFETY: the caller's promise.
-        unsafe { V::store_brain_pair(values, row.add(2 * j)) }
+        unsafe { V::store_bf16_pair(values, row.add(2 * j)) }
     }
 }
 

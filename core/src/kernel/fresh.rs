@@ -127,7 +127,7 @@ impl<S, const LAID: bool> Fresh<S, LAID> {
 ///
 /// # Safety
 /// Each of `sides`, base and tuned, holds as many rows and columns, and `data` a strip of them; `x` and `y` hold their shapes;
-/// the processor has the vector's features; `MR` divides [`STRIP_ROWS`], and times what is [`taken`] [`DECODE_COLUMNS`]; `NV` vectors are
+/// the processor has the vector's features; `MR` divides [`STRIP_ROWS`], and `MR` times [`taken`] divides [`DECODE_COLUMNS`]; `NV` vectors are
 /// [`LANES`] elements.
 #[inline(always)]
 pub unsafe fn fresh<

@@ -10,7 +10,7 @@ pub trait Isa {
     /// What the loops are written in.
     type Vector: Vector;
     /// How the products decode bf16.
-    type Brain: Float<Self::Vector>;
+    type Bf16: Float<Self::Vector>;
     /// Conversions of the loops that the compiler vectorises.
     type Convert: Convert;
     /// Sums of both products of a strip: rows × vectors, [`LANES`](super::LANES) elements wide.
@@ -56,8 +56,8 @@ pub trait Op {
     type Output;
     /// In safe Rust, by which the others are judged.
     fn portable(self) -> Self::Output;
-    /// With the vectors of `I`. Always inlined into the function that has the features; so must be all that it calls, and
-    /// what is handed over as a value, a function or a closure, is not.
+    /// With the vectors of `I`. Always inlined into the function that has the features. All that it calls must be
+    /// `#[inline(always)]` too. Functions and closures are not passed as values: they would be compiled without the features.
     ///
     /// # Safety
     /// The processor has the features of `I`.

@@ -72,7 +72,7 @@ pub trait Vector: Copy {
     ///
     /// # Safety
     /// See [`Vector::load_half`].
-    unsafe fn load_brain(from: *const u8) -> Self;
+    unsafe fn load_bf16(from: *const u8) -> Self;
     /// The same of signed bytes, two vectors.
     ///
     /// # Safety
@@ -93,17 +93,17 @@ pub trait Vector: Copy {
     ///
     /// # Safety
     /// See [`Vector::load_half`].
-    unsafe fn store_brain(self, to: *mut u8);
+    unsafe fn store_bf16(self, to: *mut u8);
     /// The same of two vectors.
     ///
     /// # Safety
     /// See [`Vector::load_half`].
     #[inline(always)]
-    unsafe fn store_brain_pair(values: [Self; 2], to: *mut u8) {
+    unsafe fn store_bf16_pair(values: [Self; 2], to: *mut u8) {
         // SAFETY: the caller's promise.
         unsafe {
-            values[0].store_brain(to);
-            values[1].store_brain(to.add(2 * Self::LANES));
+            values[0].store_bf16(to);
+            values[1].store_bf16(to.add(2 * Self::LANES));
         }
     }
     /// Four numbers of IEEE binary16, the lowest first.

@@ -45,13 +45,13 @@ pub fn factor_bytes(shape: Shape, rank: usize, dtype: Dtype) -> u64 {
     a.saturating_add(b)
 }
 
-/// Gives each of `candidates` a rank that `policy` lets be, so that their factors keep to `limit` and are worth as much as
+/// Gives each of `candidates` a rank that `policy` allows, so that their factors keep to `limit` and are worth as much as
 /// possible by the policy's criterion: the step that is worth the most per byte comes first, whichever matrix it belongs to.
 /// Where bytes grow with the rank alone, steps are single components and nothing better exists except in the use of the
 /// last bytes; where a format's blocks make some ranks cheap, a step leads to the rank that pays best. `shares` has an
 /// element per candidate.
 ///
-/// Returns the bytes used. Steps of 0 rank cost nothing; a cheaper step fills what a dearer one leaves. Where the known
+/// Returns the bytes used. A smaller step fills what a larger one leaves. Where the known
 /// singular values do not hold the share that [`Limit::Energy`] asks for, all of them are taken.
 pub fn allocate(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit, shares: &mut [Share]) -> u64 {
     let mut left = limit.bytes();
@@ -83,7 +83,7 @@ pub fn allocate(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit, sha
     whole.saturating_sub(left).unsigned_abs()
 }
 
-/// The rank up to `max_rank` that `policy` lets be and that all of `candidates` get: the largest of which the factors take no more
+/// The rank up to `max_rank` that `policy` allows and that all of `candidates` get: the largest of which the factors take no more
 /// bytes, or the smallest that keeps the share that is asked for, else the largest. Narrower matrices are filled up with
 /// zeros. 0 where none fits.
 pub fn uniform_rank(candidates: &[Candidate<'_>], policy: &Policy, max_rank: usize, limit: Limit) -> usize {

@@ -11,8 +11,8 @@ pub(crate) fn ahead(options: &ExtractOptions) -> usize {
     options.memory.map_or(AHEAD, |memory| AHEAD.min(memory / SHARE))
 }
 
-/// The most that one thread may take. A bound on all memory leaves what it needs to one thread: the adapter depends on it only
-/// where not even one thread has enough.
+/// The most that one thread may take. With a bound on all memory one thread may use all that is not read
+/// ahead. The adapter depends on the bound only where that is too little for one thread.
 pub(crate) fn scratch(options: &ExtractOptions) -> Option<usize> {
     let rest = options.memory.map(|memory| memory - ahead(options));
     match (options.scratch, rest) {

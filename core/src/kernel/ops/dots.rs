@@ -35,7 +35,7 @@ impl<const T: usize> Op for Dots<'_, T> {
             match dtype {
                 Dtype::F32 => short::dots::<I::Vector, Single, T>(bytes, row_bytes, x, out),
                 Dtype::F16 => short::dots::<I::Vector, Half, T>(bytes, row_bytes, x, out),
-                Dtype::Bf16 => short::dots::<I::Vector, I::Brain, T>(bytes, row_bytes, x, out),
+                Dtype::Bf16 => short::dots::<I::Vector, I::Bf16, T>(bytes, row_bytes, x, out),
                 dtype if dtype.is_q8_0() => dots::dots::<I::Vector, Q8_0, T>(bytes, row_bytes, x, out),
                 _ => return false,
             }

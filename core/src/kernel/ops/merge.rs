@@ -4,7 +4,7 @@ use crate::{
     Dtype,
     kernel::{
         Ahead, Kernel, Lines, LinesMut, Tile,
-        formats::{Brain, Half, Single},
+        formats::{Bf16, Half, Single},
         isa::{Isa, Op},
         merge::Stored,
         operands::holds,
@@ -38,7 +38,7 @@ impl<const W: usize> Op for MergeRows<'_, '_, W> {
             match self.dtype {
                 Dtype::F32 => into!(Single),
                 Dtype::F16 => into!(Half),
-                Dtype::Bf16 => into!(Brain),
+                Dtype::Bf16 => into!(Bf16),
                 _ => {}
             }
         }

@@ -93,10 +93,10 @@ impl<const W: usize> Op for Fresh<'_, '_, W> {
             match (self.tuned.dtype, self.base.is_none()) {
                 (Dtype::F32, false) => from!(Single, false),
                 (Dtype::F16, false) => from!(Half, false),
-                (Dtype::Bf16, false) => from!(I::Brain, false),
+                (Dtype::Bf16, false) => from!(I::Bf16, false),
                 (Dtype::F32, true) => from!(Single, true),
                 (Dtype::F16, true) => from!(Half, true),
-                (Dtype::Bf16, true) => from!(I::Brain, true),
+                (Dtype::Bf16, true) => from!(I::Bf16, true),
                 (dtype, false) if dtype.is_q8_0() => from!(Q8_0, false),
                 #[cfg(feature = "blocks")]
                 (Dtype::Q4_0, false) => from!(crate::kernel::formats::Q4_0, false),

@@ -20,7 +20,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 
 use super::convert::ByAvx2;
 use crate::kernel::{
-    formats::Brain,
+    formats::Bf16,
     isa::{Isa, Op},
     portable::Lanes,
     squares::{self, Squares},
@@ -33,7 +33,7 @@ pub struct Avx2;
 
 impl Isa for Avx2 {
     type Vector = __m256;
-    type Brain = Brain;
+    type Bf16 = Bf16;
     type Convert = ByAvx2;
     type Strip = [[__m256; 2]; 4];
     type Merge = [[__m256; 2]; 4];
@@ -169,7 +169,7 @@ impl Vector for __m256 {
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
     }
     #[inline(always)]
-    unsafe fn load_brain(from: *const u8) -> Self {
+    unsafe fn load_bf16(from: *const u8) -> Self {
         // SAFETY: the caller's promise.
         unsafe {
             let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
@@ -200,17 +200,17 @@ impl Vector for __m256 {
         }
     }
     #[inline(always)]
-    unsafe fn store_brain(self, to: *mut u8) {
+    unsafe fn store_bf16(self, to: *mut u8) {
         // SAFETY: the caller's promise.
         unsafe {
-            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(brains([self, self])));
+            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(bf16_pairs([self, self])));
         }
     }
     #[inline(always)]
-    unsafe fn store_brain_pair(values: [Self; 2], to: *mut u8) {
+    unsafe fn store_bf16_pair(values: [Self; 2], to: *mut u8) {
         // SAFETY: the caller's promise.
         unsafe {
-            _mm256_storeu_si256(to.cast(), brains(values));
+            _mm256_storeu_si256(to.cast(), bf16_pairs(values));
         }
     }
     #[inline(always)]
@@ -273,7 +273,7 @@ pub(super) unsafe fn nibbles(bytes: __m128i, upper: bool) -> __m128i {
 /// # Safety
 /// The processor has AVX2.
 #[inline(always)]
-unsafe fn brain(values: __m256) -> __m256i {
+unsafe fn bf16(values: __m256) -> __m256i {
     // SAFETY: registers alone.
     unsafe {
         let bits = _mm256_castps_si256(values);
@@ -290,10 +290,10 @@ unsafe fn brain(values: __m256) -> __m256i {
 /// # Safety
 /// The processor has AVX2.
 #[inline(always)]
-unsafe fn brains([low, high]: [__m256; 2]) -> __m256i {
+unsafe fn bf16_pairs([low, high]: [__m256; 2]) -> __m256i {
     // SAFETY: registers alone.
     unsafe {
-        let [low, high] = [brain(low), brain(high)];
+        let [low, high] = [bf16(low), bf16(high)];
         let packed = _mm256_packus_epi32(_mm256_srli_epi32::<16>(low), _mm256_srli_epi32::<16>(high));
         _mm256_permute4x64_epi64::<0b11_01_10_00>(packed)
     }

@@ -19,7 +19,7 @@ use core::arch::x86_64::{
 use super::avx2::nibbles;
 use super::{avx2::Avx2, convert::ByAvx512};
 use crate::kernel::{
-    formats::Brain,
+    formats::Bf16,
     isa::{Isa, Op},
     portable::Lanes,
     squares::{self, Squares},
@@ -32,7 +32,7 @@ pub struct Avx512;
 
 impl Isa for Avx512 {
     type Vector = __m512;
-    type Brain = Brain;
+    type Bf16 = Bf16;
     type Convert = ByAvx512;
     type Strip = [[__m512; 1]; 16];
     type Merge = [[__m512; 4]; 4];
@@ -171,7 +171,7 @@ impl Vector for __m512 {
         unsafe { _mm512_cvt_roundph_ps::<_MM_FROUND_CUR_DIRECTION>(_mm256_loadu_si256(from.cast())) }
     }
     #[inline(always)]
-    unsafe fn load_brain(from: *const u8) -> Self {
+    unsafe fn load_bf16(from: *const u8) -> Self {
         // SAFETY: the caller's promise.
         unsafe {
             let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
@@ -202,20 +202,20 @@ impl Vector for __m512 {
         }
     }
     #[inline(always)]
-    unsafe fn store_brain(self, to: *mut u8) {
+    unsafe fn store_bf16(self, to: *mut u8) {
         // SAFETY: the caller's promise.
         unsafe {
-            let upper = _mm512_srli_epi32::<16>(brain(self));
+            let upper = _mm512_srli_epi32::<16>(bf16(self));
             _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(upper));
         }
     }
     #[inline(always)]
-    unsafe fn store_brain_pair(values: [Self; 2], to: *mut u8) {
+    unsafe fn store_bf16_pair(values: [Self; 2], to: *mut u8) {
         // SAFETY: the caller's promise.
         unsafe {
             // The upper halves of the lanes of both.
             let order = _mm512_loadu_si512((&raw const UPPER).cast());
-            let [low, high] = [brain(values[0]), brain(values[1])];
+            let [low, high] = [bf16(values[0]), bf16(values[1])];
             _mm512_storeu_si512(to.cast(), _mm512_permutex2var_epi16(low, order, high));
         }
     }
@@ -288,7 +288,7 @@ static UPPER: [u16; 32] = {
 /// # Safety
 /// The processor has AVX-512 F.
 #[inline(always)]
-unsafe fn brain(values: __m512) -> __m512i {
+unsafe fn bf16(values: __m512) -> __m512i {
     // SAFETY: registers alone.
     unsafe {
         let bits = _mm512_castps_si512(values);

@@ -20,7 +20,7 @@ pub struct Avx512Vbmi;
 
 impl Isa for Avx512Vbmi {
     type Vector = __m512;
-    type Brain = Bytewise;
+    type Bf16 = Bytewise;
     type Convert = ByAvx512;
     type Strip = <Avx512 as Isa>::Strip;
     type Merge = <Avx512 as Isa>::Merge;

@@ -14,7 +14,7 @@ use core::arch::aarch64::{
 use crate::{
     format::convert::ByInteger,
     kernel::{
-        formats::Brain,
+        formats::Bf16,
         isa::{Isa, Op},
         vector::Vector,
     },
@@ -26,7 +26,7 @@ pub struct Neon;
 
 impl Isa for Neon {
     type Vector = float32x4_t;
-    type Brain = Brain;
+    type Bf16 = Bf16;
     type Convert = ByInteger;
     type Strip = [[float32x4_t; 4]; 4];
     type Merge = [[float32x4_t; 4]; 4];
@@ -134,7 +134,7 @@ impl Vector for float32x4_t {
     }
     #[inline(always)]
     #[expect(clippy::cast_ptr_alignment, reason = "unaligned accesses")]
-    unsafe fn load_brain(from: *const u8) -> Self {
+    unsafe fn load_bf16(from: *const u8) -> Self {
         // SAFETY: the caller's promise; no alignment is needed.
         unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(from.cast()))) }
     }
@@ -167,7 +167,7 @@ impl Vector for float32x4_t {
     }
     #[inline(always)]
     #[expect(clippy::cast_ptr_alignment, reason = "unaligned accesses")]
-    unsafe fn store_brain(self, to: *mut u8) {
+    unsafe fn store_bf16(self, to: *mut u8) {
         // SAFETY: the caller's promise; no alignment is needed.
         unsafe {
             let bits = vreinterpretq_u32_f32(self);
