@@ -14,7 +14,7 @@ const EXAMPLES: &[&str] = &[
 #[derive(Debug, Args)]
 #[command(after_help = below(EXAMPLES, "Exit code 1 when there is an error among the findings."))]
 pub struct CheckArgs {
-    /// The adapter: a PEFT directory, or a file of GGUF, kohya or ComfyUI
+    /// The adapter: a PEFT or mlx-lm directory, or a file of GGUF, kohya, ComfyUI or .phlora
     pub adapter: PathBuf,
     /// The model that it is for
     #[arg(long, value_name = "MODEL", help_heading = WHAT)]

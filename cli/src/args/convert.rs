@@ -21,7 +21,7 @@ const CONVERTED: &str = "Between PEFT and GGUF, modules are renamed, and in some
 #[derive(Debug, Args)]
 #[command(after_help = below(EXAMPLES, CONVERTED))]
 pub struct ConvertArgs {
-    /// The adapter: a PEFT directory, or a file of GGUF, kohya or ComfyUI
+    /// The adapter: a PEFT or mlx-lm directory, or a file of GGUF, kohya, ComfyUI or .phlora
     pub adapter: PathBuf,
     /// Adapter to create: a PEFT directory, a GGUF file where the name ends in .gguf, or what --format says. - writes a file
     /// to standard output

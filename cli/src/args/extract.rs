@@ -107,8 +107,8 @@ pub struct WorkArgs {
     /// it was
     #[arg(long, value_name = "I/N", value_parser = parse_share, conflicts_with_all = ["report", "resume"], help_heading = HOW)]
     pub shard: Option<ShareArg>,
-    /// Parts that other shares have written: --budget, --total-energy, and --uniform with --energy or --noise-floor, choose by all of
-    /// them, so that the shares run twice
+    /// Parts that other shares have written: --uniform with --energy or --noise-floor chooses by all of them, so that the
+    /// shares run twice; with --budget or --total-energy once is usually enough, and phlora join asks for more where it is not
     #[arg(long, value_name = "PART", num_args = 1.., requires = "shard", help_heading = HOW)]
     pub parts: Vec<PathBuf>,
     /// Keep what is found in OUTPUT.part until all is done, and start from what is there

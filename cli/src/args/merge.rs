@@ -21,7 +21,7 @@ const MERGED: &str = "A base of one file becomes one file. A base of several fil
 pub struct MergeArgs {
     /// The base model: safetensors or GGUF, file or directory
     pub base: PathBuf,
-    /// The adapters: PEFT directories, or files of GGUF, kohya or ComfyUI, whatever the base is
+    /// The adapters: PEFT or mlx-lm directories, or files of GGUF, kohya, ComfyUI or .phlora, whatever the base is
     #[arg(required = true)]
     pub adapters: Vec<PathBuf>,
     /// Model to create; - writes one of a single file to standard output

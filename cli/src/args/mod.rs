@@ -78,7 +78,7 @@ pub enum Command {
     Diff(DiffArgs),
     /// Find what makes llama.cpp, PEFT, vLLM and others refuse, crash on or ignore an adapter
     Check(CheckArgs),
-    /// Write an adapter in another format: PEFT, GGUF, kohya or ComfyUI, or with factors of another type
+    /// Write an adapter in another format: PEFT, mlx-lm, GGUF, kohya or ComfyUI, or with factors of another type
     Convert(ConvertArgs),
     /// Measure how much of the difference a written adapter keeps
     Verify(VerifyArgs),

@@ -17,7 +17,7 @@ const EXAMPLES: &[&str] = &[
 #[derive(Debug, Args)]
 #[command(after_help = below(EXAMPLES, ""))]
 pub struct PruneArgs {
-    /// The adapter: a PEFT directory, or a file of GGUF, kohya or ComfyUI, extracted or trained
+    /// The adapter: a PEFT or mlx-lm directory, or a file of GGUF, kohya, ComfyUI or .phlora, extracted or trained
     pub adapter: PathBuf,
     /// Adapter to create, in the file format of ADAPTER, or phlora's compact form where the name ends in .phlora; energies are
     /// shares of its own products B·A. - writes a file to standard output

@@ -9,7 +9,7 @@ const DRAWN: &[&str] = &["report report.json -o page.html", "report report.json 
 #[derive(Debug, Args)]
 #[command(after_help = below(DRAWN, ""))]
 pub struct ReportArgs {
-    /// What `phlora extract --report` or `phlora plan --report` wrote
+    /// What --report of extract, join, plan, or diff of two models wrote as JSON
     pub report: PathBuf,
     /// The page to create: one file that needs no network; - is standard output
     #[arg(short, long, value_name = "FILE.html", help_heading = OUTPUT)]

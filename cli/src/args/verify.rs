@@ -20,7 +20,7 @@ pub struct VerifyArgs {
     pub base: PathBuf,
     /// The model after full fine-tuning
     pub tuned: PathBuf,
-    /// The adapter: a PEFT directory, or a file of GGUF, kohya or ComfyUI
+    /// The adapter: a PEFT or mlx-lm directory, or a file of GGUF, kohya, ComfyUI or .phlora
     pub adapter: PathBuf,
     /// Weights of the input channels: a safetensors file with a vector per module, by its path. With the root mean
     /// squares of a layer's inputs, energies are shares of the error of its output
