@@ -41,7 +41,7 @@ pub struct Converted {
 /// # Errors
 /// When a factor holds a NaN or an infinity or does not fit into its new format, a module has no known name in the
 /// other format, or the base (a GGUF file) has no tensor of its name and shape; when the output exists and may not
-/// be replaced; [`Error::Cancelled`]. Nothing is left behind.
+/// be replaced; [`Error::Cancelled`](crate::Error::Cancelled). Nothing is left behind.
 pub fn convert(
     adapter: &Adapter,
     path: &Path,
