@@ -98,7 +98,8 @@ def test_auto_peft_finds_the_class_of_an_encoder(tmp_path):
     torch.manual_seed(4)
     bare = BertModel(BertConfig(**sizes))
     base, tuned = save(bare, tune(copy.deepcopy(bare)), tmp_path)
-    adapter = command.extract(base, tuned, tmp_path / "adapter", RANK)
+    # A path is no name of a model unless it is given as one.
+    adapter = command.extract(base, tuned, tmp_path / "adapter", RANK, None, None, "--base-name", base)
     assert adapter.config["task_type"] == "FEATURE_EXTRACTION"
     loaded = AutoPeftModelForFeatureExtraction.from_pretrained(adapter.path)
     assert isinstance(loaded.base_model.model, BertModel)
