@@ -1,5 +1,7 @@
 //! Measurements of rows over explicit vectors: sums of squares in f64, and largest magnitudes.
 
+// Only some instruction sets have it.
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use super::{
