@@ -83,7 +83,10 @@ impl<'j, 'm> ReadAhead<'j, 'm> {
         progress.started = progress.started.max(job + 1);
         self.changed.notify_all();
         progress = self.wait_while(progress, |progress| progress.done <= job && !progress.over);
-        progress = self.wait_while(progress, |progress| progress.asked[job].is_none() && !progress.all_asked);
+        // What has nothing at an address does not wait for what may have no room before it ends.
+        let remote = self.jobs[job].iter().any(Tensor::is_remote);
+        let waits = |progress: &Progress<'m>| remote && progress.asked[job].is_none() && !progress.all_asked;
+        progress = self.wait_while(progress, waits);
         let asked = progress.asked[job].take();
         drop(progress);
         let held = asked.unwrap_or_else(|| Held::ask(self.jobs[job].clone()))?;

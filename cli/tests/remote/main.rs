@@ -6,7 +6,10 @@
 mod common;
 mod server;
 
-use common::{command, extract_tiny, names, outcome, small_pair, text, tiny_llama, write_model};
+use common::{
+    Tensors, command, extract_tiny, names, noise, outcome, small_pair, text, tiny_llama, write_model,
+};
+use phlora_core::Dtype::F32;
 use serde_json::Value;
 use server::{Fault, Seen, Server};
 use std::fs;
@@ -179,6 +182,43 @@ fn shards_and_small_spools_give_the_same_adapter() {
         "{stderr}"
     );
     assert!(!Path::new(&out).exists());
+}
+
+#[test]
+fn a_head_that_is_here_does_not_wait_for_what_has_no_room() {
+    const DIM: usize = 256;
+    let root = tempfile::tempdir().unwrap();
+    let side = |prefix: &str, scale: f32| {
+        (0..8).fold(Tensors::default(), |model, layer| {
+            let path = format!("{prefix}encoder.layer.{layer}.attention.self.query.weight");
+            let weight: Vec<f32> = noise(layer + 1, DIM * DIM, 1.0).iter().map(|x| x * scale).collect();
+            model.add(&path, &[DIM, DIM], F32, &weight)
+        })
+    };
+    let config = |class: &str| format!(r#"{{"model_type": "bert", "architectures": ["{class}"]}}"#);
+    write_model(&root.path().join("base"), &side("", 1.0), &config("BertModel"));
+    // The largest job, and the first, has nothing at an address.
+    let tuned =
+        side("bert.", 1.5).add("classifier.weight", &[8 * DIM, DIM], F32, &noise(20, 8 * DIM * DIM, 1.0));
+    let tuned = write_model(&root.path().join("tuned"), &tuned, &config("BertForSequenceClassification"));
+    let server = Server::start(root.path(), None, no_fault);
+    let (base, out) = (server.url("base"), text(&root.path().join("out")));
+    let args = [
+        "extract",
+        &base,
+        &tuned,
+        "-q",
+        "-o",
+        &out,
+        "--rank",
+        "2",
+        "--threads",
+        "1",
+        "--spool-size",
+        "600kB",
+    ];
+    let (code, _, stderr) = run(&server, root.path(), &args, &[]);
+    assert_eq!(code, 0, "{stderr}");
 }
 
 #[test]
