@@ -102,6 +102,11 @@ impl FullTensor<'_> {
         }
     }
 
+    /// Whether it is part of the head of a task that has another number of classes in the base, where the tensor has `shape`.
+    pub(crate) fn is_head_for_others(&self, shape: &[usize]) -> bool {
+        crate::naming::kind::is_task_head(self.module()) && !self.fits(shape)
+    }
+
     /// Calls `change` with the position of every entry of row `row` that it changes and with what is added to it there,
     /// `base` being the base's row and `values` this tensor's, decoded.
     pub(crate) fn change(

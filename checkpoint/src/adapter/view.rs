@@ -3,6 +3,7 @@
 use crate::adapter::{Lora, LoraModule, Naming};
 use crate::error::{Error, Result};
 use crate::naming::arch::NameMap;
+use crate::naming::kind::top;
 use crate::naming::memory::{Layout, Weight, Weights, in_memory};
 use crate::source::model::Model;
 
@@ -34,6 +35,11 @@ impl<'m> View<'m> {
     /// The weight of this name.
     pub(crate) fn weight(&self, name: &str) -> Option<&Weight<'m>> {
         self.weights.get(name)
+    }
+
+    /// Whether it has nothing of the module at the top that the tensor `name` is part of.
+    pub(crate) fn lacks_top_of(&self, name: &str) -> bool {
+        self.names().all(|other| top(other) != top(name))
     }
 
     /// Its weights by name, sorted.

@@ -4,6 +4,7 @@
 
 use super::values::Values;
 use crate::error::{Error, Result};
+use crate::source::safetensors::framed;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -49,9 +50,7 @@ impl<'l> Weights<'l> {
             entries.insert(name.clone(), entry);
             data = end;
         }
-        let mut json = serde_json::to_vec(&Value::Object(entries)).unwrap_or_default();
-        json.resize(json.len().next_multiple_of(size_of::<u64>()), b' ');
-        let header = [(json.len() as u64).to_le_bytes().as_slice(), &json].concat();
+        let header = framed(serde_json::to_vec(&Value::Object(entries)).unwrap_or_default());
         Ok(Self { tensors, header, data })
     }
 

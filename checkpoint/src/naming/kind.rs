@@ -105,6 +105,11 @@ pub fn module_of(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(module, _)| module)
 }
 
+/// The first part of a name: the module at the top that it is part of.
+pub(crate) fn top(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}
+
 /// The last part of a module's path.
 pub fn suffix_of(module: &str) -> &str {
     module.rsplit_once('.').map_or(module, |(_, last)| last)

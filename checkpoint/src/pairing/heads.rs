@@ -3,7 +3,7 @@
 
 use crate::adapter::Naming;
 use crate::error::Result;
-use crate::naming::kind::{is_task_head, is_token_table, module_of};
+use crate::naming::kind::{is_task_head, is_token_table, module_of, top};
 use crate::naming::memory::task_of;
 use crate::pairing::aligned::{Aligned, Side};
 use crate::source::held::Held;
@@ -94,9 +94,4 @@ fn is_tied(models: &Aligned<'_>, module: &str) -> Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// The first part of a name: the module at the top that it is part of.
-pub(crate) fn top(name: &str) -> &str {
-    name.split('.').next().unwrap_or(name)
 }

@@ -91,6 +91,22 @@ pub(crate) fn header_len(bytes: &[u8]) -> usize {
     bytes.first_chunk::<8>().map_or(0, |length| u64::from_le_bytes(*length) as usize)
 }
 
+/// The header of the file whose whole content is `bytes`; what is too long is none.
+fn header<'f>(path: &Path, bytes: &'f [u8]) -> Result<Json<'f>> {
+    let header = bytes.split_first_chunk::<8>().and_then(|(length, rest)| {
+        let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+        rest.get(..length).filter(|header| header.len() <= MAX_HEADER)
+    });
+    Json::parse(header.unwrap_or_default())
+        .map_err(|e| Error::format(path, format!("not a safetensors file: its header is not valid: {e}")))
+}
+
+/// What a file begins with whose header is `json`: its length, and spaces up to a multiple of 8 bytes behind it.
+pub(crate) fn framed(mut json: Vec<u8>) -> Vec<u8> {
+    json.resize(json.len().next_multiple_of(size_of::<u64>()), b' ');
+    [(json.len() as u64).to_le_bytes().as_slice(), &json].concat()
+}
+
 /// The texts of the keys `wanted` in the metadata of `file`, whose whole content is `bytes`.
 pub(crate) fn metadata(path: &Path, bytes: &[u8], wanted: &[&str]) -> Result<BTreeMap<String, String>> {
     metadata_where(path, bytes, |key| wanted.contains(&key))
@@ -102,12 +118,7 @@ pub(crate) fn metadata_where(
     bytes: &[u8],
     wanted: impl Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, String>> {
-    let header = bytes.split_first_chunk::<8>().and_then(|(length, rest)| {
-        let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
-        rest.get(..length).filter(|header| header.len() <= MAX_HEADER)
-    });
-    let header = Json::parse(header.unwrap_or_default())
-        .map_err(|e| Error::format(path, format!("not a safetensors file: its header is not valid: {e}")))?;
+    let header = header(path, bytes)?;
     let mut texts = BTreeMap::new();
     header.at(METADATA).each_entry(|key, value| {
         if let Some(text) = value.text().filter(|_| wanted(&key)) {
@@ -120,9 +131,7 @@ pub(crate) fn metadata_where(
 
 /// The metadata of a file that [`parse`] has read, as they stand there.
 pub(crate) fn raw_metadata<'f>(path: &Path, bytes: &'f [u8]) -> Result<Option<&'f str>> {
-    let header = bytes.get(8..).and_then(|rest| rest.get(..header_len(bytes))).unwrap_or_default();
-    let header =
-        Json::parse(header).map_err(|e| Error::format(path, format!("its header is not valid: {e}")))?;
+    let header = header(path, bytes)?;
     let metadata = header.at(METADATA);
     Ok((!metadata.is_null()).then(|| metadata.raw()))
 }

@@ -1,9 +1,10 @@
 //! Writes the file: a safetensors container with a tensor of bytes per module.
 
 use super::{ADAPTER_KEY, LEVELS, VERSION, VERSION_KEY};
-use crate::adapter::packed::{ALIGNMENT, Packed, all_levels};
+use crate::adapter::packed::{Packed, all_levels};
 use crate::adapter::{Effect, FullTensor, Lora, LoraModule, Naming, Target};
 use crate::error::{Error, Result};
+use crate::source::safetensors::framed;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 
@@ -71,9 +72,7 @@ fn file<'l>(lora: &'l Lora<'_>) -> Result<File<'l>> {
         let bytes = tensor.values.encoded_len().ok_or_else(|| tensor.values.error("too large for a file"))?;
         add(&tensor.name, tensor.values.dtype().name(), json!(tensor.shape), bytes)?;
     }
-    let mut json = serde_json::to_vec(&Value::Object(entries)).unwrap_or_default();
-    json.resize(json.len().next_multiple_of(ALIGNMENT), b' ');
-    let header = [(json.len() as u64).to_le_bytes().as_slice(), &json].concat();
+    let header = framed(serde_json::to_vec(&Value::Object(entries)).unwrap_or_default());
     Ok(File { header, modules, levels, data })
 }
 

@@ -11,10 +11,8 @@ pub use findings::{Finding, Repair, Severity};
 
 use crate::adapter::{Adapter, AdapterFormat, Lora, LoraModule, Naming, View, open_gguf};
 use crate::error::{Error, Result};
-use crate::naming::kind::is_task_head;
 use crate::naming::memory::Weight;
 use crate::pairing::beginnings;
-use crate::pairing::heads::top;
 use crate::run::monitor::Monitor;
 use crate::source::model::Model;
 use findings::Findings;
@@ -79,12 +77,12 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings, monitor: &Mo
     monitor.correct_total(0, renamed.modules.iter().map(size).sum());
     for tensor in &renamed.full {
         match view.weight(&tensor.name).map(Weight::tensor) {
-            None if naming == Naming::HuggingFace && lacks(&view, &tensor.name) => {
+            None if naming == Naming::HuggingFace && view.lacks_top_of(&tensor.name) => {
                 let message =
                     "the base has no such head: the adapter brings it, for a class of the base that has one";
                 findings.add(Severity::Note, "new-head", Some(&tensor.name), message);
             }
-            Some(found) if is_task_head(tensor.module()) && !tensor.fits(found.shape()) => {
+            Some(found) if tensor.is_head_for_others(found.shape()) => {
                 let message = format!(
                     "a head for other classes: of shape {:?}, in the base {:?}; load the base with as many classes",
                     tensor.shape,
@@ -135,11 +133,6 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings, monitor: &Mo
         monitor.add_done(size(module));
     }
     Ok(())
-}
-
-/// Whether a model has nothing of the head that the tensor `name` is part of.
-fn lacks(view: &View<'_>, name: &str) -> bool {
-    view.weights().all(|(other, _)| top(other) != top(name))
 }
 
 /// Whether factors of `shape` are those of a weight, which some checkpoints store [in, out].

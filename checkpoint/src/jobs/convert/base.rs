@@ -194,10 +194,7 @@ impl Base {
         let modules = lora.modules.iter().filter(|module| module.target == Target::Module);
         let modules: BTreeSet<_> = modules.map(|module| module.name.as_ref()).collect();
         lora.targets = Some(match names.unwrap_or_default() {
-            Names::Memory => targets(
-                &modules,
-                view.weights().map(|(name, _)| name).chain(layout.iter().flat_map(Layout::hidden)),
-            ),
+            Names::Memory => targets(&modules, view.names().chain(layout.iter().flat_map(Layout::hidden))),
             Names::Checkpoint => targets(&modules, model.tensors().map(|(name, _)| name)),
         });
         Ok(lora)

@@ -2,7 +2,7 @@
 
 use super::terms::NewTensor;
 use crate::error::{Error, Result};
-use crate::source::safetensors::{header_len, parse, raw_metadata};
+use crate::source::safetensors::{framed, header_len, parse, raw_metadata};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
@@ -58,9 +58,7 @@ impl<'a> Layout<'a> {
             added.push((place.start, bytes));
             at = place.end;
         }
-        let mut json = format!("{{{}}}", entries.join(",")).into_bytes();
-        json.resize(json.len().next_multiple_of(size_of::<u64>()), b' ');
-        let header = [(json.len() as u64).to_le_bytes().as_slice(), &json].concat();
+        let header = framed(format!("{{{}}}", entries.join(",")).into_bytes());
         let places = moves.iter_mut().map(|(_, to)| to).chain(added.iter_mut().map(|(to, _)| to));
         for place in places {
             *place += header.len();

@@ -3,12 +3,9 @@
 use crate::adapter::stored::matrix_shape;
 use crate::adapter::{Adapter, Effect, Factor, FullTensor, Lora, LoraModule, Naming, View};
 use crate::error::{Error, Result};
-use crate::naming::kind::{
-    Kind, is_conv1d, is_conv1d_model, is_task_head, is_token_table, kind_of, module_of,
-};
+use crate::naming::kind::{Kind, is_conv1d, is_conv1d_model, is_token_table, kind_of, module_of};
 use crate::naming::memory::Weight;
 use crate::pairing::beginnings;
-use crate::pairing::heads::top;
 use crate::source::model::Model;
 use crate::source::tensor::Tensor;
 use phlora_core::{Dtype, Rows, Shape};
@@ -162,8 +159,8 @@ fn is_new(base: &View<'_>, change: &FullTensor<'_>) -> bool {
     let replaces = change.effect == Effect::Replaces && !base.model.is_gguf();
     replaces
         && match base.weight(&change.name) {
-            Some(weight) => is_task_head(change.module()) && !change.fits(weight.tensor().shape()),
-            None => base.weights().all(|(name, _)| top(name) != top(&change.name)),
+            Some(weight) => change.is_head_for_others(weight.tensor().shape()),
+            None => base.lacks_top_of(&change.name),
         }
 }
 

@@ -103,7 +103,7 @@ pub fn verify(
     let (mut full, mut heads) = (BTreeMap::new(), Vec::new());
     for tensor in &lora.full {
         let base = models.base.tensor(&tensor.name);
-        let is_new = base.is_none_or(|base| is_task_head(tensor.module()) && !tensor.fits(base.shape()));
+        let is_new = base.is_none_or(|base| tensor.is_head_for_others(base.shape()));
         if is_new && let Some(only) = models.tuned.tensor(&tensor.name) {
             heads.push(new_head(tensor, only)?);
             continue;

@@ -1,9 +1,10 @@
 //! A PEFT directory: its configuration as each program reads it, and the names of its tensors.
 
-use super::consumer::{Consumer, some};
+use super::consumer::{Consumer, MAX_NAMES, some};
 use super::servers;
-use super::stored::{CONFIG, PREFIX, Stored, WEIGHTS};
+use super::stored::Stored;
 use crate::adapter::View;
+use crate::adapter::peft::{CONFIG, PREFIX, WEIGHTS};
 use crate::error::Result;
 use crate::jobs::check::findings::{Findings, Repair, Severity};
 use crate::naming::kind::{Kind, kind_of, module_of, suffix_of};
@@ -67,7 +68,7 @@ fn peft(config: Json<'_>, stored: &Stored, findings: &mut Findings) {
     let targets = config.at("target_modules");
     let mut list = Vec::new();
     for field in [targets, config.at("target_parameters")] {
-        list.extend(field.texts(super::consumer::MAX_NAMES).unwrap_or_default());
+        list.extend(field.texts(MAX_NAMES).unwrap_or_default());
     }
     if !targets.is_array() {
         return;

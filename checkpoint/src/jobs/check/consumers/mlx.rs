@@ -1,17 +1,18 @@
 //! mlx-lm: `adapters.safetensors`, and a configuration that says which layers get factors.
 
-use super::consumer::some;
+use super::consumer::{MAX_NAMES, some};
+use crate::adapter::mlx::WEIGHTS;
+use crate::adapter::peft::CONFIG;
 use crate::error::Result;
 use crate::jobs::check::findings::{Findings, Repair};
+use crate::naming::kind::module_of;
 use crate::source::json_file::read_json;
 use crate::source::model::Model;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-const WEIGHTS: &str = "adapters.safetensors";
-
 pub(super) fn check(adapter: &Path, base: &Model, findings: &mut Findings) -> Result<()> {
-    let (weights, config) = (adapter.join(WEIGHTS), adapter.join("adapter_config.json"));
+    let (weights, config) = (adapter.join(WEIGHTS), adapter.join(CONFIG));
     if !weights.is_file() || !config.is_file() {
         findings.error(
             "wrong-format",
@@ -39,10 +40,9 @@ pub(super) fn check(adapter: &Path, base: &Model, findings: &mut Findings) -> Re
             );
         }
     }
-    let keys = parameters.at("keys").texts(super::consumer::MAX_NAMES);
+    let keys = parameters.at("keys").texts(MAX_NAMES);
     let stored = Model::open(&weights)?;
-    let checkpoint: BTreeSet<&str> =
-        base.tensors().map(|(name, _)| crate::naming::kind::module_of(name)).collect();
+    let checkpoint: BTreeSet<&str> = base.tensors().map(|(name, _)| module_of(name)).collect();
     let (mut others, mut unread, mut unkeyed) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
     let mut first = f64::INFINITY;
     for (_, tensor) in stored.tensors() {

@@ -2,6 +2,7 @@
 
 use super::consumer::{Consumer, some};
 use super::stored::{Stored, is_directory};
+use crate::adapter::peft::CONFIG;
 use crate::error::Result;
 use crate::jobs::check::findings::{Findings, Repair, Severity};
 use crate::naming::kind::suffix_of;
@@ -196,7 +197,7 @@ pub(super) fn ollama(adapter: &Path, base: &Model, findings: &mut Findings) -> R
         findings.error("architecture", None, message);
         findings.repaired_by(Repair::Gguf);
     }
-    let json = read_json(&adapter.join("adapter_config.json"))?;
+    let json = read_json(&adapter.join(CONFIG))?;
     let config = json.root();
     let alpha = config.at("lora_alpha").number().unwrap_or(0.0);
     if alpha.fract() != 0.0 || alpha < 0.0 {

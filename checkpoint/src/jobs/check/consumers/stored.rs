@@ -1,13 +1,10 @@
 //! What a PEFT directory holds, by the names in its file.
 
+use crate::adapter::peft::{CONFIG, PREFIX, WEIGHTS};
 use crate::error::Result;
 use crate::source::model::Model;
 use std::collections::BTreeMap;
 use std::path::Path;
-
-pub(super) const CONFIG: &str = "adapter_config.json";
-pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
-pub(super) const PREFIX: &str = "base_model.model.";
 
 /// Parts of a module in the file.
 const SUFFIXES: [&str; 4] = [".lora_A.weight", ".lora_B.weight", ".lora_embedding_A", ".lora_embedding_B"];
