@@ -273,7 +273,8 @@ def full_disk(bench, steps):
         print("  full disk: not run, there are no user namespaces here")
         return
     pages = lambda sizes: sum(-(-size // 4096) for size in sizes)
-    least = pages(path.stat().st_size for path in bench.old_tree.rglob("*") if path.is_file())
+    # A file system of 0 pages is one without a limit.
+    least = max(1, pages(path.stat().st_size for path in bench.old_tree.rglob("*") if path.is_file()))
     most = least + 2 * pages(len(part) for part in (bench.new.values() if isinstance(bench.new, dict) else [bench.new])) + 8
     line = " ".join(map(str, [bench.command, *bench.writer.arguments])).replace("\\", "\\\\")
     done_before = False
