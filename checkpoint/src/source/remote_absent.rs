@@ -45,13 +45,17 @@ impl Image {
 #[derive(Debug)]
 pub(crate) struct Hold;
 
+#[allow(
+    clippy::unnecessary_wraps,
+    clippy::unused_self,
+    clippy::needless_pass_by_value,
+    reason = "as where there are addresses"
+)]
 impl Hold {
-    #[allow(clippy::needless_pass_by_value, reason = "as where there are addresses")]
     pub(crate) fn ask(_: Vec<(Arc<Image>, Range<usize>)>) -> std::result::Result<Self, String> {
         Ok(Self)
     }
 
-    #[allow(clippy::unused_self, reason = "as where there are addresses")]
     pub(crate) fn wait(&self) -> std::result::Result<(), (usize, String)> {
         Ok(())
     }
