@@ -67,6 +67,7 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     parts.others.clone_from(&args.work.parts);
     parts.command = invocation::arguments();
     parts.fresh = args.work.fresh;
+    interrupt::keeps(parts.own.iter().cloned().collect());
     let monitor = interrupt::monitor();
     say::detail(|| {
         format!(

@@ -1,6 +1,7 @@
 //! How errors end the command: the message on stderr and the exit code.
 
 use crate::advice;
+use crate::interrupt;
 use crate::print::{plain, shorten};
 use crate::progress;
 use crate::say;
@@ -42,7 +43,7 @@ impl Failure {
     /// Why.
     pub fn message(&self) -> String {
         match self {
-            Self::Library(Error::Cancelled) => "cancelled; the output was not written".to_owned(),
+            Self::Library(Error::Cancelled) => interrupt::cancelled(),
             Self::Library(error) => advice::error(error),
             Self::Usage(problem) => problem.clone(),
             Self::Stdout(error) => format!("cannot write to standard output: {error}"),

@@ -8,6 +8,7 @@ use crate::dry_run;
 use crate::extract::asked;
 use crate::extracted::{Said, as_json, tell};
 use crate::failure::{Failure, complain};
+use crate::interrupt;
 use crate::print;
 use crate::progress::with_bar;
 use crate::reported::typed;
@@ -76,6 +77,9 @@ pub fn run(
     if args.dry_run {
         let places: Vec<_> = outputs.iter().map(|output| output.path.clone()).collect();
         return dry_run::run(&jobs, &places, args, monitor);
+    }
+    if args.work.resume {
+        interrupt::keeps(outputs.iter().map(|output| PartFiles::beside(&output.path)).collect());
     }
     let _made = destination::make(&args.output)?;
     let results = with_bar(monitor, "extracting", args.saved.json, || {
