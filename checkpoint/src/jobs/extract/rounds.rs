@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::jobs::extract::module::Module;
 use crate::jobs::extract::outcome::{Keep, Others, Outcome};
-use crate::jobs::extract::plans::{Aim, plans, read_bytes};
+use crate::jobs::extract::plans::{Aim, plans};
 use crate::jobs::extract::record;
 use crate::jobs::extract::survey::Survey;
 use crate::jobs::extract::tasks::Task;
@@ -33,11 +33,10 @@ impl<'m> Survey<'m> {
         let Some(parts) = self.options.parts.as_deref() else {
             return Ok(self.sorted(self.outcomes(Round { jobs, keep })?));
         };
-        let pair = |job: &Job| &self.jobs[job.pair].0;
-        let reads = |job: &Job| job.plan.as_ref().map_or(1, |plan| plan.expected_reads);
-        let costs: Vec<_> = jobs.iter().map(|job| read_bytes(pair(job), reads(job))).collect();
+        // A worker reads each weight from storage once, which takes longer than its arithmetic.
+        let sizes: Vec<_> = jobs.iter().map(|job| self.jobs[job.pair].0.bytes() as u64).collect();
         let keys: Vec<_> = jobs.iter().map(|job| job.key.clone()).collect();
-        let round = parts.round(&keys, &costs);
+        let round = parts.round(&keys, &sizes);
         let numbers: Vec<_> = jobs.iter().map(|job| job.pair).collect();
         let open = jobs.into_iter().zip(&round.open).filter(|(_, open)| **open).map(|(job, _)| job);
         let mut found = self.outcomes(Round { jobs: open.collect(), keep })?.into_iter();
