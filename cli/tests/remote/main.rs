@@ -15,6 +15,8 @@ use serde_json::Value;
 use server::{Fault, Seen, Server};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data")
@@ -295,4 +297,52 @@ fn parts_of_an_extraction_know_the_version_of_a_model() {
     assert!(code == 2 && stderr.contains("before they changed"), "{stderr}");
     let (code, _, stderr) = join(&old);
     assert_eq!((code, stderr.as_str()), (0, ""));
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interruption_says_what_is_kept_and_how_to_go_on() {
+    let root = tempfile::tempdir().unwrap();
+    // Some weights come, then none any more.
+    let stalls = |seen: &Seen, before: usize| {
+        if is_weights(seen) && before >= 12 {
+            std::thread::sleep(Duration::from_secs(600));
+        }
+        None
+    };
+    let stalled = Server::start(data(), None, stalls);
+    let (out, part) = (root.path().join("out"), root.path().join("out.part"));
+    let words = |server: &Server| {
+        let base = server.url("tiny-llama/base/model.safetensors");
+        let more =
+            ["-o", &text(&out), "--rank", "4", "--resume", "--connections", "1", "--spool-size", "2MB"];
+        let words = ["extract", &base, &tiny_llama("tuned")].into_iter().chain(more);
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let started = command()
+        .args(words(&stalled))
+        .env("HOME", root.path())
+        .env("NO_PROXY", "*")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let wait = |until: &dyn Fn() -> bool| {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !until() {
+            assert!(Instant::now() < end, "nothing is kept");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let length = || fs::metadata(&part).map_or(0, |file| file.len());
+    // Beyond its header.
+    wait(&|| length() > 10_000);
+    let signal = Command::new("kill").args(["-INT", &started.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+    let (code, _, stderr) = outcome(&started.wait_with_output().unwrap());
+    let expected = format!(
+        "phlora: cancelled; what is finished is kept in {}: the same command goes on from there, with --fresh it starts again\n",
+        part.display()
+    );
+    assert_eq!((code, stderr), (130, expected));
+    assert_eq!(names(root.path()), ["out.part"]);
 }
