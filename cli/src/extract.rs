@@ -119,7 +119,7 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     if let Some(from) = &args.modelfile {
         let path = modelfile::write(from, &args.output, args.saved.force, &interrupt::writing())?;
         if !args.saved.json {
-            say::summary(&format!("wrote {}\n", path.display()))?;
+            say::summary(&modelfile::said(&path))?;
         }
     }
     place.finish()?;

@@ -22,6 +22,7 @@ mod interrupt;
 mod invocation;
 mod join;
 mod merge;
+mod mistyped;
 mod modelfile;
 mod plan;
 mod print;
@@ -47,7 +48,7 @@ use std::process::ExitCode;
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let arguments = invocation::keep(arguments);
     let command = Cli::command().color(ColorArg::find(arguments.iter().skip(1).cloned()).into());
-    let matches = command.get_matches_from(arguments);
+    let matches = command.try_get_matches_from(arguments).unwrap_or_else(|error| mistyped::explained(error).exit());
     let cli = Cli::read(&matches).unwrap_or_else(|error| error.exit());
     say::set(&cli.every);
     phlora::read_files(cli.every.read_files);

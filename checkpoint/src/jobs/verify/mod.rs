@@ -73,6 +73,18 @@ pub struct VerifiedModule {
 /// # Errors
 /// When the adapter has factors for a module that a model lacks, of another shape, or with NaN or infinity;
 /// file and tensor are named.
+///
+/// ```no_run
+/// use phlora::{Adapter, ChannelScales, Model, Monitor, available_threads, verify};
+/// use std::path::Path;
+///
+/// let (base, tuned) = (Model::open(Path::new("base"))?, Model::open(Path::new("tuned"))?);
+/// let adapter = Adapter::open(Path::new("adapter"))?;
+/// let scales = ChannelScales::default();
+/// let found = verify(&base, &tuned, &adapter, &scales, available_threads(), &Monitor::default())?;
+/// println!("{:.1} % of the difference of its modules kept", 100.0 * found.energy);
+/// # Ok::<(), phlora::Error>(())
+/// ```
 pub fn verify(
     base: &Model,
     tuned: &Model,
