@@ -9,6 +9,7 @@ extraction: bytes of the answers over the bytes of both models, and the most tha
 """
 
 import argparse
+import concurrent.futures
 import http.client
 import json
 import os
@@ -35,7 +36,7 @@ def answer(connection, files, sent):
             path, headers = request.split()[1].decode().lstrip("/"), {}
             while (line := lines.readline().strip()):
                 name, value = line.split(b":", 1)
-                headers[name.lower()] = value.strip().decode()
+                headers[name.decode().lower()] = value.strip().decode()
             time.sleep(DELAY)
             if path == "sent":
                 body = str(sum(sent)).encode()
@@ -96,11 +97,9 @@ def download(port, lengths):
             assert got == end - start, f"{got} of {end - start} bytes"
 
     started = time.monotonic()
-    threads = [threading.Thread(target=work) for _ in range(CONNECTIONS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as pool:
+        for done in [pool.submit(work) for _ in range(CONNECTIONS)]:
+            done.result()
     return time.monotonic() - started
 
 
@@ -143,8 +142,10 @@ def main():
     parser.add_argument("tuned", type=pathlib.Path)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--phlora", default="target/release/phlora")
-    parser.add_argument("options", nargs="*", default=["--rank", "32"])
-    args = parser.parse_args()
+    words, options = sys.argv[1:], ["--rank", "32"]
+    if "--" in words:
+        words, options = words[: words.index("--")], words[words.index("--") + 1 :]
+    args = parser.parse_args(words)
     command = [sys.executable, __file__, "serve", str(args.base), str(args.tuned)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -157,7 +158,7 @@ def main():
             for _ in range(args.runs):
                 seconds = download(port, lengths)
                 before = int(get(port, "/sent"))
-                extracted, memory, spool, cpu = extract(args.phlora, port, directory, args.options)
+                extracted, memory, spool, cpu = extract(args.phlora, port, directory, options)
                 fetched = int(get(port, "/sent")) - before
                 runs.append({"download": round(seconds, 3), "extract": round(extracted, 3), "cpu": round(cpu, 3),
                              "memory": memory, "spool": spool, "fetched": round(fetched / both, 4)})
