@@ -36,11 +36,13 @@ pub struct PruneOptions {
     pub multiple: usize,
     /// Per module the smallest rank that keeps this share.
     pub energy: f64,
+    /// As few bytes as keep this share of all modules together, in the order of a budget.
+    pub total_energy: f64,
     /// Drop modules that hold less than this share of the whole adapter's energy, with what is added to their biases.
     pub drop_below: f64,
     /// Most bytes of the adapter's files.
     pub budget: u64,
-    /// The phlora_criterion by which modules share the budget.
+    /// The phlora_criterion that `budget` and `total_energy` go by.
     pub criterion: u32,
     /// 1: per module the directions that stand out of its noise.
     pub noise_floor: u32,
@@ -84,6 +86,7 @@ impl SizedStruct for PruneOptions {
         max_rank: 0,
         multiple: 0,
         energy: 0.0,
+        total_energy: 0.0,
         drop_below: 0.0,
         budget: 0,
         criterion: 0,
@@ -130,6 +133,7 @@ pub extern "C" fn phlora_prune_files(
             rank: asked.rank,
             several: &[],
             energy: asked.energy,
+            total_energy: asked.total_energy,
             budget: asked.budget,
             noise_floor: asked.noise_floor,
             max_rank: asked.max_rank,
