@@ -21,7 +21,7 @@ WEIGHTS = {
     "blk.0.ffn_down_exps.weight": (4, 64, 32),
 }
 RANKS = (1, 4, 8, 17, 32)
-# More than one call of phlora takes.
+# As many as a busy server has.
 COUNT = 70
 
 

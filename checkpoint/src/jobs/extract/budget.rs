@@ -9,7 +9,8 @@ use crate::jobs::extract::module::Module;
 use crate::jobs::extract::options::ExtractOptions;
 use crate::jobs::extract::outcome::{Keep, Others};
 use crate::jobs::extract::plans::{Aim, first_rank};
-use crate::jobs::extract::survey::{Survey, replace};
+use crate::jobs::extract::rounds::replace;
+use crate::jobs::extract::survey::Survey;
 use crate::pairing::pairs::Pair;
 use crate::report::LeftOut;
 use phlora_core::policy::{
