@@ -142,7 +142,7 @@ impl PruneOptions {
         let rule = rules.next();
         let has_goal = policy.goal != Goal::Fixed || self.rank > 0;
         if rules.next().is_some() || (rule.is_some() && has_goal) {
-            let names = "rank, energy, budget, noise_floor, sv_ratio, sv_fro, sv_cumulative, sv_epsilon";
+            let names = "rank, energy, total_energy, budget, noise_floor, sv_ratio, sv_fro, sv_cumulative, sv_epsilon";
             return Err(Failure::option(names, "at most one of them"));
         }
         if self.conv_rank > 0 && self.budget > 0 {
