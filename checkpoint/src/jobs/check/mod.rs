@@ -9,7 +9,7 @@ mod pairs;
 pub use consumers::{Consumer, check_for};
 pub use findings::{Finding, Repair, Severity};
 
-use crate::adapter::{Adapter, AdapterFormat, Lora, LoraModule, Naming, View, open_gguf};
+use crate::adapter::{Adapter, AdapterFormat, Factor, Lora, LoraModule, Naming, View, open_gguf};
 use crate::error::{Error, Result};
 use crate::naming::memory::Weight;
 use crate::pairing::beginnings;
@@ -18,11 +18,21 @@ use crate::source::model::Model;
 use findings::Findings;
 use std::path::Path;
 
-/// Checks `adapter`, a file or a PEFT directory, against `base`. A broken adapter gives findings, not an error;
-/// the worst come first.
+/// Checks `adapter`, a file or a PEFT directory, against `base`; a PEFT directory as PEFT reads it, where the base is no GGUF
+/// file. A broken adapter gives findings, not an error; the worst come first.
 ///
 /// # Errors
 /// When a file cannot be read, or the base is not sound; [`Error::Cancelled`].
+///
+/// ```no_run
+/// use phlora::{Model, Monitor, check};
+/// use std::path::Path;
+///
+/// for finding in check(Path::new("adapter"), &Model::open(Path::new("base"))?, &Monitor::default())? {
+///     println!("{:?} {}: {}", finding.severity, finding.code, finding.message);
+/// }
+/// # Ok::<(), phlora::Error>(())
+/// ```
 pub fn check(adapter: &Path, base: &Model, monitor: &Monitor) -> Result<Vec<Finding>> {
     monitor.check()?;
     let mut findings = Findings::default();
@@ -32,7 +42,12 @@ pub fn check(adapter: &Path, base: &Model, monitor: &Monitor) -> Result<Vec<Find
             findings.error("gguf-invalid", None, "the file does not begin as a GGUF file does");
         }
         _ => match Adapter::open(adapter) {
-            Ok(opened) => named(opened.lora()?, base, &mut findings, monitor)?,
+            Ok(opened) => {
+                named(opened.stored()?, base, &mut findings, monitor)?;
+                if opened.format() == AdapterFormat::Peft && !base.is_gguf() {
+                    consumers::as_peft(adapter, base, &mut findings)?;
+                }
+            }
             Err(error @ Error::Io { .. }) => return Err(error),
             Err(error) => {
                 let tensor = match &error {
@@ -56,6 +71,10 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings, monitor: &Mo
         }
     }
     let transposed = lora.fan_in_fan_out;
+    if lora.is_dora() {
+        let message = "a DoRA adapter: its change depends on the base; PEFT runs it, phlora convert --rank makes a LoRA adapter";
+        findings.add(Severity::Note, "dora", None, message);
+    }
     if naming == Naming::Gguf && lora.naming == Naming::HuggingFace {
         let message = "llama.cpp reads it only after phlora convert";
         findings.add(Severity::Note, "needs-conversion", None, message);
@@ -119,8 +138,10 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings, monitor: &Mo
             Some(_) => {}
         }
         let values = [module.a.decoded(), module.b.decoded()];
-        let zero = values.iter().any(|values| values.as_ref().is_ok_and(|v| v.iter().all(|x| *x == 0.0)));
-        for error in values.into_iter().filter_map(Result::err) {
+        let zero = module.magnitude.is_none()
+            && values.iter().any(|values| values.as_ref().is_ok_and(|v| v.iter().all(|x| *x == 0.0)));
+        let magnitude = module.magnitude.as_ref().map(Factor::decoded);
+        for error in values.into_iter().chain(magnitude).filter_map(Result::err) {
             findings.broken("not-finite", Some(&weight), error);
         }
         if zero {

@@ -66,6 +66,19 @@ pub fn check_for(
     findings.sorted()
 }
 
+/// Adds what PEFT refuses or passes over to what was found of a sound directory.
+pub(super) fn as_peft(adapter: &Path, base: &Model, findings: &mut Findings) -> Result<()> {
+    if !stored::is_directory(adapter) {
+        return Ok(());
+    }
+    let mut more = Findings::default();
+    directory::check(adapter, base, Consumer::Peft, &mut more)?;
+    // Names that the base lacks were said to be so.
+    let known = findings.codes().any(|code| code == "unknown-tensor");
+    findings.extend(more.sorted()?.into_iter().filter(|finding| !(known && finding.code == "unread")));
+    Ok(())
+}
+
 /// Whether phlora reads it at all.
 fn is_read(adapter: &Path) -> bool {
     Adapter::open(adapter).is_ok_and(|adapter| adapter.format() != AdapterFormat::Gguf)
