@@ -27,7 +27,7 @@ found() {
 if calls=$(grep -E ' core::core_arch::[a-z0-9_:]+::(_mm|v)[a-z0-9_]*$' <<<"$symbols"); then
   found 'instructions are called' "$calls"
 fi
-parts="$kernel::(isa::(Op|AutoVectorized)|(vector|formats|registers)::[A-Z][A-Za-z]*|dots::Dot)>::"
-if calls=$(grep -E " as $parts| $kernel::(tile|fresh|thin|merge|dots|short|q8_0)::" <<<"$symbols"); then
+parts="$kernel::(isa::(Op|AutoVectorized)|(vector|formats|tiles)::[A-Z][A-Za-z]*|dots::Dot)>::"
+if calls=$(grep -E " as $parts| $kernel::(dots|short|q8_0|ops::[a-z_]+)::[A-Za-z]" <<<"$symbols"); then
   found 'were compiled without the features of an instruction set' "$calls"
 fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The least Rust version that Cargo.toml states: no dependency asks for a newer one, clippy knows it (incompatible_msrv, in the
-# step `lints`, refuses what std stabilised later), the documents state it, and where rustup has that compiler it compiles the
-# workspace. The workflows install it.
+# step `lints`, refuses what std stabilised later), the documents state it, and that compiler, which rustup installs where
+# it can, checks the workspace.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,7 +23,10 @@ print(f"{len(packages)} packages, none needs more than Rust {sys.argv[1]}" if no
 sys.exit(bool(newer))
 ' "$version"
 
-if rustup toolchain list 2>/dev/null | grep -q "^$version\b"; then
+# Where rustup cannot fetch it, the step says so below.
+has() { rustup toolchain list 2>/dev/null | grep -q "^$version\b"; }
+has || rustup toolchain install --profile minimal "$version" >/dev/null 2>&1 || true
+if has; then
   cargo "+$version" check --locked --workspace --target-dir "${CARGO_TARGET_DIR:-target}/msrv"
 else
   echo "no compiler $version here: not compiled with it, only in .github/workflows"

@@ -5,7 +5,7 @@ use std::{hint::black_box, time::Instant};
 
 use phlora_core::{
     Adapter, Apply, Assignment, Dtype, Error, Inputs, Kernel, Merge, OutputsF32, Rows, Shape, encode,
-    kernel::{Ahead, Lines, STRIP_ROWS, StripMut},
+    operations::{Ahead, Lines, Operations, STRIP_ROWS, StripMut},
 };
 use serde_json::{Value, json};
 
@@ -159,7 +159,9 @@ fn base(kernel: Kernel, weights: &[u8], x: &[f32], tokens: usize, y: &mut [f32],
     if !by_product {
         for (block, bytes) in weights.chunks_exact(STRIP_ROWS * row).enumerate() {
             for (x, y) in x.chunks_exact(SIZE).zip(y.chunks_exact_mut(SIZE)).take(tokens) {
-                kernel.dots(Rows::new(Dtype::F16, bytes), x, &mut y[block * STRIP_ROWS..][..STRIP_ROWS]);
+                kernel
+                    .dots(Rows::new(Dtype::F16, bytes), x, &mut y[block * STRIP_ROWS..][..STRIP_ROWS])
+                    .expect("the buffers hold the rows");
             }
         }
         return;
@@ -174,13 +176,15 @@ fn base(kernel: Kernel, weights: &[u8], x: &[f32], tokens: usize, y: &mut [f32],
     for (block, bytes) in weights.chunks_exact(STRIP_ROWS * row).enumerate() {
         let next = weights.chunks_exact(STRIP_ROWS * row).nth(block + 1).unwrap_or_default();
         let mut all = [[0.0; 16]; STRIP_ROWS];
-        kernel.difference_forward::<16>(
-            [lines(&zeros, 0), lines(bytes, row)],
-            StripMut { data, rows: STRIP_ROWS, cols: SIZE },
-            panel,
-            all.as_flattened_mut(),
-            &mut Ahead::new([next, &[]], 1),
-        );
+        kernel
+            .difference_forward::<16>(
+                [lines(&zeros, 0), lines(bytes, row)],
+                StripMut { data, rows: STRIP_ROWS, cols: SIZE },
+                panel,
+                all.as_flattened_mut(),
+                &mut Ahead::new([next, &[]], 1),
+            )
+            .expect("the buffers hold the rows");
         for (token, y) in y.chunks_exact_mut(SIZE).take(tokens).enumerate() {
             for (y, all) in y[block * STRIP_ROWS..].iter_mut().zip(&all) {
                 *y = all[token];

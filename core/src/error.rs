@@ -109,6 +109,9 @@ pub enum Error {
         /// Bytes that would be in use.
         needed: usize,
     },
+    /// Operands of an inner loop do not hold their shapes: a defect of this crate. What the call was to write may be
+    /// incomplete.
+    Operands,
     /// A part of a quantised matrix does not fit its shape or the other parts.
     #[cfg(feature = "quantized")]
     Quantized {
@@ -172,6 +175,7 @@ impl fmt::Display for Error {
             Self::IdTaken => write!(f, "the registry holds an adapter of this id already"),
             Self::RegistryFull { capacity } => write!(f, "all {capacity} places of the registry are taken"),
             Self::OverBudget { needed } => write!(f, "{needed} bytes would exceed the registry's budget"),
+            Self::Operands => write!(f, "operands of an inner loop are too short: a defect of phlora"),
             #[cfg(feature = "quantized")]
             Self::Quantized { part, fault } => write!(f, "{part} of a quantised matrix: {fault}"),
             #[cfg(feature = "quantized")]

@@ -5,7 +5,7 @@
 //!
 //! # Extract
 //! [`Plan`] checks a [`Shape`] and [`Options`], returns how much scratch and how many reads the extraction takes, and
-//! starts an [`Extractor`] that the caller feeds with blocks of rows:
+//! starts an [`Extractor`] that the caller feeds with runs of rows:
 //!
 //! ```
 //! use phlora_core::{Dtype, Options, Plan, Rows, Shape};
@@ -16,7 +16,7 @@
 //! let mut scratch = vec![0.0; plan.scratch_len()];
 //! let mut extractor = plan.start(&mut scratch)?;
 //! while extractor.wants_pass() {
-//!     // Any run of whole rows will do as a block; here all of them at once.
+//!     // Any number of whole rows at a time; here all of them at once.
 //!     extractor.push(Rows::new(Dtype::F32, &base), Rows::new(Dtype::F32, &tuned))?;
 //!     extractor.end_pass()?;
 //! }
@@ -53,7 +53,7 @@ mod extract;
 #[cfg(feature = "quantized")]
 mod fault;
 mod format;
-pub mod kernel;
+mod kernel;
 mod linalg;
 mod options;
 pub mod policy;
@@ -74,7 +74,10 @@ pub use error::Error;
 pub use extract::{Extractor, Part, Plan, Report};
 pub use format::{Dtype, Rows};
 pub use kernel::Kernel;
-pub use kernel::convert::{all_finite, decode, encode};
+pub use kernel::convert::{all_finite, decode, difference, encode};
+#[cfg(feature = "operations")]
+#[doc(hidden)]
+pub use kernel::exposed as operations;
 pub use linalg::gram_svd::{gram_svd, gram_svd_scratch};
 pub use linalg::jacobi::{Svd, Sweeps, jacobi_svd};
 pub use linalg::scratch::Scratch;

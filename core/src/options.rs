@@ -13,7 +13,7 @@ pub enum Mode {
     Exact,
     /// Block Lanczos with kept products: several reads, scratch for the Krylov basis.
     MultiRead,
-    /// Merge-and-truncate: each block is seen once (or twice, when two reads are allowed).
+    /// Merge-and-truncate: each row is seen once (or twice, when two reads are allowed).
     StreamOnce,
 }
 
@@ -36,7 +36,7 @@ pub struct Options {
     pub max_scratch: usize,
     /// Multi-read: width of a block, 8 or 16; 0, the default, chooses by the rank. Without the feature `wide` it is 8.
     pub width: usize,
-    /// Row ranges that may be pushed from different threads; each costs scratch for one product block.
+    /// Row ranges that may be pushed from different threads; each costs scratch for one panel of products.
     /// The result depends on this number, so derive it from the shape, never from the thread count.
     /// Default 1.
     pub parts: usize,

@@ -2,7 +2,7 @@
 //! encode to themselves.
 
 use crate::draw::Draw;
-use phlora_core::{Dtype, Kernel, Rows, all_finite, decode, encode};
+use phlora_core::{Dtype, Kernel, Rows, all_finite, decode, encode, operations::Operations};
 
 /// Bits, but all NaN alike.
 fn bits(values: &[f32]) -> Vec<u32> {

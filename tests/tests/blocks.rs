@@ -1,7 +1,9 @@
 //! The block formats of ggml against what the real libggml says of them: `tests/data/ggml-blocks.bin`, written by
 //! `tests/interop/ggml_reference.py`, holds for each format its number, a count, as many blocks, and their weights.
 
-use phlora_core::{Dtype, Error, Kernel, Mode, Options, Plan, Rows, Shape, decode, encode};
+use phlora_core::{
+    Dtype, Error, Kernel, Mode, Options, Plan, Rows, Shape, decode, encode, operations::Operations,
+};
 use phlora_tests::{drive::Pair, matrix::Normal};
 
 struct Case {

@@ -11,7 +11,7 @@ use crate::source::tensor::Tensor;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What was found.
+/// What a file or directory is, and what is in it.
 #[derive(Debug)]
 pub enum Contents {
     /// A model's weights.
@@ -122,6 +122,16 @@ pub struct AdapterModule {
 ///
 /// # Errors
 /// When it is none of these, or unsound.
+///
+/// ```no_run
+/// use phlora::{Contents, inspect};
+/// use std::path::Path;
+///
+/// if let Contents::Adapter(facts) = inspect(Path::new("adapter"))? {
+///     println!("{} modules", facts.modules);
+/// }
+/// # Ok::<(), phlora::Error>(())
+/// ```
 pub fn inspect(path: &Path) -> Result<Contents> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if Adapter::is_at(path) {

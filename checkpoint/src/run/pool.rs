@@ -123,6 +123,11 @@ impl Ticket<'_> {
         self.job
     }
 
+    /// Bytes that this job has read.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.pool.read.get(self.job).map_or(0, |read| read.load(Ordering::Relaxed))
+    }
+
     /// Counts `bytes` as read and says whether to go on.
     pub(crate) fn tick(&self, bytes: usize) -> Result<()> {
         let bytes = bytes as u64;

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result, filled};
 use crate::run::pool::Ticket;
 use crate::source::tensor::Tensor;
-use phlora_core::{Delta, Dtype, Kernel};
+use phlora_core::{Delta, Dtype};
 
 /// Entries decoded at once, small enough for the stack and the first cache; whole blocks of every format.
 const AT_ONCE: usize = 2048;
@@ -55,7 +55,7 @@ pub(crate) fn difference(
     ticket: Ticket<'_>,
 ) -> Result<Difference> {
     let mut result = Difference { sum_squares: 0.0, non_finite: None };
-    let (mut unreported, kernel) = (0, Kernel::detect());
+    let mut unreported = 0;
     let in_order = !base.is_scattered() && !tuned.is_scattered();
     let quantized = base.is_quantized() || tuned.is_quantized();
     let chunk = if quantized { DECODED_ROWS * base.row_len().max(1) } else { AT_ONCE };
@@ -66,14 +66,15 @@ pub(crate) fn difference(
         // The usual case in one step: in two it takes twice as long.
         if in_order {
             let base = base.entries(base_dtype, range.clone());
-            kernel.difference(base, tuned.entries(tuned_dtype, range), right);
+            let stored = tuned.entries(tuned_dtype, range);
+            phlora_core::difference(base, stored, right).map_err(|e| tuned.error(e.to_string()))?;
         } else {
             decode(base, base_dtype, range.clone(), left)?;
             decode(tuned, tuned_dtype, range, right)?;
             right.iter_mut().zip(&*left).for_each(|(tuned, base)| *tuned -= base);
         }
         let mut delta = Delta::default();
-        kernel.measure(right, 0, &mut delta);
+        delta.add_row(right, 0);
         // A difference that overflows counts as well.
         if delta.non_finite > 0 && result.non_finite.is_none() {
             result.non_finite = right.iter().position(|d| !d.is_finite()).map(|at| start + at);

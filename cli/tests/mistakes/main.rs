@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod files;
 #[path = "../../../checkpoint/tests/common/gguf.rs"]
 mod gguf;
 #[path = "../../../checkpoint/tests/common/llama.rs"]
@@ -60,6 +61,11 @@ fn fault(row: &Row) -> Option<String> {
 #[test]
 fn what_is_named_as_a_model() {
     check(model::ROWS);
+}
+
+#[test]
+fn files_that_are_no_weights() {
+    check(files::ROWS);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod messages;
 mod server;
 
 use common::{
@@ -14,6 +15,8 @@ use serde_json::Value;
 use server::{Fault, Seen, Server};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data")
@@ -185,6 +188,45 @@ fn shards_and_small_spools_give_the_same_adapter() {
 }
 
 #[test]
+fn a_base_of_several_fine_tunes_is_fetched_once() {
+    let root = tempfile::tempdir().unwrap();
+    for (name, side) in [("base", "base"), ("chat", "tuned"), ("code", "tuned")] {
+        let directory = root.path().join(name);
+        fs::create_dir(&directory).unwrap();
+        for file in ["config.json", "model.safetensors"] {
+            fs::copy(data().join("tiny-llama").join(side).join(file), directory.join(file)).unwrap();
+        }
+    }
+    let near = root.path().join("near");
+    extract_tiny(&near, &["--rank", "4"]);
+    let length = |side: &str| fs::metadata(root.path().join(side).join("model.safetensors")).unwrap().len();
+    for size in ["400kB", "1GB"] {
+        let server = Server::start(root.path(), None, no_fault);
+        let [base, chat, code] =
+            ["base", "chat", "code"].map(|side| server.url(&format!("{side}/model.safetensors")));
+        // One of the fine-tunes is a file.
+        let here = text(&root.path().join("chat"));
+        for (number, first) in [&chat, &here].into_iter().enumerate() {
+            let before = server.requests().len();
+            let out = root.path().join(format!("out-{number}-{size}"));
+            let args = ["extract", &base, first, &code, "-q", "-o", &text(&out), "--spool-size", size];
+            let (status, _, stderr) = run(&server, root.path(), &[&args[..], &["-r", "4"]].concat(), &[]);
+            assert_eq!((status, stderr.as_str()), (0, ""));
+            for name in ["chat", "code"] {
+                assert_eq!(header(&out.join(name)).1, header(&near).1, "{name}");
+            }
+            for (name, fetched) in [("base", true), ("chat", number == 0), ("code", true)] {
+                let seen = server.requests();
+                let of = seen[before..].iter().filter(|seen| is_weights(seen) && seen.path.contains(name));
+                let sent: usize = of.map(|seen| seen.sent).sum();
+                let most = if fetched { 1.02 * length(name) as f64 } else { 0.0 };
+                assert!(sent as f64 <= most, "{name}: {sent} bytes, expected at most {most}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_head_that_is_here_does_not_wait_for_what_has_no_room() {
     const DIM: usize = 256;
     let root = tempfile::tempdir().unwrap();
@@ -266,85 +308,6 @@ fn a_signed_address_that_expires_is_asked_for_again() {
 type Case = (&'static str, &'static [&'static str], fn(&Seen, usize) -> Option<Fault>);
 
 #[test]
-fn messages_name_the_address_and_what_to_do() {
-    // Requests of weights after that of the header.
-    const CASES: [Case; 10] = [
-        ("never a byte", &["tensor", "the connection", "given up after 9 tries"], |seen, before| {
-            (is_weights(seen) && before > 2).then_some(Fault::Cut(0))
-        }),
-        ("lost ranges", &["tensor", "does not answer requests for parts", "download"], |seen, before| {
-            (is_weights(seen) && before > 2).then_some(Fault::NoRanges)
-        }),
-        ("other bytes", &["tensor", "where", "are asked for"], |seen, before| {
-            (is_weights(seen) && before > 2).then_some(Fault::OtherRange)
-        }),
-        ("another length", &["tensor", "has changed", "bytes long, not 3450552"], |seen, before| {
-            (is_weights(seen) && before > 2).then_some(Fault::Length(3_450_000))
-        }),
-        ("too long from the start", &["at its end belong to no tensor"], |seen, _| {
-            is_weights(seen).then_some(Fault::Length(4_000_000))
-        }),
-        ("another version", &["tensor", "has changed since it was opened", "start again"], |seen, before| {
-            (is_weights(seen) && before > 2).then_some(Fault::Tag("\"version-2\""))
-        }),
-        ("refused", &["HTTP 403", "does not let everybody read"], |seen, _| {
-            (is_weights(seen)).then_some(Fault::Status(403, ""))
-        }),
-        ("gone", &["tensor", "HTTP 410", "no such file"], |seen, before| {
-            (is_weights(seen) && before > 2).then_some(Fault::Status(410, ""))
-        }),
-        ("not implemented", &["HTTP 501", "download"], |seen, _| {
-            is_weights(seen).then_some(Fault::Status(501, ""))
-        }),
-        ("a loop", &["redirects more than"], |seen, _| {
-            is_weights(seen).then_some(Fault::Status(302, "Location: model.safetensors"))
-        }),
-    ];
-    let root = tempfile::tempdir().unwrap();
-    for (name, expected, rule) in CASES {
-        let server = Server::start(data(), None, rule);
-        let base = server.url("tiny-llama/base/model.safetensors");
-        let (out, spool) = (root.path().join("out"), root.path().join("spool"));
-        let _ = fs::create_dir(&spool);
-        let args = ["extract", &base, &tiny_llama("tuned"), "-o", &text(&out), "--spool", &text(&spool)];
-        let (code, _, stderr) = run(&server, root.path(), &args, &[]);
-        assert_eq!(code, 2, "{name}: {stderr}");
-        assert!(stderr.contains(&base), "{name}: {stderr}");
-        assert!(expected.iter().all(|text| stderr.contains(text)), "{name}: {stderr}");
-        assert!(!out.exists() && names(&spool).is_empty(), "{name}");
-        assert_eq!(names(root.path()), ["spool"], "{name}");
-    }
-}
-
-#[test]
-fn the_hub_is_understood_where_it_refuses() {
-    let root = tempfile::tempdir().unwrap();
-    let server = Server::start(data(), Some("hf_right"), no_fault);
-    for (address, token, expected) in [
-        ("hf://tiny-llama/base", "", "private or gated, or does not exist: set HF_TOKEN"),
-        ("hf://tiny-llama/base", "hf_old", "the token is not accepted, expired perhaps"),
-        ("hf://tiny-llama/bass", "hf_right", "there is no model tiny-llama/bass"),
-        ("hf://tiny-llama/base@v2", "hf_right", "has no revision v2"),
-        ("hf://tiny-llama/base/other.gguf", "hf_right", "no such file in the model"),
-        ("hf://tiny-llama/base/sub", "hf_right", "name the file of the weights"),
-        ("hf://base", "hf_right", "expected hf://ORG/MODEL"),
-    ] {
-        let (code, _, stderr) = run(&server, root.path(), &["inspect", address], &[("HF_TOKEN", token)]);
-        assert!(code == 2 && stderr.contains(expected) && stderr.contains(address), "{address}: {stderr}");
-    }
-    let args = ["inspect", "hf://tiny-llama/base"];
-    let nobody = [("HF_ENDPOINT", "http://127.0.0.1:9"), ("HF_TOKEN", "hf_right")];
-    let (code, _, stderr) = run(&server, root.path(), &args, &nobody);
-    assert!(
-        code == 2 && stderr.contains("no answer of 127.0.0.1:9") && stderr.contains("try again later"),
-        "{stderr}"
-    );
-    let spool = [&args[..], &["--spool", "/nowhere"]].concat();
-    let (code, _, stderr) = run(&server, root.path(), &spool, &[("HF_TOKEN", "hf_right")]);
-    assert!(code == 2 && stderr.contains("/nowhere"), "{stderr}");
-}
-
-#[test]
 fn parts_of_an_extraction_know_the_version_of_a_model() {
     let root = tempfile::tempdir().unwrap();
     let (base, tuned) = small_pair();
@@ -373,4 +336,52 @@ fn parts_of_an_extraction_know_the_version_of_a_model() {
     assert!(code == 2 && stderr.contains("before they changed"), "{stderr}");
     let (code, _, stderr) = join(&old);
     assert_eq!((code, stderr.as_str()), (0, ""));
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interruption_says_what_is_kept_and_how_to_go_on() {
+    let root = tempfile::tempdir().unwrap();
+    // Some weights come, then none any more.
+    let stalls = |seen: &Seen, before: usize| {
+        if is_weights(seen) && before >= 12 {
+            std::thread::sleep(Duration::from_secs(600));
+        }
+        None
+    };
+    let stalled = Server::start(data(), None, stalls);
+    let (out, part) = (root.path().join("out"), root.path().join("out.part"));
+    let words = |server: &Server| {
+        let base = server.url("tiny-llama/base/model.safetensors");
+        let more =
+            ["-o", &text(&out), "--rank", "4", "--resume", "--connections", "1", "--spool-size", "2MB"];
+        let words = ["extract", &base, &tiny_llama("tuned")].into_iter().chain(more);
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let started = command()
+        .args(words(&stalled))
+        .env("HOME", root.path())
+        .env("NO_PROXY", "*")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let wait = |until: &dyn Fn() -> bool| {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !until() {
+            assert!(Instant::now() < end, "nothing is kept");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let length = || fs::metadata(&part).map_or(0, |file| file.len());
+    // Beyond its header.
+    wait(&|| length() > 10_000);
+    let signal = Command::new("kill").args(["-INT", &started.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+    let (code, _, stderr) = outcome(&started.wait_with_output().unwrap());
+    let expected = format!(
+        "phlora: cancelled; what is finished is kept in {}: the same command goes on from there, with --fresh it starts again\n",
+        part.display()
+    );
+    assert_eq!((code, stderr), (130, expected));
+    assert_eq!(names(root.path()), ["out.part"]);
 }

@@ -70,6 +70,20 @@ pub const fn combine_scratch(shape: Shape, ranks: usize, rank: usize) -> Scratch
 /// shape than the first; [`Error::NonFiniteScale`] when a weight, or [`Error::NonFiniteFactor`] with the index of
 /// the term when a factor is no number; [`Error::OutputLength`]; [`Error::ScratchTooSmall`]; [`Error::OutOfRange`]
 /// when a singular value exceeds f32. Outputs are written on success alone.
+///
+/// ```
+/// use phlora_core::{Adapter, Dtype, Kernel, Rows, Shape, combine, combine_scratch};
+///
+/// let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+/// let (shape, a, b) = (Shape { rows: 2, cols: 2 }, bytes(&[0.0, 4.0]), bytes(&[1.0, 0.0]));
+/// let adapter = Adapter::new(shape, 1, Rows::new(Dtype::F32, &a), Rows::new(Dtype::F32, &b), 1.0)?;
+/// let terms = [(adapter, 0.75), (adapter, 0.25)];
+/// let mut scratch = vec![0.0; combine_scratch(shape, 2, 1).count()?];
+/// let (mut a, mut b, mut sigma) = ([0.0; 2], [0.0; 2], [0.0; 1]);
+/// let combined = combine(Kernel::detect(), &terms, 1, &mut a, &mut b, &mut sigma, &mut scratch)?;
+/// assert!((sigma[0] - 4.0).abs() < 1e-5 && combined.energy() > 0.999_99);
+/// # Ok::<(), phlora_core::Error>(())
+/// ```
 pub fn combine(
     kernel: Kernel,
     terms: &[(Adapter<'_>, f32)],
@@ -132,8 +146,8 @@ pub fn combine(
     let out = found.div_ceil(W);
     let temp = &mut temp[..panels::PANEL_ROWS * W * out];
     let entry = |vectors: &[f32], k: usize, j: usize| if j < found { vectors[j * width + k] } else { 0.0 };
-    panels::replace::<W>(kernel, shape.rows, q, out, |k, j| entry(u, k, j), temp);
-    panels::replace::<W>(kernel, shape.cols, p, out, |k, j| entry(v, k, j) * sigma[j], temp);
+    panels::replace::<W>(kernel, shape.rows, q, out, |k, j| entry(u, k, j), temp)?;
+    panels::replace::<W>(kernel, shape.cols, p, out, |k, j| entry(v, k, j) * sigma[j], temp)?;
     let kept = outputs.write_pair::<W>(shape, found, q, p, unscale);
     outputs.fill_rest(&sigma[..ranks], unscale);
     outputs.check_finite()?;
@@ -191,7 +205,7 @@ impl Stack<'_> {
         }
         for last in 0..width / W {
             let (basis, rest) = q.split_at_mut(last * rows * W);
-            orthonormalize::<W>(kernel, rows, basis, usize::MAX, &mut rest[..rows * W]);
+            orthonormalize::<W>(kernel, rows, basis, usize::MAX, &mut rest[..rows * W])?;
         }
         // R = Qᵀ·(the stack), which is decoded once more for it: what the columns of Q went through is forgotten.
         for first in (0..rows).step_by(DECODED) {
@@ -203,7 +217,7 @@ impl Stack<'_> {
             {
                 multiply_columns(panel, scale);
                 for (k, q) in q.chunks_exact(rows * W).enumerate() {
-                    let part = panels::cross::<W>(kernel, &q[first * W..][..count * W], panel);
+                    let part = panels::cross::<W>(kernel, &q[first * W..][..count * W], panel)?;
                     for (i, row) in part.iter().enumerate() {
                         for (l, value) in row.iter().enumerate() {
                             r[(j * W + l) * width + k * W + i] += value;

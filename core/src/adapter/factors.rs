@@ -8,7 +8,7 @@ pub const PIECE: usize = Dtype::MAX_BLOCK_LEN;
 /// scale · B·A for one weight matrix, its factors in the caller's memory: a buffer, a mapped PEFT or GGUF
 /// file, flash. Any two storage formats will do, at any address.
 ///
-/// Made once, with its lengths checked; using it checks nothing any more. A copy is a copy of the view.
+/// Its lengths are checked when it is made. A copy is a copy of the view.
 #[derive(Debug, Clone, Copy)]
 pub struct Adapter<'a> {
     shape: Shape,

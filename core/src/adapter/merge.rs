@@ -13,7 +13,7 @@
 use crate::{
     Adapter, Dtype, Error, Kernel, Rows, Scratch, Shape,
     adapter::factors::PIECE,
-    kernel::{Ahead, LANES, Lines, LinesMut, Tile},
+    kernel::{Ahead, LANES, Lines, LinesMut, RowMajor},
     linalg::scratch::Buffer,
 };
 
@@ -147,7 +147,7 @@ impl<'a> Merge<'a> {
             (bytes, rest) = rest.split_at_mut(MERGE_ROWS.min(count - done) * row_bytes);
             let later = &rest[..rest.len().min(MERGE_ROWS * row_bytes)];
             let weights = LinesMut { dtype, bytes, row: row_bytes };
-            self.strip(prepared, first + done, None, weights, later, scratch);
+            self.strip(prepared, first + done, None, weights, later, scratch)?;
         }
         if let Some(stash) = stash {
             toggle(stash, weights);
@@ -182,7 +182,7 @@ impl<'a> Merge<'a> {
             let later = &later[..later.len().min(from_strip)];
             let source = Lines { dtype: from.dtype, bytes: source, row: from_bytes };
             let weights = LinesMut { dtype, bytes, row: row_bytes };
-            self.strip(prepared, first + i * MERGE_ROWS, Some(source), weights, later, scratch);
+            self.strip(prepared, first + i * MERGE_ROWS, Some(source), weights, later, scratch)?;
         }
         Ok(())
     }
@@ -225,7 +225,7 @@ impl<'a> Merge<'a> {
         mut weights: LinesMut<'_>,
         later: &[u8],
         scratch: &mut [f32],
-    ) {
+    ) -> Result<(), Error> {
         let (kernel, cols, ranks) = (self.kernel, self.shape.cols, self.ranks);
         let rows = weights.bytes.len().checked_div(weights.row).unwrap_or(0);
         let is_direct =
@@ -254,10 +254,10 @@ impl<'a> Merge<'a> {
         for from in (0..cols).step_by(PIECE) {
             let (wide, whole) = (PIECE.min(cols - from), PIECE.min(width - from));
             let data = &prepared[from * ranks..][..whole * ranks];
-            let tile = Tile { data, row: whole, rows: ranks, width: whole };
+            let a = RowMajor { data, row: whole, rows: ranks, width: whole };
             if is_direct && wide == whole {
                 let source = source.map(|source| source.skip(from));
-                kernel.merge_rows::<MERGE_ROWS>(tile, b, source, &mut weights.skip(from), rows, &mut ahead);
+                kernel.merge_rows::<MERGE_ROWS>(a, b, source, &mut weights.skip(from), rows, &mut ahead)?;
                 continue;
             }
             // Decoded, and whole vectors: a row ends with what is not used.
@@ -265,11 +265,12 @@ impl<'a> Merge<'a> {
                 let weights = source.unwrap_or(weights.view());
                 kernel.decode(weights.piece(row, from, wide), &mut values[..wide]);
             }
-            kernel.merge_values::<MERGE_ROWS>(tile, b, values, rows, &mut ahead);
+            kernel.merge_values::<MERGE_ROWS>(a, b, values, rows, &mut ahead)?;
             for (row, values) in values.chunks_exact(whole).take(rows).enumerate() {
                 kernel.encode(&values[..wide], weights.dtype, weights.piece(row, from, wide));
             }
         }
+        Ok(())
     }
 }
 

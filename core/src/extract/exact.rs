@@ -95,25 +95,6 @@ impl<'s> Exact<'s> {
         self.rank
     }
 
-    pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
-        if !self.wants_pass() {
-            return Err(Error::OutOfOrder);
-        }
-        let Shape { rows, cols } = self.shape;
-        for i in 0..pass::count_rows(base, tuned, cols, rows - self.done)? {
-            strip::whole_row(self.kernel, base, tuned, i, self.channels, self.row);
-            self.kernel.measure(self.row, self.done, &mut self.delta);
-            if self.upright() {
-                let entries = self.matrix[self.done..].iter_mut().step_by(rows);
-                entries.zip(&*self.row).for_each(|(entry, &value)| *entry = value);
-            } else {
-                self.matrix[self.done * cols..][..cols].copy_from_slice(self.row);
-            }
-            self.done += 1;
-        }
-        Ok(())
-    }
-
     /// `watch` is told how many sweeps of the decomposition are done.
     pub fn end_pass(&mut self, watch: &mut dyn FnMut(f32)) -> Result<(), Error> {
         if !self.wants_pass() {
@@ -170,8 +151,23 @@ impl Whole for Exact<'_> {
     fn row_count(&self) -> usize {
         self.shape.rows
     }
-    fn push_rows(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
-        self.push(base, tuned)
+    fn done(&self) -> usize {
+        self.done
+    }
+    fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
+        let Shape { rows, cols } = self.shape;
+        for i in 0..pass::count_rows(base, tuned, cols, rows - self.done)? {
+            strip::whole_row(self.kernel, base, tuned, i, self.channels, self.row);
+            self.kernel.measure(self.row, self.done, &mut self.delta);
+            if self.upright() {
+                let entries = self.matrix[self.done..].iter_mut().step_by(rows);
+                entries.zip(&*self.row).for_each(|(entry, &value)| *entry = value);
+            } else {
+                self.matrix[self.done * cols..][..cols].copy_from_slice(self.row);
+            }
+            self.done += 1;
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,13 @@
 //! A running extraction.
 
-use super::{exact::Exact, factors::Outputs, krylov::Krylov, pass::Part, report::Report, stream::Stream};
+use super::{
+    exact::Exact,
+    factors::Outputs,
+    krylov::Krylov,
+    pass::{Part, deal},
+    report::Report,
+    stream::Stream,
+};
 use crate::{Delta, Error, Rows};
 
 /// A running extraction, in the caller's scratch.
@@ -10,6 +17,8 @@ use crate::{Delta, Error, Rows};
 #[derive(Debug)]
 pub struct Extractor<'s> {
     pub(super) state: State<'s>,
+    /// Columns of the matrix.
+    pub(super) cols: usize,
     pub(super) max_rank: usize,
     pub(super) channels: Option<&'s [f32]>,
 }
@@ -64,13 +73,17 @@ impl Extractor<'_> {
     }
 
     /// The next rows of this pass: the same run of whole rows of both sides, in any number. The result
-    /// does not depend on how the rows are cut into blocks.
+    /// does not depend on how the rows are cut into runs.
     ///
     /// # Errors
     /// [`Error::OutOfOrder`] when no pass is wanted, [`Error::BlockNotWholeRows`], [`Error::NotWholeBlocks`],
-    /// [`Error::TooManyRows`]. Nothing of a refused block is used.
+    /// [`Error::TooManyRows`]. Nothing of a refused run is used.
     pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
-        each!(&mut self.state, state => state.push(base, tuned))
+        if !self.wants_pass() {
+            return Err(Error::OutOfOrder);
+        }
+        let cols = self.cols;
+        deal(self.parts(), base, tuned, cols)
     }
 
     /// The row ranges of this pass, disjoint and in order; each may be fed from another thread. Use it in

@@ -1,6 +1,6 @@
 //! The last step of every mode: from a subspace and the products with it to lora_a and lora_b.
 
-use crate::{Error, Kernel, Shape, linalg::panels, linalg::panels::PANEL_ROWS};
+use crate::{Error, Kernel, Shape, linalg::panels};
 
 /// The largest singular value that is handed out.
 const LARGEST: f64 = 0.999 * f32::MAX as f64;
@@ -92,13 +92,16 @@ impl Outputs<'_> {
     /// `found` get zeros. True singular values are `unscale` times those of Y.
     ///
     /// Returns Σσ².
+    ///
+    /// # Errors
+    /// [`Error::Operands`].
     pub fn write<const W: usize>(
         &mut self,
         kernel: Kernel,
         shape: Shape,
         space: Space<'_>,
         unscale: f32,
-    ) -> f64 {
+    ) -> Result<f64, Error> {
         let rank = self.rank;
         let Space { right, left, vectors, size, found, coefficients } = space;
         let groups = rank.div_ceil(W);
@@ -116,7 +119,7 @@ impl Outputs<'_> {
                 let row = &mut row[columns(group)];
                 row.copy_from_slice(&values[..row.len()]);
             }
-        });
+        })?;
         let mut kept = 0.0;
         for columns in (0..groups).map(columns) {
             let mut squares = [0.0_f64; W];
@@ -146,9 +149,9 @@ impl Outputs<'_> {
                 let row = &mut self.a[j * shape.cols + start..];
                 row.iter_mut().zip(block).for_each(|(a, values)| *a = values[k] * root);
             }
-        });
+        })?;
         self.sort(shape);
-        kept
+        Ok(kept)
     }
 
     /// Writes B = U·Σ^½ and A = (V·Σ^½)ᵀ from the first `found` columns of panels of U (rows × …) and of V·Σ
@@ -230,5 +233,3 @@ pub struct Space<'a> {
     /// Workspace of size elements per column of A, whole panels of them.
     pub coefficients: &'a mut [f32],
 }
-
-const _: () = assert!(PANEL_ROWS >= 16, "a strip holds at least one panel's width");

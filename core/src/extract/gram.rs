@@ -94,10 +94,10 @@ impl<'s, const W: usize> Gram<'s, W> {
     }
 
     /// Takes the product with one more block, the last panel of `y` of `rows` rows, and predicts the next one from R.
-    pub fn extend(&mut self, rows: usize, y: &[f32], r: &[[f32; W]; W]) {
+    pub fn extend(&mut self, rows: usize, y: &[f32], r: &[[f32; W]; W]) -> Result<(), Error> {
         // By the recurrence the products with all others are rounding.
         let newest = (self.blocks.saturating_sub(1), self.blocks);
-        panels::extend_gram::<W>(self.kernel, rows, y, newest, self.matrix, self.most);
+        panels::extend_gram::<W>(self.kernel, rows, y, newest, self.matrix, self.most)?;
         self.blocks += 1;
         let (kernel, size) = (self.kernel, self.blocks * W);
         let mut factored = self.factored();
@@ -106,6 +106,7 @@ impl<'s, const W: usize> Gram<'s, W> {
         for (i, actual) in self.newest.iter_mut().enumerate() {
             *actual = r[i % W][i / W];
         }
+        Ok(())
     }
 
     fn factored(&mut self) -> Factored<'_> {
@@ -115,7 +116,7 @@ impl<'s, const W: usize> Gram<'s, W> {
     /// Writes the next product to the panel of `y` behind those that are known, as far as they know it. Where its squares
     /// are not those that were predicted, it is left out, and false returned: the energy would not be honest else. `room`
     /// takes [`size`](Self::size) × `W` elements.
-    pub fn materialize(&mut self, rows: usize, y: &mut [f32], room: &mut [f32]) -> bool {
+    pub fn materialize(&mut self, rows: usize, y: &mut [f32], room: &mut [f32]) -> Result<bool, Error> {
         let (size, most) = (self.blocks * W, self.most);
         let k = &mut room[..size * W];
         self.factored().coefficients::<W>(size, k);
@@ -123,8 +124,8 @@ impl<'s, const W: usize> Gram<'s, W> {
         let next = &mut next[..W * rows];
         panels::combine::<W>(self.kernel, rows, known, k, |_, i, block| {
             next[i * W..][..block.len() * W].copy_from_slice(block.as_flattened());
-        });
-        panels::extend_gram::<W>(self.kernel, rows, y, (0, self.blocks), self.matrix, most);
+        })?;
+        panels::extend_gram::<W>(self.kernel, rows, y, (0, self.blocks), self.matrix, most)?;
         let squares = |columns: Range<usize>| columns.map(|i| self.matrix[i * most + i]).sum::<f32>();
         let allowed = AGREES * self.predicted + ROUNDING * squares(0..size);
         let agrees = (squares(size..size + W) - self.predicted).abs() <= allowed;
@@ -134,7 +135,7 @@ impl<'s, const W: usize> Gram<'s, W> {
             self.newest.fill(0.0);
             self.decomposed = 0;
         }
-        agrees
+        Ok(agrees)
     }
 
     /// Finds the singular values and the `rank` leading eigenvectors; nothing where they are known. `room` takes what

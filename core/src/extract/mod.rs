@@ -13,6 +13,7 @@ mod factors;
 mod gram;
 mod krylov;
 mod outlook;
+mod packed;
 mod pass;
 mod plan;
 mod predict;

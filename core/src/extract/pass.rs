@@ -46,6 +46,16 @@ impl Part<'_> {
         }
     }
 
+    /// Rows that were not pushed yet.
+    fn left(&self) -> usize {
+        match &self.0 {
+            Kind::Block8(part) => part.left(),
+            #[cfg(feature = "wide")]
+            Kind::Block16(part) => part.left(),
+            Kind::Whole(state) => state.row_count() - state.done(),
+        }
+    }
+
     /// The next rows of this part, both sides.
     ///
     /// # Errors
@@ -55,7 +65,7 @@ impl Part<'_> {
             Kind::Block8(part) => part.push(base, tuned),
             #[cfg(feature = "wide")]
             Kind::Block16(part) => part.push(base, tuned),
-            Kind::Whole(state) => state.push_rows(base, tuned),
+            Kind::Whole(state) => state.push(base, tuned),
         }
     }
 }
@@ -77,8 +87,10 @@ impl<'p> From<BlockPart<'p, 16>> for Part<'p> {
 pub trait Whole: core::fmt::Debug + Send {
     /// Rows of the matrix.
     fn row_count(&self) -> usize;
+    /// Rows pushed in this pass.
+    fn done(&self) -> usize;
     /// The next rows, both sides.
-    fn push_rows(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error>;
+    fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error>;
 }
 
 impl<'p> From<&'p mut (dyn Whole + 'p)> for Part<'p> {
@@ -87,7 +99,7 @@ impl<'p> From<&'p mut (dyn Whole + 'p)> for Part<'p> {
     }
 }
 
-/// How many rows of `cols` entries both sides of a block hold, at most `left`.
+/// How many rows of `cols` entries both sides of a run hold, at most `left`.
 pub fn count_rows(base: Rows<'_>, tuned: Rows<'_>, cols: usize, left: usize) -> Result<usize, Error> {
     let count = |rows: Rows<'_>| match rows.dtype.row_bytes(cols) {
         None if !cols.is_multiple_of(rows.dtype.block_len()) => {
@@ -117,7 +129,7 @@ pub enum Work {
 #[derive(Debug)]
 pub struct BlockPart<'p, const W: usize> {
     pub work: Work,
-    /// The block X, packed.
+    /// The block X of the basis, packed.
     pub x: &'p [f32],
     pub rows: Range<usize>,
     /// Y of these rows, `rows` × `W`, cleared by the first push.
@@ -129,10 +141,13 @@ pub struct BlockPart<'p, const W: usize> {
 }
 
 impl<const W: usize> BlockPart<'_, W> {
-    /// The next rows of this part, both sides.
-    pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
-        let cols = self.strip.cols;
-        let count = count_rows(base, tuned, cols, self.rows.len() - self.progress.done)?;
+    fn left(&self) -> usize {
+        self.rows.len() - self.progress.done
+    }
+
+    /// The next rows of this part, both sides, a strip at a time.
+    fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
+        let count = count_rows(base, tuned, self.strip.cols, self.left())?;
         if self.progress.done == 0 && count > 0 {
             // Here, where threads share it, and not before all of them begin.
             self.y.fill(0.0);
@@ -149,12 +164,12 @@ impl<const W: usize> BlockPart<'_, W> {
             let rows = STRIP_ROWS.min(count - first);
             let mut ahead = self.strip.ahead(base, tuned, first + rows, 2);
             let y = &mut self.y[self.progress.done * W..][..rows * W];
-            self.strip.decode_forward::<W>((base, tuned), first, rows, self.x, y, &mut ahead);
+            self.strip.difference_forward::<W>((base, tuned), first, rows, self.x, y, &mut ahead)?;
             if measure {
                 let row = self.rows.start + self.progress.done;
-                self.strip.measure(rows, row, &mut self.progress.delta);
+                self.strip.measure(rows, row, &mut self.progress.delta)?;
             }
-            self.strip.backward::<W>(rows, y, self.z, &mut ahead);
+            self.strip.backward::<W>(rows, y, self.z, &mut ahead)?;
             self.progress.done += rows;
         }
         Ok(())
@@ -174,23 +189,22 @@ impl<const W: usize> BlockPart<'_, W> {
     }
 }
 
-/// Deals a block of rows out to the parts that they belong to, in order.
-pub fn deal<'p, const W: usize>(
-    parts: impl Iterator<Item = BlockPart<'p, W>>,
+/// Deals a run of rows out to the parts that they belong to, in order.
+pub fn deal<'p>(
+    parts: impl Iterator<Item = Part<'p>>,
     base: Rows<'_>,
     tuned: Rows<'_>,
     cols: usize,
 ) -> Result<(), Error> {
     let count = count_rows(base, tuned, cols, usize::MAX)?;
-    let mut first = 0;
-    // Nothing of a refused block is used, so the room is counted before the first row.
+    // Nothing of a refused run is used, so the room is counted before the first row.
     let mut parts: heapless::Vec<_, MAX_PARTS> = parts.collect();
-    let room: usize = parts.iter().map(|part| part.rows.len() - part.progress.done).sum();
-    if count > room {
+    if count > parts.iter().map(Part::left).sum() {
         return Err(Error::TooManyRows);
     }
+    let mut first = 0;
     for part in &mut parts {
-        let rows = (part.rows.len() - part.progress.done).min(count - first);
+        let rows = part.left().min(count - first);
         let of = |side| entries(side, first * cols, rows * cols);
         part.push(of(base), of(tuned))?;
         first += rows;

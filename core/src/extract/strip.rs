@@ -1,20 +1,11 @@
-//! Decodes a strip of Δ, 256 columns at a time, multiplies it (Y = D·X, Z = Dᵀ·Y), and packs X and Z for that.
+//! A strip: some rows of Δ, decoded, and its products (Y += D·X, Z += Dᵀ·Y).
 
 use crate::{
-    Delta, Kernel, Rows,
+    Delta, Error, Kernel, Rows,
+    extract::packed::{is_plain, padded},
     kernel::{Ahead, LANES, Lines, STRIP_ROWS, SUM_COLUMNS, Strip, StripMut},
     linalg::{gram_svd::gram_svd_scratch, random, scratch::Scratch},
 };
-
-/// Columns of a row of a strip and of a packed panel: whole [`LANES`].
-pub const fn padded(cols: usize) -> Option<usize> {
-    cols.checked_next_multiple_of(LANES)
-}
-
-/// `f32` elements of a packed panel of `cols` × `width`, for a shape that was planned.
-pub fn packed_len(cols: usize, width: usize) -> usize {
-    padded(cols).unwrap_or(0) * width
-}
 
 /// `f32` elements of a strip. Sixteen rows and both panels fit into a second-level cache beside what is read ahead.
 pub const fn strip_len(cols: usize) -> Option<usize> {
@@ -34,43 +25,13 @@ pub fn shared_scratch(strips: Scratch, columns: Scratch) -> Scratch {
     strips.or(columns.count().map_or(Scratch::OVERFLOW, gram_svd_scratch))
 }
 
-/// `f32` elements of a packed panel, as scratch.
-pub fn packed_scratch(cols: usize, width: usize) -> Scratch {
-    padded(cols).map_or(Scratch::OVERFLOW, |cols| Scratch::matrix(cols, width))
-}
-
-/// First column and width of each tile of `cols` columns.
-fn tiles(cols: usize) -> impl Iterator<Item = (usize, usize)> {
+/// First column and width of each piece of `cols` columns.
+fn pieces(cols: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..cols.div_ceil(SUM_COLUMNS))
-        .map(move |tile| (tile * SUM_COLUMNS, SUM_COLUMNS.min(cols - tile * SUM_COLUMNS)))
+        .map(move |piece| (piece * SUM_COLUMNS, SUM_COLUMNS.min(cols - piece * SUM_COLUMNS)))
 }
 
-/// Whether a packed panel of that width is a plain one.
-pub const fn is_plain(width: usize) -> bool {
-    width == LANES
-}
-
-/// Packs a panel of cols × `W` for the products: rows that one vector takes, their elements side by side, with zeros up to
-/// whole [`LANES`].
-pub fn pack<const W: usize>(panel: &[f32], packed: &mut [f32]) {
-    for (rows, packed) in panel.chunks(LANES).zip(packed.as_chunks_mut::<LANES>().0) {
-        packed.fill(0.0);
-        for (g, row) in rows.chunks_exact(W).enumerate() {
-            packed.iter_mut().skip(g).step_by(LANES / W).zip(row).for_each(|(packed, x)| *packed = *x);
-        }
-    }
-}
-
-/// Undoes [`pack`].
-pub fn unpack<const W: usize>(packed: &[f32], panel: &mut [f32]) {
-    for (rows, packed) in panel.chunks_mut(LANES).zip(packed.as_chunks::<LANES>().0) {
-        for (g, row) in rows.chunks_exact_mut(W).enumerate() {
-            row.iter_mut().zip(packed.iter().skip(g).step_by(LANES / W)).for_each(|(x, packed)| *x = *packed);
-        }
-    }
-}
-
-/// Entries `start`… of a run of rows, `len` of them: both at whole rows or tiles, so at whole blocks.
+/// Entries `start`… of a run of rows, `len` of them: both at whole rows or pieces, so at whole blocks of the format.
 pub fn entries(rows: Rows<'_>, start: usize, len: usize) -> Rows<'_> {
     let at = |entry: usize| rows.dtype.row_bytes(entry).unwrap_or(usize::MAX);
     Rows { bytes: rows.bytes.get(at(start)..at(start + len)).unwrap_or_default(), ..rows }
@@ -82,7 +43,7 @@ fn lines(rows: Rows<'_>, first: usize, cols: usize) -> Lines<'_> {
     Lines { dtype: rows.dtype, bytes: rows.bytes.get(at(first * cols)..).unwrap_or_default(), row: at(cols) }
 }
 
-/// Decodes row `row` of a block as a whole into `out` (`cols` elements), weighed by `channels`.
+/// Decodes row `row` of a run as a whole into `out` (`cols` elements), weighed by `channels`.
 pub fn whole_row(
     kernel: Kernel,
     base: Rows<'_>,
@@ -114,7 +75,7 @@ fn weigh(row: &mut [f32], channels: Option<&[f32]>) {
     }
 }
 
-/// A run of decoded rows of the difference.
+/// At most [`STRIP_ROWS`] decoded rows of the difference.
 #[derive(Debug)]
 pub struct DecodedStrip<'p> {
     kernel: Kernel,
@@ -138,11 +99,11 @@ impl<'p> DecodedStrip<'p> {
         Self { kernel, cols, scale, channels, data }
     }
 
-    /// Decodes rows `first`… of a block, `rows` of them, at most [`STRIP_ROWS`].
+    /// Decodes rows `first`… of a run, `rows` of them.
     pub fn decode(&mut self, (base, tuned): (Rows<'_>, Rows<'_>), first: usize, rows: usize) {
         let mut piece = [0.0; SUM_COLUMNS];
         let mut strip = StripMut { data: self.data, rows, cols: self.cols };
-        for (column, width) in tiles(self.cols) {
+        for (column, width) in pieces(self.cols) {
             let piece = &mut piece[..width];
             let channels = self.channels.map(|channels| &channels[column..]);
             for row in 0..rows {
@@ -158,7 +119,7 @@ impl<'p> DecodedStrip<'p> {
         }
     }
 
-    /// Adds row `row` of the matrix, row `at` of a block, to one of the columns of Z or subtracts it, both at random, and
+    /// Adds row `row` of the matrix, row `at` of a run, to one of the columns of Z or subtracts it, both at random, and
     /// measures it where `delta` is to know it; Z is by columns. Row `next` comes after it.
     pub fn add_up<const W: usize>(
         &mut self,
@@ -174,7 +135,7 @@ impl<'p> DecodedStrip<'p> {
         let mut ahead = Ahead::new([base, tuned].map(of), self.cols.div_ceil(SUM_COLUMNS));
         let sum = &mut z[random as usize % W * self.cols..][..self.cols];
         let values = &mut self.data[..self.cols];
-        for (column, width) in tiles(self.cols) {
+        for (column, width) in pieces(self.cols) {
             let out = &mut values[column..][..width];
             let channels = self.channels.map(|channels| &channels[column..]);
             self.kernel.ask(&mut ahead);
@@ -187,12 +148,21 @@ impl<'p> DecodedStrip<'p> {
     }
 
     /// Y += D·X for the decoded rows D; X is packed.
-    pub fn forward<const W: usize>(&self, rows: usize, x: &[f32], y: &mut [f32], ahead: &mut Ahead<'_>) {
-        with_lanes::<W>(y, |lanes| self.kernel.forward::<W>(self.view(rows), x, lanes, ahead));
+    pub fn forward<const W: usize>(
+        &self,
+        rows: usize,
+        x: &[f32],
+        y: &mut [f32],
+        ahead: &mut Ahead<'_>,
+    ) -> Result<(), Error> {
+        with_lanes::<W>(y, |lanes| self.kernel.forward::<W>(self.view(rows), x, lanes, ahead))
     }
 
-    /// [`decode`](Self::decode) and [`forward`](Self::forward), on the way where that is faster.
-    pub fn decode_forward<const W: usize>(
+    /// [`decode`](Self::decode) and [`forward`](Self::forward), fused where that is faster.
+    ///
+    /// # Errors
+    /// [`Error::Operands`], as for the products below.
+    pub fn difference_forward<const W: usize>(
         &mut self,
         (base, tuned): (Rows<'_>, Rows<'_>),
         first: usize,
@@ -200,25 +170,29 @@ impl<'p> DecodedStrip<'p> {
         x: &[f32],
         y: &mut [f32],
         ahead: &mut Ahead<'_>,
-    ) {
+    ) -> Result<(), Error> {
         if !Kernel::DECODES_ON_THE_WAY || self.scale.is_some() || self.channels.is_some() {
             self.decode((base, tuned), first, rows);
             return self.forward::<W>(rows, x, y, ahead);
         }
         let sides = [base, tuned].map(|side| lines(side, first, self.cols));
         let strip = StripMut { data: self.data, rows, cols: self.cols };
-        with_lanes::<W>(y, |lanes| self.kernel.difference_forward::<W>(sides, strip, x, lanes, ahead));
+        with_lanes::<W>(y, |lanes| self.kernel.difference_forward::<W>(sides, strip, x, lanes, ahead))
     }
 
     /// Measures the decoded rows, which are rows `row`… of the matrix.
-    pub fn measure(&self, rows: usize, row: usize, delta: &mut Delta) {
-        for i in 0..rows {
-            self.kernel.measure_row(self.view(rows), i, row + i, delta);
-        }
+    pub fn measure(&self, rows: usize, row: usize, delta: &mut Delta) -> Result<(), Error> {
+        (0..rows).try_for_each(|i| self.kernel.measure_row(self.view(rows), i, row + i, delta))
     }
 
     /// Z += Dᵀ·Y for the decoded rows D; Z is packed.
-    pub fn backward<const W: usize>(&self, rows: usize, y: &[f32], z: &mut [f32], ahead: &mut Ahead<'_>) {
+    pub fn backward<const W: usize>(
+        &self,
+        rows: usize,
+        y: &[f32],
+        z: &mut [f32],
+        ahead: &mut Ahead<'_>,
+    ) -> Result<(), Error> {
         if is_plain(W) {
             return self.kernel.backward::<W>(self.view(rows), y, z, ahead);
         }
@@ -226,10 +200,10 @@ impl<'p> DecodedStrip<'p> {
         for (lanes, y) in lanes.iter_mut().zip(y.as_chunks::<W>().0) {
             lanes.chunks_exact_mut(LANES / W).zip(y).for_each(|(lanes, y)| lanes.fill(*y));
         }
-        self.kernel.backward::<W>(self.view(rows), lanes.as_flattened(), z, ahead);
+        self.kernel.backward::<W>(self.view(rows), lanes.as_flattened(), z, ahead)
     }
 
-    /// Reads the strip that starts at row `first` of a block ahead, in `passes` products.
+    /// What to prefetch, the strip that starts at row `first` of a run, during `passes` products.
     pub fn ahead<'a>(&self, base: Rows<'a>, tuned: Rows<'a>, first: usize, passes: usize) -> Ahead<'a> {
         let len = STRIP_ROWS * self.cols;
         let of = |side: Rows<'a>| {
@@ -246,15 +220,19 @@ impl<'p> DecodedStrip<'p> {
 }
 
 /// Lets `product` add to the lanes of each row of Y, and these to Y.
-fn with_lanes<const W: usize>(y: &mut [f32], product: impl FnOnce(&mut [f32])) {
+fn with_lanes<const W: usize>(
+    y: &mut [f32],
+    product: impl FnOnce(&mut [f32]) -> Result<(), Error>,
+) -> Result<(), Error> {
     if is_plain(W) {
         return product(y);
     }
     let mut lanes = [[0.0; LANES]; STRIP_ROWS];
-    product(lanes.as_flattened_mut());
+    product(lanes.as_flattened_mut())?;
     for (y, lanes) in y.as_chunks_mut::<W>().0.iter_mut().zip(&lanes) {
         for (y, lanes) in y.iter_mut().zip(lanes.chunks_exact(LANES / W)) {
             *y += lanes.iter().sum::<f32>();
         }
     }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Between storage formats and f32, for whoever writes or checks factors.
+//! Between storage formats and f32, for whoever reads weights or writes factors.
 
 use crate::{Dtype, Error, Kernel, Rows};
 
@@ -12,6 +12,19 @@ pub fn decode(rows: Rows<'_>, out: &mut [f32]) -> Result<(), Error> {
         return Err(Error::OutputLength { expected });
     }
     Kernel::detect().decode(rows, out);
+    Ok(())
+}
+
+/// `out` = tuned − base, both decoded to f32 first: `out`, `base` and `tuned` have as many elements.
+///
+/// # Errors
+/// [`Error::OutputLength`]; nothing is written.
+pub fn difference(base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) -> Result<(), Error> {
+    let expected = base.weights();
+    if out.len() != expected || tuned.weights() != expected {
+        return Err(Error::OutputLength { expected });
+    }
+    Kernel::detect().difference(base, tuned, out);
     Ok(())
 }
 

@@ -2,7 +2,12 @@
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
-use super::{formats::Float, portable::Lanes, registers::Registers, vector::Vector};
+use super::{
+    formats::Float,
+    portable::Lanes,
+    tiles::{DifferenceTile, MergeTile, ProductTile, StripTile},
+    vector::Vector,
+};
 use crate::format::convert::{ByInteger, Convert};
 
 /// An instruction set with vectors: the choices that its operations are compiled with.
@@ -14,12 +19,12 @@ pub trait Isa {
     /// Conversions of the loops that the compiler vectorises.
     type Convert: Convert;
     /// Sums of both products of a strip: rows × vectors, [`LANES`](super::LANES) elements wide.
-    type Strip: Registers<Vector = Self::Vector>;
+    type StripTile: StripTile + DifferenceTile<Self::Vector>;
     /// Sums of rows that are merged.
-    type Merge: Registers<Vector = Self::Vector>;
+    type MergeTile: MergeTile<Self::Vector>;
     /// Sums of a thin product, 8 and 16 elements wide.
-    type Thin8: Registers;
-    type Thin16: Registers;
+    type ProductTile8: ProductTile;
+    type ProductTile16: ProductTile;
 
     /// Measures pieces of a row as [`portable::measure`](super::portable::measure) does, an even number of them; gives how
     /// many these are, none where compilers vectorise as well.

@@ -8,8 +8,8 @@
 //! 4·u·(|x| + |y|). All other routines give the same bits everywhere.
 //!
 //! Sums over the depth run in one fixed order per output element, so the bits do not depend on how rows
-//! are grouped into calls. Operands that do not hold the shapes of an operation are a mistake of the calling code: it panics
-//! before anything is read or written.
+//! are grouped into calls. Operands that do not hold the shapes of an operation are a mistake of the calling code, which is
+//! this crate: the operation returns [`Error::Operands`](crate::Error::Operands) before anything is read or written.
 
 #![cfg_attr(
     not(any(target_arch = "x86_64", target_arch = "aarch64")),
@@ -18,23 +18,23 @@
 
 pub mod convert;
 mod dots;
+#[cfg(feature = "operations")]
+pub mod exposed;
 mod formats;
-mod fresh;
 mod isa;
-mod merge;
 mod operands;
 mod ops;
 mod portable;
 mod q8_0;
-mod registers;
 mod sets;
 mod short;
 mod squares;
-mod thin;
-mod tile;
+mod tiles;
 mod vector;
 
-pub use operands::{Ahead, LANES, Lines, LinesMut, STRIP_ROWS, SUM_COLUMNS, Strided, Strip, StripMut, Tile};
+pub(crate) use operands::{
+    Ahead, LANES, Lines, LinesMut, RowMajor, STRIP_ROWS, SUM_COLUMNS, Strided, Strip, StripMut,
+};
 
 /// An implementation of the inner loops that this processor runs: made only by [`Kernel::detect`] and
 /// [`Kernel::available`].

@@ -48,8 +48,8 @@ const _: () = assert!(SUM_COLUMNS.is_multiple_of(Dtype::MAX_BLOCK_LEN));
 /// Rows of the difference that are decoded together.
 pub const STRIP_ROWS: usize = 16;
 
-/// Elements of a block: [`LANES`] columns of a strip.
-pub const BLOCK: usize = STRIP_ROWS * LANES;
+/// Elements of a segment: [`LANES`] columns of a strip.
+pub const SEGMENT: usize = STRIP_ROWS * LANES;
 
 /// Columns that are decoded at a time.
 pub const DECODE_COLUMNS: usize = 32;
@@ -59,8 +59,20 @@ pub const DECODE_COLUMNS: usize = 32;
 pub const CHUNK: usize = 2 * DECODE_COLUMNS;
 const _: () = assert!(SUM_COLUMNS.is_multiple_of(CHUNK) && DECODE_COLUMNS.is_multiple_of(LANES));
 
-/// A strip of the difference: blocks of [`LANES`] columns, in each a row after the other. There is room for [`STRIP_ROWS`] rows;
-/// behind the last column of each are zeros as far as its block goes.
+/// Where column `column` of a row of a strip is, from the row's first element.
+#[expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
+#[inline(always)]
+pub const fn offset(column: usize) -> usize {
+    column / LANES * SEGMENT + column % LANES
+}
+
+/// Columns of a strip that a step of a product with a panel of width `W` takes.
+pub const fn step_columns<const W: usize>() -> usize {
+    LANES / W
+}
+
+/// A strip of the difference: segments of [`LANES`] columns, in each a row after the other. There is room for [`STRIP_ROWS`] rows;
+/// behind the last column of each are zeros as far as its segment goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Strip<'a> {
     /// The elements.
@@ -83,17 +95,25 @@ pub struct StripMut<'a> {
 }
 
 impl Strip<'_> {
+    /// Whether a product takes it with a packed panel of width `W` and lanes of its rows.
+    pub(super) fn fits<const W: usize>(&self, panel: &[f32], lanes: &[f32]) -> bool {
+        matches!(W, 8 | 16)
+            && self.is_sound()
+            && self.cols.div_ceil(LANES / W) <= panel.len() / LANES
+            && self.rows <= lanes.len() / LANES
+    }
+
     /// Whether there is room for the shape.
     pub(super) fn is_sound(&self) -> bool {
-        self.rows <= STRIP_ROWS && self.cols.div_ceil(LANES) <= self.data.len() / BLOCK
+        self.rows <= STRIP_ROWS && self.cols.div_ceil(LANES) <= self.data.len() / SEGMENT
     }
 
     /// The pieces of row `row`, [`LANES`] columns each.
     pub(super) fn row(&self, row: usize) -> impl Iterator<Item = &[f32]> {
         self.data
-            .chunks_exact(BLOCK)
+            .chunks_exact(SEGMENT)
             .take(self.cols.div_ceil(LANES))
-            .map(move |block| &block[row * LANES..][..LANES])
+            .map(move |segment| &segment[row * LANES..][..LANES])
     }
 }
 
@@ -103,15 +123,15 @@ impl StripMut<'_> {
         Strip { data: self.data, rows: self.rows, cols: self.cols }
     }
 
-    /// Writes a row's columns from `first`, at a whole block, on, and zeros as far as the last block goes.
+    /// Writes a row's columns from `first`, at a whole segment, on, and zeros as far as the last segment goes.
     pub(crate) fn write(&mut self, row: usize, first: usize, values: &[f32]) {
-        let mut blocks = self.data[first / LANES * BLOCK..].chunks_exact_mut(BLOCK);
+        let mut segments = self.data[first / LANES * SEGMENT..].chunks_exact_mut(SEGMENT);
         let (whole, rest) = values.as_chunks::<LANES>();
-        for (values, block) in whole.iter().zip(&mut blocks) {
-            block[row * LANES..][..LANES].copy_from_slice(values);
+        for (values, segment) in whole.iter().zip(&mut segments) {
+            segment[row * LANES..][..LANES].copy_from_slice(values);
         }
-        if let Some(block) = blocks.next().filter(|_| !rest.is_empty()) {
-            let (out, padding) = block[row * LANES..][..LANES].split_at_mut(rest.len());
+        if let Some(segment) = segments.next().filter(|_| !rest.is_empty()) {
+            let (out, padding) = segment[row * LANES..][..LANES].split_at_mut(rest.len());
             out.copy_from_slice(rest);
             padding.fill(0.0);
         }
@@ -120,7 +140,7 @@ impl StripMut<'_> {
 
 /// Rows of `width` contiguous elements, a multiple of [`LANES`].
 #[derive(Debug, Clone, Copy)]
-pub struct Tile<'a> {
+pub struct RowMajor<'a> {
     /// The elements.
     pub data: &'a [f32],
     /// Elements from one row to the next.
@@ -199,7 +219,12 @@ impl LinesMut<'_> {
     }
 }
 
-impl Tile<'_> {
+impl RowMajor<'_> {
+    /// Whether it can be merged into `rows` rows, its rows multiplied with those of `y`.
+    pub(super) fn fits<const W: usize>(&self, y: &[f32], rows: usize) -> bool {
+        matches!(W, 8 | 16) && self.is_sound() && holds(y, self.rows, W) && rows <= W
+    }
+
     /// Whether the shape lies inside the elements and is one that the kernels take.
     pub(super) fn is_sound(&self) -> bool {
         let strided = Strided { data: self.data, row: self.row, col: 1 };

@@ -7,7 +7,7 @@
 
 use core::ops::Range;
 
-use super::{LANES, STRIP_ROWS, SUM_COLUMNS, Strided, Strip, Tile, operands::BLOCK};
+use super::{LANES, RowMajor, STRIP_ROWS, SUM_COLUMNS, Strided, Strip, operands::SEGMENT};
 use crate::Delta;
 
 /// C += A·X, row by row, each output element summed in the order of the depth.
@@ -30,10 +30,10 @@ pub fn forward<const W: usize>(d: Strip<'_>, x: &[f32], y: &mut [f32]) {
     let step = LANES / W;
     let x = &x.as_chunks::<LANES>().0[..d.cols.div_ceil(step)];
     for (i, y) in y.as_chunks_mut::<LANES>().0.iter_mut().enumerate().take(d.rows) {
-        for (blocks, x) in d.data.chunks(SUM_COLUMNS * STRIP_ROWS).zip(x.chunks(SUM_COLUMNS / step)) {
+        for (segments, x) in d.data.chunks(SUM_COLUMNS * STRIP_ROWS).zip(x.chunks(SUM_COLUMNS / step)) {
             let mut sums = [0.0; LANES];
-            for (block, x) in blocks.chunks_exact(BLOCK).zip(x.chunks(W)) {
-                for (d, x) in block[i * LANES..][..LANES].chunks_exact(step).zip(x) {
+            for (segment, x) in segments.chunks_exact(SEGMENT).zip(x.chunks(W)) {
+                for (d, x) in segment[i * LANES..][..LANES].chunks_exact(step).zip(x) {
                     for lane in 0..LANES {
                         sums[lane] += d[lane % step] * x[lane];
                     }
@@ -48,10 +48,10 @@ pub fn forward<const W: usize>(d: Strip<'_>, x: &[f32], y: &mut [f32]) {
 pub fn backward<const W: usize>(d: Strip<'_>, y: &[f32], z: &mut [f32]) {
     let (step, y) = (LANES / W, y.as_chunks::<LANES>().0);
     let z = &mut z.as_chunks_mut::<LANES>().0[..d.cols.div_ceil(step)];
-    for (block, z) in d.data.chunks_exact(BLOCK).zip(z.chunks_mut(W)) {
+    for (segment, z) in d.data.chunks_exact(SEGMENT).zip(z.chunks_mut(W)) {
         for (k, z) in z.iter_mut().enumerate() {
             let mut sums = *z;
-            for (row, y) in block.chunks_exact(LANES).zip(y).take(d.rows) {
+            for (row, y) in segment.chunks_exact(LANES).zip(y).take(d.rows) {
                 let d = &row[k * step..][..step];
                 for lane in 0..LANES {
                     sums[lane] += d[lane % step] * y[lane];
@@ -63,7 +63,7 @@ pub fn backward<const W: usize>(d: Strip<'_>, y: &[f32], z: &mut [f32]) {
 }
 
 /// W += Yᵀ·D by rows, of which there are at most `width`.
-pub fn merge_rows(width: usize, tile: Tile<'_>, y: &[f32], values: &mut [f32]) {
+pub fn merge_rows(width: usize, tile: RowMajor<'_>, y: &[f32], values: &mut [f32]) {
     for (w, row) in values.chunks_exact_mut(tile.width.max(1)).enumerate() {
         for (column, values) in row.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
             let mut sums = [0.0; LANES];

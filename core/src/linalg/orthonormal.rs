@@ -1,6 +1,6 @@
 //! Orthonormalises a panel against itself and the panels before it: block Gram–Schmidt with Cholesky QR.
 
-use crate::{Kernel, linalg::panels};
+use crate::{Error, Kernel, linalg::panels};
 
 /// Rounds at most: two do for a well-conditioned panel, each further one repairs what rounding spoilt.
 const ROUNDS: u32 = 6;
@@ -23,37 +23,40 @@ const CLAMP: f32 = 1e-5;
 ///
 /// Rounds of block Gram–Schmidt and Cholesky QR with equilibrated columns: Stathopoulos and Wu, SIAM J.
 /// Sci. Comput. 23 (2002).
+///
+/// # Errors
+/// [`Error::Operands`].
 pub fn orthonormalize<const W: usize>(
     kernel: Kernel,
     rows: usize,
     basis: &[f32],
     near: usize,
     z: &mut [f32],
-) -> f32 {
+) -> Result<f32, Error> {
     let before = panels::sum_squares(kernel, z);
     if before <= 0.0 {
         z.fill(0.0);
-        return 0.0;
+        return Ok(0.0);
     }
     let mut new = 0.0;
     for round in 0..ROUNDS {
         let far = if round == 0 { (basis.len() / (rows * W)).saturating_sub(near) } else { 0 };
         for q in basis.chunks_exact(rows * W).skip(far) {
-            panels::deflate(kernel, q, panels::cross::<W>(kernel, q, z), z);
+            panels::deflate(kernel, q, panels::cross::<W>(kernel, q, z)?, z)?;
         }
-        let gram = panels::cross::<W>(kernel, z, z);
+        let gram = panels::cross::<W>(kernel, z, z)?;
         if round == 0 {
             new = libm::sqrtf((trace(&gram) / before).max(0.0));
         }
         let settled = round > 0 && deviation(&gram) < SETTLED;
         // From the third round on, a column that still loses half of its length has nothing of its own.
         let least = if round > 1 { 0.25 } else { 0.0 };
-        panels::transform(kernel, z, &inverse_factor(&gram, least));
+        panels::transform(kernel, z, &inverse_factor(&gram, least))?;
         if settled {
             break;
         }
     }
-    new
+    Ok(new)
 }
 
 fn trace<const W: usize>(gram: &[[f32; W]; W]) -> f32 {

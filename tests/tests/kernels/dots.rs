@@ -1,6 +1,6 @@
 //! Stored rows times a vector.
 
-use phlora_core::{Dtype, Rows, decode, encode};
+use phlora_core::{Dtype, Rows, decode, encode, operations::Operations};
 use phlora_tests::{sets::kernels, tolerance};
 
 use crate::support::{UNIT, blocks, deviates};
@@ -30,7 +30,7 @@ fn stored_rows_times_a_vector_stay_within_the_bound_and_do_not_depend_on_their_n
                 let moved = [&[0xff], bytes.as_slice(), &[0xff; 8]].concat();
                 for kernel in kernels() {
                     let mut out = vec![f32::NAN; rows];
-                    kernel.dots(Rows::new(dtype, &moved[1..]), &x, &mut out);
+                    kernel.dots(Rows::new(dtype, &moved[1..]), &x, &mut out).unwrap();
                     for (i, &got) in out.iter().enumerate() {
                         let terms = || {
                             matrix[i * cols..][..cols]
@@ -45,7 +45,7 @@ fn stored_rows_times_a_vector_stay_within_the_bound_and_do_not_depend_on_their_n
                         let error = (f64::from(got) - terms().sum::<f64>()).abs();
                         assert!(error <= bound, "{} {dtype:?} {rows}×{cols}: {error:e}", kernel.name());
                         let mut alone = [0.0];
-                        kernel.dots(Rows::new(dtype, &moved[1 + i * row_bytes..]), &x, &mut alone);
+                        kernel.dots(Rows::new(dtype, &moved[1 + i * row_bytes..]), &x, &mut alone).unwrap();
                         assert_eq!(
                             alone[0].to_bits(),
                             got.to_bits(),

@@ -1,6 +1,6 @@
 //! Stored rows decoded, subtracted, encoded and added to.
 
-use phlora_core::{Dtype, Kernel, Rows, decode, encode};
+use phlora_core::{Dtype, Kernel, Rows, decode, encode, operations::Operations};
 use phlora_tests::sets::kernels;
 
 use crate::support::{add, awkward, blocks, deviates};

@@ -1,8 +1,8 @@
 //! The products of strips, and their decoding on the way.
 
 use phlora_core::{
-    Dtype, Rows, encode,
-    kernel::{Ahead, LANES, Lines, STRIP_ROWS, Strip, StripMut},
+    Dtype, Error, Rows, encode,
+    operations::{Ahead, LANES, Lines, Operations, STRIP_ROWS, Strip, StripMut},
 };
 use phlora_tests::sets::kernels;
 
@@ -41,7 +41,7 @@ fn check_strip<const W: usize>(rows: usize, cols: usize) {
         let name = format!("{} {rows}×{cols}·{W}", kernel.name());
         let start = deviates(14, rows * LANES);
         let mut lanes = guarded(&start);
-        kernel.forward::<W>(strip, &x, &mut lanes, &mut Ahead::default());
+        kernel.forward::<W>(strip, &x, &mut lanes, &mut Ahead::default()).unwrap();
         assert_untouched(&lanes);
         for row in 0..rows {
             for lane in 0..LANES {
@@ -51,7 +51,7 @@ fn check_strip<const W: usize>(rows: usize, cols: usize) {
             }
         }
         let mut sums = guarded(&z);
-        kernel.backward::<W>(strip, &spread, &mut sums, &mut Ahead::default());
+        kernel.backward::<W>(strip, &spread, &mut sums, &mut Ahead::default()).unwrap();
         assert_untouched(&sums);
         for column in 0..cols {
             for w in 0..W {
@@ -102,15 +102,19 @@ fn check_fresh<const W: usize>([base, tuned]: [Dtype; 2], rows: usize, cols: usi
             values.iter().enumerate().for_each(|(column, &x)| expected[in_strip(row, column)] = x);
         }
         let mut lanes = [vec![0.5; rows * LANES], vec![0.5; rows * LANES]];
-        kernel.forward::<W>(Strip { data: &expected, rows, cols }, &x, &mut lanes[0], &mut Ahead::default());
+        kernel
+            .forward::<W>(Strip { data: &expected, rows, cols }, &x, &mut lanes[0], &mut Ahead::default())
+            .unwrap();
         let mut got = vec![9.0; STRIP_ROWS * padded + 3];
-        kernel.difference_forward::<W>(
-            [lines(0), lines(1)],
-            StripMut { data: &mut got, rows, cols },
-            &x,
-            &mut lanes[1],
-            &mut Ahead::default(),
-        );
+        kernel
+            .difference_forward::<W>(
+                [lines(0), lines(1)],
+                StripMut { data: &mut got, rows, cols },
+                &x,
+                &mut lanes[1],
+                &mut Ahead::default(),
+            )
+            .unwrap();
         let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         let name = format!("{} {base:?} {tuned:?} {rows}×{cols}·{W}", kernel.name());
         assert_eq!(bits(&got[..STRIP_ROWS * padded]), bits(&expected), "{name}");
@@ -148,8 +152,8 @@ fn products_of_strips_do_not_depend_on_the_cut() {
     for kernel in kernels() {
         let all = Strip { data: &data, rows: STRIP_ROWS, cols };
         let (mut lanes, mut z) = (vec![0.0; STRIP_ROWS * LANES], vec![0.0; cols * LANES]);
-        kernel.forward::<16>(all, &x, &mut lanes, &mut Ahead::default());
-        kernel.backward::<16>(all, &y, &mut z, &mut Ahead::default());
+        kernel.forward::<16>(all, &x, &mut lanes, &mut Ahead::default()).unwrap();
+        kernel.backward::<16>(all, &y, &mut z, &mut Ahead::default()).unwrap();
         for height in [1, 5, 12] {
             let (mut parts, mut sum) = (vec![0.0; STRIP_ROWS * LANES], vec![0.0; cols * LANES]);
             for first in (0..STRIP_ROWS).step_by(height) {
@@ -162,11 +166,37 @@ fn products_of_strips_do_not_depend_on_the_cut() {
                 }
                 let some = Strip { data: &moved, rows, cols };
                 let (out, y) = (&mut parts[first * LANES..], &y[first * LANES..]);
-                kernel.forward::<16>(some, &x, out, &mut Ahead::default());
-                kernel.backward::<16>(some, y, &mut sum, &mut Ahead::default());
+                kernel.forward::<16>(some, &x, out, &mut Ahead::default()).unwrap();
+                kernel.backward::<16>(some, y, &mut sum, &mut Ahead::default()).unwrap();
             }
             assert_eq!(lanes, parts, "{} {height}", kernel.name());
             assert_eq!(z, sum, "{} {height}", kernel.name());
+        }
+    }
+}
+
+/// In every profile: what is unsafe trusts the check.
+#[test]
+fn strips_that_are_too_short_are_refused() {
+    let (data, x, lanes) = ([0.5; 2 * STRIP_ROWS * LANES], [0.25; 32 * 8], [0.125; STRIP_ROWS * LANES]);
+    let whole = Strip { data: &data, rows: STRIP_ROWS, cols: 32 };
+    let refused = Err(Error::Operands);
+    for kernel in kernels() {
+        let forward = |d, x: &[f32], y: &mut [f32]| kernel.forward::<8>(d, x, y, &mut Ahead::default());
+        assert_eq!(forward(whole, &x, &mut lanes.clone()), Ok(()));
+        assert_eq!(forward(whole, &x[1..], &mut lanes.clone()), refused);
+        assert_eq!(forward(whole, &x, &mut lanes.clone()[1..]), refused);
+        assert_eq!(forward(Strip { data: &data[1..], ..whole }, &x, &mut lanes.clone()), refused);
+        let backward = |d, y: &[f32], z: &mut [f32]| kernel.backward::<8>(d, y, z, &mut Ahead::default());
+        assert_eq!(backward(whole, &lanes, &mut x.clone()), Ok(()));
+        assert_eq!(backward(whole, &lanes[1..], &mut x.clone()), refused);
+        assert_eq!(backward(whole, &lanes, &mut x.clone()[1..]), refused);
+        for (bytes, expected) in [(2 * 32 * STRIP_ROWS, Ok(())), (2 * 32 * STRIP_ROWS - 1, refused)] {
+            let bytes = vec![0; bytes];
+            let lines = Lines { dtype: Dtype::Bf16, bytes: &bytes, row: 64 };
+            let d = StripMut { data: &mut data.clone(), rows: STRIP_ROWS, cols: 32 };
+            let y = &mut lanes.clone();
+            assert_eq!(kernel.difference_forward::<8>([lines; 2], d, &x, y, &mut Ahead::default()), expected);
         }
     }
 }

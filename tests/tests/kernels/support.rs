@@ -1,6 +1,9 @@
 //! What the tests of several operations share.
 
-use phlora_core::{Dtype, Kernel, Rows, kernel::LANES};
+use phlora_core::{
+    Dtype, Kernel, Rows,
+    operations::{LANES, Operations},
+};
 use phlora_tests::{matrix::Normal, tolerance};
 
 /// The unit roundoff of f32.

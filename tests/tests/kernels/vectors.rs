@@ -1,6 +1,6 @@
 //! Vectors of f32: dot products, rotations, measurements.
 
-use phlora_core::Kernel;
+use phlora_core::{Kernel, operations::Operations};
 use phlora_tests::sets::kernels;
 
 use crate::support::deviates;

@@ -20,6 +20,16 @@ use std::path::Path;
 ///
 /// # Errors
 /// When a file cannot be read, or the base is not sound; [`Error::Cancelled`](crate::Error::Cancelled).
+///
+/// ```no_run
+/// use phlora::{Model, Monitor, check};
+/// use std::path::Path;
+///
+/// for finding in check(Path::new("adapter"), &Model::open(Path::new("base"))?, &Monitor::default())? {
+///     println!("{:?} {}: {}", finding.severity, finding.code, finding.message);
+/// }
+/// # Ok::<(), phlora::Error>(())
+/// ```
 pub fn check(adapter: &Path, base: &Model, monitor: &Monitor) -> Result<Vec<Finding>> {
     let (mut findings, peft) = modules::sound(adapter, base, monitor)?;
     if peft {

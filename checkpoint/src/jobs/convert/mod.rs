@@ -16,7 +16,7 @@ use phlora_core::policy::factor_dtype;
 use std::io::Write;
 use std::path::Path;
 
-/// What [`convert`] wrote.
+/// Result of [`convert`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Converted {
@@ -45,6 +45,16 @@ pub struct Converted {
 /// When a factor holds a NaN or an infinity or does not fit into its new format, a module has no known name in the
 /// other format, or the base (a GGUF file) has no tensor of its name and shape; when the output exists and may not
 /// be replaced; [`Error::Cancelled`](crate::Error::Cancelled). Nothing is left behind.
+///
+/// ```no_run
+/// use phlora::{Adapter, AdapterFormat, ConvertOptions, Monitor, convert};
+/// use std::path::Path;
+///
+/// let mut options = ConvertOptions::new(AdapterFormat::Gguf);
+/// options.base = Some("base".into());
+/// convert(&Adapter::open(Path::new("adapter"))?, Path::new("adapter.gguf"), &options, &Monitor::default())?;
+/// # Ok::<(), phlora::Error>(())
+/// ```
 pub fn convert(
     adapter: &Adapter,
     path: &Path,

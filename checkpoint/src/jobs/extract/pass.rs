@@ -1,4 +1,4 @@
-//! Feeds an extractor with the rows of both sides: in blocks, or part by part over idle threads.
+//! Feeds an extractor with the rows of both sides, part by part, over idle threads as well.
 
 use crate::error::Error;
 use crate::pairing::pairs::Pair;
@@ -32,7 +32,7 @@ struct Gathered {
 
 /// Why a pass ended early.
 pub(crate) enum Stop {
-    /// The core refused a block.
+    /// The core refused rows.
     Core(phlora_core::Error),
     /// Something else, mostly a cancel.
     Other(Error),
@@ -79,14 +79,9 @@ impl<'m> Sides<'m> {
         (bytes / row(self.base).max(row(self.tuned)).max(1)).max(1)
     }
 
-    /// Calls `push` with the blocks of `range`, counting them before.
-    fn blocks(
-        &self,
-        range: Range<usize>,
-        block_bytes: usize,
-        ticket: Ticket<'_>,
-        mut push: impl FnMut(Rows<'_>, Rows<'_>) -> Result<(), phlora_core::Error>,
-    ) -> Result<(), Stop> {
+    /// Pushes the rows of a part in blocks, counting their bytes before.
+    fn feed_part(&self, part: &mut Part<'_>, block_bytes: usize, ticket: Ticket<'_>) -> Result<(), Stop> {
+        let range = part.rows();
         let reordered = self.base.0.is_scattered() || self.tuned.0.is_scattered();
         let mut step = self.rows_in(if reordered { block_bytes.min(GATHERED) } else { block_bytes });
         if self.base.0.is_quantized() || self.tuned.0.is_quantized() {
@@ -98,48 +93,33 @@ impl<'m> Sides<'m> {
             let base = self.rows(self.base, &rows, &mut base_rows).map_err(Stop::Other)?;
             let tuned = self.rows(self.tuned, &rows, &mut tuned_rows).map_err(Stop::Other)?;
             ticket.tick(base.bytes.len() + tuned.bytes.len()).map_err(Stop::Other)?;
-            push(base, tuned).map_err(Stop::Core)?;
+            part.push(base, tuned).map_err(Stop::Core)?;
         }
         Ok(())
     }
 }
 
-/// Pushes all rows once. Idle threads of the pool take parts of the pass if there is more than one.
+/// Pushes all rows once: each part of the pass on this thread or on one of up to `most` − 1 idle ones of the pool. Reports the
+/// error of the first part that has one.
 pub(crate) fn feed(
     extractor: &mut Extractor<'_>,
     sides: &Sides<'_>,
-    parts: usize,
+    most: usize,
     block_bytes: usize,
     ticket: Ticket<'_>,
 ) -> Result<(), Stop> {
-    let helpers = ticket.borrow_idle(parts.saturating_sub(1));
-    let result = if helpers == 0 {
-        sides.blocks(0..sides.rows, block_bytes, ticket, |base, tuned| extractor.push(base, tuned))
-    } else {
-        feed_parts(extractor.parts(), helpers, |part| {
-            sides.blocks(part.rows(), block_bytes, ticket, |base, tuned| part.push(base, tuned))
-        })
-    };
-    ticket.give_back(helpers);
-    result
-}
-
-/// Feeds every part, over `helpers` threads beside this one; reports the error of the first part that has one.
-fn feed_parts<'p>(
-    parts: impl Iterator<Item = Part<'p>>,
-    helpers: usize,
-    work: impl Fn(&mut Part<'p>) -> Result<(), Stop> + Sync,
-) -> Result<(), Stop> {
-    let parts: Vec<_> = parts.enumerate().collect();
+    let helpers = ticket.borrow_idle(most.saturating_sub(1));
+    let parts: Vec<_> = extractor.parts().enumerate().collect();
     let queue = Mutex::new(parts.into_iter());
     let failure = Mutex::new(None::<(usize, Stop)>);
     let worker = || loop {
         let Some((index, mut part)) = lock(&queue).next() else { break };
-        if let Err(stop) = work(&mut part) {
+        if let Err(stop) = sides.feed_part(&mut part, block_bytes, ticket) {
             let mut first = lock(&failure);
             if first.as_ref().is_none_or(|(other, _)| index < *other) {
                 *first = Some((index, stop));
             }
+            break;
         }
     };
     thread::scope(|scope| {
@@ -149,6 +129,7 @@ fn feed_parts<'p>(
         }
         worker();
     });
+    ticket.give_back(helpers);
     let failure = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     failure.map_or(Ok(()), |(_, stop)| Err(stop))
 }

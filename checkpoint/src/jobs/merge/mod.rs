@@ -52,7 +52,7 @@ impl Default for MergeOptions {
     }
 }
 
-/// What was written.
+/// Result of [`merge`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Merged {
@@ -94,6 +94,17 @@ enum Job {
 /// When the names or shapes of an adapter's modules are not those of the base, a factor or a merged entry is no finite
 /// number, a weight is stored in a format that is not written, an embedding that an adapter changes is the output head
 /// as well, the output exists and may not be replaced, or [`Error::Cancelled`]; nothing is left behind.
+///
+/// ```no_run
+/// use phlora::{Adapter, MergeOptions, Model, Monitor, merge};
+/// use std::path::Path;
+///
+/// let (base, adapter) = (Model::open(Path::new("base"))?, Adapter::open(Path::new("adapter"))?);
+/// let merged =
+///     merge(&base, &[(&adapter, 1.0)], Path::new("merged"), &MergeOptions::default(), &Monitor::default())?;
+/// println!("{} weights changed", merged.weights);
+/// # Ok::<(), phlora::Error>(())
+/// ```
 pub fn merge(
     base: &Model,
     adapters: &[(&Adapter, f32)],

@@ -55,7 +55,7 @@ impl Default for PruneOptions {
     }
 }
 
-/// What became of an adapter.
+/// Result of [`prune`].
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Pruned {
@@ -88,6 +88,16 @@ pub struct PrunedModule {
 /// # Errors
 /// When a factor holds a NaN or an infinity, no module is left, the policy cannot be met, the output exists and may
 /// not be replaced, or [`Error::Cancelled`]; nothing is left behind.
+///
+/// ```no_run
+/// use phlora::{Adapter, Monitor, Policy, PruneOptions, prune};
+/// use std::path::Path;
+///
+/// let mut options = PruneOptions::default();
+/// options.policy = Policy::fixed(4);
+/// prune(&Adapter::open(Path::new("adapter"))?, Path::new("smaller"), &options, &Monitor::default())?;
+/// # Ok::<(), phlora::Error>(())
+/// ```
 pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &Monitor) -> Result<Pruned> {
     let lora = adapter.lora()?;
     let size = |module: &LoraModule<'_>| module.a.stored_len() + module.b.stored_len();

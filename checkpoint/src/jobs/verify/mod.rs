@@ -73,6 +73,18 @@ pub struct VerifiedModule {
 /// # Errors
 /// When the adapter has factors for a module that a model lacks, of another shape, or with NaN or infinity;
 /// file and tensor are named.
+///
+/// ```no_run
+/// use phlora::{Adapter, ChannelScales, Model, Monitor, available_threads, verify};
+/// use std::path::Path;
+///
+/// let (base, tuned) = (Model::open(Path::new("base"))?, Model::open(Path::new("tuned"))?);
+/// let adapter = Adapter::open(Path::new("adapter"))?;
+/// let scales = ChannelScales::default();
+/// let found = verify(&base, &tuned, &adapter, &scales, available_threads(), &Monitor::default())?;
+/// println!("{:.1} % of the difference of its modules kept", 100.0 * found.energy);
+/// # Ok::<(), phlora::Error>(())
+/// ```
 pub fn verify(
     base: &Model,
     tuned: &Model,
@@ -116,9 +128,10 @@ pub fn verify(
     monitor.correct_total(0, pairs.iter().map(|pair| pair.bytes() as u64).sum());
 
     let files: Vec<_> = pairs.iter().map(Pair::tensors).collect();
-    let work = |ahead: &ReadAhead<'_, '_>, ticket: Ticket<'_>| {
+    let work = |ahead: &ReadAhead<'_>, ticket: Ticket<'_>| {
         let pair = &pairs[ticket.job()];
-        let _held = ahead.start(ticket.job())?;
+        let held = ahead.start(ticket.job())?;
+        held.wait()?;
         match (factors.get(pair.memory), full.get(pair.memory)) {
             (Some(module), _) => measure(pair, module, channels, ticket),
             (None, Some(tensor)) => measure_full(pair, tensor, ticket),

@@ -1,5 +1,7 @@
 //! The architectures whose conversion is known, as tables of names.
 
+use HeadRows::{InOrder, Interleaved};
+
 /// An architecture: what GGUF calls it, which `model_type`s it is converted from, and its names.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -7,9 +9,18 @@ pub(super) struct Known {
     pub(super) gguf: &'static str,
     /// `model_type` in `config.json`.
     pub(super) model_types: &'static [&'static str],
-    /// Whether the rows of `attn_q` and `attn_k` are interleaved by the conversion.
-    pub(super) permuted: bool,
+    /// What the conversion does to the rows of `attn_q` and `attn_k`.
+    pub(super) heads: HeadRows,
     pub(super) names: &'static Names,
+}
+
+/// The order of the rows of `attn_q` and `attn_k` in GGUF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeadRows {
+    /// As in the checkpoint.
+    InOrder,
+    /// The two halves of each head's rows by turns.
+    Interleaved,
 }
 
 /// The names of a family of architectures.
@@ -156,37 +167,37 @@ const GPT2: Names = Names {
 const fn known(
     gguf: &'static str,
     model_types: &'static [&'static str],
-    permuted: bool,
+    heads: HeadRows,
     names: &'static Names,
 ) -> Known {
-    Known { gguf, model_types, permuted, names }
+    Known { gguf, model_types, heads, names }
 }
 
 /// All of them. Where two could serve one name, the first does.
 pub(super) const KNOWN: &[Known] = &[
-    known("llama", &["llama", "mistral", "mixtral", "internlm3"], true, &LLAMA),
-    known("arcee", &["arcee"], true, &LLAMA),
-    known("granite", &["granite"], true, &LLAMA),
-    known("minicpm", &["minicpm"], true, &LLAMA),
-    known("olmo", &["olmo"], true, &LLAMA),
-    known("smollm3", &["smollm3"], true, &LLAMA),
-    known("apertus", &["apertus"], false, &LINEAR),
-    known("command-r", &["cohere"], false, &LINEAR),
-    known("cohere2", &["cohere2"], false, &LINEAR),
-    known("exaone4", &["exaone4"], false, &LINEAR),
-    known("gemma", &["gemma"], false, &LINEAR),
-    known("gemma2", &["gemma2"], false, &LINEAR),
-    known("gemma3", &["gemma3", "gemma3_text"], false, &LINEAR),
-    known("gpt2", &["gpt2"], false, &GPT2),
-    known("nemotron", &["nemotron"], false, &LINEAR),
-    known("olmo2", &["olmo2", "olmo3"], false, &LINEAR),
-    known("olmoe", &["olmoe"], false, &EXPERTS),
-    known("phi3", &["phi3"], false, &PHI3),
-    known("qwen2", &["qwen2"], false, &LLAMA),
-    known("qwen2moe", &["qwen2_moe"], false, &EXPERTS),
-    known("qwen3", &["qwen3"], false, &LLAMA),
-    known("qwen3moe", &["qwen3_moe"], false, &EXPERTS),
-    known("seed_oss", &["seed_oss"], false, &LINEAR),
-    known("stablelm", &["stablelm"], false, &LINEAR),
-    known("starcoder2", &["starcoder2"], false, &STARCODER2),
+    known("llama", &["llama", "mistral", "mixtral", "internlm3"], Interleaved, &LLAMA),
+    known("arcee", &["arcee"], Interleaved, &LLAMA),
+    known("granite", &["granite"], Interleaved, &LLAMA),
+    known("minicpm", &["minicpm"], Interleaved, &LLAMA),
+    known("olmo", &["olmo"], Interleaved, &LLAMA),
+    known("smollm3", &["smollm3"], Interleaved, &LLAMA),
+    known("apertus", &["apertus"], InOrder, &LINEAR),
+    known("command-r", &["cohere"], InOrder, &LINEAR),
+    known("cohere2", &["cohere2"], InOrder, &LINEAR),
+    known("exaone4", &["exaone4"], InOrder, &LINEAR),
+    known("gemma", &["gemma"], InOrder, &LINEAR),
+    known("gemma2", &["gemma2"], InOrder, &LINEAR),
+    known("gemma3", &["gemma3", "gemma3_text"], InOrder, &LINEAR),
+    known("gpt2", &["gpt2"], InOrder, &GPT2),
+    known("nemotron", &["nemotron"], InOrder, &LINEAR),
+    known("olmo2", &["olmo2", "olmo3"], InOrder, &LINEAR),
+    known("olmoe", &["olmoe"], InOrder, &EXPERTS),
+    known("phi3", &["phi3"], InOrder, &PHI3),
+    known("qwen2", &["qwen2"], InOrder, &LLAMA),
+    known("qwen2moe", &["qwen2_moe"], InOrder, &EXPERTS),
+    known("qwen3", &["qwen3"], InOrder, &LLAMA),
+    known("qwen3moe", &["qwen3_moe"], InOrder, &EXPERTS),
+    known("seed_oss", &["seed_oss"], InOrder, &LINEAR),
+    known("stablelm", &["stablelm"], InOrder, &LINEAR),
+    known("starcoder2", &["starcoder2"], InOrder, &STARCODER2),
 ];

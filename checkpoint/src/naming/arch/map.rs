@@ -1,6 +1,6 @@
 //! Maps the name of a weight from one naming to the other, with the order of its rows.
 
-use super::known::{KNOWN, Known};
+use super::known::{HeadRows, KNOWN, Known};
 use crate::error::{Error, Reason, Result};
 use crate::source::attention::Heads;
 use crate::source::config::Config;
@@ -31,7 +31,7 @@ impl NameMap {
     /// The names of `architecture`, which is GGUF's `general.architecture` or a `model_type`.
     ///
     /// # Errors
-    /// When the architecture is not known here, or it has permuted rows and `heads` are missing.
+    /// When the architecture is not known here, or it interleaves rows and `heads` are missing.
     pub fn new(architecture: &str, heads: Option<Heads>) -> Result<Self> {
         let named = |known: &&Known| known.gguf == architecture;
         let typed = |known: &&Known| known.model_types.contains(&architecture);
@@ -42,7 +42,7 @@ impl NameMap {
                 all.join(", ")
             ))
         })?;
-        if known.permuted && heads.is_none() {
+        if known.heads == HeadRows::Interleaved && heads.is_none() {
             return Err(Error::usage(format!(
                 "of the architecture {architecture} the rows of query and key weights are in another order in GGUF, \
                  for which the number of attention heads is needed"
@@ -103,7 +103,10 @@ impl NameMap {
             };
             let layer = number(layer)?;
             if let Some((_, name)) = names.in_layer.iter().find(|(from, _)| *from == rest) {
-                return Some(Mapped { heads: self.permuted(name), ..plain(&format!("blk.{layer}.{name}")) });
+                return Some(Mapped {
+                    heads: self.interleaved(name),
+                    ..plain(&format!("blk.{layer}.{name}"))
+                });
             }
             let expert = |(before, after, name): &(&str, &str, &'static str)| {
                 let expert = number(rest.strip_prefix(before)?.strip_suffix(after)?)?;
@@ -129,7 +132,7 @@ impl NameMap {
             let prefix = names.layers[self.prefix];
             if let Some((name, _)) = names.in_layer.iter().find(|(_, to)| *to == rest) {
                 let mapped = plain(format!("{prefix}{layer}.{name}"));
-                return Some(Mapped { heads: self.permuted(rest), ..mapped });
+                return Some(Mapped { heads: self.interleaved(rest), ..mapped });
             }
             let (before, after, _) = names.experts.iter().find(|(_, _, to)| *to == rest)?;
             let mapped = plain(format!("{prefix}{layer}.{before}{expert}{after}"));
@@ -141,9 +144,9 @@ impl NameMap {
         names.beside.iter().find(|(_, to)| *to == module).map(|(name, _)| plain((*name).to_owned()))
     }
 
-    /// Heads of a weight of a layer whose rows are permuted.
-    fn permuted(&self, name: &str) -> Option<usize> {
-        let heads = self.heads.filter(|_| self.known.permuted)?;
+    /// Heads of a weight of a layer whose rows are interleaved.
+    fn interleaved(&self, name: &str) -> Option<usize> {
+        let heads = self.heads.filter(|_| self.known.heads == HeadRows::Interleaved)?;
         match name {
             "attn_q" => Some(heads.queries),
             "attn_k" => Some(heads.keys),

@@ -10,7 +10,7 @@ use super::{
     tokens::{Group, stored},
     vectors::{Inputs, Outputs},
 };
-use crate::{Kernel, Scratch, Shape, kernel::LANES, linalg::scratch::Buffer};
+use crate::{Error, Kernel, Scratch, Shape, kernel::LANES, linalg::scratch::Buffer};
 
 /// Tokens that share a walk over A.
 const BESIDE: usize = 4;
@@ -46,22 +46,29 @@ impl Group<'_> {
     }
 
     /// t = s·A·x for ranks `ranks`: `t` has a row per rank, of the tokens' elements.
-    pub fn down(&self, ranks: Range<usize>, x: Inputs<'_>, t: &mut [f32], scratch: &mut [f32]) {
+    pub fn down(
+        &self,
+        ranks: Range<usize>,
+        x: Inputs<'_>,
+        t: &mut [f32],
+        scratch: &mut [f32],
+    ) -> Result<(), Error> {
         let mut first = match (self.kernel.is_portable(), self.tokens.len()) {
             (true, _) => self.in_panels(PORTABLE),
             (_, MANY..) => self.in_panels(FLOATS),
             _ => 0,
         };
         if first > 0 {
-            panels::down(self, first, ranks.clone(), x, t, scratch);
+            panels::down(self, first, ranks.clone(), x, t, scratch)?;
         }
         while first < self.tokens.len() {
             first += match self.tokens.len() - first {
-                BESIDE.. => self.down_few::<BESIDE>(first, ranks.clone(), x, t, scratch),
-                2.. => self.down_few::<2>(first, ranks.clone(), x, t, scratch),
-                _ => self.down_few::<1>(first, ranks.clone(), x, t, scratch),
+                BESIDE.. => self.down_few::<BESIDE>(first, ranks.clone(), x, t, scratch)?,
+                2.. => self.down_few::<2>(first, ranks.clone(), x, t, scratch)?,
+                _ => self.down_few::<1>(first, ranks.clone(), x, t, scratch)?,
             };
         }
+        Ok(())
     }
 
     /// The same for tokens `first`…, `T` of them.
@@ -72,7 +79,7 @@ impl Group<'_> {
         x: Inputs<'_>,
         t: &mut [f32],
         scratch: &mut [f32],
-    ) -> usize {
+    ) -> Result<usize, Error> {
         let a = self.adapter.a();
         let mut scratch = Buffer(scratch);
         let (mut vectors, mut strength) = ([&[][..]; T], [0.0; T]);
@@ -85,33 +92,47 @@ impl Group<'_> {
         let mut t = t.chunks_exact_mut(self.tokens.len());
         for rank in ranks.clone().step_by(RANKS) {
             let sums = &mut sums[..RANKS.min(ranks.end - rank)];
-            self.kernel.dots_beside(stored(a, rank..rank + sums.len()), vectors, sums);
+            self.kernel.dots_beside(stored(a, rank..rank + sums.len()), vectors, sums)?;
             for (sums, t) in sums.iter().zip(&mut t) {
                 for ((t, sum), strength) in t[first..].iter_mut().zip(sums).zip(strength) {
                     *t = sum * strength;
                 }
             }
         }
-        T
+        Ok(T)
     }
 
     /// y += B·t for output rows `rows`.
-    pub fn up(&self, rows: Range<usize>, t: &[f32], y: &mut impl Outputs, scratch: &mut [f32]) {
+    pub fn up(
+        &self,
+        rows: Range<usize>,
+        t: &[f32],
+        y: &mut impl Outputs,
+        scratch: &mut [f32],
+    ) -> Result<(), Error> {
         let first = self.in_panels(match (self.kernel.is_portable(), self.adapter.b().dtype.is_block()) {
             (true, _) => PORTABLE,
             (_, true) => BLOCKS,
             _ => FLOATS,
         });
         if first > 0 {
-            panels::up(self, first, rows.clone(), t, y, scratch);
+            panels::up(self, first, rows.clone(), t, y, scratch)?;
         }
         if first < self.tokens.len() {
-            self.up_few(first, rows, t, y, scratch);
+            self.up_few(first, rows, t, y, scratch)?;
         }
+        Ok(())
     }
 
     /// The same for tokens `first`….
-    fn up_few(&self, first: usize, rows: Range<usize>, t: &[f32], y: &mut impl Outputs, scratch: &mut [f32]) {
+    fn up_few(
+        &self,
+        first: usize,
+        rows: Range<usize>,
+        t: &[f32],
+        y: &mut impl Outputs,
+        scratch: &mut [f32],
+    ) -> Result<(), Error> {
         let (b, rank, count) = (self.adapter.b(), self.adapter.rank(), self.tokens.len());
         let turned = &mut scratch[..(count - first) * rank];
         for (i, turned) in turned.chunks_exact_mut(rank).enumerate() {
@@ -125,9 +146,10 @@ impl Group<'_> {
             let values = &mut values[..OUTPUTS.min(rows.end - row)];
             for (i, t) in turned.chunks_exact(rank).enumerate() {
                 let Some((token, _)) = self.tokens.get(first + i) else { continue };
-                self.kernel.dots(stored(b, row..row + values.len()), t, values);
+                self.kernel.dots(stored(b, row..row + values.len()), t, values)?;
                 y.add(self.kernel, token, row, values);
             }
         }
+        Ok(())
     }
 }

@@ -77,6 +77,25 @@ impl<'a> Apply<'a> {
     /// A batch of `tokens` at a layer of `shape`, with `assignments` as [`Assignment::group`] has ordered them;
     /// `adapters[i]` is what assignments to i use at this layer, `None` where that adapter leaves the layer alone.
     ///
+    /// ```
+    /// use phlora_core::{Adapter, Apply, Assignment, Dtype, Inputs, Kernel, OutputsF32, Rows, Shape};
+    ///
+    /// let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    /// let (shape, a, b) = (Shape { rows: 1, cols: 2 }, bytes(&[1.0, 1.0]), bytes(&[2.0]));
+    /// let adapter = |scale| Adapter::new(shape, 1, Rows::new(Dtype::F32, &a), Rows::new(Dtype::F32, &b), scale);
+    /// let adapters = [Some(adapter(1.0)?), Some(adapter(10.0)?)];
+    /// // Token 0 uses adapter 1, token 1 none, token 2 both.
+    /// let mut assignments = [(0, 1, 1.0), (2, 0, 1.0), (2, 1, 0.5)]
+    ///     .map(|(token, adapter, weight)| Assignment { token, adapter, weight });
+    /// Assignment::group(&mut assignments);
+    /// let apply = Apply::routed(Kernel::detect(), shape, 3, &assignments, &adapters)?;
+    /// let mut scratch = vec![0.0; apply.t_len() + apply.scratch_len()];
+    /// let (x, mut y) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [0.0; 3]);
+    /// apply.run(Inputs::f32(&x, 2), &mut OutputsF32 { values: &mut y, stride: 1 }, &mut scratch)?;
+    /// assert_eq!(y, [60.0, 0.0, 22.0 + 110.0]);
+    /// # Ok::<(), phlora_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Empty`] without a token; [`Error::UnknownToken`], [`Error::UnknownAdapter`]; [`Error::NonFiniteScale`]
     /// when a weight, or a weight times the adapter's scale, is no number; [`Error::NotGrouped`];
@@ -207,7 +226,7 @@ impl<'a> Apply<'a> {
             let (from, to) = (range.start.clamp(first, end), range.end.clamp(first, end));
             if from < to {
                 let ranks = (from - first) / unit..(to - first) / unit;
-                group.down(ranks, x, &mut t[from - range.start..to - range.start], scratch);
+                group.down(ranks, x, &mut t[from - range.start..to - range.start], scratch)?;
             }
         }
         Ok(())
@@ -239,7 +258,7 @@ impl<'a> Apply<'a> {
         let rows = self.rows(slice);
         for (first, group) in self.placed() {
             let t = t.get(first..first + group.adapter.rank() * group.tokens.len()).unwrap_or_default();
-            group.up(rows.clone(), t, y, scratch);
+            group.up(rows.clone(), t, y, scratch)?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::{
     vectors::{Inputs, Outputs},
 };
 use crate::{
-    Scratch, Shape,
+    Error, Scratch, Shape,
     kernel::{LANES, Strided},
     linalg::scratch::Buffer,
 };
@@ -40,7 +40,7 @@ pub(super) fn down(
     x: Inputs<'_>,
     t: &mut [f32],
     scratch: &mut [f32],
-) {
+) -> Result<(), Error> {
     let (a, kernel, stride) = (group.adapter.a(), group.kernel, group.tokens.len());
     let panels = tokens.div_ceil(LANES);
     for (block, t) in t.chunks_mut(RANKS * stride).enumerate() {
@@ -65,8 +65,8 @@ pub(super) fn down(
                     }
                 }
                 let turned = &mut turned[..cols * LANES];
-                kernel.transpose(picked, cols, turned);
-                kernel.product::<LANES>(Strided::row_major(decoded, cols), count, cols, turned, sums);
+                kernel.transpose(picked, cols, turned)?;
+                kernel.product::<LANES>(Strided::row_major(decoded, cols), count, cols, turned, sums)?;
             }
         }
         for (panel, sums) in sums.chunks_exact(count * LANES).enumerate() {
@@ -81,6 +81,7 @@ pub(super) fn down(
             }
         }
     }
+    Ok(())
 }
 
 /// y += B·t for output rows `rows` and the first `tokens` of a group: all of them, or whole panels.
@@ -91,7 +92,7 @@ pub(super) fn up(
     t: &[f32],
     y: &mut impl Outputs,
     scratch: &mut [f32],
-) {
+) -> Result<(), Error> {
     let (b, kernel, rank) = (group.adapter.b(), group.kernel, group.adapter.rank());
     let panels = tokens.div_ceil(LANES);
     let most = ROWS.min(b.bytes.len() / b.row_bytes.max(1));
@@ -115,8 +116,8 @@ pub(super) fn up(
         for (panel, packed) in packed.chunks_exact(rank * LANES).enumerate() {
             let (sums, turned) = (&mut sums[..count * LANES], &mut turned[..count * LANES]);
             sums.fill(0.0);
-            kernel.product::<LANES>(Strided::row_major(decoded, rank), count, rank, packed, sums);
-            kernel.transpose(sums, LANES, turned);
+            kernel.product::<LANES>(Strided::row_major(decoded, rank), count, rank, packed, sums)?;
+            kernel.transpose(sums, LANES, turned)?;
             for (lane, values) in turned.chunks_exact(count).enumerate() {
                 if let Some((token, _)) = group.tokens.get(panel * LANES + lane) {
                     y.add(kernel, token, first, values);
@@ -124,4 +125,5 @@ pub(super) fn up(
             }
         }
     }
+    Ok(())
 }

@@ -24,9 +24,14 @@ pub use pins::{Held, Pin, Pinned};
 pub use table::Place;
 use table::{Holder, Table};
 
-/// As many entries as the caller lends places, those included that are retired and not yet reclaimed. `T` is what an
-/// adapter is to the engine: a view of one layer, a slice of the views of all layers, a counted pointer. A whole model's
-/// adapter should be one entry, so that it is changed in all layers at once.
+/// Adapters by id, which may be replaced while others use them.
+///
+/// The caller lends a [`Place`] for each entry, those included that are retired and not yet reclaimed. `T` is what an
+/// adapter is to the engine: a view of one layer, a slice of the views of all layers, a counted pointer. The adapter of a
+/// whole model should be one entry, so that it changes in all layers at once.
+///
+/// Every method takes `&self` and may be called from any thread. A spin lock is held while the table is searched, never
+/// while an adapter is used or code of the caller runs.
 ///
 /// ```
 /// use phlora_core::{Place, Registry};

@@ -23,9 +23,9 @@ impl<const W: usize> Krylov<'_, W> {
     pub(super) fn end_first_pass(&mut self, one_in: usize) -> Result<(), Error> {
         if one_in == 1 {
             if self.take_measurements()? {
-                self.begin();
+                self.begin()?;
             }
-        } else if !self.begin() {
+        } else if !self.begin()? {
             self.add_up_all();
         }
         Ok(())
@@ -62,10 +62,10 @@ impl<const W: usize> Krylov<'_, W> {
 
     /// Makes the first block of what was added up; false, and nothing done, where some of the rows that were chosen tell too
     /// little.
-    fn begin(&mut self) -> bool {
+    fn begin(&mut self) -> Result<bool, Error> {
         self.sum_parts();
         let start = &mut self.q[..self.shape.cols * W];
-        self.kernel.transpose(&self.z[..start.len()], self.shape.cols, start);
+        self.kernel.transpose(&self.z[..start.len()], self.shape.cols, start)?;
         if self.delta.is_none() {
             // By their bits, so that what is no number is larger than all.
             let mut largest = [0; W];
@@ -73,12 +73,12 @@ impl<const W: usize> Krylov<'_, W> {
                 largest.iter_mut().zip(row).for_each(|(most, x)| *most = x.abs().to_bits().max(*most));
             }
             if !largest.iter().all(|&bits| SAFE.contains(&f32::from_bits(bits))) {
-                return false;
+                return Ok(false);
             }
         }
-        orthonormalize::<W>(self.kernel, self.shape.cols, &[], 0, start);
+        orthonormalize::<W>(self.kernel, self.shape.cols, &[], 0, start)?;
         self.adding = None;
         self.prepare_pass();
-        true
+        Ok(true)
     }
 }

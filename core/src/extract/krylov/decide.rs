@@ -5,7 +5,7 @@ use crate::{
     Error, Spectrum,
     extract::{
         outlook::Captured,
-        strip::{is_plain, unpack},
+        packed::{is_plain, unpack},
         watch::Watch,
     },
     linalg::{orthonormal::orthonormalize, panels, random::uniform},
@@ -17,15 +17,15 @@ const NOTHING_NEW: f32 = 2e-5;
 /// The share of what is kept to which a sum of squares in f32 tells whether anything is missing.
 const ROUNDING: f64 = 1e-5;
 
-/// Strip that Δᵀ·Δ·Qⱼ has a part of, before the next one: Qⱼ and the one before.
+/// Blocks of the basis that Δᵀ·Δ·Qⱼ has components in, besides Qⱼ₊₁: Qⱼ and Qⱼ₋₁.
 const RECURRENCE: usize = 2;
 
-/// An estimate of the energy in a space of n dimensions takes as long as this many flop of a read per n³: measured with two
-/// threads, of which one estimates.
+/// An estimate of the energy in a space of n dimensions takes as long as n³ times this many floating-point operations of a
+/// read do. Measured with two threads, of which one estimates.
 const ESTIMATE: u64 = 20;
 
-/// Strip from one estimate to the next from which on they wait as long as it takes, as far as the outlook knows: no more
-/// reads than cost what an estimate does.
+/// From this many blocks between two estimates on, an estimate may come later still: by as many reads as cost as much as it,
+/// and by no more than the outlook expects to be needed.
 const LARGE: usize = 3;
 
 impl<const W: usize> Krylov<'_, W> {
@@ -41,24 +41,24 @@ impl<const W: usize> Krylov<'_, W> {
             &self.strips[..cols * W]
         };
         next.copy_from_slice(z);
-        let mut new = orthonormalize::<W>(self.kernel, cols, basis, RECURRENCE, next);
+        let mut new = orthonormalize::<W>(self.kernel, cols, basis, RECURRENCE, next)?;
         if new < NOTHING_NEW {
             // The space is invariant, but a singular value of higher multiplicity than the block is wide
             // may lie outside: only fresh directions can find it.
             let offset = blocks * cols * W;
             next.iter_mut().enumerate().for_each(|(i, x)| *x = uniform((offset + i) as u64));
-            new = orthonormalize::<W>(self.kernel, cols, basis, blocks, next);
+            new = orthonormalize::<W>(self.kernel, cols, basis, blocks, next)?;
             self.history.suspend();
         }
-        let r = panels::cross::<W>(self.kernel, next, z);
-        self.gram.extend(self.shape.rows, self.y, &r);
+        let r = panels::cross::<W>(self.kernel, next, z)?;
+        self.gram.extend(self.shape.rows, self.y, &r)?;
         let (exhausted, full) = (new < NOTHING_NEW, blocks == self.depth);
         let enough = !exhausted && (full || blocks >= self.due) && self.estimate()?;
         if !(exhausted || full || enough) {
             self.prepare_pass();
             return Ok(());
         }
-        let agrees = self.gram.materialize(self.shape.rows, self.y, self.strips);
+        let agrees = self.gram.materialize(self.shape.rows, self.y, self.strips)?;
         if !(exhausted || full || agrees) {
             // What was predicted is not so: the estimate was made of it.
             self.history.doubt();

@@ -14,10 +14,9 @@ mod state;
 
 use super::{
     factors::{Outputs, Space},
-    pass::deal,
     report::Report,
 };
-use crate::{Delta, Error, Rows};
+use crate::{Delta, Error};
 pub use state::{Krylov, default_width, depth, scratch};
 
 impl<const W: usize> Krylov<'_, W> {
@@ -31,14 +30,6 @@ impl<const W: usize> Krylov<'_, W> {
 
     pub fn delta(&self) -> Option<Delta> {
         self.delta
-    }
-
-    pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
-        if !self.wants_pass() {
-            return Err(Error::OutOfOrder);
-        }
-        let cols = self.shape.cols;
-        deal(self.parts(), base, tuned, cols)
     }
 
     pub fn end_pass(&mut self) -> Result<(), Error> {
@@ -81,7 +72,7 @@ impl<const W: usize> Krylov<'_, W> {
             outputs.fill_zero();
             0.0
         } else {
-            let kept = outputs.write::<W>(self.kernel, self.shape, space, unscale);
+            let kept = outputs.write::<W>(self.kernel, self.shape, space, unscale)?;
             kept + beyond * f64::from(unscale) * f64::from(unscale)
         };
         outputs.fill_rest(sigma, f64::from(unscale));

@@ -5,12 +5,10 @@ use crate::{
     extract::{
         gram::{self, Gram},
         outlook::History,
+        packed::{is_plain, pack, packed_len, packed_scratch},
         pass::{BlockPart, Progress, Work},
         plan::{MAX_PARTS, Plan},
-        strip::{
-            DecodedStrip, is_plain, pack, packed_len, packed_scratch, shared_scratch, strip_len,
-            strip_scratch,
-        },
+        strip::{DecodedStrip, shared_scratch, strip_len, strip_scratch},
     },
     linalg::scratch::{Buffer, Scratch},
 };
@@ -20,7 +18,7 @@ pub const fn default_width(rank: usize) -> usize {
     if rank >= 24 { 16 } else { 8 }
 }
 
-/// DecodedStrip of the basis that a rank takes at most.
+/// Most blocks of the basis for a rank.
 pub const fn depth(rank: usize, width: usize) -> usize {
     (3 * rank + 48).div_ceil(width)
 }
@@ -78,9 +76,9 @@ pub struct Krylov<'s, const W: usize> {
     /// The singular values of the estimate before.
     pub(super) earlier: &'s mut [f32],
     pub(super) progress: [Progress; MAX_PARTS],
-    /// DecodedStrip from one estimate of the energy to the next, at least.
+    /// Least number of blocks from one estimate of the energy to the next.
     pub(super) stride: usize,
-    /// DecodedStrip at the last estimate, and at the next one.
+    /// Blocks at the last estimate, and those at which the next one is due.
     pub(super) estimated: usize,
     pub(super) due: usize,
     /// One row in so many is added up to the first block in this pass; `None` once there is one.

@@ -3,7 +3,7 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use crate::{
-    Dtype, Rows,
+    Dtype, Error, Rows,
     kernel::{
         Kernel, LANES, dots,
         formats::{Half, Q8_0, Single},
@@ -48,23 +48,32 @@ impl Kernel {
     /// `out[i]` = (row i of `rows`)·x, for `out.len()` rows of `x.len()` elements: each read once, decoded in registers
     /// where the format allows it. A row's bits do not depend on the rows beside it.
     ///
-    /// # Panics
-    /// When the rows are too few, or rows of that length do not exist in the format.
-    pub fn dots(self, rows: Rows<'_>, x: &[f32], out: &mut [f32]) {
-        self.dots_beside(rows, [x], out.as_chunks_mut::<1>().0);
+    /// # Errors
+    /// [`Error::Operands`] when the rows are too few, or rows of that length do not exist in the format.
+    pub(crate) fn dots(self, rows: Rows<'_>, x: &[f32], out: &mut [f32]) -> Result<(), Error> {
+        self.dots_beside(rows, [x], out.as_chunks_mut::<1>().0)
     }
 
     /// The same for vectors of one length, side by side: `out[i][t]` = (row i)·x\[t\]. Other vectors beside it do not change
     /// the bits.
-    pub(crate) fn dots_beside<const T: usize>(self, rows: Rows<'_>, x: [&[f32]; T], out: &mut [[f32; T]]) {
+    ///
+    /// # Errors
+    /// As for [`Kernel::dots`].
+    pub(crate) fn dots_beside<const T: usize>(
+        self,
+        rows: Rows<'_>,
+        x: [&[f32]; T],
+        out: &mut [[f32; T]],
+    ) -> Result<(), Error> {
         let len = x.first().map_or(0, |x| x.len());
         let fits =
             |row_bytes: usize| row_bytes.checked_mul(out.len()).is_some_and(|need| need <= rows.bytes.len());
         let row_bytes = rows.dtype.row_bytes(len).filter(|&row_bytes| fits(row_bytes));
         let row_bytes = row_bytes.filter(|_| x.iter().all(|x| x.len() == len));
-        let row_bytes = row_bytes.expect("dots: rows too short");
+        let row_bytes = row_bytes.ok_or(Error::Operands)?;
         if len == 0 {
-            return out.as_flattened_mut().fill(0.0);
+            out.as_flattened_mut().fill(0.0);
+            return Ok(());
         }
         if T > 1 && len <= LANES && !self.is_portable() {
             return self.dots_in_turn(rows, row_bytes, x, out);
@@ -73,6 +82,7 @@ impl Kernel {
         if !done {
             self.decoded_dots(rows, row_bytes, x, out);
         }
+        Ok(())
     }
 
     /// [`Kernel::dots_beside`] for rows no longer than a register, for which a vector alone has ways of its own. Apart, for the
@@ -84,16 +94,17 @@ impl Kernel {
         row_bytes: usize,
         x: [&[f32]; T],
         out: &mut [[f32; T]],
-    ) {
+    ) -> Result<(), Error> {
         let mut piece = [0.0; PIECE];
         for (i, out) in out.chunks_mut(PIECE).enumerate() {
             let bytes = rows.bytes.get(i * PIECE * row_bytes..).unwrap_or_default();
             let piece = &mut piece[..out.len()];
             for (t, x) in x.iter().enumerate() {
-                self.dots(Rows::new(rows.dtype, bytes), x, piece);
+                self.dots(Rows::new(rows.dtype, bytes), x, piece)?;
                 out.iter_mut().zip(&*piece).for_each(|(out, dot)| out[t] = *dot);
             }
         }
+        Ok(())
     }
 
     /// [`Kernel::dots_beside`], decoded piece by piece: some of a row, or some rows. Apart, for the piece on its stack.

@@ -3,11 +3,11 @@
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
 use crate::{
-    Delta,
+    Delta, Error,
     kernel::{
         Kernel, LANES, Strip,
         isa::{Isa, Op},
-        operands::BLOCK,
+        operands::SEGMENT,
         portable::{self, Lanes},
     },
 };
@@ -48,7 +48,7 @@ impl Kernel {
     }
 
     /// Adds the entries of `values`, which lie in row `row` of the difference, to `delta`.
-    pub fn measure(self, values: &[f32], row: usize, delta: &mut Delta) {
+    pub(crate) fn measure(self, values: &[f32], row: usize, delta: &mut Delta) {
         let (pieces, rest) = values.as_chunks::<LANES>();
         let all = Measure { values: pieces.as_flattened(), gap: LANES, count: pieces.len(), rest, delta };
         if !self.measured(all) {
@@ -57,11 +57,30 @@ impl Kernel {
     }
 
     /// [`Kernel::measure`] for a row of a strip, which is row `row` of the difference.
-    pub(crate) fn measure_row(self, d: Strip<'_>, at: usize, row: usize, delta: &mut Delta) {
-        assert!(d.is_sound() && at < d.rows, "measurement: no such row of the strip");
+    ///
+    /// # Errors
+    /// [`Error::Operands`].
+    pub(crate) fn measure_row(
+        self,
+        d: Strip<'_>,
+        at: usize,
+        row: usize,
+        delta: &mut Delta,
+    ) -> Result<(), Error> {
+        if !d.is_sound() || at >= d.rows {
+            return Err(Error::Operands);
+        }
         let (values, count) = (d.data.get(at * LANES..).unwrap_or_default(), d.cols.div_ceil(LANES));
-        if !self.measured(Measure { values, gap: BLOCK, count, rest: &[], delta }) {
+        if !self.measured(Measure { values, gap: SEGMENT, count, rest: &[], delta }) {
             portable::count_non_finite(d.row(at).flatten(), row, delta);
         }
+        Ok(())
+    }
+}
+
+impl Delta {
+    /// Adds the entries of `values`, which lie in row `row` of a difference, with the fastest kernel.
+    pub fn add_row(&mut self, values: &[f32], row: usize) {
+        Kernel::detect().measure(values, row, self);
     }
 }

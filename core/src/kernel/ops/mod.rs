@@ -1,5 +1,6 @@
 //! The operations, as methods of [`Kernel`](super::Kernel).
 
+mod difference_forward;
 mod dots;
 mod measure;
 mod merge;

@@ -5,11 +5,14 @@
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
-use crate::kernel::{
-    Kernel, LANES,
-    isa::{Isa, Op},
-    portable,
-    vector::{MOST, Vector, ZERO},
+use crate::{
+    Error,
+    kernel::{
+        Kernel, LANES,
+        isa::{Isa, Op},
+        portable,
+        vector::{MOST, Vector, ZERO},
+    },
 };
 
 /// Rows that go together: they share what is loaded of the vectors.
@@ -119,11 +122,24 @@ impl Kernel {
     /// A −= v·wᵀ + w·vᵀ and p = A·u for the lower triangle of the leading `size` rows and columns of a symmetric A, whose
     /// rows begin `ld` elements apart, a multiple of [`LANES`]. `vectors` are v, w and u, with zeros from `size` up to the
     /// next multiple of [`LANES`]. What A holds right of its diagonal must be finite and may change.
-    pub(crate) fn reflect(self, a: &mut [f32], ld: usize, size: usize, vectors: [&[f32]; 3], p: &mut [f32]) {
+    ///
+    /// # Errors
+    /// [`Error::Operands`].
+    pub(crate) fn reflect(
+        self,
+        a: &mut [f32],
+        ld: usize,
+        size: usize,
+        vectors: [&[f32]; 3],
+        p: &mut [f32],
+    ) -> Result<(), Error> {
         let padded = size.next_multiple_of(LANES);
         let vectors_fit = vectors.iter().all(|x| x.len() >= padded) && p.len() >= padded;
         let matrix_fits = ld.is_multiple_of(LANES) && ld >= padded && a.len() / ld.max(1) >= size;
-        assert!(vectors_fit && matrix_fits, "reflection: operands too short");
+        if !vectors_fit || !matrix_fits {
+            return Err(Error::Operands);
+        }
         self.run(Reflect { a, ld, size, vectors, p });
+        Ok(())
     }
 }

@@ -116,7 +116,7 @@ unsafe fn add<V: Vector, S: Sink<V>>(values: &[f32], row: *mut u8) -> usize {
 
 impl Kernel {
     /// `out` = tuned − base, both decoded to f32 first. Works on min(out, tuned, base) elements.
-    pub fn difference(self, base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
+    pub(crate) fn difference(self, base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
         if base.dtype.is_block() || tuned.dtype.is_block() {
             self.difference_of_blocks(base, tuned, out);
         } else {
@@ -142,7 +142,7 @@ impl Kernel {
     }
 
     /// Decodes `rows` to f32, min(rows, out) elements.
-    pub fn decode(self, rows: Rows<'_>, out: &mut [f32]) {
+    pub(crate) fn decode(self, rows: Rows<'_>, out: &mut [f32]) {
         // Apart: what blocks need on the stack costs as much as decoding some floats.
         #[cfg(feature = "blocks")]
         if rows.dtype.is_block() {
@@ -153,12 +153,12 @@ impl Kernel {
 
     /// Encodes min(values, out) elements, rounding to nearest, ties to even; false, and nothing done, for a format
     /// that cannot be written.
-    pub fn encode(self, values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
+    pub(crate) fn encode(self, values: &[f32], dtype: Dtype, out: &mut [u8]) -> bool {
         self.run(Encode { values, dtype, out })
     }
 
     /// Whether no entry of `rows` is infinite or NaN.
-    pub fn all_finite(self, rows: Rows<'_>) -> bool {
+    pub(crate) fn all_finite(self, rows: Rows<'_>) -> bool {
         self.run(AllFinite(rows)).unwrap_or_else(|| self.decodes_to_finite(rows))
     }
 
@@ -176,7 +176,7 @@ impl Kernel {
     }
 
     /// y += values for min(values, y) elements y in f16: decoded, one addition each, rounded as [`Kernel::encode`] does.
-    pub fn add_half(self, values: &[f32], y: &mut [u8]) {
+    pub(crate) fn add_half(self, values: &[f32], y: &mut [u8]) {
         const SIZE: usize = size_of::<u16>();
         let len = values.len().min(y.len() / SIZE);
         let done = self.run(AddHalf { values: &values[..len], y: &mut y[..SIZE * len] });

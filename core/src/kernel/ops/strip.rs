@@ -1,18 +1,21 @@
-//! The products with a strip of the difference, from both sides, and its decoding on the way.
+//! The products with a strip of the difference: Y += D·X and Z += Dᵀ·Y.
+//!
+//! A step of either product takes [`LANES`] elements of X or Y, and multiplies them with one element of D per row of the
+//! output, or with a pair where the panel is half as wide. The output stays in registers: as many rows of it as make loads
+//! no limit. D comes in segments of columns that lie together, so that nothing pushes its rows out of the first-level cache.
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
-use core::ops::Range;
-
 use crate::{
-    Dtype,
+    Error,
     kernel::{
-        Ahead, Kernel, LANES, Lines, STRIP_ROWS, SUM_COLUMNS, Strip, StripMut,
-        formats::{Half, Q8_0, Single},
+        Ahead, Kernel, LANES, STRIP_ROWS, SUM_COLUMNS, Strip,
         isa::{Isa, Op},
-        operands::CHUNK,
+        operands::{CHUNK, SEGMENT, offset, step_columns},
+        ops::difference_forward::{add_to, splat, step},
         portable,
-        registers::Registers,
+        tiles::StripTile,
+        vector::{Vector, Walk, ZERO},
     },
 };
 
@@ -35,7 +38,7 @@ impl<const W: usize> Op for Forward<'_, '_, W> {
     #[inline(always)]
     unsafe fn run<I: Isa>(self) {
         // SAFETY: the operands hold the shapes; the caller's promise.
-        unsafe { I::Strip::forward::<W>(self.d, self.x, self.y, self.ahead) }
+        unsafe { I::StripTile::forward::<W>(self.d, self.x, self.y, self.ahead) }
     }
 }
 
@@ -57,62 +60,160 @@ impl<const W: usize> Op for Backward<'_, '_, W> {
     #[inline(always)]
     unsafe fn run<I: Isa>(self) {
         // SAFETY: the operands hold the shapes; the caller's promise.
-        unsafe { I::Strip::backward::<W>(self.d, self.y, self.z, self.ahead) }
+        unsafe { I::StripTile::backward::<W>(self.d, self.y, self.z, self.ahead) }
     }
 }
 
-/// D = tuned − base in whole chunks, both of one format or the base in D before, and Y += D·X; false, and nothing done, for
-/// a format without loads of its own.
-struct Fresh<'a, 'b, const W: usize> {
-    /// `None` where the base is in D.
-    base: Option<Lines<'a>>,
-    tuned: Lines<'a>,
-    /// A strip of whole [`STRIP_ROWS`].
-    d: StripMut<'a>,
-    x: &'a [f32],
-    y: &'a mut [f32],
-    ahead: &'a mut Ahead<'b>,
-}
-
-impl<const W: usize> Op for Fresh<'_, '_, W> {
-    type Output = bool;
-    #[inline(always)]
-    fn portable(self) -> bool {
-        false
-    }
-    #[inline(always)]
-    unsafe fn run<I: Isa>(self) -> bool {
-        let (sides, cols) = ([self.base.unwrap_or(self.tuned), self.tuned], self.d.cols);
-        macro_rules! from {
-            ($source:ty, $laid:literal) => {
-                I::Strip::fresh::<$source, W, $laid>(sides, cols, self.d.data, self.x, self.y, self.ahead)
-            };
-        }
-        // SAFETY: the operands hold the shapes; the caller's promise.
-        unsafe {
-            match (self.tuned.dtype, self.base.is_none()) {
-                (Dtype::F32, false) => from!(Single, false),
-                (Dtype::F16, false) => from!(Half, false),
-                (Dtype::Bf16, false) => from!(I::Bf16, false),
-                (Dtype::F32, true) => from!(Single, true),
-                (Dtype::F16, true) => from!(Half, true),
-                (Dtype::Bf16, true) => from!(I::Bf16, true),
-                (dtype, false) if dtype.is_q8_0() => from!(Q8_0, false),
-                #[cfg(feature = "blocks")]
-                (Dtype::Q4_0, false) => from!(crate::kernel::formats::Q4_0, false),
-                _ => return false,
+/// Y += D·X for `MR` rows, over `steps` steps.
+///
+/// # Safety
+/// `d` is the first of `MR` rows of a strip, `x` has `steps` times `NV` vectors and `y` `MR` times; the processor has the
+/// vector's features.
+#[inline(always)]
+unsafe fn forward_tile<V: Vector, const MR: usize, const NV: usize, const W: usize>(
+    d: *const f32,
+    x: *const f32,
+    steps: usize,
+    y: *mut f32,
+    ahead: &mut Walk,
+) {
+    // SAFETY: every offset below is within what the caller promises.
+    unsafe {
+        let mut sum = [[V::splat(&raw const ZERO); NV]; MR];
+        let mut x = x;
+        for first in (0..steps).step_by(W) {
+            let mut d = d.add(first * step_columns::<W>() * STRIP_ROWS);
+            for _ in first..steps.min(first + W) {
+                ahead.step::<V>();
+                step::<V, MR, NV, W>(&mut sum, d, x);
+                x = x.add(LANES);
+                d = V::alone(d.add(step_columns::<W>()));
             }
         }
-        true
+        add_to(y, sum);
     }
 }
 
-/// Panics unless a packed panel of width `W` and lanes of its rows fit a strip.
-#[track_caller]
-fn check<const W: usize>(d: Strip<'_>, panel: &[f32], lanes: &[f32]) {
-    let panel_fits = d.cols.div_ceil(LANES / W) <= panel.len() / LANES;
-    let fits = matches!(W, 8 | 16) && d.is_sound() && panel_fits && d.rows <= lanes.len() / LANES;
-    assert!(fits, "product of a strip: operands too short");
+/// `MR` steps of Z += Dᵀ·Y.
+///
+/// # Safety
+/// `d` is the first of `rows` rows of a strip, at the first of `MR` times [`step_columns`] columns; `y` has `rows` times `NV`
+/// vectors and `z` `MR` times; the processor has the vector's features.
+#[inline(always)]
+unsafe fn backward_tile<V: Vector, const MR: usize, const NV: usize, const W: usize>(
+    (d, rows): (*const f32, usize),
+    y: *const f32,
+    z: *mut f32,
+    ahead: &mut Walk,
+) {
+    // SAFETY: every offset below is within what the caller promises, or asked for alone.
+    unsafe {
+        let mut sum = [[V::load(z); NV]; MR];
+        for k in 0..MR {
+            for v in 0..NV {
+                sum[k][v] = V::load(z.add((k * NV + v) * V::LANES));
+            }
+        }
+        let (mut d, mut y) = (d, y);
+        for i in 0..rows {
+            let mut wide = [sum[0][0]; NV];
+            for v in 0..NV {
+                wide[v] = V::load(y.add(v * V::LANES));
+            }
+            // What comes next, on the way to the first columns: a row of each segment of D, and one of Z.
+            for g in 0..step_columns::<W>() {
+                V::prefetch_near(d.wrapping_sub((g + 1) * SEGMENT).cast());
+            }
+            V::prefetch_near(z.wrapping_add(i * LANES).wrapping_sub(STRIP_ROWS * LANES).cast());
+            ahead.step::<V>();
+            for k in 0..MR {
+                let d = splat::<V, W>(d.add(offset(k * step_columns::<W>())));
+                for v in 0..NV {
+                    sum[k][v] = sum[k][v].fused(d, wide[v]);
+                }
+            }
+            y = y.add(LANES);
+            d = V::alone(d.add(LANES));
+        }
+        for k in 0..MR {
+            for v in 0..NV {
+                sum[k][v].store(z.add((k * NV + v) * V::LANES));
+            }
+        }
+    }
+}
+
+impl<V: Vector, const MR: usize, const NV: usize> StripTile for [[V; NV]; MR] {
+    /// In tiles of `MR` rows and the rest in smaller ones.
+    ///
+    /// # Safety
+    /// `NV` vectors are [`LANES`] elements.
+    #[inline(always)]
+    unsafe fn forward<const W: usize>(d: Strip<'_>, x: &[f32], y: &mut [f32], ahead: &mut Ahead<'_>) {
+        let ahead = &mut Walk::new(ahead, d.cols.div_ceil(step_columns::<W>()) * d.rows.div_ceil(MR));
+        let y = y.as_mut_ptr();
+        let (mut first, whole) = (0, d.cols / CHUNK * CHUNK);
+        while first < d.cols {
+            // Whole chunks apart from the rest, as where they are decoded on the way.
+            let end = if first < whole { whole.min(first + SUM_COLUMNS) } else { d.cols };
+            let count = (end - first).div_ceil(step_columns::<W>());
+            let mut i = 0;
+            // SAFETY: row i of D starts at i * LANES, and so does that of Y; each tile ends by `rows` and by `cols`.
+            unsafe {
+                let (d_at, x) =
+                    (d.data.as_ptr().add(offset(first)), x.as_ptr().add(first / step_columns::<W>() * LANES));
+                let at = |i: usize| (d_at.add(i * LANES), y.add(i * LANES));
+                while i + MR <= d.rows {
+                    let (d, y) = at(i);
+                    forward_tile::<V, MR, NV, W>(d, x, count, y, ahead);
+                    i += MR;
+                }
+                while i + 4 <= d.rows {
+                    let (d, y) = at(i);
+                    forward_tile::<V, 4, NV, W>(d, x, count, y, ahead);
+                    i += 4;
+                }
+                while i < d.rows {
+                    let (d, y) = at(i);
+                    forward_tile::<V, 1, NV, W>(d, x, count, y, ahead);
+                    i += 1;
+                }
+            }
+            first = end;
+        }
+    }
+
+    /// From the last columns on: those that were used last are still near. In tiles of `MR` steps and the rest in smaller
+    /// ones.
+    ///
+    /// # Safety
+    /// `NV` vectors are [`LANES`] elements, and `MR` divides them.
+    #[inline(always)]
+    unsafe fn backward<const W: usize>(d: Strip<'_>, y: &[f32], z: &mut [f32], ahead: &mut Ahead<'_>) {
+        let mut step = d.cols.div_ceil(step_columns::<W>());
+        let ahead = &mut Walk::new(ahead, step.div_ceil(MR) * d.rows);
+        // SAFETY: `step` goes down to 0; where MR is taken off it was a multiple, so that a tile stays within its segments.
+        unsafe {
+            let (data, y, z) = (d.data.as_ptr(), y.as_ptr(), z.as_mut_ptr());
+            let at =
+                |step: usize| ((data.add(offset(step * step_columns::<W>())), d.rows), z.add(step * LANES));
+            while !step.is_multiple_of(MR) && !step.is_multiple_of(4) {
+                step -= 1;
+                let (d, z) = at(step);
+                backward_tile::<V, 1, NV, W>(d, y, z, ahead);
+            }
+            while !step.is_multiple_of(MR) {
+                step -= 4;
+                let (d, z) = at(step);
+                backward_tile::<V, 4, NV, W>(d, y, z, ahead);
+            }
+            while step > 0 {
+                step -= MR;
+                let (d, z) = at(step);
+                backward_tile::<V, MR, NV, W>(d, y, z, ahead);
+            }
+        }
+    }
 }
 
 impl Kernel {
@@ -120,79 +221,38 @@ impl Kernel {
     /// `c · LANES / W + g` is column c of X at the g-th of them. `y` has [`LANES`] elements per row, those of one column side
     /// by side, to be added up. `W` is 8 or 16; where it is [`LANES`], both are plain panels.
     ///
-    /// # Panics
-    /// When a buffer is too short.
-    pub fn forward<const W: usize>(self, d: Strip<'_>, x: &[f32], y: &mut [f32], ahead: &mut Ahead<'_>) {
-        check::<W>(d, x, y);
+    /// # Errors
+    /// [`Error::Operands`].
+    pub(crate) fn forward<const W: usize>(
+        self,
+        d: Strip<'_>,
+        x: &[f32],
+        y: &mut [f32],
+        ahead: &mut Ahead<'_>,
+    ) -> Result<(), Error> {
+        if !d.fits::<W>(x, y) {
+            return Err(Error::Operands);
+        }
         self.run(Forward::<W> { d, x, y, ahead });
+        Ok(())
     }
 
     /// Z += Dᵀ·Y for a strip D: `y` has [`LANES`] elements per row, each element of Y `LANES / W` times, and `z` is packed as
     /// X in [`Kernel::forward`]. `W` is 8 or 16.
     ///
-    /// # Panics
-    /// When a buffer is too short.
-    pub fn backward<const W: usize>(self, d: Strip<'_>, y: &[f32], z: &mut [f32], ahead: &mut Ahead<'_>) {
-        check::<W>(d, z, y);
-        self.run(Backward::<W> { d, y, z, ahead });
-    }
-
-    /// D = tuned − base, into the strip D, and [`Kernel::forward`] with it, to the same bits as one after the other. Each side
-    /// holds as many rows and columns; they are of formats of which one row can be cut at [`SUM_COLUMNS`].
-    ///
-    /// # Panics
-    /// When a buffer is too short.
-    pub fn difference_forward<const W: usize>(
+    /// # Errors
+    /// [`Error::Operands`].
+    pub(crate) fn backward<const W: usize>(
         self,
-        [base, tuned]: [Lines<'_>; 2],
-        mut d: StripMut<'_>,
-        x: &[f32],
-        y: &mut [f32],
+        d: Strip<'_>,
+        y: &[f32],
+        z: &mut [f32],
         ahead: &mut Ahead<'_>,
-    ) {
-        let (rows, cols) = (d.rows, d.cols);
-        check::<W>(d.view(), x, y);
-        assert!([base, tuned].iter().all(|side| side.holds(rows, cols)), "difference: rows are missing");
-        // A base of another format than a tuned one that is decoded on the way lies in the strip before.
-        let laid = base.dtype != tuned.dtype && rows == STRIP_ROWS && self.in_registers(tuned.dtype);
-        if laid {
-            self.decode_columns((None, base), 0..cols, &mut d);
+    ) -> Result<(), Error> {
+        if !d.fits::<W>(z, y) {
+            return Err(Error::Operands);
         }
-        let done = (laid || base.dtype == tuned.dtype) && rows == STRIP_ROWS && {
-            let (base, d) = (Some(base).filter(|_| !laid), StripMut { data: d.data, ..d });
-            self.run(Fresh::<W> { base, tuned, d, x, y, ahead })
-        };
-        let done = if done { cols / CHUNK * CHUNK } else { 0 };
-        // What is left in pieces, which stay near.
-        let steps = (cols - done).div_ceil(SUM_COLUMNS);
-        let mut ahead = if done == 0 { Ahead::new([ahead.step(), &[]], 2 * steps) } else { Ahead::default() };
-        for first in (done..cols).step_by(SUM_COLUMNS) {
-            let end = cols.min(first + SUM_COLUMNS);
-            self.decode_columns((Some(base), tuned), first..end, &mut d);
-            let piece = Strip { data: &d.data[first * STRIP_ROWS..], rows, cols: end - first };
-            self.forward::<W>(piece, &x[first * W..], y, &mut ahead);
-        }
-    }
-    /// Columns of D, from a whole block on: those of `side`, minus those of `less` where there is one. Apart, for the piece on its
-    /// stack.
-    #[inline(never)]
-    fn decode_columns(
-        self,
-        (less, side): (Option<Lines<'_>>, Lines<'_>),
-        columns: Range<usize>,
-        d: &mut StripMut<'_>,
-    ) {
-        let mut piece = [0.0; SUM_COLUMNS];
-        for first in columns.clone().step_by(SUM_COLUMNS) {
-            let piece = &mut piece[..SUM_COLUMNS.min(columns.end - first)];
-            for row in 0..d.rows {
-                let side = side.piece(row, first, piece.len());
-                match less {
-                    None => self.decode(side, piece),
-                    Some(less) => self.difference(less.piece(row, first, piece.len()), side, piece),
-                }
-                d.write(row, first, piece);
-            }
-        }
+        self.run(Backward::<W> { d, y, z, ahead });
+        Ok(())
     }
 }

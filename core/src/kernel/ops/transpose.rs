@@ -2,10 +2,13 @@
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
-use crate::kernel::{
-    Kernel,
-    isa::{Isa, Op, SQUARE},
-    portable,
+use crate::{
+    Error,
+    kernel::{
+        Kernel,
+        isa::{Isa, Op, SQUARE},
+        portable,
+    },
 };
 
 /// A row-major matrix, and room for as many elements.
@@ -43,12 +46,15 @@ impl Op for Transpose<'_> {
 
 impl Kernel {
     /// out[j, i] = matrix[i, j] for a row-major `matrix` of `cols` columns; as many elements on both sides.
-    pub(crate) fn transpose(self, matrix: &[f32], cols: usize, out: &mut [f32]) {
+    ///
+    /// # Errors
+    /// [`Error::Operands`].
+    pub(crate) fn transpose(self, matrix: &[f32], cols: usize, out: &mut [f32]) -> Result<(), Error> {
         let rows = matrix.len().checked_div(cols).unwrap_or(0);
-        assert!(
-            matrix.len() == rows * cols && out.len() >= matrix.len(),
-            "transposition: operands too short"
-        );
+        if matrix.len() != rows * cols || out.len() < matrix.len() {
+            return Err(Error::Operands);
+        }
         self.run(Transpose { matrix, rows, cols, out });
+        Ok(())
     }
 }

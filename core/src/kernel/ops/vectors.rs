@@ -89,17 +89,17 @@ impl Op for Ask<'_> {
 
 impl Kernel {
     /// x·y over min(x, y) elements, in a fixed order of lanes.
-    pub fn dot(self, x: &[f32], y: &[f32]) -> f32 {
+    pub(crate) fn dot(self, x: &[f32], y: &[f32]) -> f32 {
         self.run(Dot(x, y))
     }
 
     /// x −= f·y, elementwise.
-    pub fn subtract_scaled(self, x: &mut [f32], f: f32, y: &[f32]) {
+    pub(crate) fn subtract_scaled(self, x: &mut [f32], f: f32, y: &[f32]) {
         self.run(SubtractScaled(x, f, y));
     }
 
     /// (x, y) ← (c·x − s·y, s·x + c·y) over min(x, y) elements.
-    pub fn rotate(self, x: &mut [f32], y: &mut [f32], c: f32, s: f32) {
+    pub(crate) fn rotate(self, x: &mut [f32], y: &mut [f32], c: f32, s: f32) {
         let len = x.len().min(y.len());
         self.run(Rotate { x: &mut x[..len], y: &mut y[..len], c, s });
     }

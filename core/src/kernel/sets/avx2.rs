@@ -35,10 +35,10 @@ impl Isa for Avx2 {
     type Vector = __m256;
     type Bf16 = Bf16;
     type Convert = ByAvx2;
-    type Strip = [[__m256; 2]; 4];
-    type Merge = [[__m256; 2]; 4];
-    type Thin8 = [[__m256; 1]; 8];
-    type Thin16 = [[__m256; 2]; 6];
+    type StripTile = [[__m256; 2]; 4];
+    type MergeTile = [[__m256; 2]; 4];
+    type ProductTile8 = [[__m256; 1]; 8];
+    type ProductTile16 = [[__m256; 2]; 6];
     #[inline(always)]
     unsafe fn measure(values: &[f32], gap: usize, count: usize, lanes: &mut Lanes) -> usize {
         // SAFETY: the caller's promise.

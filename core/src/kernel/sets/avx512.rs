@@ -34,10 +34,10 @@ impl Isa for Avx512 {
     type Vector = __m512;
     type Bf16 = Bf16;
     type Convert = ByAvx512;
-    type Strip = [[__m512; 1]; 16];
-    type Merge = [[__m512; 4]; 4];
-    type Thin8 = [[__m256; 1]; 8];
-    type Thin16 = [[__m512; 1]; 16];
+    type StripTile = [[__m512; 1]; 16];
+    type MergeTile = [[__m512; 4]; 4];
+    type ProductTile8 = [[__m256; 1]; 8];
+    type ProductTile16 = [[__m512; 1]; 16];
     #[inline(always)]
     unsafe fn measure(values: &[f32], gap: usize, count: usize, lanes: &mut Lanes) -> usize {
         // SAFETY: the caller's promise.

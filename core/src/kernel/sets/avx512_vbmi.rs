@@ -22,10 +22,10 @@ impl Isa for Avx512Vbmi {
     type Vector = __m512;
     type Bf16 = Bytewise;
     type Convert = ByAvx512;
-    type Strip = <Avx512 as Isa>::Strip;
-    type Merge = <Avx512 as Isa>::Merge;
-    type Thin8 = <Avx512 as Isa>::Thin8;
-    type Thin16 = <Avx512 as Isa>::Thin16;
+    type StripTile = <Avx512 as Isa>::StripTile;
+    type MergeTile = <Avx512 as Isa>::MergeTile;
+    type ProductTile8 = <Avx512 as Isa>::ProductTile8;
+    type ProductTile16 = <Avx512 as Isa>::ProductTile16;
     #[inline(always)]
     unsafe fn measure(values: &[f32], gap: usize, count: usize, lanes: &mut Lanes) -> usize {
         // SAFETY: the caller's promise.

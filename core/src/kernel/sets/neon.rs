@@ -28,10 +28,10 @@ impl Isa for Neon {
     type Vector = float32x4_t;
     type Bf16 = Bf16;
     type Convert = ByInteger;
-    type Strip = [[float32x4_t; 4]; 4];
-    type Merge = [[float32x4_t; 4]; 4];
-    type Thin8 = [[float32x4_t; 2]; 12];
-    type Thin16 = [[float32x4_t; 4]; 6];
+    type StripTile = [[float32x4_t; 4]; 4];
+    type MergeTile = [[float32x4_t; 4]; 4];
+    type ProductTile8 = [[float32x4_t; 2]; 12];
+    type ProductTile16 = [[float32x4_t; 4]; 6];
 }
 
 impl Neon {

@@ -103,7 +103,7 @@ pub fn gram_svd(
     copy(gram, ld, libm::ldexpf(1.0, -exponent), order, matrix);
     let mut tridiagonal = Tridiagonal { diagonal: &mut diagonal[..size], beside };
     let [w, p, spare, _] = &mut rows;
-    reduce(kernel, matrix, &mut tridiagonal, inverse, w, p);
+    reduce(kernel, matrix, &mut tridiagonal, inverse, w, p)?;
     sigma.copy_from_slice(tridiagonal.diagonal);
     spare.copy_from_slice(tridiagonal.beside);
     let found = eigenvalues(&mut Tridiagonal { diagonal: sigma, beside: spare });
@@ -117,7 +117,7 @@ pub fn gram_svd(
     }
     let (products, panel) =
         (scratch.take(size.next_multiple_of(REFLECTORS) * REFLECTORS), scratch.take(REFLECTORS * row));
-    Reflectors::new(kernel, matrix, row, inverse, products).apply(vectors, order, panel);
+    Reflectors::new(kernel, matrix, row, inverse, products).apply(vectors, order, panel)?;
     for value in sigma {
         *value = libm::ldexpf(libm::sqrtf(value.max(0.0)), exponent / 2);
     }

@@ -1,6 +1,6 @@
 //! Reduces a symmetric matrix to tridiagonal form, computes its eigenvalues, and transforms eigenvectors back.
 
-use crate::{Kernel, kernel::Strided};
+use crate::{Error, Kernel, kernel::Strided};
 
 /// Reflectors that are applied together, to as many vectors.
 pub const REFLECTORS: usize = if cfg!(feature = "wide") { 16 } else { 8 };
@@ -24,6 +24,9 @@ pub struct Tridiagonal<'a> {
 /// of length k, in front of zeros, and `inverse[k]` is 2/‖u‖², or 0 where there is none. `w` and `p` are rows to work with.
 ///
 /// EISPACK TRED2, with the update of one reflection and the product with the next reflector in one go.
+///
+/// # Errors
+/// [`Error::Operands`].
 pub fn reduce<'w>(
     kernel: Kernel,
     matrix: &mut [f32],
@@ -31,7 +34,7 @@ pub fn reduce<'w>(
     inverse: &mut [f32],
     mut w: &'w mut [f32],
     mut p: &'w mut [f32],
-) {
+) -> Result<(), Error> {
     let (size, length) = (to.diagonal.len(), w.len());
     for zeros in [&mut *w, &mut *p, &mut *inverse, &mut *to.beside] {
         zeros.fill(0.0);
@@ -58,7 +61,7 @@ pub fn reduce<'w>(
             to.beside[k] = coupling;
             row.fill(0.0);
         }
-        kernel.reflect(head, length, k, [v, w, row], p);
+        kernel.reflect(head, length, k, [v, w, row], p)?;
         p[k..].fill(0.0);
         for p in &mut p[..k] {
             *p *= inverse[k];
@@ -67,6 +70,7 @@ pub fn reduce<'w>(
         kernel.subtract_scaled(p, half, row);
         core::mem::swap(&mut w, &mut p);
     }
+    Ok(())
 }
 
 /// The eigenvalues, in any order, in the place of the diagonal; what was beside it is lost. False where one was not found.
@@ -162,7 +166,10 @@ impl<'w> Reflectors<'w> {
 
     /// Turns eigenvectors of the tridiagonal matrix into those of the matrix it came from, whose row i was row
     /// [`row_number`]`(order[i])`: `vectors` by columns, a block at a time in `panel`, of [`REFLECTORS`] columns.
-    pub fn apply(self, vectors: &mut [f32], order: &[f32], panel: &mut [f32]) {
+    ///
+    /// # Errors
+    /// [`Error::Operands`].
+    pub fn apply(self, vectors: &mut [f32], order: &[f32], panel: &mut [f32]) -> Result<(), Error> {
         let Self { kernel, rows, length, products } = self;
         let size = order.len();
         for some in vectors.chunks_mut(REFLECTORS * size) {
@@ -175,19 +182,26 @@ impl<'w> Reflectors<'w> {
                 let (mut along, mut less) =
                     ([[0.0_f32; REFLECTORS]; REFLECTORS], [[0.0_f32; REFLECTORS]; REFLECTORS]);
                 let u = Strided::row_major(block, length);
-                kernel.product::<REFLECTORS>(u, REFLECTORS, length, panel, along.as_flattened_mut());
+                kernel.product::<REFLECTORS>(u, REFLECTORS, length, panel, along.as_flattened_mut())?;
                 for (less, m) in less.iter_mut().zip(m) {
                     for (m, along) in m.iter().zip(&along) {
                         less.iter_mut().zip(along).for_each(|(less, along)| *less -= m * along);
                     }
                 }
-                kernel.product::<REFLECTORS>(u.transposed(), length, REFLECTORS, less.as_flattened(), panel);
+                kernel.product::<REFLECTORS>(
+                    u.transposed(),
+                    length,
+                    REFLECTORS,
+                    less.as_flattened(),
+                    panel,
+                )?;
             }
             for (j, column) in some.chunks_exact_mut(size).enumerate() {
                 let turned = panel.iter().skip(j).step_by(REFLECTORS);
                 order.iter().zip(turned).for_each(|(&at, &x)| column[row_number(at)] = x);
             }
         }
+        Ok(())
     }
 }
 
