@@ -145,8 +145,10 @@ impl Ticket<'_> {
 
     /// Counts `sweeps` of a decomposition: each is taken for a quarter of what is left, since how many there will be is not
     /// known, and the later ones rotate less.
+    #[allow(clippy::cast_sign_loss)] // a share of an unsigned number
     pub(crate) fn decomposing(&self, sweeps: f32) {
-        let Some((cost, computed)) = self.pool.costs.get(self.job).zip(self.pool.computed.get(self.job)) else {
+        let Some((cost, computed)) = self.pool.costs.get(self.job).zip(self.pool.computed.get(self.job))
+        else {
             return;
         };
         let rest = cost.all.saturating_sub(cost.reading);
