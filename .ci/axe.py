@@ -1,5 +1,6 @@
-"""Runs axe-core on a page: axe.py PAGE.html AXE.js COPY.html makes a copy that runs it, axe.py --found COPY.dom says what it
-found in the copy as the browser built it."""
+"""Runs axe-core on a page: axe.py PAGE.html AXE.js COPY.html makes a copy that runs it, axe.py --frame COPY.html WIDTH FRAME.html a page
+with that copy in a frame of so many pixels (windows are never as narrow as a phone), axe.py --found COPY.dom says what it found in
+either as the browser built it, or that the page is wider than its window."""
 
 import html
 import json
@@ -11,12 +12,25 @@ axe.run(document, {resultTypes: ["violations"]}).then((found) => {
   const shown = found.violations.map((one) => ({
     id: one.id, help: one.help, nodes: one.nodes.slice(0, 5).map((node) => node.html.slice(0, 200) + " " + node.failureSummary)
   }));
+  const {scrollWidth, clientWidth} = document.documentElement;
+  if (scrollWidth > clientWidth)
+    shown.push({id: "wider-than-its-window", help: `${scrollWidth} px in ${clientWidth} px`, nodes: []});
   const out = document.createElement("pre");
   out.id = "axe-found";
   out.textContent = JSON.stringify({rules: found.passes.length, violations: shown});
   document.body.append(out);
+  if (parent !== window) parent.postMessage(out.textContent, "*");
 });
 </script>"""
+
+FRAME = """<!doctype html><title>frame</title><body style="margin:0"><script>
+addEventListener("message", (message) => {
+  const out = document.createElement("pre");
+  out.id = "axe-found";
+  out.textContent = message.data;
+  document.body.append(out);
+});
+</script><iframe src="%s" style="width:%spx;height:2000px;border:0"></iframe>"""
 
 
 def copy(page, axe, to):
@@ -39,5 +53,7 @@ def found(dom):
 
 if sys.argv[1] == "--found":
     found(sys.argv[2])
+elif sys.argv[1] == "--frame":
+    open(sys.argv[4], "w", encoding="utf-8").write(FRAME % (sys.argv[2], sys.argv[3]))
 else:
     copy(*sys.argv[1:])

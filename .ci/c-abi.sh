@@ -42,7 +42,7 @@ read -ra below <<<"$(pkg-config --libs --static phlora | sed 's/-lphlora//')"
 gcc -std=c99 "${strict[@]}" examples/c/files.c -o files "${shared[@]}"
 gcc -std=c11 "${strict[@]}" examples/c/static.c -o static "${headers[@]}" phlora/lib/libphlora.a "${below[@]}"
 gcc -std=c99 "${strict[@]}" examples/c/forward.c -o forward "${shared[@]}"
-for job in plan prune merge convert check inspect open shares; do
+for job in plan prune merge convert check diff inspect open shares; do
   gcc -std=c11 "${strict[@]}" "examples/c/$job.c" -o "$job" "${shared[@]}"
 done
 g++ -std=c++17 "${strict[@]}" -Wconversion examples/cpp/files.cpp -o files-cpp "${shared[@]}"
@@ -66,6 +66,8 @@ gcc -std=c99 "${strict[@]}" extract.c -o extract "${shared[@]}"
 ./prune adapter pruned 0.8
 ./convert pruned "$pair/base" pruned.gguf
 ./check pruned "$pair/base"
+./diff "$pair/base" "$pair/tuned"
+./diff adapter pruned
 ./merge "$pair/base" adapter 0.5 merged
 for path in merged adapter pruned.gguf spectra.json; do ./inspect "$path"; done
 ./open adapter

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The pages in a real browser: they render without an error, the figures equal the report's, a hostile name stays a name,
-# and axe-core finds nothing that keeps people out, light, dark and at phone width. Keeps screenshots in $PAGE_SHOTS if that is
-# set.
+# The pages in a real browser: they render without an error, the figures equal the report's, a hostile name stays a name, and axe-core
+# finds nothing that keeps people out, light, dark and on a phone of 390 pixels, where nothing is wider than the window. Keeps
+# screenshots and a print in $PAGE_SHOTS if that is set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash .ci/apt.sh chromium python3
@@ -34,6 +34,24 @@ for i, module in enumerate(report["modules"]):
 json.dump(report, open(f"{work}/hostile.json", "w"))
 PYTHON
 
+# Models of many modules: the page stays small enough to be sent.
+python3 - "$work" <<'PYTHON'
+import copy, json, sys
+work = sys.argv[1]
+report = json.load(open(f"{work}/report.json"))
+kinds = [module for module in report["modules"] if ".layers.0." in module["name"]]
+for count in 224, 2000:
+    report["modules"] = [copy.deepcopy(kinds[at % len(kinds)]) for at in range(count)]
+    for at, module in enumerate(report["modules"]):
+        for key in "name", "layer":
+            module[key] = module[key].replace("layers.0", f"layers.{at // len(kinds)}")
+    json.dump(report, open(f"{work}/many-{count}.json", "w"))
+PYTHON
+for count in 224 2000; do
+  "$phlora" report "$work/many-$count.json" -o "$work/many-$count.html" --quiet
+  [ "$(stat -c %s "$work/many-$count.html")" -lt 1000000 ] || die "the page of $count modules is larger than 1 MB"
+done
+
 for name in report hostile; do
   "$phlora" report "$work/$name.json" -o "$work/$name.html"
   browser --dump-dom "file://$work/$name.html" >"$work/$name.dom"
@@ -49,24 +67,32 @@ done
 "$phlora" extract $pair/base $pair/tuned -o "$work/other" --rank 8 --quiet
 "$phlora" diff "$work/adapter" "$work/other" --quiet --report "$work/adapters.html"
 npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$work/tools" axe-core@4.14.1
-for name in report hostile plan short models adapters; do
+for name in report hostile plan short models adapters many-224; do
   # The page allows no script, so axe runs in a copy that does.
   python3 .ci/axe.py "$work/$name.html" "$work/tools/node_modules/axe-core/axe.min.js" "$work/$name-axe.html"
-  for kind in light:1400 dark:1400 phone:500; do
+  python3 .ci/axe.py --frame "$name-axe.html" 390 "$work/$name-phone.html"
+  for kind in light:axe dark:axe phone:phone; do
     options=()
     [ "${kind%%:*}" = dark ] && options=(--blink-settings=preferredColorScheme=0)
-    browser "${options[@]}" --window-size="${kind#*:},900" --virtual-time-budget=20000 --dump-dom \
-      "file://$work/$name-axe.html" >"$work/axe.dom"
+    browser "${options[@]}" --window-size="1400,900" --virtual-time-budget=20000 --dump-dom \
+      "file://$work/$name-${kind#*:}.html" >"$work/axe.dom"
     python3 .ci/axe.py --found "$work/axe.dom" || die "$name, ${kind%%:*}: axe-core finds violations"
   done
 done
 
-for shot in light:1000,2700 dark:1000,2700 phone:500,3600; do
+for shot in light:1000,2700 dark:1000,2700; do
   options=()
   [ "${shot%%:*}" = dark ] && options=(--blink-settings=preferredColorScheme=0)
   browser "${options[@]}" --window-size="${shot#*:}" --screenshot="$work/${shot%%:*}.png" "file://$work/report.html"
   [ -s "$work/${shot%%:*}.png" ] || die "no screenshot: ${shot%%:*}"
   if [ -n "${PAGE_SHOTS:-}" ]; then cp "$work/${shot%%:*}.png" "$PAGE_SHOTS/"; fi
 done
+browser --no-pdf-header-footer --print-to-pdf="$work/report.pdf" "file://$work/report.html"
+[ -s "$work/report.pdf" ] || die "it does not print"
+if [ -n "${PAGE_SHOTS:-}" ]; then
+  cp "$work/report.pdf" "$PAGE_SHOTS/"
+  sed 's/-axe.html/.html/' "$work/report-phone.html" >"$work/frame.html"
+  browser --window-size=500,4200 --screenshot="$PAGE_SHOTS/phone.png" "file://$work/frame.html"
+fi
 if cmp -s "$work/light.png" "$work/dark.png"; then die "light and dark look the same"; fi
 echo "the pages render, axe-core finds nothing, and the figures are the report's"

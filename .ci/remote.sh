@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 cargo build --locked --release --quiet -p phlora-cli
 tools=$(realpath -m "${CARGO_TARGET_DIR:-target}/tools/remote")
 python3 -c 'import ensurepip, venv' 2>/dev/null || bash .ci/apt.sh python3 python3-venv
+command -v unshare >/dev/null || bash .ci/apt.sh util-linux
 command -v npm >/dev/null || bash .ci/apt.sh nodejs npm
 python3 -m venv "$tools"
 "$tools/bin/pip" install --quiet --disable-pip-version-check -r tests/remote/requirements.txt

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # libphlora for other systems, by ffi/install.sh --target: Linux on arm64 (run under QEMU), musl (static), Windows (mingw; run under
-# wine where it installs), wasm32 and Cortex-M4F (linked). Android, iOS, macOS and MSVC have no compiler here: docs/c.md describes them.
-# Little is optimised: programs run for a second, and compiling is most of the time.
+# wine where it installs), wasm32 (run under node) and Cortex-M4F (linked; .ci/cortex-m.sh runs it). Android, iOS, macOS and MSVC have
+# no compiler here: docs/c.md describes them. Little is optimised: programs run for a second, and compiling is most of the time.
+#
+#   .ci/targets.sh [arm64|musl|windows|wasm|cortex-m]…      without a word all of them
 set -euo pipefail
+read -ra asked <<<"${*:-arm64 musl windows wasm cortex-m}"
 cd "$(dirname "$0")/.."
 
 bash .ci/apt.sh rustc-web cargo-web rust-web-src gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user musl-tools \
@@ -36,38 +39,56 @@ extracts() {
   echo "$name: extracts the real pair"
 }
 
-triple=aarch64-unknown-linux-gnu
-hosted $triple
-aarch64-linux-gnu-gcc -I"$work/$triple/include" examples/c/files.c "$work/$triple/lib/libphlora.a" -lpthread -ldl -lm -o "$work/arm-static"
-aarch64-linux-gnu-gcc -I"$work/$triple/include" examples/c/files.c -L"$work/$triple/lib" -lphlora -o "$work/arm-shared"
-extracts arm-static qemu-aarch64 -L /usr/aarch64-linux-gnu "$work/arm-static"
-extracts arm-shared qemu-aarch64 -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH="$work/$triple/lib" "$work/arm-shared"
+arm64() {
+  local triple=aarch64-unknown-linux-gnu
+  hosted $triple
+  aarch64-linux-gnu-gcc -I"$work/$triple/include" examples/c/files.c "$work/$triple/lib/libphlora.a" -lpthread -ldl -lm -o "$work/arm-static"
+  aarch64-linux-gnu-gcc -I"$work/$triple/include" examples/c/files.c -L"$work/$triple/lib" -lphlora -o "$work/arm-shared"
+  extracts arm-static qemu-aarch64 -L /usr/aarch64-linux-gnu "$work/arm-static"
+  extracts arm-shared qemu-aarch64 -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH="$work/$triple/lib" "$work/arm-shared"
+}
 
-triple=x86_64-unknown-linux-musl
-hosted $triple
-musl-gcc -static -I"$work/$triple/include" examples/c/files.c "$work/$triple/lib/libphlora.a" -lm -o "$work/musl"
-case $(readelf -l "$work/musl") in *INTERP*) echo "targets.sh: musl: the program is not static" >&2; exit 1 ;; esac
-extracts musl-adapter "$work/musl"
+musl() {
+  local triple=x86_64-unknown-linux-musl
+  hosted $triple
+  musl-gcc -static -I"$work/$triple/include" examples/c/files.c "$work/$triple/lib/libphlora.a" -lm -o "$work/musl"
+  case $(readelf -l "$work/musl") in *INTERP*) echo "targets.sh: musl: the program is not static" >&2; exit 1 ;; esac
+  extracts musl-adapter "$work/musl"
+}
 
-triple=x86_64-pc-windows-gnu
-hosted $triple
-cc=(x86_64-w64-mingw32-gcc -I"$work/$triple/include" examples/c/files.c)
-"${cc[@]}" "$work/$triple/lib/libphlora.a" -lws2_32 -luserenv -lntdll -o "$work/static.exe"
-"${cc[@]}" -L"$work/$triple/lib" -l:libphlora.dll.a -o "$work/shared.exe"
-cp "$work/$triple/bin/phlora.dll" "$work"
-x86_64-w64-mingw32-gcc -shared tests/c/wine/bcryptprimitives.c -ladvapi32 -o "$work/bcryptprimitives.dll"
-if command -v wine >/dev/null; then
-  export WINEPREFIX=$work/wine WINEDEBUG=-all
-  extracts windows-static wine "$work/static.exe"
-  extracts windows-shared wine "$work/shared.exe"
-else
-  echo "windows: linked, not run: there is no wine here"
-fi
+windows() {
+  local triple=x86_64-pc-windows-gnu
+  hosted $triple
+  local cc=(x86_64-w64-mingw32-gcc -I"$work/$triple/include" examples/c/files.c)
+  "${cc[@]}" "$work/$triple/lib/libphlora.a" -lws2_32 -luserenv -lntdll -o "$work/static.exe"
+  "${cc[@]}" -L"$work/$triple/lib" -l:libphlora.dll.a -o "$work/shared.exe"
+  cp "$work/$triple/bin/phlora.dll" "$work"
+  x86_64-w64-mingw32-gcc -shared tests/c/wine/bcryptprimitives.c -ladvapi32 -o "$work/bcryptprimitives.dll"
+  if command -v wine >/dev/null; then
+    export WINEPREFIX=$work/wine WINEDEBUG=-all
+    extracts windows-static wine "$work/static.exe"
+    extracts windows-shared wine "$work/shared.exe"
+  else
+    echo "windows: linked, not run: there is no wine here"
+  fi
+}
 
-bash ffi/install.sh "$work/wasm" --target wasm32-unknown-unknown
-node tests/wasm/layer.mjs "$work/wasm/lib/phlora.wasm"
-bash ffi/install.sh "$work/arm" --target thumbv7em-none-eabihf
-echo 'unsigned embed_rank(void); int main(void) { return (int)embed_rank(); }' >"$work/main.c"
-arm-none-eabi-gcc -mcpu=cortex-m4 -mthumb -mfloat-abi=hard -mfpu=fpv4-sp-d16 --specs=nosys.specs -Wl,--gc-sections \
-  -I"$work/arm/include" "$work/main.c" tests/c/linkable/embed.c "$work/arm/lib/libphlora.a" -lm -o "$work/arm.elf"
-arm-none-eabi-size "$work/arm.elf"
+wasm() {
+  bash ffi/install.sh "$work/wasm" --target wasm32-unknown-unknown
+  node tests/wasm/layer.mjs "$work/wasm/lib/phlora.wasm"
+}
+
+cortex_m() {
+  bash ffi/install.sh "$work/arm" --target thumbv7em-none-eabihf
+  echo 'unsigned embed_rank(void); int main(void) { return (int)embed_rank(); }' >"$work/main.c"
+  arm-none-eabi-gcc -mcpu=cortex-m4 -mthumb -mfloat-abi=hard -mfpu=fpv4-sp-d16 --specs=nosys.specs -Wl,--gc-sections \
+    -I"$work/arm/include" "$work/main.c" tests/c/linkable/embed.c "$work/arm/lib/libphlora.a" -lm -o "$work/arm.elf"
+  arm-none-eabi-size "$work/arm.elf"
+}
+
+for name in "${asked[@]}"; do
+  case $name in
+    arm64 | musl | windows | wasm | cortex-m) "${name/-/_}" ;;
+    *) echo "targets.sh: there is no target '$name'" >&2; exit 2 ;;
+  esac
+done

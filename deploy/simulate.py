@@ -6,7 +6,7 @@
     simulate.py --config config.json               another model of the llama or deepseek_v3 (kimi_k2) families
     simulate.py --check PHLORA BASE TUNED          compares the division with that of the command, on a pair of models
 
-It replays the division of `extract --shard`: the largest job first, each to the share with the least so far. A worker takes as long as
+It replays the division of `extract --shard`: the largest tensor first, each to the share with the fewest bytes so far. A worker takes as long as
 the slower of its arithmetic (its weights times a rate of BENCHMARKS.md) and its reading (once; each worker also looks at the ends of
 all files). What it does not know: memory below a module per thread, where modules are read again and again; the queue of a cluster;
 machines that differ.
@@ -20,8 +20,6 @@ import struct
 import subprocess
 import tempfile
 
-# Reads that the command expects of a module, and so its weight among the jobs that are read once.
-READS = 10
 # Core-nanoseconds per weight at rank 32, bf16, AVX-512, by columns: 2 x 1.85 of a whole model 2048 wide, and 2 x 2.5 of one matrix of
 # 4096 x 14336, the slowest of BENCHMARKS.md. Wider ones are taken to be as that.
 NARROW, WIDE = 3.7, 5.0
@@ -71,13 +69,13 @@ def modules(config):
     return all, [(c["vocab_size"], hidden)] * 2
 
 
-def divide(costs, count):
+def divide(sizes, count):
     """The share of each job, as checkpoint/src/jobs/extract/parts/shard.rs divides them."""
-    loads, shares = [(0, share) for share in range(count)], [0] * len(costs)
-    for job in sorted(range(len(costs)), key=lambda job: -costs[job]):
+    loads, shares = [(0, share) for share in range(count)], [0] * len(sizes)
+    for job in sorted(range(len(sizes)), key=lambda job: -sizes[job]):
         load, share = heapq.heappop(loads)
         shares[job] = share
-        heapq.heappush(loads, (load + max(costs[job], 1), share))
+        heapq.heappush(loads, (load + max(sizes[job], 1), share))
     return shares
 
 
@@ -99,11 +97,10 @@ def simulate(config, workers, cores, bandwidth, storage):
     extracted, measured = modules(config)
     jobs = extracted + measured
     sizes = [4 * rows * cols for rows, cols in jobs]
-    costs = [size * READS for size in sizes[: len(extracted)]] + sizes[len(extracted) :]
     files = 2 * -(-sum(sizes) / 2 // FILE)
     reading, computing = [0.0] * workers, [0.0] * workers
     longest = [0.0] * workers
-    for number, share in enumerate(divide(costs, workers)):
+    for number, share in enumerate(divide(sizes, workers)):
         reading[share] += sizes[number]
         if number < len(extracted):
             work = core_seconds(jobs[number])
@@ -181,20 +178,19 @@ def check(phlora, base, tuned):
                 command = [phlora, "extract", base, tuned, "-o", part, "--shard", f"{index}/{count}", "--quiet"]
                 subprocess.run([*command, "--mode", "multi-read"], check=True)
                 held.append(names(pathlib.Path(part).read_bytes()))
-        found = sorted(name for share in held for name, _ in share)
+        found = sorted(name for share in held for name in share)
         assert found == sorted(shapes), f"{len(found)} tensors are in {count} shares, expected {len(shapes)}"
-        jobs = {name: length[name] * (READS if extracted else 1) for share in held for name, extracted in share}
         # Ties go by name in the command.
-        order = sorted(jobs, key=lambda name: (-length[name], name))
+        order = sorted(length, key=lambda name: (-length[name], name))
         expected = [set() for _ in range(count)]
-        for name, share in zip(order, divide([jobs[name] for name in order], count)):
+        for name, share in zip(order, divide([length[name] for name in order], count)):
             expected[share].add(name)
-        assert [{name for name, _ in share} for share in held] == expected, f"the division into {count} shares is another"
+        assert [set(share) for share in held] == expected, f"the division into {count} shares is another"
     print(f"the division of {len(shapes)} tensors into 2, 3 and 7 shares is that of the command")
 
 
 def names(part):
-    """(tensor, whether it is extracted) of every record of a part but the first."""
+    """The tensor of every record of a part but the first."""
     at, found = 0, []
     while at < len(part):
         mark, text, length, _ = struct.unpack_from("<8sQQQ", part, at)
@@ -202,7 +198,7 @@ def names(part):
         entry = json.loads(part[at + 32 : at + 32 + text])
         at += 32 + text + length
         if "key" in entry:
-            found.append((entry["key"].split("|")[0], entry["key"].split("|")[1] == "Extract"))
+            found.append(entry["key"].split("|")[0])
     return found
 
 

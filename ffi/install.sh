@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds libphlora and installs it: headers, static and shared library, pkg-config file, CMake package, licences.
+# Builds libphlora and installs it: headers, static and shared library, pkg-config file, CMake package, licences, and in share/phlora
+# the sources that bring it into ggml and llama.cpp.
 #
 #   ffi/install.sh PREFIX [--target TRIPLE]      e.g. ffi/install.sh /usr/local; DESTDIR is put in front of it
 #
@@ -111,6 +112,14 @@ fill() { sed -e "s/@VERSION@/$version/g" -e "s/@SOVERSION@/$soversion/g" -e "s/@
 install -d "$to/lib/pkgconfig" "$to/lib/cmake/phlora" "$to/share/licenses/phlora"
 install -m 644 include/phlora.h include/phlora.hpp "$to/include"
 install -m 644 LICENSE-APACHE LICENSE-MIT "$to/share/licenses/phlora"
+install -d "$to/share/phlora/ggml" "$to/share/phlora/llama.cpp" "$to/share/doc/phlora"
+install -m 644 docs/c.md docs/llama-cpp.md "$to/share/doc/phlora"
+install -m 644 integrations/ggml/phlora_ggml*.[ch] "$to/share/phlora/ggml"
+install -m 644 integrations/llama.cpp/{apply.py,example.c,llama.change,server.change,phlora-llama.cpp,phlora-llama.h} "$to/share/phlora/llama.cpp"
+for folder in ggml llama.cpp; do
+  # Documents lie elsewhere there.
+  sed 's|(../../docs/|(../../doc/phlora/|g' "integrations/$folder/README.md" >"$to/share/phlora/$folder/README.md"
+done
 fill ffi/packaging/phlora.pc.in >"$to/lib/pkgconfig/phlora.pc"
 for file in phlora-config.cmake phlora-config-version.cmake; do
   fill "ffi/packaging/$file.in" >"$to/lib/cmake/phlora/$file"

@@ -44,9 +44,6 @@
 /** The most parts of a pass. */
 #define PHLORA_MAX_PARTS 8
 
-/** The most adapters of phlora_route_size, phlora_route_down and phlora_route_up; a phlora_batch takes any number. */
-#define PHLORA_MAX_ADAPTERS 64
-
 /** Alignment of the memory of an extraction in bytes: a cache line. */
 #define PHLORA_ALIGNMENT 64
 
@@ -101,8 +98,6 @@ enum phlora_status
   PHLORA_STATUS_VECTOR_LENGTH = 118,
   /** A slice's index is not below the number of slices. */
   PHLORA_STATUS_SLICE_BOUNDS = 119,
-  /** More adapters than PHLORA_MAX_ADAPTERS. */
-  PHLORA_STATUS_TOO_MANY_ADAPTERS = 120,
   /** An assignment names a token that the batch does not have. */
   PHLORA_STATUS_UNKNOWN_TOKEN = 121,
   /** An assignment names an adapter that does not exist, or an id that the registry does not hold. */
@@ -461,6 +456,68 @@ typedef uint32_t phlora_severity;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+/** The program that is to run an adapter. */
+enum phlora_consumer
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** llama.cpp where the adapter or the base is a GGUF file, else none: what is wrong anywhere. */
+  PHLORA_CONSUMER_ANY = 0,
+  /** PEFT. */
+  PHLORA_CONSUMER_PEFT = 1,
+  /** vLLM. */
+  PHLORA_CONSUMER_VLLM = 2,
+  /** llama.cpp. */
+  PHLORA_CONSUMER_LLAMA_CPP = 3,
+  /** SGLang. */
+  PHLORA_CONSUMER_SGLANG = 4,
+  /** diffusers. */
+  PHLORA_CONSUMER_DIFFUSERS = 5,
+  /** Ollama. */
+  PHLORA_CONSUMER_OLLAMA = 6,
+  /** mlx-lm. */
+  PHLORA_CONSUMER_MLX = 7,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum phlora_consumer phlora_consumer;
+#else
+typedef uint32_t phlora_consumer;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/** What makes an adapter without the finding of it. */
+enum phlora_repair
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /** Nothing that phlora does. */
+  PHLORA_REPAIR_NONE = 0,
+  /** phlora_convert_files to PEFT's directory. */
+  PHLORA_REPAIR_PEFT = 1,
+  /** phlora_convert_files to a GGUF file. */
+  PHLORA_REPAIR_GGUF = 2,
+  /** phlora_convert_files to kohya's file. */
+  PHLORA_REPAIR_KOHYA = 3,
+  /** phlora_convert_files to mlx-lm's directory. */
+  PHLORA_REPAIR_MLX = 4,
+  /** phlora_convert_files with the names of the checkpoint. */
+  PHLORA_REPAIR_CHECKPOINT_NAMES = 5,
+  /** phlora_convert_files with the names in memory. */
+  PHLORA_REPAIR_MEMORY_NAMES = 6,
+  /** phlora_prune_files to one rank for all modules, which the finding says. */
+  PHLORA_REPAIR_ONE_RANK = 7,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum phlora_repair phlora_repair;
+#else
+typedef uint32_t phlora_repair;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 /** An adapter's file that is open, in the caller's memory. */
 typedef struct phlora_adapter_file phlora_adapter_file;
 
@@ -732,16 +789,30 @@ typedef uint32_t (*phlora_progress_callback)(void *user,
                                              uint64_t bytes_done,
                                              uint64_t bytes_total);
 
+/** A finding of phlora_check_files. */
+typedef struct phlora_finding {
+  /** Size of this struct, which may grow. */
+  size_t struct_size;
+  /** Its name, which stays the same over versions. */
+  const char *code;
+  /** The tensor concerned, as the adapter calls it, or NULL. */
+  const char *tensor;
+  /** What was found and what to do. */
+  const char *message;
+  /** The rank of PHLORA_REPAIR_ONE_RANK, else 0. */
+  size_t repair_rank;
+  /** A phlora_severity. */
+  uint32_t severity;
+  /** A phlora_repair. */
+  uint32_t repair;
+} phlora_finding;
+
 /**
- * Told of each finding, the worst first, on the thread that called phlora_check_files: its phlora_severity, its code
- * (stable over versions), the tensor concerned or NULL, and a sentence. The texts end with the callback. It must not
- * throw or longjmp.
+ * Told of each finding, the worst first, on the thread that called phlora_check_files. The finding and what it points to end
+ * with the callback. It must not throw or longjmp.
  */
 typedef void (*phlora_finding_callback)(void *user,
-                                        uint32_t severity,
-                                        const char *code,
-                                        const char *tensor,
-                                        const char *message);
+                                        const struct phlora_finding *finding);
 
 /** Options of phlora_check_files: zeros but for struct_size, then what differs. */
 typedef struct phlora_check_options {
@@ -753,6 +824,10 @@ typedef struct phlora_check_options {
   phlora_finding_callback finding;
   /** What both of them get. */
   void *user;
+  /** The phlora_consumer that is to run it: whether it loads there, whether it does anything, and what repairs it. */
+  uint32_t consumer;
+  /** 0. */
+  uint32_t reserved;
 } phlora_check_options;
 
 /** How ranks are chosen; the fields are those of phlora_file_options, and so is what 0 means. */
@@ -767,6 +842,8 @@ typedef struct phlora_choice_options {
   size_t multiple;
   /** Share of the energy of each module. */
   double energy;
+  /** Share of the energy of all modules together. */
+  double total_energy;
   /** Bytes of all factors. */
   uint64_t budget;
   /** A phlora_criterion. */
@@ -844,6 +921,117 @@ typedef struct phlora_converted {
   uint64_t bytes;
 } phlora_converted;
 
+/** A tensor of two models, or a module of two adapters, that differs; what is not known of it is 0. */
+typedef struct phlora_difference {
+  /** Size of this struct, which may grow. */
+  size_t struct_size;
+  /** Its path. */
+  const char *name;
+  /** What it has in common with tensors of other layers. */
+  const char *kind;
+  /** ‖second − first‖_F. */
+  double distance;
+  /** Of models: ‖Δ‖/‖W‖, ‖W‖ being an estimate. */
+  double change;
+  /** Of models: share of ‖Δ‖² over all tensors. */
+  double share;
+  /** Of models: how many directions of one length would have the same fourth moment. */
+  double effective_rank;
+  /** Of models: known singular values above the noise floor. */
+  size_t noise_rank;
+  /** Of models: 1 where there may be more of them than were looked at. */
+  size_t more_above_noise;
+  /** Of adapters: directions of both. */
+  size_t ranks[2];
+  /** Of adapters: ‖s·B·A‖_F of both. */
+  double norms[2];
+  /** Of adapters: ⟨first, second⟩ / (‖first‖·‖second‖). */
+  double cosine;
+  /** Of adapters: the share of each one's energy that lies in what the other reads and writes. */
+  double shared[2];
+  /** Of adapters: what that would be by chance. */
+  double by_chance;
+  /** Of adapters: principal angles between what both write, in degrees, ascending. */
+  const float *out_angles;
+  /** Their number. */
+  size_t out_angles_len;
+  /** Of adapters: principal angles between what both read. */
+  const float *in_angles;
+  /** Their number. */
+  size_t in_angles_len;
+} phlora_difference;
+
+/**
+ * Told of each difference when the job has succeeded, on the thread that called: tensors with what moved most for its size first,
+ * modules by name. What it points to ends with the callback. It must not throw or longjmp.
+ */
+typedef void (*phlora_difference_callback)(void *user,
+                                           const struct phlora_difference *difference);
+
+/** Options of phlora_diff_files: zeros but for struct_size, then what differs; see phlora_file_options. */
+typedef struct phlora_diff_options {
+  /** sizeof(phlora_diff_options). */
+  size_t struct_size;
+  /** Told of the progress; may cancel. */
+  phlora_progress_callback progress;
+  /** Told of each tensor or module that differs. */
+  phlora_difference_callback difference;
+  /** What both of them get. */
+  void *user;
+  /** Threads; default: one per processor. */
+  size_t threads;
+  /** Of models: most working memory per thread in bytes; default: no limit. */
+  size_t max_memory;
+  /** Of models: look at the spectra as far as this rank. Default 64. */
+  size_t max_rank;
+  /** Of models: as in phlora_file_options. */
+  const char *const *include;
+  /** Their number. */
+  size_t include_len;
+  /** Of models: as in phlora_file_options. */
+  const char *const *exclude;
+  /** Their number. */
+  size_t exclude_len;
+  /** Of models: as in phlora_file_options. */
+  const char *channel_scale;
+  /** Of adapters: their base, whose names relate those of different formats. NULL: they have names of one kind. */
+  const char *base;
+  /** Where to write all that was found: in JSON, or as a page where the name ends in `.html`. NULL: nowhere. */
+  const char *report_path;
+  /** Of models: as in phlora_file_options. */
+  double tolerance;
+  /** 1: replace a report that is there already. */
+  uint32_t force;
+  /** 0. */
+  uint32_t reserved;
+} phlora_diff_options;
+
+/** How two models, or two adapters, differ. */
+typedef struct phlora_diff {
+  /** Size of what was written. */
+  size_t struct_size;
+  /** Tensors of models that differ; modules that both adapters have. */
+  size_t differing;
+  /** Of models: tensors that are the same. */
+  uint64_t unchanged;
+  /** Tensors or modules that one side alone has, or whose sides cannot be compared. */
+  uint64_t not_compared;
+  /** ‖second − first‖_F over all. */
+  double distance;
+  /** Of adapters: √Σ‖s·B·A‖²_F of the first and the second. */
+  double norms[2];
+  /** Of adapters: the cosine of both as one long vector each. */
+  double cosine;
+  /** Of adapters: the share of each one's energy that lies in what the other reads and writes; the rest is what it adds. */
+  double shared[2];
+  /** Of adapters: what that would be for directions that have nothing to do with each other. */
+  double by_chance;
+  /** What was compared: PHLORA_CONTENTS_KIND_MODEL or PHLORA_CONTENTS_KIND_ADAPTER. */
+  uint32_t kind;
+  /** 0. */
+  uint32_t reserved;
+} phlora_diff;
+
 /** A module of a job; what a job does not know is 0. */
 typedef struct phlora_module {
   /** Size of this struct, which may grow. */
@@ -892,6 +1080,8 @@ typedef struct phlora_file_options {
   size_t threads;
   /** Most working memory per thread in bytes; default: no limit. */
   size_t max_memory;
+  /** Most memory of all threads and of what is read ahead in bytes, beside the adapter itself; default: no limit. */
+  size_t total_memory;
   /** Bytes of a weight read between two looks at a cancel. The adapter does not depend on it. Default 16 MiB. */
   size_t block_bytes;
   /** Rank of the adapter, where nothing else says how ranks are chosen; narrower modules are capped. Default 32. */
@@ -912,6 +1102,10 @@ typedef struct phlora_file_options {
   const char *const *exclude;
   /** Their number. */
   size_t exclude_len;
+  /** Modules whose path one of these regular expressions matches are stored whole, as PEFT's modules_to_save. */
+  const char *const *save_module;
+  /** Their number. */
+  size_t save_module_len;
   /** What a kohya or ComfyUI file has before the modules' paths. NULL: as the models tell. */
   const char *prefix;
   /**
@@ -947,6 +1141,8 @@ typedef struct phlora_file_options {
   size_t parts_len;
   /** Per module the smallest rank that keeps this share of its ‖Δ‖², from 0 to 1. */
   double energy;
+  /** As few bytes as keep this share of the ‖Δ‖² of all modules together, in the order of a budget; a module may keep less. */
+  double total_energy;
   /**
    * Stop reading a weight when the next read is expected to add less than this share of the energy. The default is that
    * of the `phlora` command.
@@ -959,7 +1155,7 @@ typedef struct phlora_file_options {
   double token_energy;
   /** Most bytes of the adapter's files; ranks follow from them. */
   uint64_t budget;
-  /** The phlora_criterion by which modules share the budget. */
+  /** The phlora_criterion that `budget` and `total_energy` go by. */
   uint32_t criterion;
   /** 1: per module the directions that stand out of its noise. */
   uint32_t noise_floor;
@@ -1155,11 +1351,21 @@ typedef struct phlora_prune_options {
   size_t multiple;
   /** Per module the smallest rank that keeps this share. */
   double energy;
+  /** As few bytes as keep this share of all modules together, in the order of a budget. */
+  double total_energy;
+  /** Per module the directions whose singular value is above the largest divided by this: sv_ratio of kohya's resize tool. */
+  double sv_ratio;
+  /** Per module the smallest rank that keeps this share of ‖B·A‖: sv_fro of that tool; `energy` with its square. */
+  double sv_fro;
+  /** Per module the smallest rank that keeps this share of the sum of singular values: sv_cumulative of that tool. */
+  double sv_cumulative;
+  /** Per module the directions whose singular value is above this: sv-epsilon of mergekit-extract-lora. */
+  double sv_epsilon;
   /** Drop modules that hold less than this share of the whole adapter's energy, with what is added to their biases. */
   double drop_below;
   /** Most bytes of the adapter's files. */
   uint64_t budget;
-  /** The phlora_criterion by which modules share the budget. */
+  /** The phlora_criterion that `budget` and `total_energy` go by. */
   uint32_t criterion;
   /** 1: per module the directions that stand out of its noise. */
   uint32_t noise_floor;
@@ -1169,8 +1375,8 @@ typedef struct phlora_prune_options {
   uint32_t dtype;
   /** 1: replace an adapter that is there already. */
   uint32_t force;
-  /** 0. */
-  uint32_t reserved;
+  /** Largest rank of convolutions whose kernel is more than 1 wide, where it is another than that of the others. */
+  uint32_t conv_rank;
 } phlora_prune_options;
 
 /** What phlora_prune_files wrote. */
@@ -1500,7 +1706,7 @@ phlora_status phlora_svd(size_t rows,
 phlora_status phlora_adapter_check(const struct phlora_adapter *adapter);
 
 /**
- * Orders assignments by adapter and token, as phlora_batch_init and phlora_route_size take them: once per batch.
+ * Orders assignments by adapter and token, as phlora_batch_init takes them: once per batch.
  *
  * Any thread. Returns OK, NULL_POINTER, MISALIGNED, TOO_LARGE.
  */
@@ -1593,109 +1799,15 @@ phlora_status phlora_batch_forward(const struct phlora_batch *batch,
                                    size_t work_len);
 
 /**
- * What a layer and batch need without a phlora_batch, where each call says and checks everything: `t_len` floats, which all slices share, and `scratch_len` floats for each slice.
- *
- * - `rows`, `cols`: shape of the layer.
- * - `tokens`: vectors of the batch, at least 1.
- * - `adapters`, `adapters_len`: pointers to at most PHLORA_MAX_ADAPTERS adapters; NULL for one that leaves this layer
- *   alone.
- * - `assignments`, `assignments_len`: who uses what, as phlora_group or phlora_registry_pin has ordered it; NULL and 0
- *   with one adapter: all tokens use it.
- * - `t_len`, `scratch_len`: set to the lengths.
- *
- * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, STRUCT_SIZE, UNKNOWN_VALUE, RANK_ZERO,
- * FACTOR_LENGTH, NON_FINITE (a scale or a weight), EMPTY, TOO_MANY_ADAPTERS, UNKNOWN_TOKEN, UNKNOWN_ADAPTER,
- * NOT_GROUPED, ADAPTER_SHAPE.
- */
-phlora_status phlora_route_size(size_t rows,
-                                size_t cols,
-                                size_t tokens,
-                                const struct phlora_adapter *const *adapters,
-                                size_t adapters_len,
-                                const struct phlora_assignment *assignments,
-                                size_t assignments_len,
-                                size_t *t_len,
-                                size_t *scratch_len);
-
-/**
- * The first step: t = s·A·x, slice `ith` of `nth` (0 of 1 for all of it). Slices may run at the same time, each with
- * scratch of its own; between the last of them and the first phlora_route_up you have a barrier, or else each thread
- * computes all of t for itself: 0 of 1, into a `t` of its own.
- *
- * - `rows`, `cols`: shape of the layer.
- * - `tokens`: vectors of the batch, at least 1.
- * - `adapters`, `adapters_len`: pointers to at most PHLORA_MAX_ADAPTERS adapters; NULL for one that leaves this layer
- *   alone.
- * - `assignments`, `assignments_len`: who uses what, as phlora_group or phlora_registry_pin has ordered it; NULL and 0
- *   with one adapter: all tokens use it.
- * - `x`, `x_bytes`, `x_stride`, `x_dtype`: token t's input begins t · x_stride elements in; PHLORA_DTYPE_F32, aligned, or
- *   PHLORA_DTYPE_F16.
- * - `t`, `t_len`: exactly the length that phlora_route_size gives; the slice's part is written.
- * - `scratch`, `scratch_len`: at least the length that phlora_route_size gives; overwritten.
- *
- * Any thread. Returns what phlora_route_size returns, SLICE_BOUNDS, VECTOR_LENGTH, OUTPUT_LENGTH, MEMORY_TOO_SMALL.
- */
-phlora_status phlora_route_down(size_t rows,
-                                size_t cols,
-                                size_t tokens,
-                                const struct phlora_adapter *const *adapters,
-                                size_t adapters_len,
-                                const struct phlora_assignment *assignments,
-                                size_t assignments_len,
-                                const void *x,
-                                size_t x_bytes,
-                                size_t x_stride,
-                                uint32_t x_dtype,
-                                size_t ith,
-                                size_t nth,
-                                float *t,
-                                size_t t_len,
-                                float *scratch,
-                                size_t scratch_len);
-
-/**
- * The second step: y += B·t, slice `ith` of `nth`; see phlora_route_down.
- *
- * - `rows`, `cols`: shape of the layer.
- * - `tokens`: vectors of the batch, at least 1.
- * - `adapters`, `adapters_len`: pointers to at most PHLORA_MAX_ADAPTERS adapters; NULL for one that leaves this layer
- *   alone.
- * - `assignments`, `assignments_len`: who uses what, as phlora_group or phlora_registry_pin has ordered it; NULL and 0
- *   with one adapter: all tokens use it.
- * - `t`, `t_len`: as all slices of phlora_route_down have left it.
- * - `y`, `y_bytes`, `y_stride`, `y_dtype`: the layer's outputs, added to: token t's begins t · y_stride elements in;
- *   PHLORA_DTYPE_F32 or PHLORA_DTYPE_F16 (rounded once per adapter), aligned.
- * - `scratch`, `scratch_len`: at least the length that phlora_route_size gives; overwritten.
- *
- * Any thread. Returns what phlora_route_size returns, SLICE_BOUNDS, VECTOR_LENGTH, OUTPUT_LENGTH, MEMORY_TOO_SMALL;
- * unless OK, y is as it was.
- */
-phlora_status phlora_route_up(size_t rows,
-                              size_t cols,
-                              size_t tokens,
-                              const struct phlora_adapter *const *adapters,
-                              size_t adapters_len,
-                              const struct phlora_assignment *assignments,
-                              size_t assignments_len,
-                              const float *t,
-                              size_t t_len,
-                              size_t ith,
-                              size_t nth,
-                              void *y,
-                              size_t y_bytes,
-                              size_t y_stride,
-                              uint32_t y_dtype,
-                              float *scratch,
-                              size_t scratch_len);
-
-/**
  * Both steps on one thread, one adapter for all tokens.
  *
  * - `adapter`: the adapter; its shape is that of the layer.
  * - `tokens`: vectors of the batch, at least 1.
- * - `x` to `x_dtype`: as for phlora_route_down.
- * - `y` to `y_dtype`: as for phlora_route_up.
- * - `scratch`, `scratch_len`: at least t_len + scratch_len floats of phlora_route_size; phlora_forward_len gives the sum.
+ * - `x`, `x_bytes`, `x_stride`, `x_dtype`: the layer's inputs: token t's begins t · x_stride elements in;
+ *   PHLORA_DTYPE_F32, aligned, or PHLORA_DTYPE_F16.
+ * - `y`, `y_bytes`, `y_stride`, `y_dtype`: the layer's outputs, added to: token t's begins t · y_stride elements in;
+ *   PHLORA_DTYPE_F32 or PHLORA_DTYPE_F16 (rounded once per adapter), aligned.
+ * - `scratch`, `scratch_len`: at least phlora_forward_len floats; overwritten.
  *
  * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, TOO_LARGE, STRUCT_SIZE, UNKNOWN_VALUE, RANK_ZERO,
  * FACTOR_LENGTH, NON_FINITE (the scale), EMPTY, VECTOR_LENGTH, MEMORY_TOO_SMALL; unless OK, y is as it was.
@@ -2018,7 +2130,7 @@ size_t phlora_adapter_file_bytes(void);
  * A mapped file must not change while it is open: where it is cut short, the operating system ends a program that
  * reads what is missing (SIGBUS). Ask for reading where that can happen.
  *
- * - `adapter`: a GGUF file, a PEFT directory, or a single safetensors file.
+ * - `adapter`: a GGUF file, a PEFT directory, or a single safetensors or `.phlora` file.
  * - `base`: the model, a GGUF file or a directory with config.json: names and orders of rows become those of its GGUF
  *   file, against whose tensors the shapes are checked. NULL: names and rows as in the adapter.
  * - `read`: 1: read a GGUF file into memory instead of mapping it.
@@ -2062,7 +2174,7 @@ phlora_status phlora_adapter_file_module(const struct phlora_adapter_file *file,
 phlora_status phlora_adapter_file_close(struct phlora_adapter_file *file);
 
 /**
- * Finds what makes llama.cpp refuse, crash on or ignore an adapter: `phlora check ADAPTER --base BASE`. Allocates.
+ * Finds what makes a program refuse, crash on or ignore an adapter: `phlora check ADAPTER --base BASE`. Allocates.
  *
  * - `adapter`: a PEFT directory, or a file of GGUF, kohya, ComfyUI or phlora's own; a broken one gives findings, not an
  *   error.
@@ -2071,7 +2183,8 @@ phlora_status phlora_adapter_file_close(struct phlora_adapter_file *file);
  * - `errors`: receives the number of findings that are errors.
  * - `message`, `message_len`: as for phlora_extract_files.
  *
- * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, BAD_TEXT, IO, FORMAT, CANCELLED, INTERNAL.
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, UNKNOWN_VALUE, BAD_TEXT, IO, FORMAT, CANCELLED,
+ * INTERNAL.
  */
 phlora_status phlora_check_files(const char *adapter,
                                  const char *base,
@@ -2138,6 +2251,26 @@ phlora_status phlora_convert_to_gguf(const char *adapter,
                                      size_t *length,
                                      char *message,
                                      size_t message_len);
+
+/**
+ * Says how two models, or two adapters, differ: `phlora diff FIRST SECOND`. Allocates and starts threads.
+ *
+ * - `first`, `second`: two models of one architecture as for phlora_extract_files, or two adapters of one base: PEFT
+ *   directories, or files of GGUF, kohya, ComfyUI or phlora's own.
+ * - `options`: see phlora_diff_options; NULL: all defaults.
+ * - `diff`, `diff_size`: written on success; sizeof(phlora_diff).
+ * - `message`, `message_len`: as for phlora_extract_files.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, BAD_TEXT, BAD_OPTION (also for a model and an
+ * adapter), IO, FORMAT, MISMATCH, EXISTS, NOTHING_TO_EXTRACT (a model named twice), CANCELLED, INTERNAL.
+ */
+phlora_status phlora_diff_files(const char *first,
+                                const char *second,
+                                const struct phlora_diff_options *options,
+                                struct phlora_diff *diff,
+                                size_t diff_size,
+                                char *message,
+                                size_t message_len);
 
 /**
  * Fills `options` with zeros, which are the defaults, and its size.

@@ -414,6 +414,10 @@ T options() noexcept {
                                          std::size_t &errors, span<char> message = {}) noexcept {
   return phlora_check_files(adapter, base, &options, &errors, message.data(), message.size());
 }
+[[nodiscard]] inline phlora_status diff(const char *first, const char *second, const phlora_diff_options &options,
+                                        phlora_diff &diff, span<char> message = {}) noexcept {
+  return phlora_diff_files(first, second, &options, &diff, sizeof diff, message.data(), message.size());
+}
 [[nodiscard]] inline phlora_status inspect(const char *path, phlora_contents &contents,
                                            span<char> message = {}) noexcept {
   return phlora_inspect_file(path, &contents, sizeof contents, message.data(), message.size());

@@ -11,6 +11,7 @@ import json
 import pathlib
 import sys
 
+import many
 import quality
 import tables
 
@@ -45,8 +46,9 @@ def main():
     if sys.argv[1:] and not check:
         raise SystemExit(__doc__)
     pair = json.loads((RESULTS / "pair.json").read_text())
-    machines = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json")) if path.name != "pair.json"]
-    blocks = {**tables.blocks(machines, pair), **quality.blocks(pair)}
+    of_llama = json.loads((RESULTS / "llama-cpp.json").read_text())
+    machines = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json")) if path.name not in ("pair.json", "llama-cpp.json")]
+    blocks = {**tables.blocks(machines, pair), **quality.blocks(pair), **many.blocks(of_llama)}
     wrong, found = [], 0
     for path in [*documents(), DRAWING]:
         text = path.read_text() if path.exists() else ""

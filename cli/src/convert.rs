@@ -5,10 +5,11 @@ use crate::destination::{Destination, check_stdout};
 use crate::failure::{Failure, complain};
 use crate::interrupt;
 use crate::modelfile;
-use crate::print::{self, bytes};
+use crate::print::{self, bytes, percent};
 use crate::say;
 use phlora::{Adapter, ConvertOptions, Heads, convert};
 use serde_json::json;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
@@ -25,6 +26,7 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     options.heads = heads;
     options.names = args.names.map(Into::into);
     options.prefix.clone_from(&args.prefix);
+    options.rank = args.rank.map(NonZeroUsize::get);
     options.force = args.force;
     let place = Destination::of(&args.output, format.file_name())?;
     let monitor = interrupt::monitor();
@@ -44,6 +46,7 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
             "rank": done.rank,
             "folded": done.folded,
             "not_in_blocks": done.not_in_blocks,
+            "energy": done.energy,
             "bytes": done.bytes,
         }))?;
     } else {
@@ -51,8 +54,11 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
             0 => String::new(),
             modules => format!("; the scale of {modules} is part of their lora_b now"),
         };
+        let kept = done
+            .energy
+            .map_or(String::new(), |energy| format!("; {} of what DoRA changes kept", percent(energy)));
         say::summary(&format!(
-            "{} modules of rank {}{folded}\nwrote {} to {}\n",
+            "{} modules of rank {}{kept}{folded}\nwrote {} to {}\n",
             done.modules,
             done.rank,
             bytes(done.bytes),
@@ -62,7 +68,7 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     if let Some(from) = &args.modelfile {
         let path = modelfile::write(from, &args.output, args.force, &interrupt::writing())?;
         if !args.json {
-            say::summary(&format!("wrote {}\n", path.display()))?;
+            say::summary(&modelfile::said(&path))?;
         }
     }
     place.finish()?;

@@ -11,6 +11,9 @@ use std::sync::Mutex;
 /// The directory that is removed when the process ends early.
 static SCRATCH: Mutex<Option<PathBuf>> = Mutex::new(None);
 
+/// The directory that was made for outputs, which is removed where it stays empty.
+static MADE: Mutex<Option<PathBuf>> = Mutex::new(None);
+
 /// The place of an output. One for standard output is written to a file first: what is not whole never appears there
 /// either.
 #[derive(Debug)]
@@ -92,8 +95,35 @@ pub fn take_stdout() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Removes what was made for standard output.
+/// A directory for outputs, which goes with this where nothing is in it.
+#[derive(Debug)]
+pub struct Made;
+
+/// Makes the directory that outputs go to, where there is none.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make(path: &Path) -> Result<Made, Failure> {
+    if !path.is_dir() {
+        let failed = |error| Failure::Usage(format!("{}: cannot create it: {error}", path.display()));
+        fs::create_dir_all(path).map_err(failed)?;
+        *MADE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(path.to_owned());
+    }
+    Ok(Made)
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        clear();
+    }
+}
+
+/// Removes what was made for standard output, and a directory that was made for outputs where there are none.
 pub fn clear() {
+    if let Some(directory) = MADE.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
+        // Refused where anything is in it.
+        let _ = fs::remove_dir(directory);
+    }
     if let Some(directory) = lock().take() {
         let _ = fs::remove_dir_all(directory);
     }

@@ -8,23 +8,34 @@ use crate::table::Table;
 use phlora::{ExtractJob, Goal, Mode, Monitor, Outline, OutlinedModule, suffix_of};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// More modules than this are shown by kind.
 const MANY: usize = 40;
 
-pub fn run(job: &ExtractJob<'_>, args: &ExtractArgs, monitor: &Monitor) -> Result<ExitCode, Failure> {
-    let outlines = job.outline(monitor)?;
+/// Says what each of `jobs` would write, and where.
+pub fn run(
+    jobs: &[ExtractJob<'_>],
+    places: &[PathBuf],
+    args: &ExtractArgs,
+    monitor: &Monitor,
+) -> Result<ExitCode, Failure> {
     let (policy, ranks) = args.ranks.policy();
+    let mut outlines = Vec::new();
+    for (job, place) in jobs.iter().zip(places) {
+        let of = |(i, outline)| (place, ranks.get(i), outline);
+        outlines.extend(job.outline(monitor)?.into_iter().enumerate().map(of));
+    }
     if args.saved.json {
-        let adapters: Vec<_> = outlines.iter().map(|outline| as_json(outline, policy.goal)).collect();
+        let adapters: Vec<_> = outlines.iter().map(|(.., outline)| as_json(outline, policy.goal)).collect();
         print::json(&json!({"dry_run": true, "output": args.output, "adapters": adapters}))?;
         return Ok(ExitCode::SUCCESS);
     }
-    for (i, outline) in outlines.iter().enumerate() {
+    for (i, (place, rank, outline)) in outlines.iter().enumerate() {
         let gap = if i > 0 { "\n" } else { "" };
-        let of = ranks.get(i).map_or(String::new(), |rank| format!(", rank {rank}"));
-        let title = format!("{gap}would write {}{of}; nothing is written\n\n", args.output.display());
+        let of = rank.map_or(String::new(), |rank| format!(", rank {rank}"));
+        let title = format!("{gap}would write {}{of}; nothing is written\n\n", place.display());
         say::summary(&[title, text(outline, policy.goal, args.saved.modules)].concat())?;
     }
     Ok(ExitCode::SUCCESS)

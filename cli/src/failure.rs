@@ -1,6 +1,7 @@
 //! How errors end the command: the message on stderr and the exit code.
 
 use crate::advice;
+use crate::interrupt;
 use crate::print::{plain, shorten};
 use crate::progress;
 use crate::say;
@@ -32,29 +33,30 @@ pub enum Failure {
 impl Failure {
     /// Says why and gives the exit code.
     pub fn report(&self) -> ExitCode {
+        // Whoever read the output has seen enough (`phlora … | head`).
+        if !matches!(self, Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe) {
+            complain(&self.message());
+        }
+        ExitCode::from(self.code())
+    }
+
+    /// Why.
+    pub fn message(&self) -> String {
         match self {
-            Self::Library(Error::Cancelled) => {
-                complain("cancelled; the output was not written");
-                ExitCode::from(INTERRUPTED)
-            }
-            Self::Library(error @ Error::NothingToExtract { .. }) => {
-                complain(&advice::error(error));
-                ExitCode::from(CHECK_FAILED)
-            }
-            Self::Library(error) => {
-                complain(&advice::error(error));
-                ExitCode::from(BAD_INPUT)
-            }
-            Self::Usage(problem) => {
-                complain(problem);
-                ExitCode::from(BAD_INPUT)
-            }
-            // Whoever read the output has seen enough (`phlora … | head`).
-            Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            Self::Stdout(error) => {
-                complain(&format!("cannot write to standard output: {error}"));
-                ExitCode::from(BAD_INPUT)
-            }
+            Self::Library(Error::Cancelled) => interrupt::cancelled(),
+            Self::Library(error) => advice::error(error),
+            Self::Usage(problem) => problem.clone(),
+            Self::Stdout(error) => format!("cannot write to standard output: {error}"),
+        }
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Library(Error::Cancelled) => INTERRUPTED,
+            Self::Library(Error::NothingToExtract { .. }) => CHECK_FAILED,
+            Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            _ => BAD_INPUT,
         }
     }
 }

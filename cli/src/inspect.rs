@@ -65,6 +65,7 @@ fn adapter(facts: &AdapterFacts) -> String {
         (AdapterFormat::Comfy, _) => "ComfyUI LoRA adapter".to_owned(),
         (AdapterFormat::Mlx, _) => "LoRA adapter of mlx-lm".to_owned(),
         (AdapterFormat::Phlora, _) => "LoRA adapter in phlora's compact form".to_owned(),
+        _ if facts.dora => "DoRA adapter".to_owned(),
         _ => "LoRA adapter".to_owned(),
     };
     let full = match facts.full.tensors {

@@ -41,7 +41,10 @@ fn asked(header: &PartHeader, path: &Path, args: &JoinArgs) -> Result<Box<Extrac
     let stays = |path: &Path| path.exists() || phlora::is_address(path);
     let absolute = |path: PathBuf| if stays(&path) { path } else { header.directory.join(path) };
     asked.base = args.base.clone().unwrap_or_else(|| absolute(asked.base.clone()));
-    asked.tuned = args.tuned.clone().unwrap_or_else(|| absolute(asked.tuned.clone()));
+    asked.tuned = match &args.tuned {
+        Some(tuned) => vec![tuned.clone()],
+        None => asked.tuned.iter().cloned().map(absolute).collect(),
+    };
     asked.deployed_base = asked.deployed_base.map(absolute);
     asked.what.channel_scale = asked.what.channel_scale.map(absolute);
     asked.format = Some(format(&asked, args)?);

@@ -32,6 +32,12 @@ pub fn write(from: &str, output: &Path, force: bool, monitor: &Monitor) -> Resul
     Ok(path)
 }
 
+/// What is printed of the Modelfile at `path`, and what to do with it.
+pub fn said(path: &Path) -> String {
+    let path = path.display();
+    format!("wrote {path}: `ollama create NAME -f {path}` makes the model\n")
+}
+
 /// A model of Ollama's as it is named, a file as the Modelfile finds it.
 fn base(from: &str, directory: &Path) -> String {
     let Ok(file) = Path::new(from).canonicalize() else { return from.to_owned() };

@@ -31,8 +31,8 @@ fn shell(line: &str, directory: &Path) -> (bool, String) {
 #[test]
 fn every_example_of_the_help_works() {
     let root = tempfile::tempdir().unwrap();
-    for side in ["base", "tuned"] {
-        std::os::unix::fs::symlink(tiny_llama(side), root.path().join(side)).unwrap();
+    for (side, name) in [("base", "base"), ("tuned", "tuned"), ("tuned", "other")] {
+        std::os::unix::fs::symlink(tiny_llama(side), root.path().join(name)).unwrap();
     }
     let mut wrong = Vec::new();
     for command in COMMANDS {

@@ -1,5 +1,5 @@
 /*
- * Finds what makes llama.cpp refuse, crash on or ignore an adapter.
+ * Finds what makes llama.cpp, or another program, refuse, crash on or ignore an adapter.
  *
  *   check ADAPTER BASE
  */
@@ -14,9 +14,10 @@ static int failed(phlora_status status) {
     return 1;
 }
 
-static void finding(void *user, uint32_t severity, const char *code, const char *tensor, const char *text) {
+static void finding(void *user, const phlora_finding *of) {
     (void)user;
-    printf("%s %s: %s: %s\n", severity == PHLORA_SEVERITY_ERROR ? "error" : "note", code, tensor ? tensor : "-", text);
+    printf("%s %s: %s: %s\n", of->severity == PHLORA_SEVERITY_ERROR ? "error" : "note", of->code,
+           of->tensor ? of->tensor : "-", of->message);
 }
 
 int main(int argc, char **argv) {
@@ -28,6 +29,7 @@ int main(int argc, char **argv) {
     size_t errors;
     options.struct_size = sizeof options;
     options.finding = finding;
+    options.consumer = PHLORA_CONSUMER_LLAMA_CPP;
     if (failed(phlora_check_files(argv[1], argv[2], &options, &errors, message, sizeof message)))
         return 1;
     printf("%zu errors\n", errors);

@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MOST_ADAPTERS = 16, MOST_MODULES = 4096, MOST_THREADS = 256, NAME = 64 };
+enum { MOST_ADAPTERS = 16, MOST_MODULES = 4096, MOST_THREADS = 256, NAME = 64, BATCH = 1024 };
 
 /* What the adapters have for one weight. */
 struct module {
@@ -31,6 +31,7 @@ static float strength[MOST_ADAPTERS];
 static int adapters_len;
 static float *scratch[MOST_THREADS];
 static size_t scratch_len, most_tokens, most_threads;
+static _Alignas(PHLORA_ALIGNMENT) unsigned char memory[MOST_THREADS][BATCH]; /* the phlora_batch of each thread */
 
 static int refuse(const char *file, const char *tensor, const char *problem) {
     fprintf(stderr, "operator: %s: %s%s%s\n", file, tensor, *tensor ? ": " : "", problem);
@@ -239,15 +240,15 @@ int operator_prepare(size_t tokens, size_t threads) {
     for (i = 0; i < modules_len; i++)
         for (adapter = 0; adapter < adapters_len; adapter++) {
             const struct phlora_adapter *one = &modules[i]->factors[adapter];
-            size_t t_len, own_len;
+            phlora_batch *batch;
             phlora_status status;
             if (one->rank == 0)
                 continue;
-            status = phlora_route_size(one->rows, one->cols, tokens, &one, 1, NULL, 0, &t_len, &own_len);
+            status = phlora_batch_init(one->rows, one->cols, tokens, &one, 1, NULL, 0, memory[0], BATCH, &batch);
             if (status != PHLORA_STATUS_OK)
                 return refuse("prepare", modules[i]->weight, phlora_status_name(status));
-            if (t_len + own_len > needed)
-                needed = t_len + own_len;
+            if (phlora_batch_work(batch, threads) > needed)
+                needed = phlora_batch_work(batch, threads);
         }
     for (i = 0; i < threads; i++) {
         free(scratch[i]);
@@ -281,21 +282,19 @@ static void apply(struct ggml_tensor *dst, const struct ggml_tensor *y, const st
     for (adapter = 0; adapter < adapters_len; adapter++) {
         struct phlora_adapter one = module->factors[adapter];
         const struct phlora_adapter *list = &one;
-        size_t t_len, own_len, stride = dst->nb[1] / sizeof(float), x_stride = x->nb[1] / sizeof(float);
-        float *t = scratch[ith];
+        size_t stride = dst->nb[1] / sizeof(float), x_stride = x->nb[1] / sizeof(float);
+        phlora_inputs in = {x->data, ((tokens - 1) * x_stride + one.cols) * sizeof(float), x_stride, PHLORA_DTYPE_F32, 0};
+        phlora_outputs out = {dst->data, ((tokens - 1) * stride + one.rows) * sizeof(float), stride, PHLORA_DTYPE_F32, 0};
+        phlora_batch *batch;
         phlora_status status;
         if (one.rank == 0 || strength[adapter] == 0)
             continue;
         one.scale *= strength[adapter];
-        status = phlora_route_size(one.rows, one.cols, tokens, &list, 1, NULL, 0, &t_len, &own_len);
+        status = phlora_batch_init(one.rows, one.cols, tokens, &list, 1, NULL, 0, memory[ith], BATCH, &batch);
         if (status == PHLORA_STATUS_OK)
-            status = phlora_route_down(one.rows, one.cols, tokens, &list, 1, NULL, 0, x->data,
-                                       ((tokens - 1) * x_stride + one.cols) * sizeof(float), x_stride,
-                                       PHLORA_DTYPE_F32, 0, 1, t, t_len, t + t_len, scratch_len - t_len);
+            status = phlora_batch_down(batch, &in, 0, 1, scratch[ith], scratch_len);
         if (status == PHLORA_STATUS_OK)
-            status = phlora_route_up(one.rows, one.cols, tokens, &list, 1, NULL, 0, t, t_len, (size_t)ith, (size_t)nth,
-                                     dst->data, ((tokens - 1) * stride + one.rows) * sizeof(float), stride,
-                                     PHLORA_DTYPE_F32, t + t_len, scratch_len - t_len);
+            status = phlora_batch_up(batch, &out, (size_t)ith, (size_t)nth, scratch[ith], scratch_len);
         if (status != PHLORA_STATUS_OK)
             GGML_ABORT("%s: %s", module->weight, phlora_status_name(status));
     }

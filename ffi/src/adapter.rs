@@ -8,9 +8,6 @@ use core::ffi::c_void;
 use core::mem::size_of;
 use phlora_core::{Kernel, Rows, Shape};
 
-/// The most adapters of phlora_route_size, phlora_route_down and phlora_route_up; a phlora_batch takes any number.
-pub const MAX_ADAPTERS: usize = 64;
-
 /// scale · B·A for one weight matrix: where its factors lie, in your memory or in a mapped file. The factors must stay
 /// as they are while a call uses them; the struct itself is read at each call.
 #[repr(C)]
@@ -124,7 +121,7 @@ pub extern "C" fn phlora_adapter_check(adapter: In<Adapter>) -> Status {
     guarded(|guard| Ok(view(guard, adapter)?.check_finite(Kernel::detect())?))
 }
 
-/// Orders assignments by adapter and token, as phlora_batch_init and phlora_route_size take them: once per batch.
+/// Orders assignments by adapter and token, as phlora_batch_init takes them: once per batch.
 ///
 /// Any thread. Returns OK, NULL_POINTER, MISALIGNED, TOO_LARGE.
 #[unsafe(no_mangle)]

@@ -49,8 +49,6 @@ pub enum Status {
     VectorLength = 118,
     /// A slice's index is not below the number of slices.
     SliceBounds = 119,
-    /// More adapters than PHLORA_MAX_ADAPTERS.
-    TooManyAdapters = 120,
     /// An assignment names a token that the batch does not have.
     UnknownToken = 121,
     /// An assignment names an adapter that does not exist, or an id that the registry does not hold.
@@ -99,7 +97,7 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Self; 43] = [
+    const ALL: [Self; 42] = [
         Self::Ok,
         Self::NullPointer,
         Self::Misaligned,
@@ -121,7 +119,6 @@ impl Status {
         Self::AdapterShape,
         Self::VectorLength,
         Self::SliceBounds,
-        Self::TooManyAdapters,
         Self::UnknownToken,
         Self::UnknownAdapter,
         Self::NotGrouped,
@@ -191,7 +188,6 @@ impl Status {
             Self::SliceBounds => {
                 (c"PHLORA_STATUS_SLICE_BOUNDS", c"a slice's index must be below the number of slices")
             }
-            Self::TooManyAdapters => (c"PHLORA_STATUS_TOO_MANY_ADAPTERS", c"too many adapters in one call"),
             Self::UnknownToken => {
                 (c"PHLORA_STATUS_UNKNOWN_TOKEN", c"an assignment names a token beyond the batch")
             }

@@ -234,34 +234,23 @@ static int make_adapter(phlora_adapter *adapter, size_t rows, size_t cols) {
 
 static int route(const phlora_adapter *const *adapters, size_t count, size_t rows, size_t cols) {
     phlora_assignment list[12];
-    size_t tokens = 1 + below(5), used = below(12), t_len = 0, scratch_len = 0, nth = 1 + below(3);
+    size_t tokens = 1 + below(5), used = below(12), nth = 1 + below(3);
     for (size_t i = 0; i < used; i++)
         list[i] = (phlora_assignment){(uint32_t)(rarely() ? byte() : below(tokens)), (uint32_t)(rarely() ? byte() : below(count)), rarely() ? NAN : 1.0f};
     if (!rarely())
         FAIL_UNLESS(known(phlora_group(list, used)));
-    phlora_status status = phlora_route_size(rows, cols, tokens, adapters, count, list, used, &t_len, &scratch_len);
-    FAIL_UNLESS(known(status));
-    if (status != PHLORA_STATUS_OK || t_len > 1 << 16 || scratch_len > 1 << 16)
-        return 0;
     uint32_t dtype = byte() % 2 ? PHLORA_DTYPE_F32 : PHLORA_DTYPE_F16;
     size_t width = dtype == PHLORA_DTYPE_F32 ? 4 : 2, stride = cols + below(3), y_stride = rarely() ? below(50) : rows;
-    float *t = floats(t_len, NAN), *scratch = floats(scratch_len, NAN);
     void *x = numbers(width * tokens * stride), *y = numbers(width * tokens * y_stride);
-    if (!t || !scratch || !x || !y)
+    if (!x || !y)
         return 0;
-    size_t tell = rarely() ? below(scratch_len + 1) : scratch_len;
-    for (size_t i = 0; i < nth; i++)
-        FAIL_UNLESS(known(phlora_route_down(rows, cols, tokens, adapters, count, list, used, x, width * tokens * stride, stride, dtype, wild(i), nth, t, t_len, scratch, tell)));
-    for (size_t i = 0; i < nth; i++)
-        FAIL_UNLESS(known(phlora_route_up(rows, cols, tokens, adapters, count, list, used, t, t_len, i, nth, y, width * tokens * y_stride, y_stride, dtype, scratch, tell)));
-    /* The same through a batch that is checked once. */
     phlora_batch *batch = NULL;
     size_t batch_bytes = phlora_batch_bytes(count) - (rarely() ? 1 : 0);
     void *memory = room(batch_bytes, 0xa5);
     if (!memory)
         return 0;
-    status = phlora_batch_init(rows, cols, tokens, adapters, count, list, used, memory, batch_bytes, &batch);
-    FAIL_UNLESS(known(status) && (status == PHLORA_STATUS_OK) == (batch_bytes == phlora_batch_bytes(count)));
+    phlora_status status = phlora_batch_init(rows, cols, tokens, adapters, count, list, used, memory, batch_bytes, &batch);
+    FAIL_UNLESS(known(status) && (status != PHLORA_STATUS_OK || batch_bytes == phlora_batch_bytes(count)));
     size_t work_len = status == PHLORA_STATUS_OK ? phlora_batch_work(batch, nth) : 0;
     float *work = work_len < 1 << 17 ? floats(work_len, NAN) : NULL;
     if (status == PHLORA_STATUS_OK && work) {

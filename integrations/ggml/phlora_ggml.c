@@ -155,13 +155,19 @@ static struct weight *named(const struct phlora_ggml *set, const char *name) {
     return NULL;
 }
 
+/* Whether a batch takes these factors. */
+static phlora_status usable(const struct phlora_adapter *factors) {
+    static _Alignas(PHLORA_ALIGNMENT) unsigned char memory[4096];
+    struct phlora_batch *batch;
+    return phlora_batch_init(factors->rows, factors->cols, 1, &factors, 1, NULL, 0, memory, sizeof memory, &batch);
+}
+
 /* Puts one module where the weight finds it; what is wrong with it is said. */
 static bool take(struct phlora_ggml_adapter *adapter, const struct phlora_adapter_module *module, const char *path,
                  char *message, size_t message_len) {
     const struct phlora_adapter *factors = &module->factors;
     struct weight *weight = named(adapter->set, module->weight);
     struct phlora_adapter **into;
-    size_t t_len, scratch_len;
     phlora_status status;
     if (!weight)
         return phlora_ggml_refuse(message, message_len, "%s: %s: the model has no such tensor", path, module->weight);
@@ -176,7 +182,7 @@ static bool take(struct phlora_ggml_adapter *adapter, const struct phlora_adapte
                                   "%s: %s: its factors are for %zu x %zu (%zu experts), the model's tensor is %lld x %lld (%zu)",
                                   path, module->weight, factors->rows, factors->cols, module->experts,
                                   (long long)weight->tensor->ne[1], (long long)weight->tensor->ne[0], weight->experts);
-    status = phlora_route_size(factors->rows, factors->cols, 1, &factors, 1, NULL, 0, &t_len, &scratch_len);
+    status = usable(factors);
     if (status != PHLORA_STATUS_OK)
         return phlora_ggml_refuse(message, message_len, "%s: %s: %s", path, module->weight, phlora_status_message(status));
     into = &weight->slots[adapter->slot];

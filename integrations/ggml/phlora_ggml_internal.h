@@ -6,7 +6,7 @@
 #include <phlora.h>
 #include <stdarg.h>
 
-enum { CALL = PHLORA_MAX_ADAPTERS, PROBLEM = 512 };
+enum { PROBLEM = 512 };
 
 /* Factors of all adapters for one weight, side by side for ggml_mul_mat_id; matrix 0 is zero. */
 struct stack {
@@ -42,27 +42,34 @@ struct phlora_ggml_adapter {
     struct phlora_adapter_file *file;
 };
 
-/* Who uses what, in the order of phlora_group. `down` and `up` differ where rows of x and y do. */
+/* Who uses what, in the order of phlora_group: assignments whose adapter is a key, and what each key stands for. */
 struct uses {
     size_t keys, len;
     const uint32_t *slot, *expert; /* by key; expert NULL: all 0 */
-    const uint32_t *first;         /* of each key and one more: its first assignment */
-    const struct phlora_assignment *down, *up; /* adapter: key % CALL */
+    const struct phlora_assignment *list;
 };
 
 /* The uses of a batch by rows of one kind: tokens, or output rows. */
 struct rows {
     int64_t count;
     struct phlora_assignment *list;
-    uint32_t *slot, *first;
+    uint32_t *slot;
     size_t len, cap, keys, keys_cap;
     /* For stacked factors, in the graph built last: which matrix of the stack, how strongly; [width, count]. */
     struct ggml_tensor *ids, *strengths;
 };
 
+/* A weight in the graphs of a router. */
 struct site {
     struct phlora_ggml_router *router;
     struct weight *weight;
+    /* By kind of rows: whether the graph built last multiplies them, and how the batch uses adapters there. */
+    struct prepared {
+        bool wanted;
+        struct phlora_batch *batch; /* NULL: nothing to add */
+        void *memory;
+        size_t memory_len;
+    } prepared[2];
 };
 
 struct use {
@@ -98,6 +105,11 @@ bool phlora_ggml_refuse(char *to, size_t len, const char *format, ...)
 
 /* Room for `len` elements of `size` at least; NULL: no memory, and the old is as it was. */
 void *phlora_ggml_grow(void *old, size_t *cap, size_t len, size_t size);
+
+/* Bytes of a batch of that many keys, and its preparation there, for one layer; *batch NULL: nothing to add. */
+size_t phlora_ggml_batch_len(size_t keys);
+phlora_status phlora_ggml_prepare(const struct weight *weight, const struct uses *uses, size_t rows, void *memory, size_t len,
+                                  struct phlora_batch **batch);
 
 struct weight *phlora_ggml_find(const struct phlora_ggml *set, const struct ggml_tensor *tensor);
 

@@ -1,9 +1,9 @@
 /* The nodes that a graph gets, and what they compute: see phlora_ggml.h.
  *
  * A weight gets two: down writes t = s·A·x, up adds B·t to y in place, and ggml's barrier between nodes is the one that
- * phlora wants between them. The result of down is a matrix whose first row is t and whose others are the threads'
- * scratch, so that ggml's allocator provides both. A stack of experts gets one more, shared by weights with the same
- * ids: it groups rows by adapter and expert. */
+ * phlora wants between them. The result of down is the work memory of phlora's batch, so that ggml's allocator provides it. A
+ * stack of experts gets one more, shared by weights with the same ids: it groups rows by adapter and expert. Which these are
+ * is known in the graph alone, so each thread prepares the batch of experts itself, behind the work memory. */
 #include "phlora_ggml_internal.h"
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,9 @@ void phlora_ggml_graph_begin(struct phlora_ggml_router *router, int64_t tokens, 
     router->problem[0] = 0;
     for (i = 0; i < 2; i++)
         router->rows[i].ids = router->rows[i].strengths = NULL;
+    for (i = 0; i < router->sites_len; i++)
+        if (router->sites[i])
+            router->sites[i]->prepared[0].wanted = router->sites[i]->prepared[1].wanted = false;
 }
 
 /* What the nodes of a weight in this context are about; lasts as long as the router. */
@@ -32,9 +35,11 @@ static struct site *site(struct phlora_ggml_router *router, struct weight *weigh
         router->sites_len = len;
     }
     if (!router->sites[weight->index]) {
-        struct site *made = malloc(sizeof *made);
-        if (made)
-            *made = (struct site){router, weight};
+        struct site *made = calloc(1, sizeof *made);
+        if (made) {
+            made->router = router;
+            made->weight = weight;
+        }
         router->sites[weight->index] = made;
     }
     return router->sites[weight->index];
@@ -46,176 +51,204 @@ static const struct phlora_adapter *factors(const struct weight *weight, const s
     return own && own->rank > 0 ? own : NULL;
 }
 
-struct vectors {
-    char *data;
-    size_t count, stride; /* stride in elements */
-};
+static size_t lines(size_t bytes) {
+    return (bytes + PHLORA_ALIGNMENT - 1) / PHLORA_ALIGNMENT * PHLORA_ALIGNMENT;
+}
 
-static void fail(struct site *site, int ith, const char *why) {
+/* The list of factors, and the batch behind it. */
+size_t phlora_ggml_batch_len(size_t keys) {
+    return lines(keys * sizeof(struct phlora_adapter *)) + lines(phlora_batch_bytes(keys));
+}
+
+phlora_status phlora_ggml_prepare(const struct weight *weight, const struct uses *uses, size_t rows, void *memory, size_t len,
+                                  struct phlora_batch **batch) {
+    const struct phlora_adapter **list = memory;
+    const size_t before = lines(uses->keys * sizeof *list);
+    size_t key, found = 0;
+    *batch = NULL;
+    if (len < phlora_ggml_batch_len(uses->keys))
+        return PHLORA_STATUS_MEMORY_TOO_SMALL;
+    for (key = 0; key < uses->keys; key++) {
+        list[key] = factors(weight, uses, key);
+        found += list[key] != NULL;
+    }
+    if (found == 0)
+        return PHLORA_STATUS_OK;
+    return phlora_batch_init((size_t)weight->tensor->ne[1], (size_t)weight->tensor->ne[0], rows, list, uses->keys, uses->list,
+                             uses->len, (char *)memory + before, len - before, batch);
+}
+
+static void fail(struct site *site, int ith, phlora_status status) {
+    const char *why = status == PHLORA_STATUS_MEMORY_TOO_SMALL ? "more adapters per token than the graph was built for"
+                                                               : phlora_status_message(status);
     /* Every thread finds the same; one says it. */
     if (ith == 0)
         phlora_ggml_refuse(site->router->failure, PROBLEM, "%s: %s", site->weight->tensor->name, why);
 }
 
-/* One step of all adapters for slice `ith`; `node` is the result of down. */
-static void step(struct site *site, const struct uses *uses, bool up, struct vectors of, struct ggml_tensor *node, int ith,
-                 int nth) {
-    const struct weight *weight = site->weight;
-    const size_t rows = (size_t)weight->tensor->ne[1], cols = (size_t)weight->tensor->ne[0];
+static size_t row_count(const struct ggml_tensor *of) {
+    return (size_t)(of->ne[1] * of->ne[2] * of->ne[3]);
+}
+
+/* Vectors of `width` as phlora takes them. */
+static phlora_inputs vectors(const struct ggml_tensor *of, size_t width) {
+    size_t count = row_count(of), stride = of->ne[1] == 1 ? (size_t)of->ne[0] : of->nb[1] / sizeof(float);
+    return (phlora_inputs){of->data, ((count - 1) * stride + width) * sizeof(float), stride, PHLORA_DTYPE_F32, 0};
+}
+
+/* One step for slice `ith`; `work` is the result of down, of which phlora has `work_len` floats. */
+static void step(struct site *site, const struct phlora_batch *batch, const struct ggml_tensor *of, bool up,
+                 struct ggml_tensor *work, size_t work_len, int ith, int nth) {
     const int slices = nth < site->router->threads ? nth : site->router->threads;
-    const size_t room = (size_t)node->ne[0], scratch_len = room * (size_t)(node->ne[1] - 1) / (size_t)site->router->threads;
-    float *t = node->data, *scratch = t + room + (size_t)ith * scratch_len;
-    size_t key, used = 0;
-    if (ith >= slices)
+    phlora_status status;
+    if (!batch || ith >= slices)
         return;
-    for (key = 0; key < uses->keys; key += CALL) {
-        const struct phlora_adapter *list[CALL];
-        size_t count = uses->keys - key < CALL ? uses->keys - key : CALL, t_len = 0, i;
-        const uint32_t *first = uses->first + key;
-        phlora_status status;
-        for (i = 0; i < count; i++) {
-            list[i] = factors(weight, uses, key + i);
-            t_len += list[i] ? list[i]->rank * (first[i + 1] - first[i]) : 0;
-        }
-        if (t_len == 0)
-            continue;
-        if (used + t_len > room) {
-            fail(site, ith, "more adapters per token than the graph was built for");
-            return;
-        }
-        if (up)
-            status = phlora_route_up(rows, cols, of.count, list, count, uses->up + first[0], first[count] - first[0], t + used,
-                                     t_len, (size_t)ith, (size_t)slices, of.data,
-                                     ((of.count - 1) * of.stride + rows) * sizeof(float), of.stride, PHLORA_DTYPE_F32, scratch,
-                                     scratch_len);
-        else
-            status = phlora_route_down(rows, cols, of.count, list, count, uses->down + first[0], first[count] - first[0],
-                                       of.data, ((of.count - 1) * of.stride + cols) * sizeof(float), of.stride,
-                                       PHLORA_DTYPE_F32, (size_t)ith, (size_t)slices, t + used, t_len, scratch, scratch_len);
-        if (status != PHLORA_STATUS_OK) {
-            fail(site, ith, phlora_status_message(status));
-            return;
-        }
-        used += t_len;
+    if (up) {
+        phlora_inputs y = vectors(of, (size_t)site->weight->tensor->ne[1]);
+        phlora_outputs to = {of->data, y.bytes, y.stride, y.dtype, 0};
+        status = phlora_batch_up(batch, &to, (size_t)ith, (size_t)slices, work->data, work_len);
+    } else {
+        phlora_inputs x = vectors(of, (size_t)site->weight->tensor->ne[0]);
+        status = phlora_batch_down(batch, &x, (size_t)ith, (size_t)slices, work->data, work_len);
     }
+    if (status != PHLORA_STATUS_OK)
+        fail(site, ith, status);
 }
 
-static struct vectors vectors(const struct ggml_tensor *of) {
-    size_t count = (size_t)(of->ne[1] * of->ne[2] * of->ne[3]);
-    return (struct vectors){of->data, count, of->ne[1] == 1 ? (size_t)of->ne[0] : of->nb[1] / sizeof(float)};
-}
-
-/* The uses of the batch by the rows of a node; false: they are none that the batch has. */
-static bool of_rows(struct site *site, int ith, size_t count, struct uses *uses) {
+/* Which rows of the batch a node has, by their number; -1: none. */
+static int kind_of(const struct site *site, size_t count) {
     const struct rows *rows = site->router->rows;
-    rows = (int64_t)count == rows[0].count ? &rows[0] : &rows[1];
-    if ((int64_t)count != rows->count) {
-        fail(site, ith, "its rows are neither the batch's tokens nor its outputs");
-        return false;
-    }
-    *uses = (struct uses){rows->keys, rows->len, rows->slot, NULL, rows->first, rows->list, rows->list};
-    return true;
+    return (int64_t)count == rows[0].count ? 0 : (int64_t)count == rows[1].count ? 1 : -1;
+}
+
+static void unknown(const struct site *site, int ith) {
+    if (ith == 0)
+        phlora_ggml_refuse(site->router->failure, PROBLEM, "%s: its rows are neither the batch's tokens nor its outputs",
+                           site->weight->tensor->name);
 }
 
 static void down(struct ggml_tensor *dst, int ith, int nth, void *userdata) {
-    struct vectors x = vectors(dst->src[0]);
-    struct uses uses;
-    if (of_rows(userdata, ith, x.count, &uses))
-        step(userdata, &uses, false, x, dst, ith, nth);
+    struct site *site = userdata;
+    int kind = kind_of(site, row_count(dst->src[0]));
+    if (kind < 0)
+        unknown(site, ith);
+    else
+        step(site, site->prepared[kind].batch, dst->src[0], false, dst, (size_t)dst->ne[0], ith, nth);
 }
 
 static void up(struct ggml_tensor *dst, int ith, int nth, void *userdata) {
-    struct vectors y = vectors(dst);
-    struct uses uses;
-    if (of_rows(userdata, ith, y.count, &uses))
-        step(userdata, &uses, true, y, dst->src[1], ith, nth);
+    struct site *site = userdata;
+    int kind = kind_of(site, row_count(dst));
+    if (kind >= 0)
+        step(site, site->prepared[kind].batch, dst, true, dst->src[1], (size_t)dst->src[1]->ne[0], ith, nth);
 }
 
-/* How a node holds grouped experts: two counts, then arrays for `most` assignments. */
-static struct uses grouped(const struct ggml_tensor *node) {
-    uint32_t *data = node->data;
-    size_t most = (size_t)(node->ne[0] - 3) / 9;
-    struct uses uses = {data[0], data[1], data + 2, data + 2 + most, data + 2 + 2 * most, NULL, NULL};
-    uses.down = (const void *)(data + 3 + 3 * most);
-    uses.up = uses.down + most;
-    return uses;
+/* How a node holds grouped experts: two counts, then arrays for `most` assignments: slots, experts, rows of x, rows of y. */
+enum { HEAD = 2, PER_USE = 8 };
+
+static size_t most_grouped(const struct ggml_tensor *node) {
+    return (size_t)(node->ne[0] - HEAD) / PER_USE;
+}
+
+static struct uses grouped(const struct ggml_tensor *node, bool of_y) {
+    const uint32_t *data = node->data;
+    const size_t most = most_grouped(node);
+    const struct phlora_assignment *list = (const void *)(data + HEAD + 2 * most);
+    return (struct uses){data[0], data[1], data + HEAD, data + HEAD + most, list + (of_y ? most : 0)};
 }
 
 static void group_experts(struct ggml_tensor *dst, int ith, int nth, void *userdata) {
     struct site *site = userdata;
     const struct ggml_tensor *ids = dst->src[0], *x = dst->src[1];
-    const size_t experts = site->weight->experts, chosen = (size_t)ids->ne[0];
-    uint32_t *data = dst->data;
-    struct uses uses, of;
-    struct phlora_assignment *list, *from;
-    size_t i, k, len = 0, keys = 0;
+    const size_t experts = site->weight->experts, chosen = (size_t)ids->ne[0], most = most_grouped(dst);
+    const int kind = kind_of(site, (size_t)ids->ne[1]);
+    const struct rows *rows;
+    uint32_t *data = dst->data, *slot = data + HEAD, *expert = slot + most, last = UINT32_MAX;
+    struct phlora_assignment *from = (void *)(expert + most), *list = from + most;
+    size_t i, j, len = 0, keys = 0;
     (void)nth;
     if (ith != 0)
         return;
     data[0] = data[1] = 0;
-    of = grouped(dst);
-    if (!of_rows(site, 0, (size_t)ids->ne[1], &uses))
-        return;
-    if (uses.len * chosen > (size_t)(dst->ne[0] - 3) / 9) {
-        fail(site, 0, "more adapters per token than the graph was built for");
+    if (kind < 0) {
+        unknown(site, 0);
         return;
     }
-    list = (struct phlora_assignment *)(size_t)of.up;
-    from = (struct phlora_assignment *)(size_t)of.down;
-    for (i = 0, k = 0; i < uses.len; i++) {
-        const struct phlora_assignment *use = &uses.up[i];
-        const int32_t *row = (const void *)((const char *)ids->data + use->token * ids->nb[1]);
-        size_t j;
-        k += i == uses.first[k + 1];
+    rows = &site->router->rows[kind];
+    if (rows->len * chosen > most) {
+        fail(site, 0, PHLORA_STATUS_MEMORY_TOO_SMALL);
+        return;
+    }
+    for (i = 0; i < rows->len; i++) {
+        const struct phlora_assignment *use = &rows->list[i];
+        const char *row = (const char *)ids->data + use->token * ids->nb[1];
         for (j = 0; j < chosen; j++) {
-            int32_t expert = *(const int32_t *)(const void *)((const char *)row + j * ids->nb[0]);
+            int32_t of = *(const int32_t *)(const void *)(row + j * ids->nb[0]);
             list[len++] = (struct phlora_assignment){use->token * (uint32_t)chosen + (uint32_t)j,
-                                                     (uint32_t)(k * experts) + (uint32_t)expert, use->weight};
+                                                     use->adapter * (uint32_t)experts + (uint32_t)of, use->weight};
         }
     }
     if (len > 0 && phlora_group(list, len) != PHLORA_STATUS_OK)
         return;
     for (i = 0; i < len; i++) {
-        static const uint32_t NONE = UINT32_MAX;
-        uint32_t key = list[i].adapter, last = keys ? data[2 + keys - 1] : NONE;
+        uint32_t key = list[i].adapter;
         if (keys == 0 || key != last) {
-            data[2 + keys] = key;
-            ((uint32_t *)(size_t)of.first)[keys++] = (uint32_t)i;
+            slot[keys] = rows->slot[key / experts];
+            expert[keys++] = key % (uint32_t)experts;
         }
-        list[i].adapter = (uint32_t)((keys - 1) % CALL);
+        last = key;
+        list[i].adapter = (uint32_t)(keys - 1);
         from[i] = list[i];
         if (x->ne[1] == 1)
             from[i].token /= (uint32_t)chosen;
-    }
-    ((uint32_t *)(size_t)of.first)[keys] = (uint32_t)len;
-    for (i = 0; i < keys; i++) {
-        ((uint32_t *)(size_t)of.expert)[i] = data[2 + i] % (uint32_t)experts;
-        data[2 + i] = uses.slot[data[2 + i] / experts];
     }
     data[0] = (uint32_t)keys;
     data[1] = (uint32_t)len;
 }
 
+/* Floats of work for at most `most` assignments: what phlora_batch_work is for the router's threads, or more. */
+static size_t work_len(const struct site *site, size_t most) {
+    const struct weight *weight = site->weight;
+    const size_t line = PHLORA_ALIGNMENT / sizeof(float), rank = weight->max_rank ? weight->max_rank : 1, t = rank * most;
+    const size_t both = phlora_forward_len((size_t)weight->tensor->ne[1], (size_t)weight->tensor->ne[0], rank, most);
+    if (both == 0)
+        return 0;
+    return (t + line) / line * line + (both - t + line) / line * line * (size_t)site->router->threads;
+}
+
+/* One step of experts: the batch of a thread lies behind the work. */
+static void step_experts(struct site *site, const struct ggml_tensor *groups, const struct ggml_tensor *of, bool is_up,
+                         struct ggml_tensor *work, int ith, int nth) {
+    const struct uses uses = grouped(groups, is_up);
+    const size_t floats = work_len(site, most_grouped(groups)), len = phlora_ggml_batch_len(most_grouped(groups));
+    const size_t end = (size_t)((uintptr_t)work->data % PHLORA_ALIGNMENT) + floats * sizeof(float);
+    char *memory = (char *)work->data + floats * sizeof(float) + (lines(end) - end) + (size_t)ith * len;
+    struct phlora_batch *batch;
+    phlora_status status;
+    if (ith >= site->router->threads || uses.keys == 0)
+        return;
+    status = phlora_ggml_prepare(site->weight, &uses, row_count(of), memory, len, &batch);
+    if (status != PHLORA_STATUS_OK)
+        fail(site, ith, status);
+    else
+        step(site, batch, of, is_up, work, floats, ith, nth);
+}
+
 static void down_experts(struct ggml_tensor *dst, int ith, int nth, void *userdata) {
-    struct uses uses = grouped(dst->src[1]);
-    step(userdata, &uses, false, vectors(dst->src[0]), dst, ith, nth);
+    step_experts(userdata, dst->src[1], dst->src[0], false, dst, ith, nth);
 }
 
 static void up_experts(struct ggml_tensor *dst, int ith, int nth, void *userdata) {
-    struct uses uses = grouped(dst->src[2]);
-    step(userdata, &uses, true, vectors(dst), dst->src[1], ith, nth);
+    step_experts(userdata, dst->src[2], dst, true, dst->src[1], ith, nth);
 }
 
-/* The node of down for at most `most` assignments. */
-static struct ggml_tensor *down_node(struct ggml_context *ctx, struct site *site, size_t most, struct ggml_tensor **args,
-                                     int args_len, ggml_custom_op_t fun) {
-    const struct weight *weight = site->weight;
-    size_t rank = weight->max_rank ? weight->max_rank : 1, room = rank * most;
-    size_t both = phlora_forward_len((size_t)weight->tensor->ne[1], (size_t)weight->tensor->ne[0], rank, most);
-    size_t scratch = (both - room) * (size_t)site->router->threads;
-    if (both == 0)
+/* The node of down for at most `most` assignments, with `beside` more bytes. */
+static struct ggml_tensor *down_node(struct ggml_context *ctx, struct site *site, size_t most, size_t beside,
+                                     struct ggml_tensor **args, int args_len, ggml_custom_op_t fun) {
+    const size_t floats = work_len(site, most);
+    if (floats == 0)
         return NULL;
-    return ggml_custom_4d(ctx, GGML_TYPE_F32, (int64_t)room, (int64_t)(1 + (scratch + room - 1) / room), 1, 1, args, args_len, fun,
+    return ggml_custom_4d(ctx, GGML_TYPE_F32, (int64_t)(floats + beside / sizeof(float)), 1, 1, 1, args, args_len, fun,
                           GGML_N_TASKS_MAX, site);
 }
 
@@ -254,7 +287,8 @@ struct ggml_tensor *phlora_ggml_mul_mat(struct phlora_ggml_router *router, struc
         }
         return phlora_ggml_stacked(router, ctx, weight, &router->rows[rows != router->graph_tokens], x, y);
     }
-    args[0] = down_node(ctx, of, (size_t)(rows * router->width), &x, 1, down);
+    of->prepared[rows != router->graph_tokens].wanted = true;
+    args[0] = down_node(ctx, of, (size_t)(rows * router->width), 0, &x, 1, down);
     return args[0] ? ggml_custom_inplace(ctx, y, args, 1, up, GGML_N_TASKS_MAX, of) : y;
 }
 
@@ -264,7 +298,7 @@ struct ggml_tensor *phlora_ggml_mul_mat_id(struct phlora_ggml_router *router, st
     struct weight *weight = phlora_ggml_find(router->set, w);
     struct ggml_tensor *args[2];
     struct site *of;
-    size_t most = (size_t)(ids->ne[0] * ids->ne[1] * router->width);
+    size_t most = (size_t)(ids->ne[0] * ids->ne[1] * router->width), beside;
     if (!weight || weight->users == 0)
         return y;
     of = site(router, weight);
@@ -276,13 +310,14 @@ struct ggml_tensor *phlora_ggml_mul_mat_id(struct phlora_ggml_router *router, st
     }
     if (router->ids != ids || router->grouped->src[1]->ne[1] != x->ne[1] || router->grouped_experts != weight->experts) {
         struct ggml_tensor *from[2] = {ids, x};
-        router->grouped = ggml_custom_4d(ctx, GGML_TYPE_I32, (int64_t)(9 * most + 3), 1, 1, 1, from, 2, group_experts, 1, of);
+        router->grouped = ggml_custom_4d(ctx, GGML_TYPE_I32, (int64_t)(PER_USE * most + HEAD), 1, 1, 1, from, 2, group_experts, 1, of);
         router->ids = ids;
         router->grouped_experts = weight->experts;
     }
     args[0] = x;
     args[1] = router->grouped;
-    args[0] = down_node(ctx, of, most, args, 2, down_experts);
+    beside = (size_t)router->threads * phlora_ggml_batch_len(most) + PHLORA_ALIGNMENT;
+    args[0] = down_node(ctx, of, most, beside, args, 2, down_experts);
     return args[0] ? ggml_custom_inplace(ctx, y, args, 2, up_experts, GGML_N_TASKS_MAX, of) : y;
 }
 

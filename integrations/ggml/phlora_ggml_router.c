@@ -19,12 +19,16 @@ void phlora_ggml_router_free(struct phlora_ggml_router *router) {
     size_t i;
     if (!router)
         return;
-    for (i = 0; i < router->sites_len; i++)
+    for (i = 0; i < router->sites_len; i++) {
+        if (!router->sites[i])
+            continue;
+        free(router->sites[i]->prepared[0].memory);
+        free(router->sites[i]->prepared[1].memory);
         free(router->sites[i]);
+    }
     for (i = 0; i < 2; i++) {
         free(router->rows[i].list);
         free(router->rows[i].slot);
-        free(router->rows[i].first);
     }
     free(router->sites);
     free(router->uses);
@@ -75,7 +79,8 @@ bool phlora_ggml_use(struct phlora_ggml_router *router, int64_t token, struct ph
 /* The uses by rows of one kind, grouped. `row_of`: the row of each token, UINT32_MAX where it has none; NULL: the same. */
 static bool group(struct phlora_ggml_router *router, struct rows *rows, int64_t count, const uint32_t *row_of) {
     struct phlora_assignment *list;
-    size_t i, cap;
+    uint32_t *slot;
+    size_t i;
     rows->count = count;
     rows->len = rows->keys = 0;
     list = phlora_ggml_grow(rows->list, &rows->cap, router->uses_len + 1, sizeof *list);
@@ -90,24 +95,43 @@ static bool group(struct phlora_ggml_router *router, struct rows *rows, int64_t 
     }
     if (rows->len > 0 && phlora_group(list, rows->len) != PHLORA_STATUS_OK)
         return false;
-    cap = rows->keys_cap;
-    rows->slot = phlora_ggml_grow(rows->slot, &cap, rows->len + 2, sizeof *rows->slot);
-    rows->first = phlora_ggml_grow(rows->first, &rows->keys_cap, rows->len + 2, sizeof *rows->first);
-    if (!rows->slot || !rows->first)
+    slot = phlora_ggml_grow(rows->slot, &rows->keys_cap, rows->len + 1, sizeof *slot);
+    if (!slot)
         return false;
+    rows->slot = slot;
     for (i = 0; i < rows->len; i++) {
-        if (i == 0 || list[i].adapter != rows->slot[rows->keys - 1]) {
-            rows->slot[rows->keys] = list[i].adapter;
-            rows->first[rows->keys++] = (uint32_t)i;
-        }
-    }
-    rows->first[rows->keys] = (uint32_t)rows->len;
-    for (i = 0; i < rows->keys; i++) {
-        size_t k;
-        for (k = rows->first[i]; k < rows->first[i + 1]; k++)
-            list[k].adapter = (uint32_t)(i % CALL);
+        if (i == 0 || list[i].adapter != slot[rows->keys - 1])
+            slot[rows->keys++] = list[i].adapter;
+        list[i].adapter = (uint32_t)(rows->keys - 1);
     }
     return phlora_ggml_stack_inputs(router, rows);
+}
+
+/* Every layer's batch, checked once, for all threads and both steps. */
+static bool prepare(struct phlora_ggml_router *router) {
+    size_t i, kind;
+    for (i = 0; i < router->sites_len; i++)
+        for (kind = 0; kind < 2; kind++) {
+            struct site *site = router->sites[i];
+            struct prepared *to = site ? &site->prepared[kind] : NULL;
+            const struct rows *rows = &router->rows[kind];
+            const struct uses uses = {rows->keys, rows->len, rows->slot, NULL, rows->list};
+            size_t len = phlora_ggml_batch_len(rows->keys);
+            phlora_status status;
+            if (!to || !to->wanted)
+                continue;
+            if (len > to->memory_len) {
+                free(to->memory);
+                to->memory = aligned_alloc(PHLORA_ALIGNMENT, 2 * len);
+                to->memory_len = to->memory ? 2 * len : 0;
+                if (!to->memory)
+                    return false;
+            }
+            status = phlora_ggml_prepare(site->weight, &uses, (size_t)rows->count, to->memory, to->memory_len, &to->batch);
+            if (status != PHLORA_STATUS_OK)
+                phlora_ggml_refuse(router->failure, PROBLEM, "%s: %s", site->weight->tensor->name, phlora_status_message(status));
+        }
+    return true;
 }
 
 bool phlora_ggml_batch_end(struct phlora_ggml_router *router, const int32_t *out_ids, int64_t outputs) {
@@ -120,7 +144,8 @@ bool phlora_ggml_batch_end(struct phlora_ggml_router *router, const int32_t *out
     for (i = 0; i < outputs; i++)
         if (out_ids[i] >= 0 && out_ids[i] < router->tokens)
             row_of[out_ids[i]] = (uint32_t)i;
-    done = group(router, &router->rows[0], router->tokens, NULL) && group(router, &router->rows[1], outputs, row_of);
+    done = group(router, &router->rows[0], router->tokens, NULL) && group(router, &router->rows[1], outputs, row_of) &&
+           prepare(router);
     free(row_of);
     return done;
 }

@@ -106,7 +106,7 @@ struct ggml_tensor *phlora_ggml_stacked(struct phlora_ggml_router *router, struc
 }
 
 bool phlora_ggml_stack_inputs(struct phlora_ggml_router *router, struct rows *rows) {
-    size_t count, width, key, i;
+    size_t count, width, i;
     int32_t *ids;
     float *strengths;
     bool done = true;
@@ -116,18 +116,17 @@ bool phlora_ggml_stack_inputs(struct phlora_ggml_router *router, struct rows *ro
     count = (size_t)rows->ids->ne[1];
     ids = calloc(width * count, sizeof *ids);
     strengths = calloc(width * count, sizeof *strengths);
-    for (key = 0; ids && strengths && key < rows->keys; key++)
-        for (i = rows->first[key]; i < rows->first[key + 1]; i++) {
-            size_t row = rows->list[i].token, at = row * width, end = at + width;
-            while (row < count && at < end && ids[at] != 0)
-                at++;
-            if (row >= count || at == end) {
-                done = phlora_ggml_refuse(router->failure, PROBLEM, "more adapters per token than the graph was built for");
-                continue;
-            }
-            ids[at] = (int32_t)rows->slot[key] + 1;
-            strengths[at] = rows->list[i].weight;
+    for (i = 0; ids && strengths && i < rows->len; i++) {
+        size_t row = rows->list[i].token, at = row * width, end = at + width;
+        while (row < count && at < end && ids[at] != 0)
+            at++;
+        if (row >= count || at == end) {
+            done = phlora_ggml_refuse(router->failure, PROBLEM, "more adapters per token than the graph was built for");
+            continue;
         }
+        ids[at] = (int32_t)rows->slot[rows->list[i].adapter] + 1;
+        strengths[at] = rows->list[i].weight;
+    }
     if (ids && strengths) {
         ggml_backend_tensor_set(rows->ids, ids, 0, width * count * sizeof *ids);
         ggml_backend_tensor_set(rows->strengths, strengths, 0, width * count * sizeof *strengths);

@@ -225,7 +225,7 @@ int main(int count, char **words) {
             uses[len++] = (struct use){i, (i * 3 + 2) % all, 0.75f};
         }
     }
-    /* One token more for each adapter that has none yet, so that more work than a call of phlora takes. */
+    /* One token more for each adapter that has none yet. */
     for (i = 0; i < all; i++)
         uses[len++] = (struct use){i % 3 ? 9 : 0, i, 0.01f};
     for (i = 0; i < all; i++) {

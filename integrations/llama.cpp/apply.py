@@ -1,12 +1,20 @@
-"""Applies a change to a source tree: apply.py CHANGE TREE.
+"""Puts adapters by sequence into a source tree of llama.cpp:
+
+    apply.py TREE             llama.change, server.change where there is a server, and our own sources
+    apply.py CHANGE TREE      one change alone
 
 CHANGE is a text of blocks. `@ FILE` names a file of the tree; `> TEXT` goes on to the next line that holds TEXT, from
 the beginning of the file for the first `>` behind an `@`; `+ LINE` inserts a line behind the one found, `= LINE` takes
 its place (several make several lines). Nothing is written unless every line was found. What starts with # is a comment.
 """
 
+import shutil
 import sys
 from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+# What programs include.
+PUBLIC = ("phlora-llama.h", "phlora_ggml.h")
 
 
 class Missing(Exception):
@@ -43,13 +51,21 @@ def _found(lines, start, text, where):
 
 
 def main():
-    if len(sys.argv) != 3:
-        sys.exit("usage: apply.py CHANGE TREE")
-    tree = Path(sys.argv[2])
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: apply.py [CHANGE] TREE")
+    tree, one = Path(sys.argv[-1]), sys.argv[1:-1]
+    has_server = (tree / "tools/server").is_dir()
+    changes = [Path(path) for path in one] or [HERE / name for name in ("llama.change", "server.change")[: 1 + has_server]]
+    if not one and (tree / "src/phlora-llama.cpp").exists():
+        sys.exit(f"apply.py: {tree} has the change already; start from a fresh copy")
+    changed = {}
     try:
-        changed = applied(Path(sys.argv[1]).read_text(), lambda name: (tree / name).read_text())
+        for change in changes:
+            changed |= applied(change.read_text(), lambda name: (tree / name).read_text())
     except (Missing, OSError) as problem:
         sys.exit(f"apply.py: {problem}")
+    for source in [] if one else [*HERE.glob("phlora-llama.*"), *(HERE.parent / "ggml").glob("phlora_ggml*.[ch]")]:
+        shutil.copyfile(source, tree / ("include" if source.name in PUBLIC else "src") / source.name)
     for name, text in changed.items():
         (tree / name).write_text(text)
         print(name)

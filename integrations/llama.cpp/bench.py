@@ -1,20 +1,27 @@
 """Times one decode of sequences with adapters of their own against what the unchanged llama.cpp can do.
 
     MANY=DIR of bench-plain and bench-changed "$(tests/interop/setup.sh)" integrations/llama.cpp/bench.py
-        [--adapters 1,2,4,8,16,32,64] [--ranks 8,16,64] [--threads 1,2] [--tokens 0,16] [--rounds 5] [--folder DIR]
+        [--json benches/results/llama-cpp.json] [--rounds 3] [--folder DIR]
+        [--adapters 1,8] [--ranks 16,0] [--threads 1,2] [--tokens 0,16]
 
 A Llama of random weights, 2048 wide, four layers, in Q8_0; f16 factors on all linear weights of its blocks. `none`: one
 decode without adapters; `switching`: a decode per sequence, llama_set_adapters_lora before each; both by the unchanged
 libllama. `routed`: one decode, llama_set_seq_adapter; `stacked`: the same by ggml_mul_mat_id. All modes measure in turns;
 figures are medians over the rounds. Rank 0 stands for ranks 8, 16, 32 and 64 in turns.
+
+Without --adapters, --ranks, --threads and --tokens MATRIX is measured, in less than ten minutes of an idle machine; with any
+of them every combination. --json writes the rows for benches/compare/page.py.
 """
 
 import argparse
+import itertools
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import gguf
@@ -25,6 +32,12 @@ sys.path.insert(0, str(ROOT / "tests/interop"))
 MODES = {"none": "plain", "switching": "plain", "routed": "changed", "stacked": "changed"}
 MIXED = (8, 16, 32, 64)
 STEPS = 8
+ALL, SOME, FEW = (1, 2, 4, 8, 16, 32, 64), (1, 8, 64), (1, 8)
+# Rank, threads, tokens, counts of adapters.
+MATRIX = [
+    (16, 1, 0, ALL), (8, 1, 0, SOME), (64, 1, 0, SOME), (0, 1, 0, SOME), (16, 2, 0, SOME),
+    (16, 1, 16, ALL), (8, 1, 16, FEW), (64, 1, 16, FEW), (0, 1, 16, FEW), (16, 2, 16, FEW),
+]
 
 
 def numbers(text):
@@ -111,37 +124,52 @@ def row(model, adapters, threads, prompt, rounds):
     return {mode: [statistics.median(part) for part in zip(*figures)] for mode, figures in found.items()}
 
 
+def plan(wanted):
+    """The parts to measure."""
+    given = wanted.adapters, wanted.ranks, wanted.threads, wanted.tokens
+    if not any(given):
+        return MATRIX
+    adapters, ranks, threads, tokens = (asked or default for asked, default in zip(given, ([8], [16], [1], [0])))
+    return [(*part, adapters) for part in itertools.product(ranks, threads, tokens)]
+
+
+def machine():
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {"processor": names[0] if names else "unknown", "cores": len(names)}
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--adapters", type=numbers, default=[1, 2, 4, 8, 16, 32, 64])
-    parser.add_argument("--ranks", type=numbers, default=[8, 16, 64])
-    parser.add_argument("--threads", type=numbers, default=[1, 2])
-    parser.add_argument("--tokens", type=numbers, default=[0, 16], help="0: a token each; 16: a prompt of 16 tokens each")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--adapters", type=numbers)
+    parser.add_argument("--ranks", type=numbers)
+    parser.add_argument("--threads", type=numbers)
+    parser.add_argument("--tokens", type=numbers, help="0: a token each; 16: a prompt of 16 tokens each")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="where to write the rows")
     parser.add_argument("--folder", type=Path, help="where models and adapters are made, and stay")
     wanted = parser.parse_args()
+    result = {"machine": machine(), "measured": time.strftime("%Y-%m-%d"), "load": os.getloadavg()[0], "rounds": wanted.rounds, "rows": []}
     with tempfile.TemporaryDirectory() as folder:
         folder = wanted.folder or Path(folder)
         folder.mkdir(exist_ok=True)
         model, matrices = base(folder)
-        print("| rank | threads | tokens | adapters | none | routed | stacked | switching | routed adds | switching / routed | wall: none, routed, stacked, switching |")
-        print("|---|---|---|---|---|---|---|---|---|---|---|")
-        for rank in wanted.ranks:
-            files = [
-                adapter(folder, matrices, rank or MIXED[at % len(MIXED)], at)
-                for at in range(max(wanted.adapters))
-            ]
-            for threads in wanted.threads:
-                for tokens in wanted.tokens:
-                    for count in wanted.adapters:
-                        figures = row(model, files[:count], threads, tokens > 0, wanted.rounds)
-                        cpu, wall = ({mode: part[i] for mode, part in figures.items()} for i in (0, 1))
-                        words = [rank or "mixed", threads, tokens or 1, count]
-                        words += [f"{cpu[mode]:.1f}" for mode in ("none", "routed", "stacked", "switching")]
-                        words += [f"{cpu['routed'] / cpu['none'] - 1:.1%}", f"{cpu['switching'] / cpu['routed']:.2f}"]
-                        words += [", ".join(f"{wall[mode]:.1f}" for mode in ("none", "routed", "stacked", "switching"))]
-                        print("|", " | ".join(map(str, words)), "|", flush=True)
+        for rank, threads, tokens, counts in plan(wanted):
+            files = [adapter(folder, matrices, rank or MIXED[at % len(MIXED)], at) for at in range(max(counts))]
+            for count in counts:
+                figures = row(model, files[:count], threads, tokens > 0, wanted.rounds)
+                cpu, wall = ({mode: round(part[i], 2) for mode, part in figures.items()} for i in (0, 1))
+                result["rows"].append({"rank": rank, "threads": threads, "tokens": tokens or 1, "adapters": count, "cpu": cpu, "wall": wall})
+                print(json.dumps(result["rows"][-1]), flush=True)
+            # Those of rank 64 take a gigabyte, and no other part has them.
+            if not wanted.folder:
+                for path in files:
+                    path.unlink(missing_ok=True)
+    result["seconds"] = round(time.monotonic() - STARTED)
+    if wanted.json:
+        wanted.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
+    STARTED = time.monotonic()
     main()

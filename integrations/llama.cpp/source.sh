@@ -31,12 +31,13 @@ fi
 changed=$(mktemp -d "$home/changed.XXXXXX")
 trap 'rm -rf "$changed"' EXIT
 cp -a "$home/plain/." "$changed"
-for change in "$here"/*.change; do
-  python3 "$here/apply.py" "$change" "$changed" >&2
-done
-cp "$here"/phlora-llama.* "$here"/../ggml/phlora_ggml*.[ch] "$changed/src"
+python3 "$here/apply.py" "$changed" >&2
 mkdir -p "$home/changed"
 (cd "$changed" && find . -type f -print0) | while IFS= read -r -d '' file; do
   cmp -s "$changed/$file" "$home/changed/$file" || { mkdir -p "$home/changed/$(dirname "$file")" && cp "$changed/$file" "$home/changed/$file"; }
+done
+# What another revision has put there would be found first.
+(cd "$home/changed" && find . -name 'phlora*' -type f) | while IFS= read -r file; do
+  [ -e "$changed/$file" ] || rm "$home/changed/$file"
 done
 echo "$home"

@@ -2,7 +2,8 @@
 # Builds the changed libllama (about ten minutes of one processor the first time) and tries it:
 #
 #   integrations/llama.cpp/try.sh                          tests/test_many.py
-#   integrations/llama.cpp/try.sh bench --adapters 1,8 ... bench.py
+#   integrations/llama.cpp/try.sh bench                    bench.py: the whole matrix into benches/results/llama-cpp.json
+#   integrations/llama.cpp/try.sh bench --adapters 1,8 ... bench.py with these arguments
 #   integrations/llama.cpp/try.sh server                   builds the server too (as long again): tests/test_server.py
 #
 # PHLORA_MANY  where it is built; default ${XDG_CACHE_HOME:-~/.cache}/phlora/many. JOBS: compilers at once, default 2.
@@ -20,6 +21,7 @@ source=$("$here/source.sh")
 make -j"${JOBS:-2}" -f "$here/Makefile" LLAMA="$PHLORA_LLAMA" SOURCE="$source" PHLORA="$MANY/phlora" BUILD="$MANY"
 if [ "${1:-}" = bench ]; then
   shift
+  [ $# -gt 0 ] || set -- --json benches/results/llama-cpp.json
   exec "$python" "$here/bench.py" "$@"
 fi
 test=test_many.py

@@ -178,6 +178,7 @@ pub fn save(py: Python<'_>, path: PathBuf, modules: Vec<Found>, how: Saving) -> 
                 target: Target::Module,
                 embedding: false,
                 kernel: Vec::new(),
+                magnitude: None,
             })
         };
         let modules = modules.iter().map(module).collect::<phlora::Result<_>>()?;

@@ -9,7 +9,7 @@
 enum { ROWS = 6, COLS = 4, RANK = 2, TOKENS = 3, ROOM = 16384, MANY = 200, PLACES = 100, PATTERN = 0xa5 };
 
 static struct {
-    float t[64], y[TOKENS * ROWS], work[2048], a[RANK * COLS], b[ROWS * RANK], s[8], weight[ROWS * COLS];
+    float y[TOKENS * ROWS], work[2048], a[RANK * COLS], b[ROWS * RANK], s[8], weight[ROWS * COLS];
     unsigned char stash[ROWS * COLS * 4], to[ROWS * COLS * 2];
     phlora_assignment uses[TOKENS];
     phlora_combined combined;
@@ -19,13 +19,13 @@ static struct {
     phlora_batch *batch;
     phlora_merge *merge;
     void *value, *values[PLACES];
-    size_t t_len, scratch_len, count;
+    size_t count;
 } out, before;
 
 static float x[TOKENS * COLS], lora_a[RANK * COLS], lora_b[ROWS * RANK], scratch[ROOM];
 static phlora_adapter adapter, other;
 static const phlora_adapter *one[1], *two[2], *many[MANY];
-static size_t t_len, scratch_len, merge_len, work_len;
+static size_t merge_len, work_len;
 static union { unsigned char bytes[8 * ROOM]; double align; } store, pin_store, batch_store, merge_store;
 static phlora_registry *registry;
 static phlora_batch *batch;
@@ -54,7 +54,6 @@ static void fresh(void) {
     for (int i = 0; i < ROWS * RANK; i++) lora_b[i] = (float)(i % 4 - 1);
     for (int i = 0; i < TOKENS * ROWS; i++) out.y[i] = 1;
     for (int i = 0; i < ROWS * COLS; i++) out.weight[i] = 1;
-    for (int i = 0; i < 64; i++) out.t[i] = 0;
     for (uint32_t i = 0; i < TOKENS; i++) {
         phlora_assignment use = {i, 7, 1.0f};
         out.uses[i] = use;
@@ -76,7 +75,6 @@ static void fresh(void) {
     memset(pin_store.bytes, PATTERN, sizeof pin_store.bytes);
     need(phlora_registry_init(PLACES, 100, aligned(store.bytes), sizeof store.bytes - 64, &registry), __LINE__);
     need(phlora_registry_add(registry, 7, &adapter, 60), __LINE__);
-    need(phlora_route_size(ROWS, COLS, TOKENS, one, 1, NULL, 0, &t_len, &scratch_len), __LINE__);
     need(phlora_batch_init(ROWS, COLS, TOKENS, one, 1, NULL, 0, aligned(batch_store.bytes), ROOM, &batch), __LINE__);
     work_len = phlora_batch_work(batch, 2);
     need(phlora_merge_init(one, NULL, 1, aligned(merge_store.bytes), ROOM, &merge), __LINE__);
@@ -150,45 +148,10 @@ static void forward(void) {
     ROW(VECTOR_LENGTH, (void)0, phlora_forward(&adapter, TOKENS, X, out.y, sizeof out.y, ROWS - 1, F32, scratch, ROOM));
     ROW(VECTOR_LENGTH, (void)0, phlora_forward(&adapter, TOKENS, X, out.y, sizeof out.y - 4, ROWS, F32, scratch, ROOM));
     ROW(UNKNOWN_VALUE, (void)0, phlora_forward(&adapter, 1, x, sizeof x, COLS, PHLORA_DTYPE_BF16, Y, scratch, ROOM));
-    ROW(MEMORY_TOO_SMALL, (void)0, phlora_forward(&adapter, TOKENS, X, Y, scratch, t_len + scratch_len - 1));
+    ROW(MEMORY_TOO_SMALL, (void)0, 
+        phlora_forward(&adapter, TOKENS, X, Y, scratch, phlora_forward_len(ROWS, COLS, RANK, TOKENS) - 1));
     ROW(NON_FINITE, adapter.scale = 1e38f * 10, phlora_forward(&adapter, TOKENS, X, Y, scratch, ROOM));
     ROW(TOO_LARGE, (void)0, phlora_forward(&adapter, 1, x, SIZE_MAX, COLS, F32, Y, scratch, ROOM));
-}
-
-static void route(void) {
-    ROW(NULL_POINTER, (void)0, phlora_route_size(LAYER, ONE, NULL, &out.scratch_len));
-    ROW(EMPTY, (void)0, phlora_route_size(ROWS, COLS, 0, ONE, &out.t_len, &out.scratch_len));
-    ROW(ADAPTER_SHAPE, (void)0, phlora_route_size(COLS, ROWS, TOKENS, ONE, &out.t_len, &out.scratch_len));
-    ROW(TOO_MANY_ADAPTERS, (void)0,
-        phlora_route_size(LAYER, many, PHLORA_MAX_ADAPTERS + 1, NULL, 0, &out.t_len, &out.scratch_len));
-    ROW(UNKNOWN_ADAPTER, (void)0, phlora_route_size(LAYER, one, 1, out.uses, 3, &out.t_len, &out.scratch_len));
-    ROW(UNKNOWN_TOKEN, out.uses[0].token = 3,
-        phlora_route_size(LAYER, many, 8, out.uses, 3, &out.t_len, &out.scratch_len));
-    ROW(NOT_GROUPED, out.uses[1].adapter = 0,
-        phlora_route_size(LAYER, many, 8, out.uses, 3, &out.t_len, &out.scratch_len));
-    ROW(NON_FINITE, out.uses[1].weight = 1e38f * 10,
-        phlora_route_size(LAYER, many, 8, out.uses, 3, &out.t_len, &out.scratch_len));
-    ROW(ADAPTER_SHAPE, memset(out.uses, 0, sizeof out.uses); out.uses[2].adapter = 1,
-        phlora_route_size(LAYER, two, 2, out.uses, 3, &out.t_len, &out.scratch_len));
-    ROW(OK, many[7] = NULL, phlora_route_size(LAYER, many, 8, out.uses, 3, &out.t_len, &out.scratch_len));
-
-    ROW(OK, (void)0, phlora_route_down(LAYER, ONE, X, 0, 1, out.t, t_len, scratch, ROOM));
-    ROW(OK, (void)0, phlora_route_down(LAYER, ONE, X, 1, 2, out.t, t_len, scratch, ROOM));
-    ROW(SLICE_BOUNDS, (void)0, phlora_route_down(LAYER, ONE, X, 2, 2, out.t, t_len, scratch, ROOM));
-    ROW(SLICE_BOUNDS, (void)0, phlora_route_down(LAYER, ONE, X, 0, 0, out.t, t_len, scratch, ROOM));
-    ROW(OUTPUT_LENGTH, (void)0, phlora_route_down(LAYER, ONE, X, 0, 1, out.t, t_len - 1, scratch, ROOM));
-    ROW(MEMORY_TOO_SMALL, (void)0, phlora_route_down(LAYER, ONE, X, 0, 1, out.t, t_len, scratch, scratch_len - 1));
-    ROW(OVERLAP, (void)0, phlora_route_down(LAYER, ONE, X, 0, 1, x, t_len, scratch, ROOM));
-    ROW(OVERLAP, (void)0, phlora_route_down(LAYER, ONE, X, 0, 1, scratch, t_len, scratch, ROOM));
-    ROW(VECTOR_LENGTH, (void)0,
-        phlora_route_down(LAYER, ONE, x, sizeof x - 4, COLS, F32, 0, 1, out.t, t_len, scratch, ROOM));
-
-    ROW(OK, (void)0, phlora_route_up(LAYER, ONE, out.t, t_len, 0, 1, Y, scratch, ROOM));
-    ROW(SLICE_BOUNDS, (void)0, phlora_route_up(LAYER, ONE, out.t, t_len, 1, 1, Y, scratch, ROOM));
-    ROW(OUTPUT_LENGTH, (void)0, phlora_route_up(LAYER, ONE, out.t, t_len - 1, 0, 1, Y, scratch, ROOM));
-    ROW(OVERLAP, (void)0, phlora_route_up(LAYER, ONE, out.y, t_len, 0, 1, Y, scratch, ROOM));
-    ROW(NULL_POINTER, (void)0, phlora_route_up(LAYER, ONE, NULL, t_len, 0, 1, Y, scratch, ROOM));
-    ROW(NULL_POINTER, one[0] = NULL, phlora_route_up(LAYER, NULL, 1, NULL, 0, out.t, t_len, 0, 1, Y, scratch, ROOM));
 }
 
 static void batches(void) {
@@ -213,6 +176,8 @@ static void batches(void) {
     ROW(UNKNOWN_TOKEN, out.uses[0].token = 3, BATCH(many, 8, out.uses, TOKENS));
     ROW(NOT_GROUPED, out.uses[1].adapter = 0, BATCH(many, 8, out.uses, TOKENS));
     ROW(NON_FINITE, out.uses[1].weight = 1e38f * 10, BATCH(many, 8, out.uses, TOKENS));
+    ROW(ADAPTER_SHAPE, memset(out.uses, 0, sizeof out.uses); out.uses[2].adapter = 1, BATCH(two, 2, out.uses, TOKENS));
+    ROW(OK, many[7] = NULL, BATCH(many, 8, out.uses, TOKENS));
 
     ROW(OK, (void)0, phlora_batch_down(batch, &inputs, 0, 1, WORK));
     ROW(OK, (void)0, phlora_batch_down(batch, &inputs, 1, 2, WORK));
@@ -335,11 +300,6 @@ static void results(void) {
     fresh();
     need(phlora_forward(&adapter, TOKENS, X, Y, scratch, ROOM), __LINE__);
     memcpy(y, out.y, sizeof y);
-    fresh();
-    for (size_t i = 0; i < 3; i++)
-        need(phlora_route_down(LAYER, ONE, X, i, 3, out.t, t_len, scratch, ROOM), __LINE__);
-    for (size_t i = 0; i < 3; i++) need(phlora_route_up(LAYER, ONE, out.t, t_len, i, 3, Y, scratch, ROOM), __LINE__);
-    same &= memcmp(y, out.y, sizeof y) == 0;
     /* The same through a batch: as a whole, in slices, and with many adapters, the last of which is used. */
     fresh();
     need(phlora_batch_forward(batch, &inputs, &outputs, WORK), __LINE__);
@@ -394,7 +354,6 @@ static void results(void) {
 int main(void) {
     adapters();
     forward();
-    route();
     batches();
     registries();
     merge_and_combine();

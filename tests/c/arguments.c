@@ -8,6 +8,7 @@
  * arguments the file functions take part: two models and an empty directory for what they write.
  */
 #include "phlora.h"
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,6 +41,7 @@ struct outputs {
     phlora_contents contents;
     phlora_choice choice;
     phlora_pruned pruned;
+    phlora_diff diff;
     phlora_merged merged;
     phlora_converted done;
     phlora_part *parts[PHLORA_MAX_PARTS];
@@ -468,6 +470,7 @@ static phlora_merge_options merge_options;
 static phlora_convert_options convert_options;
 static phlora_verify_options verify_options;
 static phlora_check_options check_options;
+static phlora_diff_options diff_options;
 
 static uint32_t stop(void *user, uint64_t done, uint64_t total) { (void)done; (void)total; ++*(int *)user; return 1; }
 static uint32_t count_calls(void *user, uint64_t done, uint64_t total) { (void)done; (void)total; ++*(int *)user; return 0; }
@@ -487,6 +490,8 @@ static void files(void) {
     OPTIONS(convert_options);
     OPTIONS(verify_options);
     OPTIONS(check_options);
+    OPTIONS(diff_options);
+    diff_options.max_rank = 2;
     memset(&choice_options, 0, sizeof choice_options);
     choice_options.struct_size = sizeof choice_options;
     plan_options.max_rank = 8;
@@ -507,6 +512,9 @@ CHANGED(no_module, (file_options.include = no_such, file_options.include_len = 1
 CHANGED(two_goals, file_options.energy = 0.5)
 CHANGED(rank_and_most, file_options.max_rank = 4)
 CHANGED(energy_2, (file_options.rank = 0, file_options.energy = 2))
+CHANGED(total_energy_2, (file_options.rank = 0, file_options.total_energy = 2))
+CHANGED(total_energy, (file_options.rank = 0, file_options.total_energy = 0.3, file_options.criterion = PHLORA_CRITERION_ENERGY, INTO("total")))
+CHANGED(two_energies, (file_options.rank = 0, file_options.energy = 0.3, file_options.total_energy = 0.3))
 CHANGED(file_mode_9, file_options.mode = 9)
 CHANGED(file_dtype_9, file_options.dtype = 9)
 CHANGED(file_dtype_q8_0, file_options.dtype = PHLORA_DTYPE_Q8_0)
@@ -548,6 +556,19 @@ CHANGED(convert_kv_alone, convert_options.kv_heads = 2)
 CHANGED(verify_stop, verify_options.progress = stop)
 CHANGED(verify_modules, verify_options.module = count_modules)
 CHANGED(check_stop, check_options.progress = stop)
+CHANGED(check_consumer_8, check_options.consumer = 8)
+CHANGED(check_mlx, check_options.consumer = PHLORA_CONSUMER_MLX)
+CHANGED(save_bad, (file_options.save_module = bad_pattern, file_options.save_module_len = 2))
+CHANGED(prune_ratio_negative, (prune_options.rank = 0, prune_options.sv_ratio = -1))
+CHANGED(prune_ratio_nan, (prune_options.rank = 0, prune_options.sv_ratio = NAN))
+CHANGED(prune_fro_2, (prune_options.rank = 0, prune_options.sv_fro = 2))
+CHANGED(prune_two_rules, (prune_options.rank = 0, prune_options.sv_ratio = 2, prune_options.sv_epsilon = 1))
+CHANGED(prune_rule_and_rank, prune_options.sv_cumulative = 0.5)
+CHANGED(prune_conv_budget, (prune_options.rank = 0, prune_options.budget = 1 << 20, prune_options.conv_rank = 2))
+CHANGED(diff_stop, diff_options.progress = stop)
+CHANGED(diff_of_models, diff_options.base = arg_base)
+CHANGED(diff_bad_regex, (diff_options.include = bad_pattern, diff_options.include_len = 2))
+CHANGED(diff_report, diff_options.report_path = report_path)
 
 #define EXTRACT_TO(r, n, m, l) phlora_extract_files(arg_base, arg_tuned, target, &file_options, r, n, m, l)
 #define EXTRACT(b, t, a, o) phlora_extract_files(b, t, a, o, &out.file_report, sizeof out.file_report, message, sizeof message)
@@ -556,6 +577,7 @@ CHANGED(check_stop, check_options.progress = stop)
 #define PRUNE(a, o) phlora_prune_files(a, o, &prune_options, &out.pruned, sizeof out.pruned, message, sizeof message)
 #define MERGE(b, a, n, o) phlora_merge_files(b, a, n, o, &merge_options, &out.merged, sizeof out.merged, message, sizeof message)
 #define VERIFY(b, t, a) phlora_verify_files(b, t, a, &verify_options, &out.verification, sizeof out.verification, message, sizeof message)
+#define DIFF(a, b) phlora_diff_files(a, b, &diff_options, &out.diff, sizeof out.diff, message, sizeof message)
 #define CHECK(a, b) phlora_check_files(a, b, &check_options, &out.len, message, sizeof message)
 #define CONVERT(a, o) phlora_convert_files(a, o, &convert_options, &out.done, sizeof out.done, message, sizeof message)
 #define TO_GGUF(a, p, n, l) phlora_convert_to_gguf(a, &convert_options, p, n, l, message, sizeof message)
@@ -602,6 +624,11 @@ static void file_rows(void) {
     ROW(BAD_OPTION, rank_and_most, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_OPTION, energy_2, EXTRACT(arg_base, arg_tuned, target, &file_options));
     SAYS("energy: ");
+    ROW(BAD_OPTION, total_energy_2, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    SAYS("total_energy: ");
+    ROW(BAD_OPTION, two_energies, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(OK, total_energy, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(OK, total_energy, VERIFY(arg_base, arg_tuned, target));
     ROW(BAD_OPTION, file_shard_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_OPTION, file_parts_alone, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(UNFINISHED, file_join_none, EXTRACT(arg_base, arg_tuned, target, &file_options));
@@ -616,6 +643,8 @@ static void file_rows(void) {
     ROW(BAD_OPTION, file_also_gguf, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, file_also, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, file_also, VERIFY(arg_base, arg_tuned, target));
+    ROW(BAD_TEXT, save_bad, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    SAYS("save_module[1]: (");
     ROW(BAD_TEXT, bad_regex, EXTRACT(arg_base, arg_tuned, target, &file_options));
     SAYS("include[1]: (");
     ROW(NULL_POINTER, null_pattern, EXTRACT(arg_base, arg_tuned, target, &file_options));
@@ -688,6 +717,12 @@ static void file_rows(void) {
         ROW(NULL_POINTER, files, PRUNE(NULL, small));
         ROW(NULL_POINTER, files, PRUNE(target, NULL));
         ROW(BAD_OPTION, prune_below_2, PRUNE(target, small));
+        ROW(BAD_OPTION, prune_ratio_negative, PRUNE(target, small));
+        ROW(BAD_OPTION, prune_ratio_nan, PRUNE(target, small));
+        ROW(BAD_OPTION, prune_fro_2, PRUNE(target, small));
+        ROW(BAD_OPTION, prune_two_rules, PRUNE(target, small));
+        ROW(BAD_OPTION, prune_rule_and_rank, PRUNE(target, small));
+        ROW(BAD_OPTION, prune_conv_budget, PRUNE(target, small));
         ROW(CANCELLED, prune_stop, PRUNE(target, small));
         ROW(IO, files, PRUNE("/no/such/adapter", small));
         ROW(OK, files, PRUNE(target, small));
@@ -726,6 +761,23 @@ static void file_rows(void) {
     ROW(NULL_POINTER, files, phlora_check_files(target, arg_base, NULL, &out.len, NULL, 1));
     ROW(IO, files, CHECK(target, "/no/such/model"));
     ROW(CANCELLED, check_stop, CHECK(target, arg_base));
+    ROW(UNKNOWN_VALUE, check_consumer_8, CHECK(target, arg_base));
+    ROW(OK, check_mlx, CHECK(target, arg_base));
+    ROW(NULL_POINTER, files, DIFF(NULL, arg_tuned));
+    ROW(NULL_POINTER, files, DIFF(arg_base, NULL));
+    ROW(NULL_POINTER, files, phlora_diff_files(arg_base, arg_tuned, NULL, NULL, sizeof out.diff, message, sizeof message));
+    ROW(STRUCT_SIZE, files, phlora_diff_files(arg_base, arg_tuned, NULL, &out.diff, 8, message, sizeof message));
+    ROW(MISALIGNED, files, phlora_diff_files(arg_base, arg_tuned, NULL, AT(phlora_diff, &out.diff, 1), sizeof out.diff, message, sizeof message));
+    ROW(OVERLAP, files, phlora_diff_files(arg_base, arg_tuned, NULL, &out.diff, sizeof out.diff, (char *)&out.diff, 8));
+    ROW(BAD_OPTION, files, DIFF(arg_base, target));
+    ROW(BAD_OPTION, diff_of_models, DIFF(arg_base, arg_tuned));
+    ROW(BAD_TEXT, diff_bad_regex, DIFF(arg_base, arg_tuned));
+    ROW(CANCELLED, diff_stop, DIFF(arg_base, arg_tuned));
+    ROW(CANCELLED, diff_stop, DIFF(target, target));
+    ROW(EXISTS, diff_report, DIFF(target, target));
+    ROW(IO, files, DIFF("/no/such/model", arg_tuned));
+    ROW(OK, files, DIFF(arg_base, arg_tuned));
+    ROW(OK, files, DIFF(target, target));
     ROW(OK, files, CHECK(target, arg_base));
     ROW(NULL_POINTER, files, CONVERT(NULL, converted));
     ROW(NULL_POINTER, files, CONVERT(target, NULL));

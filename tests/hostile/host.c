@@ -25,6 +25,11 @@ static void told(const char *name, phlora_status status) {
     }
 }
 
+static void diff(const char *first, const char *second) {
+    phlora_diff found;
+    told("diff", phlora_diff_files(first, second, NULL, &found, sizeof found, message, sizeof message));
+}
+
 static void check(const char *adapter, const char *base) {
     size_t errors = 0;
     told("check", phlora_check_files(adapter, base, NULL, &errors, message, sizeof message));
@@ -50,6 +55,8 @@ int main(int argc, char **argv) {
     told("inspect", phlora_inspect_file(argv[1], &contents, sizeof contents, message, sizeof message));
     check(argv[1], argv[2]);
     check(argv[4], argv[1]);
+    diff(argv[1], argv[2]);
+    diff(argv[4], argv[1]);
 
     phlora_file_options_init(&options, sizeof options);
     options.rank = 2;

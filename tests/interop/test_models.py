@@ -1,11 +1,22 @@
 """Other architectures, made here at random: GPT-2 (Conv1D), Qwen2 (biases, tied embeddings), shards."""
 
 import copy
+import json
 
 import torch
-from peft import AutoPeftModelForFeatureExtraction
+from peft import AutoPeftModel, AutoPeftModelForFeatureExtraction, AutoPeftModelForSequenceClassification
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    ViTConfig,
+    ViTForImageClassification,
+)
 from transformers.pytorch_utils import Conv1D
 
 import command
@@ -153,3 +164,29 @@ def test_shards_give_the_same_adapter_to_the_bit(tmp_path):
     assert (first.path / "adapter_model.safetensors").read_bytes() == (
         second.path / "adapter_model.safetensors"
     ).read_bytes()
+
+
+def test_auto_peft_finds_a_classifier_and_its_head(tmp_path):
+    sizes = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=4, vocab_size=100)
+    torch.manual_seed(5)
+    model = BertForSequenceClassification(BertConfig(**sizes, num_labels=3, tie_word_embeddings=True))
+    base, tuned = save(model, tune(copy.deepcopy(model)), tmp_path)
+    adapter = tmp_path / "adapter"
+    done = command.run("extract", base, tuned, "-o", adapter, "--rank", RANK, "--base-name", base)
+    assert done.returncode == 0, done.stderr
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    assert config["task_type"] == "SEQ_CLS" and config["modules_to_save"] == ["classifier"]
+    loaded = AutoPeftModelForSequenceClassification.from_pretrained(adapter).base_model.model
+    assert isinstance(loaded, BertForSequenceClassification)
+    after = BertForSequenceClassification.from_pretrained(tuned)
+    assert torch.equal(loaded.classifier.modules_to_save["default"].weight, after.classifier.weight)
+
+
+def test_auto_peft_finds_the_class_of_a_model_without_a_task_of_peft(tmp_path):
+    sizes = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=4, image_size=8, patch_size=4)
+    torch.manual_seed(6)
+    model = ViTForImageClassification(ViTConfig(**sizes, num_labels=3))
+    base, tuned = save(model, tune(copy.deepcopy(model)), tmp_path)
+    adapter = command.extract(base, tuned, tmp_path / "adapter", RANK, None, None, "--base-name", base)
+    assert adapter.config["task_type"] is None and "classifier" in adapter.factors
+    assert isinstance(AutoPeftModel.from_pretrained(adapter.path).base_model.model, ViTForImageClassification)

@@ -29,11 +29,13 @@ static union {
     phlora_convert_options convert;
     phlora_verify_options verify;
     phlora_check_options check;
+    phlora_diff_options diff;
 } options;
 
 #define RANKS(T)                                                                                                   \
     {"rank", offsetof(T, rank), SIZE}, {"max_rank", offsetof(T, max_rank), SIZE},                                  \
         {"multiple", offsetof(T, multiple), SIZE}, {"energy", offsetof(T, energy), REAL},                          \
+        {"total_energy", offsetof(T, total_energy), REAL},                                                         \
         {"budget", offsetof(T, budget), LONG}, {"criterion", offsetof(T, criterion), NUMBER},                      \
         {"noise_floor", offsetof(T, noise_floor), NUMBER}, {"uniform", offsetof(T, uniform), NUMBER},              \
         {"dtype", offsetof(T, dtype), NUMBER}
@@ -66,6 +68,8 @@ static const struct field extract_fields[] = {
     FIELD(phlora_file_options, fresh, NUMBER),
     FIELD(phlora_file_options, dry_run, NUMBER),
     FIELD(phlora_file_options, base_name, TEXT),
+    FIELD(phlora_file_options, save_module, TEXTS),
+    FIELD(phlora_file_options, total_memory, SIZE),
     {NULL, 0, SIZE}};
 static const struct field plan_fields[] = {
     MODULES(phlora_plan_options),
@@ -78,6 +82,11 @@ static const struct field choice_fields[] = {RANKS(phlora_choice_options), {NULL
 static const struct field prune_fields[] = {
     RANKS(phlora_prune_options),
     FIELD(phlora_prune_options, drop_below, REAL),
+    FIELD(phlora_prune_options, sv_ratio, REAL),
+    FIELD(phlora_prune_options, sv_fro, REAL),
+    FIELD(phlora_prune_options, sv_cumulative, REAL),
+    FIELD(phlora_prune_options, sv_epsilon, REAL),
+    FIELD(phlora_prune_options, conv_rank, NUMBER),
     FIELD(phlora_prune_options, threads, SIZE),
     FIELD(phlora_prune_options, force, NUMBER),
     {NULL, 0, SIZE}};
@@ -100,6 +109,12 @@ static const struct field convert_fields[] = {
 static const struct field verify_fields[] = {
     FIELD(phlora_verify_options, threads, SIZE),
     FIELD(phlora_verify_options, channel_scale, TEXT),
+    {NULL, 0, SIZE}};
+static const struct field check_fields[] = {FIELD(phlora_check_options, consumer, NUMBER), {NULL, 0, SIZE}};
+static const struct field diff_fields[] = {
+    MODULES(phlora_diff_options),
+    FIELD(phlora_diff_options, max_rank, SIZE),
+    FIELD(phlora_diff_options, base, TEXT),
     {NULL, 0, SIZE}};
 static const struct field no_fields[] = {{NULL, 0, SIZE}};
 
@@ -166,20 +181,39 @@ static void module(void *user, const phlora_module *of) {
     text("name", of->name);
     printf(", \"rank\": %zu, \"energy\": %.17g, \"delta_norm\": %.17g}", of->rank, of->energy, of->delta_norm);
 }
-static void finding(void *user, uint32_t severity, const char *code, const char *tensor, const char *said) {
+static void finding(void *user, const phlora_finding *of) {
     static const char *const severities[] = {"", "note", "warning", "error"};
+    static const char *const repairs[] = {"", "peft", "gguf", "kohya", "mlx", "checkpoint-names", "memory-names"};
     (void)user;
     printf("%s{", shown++ ? ", " : "");
-    text("code", code);
+    text("code", of->code);
     printf(", ");
-    text("severity", severities[severity]);
+    text("severity", severities[of->severity]);
     printf(", ");
-    if (tensor) {
-        text("tensor", tensor);
+    if (of->tensor) {
+        text("tensor", of->tensor);
         printf(", ");
     }
-    text("message", said);
+    if (of->repair == PHLORA_REPAIR_ONE_RANK) {
+        printf("\"repair\": {\"one-rank\": %zu}, ", of->repair_rank);
+    } else if (of->repair != PHLORA_REPAIR_NONE) {
+        text("repair", repairs[of->repair]);
+        printf(", ");
+    }
+    text("message", of->message);
     printf("}");
+}
+static void difference(void *user, const phlora_difference *of) {
+    printf("%s{", shown++ ? ", " : "");
+    text("name", of->name);
+    printf(", ");
+    text("kind", of->kind);
+    if (*(const int *)user)
+        printf(", \"distance\": %.17g, \"ranks\": [%zu, %zu], \"norms\": [%.17g, %.17g], \"cosine\": %.17g, "
+               "\"shared\": [%.17g, %.17g], \"by_chance\": %.17g}", of->distance, of->ranks[0], of->ranks[1], of->norms[0],
+               of->norms[1], of->cosine, of->shared[0], of->shared[1], of->by_chance);
+    else
+        printf(", \"delta_norm\": %.17g, \"share\": %.17g}", of->distance, of->share);
 }
 
 /* -- jobs --------------------------------------------------------------------------------------------------------- */
@@ -238,6 +272,26 @@ static phlora_status check(void) {
     printf("]\n");
     return status;
 }
+static phlora_status diff(void) {
+    static int adapters;
+    phlora_diff found;
+    phlora_status status;
+    phlora_contents contents;
+    adapters = phlora_inspect_file(in[0], &contents, sizeof contents, NULL, 0) == PHLORA_STATUS_OK &&
+               contents.kind == PHLORA_CONTENTS_KIND_ADAPTER;
+    options.diff.difference = difference;
+    options.diff.user = &adapters;
+    printf(adapters ? "{\"modules\": [" : "{\"diff\": {\"tensors\": [");
+    status = phlora_diff_files(in[0], in[1], &options.diff, &found, sizeof found, message, sizeof message);
+    if (status == PHLORA_STATUS_OK && adapters)
+        printf("], \"total\": {\"norms\": [%.17g, %.17g], \"distance\": %.17g, \"cosine\": %.17g, \"shared\": [%.17g, %.17g], "
+               "\"by_chance\": %.17g}}\n", found.norms[0], found.norms[1], found.distance, found.cosine, found.shared[0],
+               found.shared[1], found.by_chance);
+    else if (status == PHLORA_STATUS_OK)
+        printf("], \"unchanged\": %llu, \"not_compared\": %llu}}\n", (unsigned long long)found.unchanged,
+               (unsigned long long)found.not_compared);
+    return status;
+}
 static phlora_status inspect(void) {
     static const char *const kinds[] = {"", "model", "adapter", "report"};
     phlora_contents contents;
@@ -264,7 +318,8 @@ static const struct job {
     {"merge", sizeof(phlora_merge_options), merge_fields, merge},
     {"convert", sizeof(phlora_convert_options), convert_fields, convert},
     {"verify", sizeof(phlora_verify_options), verify_fields, verify},
-    {"check", sizeof(phlora_check_options), no_fields, check},
+    {"check", sizeof(phlora_check_options), check_fields, check},
+    {"diff", sizeof(phlora_diff_options), diff_fields, diff},
     {"inspect", sizeof(size_t), no_fields, inspect},
     {"page", sizeof(size_t), no_fields, page},
 };

@@ -27,6 +27,28 @@ def channel_scales(path):
     path.write_bytes(struct.pack("<Q", len(text)) + text + values)
 
 
+def convolutions(path):
+    """An adapter in kohya's form with a convolution 3 wide and a linear layer, of rank 6 both."""
+    tensors, at = {}, 0
+    for module, shapes in {
+        "lora_unet_down_blocks_0_resnets_0_conv1": ([6, 16, 3, 3], [24, 6, 1, 1]),
+        "lora_unet_down_blocks_0_attentions_0_proj_in": ([6, 32], [40, 6]),
+    }.items():
+        for half, shape in zip(("lora_down", "lora_up"), shapes):
+            tensors[f"{module}.{half}.weight"] = shape
+        tensors[f"{module}.alpha"] = []
+    header, values = {}, []
+    for name, shape in tensors.items():
+        count = 1
+        for length in shape:
+            count *= length
+        values += [((at + i) * 37 % 101 - 50) / 100 if shape else 6.0 for i in range(count)]
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [4 * at, 4 * (at + count)]}
+        at += count
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + struct.pack(f"<{at}f", *values))
+
+
 def run(words, where):
     done = subprocess.run(words, cwd=where, capture_output=True, text=True)
     if done.returncode not in (0, CHECK_FAILED) or "refused" in done.stderr:
@@ -46,6 +68,7 @@ def within(small, large):
 def untimed(text):
     report = json.loads(text)
     report.pop("seconds", None)
+    report.pop("command", None)
     report.get("origin", {}).pop("command", None)
     return report
 
@@ -88,10 +111,12 @@ def main(command, driver, work):
     made = places["made"]
     made.mkdir(parents=True)
     channel_scales(made / "scales.safetensors")
+    convolutions(made / "convolutions.safetensors")
     for words in (
         ["extract", PAIR / "base", PAIR / "tuned", "-o", "adapter", "--rank", "12"],
         ["extract", PAIR / "base", PAIR / "tuned", "-o", "other.gguf", "--rank", "4"],
         ["merge", PAIR / "base", "adapter", "-o", "deployed"],
+        ["extract", PAIR / "base", PAIR / "tuned", "-o", "similar", "--rank", "6", "--include", "layers.[12]"],
         ["plan", PAIR / "base", PAIR / "tuned", "--max-rank", "16", "--report", "spectra.json"],
     ):
         run([command, *words], made)

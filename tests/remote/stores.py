@@ -3,7 +3,8 @@
 
     PHLORA_BIN=target/release/phlora python tests/remote/stores.py
 
-The adapter is that of the files, byte for byte; wrong keys and missing objects are named with what to do.
+The adapter is that of the files, byte for byte; wrong keys, missing objects and a spool without room (on a small file system in a
+namespace of its own) are named with what to do.
 """
 
 import json
@@ -32,6 +33,19 @@ def run(environment, *words):
 
 def extract(environment, scheme, out):
     return run(environment, "extract", f"{scheme}/models/base", f"{scheme}/models/tuned", "-o", str(out), "-q", "--rank", "8")
+
+
+def full_spool(environment, address, work):
+    """A spool on a file system that has no room for the weights."""
+    spool, out = work / "spool", work / "never"
+    spool.mkdir()
+    script = 'spool=$1; shift; mount -t tmpfs -o size=256k none "$spool" || exit 99; "$@"; code=$?; ls -A "$spool"; exit $code'
+    space = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", str(spool)]
+    words = [BIN, "extract", f"{address}/base", f"{address}/tuned", "-o", str(out), "-q", "--spool", str(spool)]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    done = subprocess.run([*space, *words], env=clean | environment, capture_output=True, text=True, timeout=120)
+    refused(done, address, "tensor", "cannot write to the spool in", str(spool), "name a directory with more room for it")
+    assert not out.exists() and done.stdout == "", done.stdout
 
 
 def succeed(done):
@@ -81,6 +95,7 @@ def s3(work, expected):
              "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"], "HOME": str(work)}
     succeed(extract(right, "s3://box/some models", work / "s3"))
     assert weights(work / "s3") == expected
+    full_spool(right, "s3://box/some models/models", work)
     wrong = right | {"AWS_SECRET_ACCESS_KEY": "wrong"}
     refused(run(wrong, "inspect", "s3://box/some models/models/base/model.safetensors"), "s3://box", "403", "AWS_SECRET_ACCESS_KEY")
     refused(run(right, "inspect", "s3://box/none.safetensors"), "s3://box/none.safetensors", "no such object")
@@ -92,7 +107,7 @@ def s3(work, expected):
     profile = {"AWS_PROFILE": "other", "HOME": str(work)}
     assert "LlamaForCausalLM" in succeed(run(profile, "inspect", "s3://box/some models/models/base")).stdout
     server.stop()
-    print("S3 (moto): signed requests, a profile, wrong keys and a missing object")
+    print("S3 (moto): signed requests, a profile, wrong keys, a missing object and a full spool")
 
 
 def azure(work, expected):

@@ -6,6 +6,7 @@
 
 pub(crate) mod compact;
 mod decomposed;
+pub(crate) mod dora;
 mod encode;
 mod factor;
 mod format;
@@ -128,13 +129,17 @@ pub struct LoraModule<'a> {
     /// The kernel's axes of a convolution, as [3, 3]: its weight is [out, in, 3, 3] and `lora_a` [rank, in·3·3].
     /// Empty where the weight is a matrix.
     pub kernel: Vec<usize>,
+    /// DoRA's magnitudes [out, 1]: the norms that the rows of W + scale·B·A are brought to. What takes no base refuses
+    /// them.
+    pub magnitude: Option<Factor<'a>>,
 }
 
 impl<'a> LoraModule<'a> {
     /// The factors `a` [rank, in] and `b` [out, rank] of a linear module, at scale 1.
     pub fn new(name: impl Into<Cow<'a, str>>, a: Factor<'a>, b: Factor<'a>) -> Self {
         let (expert, kernel) = (None, Vec::new());
-        Self { name: name.into(), a, b, scale: 1.0, expert, target: Target::Module, embedding: false, kernel }
+        let (target, magnitude) = (Target::Module, None);
+        Self { name: name.into(), a, b, scale: 1.0, expert, target, embedding: false, kernel, magnitude }
     }
 
     /// A module of rank 1 that changes nothing, for a weight of `shape`, [out, in]; `None` where there is none in

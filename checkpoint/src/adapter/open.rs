@@ -52,7 +52,7 @@ impl Adapter {
             },
         };
         let adapter = Self { path: path.to_owned(), source };
-        adapter.lora()?.check()?;
+        adapter.stored()?.check()?;
         Ok(adapter)
     }
 
@@ -69,8 +69,15 @@ impl Adapter {
     /// What it holds, with the factors as they are in the file; modules sorted by name.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// As [`open`](Self::open), and where it is a DoRA adapter, whose change depends on its base.
     pub fn lora(&self) -> Result<Lora<'_>> {
+        let lora = self.stored()?;
+        lora.factors_alone()?;
+        Ok(lora)
+    }
+
+    /// What it holds, DoRA's magnitudes as well.
+    pub(crate) fn stored(&self) -> Result<Lora<'_>> {
         match &self.source {
             Source::Peft(directory) => directory.lora(),
             Source::Gguf(file) => file.lora(),

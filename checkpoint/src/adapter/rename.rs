@@ -33,6 +33,9 @@ impl Lora<'_> {
             let rows = mapped.to_gguf_rows(module.shape()[0])?;
             if let Some(order) = rows {
                 module.b.permute_rows(order);
+                if let Some(magnitude) = &mut module.magnitude {
+                    magnitude.permute_rows(order);
+                }
             }
             let name = module_of(&mapped.name);
             module.expert = mapped.expert.map(|index| Expert { index, count: experts });
@@ -89,6 +92,9 @@ impl Lora<'_> {
             let rows = mapped.to_gguf_rows(module.shape()[0])?;
             if let Some(order) = rows {
                 module.b.permute_rows(order.inverse());
+                if let Some(magnitude) = &mut module.magnitude {
+                    magnitude.permute_rows(order.inverse());
+                }
             }
             module.name = module_of(&mapped.name).to_owned().into();
             module.expert = None;

@@ -53,6 +53,7 @@ impl AdapterFormat {
     /// Writes `lora` beside `path` and gives the bytes written.
     pub(crate) fn stage(self, lora: &Lora<'_>, path: &Path, force: bool) -> Result<(StagedAdapter, u64)> {
         self.check_name(path)?;
+        lora.factors_alone()?;
         if lora.modules.is_empty() && lora.full.is_empty() {
             // Experts whose factors are all zero have no place in a checkpoint, and all of it may be such.
             return Err(Error::usage(

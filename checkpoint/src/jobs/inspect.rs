@@ -76,6 +76,8 @@ pub struct AdapterFacts {
     pub format: AdapterFormat,
     /// Whose names its modules have.
     pub naming: Naming,
+    /// Whether it is a DoRA adapter, whose change depends on its base.
+    pub dora: bool,
     /// `general.architecture` of a GGUF file.
     pub architecture: Option<String>,
     /// What it names as its base.
@@ -170,10 +172,11 @@ fn model_facts(model: &Model) -> ModelFacts {
 }
 
 fn adapter_facts(adapter: &Adapter) -> Result<AdapterFacts> {
-    let lora = adapter.lora()?;
+    let lora = adapter.stored()?;
     let mut facts = AdapterFacts {
         format: adapter.format(),
         naming: lora.naming,
+        dora: lora.is_dora(),
         architecture: lora.architecture.clone(),
         base_name: lora.base_name.clone(),
         rank: lora.rank(),
@@ -196,7 +199,7 @@ fn adapter_facts(adapter: &Adapter) -> Result<AdapterFacts> {
             dtype: dtype.to_owned(),
         });
         facts.scales = (facts.scales.0.min(module.scale), facts.scales.1.max(module.scale));
-        for factor in [&module.a, &module.b] {
+        for factor in [&module.a, &module.b].into_iter().chain(&module.magnitude) {
             let count = Count::of_factor(factor);
             facts.total.add(count);
             let dtype = if factor.codes().is_some() { "compact" } else { factor.dtype().name() };

@@ -91,9 +91,10 @@ fn modules(adapter: &Adapter, options: &OpenOptions) -> Result<Vec<OpenedModule>
             heads: None,
             names: None,
             prefix: None,
+            rank: None,
             force: false,
         };
-        prepare(adapter, &convert, &Monitor::default())?.0
+        prepare(adapter, &convert, &Monitor::default())?.lora
     } else {
         adapter.lora()?
     };

@@ -59,11 +59,12 @@ fn sizes(curve: &[CurvePoint]) -> Vec<u64> {
 fn text(report: &Report, chosen: u64) -> Markup {
     let end = report.curve.last();
     let ended = end.filter(|end| end.energy < ALL).map_or(String::new(), |end| {
-        format!(
-            " The search ended at {}, where {} is kept: what is hatched was not looked at.",
-            bytes(end.bytes),
-            percent(end.energy)
-        )
+        let shown = if end.bytes as f64 <= most(&report.curve, chosen) {
+            ": what is hatched was not looked at"
+        } else {
+            ", beyond what is shown here"
+        };
+        format!(" The search ended at {}, where {} is kept{shown}.", bytes(end.bytes), percent(end.energy))
     });
     if chosen == 0 {
         return html! { "The most that so many bytes of factors could keep, taken from all modules at once." (ended) };
@@ -78,6 +79,19 @@ fn text(report: &Report, chosen: u64) -> Markup {
         }
         " if they were shared out over the modules by what they keep." (ended)
     }
+}
+
+/// Whether the search ended before all was kept.
+fn is_open(curve: &[CurvePoint]) -> bool {
+    curve.last().is_some_and(|end| end.energy < ALL)
+}
+
+/// Where the figure ends: four times what was chosen shows enough of what more would bring; beyond the end of the curve is room
+/// for what is not known.
+fn most(curve: &[CurvePoint], chosen: u64) -> f64 {
+    let end = curve.last().map_or(1, |point| point.bytes);
+    let most = if chosen > 0 { end.min(chosen.saturating_mul(4)).max(chosen.saturating_mul(2)) } else { end };
+    if is_open(curve) && most >= end { end.max(most) as f64 * 1.15 } else { most as f64 }
 }
 
 /// The curve between its points.
@@ -97,10 +111,8 @@ fn energy_at(curve: &[CurvePoint], bytes: u64) -> f64 {
 fn figure(report: &Report, chosen: u64, id: &str, width: f64, height: f64) -> Markup {
     let curve = &report.curve;
     let end = curve.last().map_or(1, |point| point.bytes);
-    let open = curve.last().is_some_and(|end| end.energy < ALL);
-    // Four times what was chosen shows enough of what more would bring; beyond the end is room for what is not known.
-    let most = if chosen > 0 { end.min(chosen.saturating_mul(4)).max(chosen.saturating_mul(2)) } else { end };
-    let most = if open && most >= end { end.max(most) as f64 * 1.15 } else { most as f64 };
+    let open = is_open(curve);
+    let most = most(curve, chosen);
     let frame = Frame {
         width,
         height,

@@ -87,6 +87,7 @@ fn rows(
 fn option(row: &PlanRow) -> String {
     match (row.goal.as_str(), row.value) {
         ("rank", Some(value)) => format!("rank {value}"),
+        ("total energy", Some(value)) => format!("a total energy of {}", percent(value)),
         ("energy", Some(value)) => format!("an energy of {}", percent(value)),
         #[allow(clippy::cast_sign_loss)] // a size
         ("budget", Some(value)) => format!("a budget of {}", bytes(value.max(0.0) as u64)),

@@ -20,6 +20,8 @@ pub(crate) struct Pool<'a> {
     /// What each job is expected to cost, and the bytes that it has read; empty where nobody asks.
     costs: &'a [Cost],
     read: Vec<AtomicU64>,
+    /// What each has done of the rest.
+    computed: Vec<AtomicU64>,
 }
 
 /// What a job is expected to take.
@@ -78,6 +80,7 @@ fn over<W, T: Send>(
         failed: AtomicUsize::new(usize::MAX),
         costs,
         read: costs.iter().map(|_| AtomicU64::new(0)).collect(),
+        computed: costs.iter().map(|_| AtomicU64::new(0)).collect(),
     };
     let results = Mutex::new(Vec::with_capacity(jobs));
     let worker = || {
@@ -92,7 +95,8 @@ fn over<W, T: Send>(
                 pool.failed.fetch_min(job, Ordering::Relaxed);
             }
             if let Some((cost, read)) = costs.get(job).zip(pool.read.get(job)) {
-                let counted = read.load(Ordering::Relaxed).min(cost.reading);
+                let computed = pool.computed.get(job).map_or(0, |computed| computed.load(Ordering::Relaxed));
+                let counted = read.load(Ordering::Relaxed).min(cost.reading).saturating_add(computed);
                 monitor.spend(cost.all.saturating_sub(counted), true);
             }
             lock(&results).push((job, result));
@@ -119,6 +123,11 @@ impl Ticket<'_> {
         self.job
     }
 
+    /// Bytes that this job has read.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.pool.read.get(self.job).map_or(0, |read| read.load(Ordering::Relaxed))
+    }
+
     /// Counts `bytes` as read and says whether to go on.
     pub(crate) fn tick(&self, bytes: usize) -> Result<()> {
         let bytes = bytes as u64;
@@ -132,6 +141,20 @@ impl Ticket<'_> {
             return Err(Error::Cancelled);
         }
         self.pool.monitor.check()
+    }
+
+    /// Counts `sweeps` of a decomposition: each is taken for a quarter of what is left, since how many there will be is not
+    /// known, and the later ones rotate less.
+    #[allow(clippy::cast_sign_loss)] // a share of an unsigned number
+    pub(crate) fn decomposing(&self, sweeps: f32) {
+        let Some((cost, computed)) = self.pool.costs.get(self.job).zip(self.pool.computed.get(self.job))
+        else {
+            return;
+        };
+        let rest = cost.all.saturating_sub(cost.reading);
+        let now = rest.saturating_sub((rest as f64 * 0.75_f64.powf(f64::from(sweeps))) as u64);
+        let before = computed.fetch_max(now, Ordering::Relaxed);
+        self.pool.monitor.spend(now.saturating_sub(before), false);
     }
 
     /// The progress counters.
@@ -193,11 +216,32 @@ mod tests {
             [Cost { all: 100, reading: 90 }, Cost { all: 10, reading: 1 }, Cost { all: 7, reading: 7 }];
         let work = |(): &mut (), ticket: Ticket<'_>| {
             ticket.tick(60)?;
+            [0.5, 3.0, 2.0, 40.0].into_iter().for_each(|sweeps| ticket.decomposing(sweeps));
             ticket.tick(60)
         };
         run_round(2, &costs, &monitor, || (), work).unwrap();
         let state = monitor.state();
         assert_eq!((state.jobs, state.finished, state.done, state.total), (3, 3, 117, 117));
+    }
+
+    #[test]
+    fn a_decomposition_moves_on_within_its_cost() {
+        let monitor = Monitor::default();
+        let costs = [Cost { all: 1000, reading: 100 }];
+        let work = |(): &mut (), ticket: Ticket<'_>| {
+            ticket.tick(500)?;
+            let state = || monitor.state().done;
+            let mut seen = vec![state()];
+            for sweeps in [0.0, 0.25, 1.0, 2.5, 12.0] {
+                ticket.decomposing(sweeps);
+                seen.push(state());
+            }
+            Ok(seen)
+        };
+        let seen = run_round(1, &costs, &monitor, || (), work).unwrap().remove(0);
+        assert_eq!(seen[0], 100);
+        assert!(seen.is_sorted() && seen[2] > 100 && seen[5] > 950 && seen[5] <= 1000, "{seen:?}");
+        assert_eq!(monitor.state().done, 1000);
     }
 
     #[test]

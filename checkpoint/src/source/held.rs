@@ -15,11 +15,12 @@ pub(crate) struct Held<'m> {
 }
 
 impl<'m> Held<'m> {
-    /// Asks for the bytes of all `tensors`, which are on their way then. Waits while others hold too much.
+    /// Asks for the bytes of all `tensors`, which are on their way then. Waits while others than `beside`, which stays, hold
+    /// too much.
     ///
     /// # Errors
     /// Where they are more than may be held at a time.
-    pub(crate) fn ask(tensors: Vec<Tensor<'m>>) -> Result<Self> {
+    pub(crate) fn ask(tensors: Vec<Tensor<'m>>, beside: Option<&Self>) -> Result<Self> {
         let (mut parts, mut owners) = (Vec::new(), Vec::new());
         for (owner, tensor) in tensors.iter().enumerate() {
             for (file, range) in tensor.stretches().filter(|(_, range)| !range.is_empty()) {
@@ -29,7 +30,8 @@ impl<'m> Held<'m> {
             }
         }
         let first = owners.first().copied().unwrap_or(0);
-        let hold = Hold::ask(parts).map_err(|why| tensors[first].error(why).because(Reason::Spool))?;
+        let hold = Hold::ask(parts, beside.map(|held| &held.hold))
+            .map_err(|why| tensors[first].error(why).because(Reason::Spool))?;
         Ok(Self { tensors, hold, owners })
     }
 
@@ -46,7 +48,7 @@ impl<'m> Held<'m> {
     /// # Errors
     /// As [`ask`](Self::ask) and [`wait`](Self::wait).
     pub(crate) fn now(tensors: Vec<Tensor<'m>>) -> Result<Self> {
-        let held = Self::ask(tensors)?;
+        let held = Self::ask(tensors, None)?;
         held.wait()?;
         Ok(held)
     }

@@ -26,6 +26,7 @@ pub(crate) mod remote;
 #[path = "remote_absent.rs"]
 pub(crate) mod remote;
 pub(crate) mod safetensors;
+pub(crate) mod shared;
 pub(crate) mod similar;
 pub(crate) mod stored;
 pub(crate) mod stretch;

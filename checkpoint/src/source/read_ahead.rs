@@ -6,7 +6,7 @@
 use crate::error::Result;
 use crate::run::monitor::Monitor;
 use crate::run::pool::lock;
-use crate::source::held::Held;
+use crate::source::shared::{Jobs, Lent};
 use crate::source::tensor::Tensor;
 use std::hint::black_box;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,7 @@ struct Progress<'m> {
     /// Nothing more will be read.
     over: bool,
     /// What is on its way from addresses, or why it is not, for jobs that have not started, by their number.
-    asked: Vec<Option<Result<Held<'m>>>>,
+    asked: Vec<Option<Result<Lent<'m>>>>,
     /// Nothing more will be asked for.
     all_asked: bool,
     /// No job will start any more.
@@ -41,21 +41,21 @@ struct Progress<'m> {
 
 /// Jobs that are read ahead.
 #[derive(Debug)]
-pub(crate) struct ReadAhead<'j, 'm> {
+pub(crate) struct ReadAhead<'m> {
     /// The weights of each.
-    jobs: &'j [Vec<Tensor<'m>>],
+    jobs: Jobs<'m>,
     /// Bytes to read ahead of the jobs that have started.
     most: usize,
     progress: Mutex<Progress<'m>>,
     changed: Condvar,
 }
 
-impl<'j, 'm> ReadAhead<'j, 'm> {
+impl<'m> ReadAhead<'m> {
     /// Calls `work` while another thread reads the weights of the jobs, somewhat further than those that have
     /// [started](Self::start), at most `most` bytes, and a third one asks for those at addresses, as far as there is room. Where
     /// the system refuses a thread, they are read when they are touched.
     pub(crate) fn beside<T>(
-        jobs: &'j [Vec<Tensor<'m>>],
+        jobs: &[Vec<Tensor<'m>>],
         most: usize,
         monitor: &Monitor,
         work: impl FnOnce(&Self) -> T,
@@ -64,6 +64,7 @@ impl<'j, 'm> ReadAhead<'j, 'm> {
         progress.asked.resize_with(jobs.len(), || None);
         progress.all_asked = jobs.iter().flatten().all(|tensor| !tensor.is_remote());
         let remote = !progress.all_asked;
+        let jobs = Jobs::new(jobs);
         let ahead = Self { jobs, most, progress: Mutex::new(progress), changed: Condvar::new() };
         thread::scope(|scope| {
             let _close = Finally(|| ahead.close());
@@ -77,21 +78,24 @@ impl<'j, 'm> ReadAhead<'j, 'm> {
         })
     }
 
-    /// Waits until the weights of job `job`, which starts, are in memory, where they stay until what this gives is dropped.
-    pub(crate) fn start(&self, job: usize) -> Result<Held<'m>> {
+    /// Waits until the weights of job `job`, which starts, are in memory or on their way from addresses, which is to be
+    /// [waited](Lent::wait) for. They stay until what this gives is dropped. Every job is to be started.
+    pub(crate) fn start(&self, job: usize) -> Result<Lent<'m>> {
         let mut progress = lock(&self.progress);
         progress.started = progress.started.max(job + 1);
         self.changed.notify_all();
         progress = self.wait_while(progress, |progress| progress.done <= job && !progress.over);
         // What has nothing at an address does not wait for what may have no room before it ends.
-        let remote = self.jobs[job].iter().any(Tensor::is_remote);
+        let remote = self.jobs.is_remote(job);
         let waits = |progress: &Progress<'m>| remote && progress.asked[job].is_none() && !progress.all_asked;
         progress = self.wait_while(progress, waits);
         let asked = progress.asked[job].take();
         drop(progress);
-        let held = asked.unwrap_or_else(|| Held::ask(self.jobs[job].clone()))?;
-        held.wait()?;
-        Ok(held)
+        match asked {
+            Some(asked) => asked,
+            None if remote => self.jobs.ask_alone(job),
+            None => self.jobs.ask(job),
+        }
     }
 
     /// Changes the progress and wakes those who wait for it.
@@ -125,11 +129,9 @@ impl<'j, 'm> ReadAhead<'j, 'm> {
     /// The thread that asks for weights at addresses.
     fn ask_all(&self, monitor: &Monitor) {
         let _end = Finally(|| self.tell(|progress| progress.all_asked = true));
-        for (job, tensors) in
-            self.jobs.iter().enumerate().filter(|(_, job)| job.iter().any(Tensor::is_remote))
-        {
-            let held = Held::ask(tensors.clone());
-            let failed = held.is_err() || monitor.check().is_err();
+        for job in (0..self.jobs.len()).filter(|&job| self.jobs.is_remote(job)) {
+            let held = self.jobs.ask(job);
+            let cancelled = monitor.check().is_err();
             let mut progress = lock(&self.progress);
             // A job that started before is none: it waits for this.
             if progress.closed {
@@ -139,7 +141,7 @@ impl<'j, 'm> ReadAhead<'j, 'm> {
             progress.asked[job] = Some(held);
             drop(progress);
             self.changed.notify_all();
-            if failed {
+            if cancelled {
                 return;
             }
         }
@@ -148,7 +150,8 @@ impl<'j, 'm> ReadAhead<'j, 'm> {
     /// The thread that reads files.
     fn read(&self, monitor: &Monitor) {
         let _end = Finally(|| self.tell(|progress| progress.over = true));
-        let files = |job: usize| self.jobs[job].iter().filter(|tensor| !tensor.is_remote());
+        let jobs = &self.jobs;
+        let files = |job: usize| jobs.new_in(job).filter(|tensor| !tensor.is_remote());
         let count = self.jobs.len();
         // Bytes of the first jobs, by their number.
         let mut bytes = vec![0; count + 1];
@@ -200,7 +203,7 @@ impl<F: FnMut()> Drop for Finally<F> {
 }
 
 /// Asks the system for all sides, which it reads on its own.
-fn ask<'t>(sides: &(impl Iterator<Item = &'t Tensor<'t>> + Clone)) {
+fn ask<'t, 'm: 't>(sides: &(impl Iterator<Item = &'t Tensor<'m>> + Clone)) {
     let most = sides.clone().map(Tensor::byte_len).max().unwrap_or(0);
     for start in (0..most).step_by(ADVISED_BYTES) {
         for side in sides.clone() {

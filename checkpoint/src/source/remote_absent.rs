@@ -52,7 +52,10 @@ pub(crate) struct Hold;
     reason = "as where there are addresses"
 )]
 impl Hold {
-    pub(crate) fn ask(_: Vec<(Arc<Image>, Range<usize>)>) -> std::result::Result<Self, String> {
+    pub(crate) fn ask(
+        _: Vec<(Arc<Image>, Range<usize>)>,
+        _: Option<&Self>,
+    ) -> std::result::Result<Self, String> {
         Ok(Self)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use phlora::{AdapterFormat, Also, Consumer, Criterion, Dtype, Layers, Mode, Names, Server, Tokens};
 use std::path::Path;
 
@@ -131,6 +132,13 @@ pub enum FormatArg {
 }
 
 impl FormatArg {
+    /// Takes the formats that hold the factors one by one: all but the compact form, which few commands write.
+    pub fn factored() -> impl TypedValueParser<Value = Self> {
+        let others = Self::value_variants().iter().filter(|format| !matches!(format, Self::Phlora));
+        PossibleValuesParser::new(others.filter_map(ValueEnum::to_possible_value))
+            .try_map(|word| Self::from_str(&word, false))
+    }
+
     /// The format of an adapter at `path`, with the one that was asked for.
     ///
     /// # Errors

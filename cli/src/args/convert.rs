@@ -1,6 +1,6 @@
 //! The arguments of `phlora convert`.
 
-use super::heading::{OUTPUT, WHAT, below};
+use super::heading::{MUCH, OUTPUT, WHAT, below};
 use super::{DtypeArg, FormatArg, NamesArg};
 use clap::Args;
 use std::num::NonZeroUsize;
@@ -16,7 +16,8 @@ const EXAMPLES: &[&str] = &[
 const CONVERTED: &str = "Between PEFT and GGUF, modules are renamed, and in some architectures the rows of query and \
     key weights are reordered. The architecture and its attention heads come from --base, or from --arch, \
     --heads and --kv-heads; what the adapter names as its base is never opened. Scales become part of lora_b in GGUF. Names of \
-    a kohya or ComfyUI file need --base with its weights, whose own names undo them.";
+    a kohya or ComfyUI file need --base with its weights, whose own names undo them. What a DoRA adapter changes depends on its \
+    base: it becomes LoRA by extraction of that change at --rank.";
 
 #[derive(Debug, Args)]
 #[command(after_help = below(EXAMPLES, CONVERTED))]
@@ -28,7 +29,7 @@ pub struct ConvertArgs {
     #[arg(short, long, help_heading = OUTPUT)]
     pub output: PathBuf,
     /// File format to write, whatever its name ends in
-    #[arg(long, value_enum, help_heading = OUTPUT)]
+    #[arg(long, value_parser = FormatArg::factored(), help_heading = OUTPUT)]
     pub format: Option<FormatArg>,
     /// What a kohya or ComfyUI file has before the modules' paths, where names and configuration of --base do not tell
     #[arg(long, value_name = "PREFIX", help_heading = OUTPUT)]
@@ -56,6 +57,9 @@ pub struct ConvertArgs {
     /// of the base
     #[arg(long, value_name = "FROM", help_heading = OUTPUT)]
     pub modelfile: Option<String>,
+    /// Rank that a DoRA adapter gets as LoRA, with the weights of --base; other adapters keep theirs
+    #[arg(short, long, value_name = "R", requires = "base", help_heading = MUCH)]
+    pub rank: Option<NonZeroUsize>,
     /// Print what was written as JSON
     #[arg(long, help_heading = OUTPUT)]
     pub json: bool,

@@ -17,6 +17,7 @@ const EXAMPLES: &[&str] = &[
     "extract base tuned -o adapter -r 64 --dry-run",
     "extract base tuned -o ollama.gguf -r 8 --modelfile llama3.2:1b",
     "extract base tuned -o mlx --format mlx -r 8",
+    "extract base tuned other -o adapters -r 16",
     "extract base tuned -o - --format gguf -r 4 > piped.gguf",
 ];
 
@@ -25,8 +26,11 @@ const EXAMPLES: &[&str] = &[
 pub struct ExtractArgs {
     /// The model before fine-tuning
     pub base: PathBuf,
-    /// The model after full fine-tuning
-    pub tuned: PathBuf,
+    /// The model after full fine-tuning; or several of one base, which is read once then: OUTPUT is a directory, and the
+    /// adapter of each has the last part of the model's path or address as its name, with parts before it where two have
+    /// the same
+    #[arg(required = true)]
+    pub tuned: Vec<PathBuf>,
     /// The model that the device runs in place of BASE, mostly a quantised GGUF file of it: the adapter then fits
     /// this model and repairs its quantisation as well, and the report says how much of it is repair
     #[arg(long, value_name = "MODEL", help_heading = WHAT)]

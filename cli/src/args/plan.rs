@@ -35,7 +35,7 @@ pub struct PlanArgs {
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = HOW)]
     pub scratch: Option<usize>,
     /// File format of the adapter that is planned [default: peft]
-    #[arg(long, value_enum, help_heading = OUTPUT)]
+    #[arg(long, value_parser = FormatArg::factored(), help_heading = OUTPUT)]
     pub format: Option<FormatArg>,
     /// Storage format of the adapter [default: as extract chooses it: f16; of a GGUF adapter within a budget f16,
     /// q8_0, q5_0 or iq4_nl]

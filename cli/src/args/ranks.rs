@@ -10,7 +10,7 @@ use phlora::{Goal, Policy};
 #[derive(Debug, Args)]
 pub struct RankArgs {
     /// One rank for all modules [default: 32]; several, as in 8,16,32, write an adapter each
-    #[arg(short, long, value_name = "R", value_delimiter = ',', value_parser = rank, group = "goal", help_heading = MUCH)]
+    #[arg(short, long, alias = "lora-rank", value_name = "R", value_delimiter = ',', value_parser = rank, group = "goal", help_heading = MUCH)]
     pub rank: Vec<usize>,
     /// Per module the smallest rank that keeps this share of its ‖Δ‖², from 0 to 1 or in per cent, as in 90%
     #[arg(long, value_name = "E", value_parser = energy, group = "goal", help_heading = MUCH)]
@@ -20,7 +20,7 @@ pub struct RankArgs {
     #[arg(long, value_name = "E", value_parser = energy, group = "goal", help_heading = MUCH)]
     pub total_energy: Option<f64>,
     /// The most over all modules, see --by, in files of this size, as in 20MB
-    #[arg(long, value_name = "SIZE", value_parser = size, group = "goal", help_heading = MUCH)]
+    #[arg(long, alias = "size", value_name = "SIZE", value_parser = size, group = "goal", help_heading = MUCH)]
     pub budget: Option<usize>,
     /// With --budget and --total-energy: by what directions are worth more than others
     #[arg(long, value_enum, default_value_t = ByArg::Relative, conflicts_with_all = ["rank", "energy", "noise_floor"], help_heading = MUCH)]

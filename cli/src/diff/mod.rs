@@ -12,6 +12,14 @@ use std::process::ExitCode;
 const LISTED: usize = 12;
 
 pub fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
+    if args
+        .first
+        .canonicalize()
+        .is_ok_and(|first| args.second.canonicalize().is_ok_and(|second| second == first))
+    {
+        let problem = format!("{} is named twice: name two models or two adapters", args.first.display());
+        return Err(Failure::Usage(problem));
+    }
     match (Adapter::is_at(&args.first), Adapter::is_at(&args.second)) {
         (true, true) => adapters::run(args),
         (false, false) if args.base.is_some() => {

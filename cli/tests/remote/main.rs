@@ -15,6 +15,8 @@ use serde_json::Value;
 use server::{Fault, Seen, Server};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data")
@@ -186,6 +188,45 @@ fn shards_and_small_spools_give_the_same_adapter() {
 }
 
 #[test]
+fn a_base_of_several_fine_tunes_is_fetched_once() {
+    let root = tempfile::tempdir().unwrap();
+    for (name, side) in [("base", "base"), ("chat", "tuned"), ("code", "tuned")] {
+        let directory = root.path().join(name);
+        fs::create_dir(&directory).unwrap();
+        for file in ["config.json", "model.safetensors"] {
+            fs::copy(data().join("tiny-llama").join(side).join(file), directory.join(file)).unwrap();
+        }
+    }
+    let near = root.path().join("near");
+    extract_tiny(&near, &["--rank", "4"]);
+    let length = |side: &str| fs::metadata(root.path().join(side).join("model.safetensors")).unwrap().len();
+    for size in ["400kB", "1GB"] {
+        let server = Server::start(root.path(), None, no_fault);
+        let [base, chat, code] =
+            ["base", "chat", "code"].map(|side| server.url(&format!("{side}/model.safetensors")));
+        // One of the fine-tunes is a file.
+        let here = text(&root.path().join("chat"));
+        for (number, first) in [&chat, &here].into_iter().enumerate() {
+            let before = server.requests().len();
+            let out = root.path().join(format!("out-{number}-{size}"));
+            let args = ["extract", &base, first, &code, "-q", "-o", &text(&out), "--spool-size", size];
+            let (status, _, stderr) = run(&server, root.path(), &[&args[..], &["-r", "4"]].concat(), &[]);
+            assert_eq!((status, stderr.as_str()), (0, ""));
+            for name in ["chat", "code"] {
+                assert_eq!(header(&out.join(name)).1, header(&near).1, "{name}");
+            }
+            for (name, fetched) in [("base", true), ("chat", number == 0), ("code", true)] {
+                let seen = server.requests();
+                let of = seen[before..].iter().filter(|seen| is_weights(seen) && seen.path.contains(name));
+                let sent: usize = of.map(|seen| seen.sent).sum();
+                let most = if fetched { 1.02 * length(name) as f64 } else { 0.0 };
+                assert!(sent as f64 <= most, "{name}: {sent} bytes, expected at most {most}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_head_that_is_here_does_not_wait_for_what_has_no_room() {
     const DIM: usize = 256;
     let root = tempfile::tempdir().unwrap();
@@ -295,4 +336,52 @@ fn parts_of_an_extraction_know_the_version_of_a_model() {
     assert!(code == 2 && stderr.contains("before they changed"), "{stderr}");
     let (code, _, stderr) = join(&old);
     assert_eq!((code, stderr.as_str()), (0, ""));
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interruption_says_what_is_kept_and_how_to_go_on() {
+    let root = tempfile::tempdir().unwrap();
+    // Some weights come, then none any more.
+    let stalls = |seen: &Seen, before: usize| {
+        if is_weights(seen) && before >= 12 {
+            std::thread::sleep(Duration::from_secs(600));
+        }
+        None
+    };
+    let stalled = Server::start(data(), None, stalls);
+    let (out, part) = (root.path().join("out"), root.path().join("out.part"));
+    let words = |server: &Server| {
+        let base = server.url("tiny-llama/base/model.safetensors");
+        let more =
+            ["-o", &text(&out), "--rank", "4", "--resume", "--connections", "1", "--spool-size", "2MB"];
+        let words = ["extract", &base, &tiny_llama("tuned")].into_iter().chain(more);
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let started = command()
+        .args(words(&stalled))
+        .env("HOME", root.path())
+        .env("NO_PROXY", "*")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let wait = |until: &dyn Fn() -> bool| {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !until() {
+            assert!(Instant::now() < end, "nothing is kept");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let length = || fs::metadata(&part).map_or(0, |file| file.len());
+    // Beyond its header.
+    wait(&|| length() > 10_000);
+    let signal = Command::new("kill").args(["-INT", &started.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+    let (code, _, stderr) = outcome(&started.wait_with_output().unwrap());
+    let expected = format!(
+        "phlora: cancelled; what is finished is kept in {}: the same command goes on from there, with --fresh it starts again\n",
+        part.display()
+    );
+    assert_eq!((code, stderr), (130, expected));
+    assert_eq!(names(root.path()), ["out.part"]);
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Delta, Error, Goal, Kernel, Rows, Shape, Spectrum,
-    linalg::jacobi::{Svd, Sweeps, jacobi_svd},
+    linalg::jacobi::{Svd, Sweeps, watched},
     linalg::scratch::{Buffer, Scratch},
 };
 
@@ -95,7 +95,8 @@ impl<'s> Exact<'s> {
         self.rank
     }
 
-    pub fn end_pass(&mut self) -> Result<(), Error> {
+    /// `watch` is told how many sweeps of the decomposition are done.
+    pub fn end_pass(&mut self, watch: &mut dyn FnMut(f32)) -> Result<(), Error> {
         if !self.wants_pass() {
             return Err(Error::OutOfOrder);
         }
@@ -108,7 +109,7 @@ impl<'s> Exact<'s> {
         }
         let tall = self.shape.rows.max(self.shape.cols);
         let v = Some(&mut *self.v);
-        let svd = jacobi_svd(self.kernel, tall, self.matrix, self.sigma, v, Sweeps::default())?;
+        let svd = watched(self.kernel, tall, self.matrix, self.sigma, v, Sweeps::default(), watch)?;
         let scale = f64::from(svd.scale);
         let spectrum = Spectrum {
             singular_values: self.sigma,

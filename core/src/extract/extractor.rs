@@ -111,7 +111,22 @@ impl Extractor<'_> {
     /// [`Error::OutOfOrder`], [`Error::MissingRows`], and where all rows were measured
     /// [`Error::NonFinite`].
     pub fn end_pass(&mut self) -> Result<(), Error> {
-        each!(&mut self.state, state => state.end_pass())
+        self.end_pass_watched(&mut |_| ())
+    }
+
+    /// As [`end_pass`](Self::end_pass). In exact mode, where most of the time goes here, `watch` is told now and then how many
+    /// sweeps of the decomposition are done, the one that is under way in part.
+    ///
+    /// # Errors
+    /// As [`end_pass`](Self::end_pass).
+    pub fn end_pass_watched(&mut self, watch: &mut dyn FnMut(f32)) -> Result<(), Error> {
+        match &mut self.state {
+            State::Exact(state) => state.end_pass(watch),
+            State::Krylov8(state) => state.end_pass(),
+            #[cfg(feature = "wide")]
+            State::Krylov16(state) => state.end_pass(),
+            State::Stream(state) => state.end_pass(),
+        }
     }
 
     /// Writes the factors, with √Σ in each: Δ ≈ B·A.

@@ -60,8 +60,21 @@ pub fn jacobi_svd(
     rows: usize,
     a: &mut [f32],
     sigma: &mut [f32],
+    v: Option<&mut [f32]>,
+    sweeps: Sweeps,
+) -> Result<Svd, Error> {
+    watched(kernel, rows, a, sigma, v, sweeps, &mut |_| ())
+}
+
+/// As [`jacobi_svd`]; `watch` is told now and then how many sweeps are done, the one that is under way in part.
+pub fn watched(
+    kernel: Kernel,
+    rows: usize,
+    a: &mut [f32],
+    sigma: &mut [f32],
     mut v: Option<&mut [f32]>,
     sweeps: Sweeps,
+    watch: &mut dyn FnMut(f32),
 ) -> Result<Svd, Error> {
     let cols = sigma.len();
     if cols > rows {
@@ -94,7 +107,8 @@ pub fn jacobi_svd(
     let mut work = Columns { kernel, rows, a, cols, v, norms: sigma };
     work.measure();
     while !svd.converged && svd.sweeps < sweeps.most {
-        svd.largest_cosine = work.sweep(tolerance);
+        let done = svd.sweeps as f32;
+        svd.largest_cosine = work.sweep(tolerance, &mut |part| watch(done + part));
         svd.sweeps += 1;
         work.measure();
         svd.converged = svd.largest_cosine <= tolerance;
@@ -146,7 +160,7 @@ impl Columns<'_> {
     ///
     /// Row by row of pairs (p, q), [`WAVE`] of them as a wave: row i + 1 follows a pair behind row i, so that every pair
     /// finds its columns as if the rows came one after another, yet no pair waits for another.
-    fn sweep(&mut self, tolerance: f32) -> f32 {
+    fn sweep(&mut self, tolerance: f32, watch: &mut dyn FnMut(f32)) -> f32 {
         let (mut largest, cols) = (0.0_f32, self.cols);
         let end = cols.saturating_sub(1);
         for first in (0..end).step_by(WAVE) {
@@ -160,6 +174,9 @@ impl Columns<'_> {
                 let pairs = (0..rows.min(step / 2 + 1)).map(row).filter(|&(_, q)| q < cols);
                 largest = largest.max(self.round(pairs, tolerance));
             }
+            // Pairs that are left, of all.
+            let left = (end - first - rows) as f32 / end as f32;
+            watch(1.0 - left * left);
         }
         largest
     }

@@ -39,7 +39,7 @@ class Phlora(ConanFile):
     def export_sources(self):
         for pattern in ("Cargo.*", "LICENSE-*", "rust-toolchain.toml", "*/Cargo.toml", "*/src/*", "*/build.rs", "include/*"):
             copy(self, pattern, self._root, self.export_sources_folder, excludes=("target/*", "*/target/*"))
-        for folder in ("ffi", "examples/rust", "benches", "tests/src"):
+        for folder in ("ffi", "examples/rust", "benches", "tests/src", "integrations", "docs"):
             copy(self, "*", os.path.join(self._root, folder), os.path.join(self.export_sources_folder, folder))
 
     @property

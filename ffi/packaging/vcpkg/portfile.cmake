@@ -34,9 +34,10 @@ else()
   file(REMOVE "${CURRENT_PACKAGES_DIR}/lib/libphlora.a")
 endif()
 # vcpkg keeps packages two folders below the prefix, not three.
-file(RENAME "${CURRENT_PACKAGES_DIR}/lib/cmake/phlora" "${CURRENT_PACKAGES_DIR}/share/phlora")
+file(GLOB configs "${CURRENT_PACKAGES_DIR}/lib/cmake/phlora/*.cmake")
+file(COPY ${configs} DESTINATION "${CURRENT_PACKAGES_DIR}/share/phlora")
 vcpkg_replace_string("${CURRENT_PACKAGES_DIR}/share/phlora/phlora-config.cmake"
   "CMAKE_CURRENT_LIST_DIR}/../../.." "CMAKE_CURRENT_LIST_DIR}/../..")
-file(REMOVE_RECURSE "${CURRENT_PACKAGES_DIR}/lib/cmake" "${CURRENT_PACKAGES_DIR}/share/licenses")
+file(REMOVE_RECURSE "${CURRENT_PACKAGES_DIR}/lib/cmake" "${CURRENT_PACKAGES_DIR}/share/licenses" "${CURRENT_PACKAGES_DIR}/share/doc")
 set(VCPKG_POLICY_MISMATCHED_NUMBER_OF_BINARIES enabled)
 vcpkg_install_copyright(FILE_LIST "${SOURCE_PATH}/LICENSE-MIT" "${SOURCE_PATH}/LICENSE-APACHE")

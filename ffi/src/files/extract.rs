@@ -1,7 +1,7 @@
 //! phlora_extract_files.
 
 use super::call::{Failure, Named, ProgressCallback, job, path, path_or_none, share, text_or_none, watched};
-use super::filter::Modules;
+use super::filter::{Modules, patterns};
 use super::module::{ModuleCallback, tell};
 use super::ranks::Ranks;
 use super::report::FileReport;
@@ -14,7 +14,9 @@ use crate::status::Status;
 use core::ffi::{c_char, c_void};
 use core::mem::size_of;
 use core::ptr;
-use phlora::{Error, ExtractJob, ExtractOptions, Output, Work, available_threads, render_page};
+use phlora::{
+    AdapterFormat, Error, ExtractJob, ExtractOptions, Output, Policy, Work, available_threads, render_page,
+};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +37,8 @@ pub struct FileOptions {
     pub threads: usize,
     /// Most working memory per thread in bytes; default: no limit.
     pub max_memory: usize,
+    /// Most memory of all threads and of what is read ahead in bytes, beside the adapter itself; default: no limit.
+    pub total_memory: usize,
     /// Bytes of a weight read between two looks at a cancel. The adapter does not depend on it. Default 16 MiB.
     pub block_bytes: usize,
     /// Rank of the adapter, where nothing else says how ranks are chosen; narrower modules are capped. Default 32.
@@ -55,6 +59,10 @@ pub struct FileOptions {
     pub exclude: In<In<c_char>>,
     /// Their number.
     pub exclude_len: usize,
+    /// Modules whose path one of these regular expressions matches are stored whole, as PEFT's modules_to_save.
+    pub save_module: In<In<c_char>>,
+    /// Their number.
+    pub save_module_len: usize,
     /// What a kohya or ComfyUI file has before the modules' paths. NULL: as the models tell.
     pub prefix: In<c_char>,
     /// The model that the device runs in the place of the base, mostly a quantised one: the adapter then repairs its
@@ -80,6 +88,8 @@ pub struct FileOptions {
     pub parts_len: usize,
     /// Per module the smallest rank that keeps this share of its ‖Δ‖², from 0 to 1.
     pub energy: f64,
+    /// As few bytes as keep this share of the ‖Δ‖² of all modules together, in the order of a budget; a module may keep less.
+    pub total_energy: f64,
     /// Stop reading a weight when the next read is expected to add less than this share of the energy. The default is that
     /// of the `phlora` command.
     pub tolerance: f64,
@@ -88,7 +98,7 @@ pub struct FileOptions {
     pub token_energy: f64,
     /// Most bytes of the adapter's files; ranks follow from them.
     pub budget: u64,
-    /// The phlora_criterion by which modules share the budget.
+    /// The phlora_criterion that `budget` and `total_energy` go by.
     pub criterion: u32,
     /// 1: per module the directions that stand out of its noise.
     pub noise_floor: u32,
@@ -133,6 +143,7 @@ impl SizedStruct for FileOptions {
         user: ptr::null_mut(),
         threads: 0,
         max_memory: 0,
+        total_memory: 0,
         block_bytes: 0,
         rank: 0,
         ranks: In::NULL,
@@ -143,6 +154,8 @@ impl SizedStruct for FileOptions {
         include_len: 0,
         exclude: In::NULL,
         exclude_len: 0,
+        save_module: In::NULL,
+        save_module_len: 0,
         prefix: In::NULL,
         deployed_base: In::NULL,
         channel_scale: In::NULL,
@@ -153,6 +166,7 @@ impl SizedStruct for FileOptions {
         parts: In::NULL,
         parts_len: 0,
         energy: 0.0,
+        total_energy: 0.0,
         tolerance: 0.0,
         token_energy: 0.0,
         budget: 0,
@@ -206,6 +220,7 @@ impl FileOptions {
             rank: self.rank,
             several: ranks,
             energy: self.energy,
+            total_energy: self.total_energy,
             budget: self.budget,
             noise_floor: self.noise_floor,
             max_rank: self.max_rank,
@@ -230,6 +245,7 @@ impl FileOptions {
     /// The checkpoint's options but for the ranks, and what a server makes of them.
     fn checked(&self, guard: &mut Guard<'_>, adapter: &Path) -> Result<ExtractOptions, Failure> {
         let mut checked = self.modules().options(guard)?;
+        checked.save = patterns(guard, "save_module", self.save_module, self.save_module_len)?;
         checked.mode = mode(self.mode).of("mode")?;
         checked.format = format(self.format, adapter)?;
         let dtype = factors(self.dtype, checked.format)?;
@@ -239,6 +255,7 @@ impl FileOptions {
         checked.prefix = text_or_none(guard, "prefix", self.prefix)?.map(str::to_owned);
         checked.max_reads = if self.max_reads > 0 { self.max_reads } else { checked.max_reads };
         checked.scratch = (self.max_memory > 0).then_some(self.max_memory);
+        checked.memory = (self.total_memory > 0).then_some(self.total_memory);
         checked.threads = NonZeroUsize::new(self.threads).unwrap_or_else(available_threads);
         checked.block_bytes = if self.block_bytes > 0 { self.block_bytes } else { checked.block_bytes };
         checked.also = also(self.also)?;
@@ -257,7 +274,9 @@ impl FileOptions {
         let mut checked = self.checked(guard, adapter)?;
         let choice = self.ranks(ranks);
         let (policy, ranks) = choice.policy()?;
-        checked.policy = policy;
+        // The configuration of mlx-lm states one rank.
+        let uniform = policy.uniform || checked.format == AdapterFormat::Mlx;
+        checked.policy = Policy { uniform, ..policy };
         let server = server(self.server)?;
         let changed = server.map_or_else(Vec::new, |server| server.adjust(&mut checked));
         let notes = changed.iter().map(|note| format!("for this server: {note}")).collect();

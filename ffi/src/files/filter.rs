@@ -35,7 +35,8 @@ pub fn channel_scales(guard: &mut Guard<'_>, from: In<c_char>) -> Result<Channel
     Ok(path.map_or_else(|| Ok(ChannelScales::default()), |path| ChannelScales::open(&path))?)
 }
 
-fn patterns(
+/// Regular expressions, each of which must be there.
+pub fn patterns(
     guard: &mut Guard<'_>,
     name: &str,
     list: In<In<c_char>>,

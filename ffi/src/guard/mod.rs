@@ -25,7 +25,7 @@ use core::ptr;
 pub use placed::Slot;
 pub use placed::{StatePointer, carved_len, head_bytes, list_bytes};
 pub use plain::Plain;
-pub use shared::{Activations, Opaque};
+pub use shared::Opaque;
 
 /// A pointer that the callee reads through.
 #[repr(transparent)]

@@ -67,6 +67,8 @@ plain!(
     Contents,
     ConvertOptions,
     Converted,
+    Diff,
+    DiffOptions,
     FileOptions,
     FileReport,
     MergeOptions,

@@ -92,7 +92,7 @@ impl<'c> Guard<'c> {
         self.output(Out(to.0.cast()), len)
     }
 
-    /// An output of `len` elements of which other calls write others at the same time; see [`Later::part`].
+    /// An output of `len` elements of which other calls write others at the same time; see [`Later::parts`].
     pub fn later(&mut self, to: Out<f32>, len: usize) -> Result<Later<'c>, Status> {
         self.claim(to.0, len, align_of::<f32>(), true)?;
         Ok(Later { start: to.0, len, call: PhantomData })
@@ -107,13 +107,7 @@ pub struct Later<'c> {
 }
 
 impl<'c> Later<'c> {
-    /// The elements that this call writes.
-    pub fn part(self, part: Range<usize>) -> Result<&'c mut [f32], Status> {
-        let [part, _] = self.parts(part, 0..0)?;
-        Ok(part)
-    }
-
-    /// The same in two places.
+    /// The elements that this call writes, in two places.
     pub fn parts(self, one: Range<usize>, other: Range<usize>) -> Result<[&'c mut [f32]; 2], Status> {
         self.check(&one, &other)?;
         // SAFETY: the claim covers both ranges, which do not overlap, and there is one such value per claim; that other

@@ -156,6 +156,7 @@ impl CompactFile {
             expert: module.expert,
             target: module.target,
             embedding: module.embedding,
+            magnitude: None,
         });
         Lora {
             modules: modules.collect(),

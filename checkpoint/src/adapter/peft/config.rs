@@ -181,6 +181,7 @@ pub(crate) struct AdapterConfig {
     /// Rows of the modules' weights; the module is empty where it is the input embedding.
     tokens: Vec<(String, Vec<usize>)>,
     rslora: bool,
+    dora: bool,
     ranks: Patterns,
     alphas: Patterns,
 }
@@ -219,11 +220,6 @@ impl AdapterConfig {
             }
             None => return Err(bad("its peft_type is not LORA")),
         }
-        if dora.bool() == Some(true) {
-            return Err(bad(
-                "a DoRA adapter, which is not read: merge it with PEFT, and extract an adapter of the merged model",
-            ));
-        }
         // PEFT's default of both is 8.
         let alpha = if kind.text().as_deref() == Some("LORA") { alpha } else { json.at("alpha") };
         let number = |value: Json<'_>| if value.is_null() { Some(8.0) } else { value.number() };
@@ -242,6 +238,7 @@ impl AdapterConfig {
             biases: bias.text().is_some_and(|bias| bias != "none"),
             tokens: token_rows(path, tokens)?,
             rslora: rslora.bool().unwrap_or(false),
+            dora: dora.bool().unwrap_or(false),
             ranks: Patterns::read(path, "rank_pattern", ranks, 1.0)?,
             alphas: Patterns::read(path, "alpha_pattern", alphas, f64::MIN)?,
         })
@@ -255,6 +252,11 @@ impl AdapterConfig {
     /// The module above `module` that is stored whole.
     pub(super) fn saved_above<'m>(&self, module: &'m str) -> Option<&'m str> {
         module.match_indices('.').map(|(end, _)| &module[..end]).find(|above| self.saves(above))
+    }
+
+    /// Whether the pairs have magnitudes.
+    pub(super) fn is_dora(&self) -> bool {
+        self.dora
     }
 
     /// Whether values of biases are stored.

@@ -38,6 +38,9 @@ const SUFFIXES: [(&str, Part); 4] = [
     (".lora_embedding_B", Part { is_a: false, embedding: true }),
 ];
 
+/// What DoRA adds to a pair.
+const MAGNITUDE: &str = ".lora_magnitude_vector";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Part {
     is_a: bool,
@@ -63,6 +66,25 @@ fn not_an_adapter(path: &Path, config: &Path, weights: &Path) -> Error {
         path,
         "no adapter: expected adapter_config.json and adapter_model.safetensors, or a GGUF, kohya or ComfyUI file",
     )
+}
+
+/// `modules` with DoRA's magnitudes, which each must have.
+fn rescaled<'a>(
+    modules: Vec<LoraModule<'a>>,
+    mut magnitudes: BTreeMap<String, Tensor<'a>>,
+) -> Result<Vec<LoraModule<'a>>> {
+    let with = |module: LoraModule<'a>| {
+        let Some(own) = magnitudes.remove(module.name.as_ref()) else {
+            let problem = format!("its lora_magnitude_vector is missing: {CONFIG} says use_dora");
+            return Err(module.a.error(problem));
+        };
+        module.with_magnitudes(own)
+    };
+    let modules = modules.into_iter().map(with).collect::<Result<Vec<_>>>()?;
+    magnitudes
+        .into_values()
+        .next()
+        .map_or(Ok(modules), |alone| Err(alone.error("its lora_A and lora_B are missing")))
 }
 
 impl Directory {
@@ -94,12 +116,17 @@ impl Directory {
     pub(crate) fn lora(&self) -> Result<Lora<'_>> {
         let mut pairs = BTreeMap::<(Cow<'_, str>, bool), [Option<Tensor<'_>>; 2]>::new();
         let (mut full, mut products) = (Vec::new(), BTreeMap::<String, Product<'_>>::new());
+        let mut magnitudes = BTreeMap::<String, Tensor<'_>>::new();
         for (_, tensor) in self.weights.tensors() {
             let path = tensor.stored_name().strip_prefix(PREFIX);
             let Some(path) = path else { return Err(super::full::unexpected(&tensor)) };
             let path = self.in_memory(path);
             if let Some((module, part)) = split(&path) {
                 products.entry(module.to_owned()).or_default().take(part, tensor)?;
+                continue;
+            }
+            if let Some(module) = path.strip_suffix(MAGNITUDE).filter(|_| self.config.is_dora()) {
+                magnitudes.insert(module.to_owned(), tensor);
                 continue;
             }
             let part = |(suffix, part): &(&str, Part)| Some((path.strip_suffix(suffix)?.len(), *part));
@@ -136,6 +163,9 @@ impl Directory {
         for (path, product) in products {
             let (_, scale) = self.config.rank_and_scale(&path);
             modules.push(product.module(path, scale)?);
+        }
+        if self.config.is_dora() {
+            modules = rescaled(modules, magnitudes)?;
         }
         modules.sort_by(|a, b| a.name.cmp(&b.name));
         if modules.is_empty() {

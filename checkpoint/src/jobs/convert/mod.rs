@@ -1,12 +1,13 @@
 //! Writes an adapter in another file format, storage format or both.
 
 mod base;
+mod dora;
 mod options;
 
 pub use options::ConvertOptions;
 
 use crate::adapter::{Adapter, AdapterFormat, Lora, write_gguf};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pairing::aligned::Names;
 use crate::run::monitor::Monitor;
 use base::Base;
@@ -16,7 +17,7 @@ use std::io::Write;
 use std::path::Path;
 
 /// Result of [`convert`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Converted {
     /// Modules with factors.
@@ -27,6 +28,8 @@ pub struct Converted {
     pub not_in_blocks: usize,
     /// Modules into whose `lora_b` a scale was multiplied.
     pub folded: usize,
+    /// Share of what a DoRA adapter changes that its factors keep, before they are rounded.
+    pub energy: Option<f64>,
     /// Bytes of the files.
     pub bytes: u64,
 }
@@ -60,11 +63,11 @@ pub fn convert(
 ) -> Result<Converted> {
     monitor.begin_writing()?;
     options.format.probe(path, options.force)?;
-    let (lora, not_in_blocks) = prepare(adapter, options, monitor)?;
+    let Prepared { lora, not_in_blocks, energy } = prepare(adapter, options, monitor)?;
     let gguf = options.format == AdapterFormat::Gguf;
     let folded = lora.modules.iter().filter(|module| gguf && module.scale != 1.0).count();
     let bytes = lora.save(path, options.format, options.force, monitor)?;
-    Ok(Converted { modules: lora.modules.len(), rank: lora.rank(), not_in_blocks, folded, bytes })
+    Ok(Converted { modules: lora.modules.len(), rank: lora.rank(), not_in_blocks, folded, energy, bytes })
 }
 
 /// As [`convert`] to GGUF, but to `out`; gives the number of bytes.
@@ -78,17 +81,26 @@ pub fn convert_to_gguf(
     monitor: &Monitor,
 ) -> Result<u64> {
     let options = ConvertOptions { format: AdapterFormat::Gguf, ..options.clone() };
-    let (lora, _) = prepare(adapter, &options, monitor)?;
-    write_gguf(&lora, out)
+    let prepared = prepare(adapter, &options, monitor)?;
+    write_gguf(&prepared.lora, out)
 }
 
-/// The adapter as it is to be written, and the number of factors in f16 since blocks do not fit.
+/// An adapter as it is to be written.
+pub(crate) struct Prepared<'a> {
+    pub(crate) lora: Lora<'a>,
+    /// Factors in f16 since blocks do not fit.
+    not_in_blocks: usize,
+    /// As in [`Converted`].
+    energy: Option<f64>,
+}
+
+/// The adapter under the names and in the formats that are asked for.
 pub(crate) fn prepare<'a>(
     adapter: &'a Adapter,
     options: &ConvertOptions,
     monitor: &Monitor,
-) -> Result<(Lora<'a>, usize)> {
-    let mut lora = adapter.lora()?;
+) -> Result<Prepared<'a>> {
+    let mut lora = adapter.stored()?;
     let all = || {
         let factors = lora.modules.iter().flat_map(|module| [&module.a, &module.b]);
         factors.chain(lora.full.iter().map(|tensor| &tensor.values))
@@ -100,6 +112,19 @@ pub(crate) fn prepare<'a>(
         monitor.check()?;
     }
     let base = Base::open(&lora, options)?;
+    let mut energy = None;
+    match (lora.is_dora(), options.rank) {
+        (true, Some(rank)) => {
+            let found = dora::extracted(lora, &base, rank, options.dtype, monitor)?;
+            (lora, energy) = (found.lora, Some(found.energy));
+        }
+        (true, None) => lora.factors_alone()?,
+        (false, Some(_)) => {
+            let problem = "a rank is for DoRA adapters, whose change is extracted; `phlora prune` cuts the rank of this one";
+            return Err(Error::format(adapter.path(), problem));
+        }
+        (false, None) => {}
+    }
     lora = match (options.format, options.format.style()) {
         (_, Some(_)) if adapter.format() == options.format => lora,
         (_, Some(style)) => base.to_single(lora, style)?,
@@ -120,7 +145,7 @@ pub(crate) fn prepare<'a>(
             factor.set_dtype(dtype);
         }
     }
-    Ok((lora, not_in_blocks))
+    Ok(Prepared { lora, not_in_blocks, energy })
 }
 
 /// The storage format that loses nothing.

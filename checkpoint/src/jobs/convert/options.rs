@@ -25,6 +25,8 @@ pub struct ConvertOptions {
     pub names: Option<Names>,
     /// What single files have before the paths of the base's modules, where its names and configuration do not tell.
     pub prefix: Option<String>,
+    /// The rank that a DoRA adapter gets, whose change of its base, which must be there, is extracted; other adapters keep theirs.
+    pub rank: Option<usize>,
     /// Whether an adapter that is there already is replaced.
     pub force: bool,
 }
@@ -40,6 +42,7 @@ impl ConvertOptions {
             heads: None,
             names: None,
             prefix: None,
+            rank: None,
             force: false,
         }
     }

@@ -1,7 +1,9 @@
 //! The models of a job, opened by the job or by whoever asks for it.
 
+use crate::adapter::AdapterFormat;
 use crate::error::Result;
 use crate::jobs::extract::options::ExtractOptions;
+use crate::jobs::extract::output::Output;
 use crate::pairing::aligned::{Aligned, Names};
 use crate::source::model::Model;
 use std::ops::Deref;
@@ -31,6 +33,12 @@ pub(super) enum Open<'j> {
 impl Models<'_> {
     pub(super) fn all(&self) -> impl Iterator<Item = &Model> {
         [Some(&self.base), Some(&self.tuned), self.deployed.as_ref()].into_iter().flatten().map(Deref::deref)
+    }
+
+    /// Refuses outputs that would count as weights of one of the models.
+    pub(super) fn check_apart(&self, outputs: &[Output], format: AdapterFormat) -> Result<()> {
+        let all: Vec<_> = self.all().collect();
+        outputs.iter().try_for_each(|output| output.check_apart(format, &all))
     }
 
     /// The models under common names, what a device runs in the place of the base where that is another model.

@@ -13,7 +13,6 @@ use crate::jobs::extract::output::{Output, Staged};
 use crate::jobs::extract::parts::{Identity, Parts, Work};
 use crate::jobs::extract::plans::Aim;
 use crate::jobs::extract::survey::{Survey, check};
-use crate::pairing::aligned::Aligned;
 use crate::report::Report;
 use crate::run::monitor::Monitor;
 use crate::source::model::Model;
@@ -41,7 +40,7 @@ pub struct ExtractJob<'m> {
     deployed: Option<Input<'m>>,
     ranks: Vec<usize>,
     parts: Option<PartFiles>,
-    options: ExtractOptions,
+    pub(super) options: ExtractOptions,
 }
 
 /// Files in which what becomes of each pair of weights is kept, so that an extraction can be interrupted, or done in
@@ -121,30 +120,14 @@ impl<'m> ExtractJob<'m> {
     /// As [`extract`](Self::extract) and [`save`](crate::save); what the output has wrong is said before any model is
     /// read. Nothing is left behind.
     pub fn run(&self, output: &Output, monitor: &Monitor) -> Result<Vec<Saved>> {
-        let outputs = match self.ranks.as_slice() {
-            [] => vec![output.clone()],
-            ranks => ranks.iter().map(|&rank| output.at_rank(rank)).collect(),
-        };
-        outputs.iter().try_for_each(|output| output.check(self.options.format, monitor))?;
+        let outputs = self.outputs(output, monitor)?;
         let models = self.open()?;
-        let all: Vec<_> = models.all().collect();
-        outputs.iter().try_for_each(|output| output.check_apart(self.options.format, &all))?;
+        models.check_apart(&outputs, self.options.format)?;
         let extractions = self.extract_from(&models, monitor)?;
         thread::scope(|scope| {
             // Unmapping gigabytes takes as long as writing an adapter. Where there is no thread for it, it happens here.
             let _ = thread::Builder::new().spawn_scoped(scope, move || drop(models));
-            monitor.begin_writing()?;
-            let pairs = extractions.iter().zip(&outputs);
-            let staged = pairs.map(|(extraction, output)| Staged::write(extraction, output, monitor));
-            let staged: Vec<_> = staged.collect::<Result<_>>()?;
-            let saved = staged.into_iter().zip(outputs);
-            let saved =
-                saved.map(|(staged, output)| Ok(Saved { path: output.path, report: staged.commit()? }));
-            let saved: Vec<_> = saved.collect::<Result<_>>()?;
-            if let Some(own) = self.own_part() {
-                fs::remove_file(own).map_err(|e| Error::io(own, "remove", e))?;
-            }
-            Ok(saved)
+            self.write(&extractions, outputs, monitor)
         })
     }
 
@@ -156,8 +139,7 @@ impl<'m> ExtractJob<'m> {
     pub fn keep_share(&self, monitor: &Monitor) -> Result<()> {
         let models = self.open()?;
         if let Some(own) = self.own_part() {
-            let all: Vec<_> = models.all().collect();
-            Output::new(own).check_apart(self.options.format, &all)?;
+            models.check_apart(&[Output::new(own)], self.options.format)?;
         }
         self.extract_from(&models, monitor).map(drop)
     }
@@ -177,7 +159,7 @@ impl<'m> ExtractJob<'m> {
         &self.ranks
     }
 
-    fn open(&self) -> Result<Models<'_>> {
+    pub(super) fn open(&self) -> Result<Models<'_>> {
         let (base, tuned) = (self.base.open()?, self.tuned.open()?);
         Ok(Models { base, tuned, deployed: self.deployed.as_ref().map(Input::open).transpose()? })
     }
@@ -196,12 +178,53 @@ impl<'m> ExtractJob<'m> {
         Parts::open(own.as_deref(), others, *work, identity, command.clone(), *fresh).map(Arc::new).map(Some)
     }
 
+    /// The options with the parts, and with the rank that all ranks are cut from.
+    pub(super) fn prepared(&self, models: &Models<'_>) -> Result<ExtractOptions> {
+        let mut options = ExtractOptions { parts: self.open_parts(models)?, ..self.options.clone() };
+        options.policy.max_rank = self.ranks.iter().copied().max().unwrap_or(options.policy.max_rank);
+        Ok(options)
+    }
+
     fn extract_from(&self, models: &Models<'_>, monitor: &Monitor) -> Result<Vec<Extraction>> {
-        let options = ExtractOptions { parts: self.open_parts(models)?, ..self.options.clone() };
+        let options = self.prepared(models)?;
+        self.extractions(&Survey::new(&models.aligned(&options)?, &options, monitor)?)
+    }
+
+    pub(super) fn extractions(&self, survey: &Survey<'_>) -> Result<Vec<Extraction>> {
         match self.ranks.as_slice() {
-            [] => Ok(vec![one(&models.aligned(&options)?, &options, monitor)?]),
-            ranks => several(models, ranks, &options, monitor),
+            [] => Ok(vec![one(survey)?]),
+            ranks => several(survey, ranks),
         }
+    }
+
+    /// Where the adapters go.
+    pub(super) fn outputs(&self, output: &Output, monitor: &Monitor) -> Result<Vec<Output>> {
+        let outputs = match self.ranks.as_slice() {
+            [] => vec![output.clone()],
+            ranks => ranks.iter().map(|&rank| output.at_rank(rank)).collect(),
+        };
+        outputs.iter().try_for_each(|output| output.check(self.options.format, monitor))?;
+        Ok(outputs)
+    }
+
+    /// Writes the adapters; all are complete before the first appears in its place.
+    pub(super) fn write(
+        &self,
+        extractions: &[Extraction],
+        outputs: Vec<Output>,
+        monitor: &Monitor,
+    ) -> Result<Vec<Saved>> {
+        monitor.begin_writing()?;
+        let pairs = extractions.iter().zip(&outputs);
+        let staged = pairs.map(|(extraction, output)| Staged::write(extraction, output, monitor));
+        let staged: Vec<_> = staged.collect::<Result<_>>()?;
+        let saved = staged.into_iter().zip(outputs);
+        let saved = saved.map(|(staged, output)| Ok(Saved { path: output.path, report: staged.commit()? }));
+        let saved: Vec<_> = saved.collect::<Result<_>>()?;
+        if let Some(own) = self.own_part() {
+            fs::remove_file(own).map_err(|e| Error::io(own, "remove", e))?;
+        }
+        Ok(saved)
     }
 }
 
@@ -223,16 +246,16 @@ pub fn extract(
     monitor: &Monitor,
 ) -> Result<Extraction> {
     let models = Models { base: Open::Shared(base), tuned: Open::Shared(tuned), deployed: None };
-    one(&models.aligned(options)?, options, monitor)
+    one(&Survey::new(&models.aligned(options)?, options, monitor)?)
 }
 
-fn one(models: &Aligned<'_>, options: &ExtractOptions, monitor: &Monitor) -> Result<Extraction> {
-    let survey = Survey::new(models, options, monitor)?;
+fn one(survey: &Survey<'_>) -> Result<Extraction> {
+    let options = survey.options;
     if options.format == AdapterFormat::Phlora {
-        return compact::extract(&survey);
+        return compact::extract(survey);
     }
     match options.policy.goal {
-        Goal::Budget(_) | Goal::TotalEnergy(_) => budget::share_out(&survey),
+        Goal::Budget(_) | Goal::TotalEnergy(_) => budget::share_out(survey),
         Goal::Energy(_) | Goal::NoiseFloor if options.policy.uniform => survey.one_rank_for_all(),
         _ => {
             let keep = Keep::Encoded(options.dtype);
@@ -243,17 +266,8 @@ fn one(models: &Aligned<'_>, options: &ExtractOptions, monitor: &Monitor) -> Res
 }
 
 /// One factorisation at the largest of `ranks`, cut to each.
-fn several(
-    models: &Models<'_>,
-    ranks: &[usize],
-    options: &ExtractOptions,
-    monitor: &Monitor,
-) -> Result<Vec<Extraction>> {
-    let most = ranks.iter().copied().max().unwrap_or(0);
-    let policy = Policy { max_rank: most, ..options.policy };
-    let options = ExtractOptions { policy, ..options.clone() };
-    let models = models.aligned(&options)?;
-    let survey = Survey::new(&models, &options, monitor)?;
+fn several(survey: &Survey<'_>, ranks: &[usize]) -> Result<Vec<Extraction>> {
+    let (options, policy) = (survey.options, survey.options.policy);
     let (modules, others) = survey.run(|pair| Some(Aim::of(pair, &policy)), Keep::Whole, true)?;
     let one = |&rank: &usize| {
         let policy = Policy { max_rank: rank, ..policy };

@@ -32,8 +32,10 @@ mod renaming;
 mod rounds;
 mod saved;
 mod serving;
+mod several;
 pub(crate) mod survey;
 mod tasks;
+mod together;
 
 pub use also::{Also, Layers, Tokens};
 pub use channels::ChannelScales;

@@ -180,7 +180,7 @@ fn find<'b>(
             Stop::Core(error) => refused(error),
             Stop::Other(error) => error,
         })?;
-        extractor.end_pass().map_err(refused)?;
+        extractor.end_pass_watched(&mut |sweeps| ticket.decomposing(sweeps)).map_err(refused)?;
         if extractor.delta().is_some_and(|delta| delta.sum_squares == 0.0) {
             return Err(Ended::Unchanged(announced));
         }

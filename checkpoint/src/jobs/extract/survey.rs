@@ -14,8 +14,10 @@ use crate::jobs::extract::options::ExtractOptions;
 use crate::jobs::extract::outcome::{Keep, Others};
 use crate::jobs::extract::plans::Aim;
 use crate::jobs::extract::renaming::Renaming;
+use crate::jobs::extract::rounds::replace;
 use crate::jobs::extract::saved;
 use crate::jobs::extract::tasks::{Holds, Task, decide};
+use crate::jobs::extract::together::Member;
 use crate::naming::kind::{Kind, kind_of, module_of, suffix_of};
 use crate::naming::memory::Layout;
 use crate::pairing::aligned::{Aligned, Side};
@@ -29,6 +31,7 @@ use crate::source::place::is_address;
 use phlora_core::{Goal, Policy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Two models, paired, and what is asked of them.
@@ -43,6 +46,10 @@ pub(crate) struct Survey<'m> {
     notes: Vec<Note>,
     task: Option<&'static str>,
     started: Instant,
+    /// Bytes read so far, of both sides, every read counted.
+    pub(super) read: AtomicU64,
+    /// Where its rounds are run; `None`: by themselves.
+    pub(super) member: Option<Member>,
 }
 
 impl<'m> Survey<'m> {
@@ -99,7 +106,8 @@ impl<'m> Survey<'m> {
             (Some(_), task) => task,
             (None, _) => is_causal(source(models)).then_some("CAUSAL_LM"),
         };
-        Ok(Self { models, options, monitor, jobs, one_sided, names, notes, task, started })
+        let (read, member) = (AtomicU64::new(0), None);
+        Ok(Self { models, options, monitor, jobs, one_sided, names, notes, task, started, read, member })
     }
 
     /// The modules to extract.
@@ -237,16 +245,7 @@ impl<'m> Survey<'m> {
             policy: self.options.policy,
             dtype: self.options.dtype,
             started: self.started,
-            bytes_in: self.monitor.done(),
-        }
-    }
-}
-
-/// Puts each of `again` in the place of the module of its name.
-pub(crate) fn replace(modules: &mut [Module], again: Vec<Module>) {
-    for module in again {
-        if let Some(old) = modules.iter_mut().find(|old| old.report.name == module.report.name) {
-            *old = module;
+            bytes_in: self.read.load(Ordering::Relaxed),
         }
     }
 }

@@ -9,6 +9,7 @@ mod copies;
 mod full;
 mod layout;
 mod others;
+mod rescaled;
 mod rows;
 mod terms;
 
@@ -183,9 +184,12 @@ fn write(
                 }
                 Job::Rows(target, rows) => {
                     let target = &targets.products[*target];
-                    rows::merge(target, rows.clone(), block, ticket, |at, bytes| {
-                        put(target.file, at, bytes)
-                    })?;
+                    let put = |at, bytes: &[u8]| put(target.file, at, bytes);
+                    if target.terms.iter().any(|term| term.module.magnitude.is_some()) {
+                        rescaled::merge(target, rows.clone(), ticket, put)?;
+                    } else {
+                        rows::merge(target, rows.clone(), block, ticket, put)?;
+                    }
                     target.file
                 }
                 Job::Full(target) => {

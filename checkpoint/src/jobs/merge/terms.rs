@@ -63,7 +63,9 @@ pub(super) struct Targets<'a> {
 #[derive(Debug)]
 pub(super) struct Term<'a> {
     pub(super) module: LoraModule<'a>,
-    strength: f32,
+    pub(super) strength: f32,
+    /// Whether the weight is stored [in, out].
+    pub(super) turned: bool,
 }
 
 /// The targets by name, each with its adapters in their order.
@@ -109,15 +111,21 @@ pub(super) fn targets<'a>(base: &'a View<'_>, adapters: &[(&'a Adapter, f32)]) -
                 let mut module = module.clone();
                 if count < rows {
                     module.b = module.b.settled()?.row_range(first, count)?;
+                    if let Some(magnitude) = module.magnitude.as_mut().filter(|_| !turned) {
+                        *magnitude = magnitude.settled()?.row_range(first, count)?;
+                    }
                 }
                 if let Some(order) = tensor.order() {
                     module.b = module.b.settled()?;
                     module.b.permute_rows(order.inverse());
+                    if let Some(magnitude) = module.magnitude.as_mut().filter(|_| !turned) {
+                        magnitude.permute_rows(order.inverse());
+                    }
                 }
                 let (shape, terms) = ([count, cols], Vec::new());
                 let target = targets.entry((name.clone(), first));
                 let target = target.or_insert(Target { tensor, file, dtype, shape, terms });
-                target.terms.push(Term { module, strength: *strength });
+                target.terms.push(Term { module, strength: *strength, turned });
             }
         }
         for change in lora.full {
@@ -247,7 +255,7 @@ fn place_full<'a>(base: &'a View<'_>, change: &FullTensor<'_>) -> Result<Tensor<
 
 /// What an adapter holds, under the names of the base, and how they were paired.
 fn renamed<'a>(adapter: &'a Adapter, base: &View<'_>) -> Result<(Lora<'a>, Vec<String>)> {
-    let lora = adapter.lora()?;
+    let lora = adapter.stored()?;
     if let (Naming::Gguf, true, Some(own), Some(other)) =
         (lora.naming, base.model.is_gguf(), lora.architecture.as_deref(), base.model.architecture())
         && own != other

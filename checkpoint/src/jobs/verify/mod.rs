@@ -128,9 +128,10 @@ pub fn verify(
     monitor.correct_total(0, pairs.iter().map(|pair| pair.bytes() as u64).sum());
 
     let files: Vec<_> = pairs.iter().map(Pair::tensors).collect();
-    let work = |ahead: &ReadAhead<'_, '_>, ticket: Ticket<'_>| {
+    let work = |ahead: &ReadAhead<'_>, ticket: Ticket<'_>| {
         let pair = &pairs[ticket.job()];
-        let _held = ahead.start(ticket.job())?;
+        let held = ahead.start(ticket.job())?;
+        held.wait()?;
         match (factors.get(pair.memory), full.get(pair.memory)) {
             (Some(module), _) => measure(pair, module, channels, ticket),
             (None, Some(tensor)) => measure_full(pair, tensor, ticket),

@@ -53,7 +53,7 @@ impl Model {
             return Ok(None);
         }
         let failed = |why: String| Error::format(&self.path, why);
-        let hold = Hold::ask(parts).map_err(failed)?;
+        let hold = Hold::ask(parts, None).map_err(failed)?;
         hold.wait().map_err(|(_, why)| failed(why))?;
         Ok(Some(hold))
     }

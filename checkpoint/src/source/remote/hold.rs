@@ -9,26 +9,27 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Hold {
     parts: Vec<(Arc<Image>, Range<u64>)>,
-    _room: Room,
+    room: Room,
 }
 
 impl Hold {
-    /// Asks for all of `parts` when there is room for them. Whoever calls this must hold nothing, or what it or others give
-    /// back without asking for more.
+    /// Asks for all of `parts` when there is room for them. Whoever calls this must hold nothing but `beside`, or what it or
+    /// others give back without asking for more.
     ///
     /// # Errors
     /// Where there is never room for all of them.
-    pub(crate) fn ask(parts: Vec<(Arc<Image>, Range<usize>)>) -> Result<Self, String> {
+    pub(crate) fn ask(parts: Vec<(Arc<Image>, Range<usize>)>, beside: Option<&Self>) -> Result<Self, String> {
         let parts: Vec<_> = parts
             .into_iter()
             .filter(|(_, range)| !range.is_empty())
             .map(|(image, range)| (image, range.start as u64..range.end as u64))
             .collect();
-        let room = Room::wait(parts.iter().map(|(_, range)| range.end - range.start).sum())?;
+        let bytes = parts.iter().map(|(_, range)| range.end - range.start).sum();
+        let room = Room::wait(bytes, beside.map_or(0, |beside| beside.room.bytes()))?;
         for (image, range) in &parts {
             image.hold(range.clone());
         }
-        Ok(Self { parts, _room: room })
+        Ok(Self { parts, room })
     }
 
     /// Waits until all are here.

@@ -12,26 +12,33 @@ static FREED: Condvar = Condvar::new();
 pub(super) struct Room(u64);
 
 impl Room {
-    /// Waits until there is room for `bytes`. Whoever waits holds none, or what others work on and give back.
+    /// Waits until there is room for `bytes`. Whoever waits holds none, or what others work on and give back, and `beside`,
+    /// which stays.
     ///
     /// # Errors
     /// Where there never is.
-    pub(super) fn wait(bytes: u64) -> Result<Self, String> {
+    pub(super) fn wait(bytes: u64, beside: u64) -> Result<Self, String> {
         let options = options();
-        if options.size.is_some_and(|size| bytes > size) {
+        let all = bytes.saturating_add(beside);
+        if bytes > 0 && options.size.is_some_and(|size| all > size) {
             return Err(format!(
-                "{bytes} bytes have to be held at once, more than the {} that are allowed",
+                "{all} bytes have to be held at once, more than the {} that are allowed",
                 options.limit()
             ));
         }
         let limit = options.limit();
         let mut used = lock(&USED);
         // What is alone may be larger than the default.
-        while *used > 0 && *used + bytes > limit {
+        while bytes > 0 && *used > beside && *used + bytes > limit {
             used = FREED.wait(used).unwrap_or_else(PoisonError::into_inner);
         }
         *used += bytes;
         Ok(Self(bytes))
+    }
+
+    /// How many they are.
+    pub(super) fn bytes(&self) -> u64 {
+        self.0
     }
 }
 

@@ -65,7 +65,6 @@ fn refuses_what_it_cannot_scale() {
         r#"{"peft_type":"OFT"}"#,
         r#"{"peft_type":"LORA","r":0}"#,
         r#"{"peft_type":"LORA","r":"8"}"#,
-        r#"{"peft_type":"LORA","use_dora":true}"#,
         r#"{"peft_type":"LORA","rank_pattern":{"(":4}}"#,
     ] {
         assert!(read(json).is_err(), "{json}");

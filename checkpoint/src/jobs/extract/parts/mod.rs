@@ -153,11 +153,11 @@ impl Parts {
         Ok(())
     }
 
-    /// Which of the pairs with these keys and costs are open here.
-    pub(crate) fn round(&self, keys: &[String], costs: &[u64]) -> Round {
+    /// Which of the pairs with these keys and sizes are open here.
+    pub(crate) fn round(&self, keys: &[String], sizes: &[u64]) -> Round {
         let own = match self.work {
             Work::Rest => vec![true; keys.len()],
-            Work::Share(shard) => shard.of(costs),
+            Work::Share(shard) => shard.of(sizes),
             Work::None => vec![false; keys.len()],
         };
         let mut round = Round::default();

@@ -31,17 +31,17 @@ impl Shard {
         self.count
     }
 
-    /// Whether each of the jobs with these costs is in this share. Every share comes to the same division: the largest
-    /// job first, each to the share with the least so far.
-    pub(super) fn of(self, costs: &[u64]) -> Vec<bool> {
-        let mut order: Vec<_> = (0..costs.len()).collect();
-        order.sort_by_key(|&job| Reverse(costs[job]));
+    /// Whether each of the jobs of so many bytes is in this share. Every share comes to the same division: the largest
+    /// job first, each to the share with the fewest so far.
+    pub(super) fn of(self, sizes: &[u64]) -> Vec<bool> {
+        let mut order: Vec<_> = (0..sizes.len()).collect();
+        order.sort_by_key(|&job| Reverse(sizes[job]));
         let mut loads: BinaryHeap<_> = (1..=self.count).map(|share| Reverse((0_u64, share))).collect();
-        let mut own = vec![false; costs.len()];
+        let mut own = vec![false; sizes.len()];
         for job in order {
             let Some(Reverse((load, share))) = loads.pop() else { break };
             own[job] = share == self.index;
-            loads.push(Reverse((load.saturating_add(costs[job].max(1)), share)));
+            loads.push(Reverse((load.saturating_add(sizes[job].max(1)), share)));
         }
         own
     }
