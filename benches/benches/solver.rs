@@ -65,13 +65,8 @@ fn gram(c: &mut Criterion) {
     group.sample_size(10);
     for (size, vectors) in [(96, 32), (448, 128)] {
         let y = square(size);
-        // The Gram matrix of the rows.
-        let mut gram = vec![0.0; size * size];
-        for (i, row) in gram.chunks_exact_mut(size).enumerate() {
-            let own = &y[i * size..][..size];
-            let others = y.chunks_exact(size);
-            row.iter_mut().zip(others).for_each(|(x, other)| *x = Kernel::detect().dot(own, other));
-        }
+        let y = DMatrix::from_row_slice(size, size, &y);
+        let gram = (&y * y.transpose()).as_slice().to_vec();
         group.bench_function(BenchmarkId::new("vectors of", size), |b| {
             let (mut w, mut sigma) = (vec![0.0; size * vectors], vec![0.0; size]);
             let mut scratch = vec![0.0; gram_svd_scratch(size).count().expect("small")];
