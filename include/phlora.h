@@ -842,6 +842,8 @@ typedef struct phlora_choice_options {
   size_t multiple;
   /** Share of the energy of each module. */
   double energy;
+  /** Share of the energy of all modules together. */
+  double total_energy;
   /** Bytes of all factors. */
   uint64_t budget;
   /** A phlora_criterion. */
@@ -1139,6 +1141,8 @@ typedef struct phlora_file_options {
   size_t parts_len;
   /** Per module the smallest rank that keeps this share of its ‖Δ‖², from 0 to 1. */
   double energy;
+  /** As few bytes as keep this share of the ‖Δ‖² of all modules together, in the order of a budget; a module may keep less. */
+  double total_energy;
   /**
    * Stop reading a weight when the next read is expected to add less than this share of the energy. The default is that
    * of the `phlora` command.
@@ -1151,7 +1155,7 @@ typedef struct phlora_file_options {
   double token_energy;
   /** Most bytes of the adapter's files; ranks follow from them. */
   uint64_t budget;
-  /** The phlora_criterion by which modules share the budget. */
+  /** The phlora_criterion that `budget` and `total_energy` go by. */
   uint32_t criterion;
   /** 1: per module the directions that stand out of its noise. */
   uint32_t noise_floor;
@@ -1347,6 +1351,8 @@ typedef struct phlora_prune_options {
   size_t multiple;
   /** Per module the smallest rank that keeps this share. */
   double energy;
+  /** As few bytes as keep this share of all modules together, in the order of a budget. */
+  double total_energy;
   /** Per module the directions whose singular value is above the largest divided by this: sv_ratio of kohya's resize tool. */
   double sv_ratio;
   /** Per module the smallest rank that keeps this share of ‖B·A‖: sv_fro of that tool; `energy` with its square. */
@@ -1359,7 +1365,7 @@ typedef struct phlora_prune_options {
   double drop_below;
   /** Most bytes of the adapter's files. */
   uint64_t budget;
-  /** The phlora_criterion by which modules share the budget. */
+  /** The phlora_criterion that `budget` and `total_energy` go by. */
   uint32_t criterion;
   /** 1: per module the directions that stand out of its noise. */
   uint32_t noise_floor;
@@ -2124,7 +2130,7 @@ size_t phlora_adapter_file_bytes(void);
  * A mapped file must not change while it is open: where it is cut short, the operating system ends a program that
  * reads what is missing (SIGBUS). Ask for reading where that can happen.
  *
- * - `adapter`: a GGUF file, a PEFT directory, or a single safetensors file.
+ * - `adapter`: a GGUF file, a PEFT directory, or a single safetensors or `.phlora` file.
  * - `base`: the model, a GGUF file or a directory with config.json: names and orders of rows become those of its GGUF
  *   file, against whose tensors the shapes are checked. NULL: names and rows as in the adapter.
  * - `read`: 1: read a GGUF file into memory instead of mapping it.
@@ -2256,7 +2262,7 @@ phlora_status phlora_convert_to_gguf(const char *adapter,
  * - `message`, `message_len`: as for phlora_extract_files.
  *
  * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, BAD_TEXT, BAD_OPTION (also for a model and an
- * adapter), IO, FORMAT, MISMATCH, EXISTS, CANCELLED, INTERNAL.
+ * adapter), IO, FORMAT, MISMATCH, EXISTS, NOTHING_TO_EXTRACT (a model named twice), CANCELLED, INTERNAL.
  */
 phlora_status phlora_diff_files(const char *first,
                                 const char *second,

@@ -57,12 +57,12 @@ const _: () = {
 #[cfg(all(feature = "std", target_pointer_width = "64"))]
 const _: () = {
     use core::mem::size_of;
-    assert!(size_of::<crate::files::FileOptions>() == 320);
+    assert!(size_of::<crate::files::FileOptions>() == 328);
     assert!(size_of::<crate::files::FileReport>() == 120);
     assert!(size_of::<crate::files::PlanOptions>() == 128);
-    assert!(size_of::<crate::files::ChoiceOptions>() == 64);
+    assert!(size_of::<crate::files::ChoiceOptions>() == 72);
     assert!(size_of::<crate::files::Choice>() == 48);
-    assert!(size_of::<crate::files::PruneOptions>() == 144);
+    assert!(size_of::<crate::files::PruneOptions>() == 152);
     assert!(size_of::<crate::files::Pruned>() == 48);
     assert!(size_of::<crate::files::MergeOptions>() == 48);
     assert!(size_of::<crate::files::Merged>() == 40);

@@ -71,6 +71,7 @@ def extract(
     *,
     rank: int | None = None,
     energy: float | None = None,
+    total_energy: float | None = None,
     budget: int | None = None,
     noise_floor: bool = False,
     by: str = "relative",
@@ -101,9 +102,10 @@ def extract(
 ) -> dict[str, Any]:
     """Writes the adapter of the difference of two models and returns its report (docs/report.md describes it).
 
-    Give one of `rank` (32 if nothing is given), `energy` (a share from 0 to 1 per module), `budget` (bytes of the file) and
-    `noise_floor`. `server` is "peft", "vllm", "llama.cpp", "lorax", "slora" or "punica" and keeps to what it accepts. The other
-    arguments are the options of `phlora extract`; the bytes are the same as the command's.
+    Give one of `rank` (32 if nothing is given), `energy` (a share from 0 to 1 per module), `total_energy` (of all modules
+    together), `budget` (bytes of the file) and `noise_floor`. `server` is "peft", "vllm", "llama.cpp", "lorax", "slora" or
+    "punica" and keeps to what it accepts. The other arguments are the options of `phlora extract`; the bytes are the same as
+    the command's.
     """
     place = {
         "base": _path(base),
@@ -117,6 +119,7 @@ def extract(
     ranks = {
         "rank": rank,
         "energy": energy,
+        "total_energy": total_energy,
         "budget": budget,
         "by": by,
         "noise_floor": noise_floor,
@@ -276,6 +279,7 @@ def prune(
     *,
     rank: int | None = None,
     energy: float | None = None,
+    total_energy: float | None = None,
     budget: int | None = None,
     noise_floor: bool = False,
     by: str = "relative",
@@ -291,6 +295,7 @@ def prune(
     ranks = {
         "rank": rank,
         "energy": energy,
+        "total_energy": total_energy,
         "budget": budget,
         "by": by,
         "noise_floor": noise_floor,

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 pub struct Ranks {
     rank: Option<usize>,
     energy: Option<f64>,
+    total_energy: Option<f64>,
     budget: Option<u64>,
     by: String,
     noise_floor: bool,
@@ -117,16 +118,26 @@ pub fn threads(given: Option<NonZeroUsize>) -> NonZeroUsize {
 
 impl Ranks {
     pub fn policy(&self) -> PyResult<Policy> {
-        let goal = match (self.rank, self.energy, self.budget, self.noise_floor) {
-            (_, None, None, false) => Goal::Fixed,
-            (None, Some(share), None, false) if share > 0.0 && share <= 1.0 => Goal::Energy(share),
-            (None, Some(share), None, false) => {
-                return Err(PyValueError::new_err(format!("energy: {share} is no share from 0 to 1")));
+        let goals = [
+            self.energy.map(Goal::Energy),
+            self.total_energy.map(Goal::TotalEnergy),
+            self.budget.map(Goal::Budget),
+            self.noise_floor.then_some(Goal::NoiseFloor),
+        ];
+        let mut goals = goals.into_iter().flatten();
+        let goal = match (self.rank, goals.next(), goals.next()) {
+            (_, None, _) => Goal::Fixed,
+            (None, Some(goal), None) => goal,
+            _ => {
+                let names = "rank, energy, total_energy, budget and noise_floor";
+                return Err(PyValueError::new_err(format!("give one of {names}")));
             }
-            (None, None, Some(bytes), false) => Goal::Budget(bytes),
-            (None, None, None, true) => Goal::NoiseFloor,
-            _ => return Err(PyValueError::new_err("give one of rank, energy, budget and noise_floor")),
         };
+        if let Goal::Energy(share) | Goal::TotalEnergy(share) = goal
+            && !(share > 0.0 && share <= 1.0)
+        {
+            return Err(PyValueError::new_err(format!("energy: {share} is no share from 0 to 1")));
+        }
         if self.rank.is_some() && self.max_rank.is_some() {
             return Err(PyValueError::new_err("give one of rank and max_rank"));
         }

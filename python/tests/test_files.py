@@ -44,6 +44,7 @@ def test_extract_writes_the_bytes_of_the_command(tmp_path):
     [
         ({"energy": 0.5, "multiple": 4}, ["--energy", "0.5", "--multiple", "4"]),
         ({"budget": 400_000}, ["--budget", "400000"]),
+        ({"total_energy": 0.4, "by": "energy"}, ["--total-energy", "0.4", "--by", "energy"]),
         ({"noise_floor": True, "also": ["norms"]}, ["--noise-floor", "--also", "norms"]),
         ({"rank": 8, "server": "vllm", "exclude": "down_proj"}, ["--rank", "8", "--for", "vllm", "--exclude", "down_proj"]),
     ],

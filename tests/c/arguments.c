@@ -512,6 +512,9 @@ CHANGED(no_module, (file_options.include = no_such, file_options.include_len = 1
 CHANGED(two_goals, file_options.energy = 0.5)
 CHANGED(rank_and_most, file_options.max_rank = 4)
 CHANGED(energy_2, (file_options.rank = 0, file_options.energy = 2))
+CHANGED(total_energy_2, (file_options.rank = 0, file_options.total_energy = 2))
+CHANGED(total_energy, (file_options.rank = 0, file_options.total_energy = 0.3, file_options.criterion = PHLORA_CRITERION_ENERGY, INTO("total")))
+CHANGED(two_energies, (file_options.rank = 0, file_options.energy = 0.3, file_options.total_energy = 0.3))
 CHANGED(file_mode_9, file_options.mode = 9)
 CHANGED(file_dtype_9, file_options.dtype = 9)
 CHANGED(file_dtype_q8_0, file_options.dtype = PHLORA_DTYPE_Q8_0)
@@ -621,6 +624,11 @@ static void file_rows(void) {
     ROW(BAD_OPTION, rank_and_most, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_OPTION, energy_2, EXTRACT(arg_base, arg_tuned, target, &file_options));
     SAYS("energy: ");
+    ROW(BAD_OPTION, total_energy_2, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    SAYS("total_energy: ");
+    ROW(BAD_OPTION, two_energies, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(OK, total_energy, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    ROW(OK, total_energy, VERIFY(arg_base, arg_tuned, target));
     ROW(BAD_OPTION, file_shard_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(BAD_OPTION, file_parts_alone, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(UNFINISHED, file_join_none, EXTRACT(arg_base, arg_tuned, target, &file_options));
@@ -635,6 +643,8 @@ static void file_rows(void) {
     ROW(BAD_OPTION, file_also_gguf, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, file_also, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, file_also, VERIFY(arg_base, arg_tuned, target));
+    ROW(BAD_TEXT, save_bad, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    SAYS("save_module[1]: (");
     ROW(BAD_TEXT, bad_regex, EXTRACT(arg_base, arg_tuned, target, &file_options));
     SAYS("include[1]: (");
     ROW(NULL_POINTER, null_pattern, EXTRACT(arg_base, arg_tuned, target, &file_options));

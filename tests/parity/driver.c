@@ -35,6 +35,7 @@ static union {
 #define RANKS(T)                                                                                                   \
     {"rank", offsetof(T, rank), SIZE}, {"max_rank", offsetof(T, max_rank), SIZE},                                  \
         {"multiple", offsetof(T, multiple), SIZE}, {"energy", offsetof(T, energy), REAL},                          \
+        {"total_energy", offsetof(T, total_energy), REAL},                                                         \
         {"budget", offsetof(T, budget), LONG}, {"criterion", offsetof(T, criterion), NUMBER},                      \
         {"noise_floor", offsetof(T, noise_floor), NUMBER}, {"uniform", offsetof(T, uniform), NUMBER},              \
         {"dtype", offsetof(T, dtype), NUMBER}

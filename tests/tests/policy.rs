@@ -2,7 +2,7 @@
 //! shared out.
 
 use nalgebra::DMatrix;
-use phlora_core::policy::{Candidate, Limit, Share, allocate, factor_bytes, uniform_rank};
+use phlora_core::policy::{Candidate, Limit, Outcome, Share, allocate, factor_bytes, uniform_rank};
 use phlora_core::{Criterion, Dtype, Goal, Mode, Options, Plan, Policy, Shape, Spectrum};
 use phlora_tests::{
     drive::Pair,
@@ -333,4 +333,20 @@ fn ranks_in_multiples_and_one_for_all() {
     assert_eq!(policy(60, 1).round(50), 50);
     let listed = Policy { allowed: &[8, 16, 32, 64], ..policy(40, 1) };
     assert_eq!([0, 1, 8, 9, 30, 33, 100].map(|rank| listed.round(rank)), [0, 8, 8, 16, 32, 32, 32]);
+}
+
+#[test]
+fn what_is_worth_more_does_not_outweigh_a_change_that_is_lost() {
+    let outcome = |worth, lost, even| Outcome { worth, lost, even };
+    let even = outcome(1.0, 0.2, true);
+    let (near, far) = (outcome(1.1, 0.209, false), outcome(2.0, 0.211, false));
+    assert_eq!(Criterion::Relative.best(&[even, far, near]), Some(2));
+    assert_eq!(Criterion::Relative.best(&[far, even]), Some(1));
+    // Nothing to compare with, or another measure.
+    assert_eq!(Criterion::Relative.best(&[near, far]), Some(1));
+    assert_eq!(Criterion::Energy.best(&[even, near, far]), Some(2));
+    // One rank for all in a coarser format is held to the same.
+    assert_eq!(Criterion::Relative.best(&[even, outcome(3.0, 0.5, true)]), Some(0));
+    assert_eq!(Criterion::Relative.best(&[near, near]), Some(0));
+    assert_eq!(Criterion::Relative.best(&[]), None);
 }

@@ -2,7 +2,7 @@
 //! that its change depends on the base.
 
 use super::{Factor, Lora, LoraModule, Target};
-use crate::error::{Error, Result, filled};
+use crate::error::{Error, Reason, Result, filled};
 use crate::source::tensor::Tensor;
 use phlora_core::{Adapter, Dtype, Kernel, Merge, Rows, Shape};
 
@@ -168,7 +168,7 @@ impl<'a> LoraModule<'a> {
 
 impl Lora<'_> {
     /// Whether its change depends on its base.
-    pub fn is_dora(&self) -> bool {
+    pub(crate) fn is_dora(&self) -> bool {
         self.modules.iter().any(|module| module.magnitude.is_some())
     }
 
@@ -178,9 +178,7 @@ impl Lora<'_> {
         let Some(magnitude) = self.modules.iter().find_map(|module| module.magnitude.as_ref()) else {
             return Ok(());
         };
-        Err(magnitude.error(
-            "a DoRA adapter, whose change depends on its base: `phlora convert --base BASE --rank R` makes a LoRA adapter \
-             of it, `phlora merge` the model",
-        ))
+        let problem = "a DoRA adapter, whose change depends on its base: with the base it is merged, or becomes LoRA at a rank";
+        Err(magnitude.error(problem).because(Reason::Dora))
     }
 }

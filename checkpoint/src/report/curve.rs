@@ -1,7 +1,9 @@
 //! From the spectra of a report: energy against bytes, and what each policy would choose.
 
 use crate::report::{CurvePoint, ModuleReport, Report};
-use phlora_core::policy::{Candidate, Limit, Share, allocate, factor_bytes, factor_dtype};
+use phlora_core::policy::{
+    Candidate, Limit, Outcome, Share, allocate, factor_bytes, factor_dtype, uniform_rank,
+};
 use phlora_core::{Criterion, Dtype, Goal, Policy, Spectrum};
 
 /// Points that the curve has at most.
@@ -113,11 +115,38 @@ fn wanted(spectrum: &Spectrum<'_>, policy: &Policy) -> (usize, bool) {
 fn shared(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit) -> (Vec<usize>, Vec<bool>) {
     let mut shares = vec![Share::default(); candidates.len()];
     allocate(candidates, policy, limit, &mut shares);
-    let known = |(share, one): (&Share, &Candidate<'_>)| {
+    let mut ranks: Vec<_> = shares.iter().map(|share| share.rank).collect();
+    if let Limit::Bytes(_) = limit {
+        // An extraction looks at one rank for all as well.
+        let most = candidates.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
+        let even = uniform_rank(candidates, policy, most.min(policy.max_rank), limit);
+        let even: Vec<_> = candidates
+            .iter()
+            .map(|one| even.min(one.spectrum.shape.rows).min(one.spectrum.shape.cols))
+            .collect();
+        let outcomes =
+            [outcome(candidates, policy.by, &ranks, false), outcome(candidates, policy.by, &even, true)];
+        if even.iter().any(|&rank| rank > 0) && policy.by.best(&outcomes) == Some(1) {
+            ranks = even;
+        }
+    }
+    let known = |(&rank, one): (&usize, &Candidate<'_>)| {
         let Spectrum { singular_values, shape, .. } = one.spectrum;
-        share.rank < singular_values.len() || share.rank == shape.rows.min(shape.cols)
+        rank < singular_values.len() || rank == shape.rows.min(shape.cols)
     };
-    (shares.iter().map(|share| share.rank).collect(), shares.iter().zip(candidates).map(known).collect())
+    let known = ranks.iter().zip(candidates).map(known).collect();
+    (ranks, known)
+}
+
+/// What `ranks` come to, as far as the singular values are known.
+fn outcome(candidates: &[Candidate<'_>], by: Criterion, ranks: &[usize], even: bool) -> Outcome {
+    let (mut worth, mut kept, mut all) = (0.0, 0.0, 0.0);
+    for (one, &rank) in candidates.iter().zip(ranks) {
+        worth += (0..rank).map(|at| one.worth(by, at)).sum::<f64>();
+        kept += one.spectrum.kept(rank);
+        all += one.spectrum.sum_squares;
+    }
+    Outcome { worth, lost: if all > 0.0 { 1.0 - kept / all } else { 0.0 }, even }
 }
 
 #[cfg(test)]

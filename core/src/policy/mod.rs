@@ -29,7 +29,7 @@ mod spectrum;
 
 pub use allocate::{Candidate, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
 pub use bits::{Direction, Quantizer, share_bits};
-pub use criterion::Criterion;
+pub use criterion::{Criterion, Outcome};
 pub use spectrum::{Noise, Spectrum};
 
 /// What is asked for.

@@ -60,7 +60,7 @@ pub extern "C" fn phlora_adapter_file_bytes() -> usize {
 /// A mapped file must not change while it is open: where it is cut short, the operating system ends a program that
 /// reads what is missing (SIGBUS). Ask for reading where that can happen.
 ///
-/// - `adapter`: a GGUF file, a PEFT directory, or a single safetensors file.
+/// - `adapter`: a GGUF file, a PEFT directory, or a single safetensors or `.phlora` file.
 /// - `base`: the model, a GGUF file or a directory with config.json: names and orders of rows become those of its GGUF
 ///   file, against whose tensors the shapes are checked. NULL: names and rows as in the adapter.
 /// - `read`: 1: read a GGUF file into memory instead of mapping it.

@@ -23,6 +23,8 @@ pub struct ChoiceOptions {
     pub multiple: usize,
     /// Share of the energy of each module.
     pub energy: f64,
+    /// Share of the energy of all modules together.
+    pub total_energy: f64,
     /// Bytes of all factors.
     pub budget: u64,
     /// A phlora_criterion.
@@ -63,6 +65,7 @@ impl SizedStruct for ChoiceOptions {
         max_rank: 0,
         multiple: 0,
         energy: 0.0,
+        total_energy: 0.0,
         budget: 0,
         criterion: 0,
         noise_floor: 0,
@@ -110,6 +113,7 @@ pub extern "C" fn phlora_choice_file(
             rank: asked.rank,
             several: &[],
             energy: asked.energy,
+            total_energy: asked.total_energy,
             budget: asked.budget,
             noise_floor: asked.noise_floor,
             max_rank: asked.max_rank,

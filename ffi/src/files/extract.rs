@@ -88,6 +88,8 @@ pub struct FileOptions {
     pub parts_len: usize,
     /// Per module the smallest rank that keeps this share of its ‖Δ‖², from 0 to 1.
     pub energy: f64,
+    /// As few bytes as keep this share of the ‖Δ‖² of all modules together, in the order of a budget; a module may keep less.
+    pub total_energy: f64,
     /// Stop reading a weight when the next read is expected to add less than this share of the energy. The default is that
     /// of the `phlora` command.
     pub tolerance: f64,
@@ -96,7 +98,7 @@ pub struct FileOptions {
     pub token_energy: f64,
     /// Most bytes of the adapter's files; ranks follow from them.
     pub budget: u64,
-    /// The phlora_criterion by which modules share the budget.
+    /// The phlora_criterion that `budget` and `total_energy` go by.
     pub criterion: u32,
     /// 1: per module the directions that stand out of its noise.
     pub noise_floor: u32,
@@ -164,6 +166,7 @@ impl SizedStruct for FileOptions {
         parts: In::NULL,
         parts_len: 0,
         energy: 0.0,
+        total_energy: 0.0,
         tolerance: 0.0,
         token_energy: 0.0,
         budget: 0,
@@ -217,6 +220,7 @@ impl FileOptions {
             rank: self.rank,
             several: ranks,
             energy: self.energy,
+            total_energy: self.total_energy,
             budget: self.budget,
             noise_floor: self.noise_floor,
             max_rank: self.max_rank,

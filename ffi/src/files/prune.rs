@@ -36,6 +36,8 @@ pub struct PruneOptions {
     pub multiple: usize,
     /// Per module the smallest rank that keeps this share.
     pub energy: f64,
+    /// As few bytes as keep this share of all modules together, in the order of a budget.
+    pub total_energy: f64,
     /// Per module the directions whose singular value is above the largest divided by this: sv_ratio of kohya's resize tool.
     pub sv_ratio: f64,
     /// Per module the smallest rank that keeps this share of ‖B·A‖: sv_fro of that tool; `energy` with its square.
@@ -48,7 +50,7 @@ pub struct PruneOptions {
     pub drop_below: f64,
     /// Most bytes of the adapter's files.
     pub budget: u64,
-    /// The phlora_criterion by which modules share the budget.
+    /// The phlora_criterion that `budget` and `total_energy` go by.
     pub criterion: u32,
     /// 1: per module the directions that stand out of its noise.
     pub noise_floor: u32,
@@ -92,6 +94,7 @@ impl SizedStruct for PruneOptions {
         max_rank: 0,
         multiple: 0,
         energy: 0.0,
+        total_energy: 0.0,
         sv_ratio: 0.0,
         sv_fro: 0.0,
         sv_cumulative: 0.0,
@@ -120,6 +123,7 @@ impl PruneOptions {
             rank: self.rank,
             several: &[],
             energy: self.energy,
+            total_energy: self.total_energy,
             budget: self.budget,
             noise_floor: self.noise_floor,
             max_rank: self.max_rank,
@@ -138,7 +142,7 @@ impl PruneOptions {
         let rule = rules.next();
         let has_goal = policy.goal != Goal::Fixed || self.rank > 0;
         if rules.next().is_some() || (rule.is_some() && has_goal) {
-            let names = "rank, energy, budget, noise_floor, sv_ratio, sv_fro, sv_cumulative, sv_epsilon";
+            let names = "rank, energy, total_energy, budget, noise_floor, sv_ratio, sv_fro, sv_cumulative, sv_epsilon";
             return Err(Failure::option(names, "at most one of them"));
         }
         if self.conv_rank > 0 && self.budget > 0 {

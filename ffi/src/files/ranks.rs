@@ -10,6 +10,7 @@ pub struct Ranks<'c> {
     pub rank: usize,
     pub several: &'c [usize],
     pub energy: f64,
+    pub total_energy: f64,
     pub budget: u64,
     pub noise_floor: u32,
     pub max_rank: usize,
@@ -26,11 +27,13 @@ impl Ranks<'_> {
             self.rank > 0,
             !self.several.is_empty(),
             self.energy != 0.0,
+            self.total_energy != 0.0,
             self.budget > 0,
             self.noise_floor != 0,
         ];
         if asked.into_iter().filter(|&asked| asked).count() > 1 {
-            return Err(Failure::option("rank, ranks, energy, budget, noise_floor", "at most one of them"));
+            let names = "rank, ranks, energy, total_energy, budget, noise_floor";
+            return Err(Failure::option(names, "at most one of them"));
         }
         if self.several.contains(&0) {
             return Err(Failure::option("ranks", "a rank is at least 1"));
@@ -39,13 +42,16 @@ impl Ranks<'_> {
             return Err(Failure::option("max_rank", "the rank is given"));
         }
         let by = criterion(self.criterion)?;
-        if self.criterion != 0 && self.budget == 0 {
-            return Err(Failure::option("criterion", "only modules that share a budget go by it"));
+        if self.criterion != 0 && self.budget == 0 && self.total_energy == 0.0 {
+            return Err(Failure::option("criterion", "only a budget and a total_energy go by it"));
         }
         let goal = match self {
             Self { budget: 1.., .. } => Goal::Budget(self.budget),
             Self { noise_floor: 1.., .. } => Goal::NoiseFloor,
             _ if self.energy != 0.0 => Goal::Energy(share("energy", self.energy, 0.0)?),
+            _ if self.total_energy != 0.0 => {
+                Goal::TotalEnergy(share("total_energy", self.total_energy, 0.0)?)
+            }
             _ => Goal::Fixed,
         };
         let given = [self.rank, self.max_rank].into_iter().chain(self.several.iter().copied()).max();

@@ -30,7 +30,7 @@ pub(super) fn extracted<'a>(
 ) -> Result<Extracted<'a>> {
     let model = base.model.as_ref().ok_or_else(|| {
         Error::usage(
-            "a DoRA adapter changes its base by the base's own weights, but --base has none here".into(),
+            "a DoRA adapter changes its base by the base's own weights: its base is needed, with them".into(),
         )
     })?;
     let view = View::new(model);

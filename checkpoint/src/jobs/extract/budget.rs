@@ -13,7 +13,9 @@ use crate::jobs::extract::rounds::replace;
 use crate::jobs::extract::survey::Survey;
 use crate::pairing::pairs::Pair;
 use crate::report::LeftOut;
-use phlora_core::policy::{Candidate, Limit, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
+use phlora_core::policy::{
+    Candidate, Limit, Outcome, Share, allocate, factor_bytes, factor_dtype, uniform_rank,
+};
 use phlora_core::{Dtype, Goal, Policy, Shape};
 use std::collections::BTreeMap;
 
@@ -32,6 +34,8 @@ const LEAST: usize = 16;
 /// A rank for each module, in a format.
 pub(crate) struct Choice {
     pub(crate) dtype: Dtype,
+    /// Whether it is one rank for all.
+    pub(crate) even: bool,
     pub(crate) ranks: Vec<usize>,
 }
 
@@ -85,6 +89,11 @@ pub(crate) fn share_out(survey: &Survey<'_>) -> Result<Extraction> {
     }
 }
 
+/// ‖Δ‖²_F that a module keeps after rounding.
+fn kept(module: &Module) -> f64 {
+    (module.report.energy - module.report.rounding_loss) * module.report.delta_norm.powi(2)
+}
+
 /// Why nothing was chosen.
 fn no_room(survey: &Survey<'_>, whole: &Extraction, limit: Limit) -> Error {
     let least = least(survey, whole).map_or_else(|error| error.to_string(), |least| least.to_string());
@@ -99,9 +108,6 @@ fn no_room(survey: &Survey<'_>, whole: &Extraction, limit: Limit) -> Error {
 /// A higher share to choose by, where rounding took what `found` needs for the one that was asked for.
 fn beyond_rounding(found: &Extraction, whole: &Extraction, goal: Goal, limit: Limit) -> Option<Limit> {
     let (Goal::TotalEnergy(asked), Limit::Energy(tried)) = (goal, limit) else { return None };
-    let kept = |module: &Module| {
-        (module.report.energy - module.report.rounding_loss) * module.report.delta_norm.powi(2)
-    };
     let kept: f64 = found.modules.iter().map(kept).sum();
     let all: f64 = whole.modules.iter().map(|module| module.report.delta_norm.powi(2)).sum();
     let missing = asked - kept / all;
@@ -171,11 +177,11 @@ pub(crate) fn choose(
             return Ok(None);
         }
         let (Limit::Bytes(bytes), Limit::Bytes(rest)) = (limit, &mut left) else {
-            return Ok(Some(Choice { dtype, ranks }));
+            return Ok(Some(Choice { dtype, even, ranks }));
         };
         let size = length(survey, whole, policy, &ranks, dtype)?;
         if size <= bytes {
-            return Ok(Some(Choice { dtype, ranks }));
+            return Ok(Some(Choice { dtype, even, ranks }));
         }
         *rest = rest.saturating_sub(size - bytes);
     }
@@ -247,29 +253,33 @@ fn larger<'s>(
     survey.pairs().filter_map(more).collect()
 }
 
-/// The choice that is worth the most after rounding.
+/// The best choice, after rounding.
 fn best(
     survey: &Survey<'_>,
     whole: &Extraction,
     others: &Others,
     choices: &[Choice],
 ) -> Result<Option<Extraction>> {
-    let mut best = None::<(Extraction, f64)>;
+    let by = survey.options.policy.by;
+    let all: f64 = whole.modules.iter().map(|module| module.report.delta_norm.powi(2)).sum();
+    // One encoded adapter at a time.
+    let mut outcomes = Vec::new();
     for choice in choices {
         let extraction = finish(survey, whole, others.clone(), choice)?;
         // Of what the directions are worth, the share that rounding leaves of their energy.
         let worth = |module: &Module| {
             let report = &module.report;
             let candidate = report.candidate(&report.singular_values, choice.dtype);
-            let exact: f64 = (0..report.rank).map(|at| candidate.worth(survey.options.policy.by, at)).sum();
+            let exact: f64 = (0..report.rank).map(|at| candidate.worth(by, at)).sum();
             exact * (report.energy - report.rounding_loss).max(0.0) / report.energy
         };
-        let worth: f64 = extraction.modules.iter().map(worth).sum();
-        if best.as_ref().is_none_or(|(_, most)| worth > *most) {
-            best = Some((extraction, worth));
-        }
+        let kept: f64 = extraction.modules.iter().map(kept).sum();
+        let lost = if all > 0.0 { 1.0 - kept / all } else { 0.0 };
+        let worth = extraction.modules.iter().map(worth).sum();
+        outcomes.push(Outcome { worth, lost, even: choice.even });
     }
-    Ok(best.map(|(extraction, _)| extraction))
+    let best = by.best(&outcomes).and_then(|at| choices.get(at));
+    best.map(|choice| finish(survey, whole, others.clone(), choice)).transpose()
 }
 
 /// Cuts every module to its rank.

@@ -3,6 +3,8 @@
 //! A square of vectors of the sum stays in registers, so that a step takes half as many loads as multiply-adds; it is added
 //! once, to weights that are decoded and encoded in registers as well.
 
+#![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
+
 use crate::{
     Dtype, Error,
     kernel::{
