@@ -16,7 +16,7 @@ fn tensors(tune: Option<u64>) -> Tensors {
     for (number, (layer, name, [rows, cols])) in layers.enumerate() {
         let values = noise(number as u64 + 1, rows * cols, 1.0);
         let changed = |tune| plus_low_rank(&values, rows, cols, 1 + number % 3, tune * 100 + number as u64);
-        let values = tune.map(changed).unwrap_or(values);
+        let values = tune.map_or_else(|| values.clone(), changed);
         all = all.add(&format!("model.layers.{layer}.self_attn.{name}.weight"), &[rows, cols], F32, &values);
     }
     let norm = tune.map_or(1.0, |tune| 1.0 + tune as f32 / 4.0);

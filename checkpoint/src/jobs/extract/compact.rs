@@ -1,10 +1,9 @@
 //! The compact form: which directions of which modules are kept, and in how many bits.
 
 use super::Extraction;
-use super::module::Module;
+use super::module::{Module, replace};
 use super::outcome::{Keep, Others};
 use super::plans::Aim;
-use super::rounds::replace;
 use super::survey::Survey;
 use crate::adapter::packed::{OVERHEAD, Packed};
 use crate::adapter::{Factor, Lora, LoraModule, Target};

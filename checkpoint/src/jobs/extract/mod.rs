@@ -17,6 +17,7 @@ mod includes;
 mod input;
 mod job;
 mod layers;
+mod meeting;
 mod memory;
 mod module;
 mod nothing;

@@ -112,3 +112,12 @@ impl Module {
         }
     }
 }
+
+/// Puts each of `again` in the place of the module of its name.
+pub(crate) fn replace(modules: &mut [Module], again: Vec<Module>) {
+    for module in again {
+        if let Some(old) = modules.iter_mut().find(|old| old.report.name == module.report.name) {
+            *old = module;
+        }
+    }
+}

@@ -1,13 +1,13 @@
 //! One round of an extraction: every pair that is asked for, over threads or out of parts.
 
 use crate::error::Result;
+use crate::jobs::extract::meeting::{Job, Round};
 use crate::jobs::extract::module::Module;
 use crate::jobs::extract::outcome::{Keep, Others, Outcome};
 use crate::jobs::extract::plans::{Aim, plans};
 use crate::jobs::extract::record;
 use crate::jobs::extract::survey::Survey;
 use crate::jobs::extract::tasks::Task;
-use crate::jobs::extract::together::{Job, Round};
 use crate::pairing::pairs::Pair;
 
 impl<'m> Survey<'m> {
@@ -73,15 +73,6 @@ impl<'m> Survey<'m> {
         full.sort_by(|a, b| a.report.name.cmp(&b.report.name));
         left_out.sort_by(|a, b| a.name.cmp(&b.name));
         (modules, Others { full, left_out })
-    }
-}
-
-/// Puts each of `again` in the place of the module of its name.
-pub(crate) fn replace(modules: &mut [Module], again: Vec<Module>) {
-    for module in again {
-        if let Some(old) = modules.iter_mut().find(|old| old.report.name == module.report.name) {
-            *old = module;
-        }
     }
 }
 

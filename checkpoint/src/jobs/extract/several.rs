@@ -2,9 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::jobs::extract::job::{ExtractJob, Saved};
+use crate::jobs::extract::meeting::Meeting;
 use crate::jobs::extract::output::Output;
 use crate::jobs::extract::survey::Survey;
-use crate::jobs::extract::together::Meeting;
+use crate::jobs::extract::together::run_all;
 use crate::run::monitor::Monitor;
 use std::thread;
 
@@ -51,7 +52,7 @@ impl ExtractJob<'_> {
                 };
                 threads.push(thread::Builder::new().spawn_scoped(scope, work));
             }
-            meeting.run(&surveys);
+            run_all(meeting, &surveys);
             let no_thread = |error| Error::usage(format!("the system gives no thread to extract: {error}"));
             let panicked = |_| Err(Error::usage("the thread of an extraction panicked".into()));
             let joined = threads.into_iter().map(|thread| {

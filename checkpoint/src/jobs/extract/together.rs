@@ -1,14 +1,14 @@
 //! Rounds of extractions, run over threads: one of a single extraction, or one of each of several that share a base.
 //!
-//! Extractions of one base go on side by side, each in a thread of its own that decides what a round holds. Their rounds meet
-//! here: they are run as one, over the same threads, pair by pair of the base, so that a weight of the base is read once for
-//! all.
+//! Those of several are run as one, over the same threads, pair by pair of the base, so that a weight of the base is read once
+//! for all.
 
 use crate::error::{Error, Result};
 use crate::jobs::extract::full;
+use crate::jobs::extract::meeting::{Job, Meeting, Round};
 use crate::jobs::extract::memory;
 use crate::jobs::extract::outcome::{Keep, Outcome, extract_pair, measure, reserve};
-use crate::jobs::extract::plans::{Planned, read_bytes};
+use crate::jobs::extract::plans::read_bytes;
 use crate::jobs::extract::record;
 use crate::jobs::extract::survey::Survey;
 use crate::jobs::extract::tasks::Task;
@@ -19,49 +19,6 @@ use phlora_core::Mode;
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-
-/// What one extraction does in a round.
-#[derive(Debug)]
-pub(super) struct Round {
-    pub(super) jobs: Vec<Job>,
-    pub(super) keep: Keep,
-}
-
-/// One pair of a round.
-#[derive(Debug)]
-pub(super) struct Job {
-    /// Its number among the pairs of the extraction.
-    pub(super) pair: usize,
-    pub(super) plan: Option<Planned>,
-    /// Its name in a part.
-    pub(super) key: String,
-}
-
-/// What the threads of extractions say.
-#[derive(Debug)]
-enum Said {
-    Round(usize, Round, Sender<Result<Vec<Outcome>>>),
-    Ended,
-}
-
-/// An extraction among several.
-#[derive(Debug)]
-pub(crate) struct Member {
-    number: usize,
-    says: Sender<Said>,
-}
-
-/// Tells that an extraction has no more rounds, however its thread ends.
-#[derive(Debug)]
-pub(super) struct Ends(Sender<Said>);
-
-/// Where the rounds of several extractions meet.
-#[derive(Debug)]
-pub(super) struct Meeting {
-    said: Receiver<Said>,
-    members: usize,
-}
 
 /// A pair of one of the extractions whose rounds are run.
 struct Step<'r, 's, 'm> {
@@ -72,53 +29,10 @@ struct Step<'r, 's, 'm> {
     keep: Keep,
 }
 
-impl Meeting {
-    /// One for as many extractions, and what each of them needs for it.
-    pub(super) fn new(members: usize) -> (Self, Vec<(Member, Ends)>) {
-        let (says, said) = channel();
-        let member = |number| (Member { number, says: says.clone() }, Ends(says.clone()));
-        (Self { said, members }, (0..members).map(member).collect())
-    }
-
-    /// Runs the rounds of all until no extraction has any more; an extraction that fails does not stop the others.
-    pub(super) fn run(mut self, surveys: &[Survey<'_>]) {
-        loop {
-            let mut met = Vec::new();
-            while met.len() < self.members {
-                match self.said.recv() {
-                    Ok(Said::Round(number, round, answer)) => met.push((number, round, answer)),
-                    Ok(Said::Ended) => self.members -= 1,
-                    Err(_) => return,
-                }
-            }
-            if met.is_empty() {
-                return;
-            }
-            met.sort_by_key(|(number, ..)| *number);
-            let rounds: Vec<_> = met.iter().map(|(number, round, _)| (&surveys[*number], round)).collect();
-            let outcomes = run(&rounds);
-            for ((.., answer), outcomes) in met.into_iter().zip(outcomes) {
-                // Whoever asked waits for it.
-                let _ = answer.send(outcomes);
-            }
-        }
-    }
-}
-
-impl Member {
-    fn run(&self, round: Round) -> Result<Vec<Outcome>> {
-        let (answer, answered) = channel();
-        let gone = || Error::usage("the extractions beside this one have ended".into());
-        self.says.send(Said::Round(self.number, round, answer)).map_err(|_| gone())?;
-        answered.recv().map_err(|_| gone())?
-    }
-}
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        // Nobody listens where all is over.
-        let _ = self.0.send(Said::Ended);
-    }
+/// Runs the rounds of all extractions of a meeting; one that fails does not stop the others.
+pub(super) fn run_all(meeting: Meeting, surveys: &[Survey<'_>]) {
+    meeting
+        .run(|met| run(&met.iter().map(|(number, round)| (&surveys[*number], *round)).collect::<Vec<_>>()));
 }
 
 impl Survey<'_> {
