@@ -643,6 +643,8 @@ static void file_rows(void) {
     ROW(BAD_OPTION, file_also_gguf, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, file_also, EXTRACT(arg_base, arg_tuned, target, &file_options));
     ROW(OK, file_also, VERIFY(arg_base, arg_tuned, target));
+    ROW(BAD_TEXT, save_bad, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    SAYS("save_module[1]: (");
     ROW(BAD_TEXT, bad_regex, EXTRACT(arg_base, arg_tuned, target, &file_options));
     SAYS("include[1]: (");
     ROW(NULL_POINTER, null_pattern, EXTRACT(arg_base, arg_tuned, target, &file_options));
