@@ -2262,7 +2262,7 @@ phlora_status phlora_convert_to_gguf(const char *adapter,
  * - `message`, `message_len`: as for phlora_extract_files.
  *
  * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, BAD_TEXT, BAD_OPTION (also for a model and an
- * adapter), IO, FORMAT, MISMATCH, EXISTS, CANCELLED, INTERNAL.
+ * adapter), IO, FORMAT, MISMATCH, EXISTS, NOTHING_TO_EXTRACT (a model named twice), CANCELLED, INTERNAL.
  */
 phlora_status phlora_diff_files(const char *first,
                                 const char *second,

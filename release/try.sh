@@ -45,6 +45,7 @@ for archive in "$out"/phlora-*-linux.tar.gz; do
   mkdir "$root"
   tar -xzf "$archive" -C "$root" --strip-components=1
   for file in README.md share/licenses/phlora/LICENSE-MIT share/licenses/phlora/LICENSE-APACHE include/phlora.h lib/libphlora.a \
+    share/phlora/ggml/phlora_ggml.h share/phlora/llama.cpp/apply.py \
     share/man/man1/phlora.1.gz share/man/man1/phlora-extract.1.gz share/bash-completion/completions/phlora; do
     [ -s "$root/$file" ] || die "$name has no $file"
   done

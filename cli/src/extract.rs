@@ -15,7 +15,8 @@ use crate::say;
 use crate::several;
 use crate::share::ShareArg;
 use phlora::{
-    Error, ExtractJob, Output, PartFiles, Policy, Server, Shard, Work, available_threads, render_page,
+    AdapterFormat, Error, ExtractJob, Output, PartFiles, Policy, Server, Shard, Work, available_threads,
+    render_page,
 };
 use serde_json::json;
 use std::path::{Path, PathBuf};

@@ -41,10 +41,10 @@ pub fn writing() -> Monitor {
 /// A monitor that Ctrl-C (and a request to terminate) cancels.
 pub fn monitor() -> Arc<Monitor> {
     let monitor = Arc::new(Monitor::default());
-    let cancelled = Arc::clone(&monitor);
+    let stopped = Arc::clone(&monitor);
     let handler = move || {
         // A decomposition in work may take a while to notice. Where nothing is on disk, nothing is lost.
-        if cancelled.cancel() {
+        if stopped.cancel() {
             progress::clear();
             destination::clear();
             complain(&cancelled());

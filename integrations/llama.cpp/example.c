@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ROOM = 512, ANSWER = 32 };
+/* Threads of ggml wait for each other in loops: no more than processors that have nothing else to do. */
+enum { ROOM = 512, ANSWER = 32, THREADS = 1 };
 
 static void stop(const char *what, const char *why) {
     fprintf(stderr, "%s: %s\n", what, why);
@@ -62,6 +63,7 @@ int main(int count, char **words) {
     params.n_seq_max = (uint32_t)sequences;
     params.n_ctx = (uint32_t)(sequences * (len + ANSWER));
     params.n_batch = params.n_ctx;
+    params.n_threads = params.n_threads_batch = THREADS;
     ctx = llama_init_from_model(model, params);
     if (!ctx)
         stop(words[1], "no context");

@@ -36,4 +36,8 @@ mkdir -p "$home/changed"
 (cd "$changed" && find . -type f -print0) | while IFS= read -r -d '' file; do
   cmp -s "$changed/$file" "$home/changed/$file" || { mkdir -p "$home/changed/$(dirname "$file")" && cp "$changed/$file" "$home/changed/$file"; }
 done
+# What another revision has put there would be found first.
+(cd "$home/changed" && find . -name 'phlora*' -type f) | while IFS= read -r file; do
+  [ -e "$changed/$file" ] || rm "$home/changed/$file"
+done
 echo "$home"

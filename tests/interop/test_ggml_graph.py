@@ -12,7 +12,7 @@ import gguf_model
 import llama
 from command import ROOT
 
-FOLDER = ROOT / "integrations/ggml"
+PROGRAM = ROOT / "integrations/ggml/test.c"
 # As in test.c: [rows, columns], or [experts, rows, columns].
 WEIGHTS = {
     "blk.0.attn_q.weight": (96, 64),
@@ -49,7 +49,9 @@ def write(path, names, rank, dtype, seed, alpha=0.0, shapes=WEIGHTS):
 def program(tmp_path_factory):
     phlora, library, source = Path(os.environ["PHLORA_LIB"]).parents[1], llama.libraries(), llama.source()
     out = tmp_path_factory.mktemp("graph") / "test"
-    command = ["cc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", *FOLDER.glob("*.c"), "-o", out]
+    # The sources as they are installed.
+    folder = phlora / "share/phlora/ggml"
+    command = ["cc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", PROGRAM, *folder.glob("*.c"), f"-I{folder}", "-o", out]
     command += [f"-I{source / 'ggml/include'}", f"-I{phlora / 'include'}", f"-L{library}", f"-Wl,-rpath,{library}"]
     command += ["-lggml", "-lggml-base", f"-L{phlora / 'lib'}", f"-Wl,-rpath,{phlora / 'lib'}", "-lphlora", "-lm"]
     subprocess.run(command, check=True)

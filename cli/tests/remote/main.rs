@@ -188,6 +188,45 @@ fn shards_and_small_spools_give_the_same_adapter() {
 }
 
 #[test]
+fn a_base_of_several_fine_tunes_is_fetched_once() {
+    let root = tempfile::tempdir().unwrap();
+    for (name, side) in [("base", "base"), ("chat", "tuned"), ("code", "tuned")] {
+        let directory = root.path().join(name);
+        fs::create_dir(&directory).unwrap();
+        for file in ["config.json", "model.safetensors"] {
+            fs::copy(data().join("tiny-llama").join(side).join(file), directory.join(file)).unwrap();
+        }
+    }
+    let near = root.path().join("near");
+    extract_tiny(&near, &["--rank", "4"]);
+    let length = |side: &str| fs::metadata(root.path().join(side).join("model.safetensors")).unwrap().len();
+    for size in ["400kB", "1GB"] {
+        let server = Server::start(root.path(), None, no_fault);
+        let [base, chat, code] =
+            ["base", "chat", "code"].map(|side| server.url(&format!("{side}/model.safetensors")));
+        // One of the fine-tunes is a file.
+        let here = text(&root.path().join("chat"));
+        for (number, first) in [&chat, &here].into_iter().enumerate() {
+            let before = server.requests().len();
+            let out = root.path().join(format!("out-{number}-{size}"));
+            let args = ["extract", &base, first, &code, "-q", "-o", &text(&out), "--spool-size", size];
+            let (status, _, stderr) = run(&server, root.path(), &[&args[..], &["-r", "4"]].concat(), &[]);
+            assert_eq!((status, stderr.as_str()), (0, ""));
+            for name in ["chat", "code"] {
+                assert_eq!(header(&out.join(name)).1, header(&near).1, "{name}");
+            }
+            for (name, fetched) in [("base", true), ("chat", number == 0), ("code", true)] {
+                let seen = server.requests();
+                let of = seen[before..].iter().filter(|seen| is_weights(seen) && seen.path.contains(name));
+                let sent: usize = of.map(|seen| seen.sent).sum();
+                let most = if fetched { 1.02 * length(name) as f64 } else { 0.0 };
+                assert!(sent as f64 <= most, "{name}: {sent} bytes, expected at most {most}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_head_that_is_here_does_not_wait_for_what_has_no_room() {
     const DIM: usize = 256;
     let root = tempfile::tempdir().unwrap();

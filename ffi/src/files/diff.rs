@@ -167,7 +167,7 @@ impl From<&AdapterDiff> for Diff {
 /// - `message`, `message_len`: as for phlora_extract_files.
 ///
 /// Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, BAD_TEXT, BAD_OPTION (also for a model and an
-/// adapter), IO, FORMAT, MISMATCH, EXISTS, CANCELLED, INTERNAL.
+/// adapter), IO, FORMAT, MISMATCH, EXISTS, NOTHING_TO_EXTRACT (a model named twice), CANCELLED, INTERNAL.
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_diff_files(
     first: In<c_char>,

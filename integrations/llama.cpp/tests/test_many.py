@@ -61,6 +61,22 @@ def test_peft_directories(real, tmp_path):
     assert code == 0, said
 
 
+def test_the_example(real, adapters, tmp_path):
+    """In one batch each adapter answers as it does alone."""
+    base = gguf_model.write(tmp_path / "base.gguf", gguf_model.read(real.gguf("base")), real.config, vocabulary=True)
+
+    def answers(*some):
+        words = [Path(os.environ["MANY"]) / "example", base, "def main():", *some]
+        # It looks for ggml's backends where it runs.
+        return subprocess.run([*map(str, words)], cwd=llama.libraries(), stdout=subprocess.PIPE, timeout=120, check=True).stdout
+
+    some = [adapters[at] for at in (0, 1, 5)]
+    alone = [answers(one) for one in some]
+    assert answers(*some) == b"".join(alone)
+    said = {answer.removeprefix(f"{one}: ".encode()) for one, answer in zip(some, alone)}
+    assert answers().startswith(b"no adapter: ") and len(said) > 1, "adapters change answers"
+
+
 def test_experts(tmp_path):
     base = made.experts()
     sides = {"base": base, "tuned": made.tuned_experts(base)}
