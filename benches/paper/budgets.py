@@ -34,8 +34,6 @@ from transformers.utils import logging
 RANKS = [4, 8, 16, 32]
 RULES = {"budget": [], "by energy": ["--by", "energy"]}
 DRAWN, SEED = 3000, 77
-# A file says how its ranks were chosen, and the name of a budget is longer than that of a rank.
-NAMED = 16
 
 
 def classified(inputs, labels):
@@ -115,8 +113,8 @@ def figures(pair, judge):
         row = {"rank": rank, "bytes": size, "nll": round(float(losses.mean()), 5)}
         row |= {} if right is None else {"accuracy": round(float(right.mean()), 5)}
         for rule, options in RULES.items():
-            found = written(pair, judge, "--budget", size + NAMED, *options)
-            assert found[0] <= size + NAMED, f"{pair.name}: {found[0]} bytes of {size}"
+            found = written(pair, judge, "--budget", size, *options)
+            assert found[0] <= size, f"{pair.name}: {found[0]} bytes of {size}"
             row[rule] = beside(found, even)
         rows.append(row)
     return {"pair": pair.name, "examples": len(losses), "rows": rows}
