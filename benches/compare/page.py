@@ -47,8 +47,10 @@ def main():
         raise SystemExit(__doc__)
     pair = json.loads((RESULTS / "pair.json").read_text())
     of_llama = json.loads((RESULTS / "llama-cpp.json").read_text())
-    machines = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json")) if path.name not in ("pair.json", "llama-cpp.json")]
-    blocks = {**tables.blocks(machines, pair), **quality.blocks(pair), **many.blocks(of_llama)}
+    shared = json.loads((RESULTS / "budgets.json").read_text())
+    others = {"pair.json", "llama-cpp.json", "budgets.json"}
+    machines = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json")) if path.name not in others]
+    blocks = {**tables.blocks(machines, pair), **quality.blocks(pair, shared), **many.blocks(of_llama)}
     wrong, found = [], 0
     for path in [*documents(), DRAWING]:
         text = path.read_text() if path.exists() else ""

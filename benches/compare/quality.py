@@ -1,4 +1,5 @@
-"""The tables of nll against bytes, and the drawing of them, from the parts `quality` and `rate_distortion` of pair.json."""
+"""The tables of nll against bytes, and the drawing of them, from the parts `quality` and `rate_distortion` of pair.json, and from
+budgets.json."""
 
 import math
 
@@ -6,6 +7,11 @@ from tables import percent, table
 
 PEFT = {"uniform": "one rank for all, f16", "by energy": "`--budget --by energy`, f16", "budget": "`--budget`, f16"}
 COMPACT = {"compact": "`--budget --format phlora`"}
+GGUF = {"uniform": "one rank for all, f16", "budget f16": "`--budget --dtype f16`", "budget": "`--budget`, the format that is chosen"}
+PAIRS = {
+    "llama": "Llama, real", "llama-swapped": "Llama, swapped", "text-languages": "languages", "text-libraries": "libraries",
+    "image": "image", "video": "video", "audio": "audio",
+}
 
 # Name in the drawing, part, rule, colour, dashes.
 CURVES = [
@@ -34,12 +40,53 @@ def rows_of(found, names):
     return [[text, *map(cell, found[rule])] for rule, text in names.items()]
 
 
+def chosen(row):
+    """The format as well, where it is not f16."""
+    return cell(row) + ("" if row["dtype"] == "f16" else f" ({row['dtype']})")
+
+
 def at_equal_bytes(pair):
     """What the README shows."""
     quality = pair["quality"]
     rows = rows_of(quality["real"], PEFT)
+    rows += [[f"GGUF: {text}", *map(chosen, quality["real llama.cpp"][rule])] for rule, text in GGUF.items()]
     ends = " and ".join(f"{row['nll']:.4f} of the {name} model" for name in ("base", "tuned") for row in pair["models"] if row["model"] == name)
     return f"Without an adapter: {ends}.\n\n" + table(header(quality, "nll, energy"), rows + rows_of(quality["real"], COMPACT))
+
+
+def swapped(pair):
+    quality = pair["quality"]
+    sizes = [f"{kilobytes(row['bytes'])} (rank {rank})" for rank, row in zip(quality["ranks"], quality["swapped"]["uniform"])]
+    return table(["nll, energy", *sizes], rows_of(quality["swapped"], PEFT | COMPACT))
+
+
+def in_llama_cpp(pair):
+    quality = pair["quality"]
+    found = {name: quality[f"{name} llama.cpp"] for name in ("real", "swapped")}
+    sizes = [f"{kilobytes(row['bytes'])} (rank {rank})" for rank, row in zip(quality["ranks"], found["real"]["uniform"])]
+    rows = [[f"{name}: {text}", *map(chosen, found[name][rule])] for name in found for rule, text in GGUF.items()]
+    return table(["nll, energy", *sizes], rows)
+
+
+def by_format(pair):
+    rows = [[row["dtype"], kilobytes(row["bytes"]), f"{row['energy']:.4f}", f"{row['nll']:.4f}"] for row in pair["quality"]["rank 32"]]
+    return table(["", "bytes", "energy", "nll"], rows)
+
+
+def less(row, what, digits):
+    return f"{row[what]:+.{digits}f} ± {row[what + '_error']:.{digits}f}" if what in row else "–"
+
+
+def budgets(found):
+    """A budget less one rank for all, on all pairs."""
+    rows = []
+    for name, text in PAIRS.items():
+        for row in found[name]["rows"] if name in found else []:
+            cells = [less(row[rule], "nll", 4) for rule in ("budget", "by energy")]
+            right = f"{row['accuracy']:.3f}" if "accuracy" in row else "–"
+            rows.append([text, str(row["rank"]), f"{row['nll']:.4f}", *cells, right, less(row["budget"], "accuracy", 3)])
+    header = ["pair", "bytes of rank", "nll, one rank for all", "`--budget`", "`--budget --by energy`"]
+    return table([*header, "accuracy, one rank for all", "`--budget`"], rows)
 
 
 def rate_distortion(pair):
@@ -51,9 +98,13 @@ def rate_distortion(pair):
     return table(["chosen", "bytes", "kept", "at most", "bytes needed", "efficiency", "without the header"], rows)
 
 
-def blocks(pair):
-    """{name: a function that renders it}"""
+def blocks(pair, shared):
+    """{name: a function that renders it}; `shared`: what budgets.json holds."""
     return {
+        "nll of the swapped pair": lambda: swapped(pair),
+        "nll in llama.cpp": lambda: in_llama_cpp(pair),
+        "rank 32 by format": lambda: by_format(pair),
+        "budgets": lambda: budgets(shared),
         "nll of the real pair": lambda: at_equal_bytes(pair),
         "rate distortion": lambda: rate_distortion(pair),
     }

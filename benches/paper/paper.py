@@ -12,15 +12,12 @@ from pathlib import Path
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
-import audio
-import encoder
 import judge
 import latency
-import llama
 import table
 import torch
-import vision
 from adapters import ROOT
+from pairs import pairs
 from transformers.utils import logging as transformers_logging
 
 
@@ -33,15 +30,8 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     transformers_logging.disable_progress_bar()
-    pairs = {
-        "text-languages": encoder.languages,
-        "text-libraries": encoder.libraries,
-        "image": vision.image,
-        "video": vision.video,
-        "audio": audio.audio,
-        "llama": lambda: llama.llama(options.llama),
-    }
-    names = [name for name in options.only.split(",") if name] or [*pairs, "latency"]
+    known = pairs(options.llama)
+    names = [name for name in options.only.split(",") if name] or [*known, "latency"]
     figures = json.loads(options.json.read_text()) if options.json and options.json.is_file() else {}
 
     def keep(name, found):
@@ -55,9 +45,9 @@ def main():
         if name == "latency":
             keep(name, latency.figures())
         else:
-            judge.facts(pairs[name](), lambda found: keep(name, found))
+            judge.facts(known[name](), lambda found: keep(name, found))
         print(f"paper.py: {name}: {time.monotonic() - start:.0f} s", file=sys.stderr)
-    for name in pairs:
+    for name in known:
         if name in figures:
             print(table.markdown(figures[name]))
     if "latency" in figures:

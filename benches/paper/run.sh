@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Makes the table of docs/paper.md: installs what it needs outside the tree, trains the pairs or reuses them, and prints
-# Markdown. Arguments go to paper.py.
+# Markdown. Arguments go to paper.py; after --budgets to budgets.py, which makes benches/results/budgets.json.
 #
 #   cargo build --release -p phlora-cli && benches/paper/run.sh --json paper.json > paper.md
+#   benches/paper/run.sh --budgets --json benches/results/budgets.json
 #
 # PHLORA_BIN    the command under test; default target/release/phlora
 # PHLORA_PAPER  where packages and pairs are kept; default ${XDG_CACHE_HOME:-~/.cache}/phlora/paper
@@ -20,4 +21,9 @@ if [ "$(cat "$packages/requirements.sha256" 2>/dev/null)" != "$wanted" ]; then
     --target "$packages" --requirement "$here/requirements.txt" >&2
   echo "$wanted" >"$packages/requirements.sha256"
 fi
-exec "$python" "$here/paper.py" "$@"
+program=paper.py
+if [ "${1:-}" = --budgets ]; then
+  program=budgets.py
+  shift
+fi
+exec "$python" "$here/$program" "$@"

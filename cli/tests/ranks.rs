@@ -2,7 +2,11 @@
 
 mod common;
 
-use common::{json, names, phlora, size_of_adapter, succeed, text, tiny_llama};
+use common::{
+    Tensors, json, names, noise, phlora, plus_low_rank, size_of_adapter, succeed, text, tiny_llama,
+    write_pair,
+};
+use phlora_core::Dtype::F32;
 use serde_json::{Value, json as value};
 use std::path::Path;
 
@@ -209,6 +213,41 @@ fn a_budget_keeps_what_is_worth_the_most_relative_to_the_weights() {
         // Every kind has factors in every layer: no module is left to others.
         assert_eq!(best["modules"].as_array().unwrap().len(), 28, "rank {rank}");
     }
+}
+
+#[test]
+fn a_budget_gives_one_rank_for_all_where_its_order_would_lose_much_more() {
+    const SIDE: usize = 48;
+    let root = tempfile::tempdir().unwrap();
+    // By its size the first weight bears anything, so all bytes would go into the noise of the second one.
+    let side = |tuned: bool| {
+        let (large, small) = (noise(1, SIDE * SIDE, 400.0), noise(2, SIDE * SIDE, 1.0));
+        let tune = |weight: &[f32], seed| plus_low_rank(weight, SIDE, SIDE, 2, seed);
+        let noisy = small.iter().zip(noise(3, SIDE * SIDE, 0.05)).map(|(weight, noise)| weight + noise);
+        let (large, small) =
+            if tuned { (tune(&large, 10), tune(&noisy.collect::<Vec<_>>(), 20)) } else { (large, small) };
+        Tensors::default().add("mlp.up_proj.weight", &[SIDE, SIDE], F32, &large).add(
+            "mlp.down_proj.weight",
+            &[SIDE, SIDE],
+            F32,
+            &small,
+        )
+    };
+    let (base, tuned) = write_pair(root.path(), &side(false), &side(true));
+    // The ranks, and the bytes of the file.
+    let ranks = |name: &str, more: &[&str]| {
+        let (out, report) = (root.path().join(name), root.path().join(format!("{name}.json")));
+        let words = ["extract", &base, &tuned, "-o", &text(&out), "--report", &text(&report), "--quiet"];
+        succeed(&[&words, more].concat());
+        let report = json(&report);
+        (modules(&report).iter().map(|one| one.1).collect::<Vec<_>>(), report["bytes_out"].as_u64().unwrap())
+    };
+    let (even, bytes) = ranks("even", &["--rank", "2"]);
+    assert_eq!(even, [2, 2]);
+    assert_eq!(ranks("budget", &["--budget", &bytes.to_string()]).0, even);
+    // The same order without a bound on bytes, and so without one rank for all beside it.
+    let (shared, _) = ranks("shared", &["--total-energy", "0.4"]);
+    assert_eq!(shared.len(), 1, "{shared:?}");
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
     "$(tests/interop/setup.sh)" tests/interop/quality.py RESULTS.json [PART…]
 
-Parts: the real pair (`real`), the same with its sides swapped (`swapped`), and as GGUF adapters (`llama.cpp`, after `real`); without
-a word all of them. Each is written as soon as it is there; other figures of the file stay. The real PEFT merges each adapter in 16 bits, those in the compact form after `phlora convert`; the real llama.cpp loads each
-GGUF adapter. Energies are those after rounding, of all 28 modules; nll in nats per token.
+Parts: the real pair (`real`), the same with its sides swapped (`swapped`), both as GGUF adapters (`real llama.cpp`, `swapped llama.cpp`),
+and rank 32 in every format of GGUF (`rank 32`); without a word all of them. Each is written as soon as it is there; other figures of the file stay. The real PEFT merges each adapter in 16 bits,
+those in the compact form after `phlora convert`; the real llama.cpp loads each GGUF adapter. Energies are those after rounding, of all 28 modules; nll in nats per token.
 """
 
 import json
@@ -72,44 +72,59 @@ def peft(base, tuned, batches, folder):
     return rows
 
 
-def gguf(sizes, folder):
-    """{rule: a row for each size}, and the rows of rank 32 by format."""
-    base = gguf_pair.Pair(pair.BASE, pair.TUNED, folder).gguf("base")
+PAIRS = {
+    "real": (pair.BASE, pair.TUNED, "eval-tuned.bin"),
+    "swapped": (pair.TUNED, pair.BASE, "eval-base.bin"),
+}
+
+
+def in_llama_cpp(name, folder):
+    """A function from options to a row."""
+    base, tuned, tokens = PAIRS[name]
+    model, batches = gguf_pair.Pair(base, tuned, folder).gguf("base"), ids(tokens)
 
     def run(*options):
-        report = extract(pair.BASE, pair.TUNED, folder / "adapter.gguf", *options)
-        return figures(report, llama.nll(base, gguf_pair.IDS, folder / "adapter.gguf"))
+        report = extract(base, tuned, folder / "adapter.gguf", *options)
+        return figures(report, llama.nll(model, batches.view(-1, batches.shape[-1]).numpy(), folder / "adapter.gguf"))
 
+    return run
+
+
+def gguf(run):
+    """{rule: a row for each size}"""
+    even = [run("--rank", rank, "--dtype", "f16") for rank in RANKS]
+    sizes = [row["bytes"] for row in even]
     rows = {
-        "uniform": [run("--rank", rank, "--dtype", "f16") for rank in RANKS],
+        "uniform": even,
         "budget f16": [run("--budget", size, "--dtype", "f16") for size in sizes],
         "budget": [run("--budget", size) for size in sizes],
     }
-    return rows, [run("--rank", 32, "--dtype", dtype) for dtype in FORMATS]
+    assert all(row["bytes"] <= size for found in rows.values() for row, size in zip(found, sizes))
+    return rows
 
 
 def main():
-    results, parts = Path(sys.argv[1]), sys.argv[2:] or ["real", "swapped", "llama.cpp"]
+    known = [*PAIRS, *(f"{name} llama.cpp" for name in PAIRS), "rank 32"]
+    results, parts = Path(sys.argv[1]), sys.argv[2:] or known
 
-    def keep(**found):
+    def keep(part, found):
         figures = json.loads(results.read_text()) if results.exists() else {}
-        figures["quality"] = {"ranks": RANKS} | figures.get("quality", {}) | found
+        figures["quality"] = {"ranks": RANKS} | figures.get("quality", {}) | {part: found}
         results.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
-        return figures["quality"]
 
     for part in parts:
+        if part not in known:
+            raise SystemExit(f"there is no part {part!r}, but {', '.join(known)}")
         with tempfile.TemporaryDirectory() as folder:
             folder = Path(folder)
-            if part == "real":
-                keep(real=peft(pair.BASE, pair.TUNED, ids("eval-tuned.bin"), folder))
-            elif part == "swapped":
-                keep(swapped=peft(pair.TUNED, pair.BASE, ids("eval-base.bin"), folder))
-            elif part == "llama.cpp":
-                sizes = [row["bytes"] for row in keep()["real"]["uniform"]]
-                found, formats = gguf(sizes, folder)
-                keep(**{"llama.cpp": found, "rank 32": formats})
+            if part in PAIRS:
+                base, tuned, tokens = PAIRS[part]
+                keep(part, peft(base, tuned, ids(tokens), folder))
+            elif part == "rank 32":
+                run = in_llama_cpp("real", folder)
+                keep(part, [run("--rank", 32, "--dtype", dtype) for dtype in FORMATS])
             else:
-                raise SystemExit(f"there is no part {part!r}")
+                keep(part, gguf(in_llama_cpp(part.split()[0], folder)))
 
 
 if __name__ == "__main__":

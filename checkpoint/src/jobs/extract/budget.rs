@@ -2,6 +2,7 @@
 //! probably suffices, then the choice.
 
 use crate::adapter::AdapterFormat;
+use crate::adapter::provenance::POLICY;
 use crate::adapter::{Lora, Target};
 use crate::error::{Error, Result};
 use crate::jobs::extract::extraction::Extraction;
@@ -11,7 +12,7 @@ use crate::jobs::extract::outcome::{Keep, Others};
 use crate::jobs::extract::plans::{Aim, first_rank};
 use crate::jobs::extract::survey::Survey;
 use crate::pairing::pairs::Pair;
-use crate::report::LeftOut;
+use crate::report::{LeftOut, PolicyReport};
 use phlora_core::policy::{
     Candidate, Limit, Outcome, Share, allocate, factor_bytes, factor_dtype, uniform_rank,
 };
@@ -33,8 +34,8 @@ const LEAST: usize = 16;
 /// A rank for each module, in a format.
 pub(crate) struct Choice {
     pub(crate) dtype: Dtype,
-    /// Whether it is one rank for all.
-    pub(crate) even: bool,
+    /// The rank where it is one for all, but for narrower modules.
+    pub(crate) even: Option<usize>,
     pub(crate) ranks: Vec<usize>,
 }
 
@@ -127,7 +128,12 @@ fn least(survey: &Survey<'_>, whole: &Extraction) -> Result<u64> {
     let smallest = smallest.map_or(0, |(at, _)| at);
     let ranks: Vec<_> =
         (0..whole.modules.len()).map(|at| if policy.uniform || at == smallest { rank } else { 0 }).collect();
-    length(survey, whole, policy, &ranks, dtype)
+    length(survey, whole, policy, &ranks, None, dtype)
+}
+
+/// What a file says of its policy where a budget has come to `rank` for all: as one of that rank, in no more bytes.
+fn policy_of(goal: Goal, rank: usize) -> Option<String> {
+    matches!(goal, Goal::Budget(_)).then(|| PolicyReport::from(Policy::fixed(rank)).to_string())
 }
 
 /// A rank per weight for the first factorisation.
@@ -171,14 +177,14 @@ pub(crate) fn choose(
     // Names, headers and padding come on top of the factors and depend a little on the ranks.
     let mut left = limit;
     loop {
-        let ranks = ranks(&candidates, policy, left, even);
+        let (ranks, even) = ranks(&candidates, policy, left, even);
         if ranks.iter().all(|&rank| rank == 0) {
             return Ok(None);
         }
         let (Limit::Bytes(bytes), Limit::Bytes(rest)) = (limit, &mut left) else {
             return Ok(Some(Choice { dtype, even, ranks }));
         };
-        let size = length(survey, whole, policy, &ranks, dtype)?;
+        let size = length(survey, whole, policy, &ranks, even, dtype)?;
         if size <= bytes {
             return Ok(Some(Choice { dtype, even, ranks }));
         }
@@ -187,25 +193,37 @@ pub(crate) fn choose(
 }
 
 /// Ranks whose factors keep to `limit`: the greedy choice, or one rank for all.
-fn ranks(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit, even: bool) -> Vec<usize> {
+fn ranks(
+    candidates: &[Candidate<'_>],
+    policy: &Policy,
+    limit: Limit,
+    even: bool,
+) -> (Vec<usize>, Option<usize>) {
     if even {
         let most = candidates.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
-        return vec![uniform_rank(candidates, policy, most.min(policy.max_rank), limit); candidates.len()];
+        let rank = uniform_rank(candidates, policy, most.min(policy.max_rank), limit);
+        let narrow = |one: &Candidate<'_>| one.spectrum.shape.rows.min(one.spectrum.shape.cols);
+        let capped = candidates.iter().map(|one| if policy.uniform { rank } else { rank.min(narrow(one)) });
+        return (capped.collect(), Some(rank));
     }
     let mut shares = vec![Share::default(); candidates.len()];
     allocate(candidates, policy, limit, &mut shares);
-    shares.iter().map(|share| share.rank).collect()
+    (shares.iter().map(|share| share.rank).collect(), None)
 }
 
-/// Bytes of the files of the adapter at `ranks`.
+/// Bytes of the files of the adapter at `ranks`; `even`, where that is one rank for all.
 pub(crate) fn length(
     survey: &Survey<'_>,
     whole: &Extraction,
     policy: &Policy,
     ranks: &[usize],
+    even: Option<usize>,
     dtype: Dtype,
 ) -> Result<u64> {
-    let draft = draft(survey, whole, ranks, dtype);
+    let mut draft = draft(survey, whole, ranks, dtype);
+    if let Some(text) = even.and_then(|rank| policy_of(policy.goal, rank)) {
+        draft.metadata.insert(POLICY.to_owned(), text);
+    }
     whole.format.length(&whole.renamed(if policy.uniform { draft.padded() } else { draft })?)
 }
 
@@ -275,7 +293,7 @@ fn best(
         let kept: f64 = extraction.modules.iter().map(kept).sum();
         let lost = if all > 0.0 { 1.0 - kept / all } else { 0.0 };
         let worth = extraction.modules.iter().map(worth).sum();
-        outcomes.push(Outcome { worth, lost, even: choice.even });
+        outcomes.push(Outcome { worth, lost, even: choice.even.is_some() });
     }
     let best = by.best(&outcomes).and_then(|at| choices.get(at));
     best.map(|choice| finish(survey, whole, others.clone(), choice)).transpose()
@@ -305,5 +323,6 @@ fn finish(
             modules.push(module.cut(rank, choice.dtype)?);
         }
     }
-    Ok(Extraction { dtype: choice.dtype, ..survey.extraction(modules, others)? })
+    let said = choice.even.and_then(|rank| policy_of(survey.options.policy.goal, rank));
+    Ok(Extraction { dtype: choice.dtype, said, ..survey.extraction(modules, others)? })
 }

@@ -52,6 +52,8 @@ pub struct Extraction {
     /// As [`Lora::class`].
     pub(crate) class: Option<&'static str>,
     pub(crate) policy: Policy,
+    /// What the file says of the policy, where that is not its name.
+    pub(crate) said: Option<String>,
     pub(crate) dtype: Dtype,
     pub(crate) started: Instant,
     pub(crate) bytes_in: u64,
@@ -144,6 +146,7 @@ impl Extraction {
             origin: self.origin.clone(),
             empty: self.empty.clone(),
             names: self.names.clone(),
+            said: self.said.clone(),
             targets: self.targets.clone(),
             base_name: self.base_name.clone(),
             tuned_name: self.tuned_name.clone(),
@@ -201,7 +204,10 @@ impl Extraction {
             (provenance::VERSION, env!("CARGO_PKG_VERSION").to_owned()),
             (provenance::BASE, self.base_name.clone()),
             (provenance::TUNED, self.tuned_name.clone()),
-            (provenance::POLICY, PolicyReport::from(self.policy).to_string()),
+            (
+                provenance::POLICY,
+                self.said.clone().unwrap_or_else(|| PolicyReport::from(self.policy).to_string()),
+            ),
             (provenance::ENERGY, share(total.energy)),
             (provenance::WHOLE, share(whole)),
         ];

@@ -242,6 +242,7 @@ impl<'m> Survey<'m> {
             task: self.task,
             class: self.models.layout.as_ref().and_then(Layout::stated_class),
             policy: self.options.policy,
+            said: None,
             dtype: self.options.dtype,
             started: self.started,
             bytes_in: self.read.load(Ordering::Relaxed),

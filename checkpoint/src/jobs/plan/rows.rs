@@ -170,7 +170,7 @@ impl Planner<'_> {
             rounding_loss,
             least_energy: least,
             whole_energy: if whole > 0.0 { (choice.energy - rounding_loss) * all / whole } else { 1.0 },
-            bytes: length(self.survey, self.whole, policy, &choice.ranks, dtype)?,
+            bytes: length(self.survey, self.whole, policy, &choice.ranks, None, dtype)?,
             dtype: dtype.name().to_ascii_lowercase(),
             known: choice.known,
             worth,
