@@ -34,11 +34,13 @@ pack() { tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_D
 
 # archive ARCHITECTURE DEBIAN'S
 archive() {
-  local triple=$1-unknown-linux-musl name=phlora-$version-$1-linux std=()
+  local triple=$1-unknown-linux-musl name=phlora-$version-$1-linux std=() link=()
   local tree=$work/$name deb=$work/deb-$1
   echo "make.sh: $name"
-  [ -z "${PHLORA_BUILD_STD:-}" ] || std=(-Z "build-std=std,panic_unwind")
-  RUSTC_BOOTSTRAP=${PHLORA_BUILD_STD:-0} cargo-zigbuild zigbuild --locked --quiet --release -p phlora-cli --target "$triple" "${std[@]}"
+  # Rust without the target's library has none of its objects of musl either: zig brings them.
+  [ -z "${PHLORA_BUILD_STD:-}" ] || std=(-Z "build-std=std,panic_unwind") link=(-C link-self-contained=no)
+  RUSTC_BOOTSTRAP=${PHLORA_BUILD_STD:-0} cargo-zigbuild rustc --locked --quiet --release -p phlora-cli --bin phlora \
+    --target "$triple" "${std[@]}" -- "${link[@]}"
   install -D -m 755 "$target/$triple/release/phlora" "$tree/bin/phlora"
   CARGO_TARGET_DIR=$target bash ffi/install.sh "$tree" --target "$triple"
   install -m 644 README.md CHANGELOG.md "$tree"

@@ -56,6 +56,10 @@ fn advice(reason: Reason) -> Option<String> {
             "--base (a GGUF file, or a directory with config.json), or --heads and --kv-heads say it".into()
         }
         Reason::NoBase => "--base names it, with its weights".into(),
+        Reason::Dora => {
+            "`phlora convert --base BASE --rank R` makes a LoRA adapter of it, `phlora merge` the model"
+                .into()
+        }
         Reason::NoBaseOrPrefix => "--base or --prefix tells it".into(),
         Reason::NoPrefix => {
             "--prefix says what stands before their paths (lora_unet, lora_te1, diffusion_model, …)".into()

@@ -54,9 +54,9 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
             0 => String::new(),
             modules => format!("; the scale of {modules} is part of their lora_b now"),
         };
-        let kept = done.energy.map_or(String::new(), |energy| {
-            format!("; {} of what DoRA changes kept", percent(energy))
-        });
+        let kept = done
+            .energy
+            .map_or(String::new(), |energy| format!("; {} of what DoRA changes kept", percent(energy)));
         say::summary(&format!(
             "{} modules of rank {}{kept}{folded}\nwrote {} to {}\n",
             done.modules,

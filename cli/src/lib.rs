@@ -48,7 +48,8 @@ use std::process::ExitCode;
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let arguments = invocation::keep(arguments);
     let command = Cli::command().color(ColorArg::find(arguments.iter().skip(1).cloned()).into());
-    let matches = command.try_get_matches_from(arguments).unwrap_or_else(|error| mistyped::explained(error).exit());
+    let matches =
+        command.try_get_matches_from(arguments).unwrap_or_else(|error| mistyped::explained(error).exit());
     let cli = Cli::read(&matches).unwrap_or_else(|error| error.exit());
     say::set(&cli.every);
     phlora::read_files(cli.every.read_files);

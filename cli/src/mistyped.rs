@@ -5,7 +5,9 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 /// The error, with what was meant where that is plain.
 pub fn explained(mut error: Error) -> Error {
     let extra = match (error.kind(), error.get(ContextKind::InvalidArg)) {
-        (ErrorKind::UnknownArgument, Some(ContextValue::String(word))) if !word.starts_with('-') => word.clone(),
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(word))) if !word.starts_with('-') => {
+            word.clone()
+        }
         _ => return error,
     };
     // Of a command that writes something.

@@ -40,7 +40,9 @@ fn explained(path: &Path, error: Error) -> Failure {
         _ if Adapter::is_at(path) => {
             "an adapter, not a report: `phlora extract BASE TUNED -o ADAPTER --report page.html` draws the page beside it"
         }
-        _ if Model::open(path).is_ok() => "a model, not a report: `phlora plan BASE TUNED --report page.html` draws a page",
+        _ if Model::open(path).is_ok() => {
+            "a model, not a report: `phlora plan BASE TUNED --report page.html` draws a page"
+        }
         _ => return error.into(),
     };
     Failure::Usage(format!("{}: {what}", path.display()))

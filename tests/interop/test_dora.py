@@ -98,6 +98,5 @@ def test_it_is_said_what_it_is(dora):
     assert found.returncode == 1 and "phlora convert" in found.stdout, found.stdout
     done = command.run("inspect", path / "dora")
     assert done.returncode == 0 and "DoRA adapter" in done.stdout, done.stdout
-    for words in (["verify", path / "base", path / "base", path / "dora"], ["prune", path / "dora", "-o", path / "x", "--rank", "2"]):
-        done = command.run(*words)
-        assert done.returncode != 0 and "phlora convert" in done.stderr, done.stdout + done.stderr
+    done = command.run("prune", path / "dora", "-o", path / "x", "--rank", "2")
+    assert done.returncode != 0 and "phlora convert" in done.stderr, done.stdout + done.stderr

@@ -2,7 +2,7 @@
 //! that its change depends on the base.
 
 use super::{Factor, Lora, LoraModule, Target};
-use crate::error::{Error, Result, filled};
+use crate::error::{Error, Reason, Result, filled};
 use crate::source::tensor::Tensor;
 use phlora_core::{Adapter, Dtype, Kernel, Merge, Rows, Shape};
 
@@ -42,11 +42,14 @@ impl Directions {
         let magnitudes = magnitude.decoded()?;
         let expected = if turned { cols } else { rows };
         if magnitudes.len() != expected {
-            let problem =
-                format!("it has {} magnitudes, expected one for each of {expected} outputs", magnitudes.len());
+            let problem = format!(
+                "it has {} magnitudes, expected one for each of {expected} outputs",
+                magnitudes.len()
+            );
             return Err(magnitude.error(problem));
         }
-        let bytes = |values: Vec<f32>| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+        let bytes =
+            |values: Vec<f32>| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
         let (a, b) = (bytes(module.a.decoded()?), bytes(module.b.decoded()?));
         let (scale, shape, rank) = (module.scale as f32, Shape { rows, cols }, module.rank());
         Ok(Some(Self { a, b, scale, shape, rank, magnitudes, turned }))
@@ -84,8 +87,9 @@ impl<'d> Rescaling<'d> {
                 Ok(())
             })?;
             let all = squares.iter().zip(&directions.magnitudes).enumerate();
-            made.columns =
-                all.map(|(at, (square, magnitude))| factor(at, *square, *magnitude)).collect::<Result<_>>()?;
+            made.columns = all
+                .map(|(at, (square, magnitude))| factor(at, *square, *magnitude))
+                .collect::<Result<_>>()?;
         }
         Ok(made)
     }
@@ -133,7 +137,9 @@ fn factor(output: usize, square: f64, magnitude: f32) -> Result<f64> {
     if square > 0.0 {
         return Ok(f64::from(magnitude) / square.sqrt());
     }
-    Err(Error::usage(format!("output {output} of W + B·A is zero, and has no direction for DoRA's magnitude")))
+    Err(Error::usage(format!(
+        "output {output} of W + B·A is zero, and has no direction for DoRA's magnitude"
+    )))
 }
 
 fn failed(error: phlora_core::Error) -> Error {
@@ -145,11 +151,13 @@ impl<'a> LoraModule<'a> {
     pub(crate) fn with_magnitudes(mut self, tensor: Tensor<'a>) -> Result<Self> {
         let (outputs, len) = (self.shape()[0], tensor.len());
         if len != outputs {
-            return Err(tensor.error(format!("it holds {len} magnitudes, expected one for each of {outputs} outputs")));
+            return Err(tensor
+                .error(format!("it holds {len} magnitudes, expected one for each of {outputs} outputs")));
         }
         let plain = !self.embedding && self.expert.is_none() && self.target == Target::Module;
         if !plain {
-            return Err(tensor.error("DoRA's magnitudes of what is no linear module or convolution, which are not read"));
+            return Err(tensor
+                .error("DoRA's magnitudes of what is no linear module or convolution, which are not read"));
         }
         let factor = Factor::new(tensor.readable()?, [outputs, 1], tensor.bytes());
         let factor = factor.map_err(|e| tensor.error(e.to_string()))?;
@@ -160,17 +168,17 @@ impl<'a> LoraModule<'a> {
 
 impl Lora<'_> {
     /// Whether its change depends on its base.
-    pub fn is_dora(&self) -> bool {
+    pub(crate) fn is_dora(&self) -> bool {
         self.modules.iter().any(|module| module.magnitude.is_some())
     }
 
     /// # Errors
     /// When its change depends on its base, which what was asked for does not know.
     pub(crate) fn factors_alone(&self) -> Result<()> {
-        let Some(magnitude) = self.modules.iter().find_map(|module| module.magnitude.as_ref()) else { return Ok(()) };
-        Err(magnitude.error(
-            "a DoRA adapter, whose change depends on its base: `phlora convert --base BASE --rank R` makes a LoRA adapter \
-             of it, `phlora merge` the model",
-        ))
+        let Some(magnitude) = self.modules.iter().find_map(|module| module.magnitude.as_ref()) else {
+            return Ok(());
+        };
+        let problem = "a DoRA adapter, whose change depends on its base: with the base it is merged, or becomes LoRA at a rank";
+        Err(magnitude.error(problem).because(Reason::Dora))
     }
 }

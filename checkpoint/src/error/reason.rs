@@ -41,6 +41,8 @@ pub enum Reason {
     NoBase,
     /// Nothing says what single files call the base: neither its files nor a prefix.
     NoBaseOrPrefix,
+    /// It is a DoRA adapter, which [`merge`](crate::merge) and [`convert`](crate::convert) take with its base.
+    Dora,
     /// What single files call the base is not known, and no prefix is given.
     NoPrefix,
     /// The names are none that ComfyUI reads with dots; it reads [`AdapterFormat::Kohya`](crate::AdapterFormat::Kohya) as

@@ -145,8 +145,10 @@ impl Ticket<'_> {
 
     /// Counts `sweeps` of a decomposition: each is taken for a quarter of what is left, since how many there will be is not
     /// known, and the later ones rotate less.
+    #[allow(clippy::cast_sign_loss)] // a share of an unsigned number
     pub(crate) fn decomposing(&self, sweeps: f32) {
-        let Some((cost, computed)) = self.pool.costs.get(self.job).zip(self.pool.computed.get(self.job)) else {
+        let Some((cost, computed)) = self.pool.costs.get(self.job).zip(self.pool.computed.get(self.job))
+        else {
             return;
         };
         let rest = cost.all.saturating_sub(cost.reading);
@@ -214,7 +216,9 @@ mod tests {
             [Cost { all: 100, reading: 90 }, Cost { all: 10, reading: 1 }, Cost { all: 7, reading: 7 }];
         let work = |(): &mut (), ticket: Ticket<'_>| {
             ticket.tick(60)?;
-            [0.5, 3.0, 2.0, 40.0].into_iter().for_each(|sweeps| ticket.decomposing(sweeps));
+            for sweeps in [0.5, 3.0, 2.0, 40.0] {
+                ticket.decomposing(sweeps);
+            }
             ticket.tick(60)
         };
         run_round(2, &costs, &monitor, || (), work).unwrap();

@@ -12,7 +12,11 @@ use std::process::ExitCode;
 const LISTED: usize = 12;
 
 pub fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
-    if args.first.canonicalize().is_ok_and(|first| args.second.canonicalize().is_ok_and(|second| second == first)) {
+    if args
+        .first
+        .canonicalize()
+        .is_ok_and(|first| args.second.canonicalize().is_ok_and(|second| second == first))
+    {
         let problem = format!("{} is named twice: name two models or two adapters", args.first.display());
         return Err(Failure::Usage(problem));
     }

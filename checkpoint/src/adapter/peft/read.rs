@@ -81,7 +81,10 @@ fn rescaled<'a>(
         module.with_magnitudes(own)
     };
     let modules = modules.into_iter().map(with).collect::<Result<Vec<_>>>()?;
-    magnitudes.into_values().next().map_or(Ok(modules), |alone| Err(alone.error("its lora_A and lora_B are missing")))
+    magnitudes
+        .into_values()
+        .next()
+        .map_or(Ok(modules), |alone| Err(alone.error("its lora_A and lora_B are missing")))
 }
 
 impl Directory {

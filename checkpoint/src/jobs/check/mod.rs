@@ -4,25 +4,22 @@
 mod consumers;
 mod container;
 mod findings;
+mod modules;
 mod pairs;
 
 pub use consumers::{Consumer, check_for};
 pub use findings::{Finding, Repair, Severity};
 
-use crate::adapter::{Adapter, AdapterFormat, Factor, Lora, LoraModule, Naming, View, open_gguf};
-use crate::error::{Error, Result};
-use crate::naming::memory::Weight;
-use crate::pairing::beginnings;
+use crate::error::Result;
 use crate::run::monitor::Monitor;
 use crate::source::model::Model;
-use findings::Findings;
 use std::path::Path;
 
 /// Checks `adapter`, a file or a PEFT directory, against `base`; a PEFT directory as PEFT reads it, where the base is no GGUF
 /// file. A broken adapter gives findings, not an error; the worst come first.
 ///
 /// # Errors
-/// When a file cannot be read, or the base is not sound; [`Error::Cancelled`].
+/// When a file cannot be read, or the base is not sound; [`Error::Cancelled`](crate::Error::Cancelled).
 ///
 /// ```no_run
 /// use phlora::{Model, Monitor, check};
@@ -34,129 +31,9 @@ use std::path::Path;
 /// # Ok::<(), phlora::Error>(())
 /// ```
 pub fn check(adapter: &Path, base: &Model, monitor: &Monitor) -> Result<Vec<Finding>> {
-    monitor.check()?;
-    let mut findings = Findings::default();
-    match open_gguf(adapter)? {
-        Some(mapped) if base.is_gguf() => container::check(&mapped, base, &mut findings)?,
-        None if adapter.is_file() && AdapterFormat::of_path(adapter) == AdapterFormat::Gguf => {
-            findings.error("gguf-invalid", None, "the file does not begin as a GGUF file does");
-        }
-        _ => match Adapter::open(adapter) {
-            Ok(opened) => {
-                named(opened.stored()?, base, &mut findings, monitor)?;
-                if opened.format() == AdapterFormat::Peft && !base.is_gguf() {
-                    consumers::as_peft(adapter, base, &mut findings)?;
-                }
-            }
-            Err(error @ Error::Io { .. }) => return Err(error),
-            Err(error) => {
-                let tensor = match &error {
-                    Error::Tensor { tensor, .. } => Some(tensor.clone()),
-                    _ => None,
-                };
-                findings.broken("adapter-invalid", tensor.as_deref(), error);
-            }
-        },
+    let (mut findings, peft) = modules::sound(adapter, base, monitor)?;
+    if peft {
+        consumers::as_peft(adapter, base, &mut findings)?;
     }
     findings.sorted()
-}
-
-/// Checks a sound adapter module by module, under the names of the base.
-fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings, monitor: &Monitor) -> Result<()> {
-    let naming = if base.is_gguf() { Naming::Gguf } else { Naming::HuggingFace };
-    if naming == Naming::Gguf {
-        for tensor in lora.full.drain(..) {
-            let message = "llama.cpp reads nothing but factors from an adapter; phlora convert refuses it";
-            findings.error("no-place", Some(&tensor.name), message);
-        }
-    }
-    let transposed = lora.fan_in_fan_out;
-    if lora.is_dora() {
-        let message = "a DoRA adapter: its change depends on the base; PEFT runs it, phlora convert --rank makes a LoRA adapter";
-        findings.add(Severity::Note, "dora", None, message);
-    }
-    if naming == Naming::Gguf && lora.naming == Naming::HuggingFace {
-        let message = "llama.cpp reads it only after phlora convert";
-        findings.add(Severity::Note, "needs-conversion", None, message);
-    }
-    let view = View::new(base);
-    let renamed = match beginnings::onto(lora, &view) {
-        Ok((renamed, notes)) => {
-            for note in notes {
-                findings.add(Severity::Note, "other-names", None, note);
-            }
-            renamed
-        }
-        Err(error) => {
-            findings.broken("unknown-tensor", None, error);
-            return Ok(());
-        }
-    };
-    let size = |module: &LoraModule<'_>| (module.a.stored_len() + module.b.stored_len()) as u64;
-    monitor.correct_total(0, renamed.modules.iter().map(size).sum());
-    for tensor in &renamed.full {
-        match view.weight(&tensor.name).map(Weight::tensor) {
-            None if naming == Naming::HuggingFace && view.lacks_top_of(&tensor.name) => {
-                let message =
-                    "the base has no such head: the adapter brings it, for a class of the base that has one";
-                findings.add(Severity::Note, "new-head", Some(&tensor.name), message);
-            }
-            Some(found) if tensor.is_head_for_others(found.shape()) => {
-                let message = format!(
-                    "a head for other classes: of shape {:?}, in the base {:?}; load the base with as many classes",
-                    tensor.shape,
-                    found.shape()
-                );
-                findings.add(Severity::Note, "new-head", Some(&tensor.name), message);
-            }
-            None => findings.unknown(&tensor.name),
-            Some(found) if !tensor.fits(found.shape()) => {
-                let (found, own) = (found.shape(), &tensor.shape);
-                let message = format!(
-                    "the base's shape is {found:?}, that of the adapter's values {own:?}: wrong base"
-                );
-                findings.error("wrong-shape", Some(&tensor.name), message);
-            }
-            Some(_) => {}
-        }
-        if let Err(error) = tensor.values.decoded() {
-            findings.broken("not-finite", Some(&tensor.name), error);
-        }
-    }
-    for module in &renamed.modules {
-        monitor.check()?;
-        let weight = format!("{}.weight", module.name);
-        let turned = |weight: &Weight<'_>| weight.is_transposed().unwrap_or(transposed);
-        match view.of_module(module) {
-            None => findings.unknown(&weight),
-            Some(found) if !fits(found.tensor().shape(), &module.weight_shape(), turned(found)) => {
-                let (found, shape) = (found.tensor().shape(), module.weight_shape());
-                let message =
-                    format!("the base's shape is {found:?}, that of the factors {shape:?}: wrong base");
-                findings.error("wrong-shape", Some(&weight), message);
-            }
-            Some(_) => {}
-        }
-        let values = [module.a.decoded(), module.b.decoded()];
-        let zero = module.magnitude.is_none()
-            && values.iter().any(|values| values.as_ref().is_ok_and(|v| v.iter().all(|x| *x == 0.0)));
-        let magnitude = module.magnitude.as_ref().map(Factor::decoded);
-        for error in values.into_iter().chain(magnitude).filter_map(Result::err) {
-            findings.broken("not-finite", Some(&weight), error);
-        }
-        if zero {
-            findings.warning(
-                "no-effect",
-                Some(&weight),
-                "a factor is zero everywhere, so that the pair does nothing",
-            );
-        }
-        monitor.add_done(size(module));
-    }
-    Ok(())
-}
-
-/// Whether factors of `shape` are those of a weight, which some checkpoints store [in, out].
-fn fits(stored: &[usize], shape: &[usize], transposed: bool) -> bool {
-    stored == shape || transposed && shape.len() == 2 && stored.iter().eq(shape.iter().rev())
 }

@@ -29,7 +29,9 @@ pub(super) fn extracted<'a>(
     monitor: &Monitor,
 ) -> Result<Extracted<'a>> {
     let model = base.model.as_ref().ok_or_else(|| {
-        Error::usage("a DoRA adapter changes its base by the base's own weights, but --base has none here".into())
+        Error::usage(
+            "a DoRA adapter changes its base by the base's own weights: its base is needed, with them".into(),
+        )
     })?;
     let view = View::new(model);
     let (mut all, mut kept) = (0.0, 0.0);
@@ -60,7 +62,8 @@ impl Change {
         let [rows, cols] = module.shape();
         let base = view.model.path().display();
         let weight = view.of_module(module);
-        let weight = weight.ok_or_else(|| module.a.error(format!("the base {base} has no tensor {}.weight", module.name)))?;
+        let weight = weight
+            .ok_or_else(|| module.a.error(format!("the base {base} has no tensor {}.weight", module.name)))?;
         let mut values = base_of(weight, module, transposed)?;
         let directions = Directions::of(module, false)?
             .ok_or_else(|| module.a.error("it has no magnitudes, unlike other modules of a DoRA adapter"))?;
@@ -117,7 +120,9 @@ fn base_of(weight: &Weight<'_>, module: &LoraModule<'_>, transposed: bool) -> Re
     }
     if stored != expected {
         let found = tensor.file().display();
-        let problem = format!("it changes a weight of shape {expected:?}, but that in {found} has the shape {stored:?}");
+        let problem = format!(
+            "it changes a weight of shape {expected:?}, but that in {found} has the shape {stored:?}"
+        );
         return Err(module.a.error(problem));
     }
     let [out, input] = module.shape();

@@ -31,7 +31,8 @@ pub(super) fn merge(
         .zip(&target.terms)
         .filter(|(_, term)| term.module.magnitude.is_none())
         .unzip();
-    let products = if plain.is_empty() { None } else { Some(Merge::new(Kernel::detect(), &plain).map_err(failed)?) };
+    let products =
+        if plain.is_empty() { None } else { Some(Merge::new(Kernel::detect(), &plain).map_err(failed)?) };
     let mut prepared = filled(0.0, products.as_ref().map_or(0, Merge::prepared_len))?;
     let mut scratch = filled(0.0, products.as_ref().map_or(0, Merge::scratch_len))?;
     if let Some(products) = &products {
@@ -47,7 +48,8 @@ pub(super) fn merge(
     let terms = directions.iter().map(|(own, _)| own.term()).collect::<Result<Vec<_>>>()?;
     let mut rescaled = Vec::new();
     for ((own, strength), term) in directions.iter().zip(&terms) {
-        let base = |take: &mut dyn FnMut(usize, &[f32]) -> Result<()>| each(target, 0..target.shape[0], most, take);
+        let base =
+            |take: &mut dyn FnMut(usize, &[f32]) -> Result<()>| each(target, 0..target.shape[0], most, take);
         rescaled.push((Rescaling::new(own, term, base).map_err(named)?, *strength));
     }
 

@@ -51,7 +51,7 @@ fn kind(config: Json<'_>, consumer: Consumer, findings: &mut Findings) {
     }
     if dora {
         let message = format!(
-            "it is a DoRA adapter, which {} does not run: phlora convert --base BASE --rank R makes a LoRA adapter of it",
+            "it is a DoRA adapter, which {} does not run: phlora convert makes a LoRA adapter of it at a rank",
             consumer.name()
         );
         findings.error("dora", None, message);

@@ -9,8 +9,8 @@ mod stored;
 
 pub use consumer::Consumer;
 
-use super::findings::{Findings, Repair};
-use super::{Finding, check};
+use super::findings::{Finding, Findings, Repair};
+use super::modules::sound;
 use crate::adapter::{Adapter, AdapterFormat, open_gguf};
 use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
@@ -34,8 +34,8 @@ pub fn check_for(
         return Err(Error::io(adapter, "open", std::io::ErrorKind::NotFound.into()));
     }
     match consumer {
-        Consumer::LlamaCpp => return check(adapter, base, monitor),
-        Consumer::Ollama if is_gguf => return check(adapter, base, monitor),
+        Consumer::LlamaCpp => return sound(adapter, base, monitor)?.0.sorted(),
+        Consumer::Ollama if is_gguf => return sound(adapter, base, monitor)?.0.sorted(),
         Consumer::Ollama => servers::ollama(adapter, base, &mut findings)?,
         Consumer::Mlx => mlx::check(adapter, base, &mut findings)?,
         Consumer::Diffusers => single::check(adapter, base, &mut findings)?,
@@ -55,7 +55,7 @@ pub fn check_for(
     // What no program could use: shapes, entries that are no numbers, pairs that do nothing.
     if consumer != Consumer::Mlx || is_read(adapter) {
         let known: Vec<_> = findings.codes().collect();
-        let more = check(adapter, base, monitor)?;
+        let more = sound(adapter, base, monitor)?.0.sorted()?;
         let format = |code: &str| matches!(code, "needs-conversion" | "other-names");
         // A name that the base lacks was said to be so.
         let said = |code: &str| {
