@@ -151,9 +151,6 @@ impl Whole for Exact<'_> {
     fn row_count(&self) -> usize {
         self.shape.rows
     }
-    fn done(&self) -> usize {
-        self.done
-    }
     fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
         let Shape { rows, cols } = self.shape;
         for i in 0..pass::count_rows(base, tuned, cols, rows - self.done)? {

@@ -4,7 +4,7 @@ use super::{
     exact::Exact,
     factors::Outputs,
     krylov::Krylov,
-    pass::{Part, deal},
+    pass::{Part, Whole},
     report::Report,
     stream::Stream,
 };
@@ -17,8 +17,6 @@ use crate::{Delta, Error, Rows};
 #[derive(Debug)]
 pub struct Extractor<'s> {
     pub(super) state: State<'s>,
-    /// Columns of the matrix.
-    pub(super) cols: usize,
     pub(super) max_rank: usize,
     pub(super) channels: Option<&'s [f32]>,
 }
@@ -82,8 +80,7 @@ impl Extractor<'_> {
         if !self.wants_pass() {
             return Err(Error::OutOfOrder);
         }
-        let cols = self.cols;
-        deal(self.parts(), base, tuned, cols)
+        each!(&mut self.state, state => state.push(base, tuned))
     }
 
     /// The row ranges of this pass, disjoint and in order; each may be fed from another thread. Use it in

@@ -51,16 +51,6 @@ impl Part<'_> {
         }
     }
 
-    /// Rows that were not pushed yet.
-    fn left(&self) -> usize {
-        match &self.0 {
-            Kind::Block8(part) => part.left(),
-            #[cfg(feature = "wide")]
-            Kind::Block16(part) => part.left(),
-            Kind::Whole(state) => state.row_count() - state.done(),
-        }
-    }
-
     /// The next rows of this part, both sides.
     ///
     /// # Errors
@@ -92,8 +82,6 @@ impl<'p> From<BlockPart<'p, 16>> for Part<'p> {
 pub trait Whole: Send {
     /// Rows of the matrix.
     fn row_count(&self) -> usize;
-    /// Rows pushed in this pass.
-    fn done(&self) -> usize;
     /// The next rows, both sides.
     fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error>;
 }
@@ -145,6 +133,7 @@ pub struct BlockPart<'p, const W: usize> {
 }
 
 impl<const W: usize> BlockPart<'_, W> {
+    /// Rows that were not pushed yet.
     fn left(&self) -> usize {
         self.rows.len() - self.progress.done
     }
@@ -194,8 +183,8 @@ impl<const W: usize> BlockPart<'_, W> {
 }
 
 /// Deals a run of rows out to the parts that they belong to, in order.
-pub fn deal<'p>(
-    parts: impl Iterator<Item = Part<'p>>,
+pub fn deal<'p, const W: usize>(
+    parts: impl Iterator<Item = BlockPart<'p, W>>,
     base: Rows<'_>,
     tuned: Rows<'_>,
     cols: usize,
@@ -203,7 +192,7 @@ pub fn deal<'p>(
     let count = count_rows(base, tuned, cols, usize::MAX)?;
     // Nothing of a refused run is used, so the room is counted before the first row.
     let mut parts: heapless::Vec<_, MAX_PARTS> = parts.collect();
-    if count > parts.iter().map(Part::left).sum() {
+    if count > parts.iter().map(BlockPart::left).sum() {
         return Err(Error::TooManyRows);
     }
     let mut first = 0;

@@ -185,6 +185,6 @@ impl Plan {
             (_, 16) => State::Krylov16(Krylov::new(self, channels, scratch)),
             _ => State::Krylov8(Krylov::new(self, channels, scratch)),
         };
-        Ok(Extractor { state, cols: self.shape.cols, max_rank: self.rank, channels })
+        Ok(Extractor { state, max_rank: self.rank, channels })
     }
 }

@@ -14,9 +14,10 @@ mod state;
 
 use super::{
     factors::{Outputs, Space},
+    pass::deal,
     report::Report,
 };
-use crate::{Delta, Error};
+use crate::{Delta, Error, Rows};
 pub use state::{Krylov, default_width, depth, scratch};
 
 impl<const W: usize> Krylov<'_, W> {
@@ -30,6 +31,11 @@ impl<const W: usize> Krylov<'_, W> {
 
     pub fn delta(&self) -> Option<Delta> {
         self.delta
+    }
+
+    pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
+        let cols = self.shape.cols;
+        deal(self.parts(), base, tuned, cols)
     }
 
     pub fn end_pass(&mut self) -> Result<(), Error> {

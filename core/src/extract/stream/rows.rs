@@ -112,9 +112,6 @@ impl Whole for Stream<'_> {
     fn row_count(&self) -> usize {
         self.shape.rows
     }
-    fn done(&self) -> usize {
-        self.done
-    }
     fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
         let count = pass::count_rows(base, tuned, self.shape.cols, self.shape.rows - self.done)?;
         if self.reads == 0 {
