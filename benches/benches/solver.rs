@@ -66,12 +66,9 @@ fn gram(c: &mut Criterion) {
     for (size, vectors) in [(96, 32), (448, 128)] {
         let y = square(size);
         // The Gram matrix of the rows.
-        let mut gram = vec![0.0; size * size];
-        for (i, row) in gram.chunks_exact_mut(size).enumerate() {
-            let own = &y[i * size..][..size];
-            let others = y.chunks_exact(size);
-            row.iter_mut().zip(others).for_each(|(x, other)| *x = Kernel::detect().dot(own, other));
-        }
+        let rows = || y.chunks_exact(size);
+        let dot = |(row, other): (&[f32], &[f32])| row.iter().zip(other).map(|(a, b)| a * b).sum();
+        let gram: Vec<f32> = rows().flat_map(|row| rows().map(move |other| (row, other))).map(dot).collect();
         group.bench_function(BenchmarkId::new("vectors of", size), |b| {
             let (mut w, mut sigma) = (vec![0.0; size * vectors], vec![0.0; size]);
             let mut scratch = vec![0.0; gram_svd_scratch(size).count().expect("small")];

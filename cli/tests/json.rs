@@ -63,6 +63,13 @@ fn the_fields_are_those_of_the_page() {
     run(&["extract", &base, &tuned, "-o", &adapter, "-r", "4", "--report", &report]);
     run(&["extract", &base, &tuned, "-o", &path("dry"), "--dry-run"]);
     run(&["extract", &base, &tuned, "-o", &path("1.part"), "--shard", "1/1"]);
+    // One of several fine-tunes is the same as the base.
+    let same = path("same");
+    fs::create_dir(&same).unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        fs::copy(Path::new(&base).join(file), Path::new(&same).join(file)).unwrap();
+    }
+    run(&["extract", &base, &tuned, &same, "-o", &path("several"), "-r", "2"]);
     run(&["join", &path("1.part"), "-o", &path("joined")]);
     run(&["verify", &base, &tuned, &adapter]);
     run(&["verify", &base, &tuned, &{

@@ -216,7 +216,9 @@ mod tests {
             [Cost { all: 100, reading: 90 }, Cost { all: 10, reading: 1 }, Cost { all: 7, reading: 7 }];
         let work = |(): &mut (), ticket: Ticket<'_>| {
             ticket.tick(60)?;
-            [0.5, 3.0, 2.0, 40.0].into_iter().for_each(|sweeps| ticket.decomposing(sweeps));
+            for sweeps in [0.5, 3.0, 2.0, 40.0] {
+                ticket.decomposing(sweeps);
+            }
             ticket.tick(60)
         };
         run_round(2, &costs, &monitor, || (), work).unwrap();

@@ -1,6 +1,5 @@
 //! Weights that are stored in another way than linear ones, names of others, and what does not fit.
 
-use crate::common::*;
 use crate::*;
 
 #[test]

@@ -32,7 +32,9 @@ pub fn names(tuned: &[PathBuf]) -> Result<Vec<String>, Failure> {
                 format!("{first} and {second} cannot be told apart by name: name each fine-tune once");
             return Err(Failure::Usage(problem));
         }
-        longer.into_iter().for_each(|at| depths[at] += 1);
+        for at in longer {
+            depths[at] += 1;
+        }
     }
 }
 

@@ -355,7 +355,8 @@ fn an_interruption_says_what_is_kept_and_how_to_go_on() {
         let base = server.url("tiny-llama/base/model.safetensors");
         let more =
             ["-o", &text(&out), "--rank", "4", "--resume", "--connections", "1", "--spool-size", "2MB"];
-        let words = ["extract", &base, &tiny_llama("tuned")].into_iter().chain(more);
+        let tuned = tiny_llama("tuned");
+        let words = ["extract", &base, &tuned].into_iter().chain(more);
         words.map(str::to_owned).collect::<Vec<_>>()
     };
     let started = command()

@@ -108,10 +108,6 @@ fn what_is_no_sound_lora_is_refused_by_name() {
     assert_eq!(names(root.path()), ["base.safetensors", "lora.safetensors", "tuned.safetensors"]);
 }
 
-fn modules_of_alone() -> [(&'static str, &'static [usize]); 1] {
-    [("lora_unet_input_blocks_0_0", &[11, 5, 3, 3])]
-}
-
 #[test]
 fn a_scale_in_the_metadata_is_not_passed_over() {
     let root = tempfile::tempdir().unwrap();

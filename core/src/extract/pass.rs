@@ -24,15 +24,20 @@ pub struct Progress {
 }
 
 /// One row range of a pass; see [`Extractor::parts`](crate::Extractor::parts).
-#[derive(Debug)]
 pub struct Part<'p>(Kind<'p>);
 
-#[derive(Debug)]
 enum Kind<'p> {
     Block8(BlockPart<'p, 8>),
     #[cfg(feature = "wide")]
     Block16(BlockPart<'p, 16>),
     Whole(&'p mut (dyn Whole + 'p)),
+}
+
+/// Not derived, or the trait object of a mode would bring code that formats into programs that format nothing.
+impl core::fmt::Debug for Part<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Part").field("rows", &self.rows()).finish_non_exhaustive()
+    }
 }
 
 impl Part<'_> {
@@ -84,7 +89,7 @@ impl<'p> From<BlockPart<'p, 16>> for Part<'p> {
 }
 
 /// A mode that takes its rows in one sequence.
-pub trait Whole: core::fmt::Debug + Send {
+pub trait Whole: Send {
     /// Rows of the matrix.
     fn row_count(&self) -> usize;
     /// Rows pushed in this pass.
@@ -126,7 +131,6 @@ pub enum Work {
 }
 
 /// One row range of a pass over a panel of width `W`.
-#[derive(Debug)]
 pub struct BlockPart<'p, const W: usize> {
     pub work: Work,
     /// The block X of the basis, packed.

@@ -183,19 +183,19 @@ fn strips_that_are_too_short_are_refused() {
     let refused = Err(Error::Operands);
     for kernel in kernels() {
         let forward = |d, x: &[f32], y: &mut [f32]| kernel.forward::<8>(d, x, y, &mut Ahead::default());
-        assert_eq!(forward(whole, &x, &mut lanes.clone()), Ok(()));
-        assert_eq!(forward(whole, &x[1..], &mut lanes.clone()), refused);
-        assert_eq!(forward(whole, &x, &mut lanes.clone()[1..]), refused);
-        assert_eq!(forward(Strip { data: &data[1..], ..whole }, &x, &mut lanes.clone()), refused);
+        assert_eq!(forward(whole, &x, &mut { lanes }), Ok(()));
+        assert_eq!(forward(whole, &x[1..], &mut { lanes }), refused);
+        assert_eq!(forward(whole, &x, &mut { lanes }[1..]), refused);
+        assert_eq!(forward(Strip { data: &data[1..], ..whole }, &x, &mut { lanes }), refused);
         let backward = |d, y: &[f32], z: &mut [f32]| kernel.backward::<8>(d, y, z, &mut Ahead::default());
-        assert_eq!(backward(whole, &lanes, &mut x.clone()), Ok(()));
-        assert_eq!(backward(whole, &lanes[1..], &mut x.clone()), refused);
-        assert_eq!(backward(whole, &lanes, &mut x.clone()[1..]), refused);
+        assert_eq!(backward(whole, &lanes, &mut { x }), Ok(()));
+        assert_eq!(backward(whole, &lanes[1..], &mut { x }), refused);
+        assert_eq!(backward(whole, &lanes, &mut { x }[1..]), refused);
         for (bytes, expected) in [(2 * 32 * STRIP_ROWS, Ok(())), (2 * 32 * STRIP_ROWS - 1, refused)] {
             let bytes = vec![0; bytes];
             let lines = Lines { dtype: Dtype::Bf16, bytes: &bytes, row: 64 };
             let d = StripMut { data: &mut data.clone(), rows: STRIP_ROWS, cols: 32 };
-            let y = &mut lanes.clone();
+            let y = &mut { lanes };
             assert_eq!(kernel.difference_forward::<8>([lines; 2], d, &x, y, &mut Ahead::default()), expected);
         }
     }

@@ -164,6 +164,7 @@ fn pattern<'t, V>(targets: &'t [Target<'_>], value: impl Fn(&Target<'_>) -> (V, 
 
 /// What decides rank and scale of each module of an adapter.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the file")]
 pub(crate) struct AdapterConfig {
     pub(crate) rank: usize,
     pub(crate) alpha: f64,

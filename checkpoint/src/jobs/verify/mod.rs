@@ -183,18 +183,23 @@ pub fn verify(
     result.modules.sort_by(|a, b| a.name.cmp(&b.name));
     result.full.sort_by(|a, b| a.name.cmp(&b.name));
     result.energy = energy(&Measured { delta: result.sum_squares, rest, outside: 0.0 });
-    let full = result.full.iter().map(|tensor| (tensor.delta_norm.powi(2), tensor.residual_norm.powi(2)));
-    let (delta, left) =
-        full.fold((0.0, 0.0), |(delta, left), (d, l)| (delta + d, left + if d > 0.0 { l } else { 0.0 }));
-    let (delta, rest) = (result.sum_squares + delta, rest + left);
-    let outside = result.outside_sum_squares;
-    result.whole_energy = energy(&Measured { delta: delta + outside, rest: rest + outside, outside });
+    result.whole_energy = whole_energy(&result, rest);
     if result.energy < 0.0 {
         let problem =
             "the adapter leads away from the tuned model: is it of this pair, or are base and tuned swapped?";
         result.notes.push(problem.to_owned());
     }
     Ok(result)
+}
+
+/// Kept energy of all tensors, `rest` being what the factors leave.
+fn whole_energy(result: &Verification, rest: f64) -> f64 {
+    let full = result.full.iter().map(|tensor| (tensor.delta_norm.powi(2), tensor.residual_norm.powi(2)));
+    let (delta, left) =
+        full.fold((0.0, 0.0), |(delta, left), (d, l)| (delta + d, left + if d > 0.0 { l } else { 0.0 }));
+    let outside = result.outside_sum_squares;
+    let (delta, rest) = (result.sum_squares + delta + outside, rest + left + outside);
+    energy(&Measured { delta, rest, outside })
 }
 
 /// Kept energy; where there is no difference, an adapter that does nothing keeps all of it.

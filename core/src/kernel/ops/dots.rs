@@ -85,8 +85,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// [`Kernel::dots_beside`] for rows no longer than a register, for which a vector alone has ways of its own. Apart, for the
-    /// piece on its stack.
+    /// [`Kernel::dots_beside`] for rows no longer than a register, for which a vector alone has ways of its own.
+    /// Not inlined, which keeps its buffer out of the stack frames of callers.
     #[inline(never)]
     fn dots_in_turn<const T: usize>(
         self,
@@ -107,7 +107,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// [`Kernel::dots_beside`], decoded piece by piece: some of a row, or some rows. Apart, for the piece on its stack.
+    /// [`Kernel::dots_beside`], decoded piece by piece: some of a row, or some rows.
+    /// Not inlined, which keeps its buffer out of the stack frames of callers.
     #[inline(never)]
     fn decoded_dots<const T: usize>(
         self,

@@ -125,7 +125,8 @@ impl Kernel {
     }
 
     /// [`Kernel::difference`] where a side is in blocks: one side after the other, so that the decoders exist
-    /// once. Apart, or every caller would pay for the piece on its stack.
+    /// once.
+    /// Not inlined, which keeps its buffer out of the stack frames of callers.
     #[inline(never)]
     fn difference_of_blocks(self, base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
         let len = out.len().min(base.weights()).min(tuned.weights());
@@ -143,7 +144,7 @@ impl Kernel {
 
     /// Decodes `rows` to f32, min(rows, out) elements.
     pub(crate) fn decode(self, rows: Rows<'_>, out: &mut [f32]) {
-        // Apart: what blocks need on the stack costs as much as decoding some floats.
+        // An operation of its own: what blocks need on the stack costs as much as decoding some floats.
         #[cfg(feature = "blocks")]
         if rows.dtype.is_block() {
             return self.run(DecodeBlocks(rows, out));
@@ -162,7 +163,8 @@ impl Kernel {
         self.run(AllFinite(rows)).unwrap_or_else(|| self.decodes_to_finite(rows))
     }
 
-    /// [`Kernel::all_finite`] by decoding. Apart, for the piece on its stack.
+    /// [`Kernel::all_finite`] by decoding.
+    /// Not inlined, which keeps its buffer out of the stack frames of callers.
     #[inline(never)]
     fn decodes_to_finite(self, rows: Rows<'_>) -> bool {
         let mut piece = [0.0; PIECE];
@@ -185,7 +187,8 @@ impl Kernel {
         }
     }
 
-    /// [`Kernel::add_half`] one step after the other. Apart, for the piece on its stack.
+    /// [`Kernel::add_half`] one step after the other.
+    /// Not inlined, which keeps its buffer out of the stack frames of callers.
     #[inline(never)]
     fn add_decoded(self, values: &[f32], y: &mut [u8]) {
         let mut piece = [0.0; PIECE];
