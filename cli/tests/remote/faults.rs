@@ -42,6 +42,3 @@ fn a_signed_address_that_expires_is_asked_for_again() {
     assert_eq!((code, stderr.as_str()), (0, ""));
     assert_same_but_for_names(&near, &far);
 }
-
-/// What goes wrong, for which weights, and what is said about it.
-type Case = (&'static str, &'static [&'static str], fn(&Seen, usize) -> Option<Fault>);

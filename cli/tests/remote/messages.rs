@@ -2,6 +2,9 @@
 
 use crate::*;
 
+/// What goes wrong, for which weights, and what is said about it.
+type Case = (&'static str, &'static [&'static str], fn(&Seen, usize) -> Option<Fault>);
+
 #[test]
 fn messages_name_the_address_and_what_to_do() {
     // Requests of weights after that of the header.
