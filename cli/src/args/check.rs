@@ -20,7 +20,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "MODEL", help_heading = WHAT)]
     pub base: PathBuf,
     /// The program that is to run it: whether it loads there, whether it does anything, and what repairs it
-    /// [default: llama.cpp, where the adapter or the base is a GGUF file; PEFT for its directories]
+    /// [default: PEFT for its directories, llama.cpp where the adapter or the base is a GGUF file]
     #[arg(long = "for", value_name = "PROGRAM", value_enum, help_heading = WHAT)]
     pub consumer: Option<ConsumerArg>,
     /// Print the findings as JSON
