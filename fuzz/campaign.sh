@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes for hours: campaign.sh RUNS [TARGET…] makes so many runs of each target, on one core, and keeps what it learns in
-# fuzz/corpus. SANITIZER=none makes more runs in a time. The counts are added to fuzz/corpus/TARGET.runs.
+# fuzz/corpus. SANITIZER=none makes more runs in a time. PHLORA_FUZZ_OPEN=1 opens files and does nothing else with them.
+# The counts are added to fuzz/corpus/TARGET.runs, those of the latter to TARGET.opened.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,6 +16,8 @@ memory=/dev/shm
 work=$(mktemp -d -p "$memory")
 trap 'rm -rf "$work"' EXIT
 mkdir -p fuzz/artifacts
+count=${PHLORA_FUZZ_OPEN:+opened}
+count=${count:-runs}
 found=0
 for name in "$@"; do
   mkdir -p "fuzz/corpus/$name"
@@ -24,7 +27,7 @@ for name in "$@"; do
     cp "$work/log" "fuzz/artifacts/$name.log"
     echo "$name found something: fuzz/artifacts/$name.log"
   }
-  awk '/number_of_executed_units/ { print $2 }' "$work/log" >>"fuzz/corpus/$name.runs"
-  awk -v name="$name" '{ sum += $1 } END { print name ": " sum " runs in all" }' "fuzz/corpus/$name.runs"
+  awk '/number_of_executed_units/ { print $2 }' "$work/log" >>"fuzz/corpus/$name.$count"
+  awk -v name="$name" '{ sum += $1 } END { print name ": " sum " runs in all" }' "fuzz/corpus/$name.$count"
 done
 exit "$found"

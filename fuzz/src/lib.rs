@@ -20,3 +20,10 @@ pub mod safetensors;
 
 #[global_allocator]
 static ALLOCATOR: bounds::Counting = bounds::Counting;
+
+/// Whether files are opened and looked into, and nothing else is done with them (`PHLORA_FUZZ_OPEN`): many more runs of the
+/// parsers alone.
+pub fn opens_only() -> bool {
+    static ONLY: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *ONLY.get_or_init(|| std::env::var_os("PHLORA_FUZZ_OPEN").is_some())
+}
