@@ -2273,16 +2273,6 @@ phlora_status phlora_diff_files(const char *first,
                                 size_t message_len);
 
 /**
- * Fills `options` with zeros, which are the defaults, and its size.
- *
- * - `options_size`: sizeof(phlora_file_options); tells this library the version of the caller's header.
- *
- * Any thread. Returns OK, NULL_POINTER, MISALIGNED, STRUCT_SIZE.
- */
-phlora_status phlora_file_options_init(struct phlora_file_options *options,
-                                       size_t options_size);
-
-/**
  * Extracts an adapter from two models: `phlora extract BASE TUNED -o ADAPTER`, with the same
  * bits. Nothing is left behind unless it succeeds. Allocates and starts threads.
  *
@@ -2305,6 +2295,16 @@ phlora_status phlora_extract_files(const char *base,
                                    size_t report_size,
                                    char *message,
                                    size_t message_len);
+
+/**
+ * Fills `options` with zeros, which are the defaults, and its size.
+ *
+ * - `options_size`: sizeof(phlora_file_options); tells this library the version of the caller's header.
+ *
+ * Any thread. Returns OK, NULL_POINTER, MISALIGNED, STRUCT_SIZE.
+ */
+phlora_status phlora_file_options_init(struct phlora_file_options *options,
+                                       size_t options_size);
 
 /**
  * Says what a file or directory holds, from headers alone: `phlora inspect PATH`. Allocates.
