@@ -115,18 +115,15 @@ pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &M
         lora.modules.iter().map(|module| options.dtype.unwrap_or_else(|| module.a.dtype())).collect();
     let keep =
         |module: &Decomposed| module.sum_squares > 0.0 && module.sum_squares >= options.drop_below * all;
-    let (mut pruned, ranks, lost) = match options.policy.goal {
-        _ if options.format == AdapterFormat::Phlora => {
-            compact::compact(&lora, &found, &chosen(&lora, &found, options, keep), options.policy.goal)?
-        }
-        goal if let Some(limit) = goal.limit() => {
-            let ranks = within(&lora, &found, &dtypes, options, limit, keep)?;
-            (cut(&lora, &found, &ranks, &dtypes, options)?, ranks, vec![0.0; found.len()])
-        }
-        _ => {
-            let ranks = chosen(&lora, &found, options, keep);
-            (cut(&lora, &found, &ranks, &dtypes, options)?, ranks, vec![0.0; found.len()])
-        }
+    let goal = options.policy.goal;
+    let (mut pruned, ranks, lost) = if options.format == AdapterFormat::Phlora {
+        compact::compact(&lora, &found, &chosen(&lora, &found, options, keep), goal)?
+    } else {
+        let ranks = match goal.limit() {
+            Some(limit) => within(&lora, &found, &dtypes, options, limit, keep)?,
+            None => chosen(&lora, &found, options, keep),
+        };
+        (cut(&lora, &found, &ranks, &dtypes, options)?, ranks, vec![0.0; found.len()])
     };
     if pruned.modules.is_empty() {
         return Err(Error::usage("no module is left of the adapter".into()));

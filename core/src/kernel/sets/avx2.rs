@@ -77,7 +77,10 @@ fn has_f16c() -> bool {
     static KNOWN: AtomicU8 = AtomicU8::new(UNKNOWN);
     let mut known = KNOWN.load(Ordering::Relaxed);
     if known == UNKNOWN {
-        known = (__cpuid(1).ecx >> 29 & 1) as u8;
+        // SAFETY: every x86-64 processor has the instruction and leaf 1. The function is safe in newer compilers.
+        #[allow(unused_unsafe, reason = "not with the least Rust version")]
+        let leaf = unsafe { __cpuid(1) };
+        known = (leaf.ecx >> 29 & 1) as u8;
         KNOWN.store(known, Ordering::Relaxed);
     }
     known == 1
