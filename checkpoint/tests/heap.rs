@@ -9,7 +9,7 @@ use common::counting::{Counting, peak_of};
 use common::llama::{Llama, noise};
 use common::write_model;
 use phlora::{ExtractOptions, Mode, Model, Monitor, Output, Policy, extract, save};
-use phlora_core::Dtype;
+use phlora_core::{Dtype, Goal};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -85,4 +85,28 @@ fn peak_heap_follows_scratch_and_adapter_not_the_model() {
         println!("{model} bytes of weights, {threads} threads: peak heap {peak}, bound {bound}");
         assert!(peak <= bound, "{layers} layers: peak heap {peak}, bound {bound}");
     }
+}
+
+/// A goal that needs larger ranks than were tried first takes fewer threads, not more memory.
+#[test]
+fn larger_ranks_stay_within_all_memory() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let root = tempfile::tempdir().unwrap();
+    let paths = ["base", "tuned"].map(|name| root.path().join(format!("{name}.safetensors")));
+    for (path, seed) in paths.iter().zip([11, 77]) {
+        write_model(path, 4, 1024, seed);
+    }
+    let memory = 16 << 20;
+    let mut options = ExtractOptions::default();
+    options.policy = Policy { goal: Goal::Energy(0.98), max_rank: 256, ..Policy::default() };
+    options.mode = Mode::MultiRead;
+    options.threads = NonZeroUsize::new(4).unwrap();
+    options.memory = Some(memory);
+    let (peak, rank) = peak_of(|| {
+        let (base, tuned) = (Model::open(&paths[0]).unwrap(), Model::open(&paths[1]).unwrap());
+        extract(&base, &tuned, &options, &Monitor::default()).unwrap().rank()
+    });
+    assert_eq!(rank, 256);
+    let bound = memory + 4 * 2 * 1024 * rank * 2 + CONSTANT;
+    assert!(peak <= bound, "peak heap {peak}, bound {bound}");
 }

@@ -18,6 +18,35 @@ const SAMPLED: usize = 32;
 /// Bytes compared between two looks at the cancel flag.
 const COMPARED: usize = 1 << 20;
 
+/// Bytes of a side that are given back at once.
+const GIVEN_BACK: usize = 32 << 20;
+
+/// Both sides of a weight that is read once from its start: what was read is given back, so that a table of the vocabulary takes
+/// no more memory than the rest.
+struct Passed<'m> {
+    sides: [Tensor<'m>; 2],
+    /// Bytes read, and given back, of each side.
+    read: [usize; 2],
+    given: [usize; 2],
+}
+
+impl<'m> Passed<'m> {
+    fn new(base: Tensor<'m>, tuned: Tensor<'m>) -> Self {
+        Self { sides: [base, tuned], read: [0; 2], given: [0; 2] }
+    }
+
+    /// Counts bytes of both sides as read.
+    fn add(&mut self, bytes: [usize; 2]) {
+        for at in 0..2 {
+            self.read[at] += bytes[at];
+            if self.read[at] - self.given[at] >= GIVEN_BACK {
+                self.sides[at].give_back(self.given[at]..self.read[at]);
+                self.given[at] = self.read[at];
+            }
+        }
+    }
+}
+
 /// What one read of both sides tells.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Difference {
@@ -37,10 +66,12 @@ pub(crate) fn same_bytes(base: Tensor<'_>, tuned: Tensor<'_>, ticket: Ticket<'_>
     if !base.pieces().map(<[u8]>::len).eq(tuned.pieces().map(<[u8]>::len)) {
         return Ok(false);
     }
+    let mut passed = Passed::new(base, tuned);
     for (left, right) in base.chunks(COMPARED).zip(tuned.chunks(COMPARED)) {
         if left != right {
             return Ok(false);
         }
+        passed.add([left.len(), right.len()]);
         // Counted late: where a tensor has changed, its first chunk is read again at once.
         ticket.tick(2 * left.len())?;
     }
@@ -56,6 +87,7 @@ pub(crate) fn difference(
 ) -> Result<Difference> {
     let mut result = Difference { sum_squares: 0.0, non_finite: None };
     let mut unreported = 0;
+    let mut passed = Passed::new(base, tuned);
     let in_order = !base.is_scattered() && !tuned.is_scattered();
     let quantized = base.is_quantized() || tuned.is_quantized();
     let chunk = if quantized { DECODED_ROWS * base.row_len().max(1) } else { AT_ONCE };
@@ -82,7 +114,11 @@ pub(crate) fn difference(
         result.sum_squares += delta.sum_squares;
         unreported += left.len();
         if unreported >= COMPARED / 2 {
-            ticket.tick(bytes(unreported, base_dtype) + bytes(unreported, tuned_dtype))?;
+            let read = [base_dtype, tuned_dtype].map(|dtype| bytes(unreported, dtype));
+            ticket.tick(read[0] + read[1])?;
+            if in_order {
+                passed.add(read);
+            }
             unreported = 0;
         }
     }

@@ -165,6 +165,16 @@ impl<'m> Tensor<'m> {
         })
     }
 
+    /// Takes pages of a weight that lies in one place out of what counts as memory of this process: those of the bytes `range`
+    /// of it, which come again when they are touched.
+    pub(crate) fn give_back(&self, range: Range<usize>) {
+        let mut places = self.stretches();
+        if let (Some((file, all)), None) = (places.next(), places.next()) {
+            let at = |offset: usize| all.start.saturating_add(offset).min(all.end);
+            file.give_back(at(range.start)..at(range.end));
+        }
+    }
+
     /// Whether some of its bytes are at addresses.
     pub(crate) fn is_remote(&self) -> bool {
         self.stretches().any(|(file, _)| file.remote().is_some())

@@ -3,12 +3,12 @@
 use crate::jobs::extract::options::ExtractOptions;
 use crate::source::read_ahead::AHEAD;
 
-/// The share of the memory that may be read ahead.
-const SHARE: usize = 4;
+/// One of so many parts of the memory may be read ahead.
+const PARTS: usize = 4;
 
 /// Bytes that are read ahead of the work.
 pub(crate) fn ahead(options: &ExtractOptions) -> usize {
-    options.memory.map_or(AHEAD, |memory| AHEAD.min(memory / SHARE))
+    options.memory.map_or(AHEAD, |memory| AHEAD.min(memory / PARTS))
 }
 
 /// The most that one thread may take. With a bound on all memory one thread may use all that is not read
@@ -21,10 +21,10 @@ pub(crate) fn scratch(options: &ExtractOptions) -> Option<usize> {
     }
 }
 
-/// Threads of which each takes `need` bytes.
-pub(crate) fn threads(options: &ExtractOptions, need: usize) -> usize {
+/// Threads of which each takes at most `need` bytes, which is asked for where there is a bound.
+pub(crate) fn threads(options: &ExtractOptions, need: impl FnOnce() -> usize) -> usize {
     let most = options.threads.get();
-    options.memory.map_or(most, |memory| ((memory - ahead(options)) / need.max(1)).clamp(1, most))
+    options.memory.map_or(most, |memory| ((memory - ahead(options)) / need().max(1)).clamp(1, most))
 }
 
 #[cfg(test)]
@@ -39,11 +39,11 @@ mod tests {
     #[test]
     fn fewer_threads_before_less_scratch() {
         let all = options(None, Some(5));
-        assert_eq!((ahead(&all), scratch(&all), threads(&all, usize::MAX)), (AHEAD, Some(5), 8));
+        assert_eq!((ahead(&all), scratch(&all), threads(&all, || usize::MAX)), (AHEAD, Some(5), 8));
         let bound = options(Some(400), None);
         assert_eq!((ahead(&bound), scratch(&bound)), (100, Some(300)));
         for (need, expected) in [(10, 8), (100, 3), (300, 1), (301, 1)] {
-            assert_eq!(threads(&bound, need), expected, "{need}");
+            assert_eq!(threads(&bound, || need), expected, "{need}");
         }
         assert_eq!(scratch(&options(Some(400), Some(200))), Some(200));
         assert!(ahead(&options(Some(usize::MAX), None)) == AHEAD);

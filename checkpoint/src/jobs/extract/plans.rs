@@ -176,6 +176,19 @@ pub(crate) fn plan(
     Ok(Planned { plan, aim, memory, expected_reads, parts: if multi_read { core.parts } else { 1 } })
 }
 
+/// Elements that the extraction of one pair takes at most, where a goal that was not reached is tried again at larger ranks.
+pub(crate) fn most_memory(pair: &Pair<'_>, planned: &Planned, options: &ExtractOptions) -> usize {
+    if planned.aim.rank >= planned.aim.most {
+        return planned.memory;
+    }
+    let widest = Aim { rank: planned.aim.most, ..planned.aim };
+    let widest = plan(pair, widest, options).map_or_else(
+        |_| memory::scratch(options).map_or(usize::MAX, |bytes| bytes / size_of::<f32>()),
+        |widest| widest.memory,
+    );
+    planned.memory.max(widest)
+}
+
 /// Bytes of `reads` reads of both sides.
 pub(crate) fn read_bytes(pair: &Pair<'_>, reads: u32) -> u64 {
     pair.bytes() as u64 * u64::from(reads)

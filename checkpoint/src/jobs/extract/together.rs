@@ -8,7 +8,7 @@ use crate::jobs::extract::full;
 use crate::jobs::extract::meeting::{Job, Meeting, Round};
 use crate::jobs::extract::memory;
 use crate::jobs::extract::outcome::{Keep, Outcome, extract_pair, measure, reserve};
-use crate::jobs::extract::plans::read_bytes;
+use crate::jobs::extract::plans::{most_memory, read_bytes};
 use crate::jobs::extract::record;
 use crate::jobs::extract::survey::Survey;
 use crate::jobs::extract::tasks::Task;
@@ -55,7 +55,10 @@ fn run(rounds: &[(&Survey<'_>, &Round)]) -> Vec<Result<Vec<Outcome>>> {
     let spent: Vec<_> = steps.iter().map(Step::cost).collect();
     monitor.correct_total(0, spent.iter().map(|cost| cost.all).sum());
     let files: Vec<_> = steps.iter().map(|step| step.pair().tensors()).collect();
-    let threads = memory::threads(options, most.saturating_mul(size_of::<f32>()));
+    let threads = memory::threads(options, || {
+        let most = steps.iter().filter_map(Step::most_memory).max();
+        most.unwrap_or(0).saturating_mul(size_of::<f32>())
+    });
     // The first step of each round that failed; later ones of that round are left out.
     let failed: Vec<_> = rounds.iter().map(|_| AtomicUsize::new(usize::MAX)).collect();
     let several = rounds.len() > 1;
@@ -135,6 +138,12 @@ fn steps<'r, 's, 'm>(rounds: &[(&'s Survey<'m>, &'r Round)]) -> Vec<Step<'r, 's,
 impl<'m> Step<'_, '_, 'm> {
     fn pair(&self) -> &Pair<'m> {
         &self.survey.jobs[self.job.pair].0
+    }
+
+    /// Elements that it takes at most.
+    fn most_memory(&self) -> Option<usize> {
+        let planned = self.job.plan.as_ref()?;
+        Some(most_memory(self.pair(), planned, self.survey.options))
     }
 
     /// What it is expected to take. Where a whole decomposition follows, reading is the least of it.
