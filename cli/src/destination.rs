@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::say;
 use phlora::AdapterFormat;
 use std::fs::{self, DirBuilder, File};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -37,7 +38,9 @@ impl Destination {
             return Ok(Self { path: output.to_owned(), stdout: false });
         }
         take_stdout()?;
-        let directory = std::env::temp_dir().join(format!("phlora-{}", std::process::id()));
+        // Processes of containers have the same numbers again and again.
+        let random = RandomState::new().build_hasher().finish();
+        let directory = std::env::temp_dir().join(format!("phlora-{random:016x}"));
         let mut builder = DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

@@ -6,7 +6,8 @@ use crate::policy::{Goal, Policy};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Mode {
     /// [`Mode::Exact`] for small matrices; else [`Mode::StreamOnce`] where [`Options::max_reads`] is too small for
-    /// [`Mode::MultiRead`], else that. Where the scratch limit forbids the choice: exact, or multi-read in the place of exact.
+    /// [`Mode::MultiRead`]; else [`Mode::MultiRead`]. Where that exceeds the scratch limit, exact is tried; where exact does,
+    /// multi-read.
     #[default]
     Auto,
     /// One-sided Jacobi over the whole difference: one read, scratch for the whole matrix.

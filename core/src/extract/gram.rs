@@ -114,7 +114,7 @@ impl<'s, const W: usize> Gram<'s, W> {
     }
 
     /// Writes the next product to the panel of `y` behind those that are known, as far as they know it. Where its squares
-    /// are not those that were predicted, it is left out, and false returned: the energy would not be honest else. `room`
+    /// are not those that were predicted, it is dropped and false returned: the reported energy would be wrong. `room`
     /// takes [`size`](Self::size) × `W` elements.
     pub fn materialize(&mut self, rows: usize, y: &mut [f32], room: &mut [f32]) -> Result<bool, Error> {
         let (size, most) = (self.blocks * W, self.most);

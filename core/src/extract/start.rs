@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{Error, Kernel, Mode, Options, Shape, linalg::scratch::Scratch};
 
-/// Up to this narrow side, and a wide side of eight times as much, [`Mode::Auto`] decomposes exactly: that
+/// Up to this narrow side, and a wide side of eight times as much, [`Mode::Auto`] decomposes exactly, whatever the rank: that
 /// takes milliseconds. Jacobi over longer vectors costs several times what a Krylov space does.
 const EXACT_SIDE: usize = 128;
 

@@ -26,8 +26,8 @@ pub trait Isa {
     type ProductTile8: ProductTile;
     type ProductTile16: ProductTile;
 
-    /// Measures pieces of a row as [`portable::measure`](super::portable::measure) does, an even number of them; gives how
-    /// many these are, none where compilers vectorise as well.
+    /// Measures pieces of a row as [`portable::measure`](super::portable::measure) does, an even number of them; gives how many
+    /// were measured: 0 where that is left to the compiler.
     ///
     /// # Safety
     /// `values` holds `count` pieces, `gap` elements from one to the next; the processor has the features.

@@ -72,7 +72,7 @@ pub const fn step_columns<const W: usize>() -> usize {
 }
 
 /// A strip of the difference: segments of [`LANES`] columns, in each a row after the other. There is room for [`STRIP_ROWS`] rows;
-/// behind the last column of each are zeros as far as its segment goes.
+/// each row is filled with zeros to the end of its last segment.
 #[derive(Debug, Clone, Copy)]
 pub struct Strip<'a> {
     /// The elements.

@@ -29,7 +29,7 @@ pub trait Squares: Vector {
     /// # Safety
     /// See [`Squares::load_wide`].
     unsafe fn add_squares(sum: Self::Wide, from: *const f32) -> Self::Wide;
-    /// The larger of a magnitude and `most`, which it is where self is not a number.
+    /// max(|self|, `most`); `most` where self is NaN.
     ///
     /// # Safety
     /// See [`Squares::load_wide`].

@@ -83,8 +83,7 @@ pub fn allocate(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit, sha
     whole.saturating_sub(left).unsigned_abs()
 }
 
-/// The rank up to `max_rank` that `policy` allows and that all of `candidates` get: the largest of which the factors take no more
-/// bytes, or the smallest that keeps the share that is asked for, else the largest. Narrower matrices are filled up with
+/// The rank up to `max_rank` that `policy` allows and that all of `candidates` get: the largest whose factors fit into the bytes, or the smallest that keeps the share that is asked for, else the largest. Narrower matrices are filled up with
 /// zeros. 0 where none fits.
 pub fn uniform_rank(candidates: &[Candidate<'_>], policy: &Policy, max_rank: usize, limit: Limit) -> usize {
     let (left, wanted) = (limit.bytes().unsigned_abs(), limit.squares(candidates));

@@ -5,12 +5,11 @@ use super::Spectrum;
 /// What bytes that several matrices share are to keep the most of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Criterion {
-    /// What changes a matrix the most for its size: direction i is worth σᵢ²/(i·σ₁·‖W‖₂), counted as much as it takes room
-    /// (rows + cols).
+    /// What changes a matrix the most for its size: direction i is worth σᵢ²/(i·σ₁·‖W‖₂), multiplied by rows + cols.
     ///
     /// A model needs the changes of all its matrices, also of those with small weights, and the first directions of each the
-    /// most. By energy matrices with small weights get nothing. Of the rules that were tried on models this is the one
-    /// that was nowhere worse than one rank for all.
+    /// most. By energy matrices with small weights get nothing. Of the rules that were tried on models this one came out
+    /// best (docs/quality.md of the repository).
     #[default]
     Relative,
     /// Σσ² over all matrices.

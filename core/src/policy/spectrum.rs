@@ -64,7 +64,7 @@ impl Spectrum<'_> {
         None
     }
 
-    /// Σσ² of which f32 factors keep `share` of ‖Δ‖²_F. What is asked to be all is as much as can be told from it.
+    /// Σσ² of which f32 factors keep `share` of ‖Δ‖²_F. A share of 1 is lowered to what f32 can tell from 1.
     pub(super) fn wanted(&self, share: f64) -> f64 {
         (share + SPARE).min(1.0 - INVISIBLE) * self.sum_squares
     }

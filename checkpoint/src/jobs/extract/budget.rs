@@ -25,7 +25,7 @@ const AHEAD: u64 = 2;
 /// Formats that a GGUF adapter may have instead of the one that is given: the nearest of each size.
 const CHOSEN: [Dtype; 3] = [Dtype::Q8_0, Dtype::Q5_0, Dtype::Iq4Nl];
 
-/// By how much more than rounding took the share is raised.
+/// Added to the share, beyond what rounding lost.
 const MORE: f64 = 1e-6;
 
 /// Least rank of the first factorisation.

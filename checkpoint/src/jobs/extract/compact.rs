@@ -106,8 +106,7 @@ fn rank(module: &Module) -> usize {
     module.report.rank
 }
 
-/// What the directions of a module are worth: their σ², as shares of the squares of the weight that they change unless it is
-/// the energy that counts.
+/// What the directions of a module are worth: σ²/‖W‖²_F, or σ² by energy.
 ///
 /// Directions of the first ranks do not count more here, as they do in f16: where they are cheap, so many are kept that
 /// models are the better for the later ones.

@@ -233,7 +233,7 @@ impl<'m> ExtractJob<'m> {
 ///
 /// The result does not depend on `threads` or `block_bytes`, not in a single bit. Peak heap is at most
 /// threads × scratch (the largest need of a module, at most `options.scratch`) plus the encoded factors,
-/// and 1 MiB per thread and side whose rows are in another order than those of the other; with
+/// and 1 MiB per thread and side whose rows are in another order than those of the other or are quantised; with
 /// [`Goal::Budget`] and [`Goal::TotalEnergy`] plus f32 factors of up to some times the adapter.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Output {
-    /// The adapter to create: a directory, or a GGUF file.
+    /// The adapter to create: a directory, or a file where the format is one of files.
     pub path: PathBuf,
     /// The report to create, outside of the adapter.
     pub report: Option<PathBuf>,

@@ -267,7 +267,7 @@ fn check_twice(models: &Aligned<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A policy that leaves a rank to choose.
+/// Refuses a policy that allows no rank.
 pub(crate) fn check(policy: &Policy) -> Result<()> {
     if policy.max_rank == 0 {
         return Err(Error::usage("the rank is 0, expected at least 1".into()));
@@ -284,8 +284,8 @@ pub(crate) fn check(policy: &Policy) -> Result<()> {
     }
 }
 
-/// Whether PEFT is to take the model for a causal language model, which one without a word about it counts as unless
-/// it has convolutions of images.
+/// Whether PEFT is to take the model for a causal language model. One that names no class counts as such, unless it has
+/// convolutions of images.
 fn is_causal(model: &Model) -> bool {
     let config = model.config();
     let image = |shape: &[usize]| shape.len() >= 4;

@@ -239,7 +239,7 @@ fn grown(pair: &Pair<'_>) -> Result<Task> {
     Err(Error::mismatch(pair.name, problem).because(Reason::Unusable))
 }
 
-/// Refuses models of other widths, as which most of their weights have other shapes, instead of the first weight.
+/// Where most weights differ in shape, reports models of different widths instead of the first weight.
 fn same_widths(models: &Aligned<'_>, pairs: &[Pair<'_>], filter: &Filter) -> Result<()> {
     let compared = || pairs.iter().filter(|pair| !filter.excludes(pair.module()));
     let others = || compared().filter(|pair| pair.base.shape() != pair.tuned.shape());

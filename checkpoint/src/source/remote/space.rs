@@ -12,8 +12,8 @@ static FREED: Condvar = Condvar::new();
 pub(super) struct Room(u64);
 
 impl Room {
-    /// Waits until there is room for `bytes`. Whoever waits holds none, or what others work on and give back, and `beside`,
-    /// which stays.
+    /// Waits until there is room for `bytes`. Whoever waits must hold nothing but `beside`, which stays, and bytes
+    /// that others will give back.
     ///
     /// # Errors
     /// Where there never is.

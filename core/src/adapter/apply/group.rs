@@ -19,8 +19,8 @@ const BESIDE: usize = 4;
 const RANKS: usize = if Kernel::DECODES_ON_THE_WAY { 64 } else { 16 };
 const OUTPUTS: usize = if Kernel::DECODES_ON_THE_WAY { 1024 } else { 64 };
 
-/// Tokens from which on a panel pays, though it has room for more: without vectors, of blocks, which are dear to decode, and
-/// of floats.
+/// Least tokens for which a partly filled panel pays: in the portable kernel, of block formats, which are dear to decode,
+/// and of floats.
 const PORTABLE: usize = 4;
 const BLOCKS: usize = 6;
 const FLOATS: usize = 10;

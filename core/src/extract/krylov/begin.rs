@@ -14,8 +14,8 @@ use crate::{
     linalg::orthonormal::orthonormalize,
 };
 
-/// Largest |Δᵢⱼ| outside this range would overflow or underflow in Δᵀ·Δ: the entries are scaled then. Of sums of entries it
-/// tells as much.
+/// Largest |Δᵢⱼ| outside this range would overflow or underflow in Δᵀ·Δ: the entries are scaled then. Sums of rows are held to the same
+/// bounds.
 const SAFE: core::ops::Range<f32> = 1e-6..4e3;
 
 impl<const W: usize> Krylov<'_, W> {

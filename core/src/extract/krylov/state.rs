@@ -62,8 +62,7 @@ pub struct Krylov<'s, const W: usize> {
     pub(super) tolerance: f64,
     pub(super) depth: usize,
     pub(super) parts: usize,
-    /// Basis: panels of cols × W; the block in work, or the one that would be next, is the one behind those that the
-    /// Gram matrix knows.
+    /// Basis: panels of cols × W. The current (or next) block follows those in the Gram matrix.
     pub(super) q: &'s mut [f32],
     /// Products: panels of rows × W, at the end one more that is predicted.
     pub(super) y: &'s mut [f32],

@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl Kernel {
-    /// D = tuned − base, into the strip D, and [`Kernel::forward`] with it, to the same bits as one after the other. Each side
+    /// D = tuned − base, then [`Kernel::forward`] with it: the bits are those of the two steps done one after the other. Each side
     /// holds as many rows and columns; they are of formats of which one row can be cut at [`SUM_COLUMNS`].
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! The products with a strip of the difference: Y += D·X and Z += Dᵀ·Y.
 //!
 //! A step of either product takes [`LANES`] elements of X or Y, and multiplies them with one element of D per row of the
-//! output, or with a pair where the panel is half as wide. The output stays in registers: as many rows of it as make loads
-//! no limit. D comes in segments of columns that lie together, so that nothing pushes its rows out of the first-level cache.
+//! output, or with a pair where the panel is half as wide. The output stays in registers: enough rows that loads are not the bottleneck. D
+//! comes in segments of columns that lie together, so that nothing pushes its rows out of the first-level cache.
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
