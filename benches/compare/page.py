@@ -13,6 +13,7 @@ import sys
 
 import many
 import quality
+import scale
 import tables
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -48,9 +49,10 @@ def main():
     pair = json.loads((RESULTS / "pair.json").read_text())
     of_llama = json.loads((RESULTS / "llama-cpp.json").read_text())
     shared = json.loads((RESULTS / "budgets.json").read_text())
-    others = {"pair.json", "llama-cpp.json", "budgets.json"}
+    large = json.loads((RESULTS / "scale.json").read_text())
+    others = {"pair.json", "llama-cpp.json", "budgets.json", "scale.json"}
     machines = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json")) if path.name not in others]
-    blocks = {**tables.blocks(machines, pair), **quality.blocks(pair, shared), **many.blocks(of_llama)}
+    blocks = {**tables.blocks(machines, pair), **quality.blocks(pair, shared), **many.blocks(of_llama), **scale.blocks(large)}
     wrong, found = [], 0
     for path in [*documents(), DRAWING]:
         text = path.read_text() if path.exists() else ""
