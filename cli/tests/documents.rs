@@ -156,7 +156,8 @@ fn defaults_in_doc_comments_are_those_of_the_code() {
         assert!(said.starts_with(&value), "ExtractOptions::{field}: {said}, but {value}");
     }
     assert_eq!((extract.max_reads, extract.tolerance), (options.max_reads, options.tolerance));
-    for (file, name) in [("ffi/src/options.rs", "Options"), ("ffi/src/files/file_options.rs", "FileOptions")] {
+    for (file, name) in [("ffi/src/options.rs", "Options"), ("ffi/src/files/file_options.rs", "FileOptions")]
+    {
         let source = read(file);
         assert_eq!(default_of(&source, "rank"), options.rank.to_string(), "{name}");
         assert_eq!(default_of(&source, "max_reads"), options.max_reads.to_string(), "{name}");
