@@ -209,6 +209,8 @@ fn what_cannot_be_converted_is_refused_and_nothing_is_left() {
     refused(&opened, &with(&|options| options.architecture = Some("nonsense".into())), "nonsense");
     let five = with(&|options| options.heads = Some(Heads { queries: 5, keys: 5 }));
     refused(&opened, &five, "do not go into 5 attention heads");
+    let one = with(&|options| options.heads = Some(Heads { queries: 4, keys: 1 }));
+    refused(&opened, &one, "are not those of the base");
     refused(&opened, &with(&|options| options.dtype = Some(Dtype::Q4K)), "cannot hold Q4_K");
 
     let mut strange = good.clone();

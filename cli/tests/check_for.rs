@@ -32,21 +32,45 @@ fn a_plain_adapter_passes_where_it_loads() {
     let root = tempfile::tempdir().unwrap();
     let plain = root.path().join("plain");
     extract_tiny(&plain, &["--rank", "8"]);
-    for program in ["peft", "vllm", "sglang", "ollama", "llama.cpp"] {
+    for program in ["peft", "vllm", "sglang", "ollama"] {
         let (code, found) = check(&plain, program);
         assert_eq!(code, 0, "{program}: {found:?}");
     }
-    for (program, repair) in [("mlx", "mlx"), ("diffusers", "kohya")] {
+    for (program, repair) in [("mlx", "mlx"), ("diffusers", "kohya"), ("llama.cpp", "gguf")] {
         let (code, found) = check(&plain, program);
         assert!(code == 1 && found[0] == ("wrong-format".to_owned(), json!(repair)), "{program}: {found:?}");
     }
     let gguf = root.path().join("a.gguf");
     succeed(&["convert", &text(&plain), "-o", &text(&gguf), "--base", &tiny_llama("base"), "-q"]);
-    assert_eq!(check(&gguf, "ollama").0, 0);
+    for program in ["ollama", "llama.cpp"] {
+        assert_eq!(check(&gguf, program).0, 0, "{program}");
+    }
     for program in ["peft", "vllm", "sglang"] {
         let (code, found) = check(&gguf, program);
         assert!(code == 1 && found[0] == ("wrong-format".to_owned(), json!("peft")), "{program}: {found:?}");
     }
+}
+
+#[test]
+fn a_file_of_another_architecture_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let (plain, other) = (root.path().join("plain"), root.path().join("other.gguf"));
+    extract_tiny(&plain, &["--rank", "4"]);
+    succeed(&["convert", &text(&plain), "-o", &text(&other), "--arch", "qwen2", "-q"]);
+    let (code, found) = check(&other, "llama.cpp");
+    assert!(code == 1 && has(&found, "wrong-architecture"), "{found:?}");
+    let merged = text(&root.path().join("merged"));
+    let (code, _, stderr) = phlora(&["merge", &tiny_llama("base"), &text(&other), "-o", &merged]);
+    assert!(code == 2 && stderr.contains("its architecture is qwen2"), "{stderr}");
+}
+
+#[test]
+fn a_scale_of_nothing_is_found() {
+    let root = tempfile::tempdir().unwrap();
+    let plain = root.path().join("plain");
+    extract_tiny(&plain, &["--rank", "4"]);
+    change(&plain, "lora_alpha", json!(0));
+    assert!(has(&check(&plain, "peft").1, "no-effect"));
 }
 
 #[test]

@@ -22,6 +22,8 @@ impl Lora<'_> {
             Naming::Single => return Err(flattened()),
         }
         self.factors_only(gguf::NO_PLACE)?;
+        // Rows of a head of each kind: those of queries and of keys are multiplied with each other.
+        let mut head_rows = None::<(usize, String)>;
         for module in &mut self.modules {
             let mapped = names.to_gguf(&format!("{}.weight", module.name)).ok_or_else(|| {
                 module.a.error(format!(
@@ -31,6 +33,16 @@ impl Lora<'_> {
                 ))
             })?;
             let rows = mapped.to_gguf_rows(module.shape()[0])?;
+            if let Some(heads) = mapped.heads {
+                let own = module.shape()[0] / heads;
+                let (first, other) = head_rows.get_or_insert_with(|| (own, module.name.to_string()));
+                if own != *first {
+                    return Err(module.b.error(format!(
+                        "its heads would have {own} rows and those of {other} {first}, expected as many: the numbers of \
+                         attention heads and of key and value heads are not those of the base"
+                    )));
+                }
+            }
             if let Some(order) = rows {
                 module.b.permute_rows(order);
                 if let Some(magnitude) = &mut module.magnitude {
@@ -122,6 +134,15 @@ impl Lora<'_> {
         let naming = if base.is_gguf() { Naming::Gguf } else { Naming::HuggingFace };
         let names = base.tensors().map(|(name, _)| name);
         Places::of(base).resolve(self, names, naming, base.path())
+    }
+
+    /// What is wrong where the adapter is of a GGUF file of another architecture than that of `base`.
+    pub(crate) fn other_architecture(&self, base: &Model) -> Option<String> {
+        let (own, other) = (self.architecture.as_deref()?, base.architecture()?);
+        let fits = if base.is_gguf() { own == other } else { NameMap::goes_with(own, other) };
+        let base = base.path().display();
+        (self.naming == Naming::Gguf && !fits)
+            .then(|| format!("its architecture is {own}, but that of the base {base} is {other}: it belongs to another model"))
     }
 
     /// Gives experts whose number is not known that of the highest that is named.

@@ -65,7 +65,11 @@ pub fn size(text: &str) -> Result<usize, String> {
         "gb" => 1e9,
         "t" | "tib" => 1_099_511_627_776.0,
         "tb" => 1e12,
-        _ => return Err(format!("unknown unit {unit}, expected B, KiB, MiB, GiB, TiB, kB, MB, GB or TB")),
+        _ => {
+            return Err(format!(
+                "unknown unit {unit}, expected B, KiB, MiB, GiB, TiB (or K, M, G, T), kB, MB, GB or TB"
+            ));
+        }
     };
     let number: f64 = number.parse().map_err(|_| "expected a size as in 64MiB".to_owned())?;
     let bytes = number * factor;

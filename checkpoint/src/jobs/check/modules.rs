@@ -46,6 +46,9 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings, monitor: &Mo
             findings.error("no-place", Some(&tensor.name), message);
         }
     }
+    if let Some(problem) = lora.other_architecture(base) {
+        findings.error("wrong-architecture", None, problem);
+    }
     let transposed = lora.fan_in_fan_out;
     if lora.is_dora() {
         let message = "a DoRA adapter: its change depends on the base; PEFT runs it, phlora convert makes a LoRA adapter of it at a rank";
@@ -120,12 +123,13 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings, monitor: &Mo
         for error in values.into_iter().chain(magnitude).filter_map(Result::err) {
             findings.broken("not-finite", Some(&weight), error);
         }
-        if zero {
-            findings.warning(
-                "no-effect",
-                Some(&weight),
-                "a factor is zero everywhere, so that the pair does nothing",
-            );
+        let nothing = if zero {
+            Some("a factor is zero everywhere, so that the pair does nothing")
+        } else {
+            (module.scale == 0.0).then_some("its scale is 0 (alpha), so that the pair does nothing")
+        };
+        if let Some(message) = nothing {
+            findings.warning("no-effect", Some(&weight), message);
         }
         monitor.add_done(size(module));
     }

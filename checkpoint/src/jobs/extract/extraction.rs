@@ -89,10 +89,11 @@ impl Extraction {
         notes
     }
 
-    /// Says so where the factors have more weights than what they change.
+    /// Says so where the factors have more weights than what they change. A plan has none.
     fn oversized(&self) -> Option<String> {
         let Total { parameters_in, parameters_out, .. } = self.total();
-        (parameters_out > parameters_in).then(|| {
+        let has_factors = self.modules.iter().any(|module| module.factors.is_some());
+        (has_factors && parameters_out > parameters_in).then(|| {
             format!(
                 "the factors have {parameters_out} weights, more than the {parameters_in} of the modules that they change: at \
                  this rank the adapter is larger than what it changes"

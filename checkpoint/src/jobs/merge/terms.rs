@@ -1,7 +1,7 @@
 //! Which modules of which adapters go into which weight, checked before anything is written.
 
 use crate::adapter::stored::matrix_shape;
-use crate::adapter::{Adapter, Effect, Factor, FullTensor, Lora, LoraModule, Naming, View};
+use crate::adapter::{Adapter, Effect, Factor, FullTensor, Lora, LoraModule, View};
 use crate::error::{Error, Result};
 use crate::naming::kind::{Kind, is_conv1d, is_conv1d_model, is_token_table, kind_of, module_of};
 use crate::naming::memory::Weight;
@@ -256,12 +256,7 @@ fn place_full<'a>(base: &'a View<'_>, change: &FullTensor<'_>) -> Result<Tensor<
 /// What an adapter holds, under the names of the base, and how they were paired.
 fn renamed<'a>(adapter: &'a Adapter, base: &View<'_>) -> Result<(Lora<'a>, Vec<String>)> {
     let lora = adapter.stored()?;
-    if let (Naming::Gguf, true, Some(own), Some(other)) =
-        (lora.naming, base.model.is_gguf(), lora.architecture.as_deref(), base.model.architecture())
-        && own != other
-    {
-        let base = base.model.path().display();
-        let problem = format!("its architecture is {own}, but that of the base {base} is {other}");
+    if let Some(problem) = lora.other_architecture(base.model) {
         return Err(Error::format(adapter.path(), problem));
     }
     beginnings::onto(lora, base)

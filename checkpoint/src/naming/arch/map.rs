@@ -83,6 +83,13 @@ impl NameMap {
         self.known.model_types
     }
 
+    /// Whether models of `model_type` are called `gguf` in GGUF, as far as both are known.
+    pub(crate) fn goes_with(gguf: &str, model_type: &str) -> bool {
+        let mut known = KNOWN.iter().filter(|known| known.model_types.contains(&model_type)).peekable();
+        let is_known = KNOWN.iter().any(|known| known.gguf == gguf);
+        !is_known || known.peek().is_none() || known.any(|known| known.gguf == gguf)
+    }
+
     /// Whether the checkpoint stores linear weights [in, out].
     pub fn stores_transposed(&self) -> bool {
         self.known.gguf == "gpt2"

@@ -34,7 +34,11 @@ pub fn check_for(
         return Err(Error::io(adapter, "open", std::io::ErrorKind::NotFound.into()));
     }
     match consumer {
-        Consumer::LlamaCpp => return sound(adapter, base, monitor)?.0.sorted(),
+        Consumer::LlamaCpp if is_gguf || base.is_gguf() => return sound(adapter, base, monitor)?.0.sorted(),
+        Consumer::LlamaCpp => {
+            findings.error("wrong-format", None, "llama.cpp reads a GGUF file; convert it");
+            findings.repaired_by(Repair::Gguf);
+        }
         Consumer::Ollama if is_gguf => return sound(adapter, base, monitor)?.0.sorted(),
         Consumer::Ollama => servers::ollama(adapter, base, &mut findings)?,
         Consumer::Mlx => mlx::check(adapter, base, &mut findings)?,

@@ -128,7 +128,7 @@ fn ranks(config: Json<'_>, stored: &Stored, consumer: Consumer, findings: &mut F
         }
         (Consumer::Vllm, Some(class)) if *class > 16 => {
             let message = format!(
-                "start vLLM with max_lora_rank={class}: it makes room for 16 else, and this has rank {most}"
+                "start vLLM with --max-lora-rank {class}: its default is 16, and this has rank {most}"
             );
             findings.add(Severity::Note, "rank-class", None, message);
         }
