@@ -16,10 +16,11 @@ static void expect(int holds, const char *what) {
 
 struct found { int all, unknown; };
 
-static void finding(void *user, uint32_t severity, const char *code, const char *tensor, const char *text) {
+static void finding(void *user, const phlora_finding *one) {
     struct found *found = user;
     found->all++;
-    found->unknown += severity == PHLORA_SEVERITY_ERROR && strcmp(code, "unknown-tensor") == 0 && tensor && *text;
+    found->unknown += one->severity == PHLORA_SEVERITY_ERROR && strcmp(one->code, "unknown-tensor") == 0 &&
+                      one->tensor && *one->message;
 }
 
 /* Opens an adapter and gives the sum of all entries of all factors, decoded, or of its module `name` alone. */
