@@ -161,7 +161,7 @@ impl<'a> LoraModule<'a> {
         }
         let factor = Factor::new(tensor.readable()?, [outputs, 1], tensor.bytes());
         let factor = factor.map_err(|e| tensor.error(e.to_string()))?;
-        self.magnitude = Some(factor.read_from(tensor.file(), tensor.stored_name()));
+        self.magnitude = Some(Box::new(factor.read_from(tensor.file(), tensor.stored_name())));
         Ok(self)
     }
 }

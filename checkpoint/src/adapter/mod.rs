@@ -130,8 +130,8 @@ pub struct LoraModule<'a> {
     /// Empty where the weight is a matrix.
     pub kernel: Vec<usize>,
     /// DoRA's magnitudes [out, 1]: the norms that the rows of W + scale·B·A are brought to. What takes no base refuses
-    /// them.
-    pub magnitude: Option<Factor<'a>>,
+    /// them. In a box, since few adapters have any and some have very many modules.
+    pub magnitude: Option<Box<Factor<'a>>>,
 }
 
 impl<'a> LoraModule<'a> {

@@ -7,6 +7,7 @@ use crate::error::{Error, Reason, Result};
 use crate::naming::arch::NameMap;
 use crate::naming::memory::Layout;
 use crate::source::model::Model;
+use crate::source::permutation::RowPermutation;
 use crate::source::tensor::Expert;
 
 impl Lora<'_> {
@@ -44,10 +45,7 @@ impl Lora<'_> {
                 }
             }
             if let Some(order) = rows {
-                module.b.permute_rows(order);
-                if let Some(magnitude) = &mut module.magnitude {
-                    magnitude.permute_rows(order);
-                }
+                module.permute_rows(order);
             }
             let name = module_of(&mapped.name);
             module.expert = mapped.expert.map(|index| Expert { index, count: experts });
@@ -103,10 +101,7 @@ impl Lora<'_> {
                 })?;
             let rows = mapped.to_gguf_rows(module.shape()[0])?;
             if let Some(order) = rows {
-                module.b.permute_rows(order.inverse());
-                if let Some(magnitude) = &mut module.magnitude {
-                    magnitude.permute_rows(order.inverse());
-                }
+                module.permute_rows(order.inverse());
             }
             module.name = module_of(&mapped.name).to_owned().into();
             module.expert = None;
@@ -157,6 +152,14 @@ impl Lora<'_> {
 }
 
 impl LoraModule<'_> {
+    /// Moves the rows of its weight, [out, in], to another order.
+    fn permute_rows(&mut self, order: RowPermutation) {
+        self.b.permute_rows(order);
+        if let Some(magnitude) = &mut self.magnitude {
+            magnitude.permute_rows(order);
+        }
+    }
+
     /// The name of the base's tensor that holds its weight, without `.weight`: that of all experts of a layer.
     pub(crate) fn tensor(&self) -> &str {
         match self.expert {

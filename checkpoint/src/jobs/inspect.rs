@@ -199,7 +199,7 @@ fn adapter_facts(adapter: &Adapter) -> Result<AdapterFacts> {
             dtype: dtype.to_owned(),
         });
         facts.scales = (facts.scales.0.min(module.scale), facts.scales.1.max(module.scale));
-        for factor in [&module.a, &module.b].into_iter().chain(&module.magnitude) {
+        for factor in [&module.a, &module.b].into_iter().chain(module.magnitude.as_deref()) {
             let count = Count::of_factor(factor);
             facts.total.add(count);
             let dtype = if factor.codes().is_some() { "compact" } else { factor.dtype().name() };

@@ -119,7 +119,7 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings, monitor: &Mo
         let values = [module.a.decoded(), module.b.decoded()];
         let zero = module.magnitude.is_none()
             && values.iter().any(|values| values.as_ref().is_ok_and(|v| v.iter().all(|x| *x == 0.0)));
-        let magnitude = module.magnitude.as_ref().map(Factor::decoded);
+        let magnitude = module.magnitude.as_deref().map(Factor::decoded);
         for error in values.into_iter().chain(magnitude).filter_map(Result::err) {
             findings.broken("not-finite", Some(&weight), error);
         }

@@ -112,7 +112,7 @@ pub(super) fn targets<'a>(base: &'a View<'_>, adapters: &[(&'a Adapter, f32)]) -
                 if count < rows {
                     module.b = module.b.settled()?.row_range(first, count)?;
                     if let Some(magnitude) = module.magnitude.as_mut().filter(|_| !turned) {
-                        *magnitude = magnitude.settled()?.row_range(first, count)?;
+                        **magnitude = magnitude.settled()?.row_range(first, count)?;
                     }
                 }
                 if let Some(order) = tensor.order() {

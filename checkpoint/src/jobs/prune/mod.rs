@@ -144,6 +144,8 @@ pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &M
         })
         .collect();
     let kept: f64 = modules.iter().map(|module| module.energy * module.sum_squares).sum();
+    // Headers of the files are made now, which take as much as these.
+    drop((lora, found));
     let bytes = pruned.save(path, options.format, options.force, monitor)?;
     Ok(Pruned { modules, energy: if all > 0.0 { kept / all } else { 1.0 }, bytes })
 }
