@@ -23,8 +23,6 @@ MIB = 1 << 20
 
 # Resident memory, mapped files and the program itself included.
 MOST_BYTES_PER_BYTE, MOST_BYTES = 10, 64 * MIB
-# Adapters of 20,000 modules of rank 2 are nothing but names and entries of tables: docs/reliability.md states it.
-MOST_OF_MODULES = 14
 MOST_SECONDS_PER_MIB, LEAST_SECONDS = 5, 5
 
 # What host.c makes of one file, each call within the bound of time.
@@ -96,8 +94,7 @@ def measured(arguments, seconds):
 def judge(case, arguments, output, calls=1, codes=(0, 1, 2)):
     # A file that is named twice is read twice.
     size = case["bytes"] * max(1, arguments.count(case["path"]))
-    per_byte = MOST_OF_MODULES if case["name"] == "peft: many modules" else MOST_BYTES_PER_BYTE
-    most = per_byte * size + MOST_BYTES
+    most = MOST_BYTES_PER_BYTE * size + MOST_BYTES
     seconds = calls * max(LEAST_SECONDS, MOST_SECONDS_PER_MIB * size / MIB)
     code, held, took, text = measured(arguments, seconds)
     wrong = []
