@@ -462,7 +462,7 @@ enum phlora_consumer
   : uint32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  /** llama.cpp where the adapter or the base is a GGUF file, else none: what is wrong anywhere. */
+  /** llama.cpp where the adapter or the base is a GGUF file, PEFT for its directories, else none: what is wrong anywhere. */
   PHLORA_CONSUMER_ANY = 0,
   /** PEFT. */
   PHLORA_CONSUMER_PEFT = 1,

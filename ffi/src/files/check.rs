@@ -26,7 +26,7 @@ pub enum Severity {
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consumer {
-    /// llama.cpp where the adapter or the base is a GGUF file, else none: what is wrong anywhere.
+    /// llama.cpp where the adapter or the base is a GGUF file, PEFT for its directories, else none: what is wrong anywhere.
     Any = 0,
     /// PEFT.
     Peft = 1,
