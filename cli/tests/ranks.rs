@@ -323,3 +323,18 @@ fn a_plan_says_what_an_extraction_then_does() {
     let (code, _, _) = phlora(&["plan", &base, &tuned, "--report", &common::text(&report)]);
     assert_eq!(code, 2);
 }
+
+#[test]
+fn a_budget_gives_an_output_head_the_rank_of_one_rank_for_all() {
+    let root = tempfile::tempdir().unwrap();
+    let (even, out) = (root.path().join("even"), root.path().join("out"));
+    extract(&even, &["--rank", "8", "--include", "lm_head|_proj", "--quiet"]);
+    let size = size_of_adapter(&even).to_string();
+    extract(&out, &["--budget", &size, "--include", "lm_head|_proj", "--quiet"]);
+    let found = modules(&verified(&out));
+    // Ranks of their own for the others, and for the head not 1 or 2, which its one large direction and large weight would give.
+    for (name, rank, _) in &found {
+        assert!(*rank > 0 && (name != "lm_head" || *rank == 8), "{name}: {rank}");
+    }
+    assert!(found.len() == 29 && found.iter().any(|(_, rank, _)| *rank > 8), "{found:?}");
+}

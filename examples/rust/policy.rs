@@ -23,6 +23,7 @@ fn main() {
     let candidates = [&slow, &fast].map(|values| Candidate {
         spectrum: spectrum(values),
         stretch: 1.0,
+        apart: false,
         dtype: Dtype::F16,
     });
     let budget = 2 * factor_bytes(SHAPE, 16, Dtype::F16);

@@ -53,10 +53,13 @@ RULES = {
 }
 
 
-def shared(modules, rule, budget):
-    """Ranks whose components have the highest scores within the budget."""
-    scores = [(rule(m, i), name, i) for name, m in modules.items() for i in range(len(m.squares))]
-    ranks = dict.fromkeys(modules, 0)
+def shared(modules, rule, budget, apart=None):
+    """Ranks whose components have the highest scores within the budget; `apart` has those that are given."""
+    apart = apart or {}
+    budget -= sum(modules[name].cost * rank for name, rank in apart.items())
+    shares = {name: m for name, m in modules.items() if name not in apart}
+    scores = [(rule(m, i), name, i) for name, m in shares.items() for i in range(len(m.squares))]
+    ranks = dict.fromkeys(modules, 0) | apart
     for _, name, i in sorted(scores, reverse=True):
         if ranks[name] == i and modules[name].cost <= budget:
             ranks[name] += 1
@@ -72,19 +75,23 @@ def nll(model, modules, ranks, batches):
     return float(np.mean([model(input_ids=batch, labels=batch).loss.item() for batch in batches]))
 
 
-def table(title, base, tuned, batches):
+def table(title, base, tuned, batches, apart=()):
+    """`apart`: further modules; by the rule of --budget they have the rank of one rank for all as well."""
     model = pair.load(pair.BASE)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(base[name].float())
-    modules = {name: Module(base[f"{name}.weight"], tuned[f"{name}.weight"]) for name in pair.MODULES}
+    modules = {name: Module(base[f"{name}.weight"], tuned[f"{name}.weight"]) for name in [*pair.MODULES, *apart]}
     uniform = [nll(model, modules, dict.fromkeys(modules, rank), batches) for rank in RANKS]
     print(f"| {title}: {len(modules)} modules | " + " | ".join(f"rank {rank}" for rank in RANKS) + " |")
     print("|---" * (1 + len(RANKS)) + "|")
     print("| one rank for all | " + " | ".join(f"{value:.4f}" for value in uniform) + " |", flush=True)
     whole = sum(module.cost for module in modules.values())
-    for name, rule in RULES.items():
-        values = [nll(model, modules, shared(modules, rule, whole * rank), batches) for rank in RANKS]
+    rows = [(name, rule, ()) for name, rule in (list(RULES.items())[-1:] if apart else RULES.items())]
+    rows += [(f"{rows[-1][0]}, {' '.join(apart)} at one rank", rows[-1][1], apart)] if apart else []
+    for name, rule, fixed in rows:
+        ranks = [shared(modules, rule, whole * rank, dict.fromkeys(fixed, rank)) for rank in RANKS]
+        values = [nll(model, modules, one, batches) for one in ranks]
         print(f"| {name} | " + " | ".join(f"{v - u:+.4f}" for v, u in zip(values, uniform)) + " |", flush=True)
 
 
@@ -117,6 +124,8 @@ def main():
     base, tuned = pair.weights(pair.BASE), pair.weights(pair.TUNED)
     table("the real pair", base, tuned, ids("eval-tuned.bin"))
     table("swapped", tuned, base, ids("eval-base.bin"))
+    table("the real pair with its head", base, tuned, ids("eval-tuned.bin"), ["lm_head"])
+    table("swapped with its head", tuned, base, ids("eval-base.bin"), ["lm_head"])
     if sys.argv[1:]:
         table("fine-tuned here", base, *fine_tuned(sys.argv[1:]))
 

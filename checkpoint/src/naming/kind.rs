@@ -100,6 +100,11 @@ pub(crate) fn is_vocabulary_head(module: &str) -> bool {
     HEADS.contains(&suffix_of(module)) || ["output", "cls.predictions.decoder"].contains(&module)
 }
 
+/// Whether what a module's directions are worth cannot be compared with those of layers within the model.
+pub(crate) fn stands_apart(module: &str, shape: &[usize]) -> bool {
+    matches!(kind_of(&format!("{module}.weight"), shape), Kind::Head | Kind::Embedding)
+}
+
 /// The module a tensor belongs to: its name without the last part.
 pub fn module_of(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(module, _)| module)

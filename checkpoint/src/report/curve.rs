@@ -1,15 +1,13 @@
 //! From the spectra of a report: energy against bytes, and what each policy would choose.
 
 use crate::report::{CurvePoint, ModuleReport, Report};
-use phlora_core::policy::{
-    Candidate, Limit, Outcome, Share, allocate, factor_bytes, factor_dtype, uniform_rank,
-};
+use phlora_core::policy::{Candidate, Limit, Share, factor_bytes, factor_dtype, share_out};
 use phlora_core::{Criterion, Dtype, Goal, Policy, Spectrum};
 
 /// Points that the curve has at most.
 const POINTS: usize = 100;
 
-/// The curve over `modules`: their components in the order in which a budget takes them, bytes of factors in `dtype`
+/// The curve over `modules`: their components by falling worth, as a budget takes those of layers, bytes of factors in `dtype`
 /// without names and headers. Ends where the known singular values do.
 pub(crate) fn energy_by_bytes(modules: &[ModuleReport], dtype: Dtype, by: Criterion) -> Vec<CurvePoint> {
     let all: f64 = modules.iter().map(|module| module.delta_norm.powi(2)).sum();
@@ -114,39 +112,15 @@ fn wanted(spectrum: &Spectrum<'_>, policy: &Policy) -> (usize, bool) {
 
 fn shared(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit) -> (Vec<usize>, Vec<bool>) {
     let mut shares = vec![Share::default(); candidates.len()];
-    allocate(candidates, policy, limit, &mut shares);
-    let mut ranks: Vec<_> = shares.iter().map(|share| share.rank).collect();
-    if let Limit::Bytes(_) = limit {
-        // An extraction looks at one rank for all as well.
-        let most = candidates.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
-        let even = uniform_rank(candidates, policy, most.min(policy.max_rank), limit);
-        let even: Vec<_> = candidates
-            .iter()
-            .map(|one| even.min(one.spectrum.shape.rows).min(one.spectrum.shape.cols))
-            .collect();
-        let outcomes =
-            [outcome(candidates, policy.by, &ranks, false), outcome(candidates, policy.by, &even, true)];
-        if even.iter().any(|&rank| rank > 0) && policy.by.best(&outcomes) == Some(1) {
-            ranks = even;
-        }
-    }
+    let most = candidates.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
+    share_out(candidates, policy, limit, most.min(policy.max_rank), &mut shares);
+    let ranks: Vec<_> = shares.iter().map(|share| share.rank).collect();
     let known = |(&rank, one): (&usize, &Candidate<'_>)| {
         let Spectrum { singular_values, shape, .. } = one.spectrum;
         rank < singular_values.len() || rank == shape.rows.min(shape.cols)
     };
     let known = ranks.iter().zip(candidates).map(known).collect();
     (ranks, known)
-}
-
-/// What `ranks` come to, as far as the singular values are known.
-fn outcome(candidates: &[Candidate<'_>], by: Criterion, ranks: &[usize], even: bool) -> Outcome {
-    let (mut worth, mut kept, mut all) = (0.0, 0.0, 0.0);
-    for (one, &rank) in candidates.iter().zip(ranks) {
-        worth += (0..rank).map(|at| one.worth(by, at)).sum::<f64>();
-        kept += one.spectrum.kept(rank);
-        all += one.spectrum.sum_squares;
-    }
-    Outcome { worth, lost: if all > 0.0 { 1.0 - kept / all } else { 0.0 }, even }
 }
 
 #[cfg(test)]

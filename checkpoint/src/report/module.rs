@@ -1,7 +1,7 @@
 //! What an extraction found of one module.
 
 use crate::adapter::Factors;
-use crate::naming::kind::{kind_path, layer_of};
+use crate::naming::kind::{kind_path, layer_of, stands_apart};
 use crate::source::tensor::Expert;
 use phlora_core::policy::Candidate;
 use phlora_core::{Dtype, Shape, Spectrum};
@@ -141,7 +141,8 @@ impl ModuleReport {
         let [rows, cols] = self.shape;
         let (shape, sum_squares) = (Shape { rows, cols }, self.delta_norm.powi(2));
         let stretch = self.weight_stretch.filter(|_| !self.weighed).unwrap_or(0.0);
-        Candidate { spectrum: Spectrum { singular_values, sum_squares, shape }, stretch, dtype }
+        let apart = stands_apart(&self.name, &self.shape);
+        Candidate { spectrum: Spectrum { singular_values, sum_squares, shape }, stretch, apart, dtype }
     }
 
     /// All singular values that are known, descending.

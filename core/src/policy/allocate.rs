@@ -10,6 +10,10 @@ pub struct Candidate<'s> {
     pub spectrum: Spectrum<'s>,
     /// ‖W‖₂ of the matrix that it changes. 0 where that is not known: ‖Δ‖₂ stands for it then.
     pub stretch: f64,
+    /// Whether what its directions are worth cannot be compared with those of the others: of an output head, whose change
+    /// reaches the logits through no other layer and no norm, and of a lookup table. By [`Criterion::Relative`] it gets the
+    /// rank that one rank for all would give it.
+    pub apart: bool,
     /// Format that its factors are stored in; see [`factor_dtype`].
     pub dtype: Dtype,
 }
@@ -19,12 +23,12 @@ pub struct Candidate<'s> {
 pub struct Share {
     /// The rank; 0 where the bytes are better spent elsewhere.
     pub rank: usize,
-    next: Option<Step>,
+    pub(super) next: Option<Step>,
 }
 
 /// From a rank to a higher one.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Step {
+pub(super) struct Step {
     rank: usize,
     bytes: i64,
     gain_per_byte: f64,
@@ -48,8 +52,8 @@ pub fn factor_bytes(shape: Shape, rank: usize, dtype: Dtype) -> u64 {
 /// Gives each of `candidates` a rank that `policy` allows, so that their factors keep to `limit` and are worth as much as
 /// possible by the policy's criterion: the step that is worth the most per byte comes first, whichever matrix it belongs to.
 /// Where bytes grow with the rank alone, steps are single components and nothing better exists except in the use of the
-/// last bytes; where a format's blocks make some ranks cheap, a step leads to the rank that pays best. `shares` has an
-/// element per candidate.
+/// last bytes; where a format's blocks make some ranks cheap, a step leads to the rank that pays best. Those that stand
+/// [`apart`](Candidate::apart) come before, at the nearest rank for all. `shares` has an element per candidate.
 ///
 /// Returns the bytes used. A smaller step fills what a larger one leaves. Where the known
 /// singular values do not hold the share that [`Limit::Energy`] asks for, all of them are taken.
@@ -57,8 +61,17 @@ pub fn allocate(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit, sha
     let mut left = limit.bytes();
     let mut missing = limit.squares(candidates);
     let whole = left;
-    for (share, candidate) in shares.iter_mut().zip(candidates) {
-        *share = Share { rank: 0, next: candidate.step(0, policy, left) };
+    let apart = |one: &Candidate<'_>| one.apart && policy.by == Criterion::Relative;
+    let even = if candidates.iter().any(apart) { rank_apart(candidates, policy, limit) } else { 0 };
+    for (share, one) in shares.iter_mut().zip(candidates) {
+        let rank = if apart(one) { one.most(even) } else { 0 };
+        let bytes = i64::try_from(factor_bytes(one.spectrum.shape, rank, one.dtype));
+        left = left.saturating_sub(bytes.unwrap_or(i64::MAX));
+        missing -= one.spectrum.kept(rank);
+        *share = Share { rank, next: None };
+    }
+    for (share, one) in shares.iter_mut().zip(candidates).filter(|(_, one)| !apart(one)) {
+        share.next = one.step(0, policy, left);
     }
     while missing > 0.0 {
         let mut best = None::<(usize, f64)>;
@@ -83,16 +96,36 @@ pub fn allocate(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit, sha
     whole.saturating_sub(left).unsigned_abs()
 }
 
-/// The rank up to `max_rank` that `policy` allows and that all of `candidates` get: the largest whose factors fit into the bytes, or the smallest that keeps the share that is asked for, else the largest. Narrower matrices are filled up with
-/// zeros. 0 where none fits.
+/// The rank of one rank for all, as far as singular values are known. Of bytes that have room for half of the next rank
+/// that next one, if those that stand apart fit at all: names take some bytes more where ranks differ.
+fn rank_apart(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit) -> usize {
+    let most = candidates.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
+    let rank_for = |limit| uniform_rank(candidates, policy, most.min(policy.max_rank), limit);
+    let Limit::Bytes(bytes) = limit else { return rank_for(limit) };
+    let per_rank = |one: &Candidate<'_>| {
+        let block = one.dtype.block_len();
+        factor_bytes(one.spectrum.shape, block, one.dtype) / block as u64
+    };
+    let half = candidates.iter().map(per_rank).fold(0, u64::saturating_add) / 2;
+    let rank = rank_for(Limit::Bytes(bytes.saturating_add(half)));
+    let size = |one: &Candidate<'_>| factor_bytes(one.spectrum.shape, one.most(rank), one.dtype);
+    let apart = candidates.iter().filter(|one| one.apart).map(size).fold(0, u64::saturating_add);
+    if apart <= bytes { rank } else { rank_for(limit) }
+}
+
+/// The rank up to `max_rank` that `policy` allows and that all of `candidates` get: the largest whose factors fit into the
+/// bytes, or the smallest that keeps the share that is asked for, else the largest. Narrower matrices count as
+/// [`Policy::even_rank`] says. 0 where none fits.
 pub fn uniform_rank(candidates: &[Candidate<'_>], policy: &Policy, max_rank: usize, limit: Limit) -> usize {
     let (left, wanted) = (limit.bytes().unsigned_abs(), limit.squares(candidates));
     let mut best = 0;
     for rank in (1..=max_rank).filter(|&rank| policy.round(rank) == rank) {
         // Not monotone where a format has blocks: all are tried.
-        let bytes = candidates
-            .iter()
-            .fold(0_u64, |sum, one| sum.saturating_add(factor_bytes(one.spectrum.shape, rank, one.dtype)));
+        let of = |one: &Candidate<'_>| {
+            let shape = one.spectrum.shape;
+            factor_bytes(shape, policy.even_rank(shape, rank), one.dtype)
+        };
+        let bytes = candidates.iter().map(of).fold(0, u64::saturating_add);
         if bytes <= left {
             best = rank;
         }
@@ -128,10 +161,15 @@ impl Candidate<'_> {
         by.worth(&self.spectrum, self.stretch, at)
     }
 
+    /// `rank`, or the largest that is known where that is less.
+    fn most(&self, rank: usize) -> usize {
+        let Spectrum { singular_values, shape, .. } = self.spectrum;
+        rank.min(singular_values.len()).min(shape.rows).min(shape.cols)
+    }
+
     /// The step upwards from `rank` that is worth the most per byte within `left` bytes.
     fn step(&self, rank: usize, policy: &Policy, left: i64) -> Option<Step> {
-        let Spectrum { singular_values, shape, .. } = self.spectrum;
-        let most = singular_values.len().min(shape.rows).min(shape.cols);
+        let (shape, most) = (self.spectrum.shape, self.most(usize::MAX));
         let bytes_at = |rank| i64::try_from(factor_bytes(shape, rank, self.dtype)).unwrap_or(i64::MAX);
         let before = bytes_at(rank);
         let (mut best, mut gain) = (None::<Step>, 0.0);

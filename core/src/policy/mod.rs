@@ -1,7 +1,8 @@
 //! Which rank a matrix gets: policies over singular values alone, without any data.
 //!
 //! [`Goal`] says what is asked for, [`Policy`] what the ranks must look like besides. A [`Spectrum`] answers
-//! for one matrix; [`allocate`] and [`uniform_rank`] share bytes out over many, up to a [`Limit`].
+//! for one matrix; [`allocate`] and [`uniform_rank`] share bytes out over many, up to a [`Limit`], and [`share_out`] takes
+//! the better of the two.
 //!
 //! ```
 //! use phlora_core::policy::{Candidate, Criterion, Goal, Limit, Policy, Share, Spectrum, allocate, factor_bytes};
@@ -15,7 +16,8 @@
 //! let [even, steep] = [[2.0, 1.9, 1.8, 1.7], [3.0, 0.3, 0.2, 0.1]];
 //! assert_eq!(Goal::Energy(0.95).rank(&spectrum(&steep), 4), 1);
 //!
-//! let candidates = [&even, &steep].map(|values| Candidate { spectrum: spectrum(values), stretch: 0.0, dtype: Dtype::F16 });
+//! let candidates = [&even, &steep]
+//!     .map(|values| Candidate { spectrum: spectrum(values), stretch: 0.0, apart: false, dtype: Dtype::F16 });
 //! let bytes = 2 * factor_bytes(spectrum(&even).shape, 2, Dtype::F16);
 //! let mut shares = [Share::default(); 2];
 //! allocate(&candidates, &Policy { by: Criterion::Energy, ..Policy::fixed(4) }, Limit::Bytes(bytes), &mut shares);
@@ -25,12 +27,16 @@
 mod allocate;
 mod bits;
 mod criterion;
+mod outcome;
 mod spectrum;
 
 pub use allocate::{Candidate, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
 pub use bits::{Direction, Quantizer, share_bits};
-pub use criterion::{Criterion, Outcome};
+pub use criterion::Criterion;
+pub use outcome::{Outcome, share_out};
 pub use spectrum::{Noise, Spectrum};
+
+use crate::Shape;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -93,6 +99,11 @@ impl Policy {
             uniform: true,
             by: Criterion::Relative,
         }
+    }
+
+    /// What a matrix of `shape` gets of one rank for all: no more than it is wide, unless all ranks are to be the same.
+    pub fn even_rank(&self, shape: Shape, rank: usize) -> usize {
+        if self.uniform { rank } else { rank.min(shape.rows).min(shape.cols) }
     }
 
     /// `rank` as this policy lets it be: the next rank above that it has, or else the largest one; 0 stays 0, and

@@ -1,6 +1,8 @@
 //! How bytes, or a share of the energy, are shared out among matrices.
 
-use phlora_core::policy::{Candidate, Limit, Outcome, Share, allocate, factor_bytes, uniform_rank};
+use phlora_core::policy::{
+    Candidate, Limit, Outcome, Share, allocate, factor_bytes, share_out, uniform_rank,
+};
 use phlora_core::{Criterion, Dtype, Policy, Shape, Spectrum};
 use phlora_tests::matrix::Normal;
 
@@ -8,7 +10,7 @@ use phlora_tests::matrix::Normal;
 fn candidate(singular_values: &[f32], shape: Shape) -> Candidate<'_> {
     let sum_squares = singular_values.iter().map(|&s| f64::from(s).powi(2)).sum();
     let spectrum = Spectrum { singular_values, sum_squares, shape };
-    Candidate { spectrum, stretch: 3.0 * f64::from(singular_values[0]), dtype: Dtype::F16 }
+    Candidate { spectrum, stretch: 3.0 * f64::from(singular_values[0]), apart: false, dtype: Dtype::F16 }
 }
 
 /// What the first `rank` directions of a candidate are worth.
@@ -176,4 +178,87 @@ fn what_is_worth_more_does_not_outweigh_a_change_that_is_lost() {
     assert_eq!(Criterion::Relative.best(&[even, outcome(3.0, 0.5, true)]), Some(0));
     assert_eq!(Criterion::Relative.best(&[near, near]), Some(0));
     assert_eq!(Criterion::Relative.best(&[]), None);
+}
+
+/// Two with steep spectra, whose later directions are worth little, and two with flat ones that change little by themselves.
+fn steep_and_flat() -> ([Vec<f32>; 4], [Shape; 4]) {
+    let spectrum = |decay: f32, scale: f32| (0..24).map(|i| scale * decay.powi(i)).collect::<Vec<f32>>();
+    let spectra = [spectrum(0.5, 1.0), spectrum(0.6, 1.0), spectrum(0.97, 0.1), spectrum(0.98, 0.1)];
+    (spectra, [Shape { rows: 24, cols: 40 }; 4])
+}
+
+#[test]
+fn a_matrix_apart_gets_the_rank_of_one_rank_for_all() {
+    let (spectra, shapes) = steep_and_flat();
+    let mut candidates: Vec<_> =
+        spectra.iter().zip(shapes).map(|(sigma, shape)| candidate(sigma, shape)).collect();
+    candidates[0].apart = true;
+    let policy = Policy { uniform: false, ..Policy::fixed(usize::MAX) };
+    for rank in 1..20 {
+        let budget = candidates.iter().map(|one| factor_bytes(one.spectrum.shape, rank, one.dtype)).sum();
+        let mut shares = [Share::default(); 4];
+        let used = allocate(&candidates, &policy, Limit::Bytes(budget), &mut shares);
+        assert!(shares[0].rank == rank && used == budget, "{shares:?}");
+        // The others share what is left as they do by themselves.
+        let mut others = [Share::default(); 3];
+        let left = budget - factor_bytes(shapes[0], rank, Dtype::F16);
+        allocate(&candidates[1..], &policy, Limit::Bytes(left), &mut others);
+        assert_eq!(
+            shares[1..].iter().map(|share| share.rank).collect::<Vec<_>>(),
+            others.map(|share| share.rank)
+        );
+        // By energy nothing stands apart.
+        let mut energy = [Share::default(); 4];
+        allocate(&candidates, &Policy { by: Criterion::Energy, ..policy }, Limit::Bytes(budget), &mut energy);
+        assert!(rank < 8 || energy[0].rank < rank, "{energy:?}");
+    }
+    // Of a share of the energy as well.
+    let mut shares = [Share::default(); 4];
+    allocate(&candidates, &policy, Limit::Energy(0.95), &mut shares);
+    assert_eq!(shares[0].rank, uniform_rank(&candidates, &policy, 24, Limit::Energy(0.95)));
+    let all: f64 = candidates.iter().map(|one| one.spectrum.sum_squares).sum();
+    let kept: f64 = candidates.iter().zip(&shares).map(|(one, share)| one.spectrum.kept(share.rank)).sum();
+    assert!(kept >= 0.95 * all);
+}
+
+#[test]
+fn one_rank_for_all_is_taken_where_ranks_of_their_own_lose_much_more() {
+    // One whose spectrum is long keeps most of all squares, and its weight is large.
+    let long: Vec<f32> = (0..24).map(|i| 0.97_f32.powi(i)).collect();
+    let short: Vec<f32> = (0..24).map(|i| 0.2 * 0.97_f32.powi(i)).collect();
+    let shape = Shape { rows: 24, cols: 40 };
+    let mut candidates = [candidate(&long, shape), candidate(&short, shape)];
+    let policy = Policy { uniform: false, ..Policy::fixed(usize::MAX) };
+    for (stretch, even) in [(3.0, false), (3000.0, true)] {
+        candidates[0].stretch = stretch;
+        for limit in [Limit::Bytes(16 * factor_bytes(shape, 1, Dtype::F16)), Limit::Energy(0.5)] {
+            let mut shares = [Share::default(); 2];
+            let rank = share_out(&candidates, &policy, limit, 24, &mut shares);
+            assert_eq!(rank.is_some(), even, "{stretch} {limit:?} {shares:?}");
+            if let Some(rank) = rank {
+                assert_eq!((rank, rank), (shares[0].rank, shares[1].rank));
+                assert_eq!(rank, uniform_rank(&candidates, &policy, 24, limit));
+            }
+            // By energy what loses the least is what is worth the most.
+            let by = Policy { by: Criterion::Energy, ..policy };
+            assert_eq!(share_out(&candidates, &by, limit, 24, &mut shares), None);
+        }
+    }
+    let mut shares = [Share::default(); 2];
+    let uniform = Policy::fixed(usize::MAX);
+    assert_eq!(share_out(&candidates, &uniform, Limit::Energy(0.5), 24, &mut shares), Some(shares[0].rank));
+}
+
+#[test]
+fn one_rank_for_all_is_no_more_than_a_matrix_is_wide() {
+    let sigma: Vec<f32> = (0..24).map(|i| 0.9_f32.powi(i)).collect();
+    let (wide, narrow) = (Shape { rows: 24, cols: 40 }, Shape { rows: 4, cols: 40 });
+    let candidates = [candidate(&sigma, wide), candidate(&sigma[..4], narrow)];
+    let bytes = factor_bytes(wide, 16, Dtype::F16) + factor_bytes(narrow, 4, Dtype::F16);
+    let policy = Policy { uniform: false, ..Policy::fixed(usize::MAX) };
+    assert_eq!(uniform_rank(&candidates, &policy, 24, Limit::Bytes(bytes)), 16);
+    assert_eq!([wide, narrow].map(|shape| policy.even_rank(shape, 16)), [16, 4]);
+    let padded = Policy { uniform: true, ..policy };
+    assert!(uniform_rank(&candidates, &padded, 24, Limit::Bytes(bytes)) < 16);
+    assert_eq!(padded.even_rank(narrow, 16), 16);
 }

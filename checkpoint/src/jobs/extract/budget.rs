@@ -192,23 +192,30 @@ pub(crate) fn choose(
     }
 }
 
-/// Ranks whose factors keep to `limit`: the greedy choice, or one rank for all.
+/// Ranks whose factors keep to `limit`: the greedy choice, or one rank for all. Of a share of the energy the better of the two,
+/// since there is one size of what is chosen.
 fn ranks(
     candidates: &[Candidate<'_>],
     policy: &Policy,
     limit: Limit,
     even: bool,
 ) -> (Vec<usize>, Option<usize>) {
+    let most = candidates.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
+    let most = most.min(policy.max_rank);
     if even {
-        let most = candidates.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
-        let rank = uniform_rank(candidates, policy, most.min(policy.max_rank), limit);
-        let narrow = |one: &Candidate<'_>| one.spectrum.shape.rows.min(one.spectrum.shape.cols);
-        let capped = candidates.iter().map(|one| if policy.uniform { rank } else { rank.min(narrow(one)) });
-        return (capped.collect(), Some(rank));
+        let rank = uniform_rank(candidates, policy, most, limit);
+        let of = |one: &Candidate<'_>| policy.even_rank(one.spectrum.shape, rank);
+        return (candidates.iter().map(of).collect(), Some(rank));
     }
     let mut shares = vec![Share::default(); candidates.len()];
-    allocate(candidates, policy, limit, &mut shares);
-    (shares.iter().map(|share| share.rank).collect(), None)
+    let even = match limit {
+        Limit::Energy(_) => phlora_core::policy::share_out(candidates, policy, limit, most, &mut shares),
+        Limit::Bytes(_) => {
+            allocate(candidates, policy, limit, &mut shares);
+            None
+        }
+    };
+    (shares.iter().map(|share| share.rank).collect(), even)
 }
 
 /// Bytes of the files of the adapter at `ranks`; `even`, where that is one rank for all.

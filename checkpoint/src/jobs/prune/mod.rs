@@ -9,12 +9,15 @@ pub use rule::Rule;
 use crate::adapter::provenance::OF_FACTORS;
 use crate::adapter::{Adapter, AdapterFormat, Decomposed, Factors, Lora, LoraModule, decompose};
 use crate::error::{Error, Result};
+use crate::naming::kind::stands_apart;
 use crate::run::monitor::Monitor;
 use crate::run::pool::available_threads;
 use crate::run::pool::{Ticket, run};
 use parts::cut_to;
-use phlora_core::policy::{Candidate, Limit, Share, allocate, factor_dtype, uniform_rank};
-use phlora_core::{Dtype, Policy, Spectrum};
+use phlora_core::policy::{
+    Candidate, Limit, Outcome, Share, allocate, factor_dtype, share_out, uniform_rank,
+};
+use phlora_core::{Dtype, Policy, Shape, Spectrum};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -185,7 +188,8 @@ fn chosen(
     ranks
 }
 
-/// Ranks that keep the most in files of so many bytes, or the share that is asked for.
+/// Ranks that are worth the most in files of so many bytes, or that keep the share that is asked for; one rank for all where
+/// [`Criterion::best`](phlora_core::Criterion::best) takes that.
 fn within(
     lora: &Lora<'_>,
     found: &[Decomposed],
@@ -195,45 +199,61 @@ fn within(
     keep: impl Fn(&Decomposed) -> bool,
 ) -> Result<Vec<usize>> {
     let policy = &options.policy;
-    let candidates: Vec<_> = found
-        .iter()
-        .zip(dtypes)
-        .map(|(module, &dtype)| {
-            let singular_values: &[f32] = if keep(module) { &module.singular_values } else { &[] };
-            let most = policy.max_rank.min(singular_values.len());
-            let spectrum = Spectrum { singular_values: &singular_values[..most], ..module.spectrum() };
-            // The base is not there.
-            Candidate { spectrum, stretch: 0.0, dtype }
-        })
-        .collect();
-    let mut left = limit;
-    loop {
-        let ranks: Vec<_> = if policy.uniform {
-            let kept: Vec<_> =
-                candidates.iter().filter(|one| !one.spectrum.singular_values.is_empty()).copied().collect();
-            let most = kept.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
-            let rank = uniform_rank(&kept, policy, most, left);
-            candidates
-                .iter()
-                .map(|one| if one.spectrum.singular_values.is_empty() { 0 } else { rank })
-                .collect()
-        } else {
-            let mut shares = vec![Share::default(); candidates.len()];
-            allocate(&candidates, policy, left, &mut shares);
-            shares.iter().map(|share| share.rank).collect()
-        };
-        let (Limit::Bytes(bytes), Limit::Bytes(rest)) = (limit, &mut left) else { return Ok(ranks) };
-        if ranks.iter().all(|&rank| rank == 0) {
-            return Err(Error::usage(format!(
-                "a budget of {bytes} bytes has no room for a single component"
-            )));
-        }
-        let size = options.format.length(&cut(lora, found, &ranks, dtypes, options)?)?;
-        if size <= bytes {
-            return Ok(ranks);
-        }
-        *rest = rest.saturating_sub(size - bytes);
+    let none = Shape { rows: 0, cols: 0 };
+    let mut candidates = Vec::new();
+    for ((module, &dtype), named) in found.iter().zip(dtypes).zip(&lora.modules) {
+        let most = policy.max_rank.min(module.singular_values.len());
+        // What is dropped takes no bytes.
+        let (most, shape) = if keep(module) { (most, module.shape) } else { (0, none) };
+        let singular_values = &module.singular_values[..most];
+        let spectrum = Spectrum { singular_values, shape, sum_squares: module.sum_squares };
+        let apart = stands_apart(&named.name, &named.shape());
+        // The base is not there.
+        candidates.push(Candidate { spectrum, stretch: 0.0, apart, dtype });
     }
+    // Pairs that a module does not have are zeros where all have one rank.
+    let held = |(one, rank): (&Candidate<'_>, usize)| match one.spectrum.singular_values.len() {
+        0 => 0,
+        _ if policy.uniform => rank,
+        held => rank.min(held),
+    };
+    let most = candidates.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
+    let of = |limit: Limit, even: bool| -> Vec<usize> {
+        let mut shares = vec![Share::default(); candidates.len()];
+        if even {
+            let rank = uniform_rank(&candidates, policy, most, limit);
+            return candidates.iter().map(|one| held((one, rank))).collect();
+        }
+        match limit {
+            Limit::Energy(_) => _ = share_out(&candidates, policy, limit, most, &mut shares),
+            Limit::Bytes(_) => _ = allocate(&candidates, policy, limit, &mut shares),
+        }
+        candidates.iter().zip(shares.iter().map(|share| share.rank)).map(held).collect()
+    };
+    let Limit::Bytes(bytes) = limit else { return Ok(of(limit, policy.uniform)) };
+    let fits = |even: bool| {
+        let mut left = bytes;
+        loop {
+            let ranks = of(Limit::Bytes(left), even);
+            if ranks.iter().all(|&rank| rank == 0) {
+                return Ok(None);
+            }
+            let size = options.format.length(&cut(lora, found, &ranks, dtypes, options)?)?;
+            if size <= bytes {
+                return Ok(Some(ranks));
+            }
+            left = left.saturating_sub(size - bytes);
+        }
+    };
+    let (mut choices, mut outcomes) = (Vec::new(), Vec::new());
+    for even in if policy.uniform { &[true][..] } else { &[false, true] } {
+        if let Some(ranks) = fits(*even)? {
+            outcomes.push(Outcome::of(&candidates, policy.by, ranks.iter().copied(), *even));
+            choices.push(ranks);
+        }
+    }
+    let best = policy.by.best(&outcomes).map(|at| choices.swap_remove(at));
+    best.ok_or_else(|| Error::usage(format!("a budget of {bytes} bytes has no room for a single component")))
 }
 
 /// The adapter at `ranks`, scales in its factors.
