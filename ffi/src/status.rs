@@ -243,7 +243,7 @@ impl From<phlora_core::Error> for Status {
             Error::ScratchTooSmall { .. } => Self::MemoryTooSmall,
             Error::OutputLength { .. } => Self::OutputLength,
             Error::Wide => Self::Wide,
-            Error::BlockNotWholeRows => Self::NotWholeRows,
+            Error::NotWholeRows => Self::NotWholeRows,
             Error::NotWholeBlocks { .. } => Self::NotWholeBlocks,
             Error::NotEncoded => Self::NotEncoded,
             Error::TooManyRows => Self::TooManyRows,

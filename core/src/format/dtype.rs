@@ -187,7 +187,7 @@ impl Dtype {
     }
 }
 
-/// A run of whole rows in their storage format, without padding between rows. No alignment is needed.
+/// Whole rows in their storage format, one after another without padding. No alignment is needed.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a> {
     /// Storage format of every weight.
