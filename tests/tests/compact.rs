@@ -1,7 +1,7 @@
 //! The compact form of factors: what its quantisers lose, its codes against a decoder that reads bit by bit, and refusals.
 
 use half::{bf16, f16};
-use phlora_core::policy::{Direction, Quantizer, share_bits};
+use phlora_core::policy::{Direction, Quantizer, allocate_bits};
 use phlora_core::quantized::compact::{DISTORTION, MAX_BITS, encode_row, levels, row_bytes};
 use phlora_core::quantized::{Compact, Component, Fault, Quantized, Scheme};
 use phlora_core::{Error, Shape};
@@ -204,7 +204,7 @@ fn bits_are_shared_out_as_well_as_any_choice_shares_them() {
             .collect();
         let budget = normal.below(130) as u64;
         let mut bits = [9; 5];
-        let used = share_bits(&directions, &quantizer, budget, &mut bits);
+        let used = allocate_bits(&directions, &quantizer, budget, &mut bits);
         let (found, bytes) = kept(&directions, &quantizer, &bits);
         assert!(bytes == used && used <= budget, "{case}: {bytes} {used} {budget}");
         let all = (0..4_usize.pow(5)).map(|code| [0, 1, 2, 3, 4].map(|i| (code / 4_usize.pow(i) % 4) as u8));
@@ -216,9 +216,9 @@ fn bits_are_shared_out_as_well_as_any_choice_shares_them() {
         assert!(found >= best - largest, "{case}: {found} {best}");
         // Within the bytes that were used nothing else is better, apart from those that fill up the end.
         let (mut none, mut all) = ([9; 5], [9; 5]);
-        assert_eq!(share_bits(&directions, &quantizer, 0, &mut none), 0);
+        assert_eq!(allocate_bits(&directions, &quantizer, 0, &mut none), 0);
         assert_eq!(none, [0; 5]);
-        share_bits(&directions, &quantizer, u64::MAX, &mut all);
+        allocate_bits(&directions, &quantizer, u64::MAX, &mut all);
         assert_eq!(all, [3; 5]);
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     Delta, Error, Kernel, Rows,
     extract::packed::{is_plain, padded},
-    kernel::{Ahead, LANES, Lines, STRIP_ROWS, SUM_COLUMNS, Strip, StripMut},
+    kernel::{Ahead, LANES, Lines, PIECE, STRIP_ROWS, Strip, StripMut},
     linalg::{gram_svd::gram_svd_scratch, random, scratch::Scratch},
 };
 
@@ -27,8 +27,7 @@ pub fn strip_or_svd_scratch(strips: Scratch, columns: Scratch) -> Scratch {
 
 /// First column and width of each piece of `cols` columns.
 fn pieces(cols: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..cols.div_ceil(SUM_COLUMNS))
-        .map(move |piece| (piece * SUM_COLUMNS, SUM_COLUMNS.min(cols - piece * SUM_COLUMNS)))
+    (0..cols).step_by(PIECE).map(move |first| (first, PIECE.min(cols - first)))
 }
 
 /// Entries `start`… of a chunk, `len` of them: both at whole rows or pieces, so at whole blocks of the format.
@@ -101,7 +100,7 @@ impl<'p> DecodedStrip<'p> {
 
     /// Decodes rows `first`… of a chunk, `rows` of them.
     pub fn decode(&mut self, (base, tuned): (Rows<'_>, Rows<'_>), first: usize, rows: usize) {
-        let mut piece = [0.0; SUM_COLUMNS];
+        let mut piece = [0.0; PIECE];
         let mut strip = StripMut { data: self.data, rows, cols: self.cols };
         for (column, width) in pieces(self.cols) {
             let piece = &mut piece[..width];
@@ -132,7 +131,7 @@ impl<'p> DecodedStrip<'p> {
         let random = random::bits(row as u64);
         let factor = libm::copysignf(self.scale.unwrap_or(1.0), if random >> 63 == 0 { 1.0 } else { -1.0 });
         let of = |side| next.map_or(&[][..], |next| entries(side, next * self.cols, self.cols).bytes);
-        let mut ahead = Ahead::new([base, tuned].map(of), self.cols.div_ceil(SUM_COLUMNS));
+        let mut ahead = Ahead::new([base, tuned].map(of), self.cols.div_ceil(PIECE));
         let sum = &mut z[random as usize % W * self.cols..][..self.cols];
         let values = &mut self.data[..self.cols];
         for (column, width) in pieces(self.cols) {

@@ -1,6 +1,6 @@
 //! Storage formats of weights, and a view over whole rows in one of them.
 
-/// Defines [`Dtype`] from one table: the variant, its name, ggml's number, weights and bytes per block. The second part
+/// Defines [`Dtype`] from one table: the variant, its name, ggml's number, weights and bytes per block. The second half
 /// is there with the feature `blocks` only.
 macro_rules! formats {
     (

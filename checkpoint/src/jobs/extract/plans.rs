@@ -32,7 +32,7 @@ pub(crate) struct Planned {
     /// Scratch, f32 factors and singular values, in elements.
     pub(crate) memory: usize,
     pub(crate) expected_reads: u32,
-    /// Row ranges that threads may share.
+    /// Row ranges that threads may divide among them.
     pub(crate) parts: usize,
 }
 

@@ -159,7 +159,7 @@ impl<'m> Step<'_, '_, 'm> {
         Cost { all: bytes, reading }
     }
 
-    /// What becomes of it, which is kept in the part of the extraction as soon as it is known.
+    /// What becomes of it, which is kept in the part file of the extraction as soon as it is known.
     fn run(&self, most: usize, buffer: &mut Vec<f32>, ticket: Ticket<'_>) -> Result<Outcome> {
         let (pair, task) = &self.survey.jobs[self.job.pair];
         let options = self.survey.options;
@@ -177,9 +177,9 @@ impl<'m> Step<'_, '_, 'm> {
             }
             (Task::Extract, None) => Err(Error::usage("no plan".into())),
         }?;
-        if let Some(parts) = options.parts.as_deref() {
+        if let Some(journals) = options.journals.as_deref() {
             let (text, bytes) = record::write(&self.job.key, &outcome)?;
-            parts.keep(&text, &bytes)?;
+            journals.keep(&text, &bytes)?;
         }
         Ok(outcome)
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes of the pieces that a file is given back in.
+/// Bytes of a file that are given back at once.
 const PAGE: u64 = 4096;
 
 /// A file as long as what it stands for, of which only what is written takes space.

@@ -14,7 +14,7 @@ use crate::{
         Ahead, Kernel, LANES, Lines, STRIP_ROWS, SUM_COLUMNS, Strip, StripMut,
         formats::{Half, Q8_0, Single, Source},
         isa::{Isa, Op},
-        operands::{DECODE_COLUMNS, SEGMENT, WINDOW, offset, step_columns},
+        operands::{DECODE_COLUMNS, PIECE, SEGMENT, WINDOW, offset, step_columns},
         tiles::DifferenceTile,
         vector::{SOON, Vector, Walk, ZERO},
     },
@@ -69,9 +69,9 @@ impl Kernel {
         columns: Range<usize>,
         d: &mut StripMut<'_>,
     ) {
-        let mut piece = [0.0; SUM_COLUMNS];
-        for first in columns.clone().step_by(SUM_COLUMNS) {
-            let piece = &mut piece[..SUM_COLUMNS.min(columns.end - first)];
+        let mut piece = [0.0; PIECE];
+        for first in columns.clone().step_by(PIECE) {
+            let piece = &mut piece[..PIECE.min(columns.end - first)];
             for row in 0..d.rows {
                 let side = side.piece(row, first, piece.len());
                 match less {
