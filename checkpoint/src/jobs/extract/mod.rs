@@ -18,7 +18,7 @@ mod input;
 mod job;
 mod layers;
 mod meeting;
-mod memory;
+mod memory_bound;
 mod module;
 mod nothing;
 mod options;

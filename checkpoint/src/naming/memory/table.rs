@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::packed::text;
+use super::text::text;
 
 /// The facts, as the script wrote them.
 static TEXT: LazyLock<String> = LazyLock::new(text);

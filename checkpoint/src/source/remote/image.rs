@@ -3,8 +3,8 @@
 use super::intervals::Intervals;
 use super::object::Object;
 use super::queue::{self, Source};
-use super::scratch::{Scratch, pages};
 use super::settings::options;
+use super::spool::{Spool, pages};
 use super::version::Version;
 use crate::error::{Error, Result};
 use crate::run::pool::lock;
@@ -26,7 +26,7 @@ const LONGEST: u64 = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct Image {
     object: Object,
-    scratch: Scratch,
+    spool: Spool,
     map: Option<Mmap>,
     /// Bytes of its header, which stay.
     header: Vec<u8>,
@@ -35,25 +35,25 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Finds the file at an address and reads its header, nothing more. `map` maps a file of scratch.
+    /// Finds the file at an address and reads its header, nothing more. `map` maps a file of spool.
     pub(crate) fn open(path: &Path, map: fn(&File) -> io::Result<Mmap>) -> Result<Arc<Self>> {
         let failed = |why: String| Error::format(path, why);
         let (object, mut head) = Object::open(path, HEAD).map_err(failed)?;
         let header = header_len(path, &object, &mut head).map_err(failed)?;
         let options = options();
-        let scratch = Scratch::new(options.spool.as_deref(), object.length)?;
-        let map = (object.length > 0).then(|| map(scratch.file()));
-        let map = map.transpose().map_err(|error| Error::io(path, "map a scratch file for", error))?;
+        let spool = Spool::new(options.spool.as_deref(), object.length)?;
+        let map = (object.length > 0).then(|| map(spool.file()));
+        let map = map.transpose().map_err(|error| Error::io(path, "map a spool file for", error))?;
         let mut intervals = Intervals::default();
         // What follows the header is the beginning of the first weights.
         if let Some(more) = head.get(header..) {
-            scratch.write(header as u64, more).map_err(failed)?;
+            spool.write(header as u64, more).map_err(failed)?;
             intervals.found(header as u64..head.len() as u64);
         }
         head.truncate(header);
         head.shrink_to_fit();
         let intervals = Mutex::new(intervals);
-        Ok(Arc::new(Self { object, scratch, map, header: head, intervals, changed: Condvar::new() }))
+        Ok(Arc::new(Self { object, spool, map, header: head, intervals, changed: Condvar::new() }))
     }
 
     /// The bytes of the header.
@@ -118,7 +118,7 @@ impl Image {
             let start =
                 if intervals.touches(&(outer.start..range.start)) { range.start } else { outer.start };
             let end = if intervals.touches(&(range.end..outer.end)) { range.end } else { outer.end };
-            self.scratch.forget(start..end);
+            self.spool.forget(start..end);
         }
     }
 }
@@ -131,7 +131,7 @@ impl Source for Image {
             return;
         }
         let read = self.object.read(range.clone(), &mut |at, bytes| {
-            self.scratch.write(at, bytes)?;
+            self.spool.write(at, bytes)?;
             left = !is_wanted();
             if left { Err(String::new()) } else { Ok(()) }
         });
