@@ -16,7 +16,7 @@
 //! # The jobs
 //! | | |
 //! |---|---|
-//! | [`ExtractJob::run`] | an adapter from two models ([`ExtractOptions`], [`Policy`], [`Server`]), for several ranks, or in shares ([`PartFiles`]) |
+//! | [`ExtractJob::run`] | an adapter from two models ([`ExtractOptions`], [`Policy`], [`Server`]), for several ranks, or in shards ([`PartFiles`]) |
 //! | [`extract()`], [`save`] | the same from open models, and in memory |
 //! | [`ExtractJob::plan`], [`choose`] | spectra, and what each policy would choose, without an adapter |
 //! | [`verify()`] | measures what a written adapter keeps |

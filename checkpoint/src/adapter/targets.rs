@@ -3,7 +3,7 @@
 use crate::naming::kind::{is_number, module_of, suffix_of};
 use std::collections::BTreeSet;
 
-/// The targets of a PEFT configuration: the last parts of the extracted modules' paths, or their full paths
+/// The targets of a PEFT configuration: the last names of the extracted modules' paths, or their full paths
 /// where such a suffix may also name another module: one without factors, one with modules below it, or, where it is a
 /// number, anything in a list. `names` are those of the model's tensors.
 pub(crate) fn targets<'n>(

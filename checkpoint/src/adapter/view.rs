@@ -37,7 +37,7 @@ impl<'m> View<'m> {
         self.weights.get(name)
     }
 
-    /// Whether it has nothing of the module at the top that the tensor `name` is part of.
+    /// Whether it has nothing of the module at the top that the tensor `name` belongs to.
     pub(crate) fn lacks_top_of(&self, name: &str) -> bool {
         self.names().all(|other| top(other) != top(name))
     }

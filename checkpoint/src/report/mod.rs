@@ -261,7 +261,7 @@ impl LeftOut {
         self.reason.split(':').next().unwrap_or_default()
     }
 
-    /// Whether it is part of a layer that is stored whole on request, by [`Layers::All`](crate::Layers::All).
+    /// Whether it belongs to a layer that is stored whole on request, by [`Layers::All`](crate::Layers::All).
     pub fn is_whole_layer(&self) -> bool {
         self.group() == WHOLE_LAYER
     }

@@ -91,7 +91,7 @@ pub(crate) struct Measured<'m> {
     pub(crate) converged: bool,
     pub(crate) expert: Option<Expert>,
     /// ‖tuned − base‖_F and ‖base − deployed‖_F, with a deployed base.
-    pub(crate) parts: Option<(f64, f64)>,
+    pub(crate) tuning_and_repair: Option<(f64, f64)>,
     pub(crate) weighed: bool,
 }
 
@@ -122,8 +122,8 @@ impl Measured<'_> {
             converged: self.converged,
             rounding_loss: factors.map_or(0.0, |factors| factors.lost_squares / self.sum_squares),
             expert: self.expert,
-            tuning_norm: self.parts.map(|(tuning, _)| tuning),
-            repair_norm: self.parts.map(|(_, repair)| repair),
+            tuning_norm: self.tuning_and_repair.map(|(tuning, _)| tuning),
+            repair_norm: self.tuning_and_repair.map(|(_, repair)| repair),
             weighed: self.weighed,
             further_singular_values: further[..known].to_vec(),
             noise_floor: noise.floor,

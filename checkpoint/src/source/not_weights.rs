@@ -86,7 +86,7 @@ pub(crate) fn pointer(bytes: &[u8]) -> Option<&'static str> {
 /// Whether a file's name says that it is a PyTorch pickle of weights.
 pub(crate) fn has_pickle_name(path: &Path) -> bool {
     let lower =
-        |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        |name: Option<&std::ffi::OsStr>| name.unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let (stem, end) = (lower(path.file_stem()), lower(path.extension()));
     ["bin", "pt", "pth", "ckpt", "pkl"].contains(&end.as_str())
         && !OF_TRAINING.contains(&stem.as_str())

@@ -30,11 +30,11 @@ pub(crate) struct Directory {
 }
 
 /// What PEFT puts after a module's path: of a linear module, or of an embedding.
-const SUFFIXES: [(&str, Part); 4] = [
-    (".lora_A.weight", Part { is_a: true, embedding: false }),
-    (".lora_B.weight", Part { is_a: false, embedding: false }),
-    (".lora_embedding_A", Part { is_a: true, embedding: true }),
-    (".lora_embedding_B", Part { is_a: false, embedding: true }),
+const SUFFIXES: [(&str, Role); 4] = [
+    (".lora_A.weight", Role { is_a: true, embedding: false }),
+    (".lora_B.weight", Role { is_a: false, embedding: false }),
+    (".lora_embedding_A", Role { is_a: true, embedding: true }),
+    (".lora_embedding_B", Role { is_a: false, embedding: true }),
 ];
 
 /// What PEFT calls an adapter that was given no name.
@@ -57,7 +57,7 @@ pub(crate) fn without_adapter(path: &str) -> Cow<'_, str> {
 const MAGNITUDE: &str = ".lora_magnitude_vector";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Part {
+struct Role {
     is_a: bool,
     embedding: bool,
 }
@@ -140,16 +140,16 @@ impl Directory {
                 Cow::Borrowed(path) => self.in_memory(path),
                 Cow::Owned(path) => Cow::Owned(self.in_memory(&path).into_owned()),
             };
-            if let Some((module, part)) = split(&path) {
-                products.entry(module.to_owned()).or_default().take(part, tensor)?;
+            if let Some((module, factor)) = split(&path) {
+                products.entry(module.to_owned()).or_default().take(factor, tensor)?;
                 continue;
             }
             if let Some(module) = path.strip_suffix(MAGNITUDE).filter(|_| self.config.is_dora()) {
                 magnitudes.insert(module.to_owned(), tensor);
                 continue;
             }
-            let part = |(suffix, part): &(&str, Part)| Some((path.strip_suffix(suffix)?.len(), *part));
-            let Some((length, part)) = SUFFIXES.iter().find_map(part) else {
+            let role = |(suffix, role): &(&str, Role)| Some((path.strip_suffix(suffix)?.len(), *role));
+            let Some((length, role)) = SUFFIXES.iter().find_map(role) else {
                 full.extend(super::full::read(&path, tensor, &self.config)?);
                 continue;
             };
@@ -157,7 +157,7 @@ impl Directory {
                 Cow::Borrowed(path) => Cow::Borrowed(&path[..length]),
                 Cow::Owned(path) => Cow::Owned(path[..length].to_owned()),
             };
-            pairs.entry((module, part.embedding)).or_default()[usize::from(!part.is_a)] = Some(tensor);
+            pairs.entry((module, role.embedding)).or_default()[usize::from(!role.is_a)] = Some(tensor);
         }
         let mut modules = Vec::new();
         let paths: BTreeSet<_> =

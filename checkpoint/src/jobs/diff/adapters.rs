@@ -209,7 +209,7 @@ fn measure(name: &str, pair: [Option<&LoraModule<'_>>; 2]) -> Result<Found> {
     let common = compare(&directions[0], &directions[1])?;
     let squares = [one.sum_squares, other.sum_squares];
     let norms = squares.map(f64::sqrt);
-    let ratio = |part: f64, all: f64| if all > 0.0 { (part / all).clamp(0.0, 1.0) } else { 0.0 };
+    let ratio = |some: f64, all: f64| if all > 0.0 { (some / all).clamp(0.0, 1.0) } else { 0.0 };
     let ranks = [directions[0].rank(), directions[1].rank()];
     let product = norms[0] * norms[1];
     let module = ModuleDiff {
@@ -256,7 +256,7 @@ fn summary(found: &[Found]) -> DiffSummary {
             }
         }
     }
-    let ratio = |part: f64, all: f64| if all > 0.0 { part / all } else { 0.0 };
+    let ratio = |some: f64, all: f64| if all > 0.0 { some / all } else { 0.0 };
     DiffSummary {
         norms: squares.map(f64::sqrt),
         distance: apart.sqrt(),

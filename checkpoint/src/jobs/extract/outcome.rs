@@ -95,7 +95,7 @@ pub(crate) fn extract_pair(
         _ => options.policy.goal == Goal::Fixed && matches!(keep, Keep::Spectrum(_)),
     };
     let base_stretch = if compared { weight_stretch(pair.base, ticket)? } else { None };
-    let (mut larger, mut reads, mut parts) = (None::<Planned>, 0, (false, None));
+    let (mut larger, mut reads, mut norms) = (None::<Planned>, 0, (false, None));
     loop {
         let planned = larger.as_ref().unwrap_or(planned);
         let found = match find(pair, planned, weighed, buffer, options, ticket) {
@@ -108,8 +108,8 @@ pub(crate) fn extract_pair(
             Err(Ended::Failed(error)) => return Err(error),
         };
         reads += found.report.reads;
-        if !parts.0 {
-            parts = (true, tuning_and_repair(pair, ticket)?);
+        if !norms.0 {
+            norms = (true, tuning_and_repair(pair, ticket)?);
         }
         let (rows, cols) = pair.stored_shape();
         let measured = Measured {
@@ -122,7 +122,7 @@ pub(crate) fn extract_pair(
             reads,
             converged: found.report.converged,
             expert: pair.expert,
-            parts: parts.1,
+            tuning_and_repair: norms.1,
             weighed: weighed.is_some(),
         };
         let (rank, factors) = encode(pair, &found, planned, keep, &options.policy, weighed)?;
@@ -176,7 +176,7 @@ fn find<'b>(
             announced += 1;
             ticket.monitor().correct_total(0, read_bytes(pair, 1));
         }
-        feed(&mut extractor, &sides, *parts, options.block_bytes, ticket).map_err(|stop| match stop {
+        feed(&mut extractor, &sides, *parts, options.chunk_bytes, ticket).map_err(|stop| match stop {
             Stop::Core(error) => refused(error),
             Stop::Other(error) => error,
         })?;

@@ -1,7 +1,7 @@
 //! Any LoRA adapter at smaller ranks, in factored form and without its base: energies are those of its own B·A.
 
 mod compact;
-mod parts;
+mod cut;
 mod rule;
 
 pub use rule::Rule;
@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
 use crate::run::pool::available_threads;
 use crate::run::pool::{Ticket, run};
-use parts::cut_to;
-use phlora_core::policy::{Candidate, Limit, Share, allocate, factor_dtype, uniform_rank};
+use cut::cut_to;
+use phlora_core::policy::{Allocation, Candidate, Limit, allocate, factor_dtype, uniform_rank};
 use phlora_core::{Dtype, Policy, Spectrum};
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -223,9 +223,9 @@ fn within(
                 .map(|one| if one.spectrum.singular_values.is_empty() { 0 } else { rank })
                 .collect()
         } else {
-            let mut shares = vec![Share::default(); candidates.len()];
-            allocate(&candidates, policy, left, &mut shares);
-            shares.iter().map(|share| share.rank).collect()
+            let mut allocated = vec![Allocation::default(); candidates.len()];
+            allocate(&candidates, policy, left, &mut allocated);
+            allocated.iter().map(|one| one.rank).collect()
         };
         let (Limit::Bytes(bytes), Limit::Bytes(rest)) = (limit, &mut left) else { return Ok(ranks) };
         if ranks.iter().all(|&rank| rank == 0) {

@@ -1,4 +1,4 @@
-//! diffusers: one safetensors file, whose names begin as those of a part of a pipeline.
+//! diffusers: one safetensors file, whose names begin as those of a model of a pipeline.
 
 use super::consumer::some;
 use crate::adapter::{Adapter, AdapterFormat};
@@ -7,7 +7,7 @@ use crate::jobs::check::findings::{Findings, Repair};
 use crate::source::model::Model;
 use std::path::Path;
 
-/// What names begin with, by which diffusers finds the part.
+/// What names begin with, by which diffusers finds the model.
 const PREFIXES: [&str; 10] = [
     "lora_unet_",
     "lora_te_",

@@ -6,7 +6,7 @@ use crate::source::model::Model;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Parts of a module in the file.
+/// Tensors of a module in the file.
 const SUFFIXES: [&str; 4] = [".lora_A.weight", ".lora_B.weight", ".lora_embedding_A", ".lora_embedding_B"];
 
 /// What the file holds.
