@@ -984,11 +984,11 @@ typedef struct phlora_diff_options {
   size_t max_memory;
   /** Of models: look at the spectra as far as this rank. Default 64. */
   size_t max_rank;
-  /** Of models: as in phlora_file_options. */
+  /** As in phlora_file_options. */
   const char *const *include;
   /** Their number. */
   size_t include_len;
-  /** Of models: as in phlora_file_options. */
+  /** As in phlora_file_options. */
   const char *const *exclude;
   /** Their number. */
   size_t exclude_len;

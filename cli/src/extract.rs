@@ -30,12 +30,12 @@ pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
 /// Extracts what `work` says, the rest being in part files.
 pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     let (policy, ranks) = args.ranks.policy();
-    let format = FormatArg::of(args.format, &args.output)?;
+    let format = FormatArg::of(args.format, &args.output, FormatArg::FILES)?;
     check_stdout(&args.output, format, args.saved.json)?;
     if args.tuned.len() > 1 {
         several::check(args)?;
     }
-    modelfile::check(args.modelfile.as_deref(), format, &args.output, ranks.len() > 1)?;
+    modelfile::check(args.modelfile.as_deref(), format, &args.output, ranks.len() > 1, args.saved.force)?;
     check_bits(format, args.dtype)?;
     let mut options = args.what.options()?;
     // Its configuration states one rank.

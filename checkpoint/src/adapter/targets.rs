@@ -21,3 +21,8 @@ pub(crate) fn targets<'n>(
     let chosen = if ambiguous { extracted } else { &suffixes };
     chosen.iter().map(|&name| name.to_owned()).collect()
 }
+
+/// Whether PEFT takes `target` of a list for `module`: its path, or the end of it after a dot.
+pub(crate) fn names_module(target: &str, module: &str) -> bool {
+    module.strip_suffix(target).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}

@@ -34,8 +34,9 @@ pub fn models(report: &Report, diff: &DiffReport) -> Page {
         },
         foot: html! {
             p {
-                "Δ = second − first. ‖W‖ is that of the first model, estimated from at most 32 rows of each tensor. Effective "
-                "rank is (Σσ²)²/Σσ⁴. A direction is above noise where its σ is above what noise of the same size would have."
+                "Δ = second − first. ‖W‖ is that of the first model. Effective "
+                "rank is (Σσ²)²/Σσ⁴. A direction is above noise where its σ is above what noise of the same size would have; ≥ "
+                "where these reach the rank that was looked at."
             }
             (who::of(report))
         },

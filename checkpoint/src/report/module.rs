@@ -136,6 +136,13 @@ impl Measured<'_> {
 }
 
 impl ModuleReport {
+    /// Whether more directions than `noise_rank` may be above the noise: it reaches the rank that was looked at, and singular
+    /// values beyond that are known from below alone, unless all are known.
+    pub fn more_above_noise(&self) -> bool {
+        let known = self.singular_values.len() + self.further_singular_values.len();
+        known < self.shape[0].min(self.shape[1]) && self.noise_rank >= self.singular_values.len()
+    }
+
     /// The module beside others that share a budget in `dtype`; `singular_values` are those of it that are known.
     pub(crate) fn candidate<'s>(&self, singular_values: &'s [f32], dtype: Dtype) -> Candidate<'s> {
         let [rows, cols] = self.shape;

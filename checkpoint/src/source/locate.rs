@@ -4,7 +4,8 @@ use crate::error::{Error, Result};
 use crate::source::gguf::is_later_file;
 use crate::source::hub;
 use crate::source::json_file::read_json;
-use crate::source::not_weights::{has_pickle_name, pickle_advice};
+use crate::source::mapped::Mapped;
+use crate::source::not_weights::{has_pickle_name, refuse};
 use crate::source::place::{check_address, is_address};
 use crate::source::remote;
 use crate::source::similar;
@@ -103,9 +104,7 @@ pub(crate) fn locate(path: &Path) -> Result<Files> {
     }
     match (ggufs.as_slice(), pickles.first()) {
         ([_], _) => Ok(Files { directory, paths: ggufs, index: None }),
-        ([], Some(pickle)) if !path.join("adapter_config.json").exists() => {
-            Err(Error::format(pickle, pickle_advice(pickle)))
-        }
+        ([], Some(pickle)) if !path.join("adapter_config.json").exists() => Err(named_as_pickle(pickle)),
         ([], _) => Err(Error::format(path, nothing(path))),
         _ => Err(Error::format(path, several(ggufs))),
     }
@@ -140,6 +139,14 @@ fn at_address(path: &Path) -> Result<Files> {
         path.display()
     );
     Err(Error::format(path, if adapter { AN_ADAPTER.to_owned() } else { problem }))
+}
+
+/// What is wrong with the file `path`, which is named as a pickle.
+pub(crate) fn named_as_pickle(path: &Path) -> Error {
+    let refused = Mapped::open(path).and_then(|mapped| refuse(path, mapped.bytes()));
+    let safetensors =
+        || Error::format(path, "a safetensors file under another name: rename it to .safetensors");
+    refused.err().unwrap_or_else(safetensors)
 }
 
 /// Why a path that is not there cannot be opened.

@@ -126,12 +126,12 @@ pub(crate) fn difference(
     Ok(result)
 }
 
-/// ‖W‖_F of a weight, estimated from at most [`SAMPLED`] of its rows, which are evenly apart.
-pub(crate) fn weight_norm(tensor: Tensor<'_>) -> Result<Option<f64>> {
+/// ‖W‖_F of a weight, `measured`, or estimated from at most [`SAMPLED`] of its rows, which are evenly apart.
+pub(crate) fn weight_norm(tensor: Tensor<'_>, measured: bool) -> Result<Option<f64>> {
     let (Some(dtype), Some(&rows), cols) = (tensor.dtype(), tensor.shape().first(), tensor.row_len()) else {
         return Ok(None);
     };
-    let step = rows.div_ceil(SAMPLED).max(1);
+    let step = if measured { 1 } else { rows.div_ceil(SAMPLED).max(1) };
     let (mut values, mut squares, mut seen) = (filled(0.0, cols)?, 0.0, 0_usize);
     for row in (0..rows).step_by(step) {
         decode(tensor, dtype, row * cols..(row + 1) * cols, &mut values)?;

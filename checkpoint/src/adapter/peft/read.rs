@@ -9,10 +9,9 @@ use crate::adapter::{Lora, LoraModule, Naming, OUT_PROJ, Spelling, Target};
 use crate::error::{Error, Result};
 use crate::naming::kind::module_of;
 use crate::naming::spelling::{KEY, from_metadata};
-use crate::source::locate::absent;
+use crate::source::locate::{absent, named_as_pickle};
 use crate::source::mapped::Mapped;
 use crate::source::model::Model;
-use crate::source::not_weights::pickle_advice;
 use crate::source::safetensors::metadata_where;
 use crate::source::tensor::{Expert, Tensor};
 use std::borrow::Cow;
@@ -37,6 +36,22 @@ const SUFFIXES: [(&str, Role); 4] = [
     (".lora_embedding_A", Role { is_a: true, embedding: true }),
     (".lora_embedding_B", Role { is_a: false, embedding: true }),
 ];
+
+/// What PEFT calls an adapter that was given no name.
+const UNNAMED: &str = "default";
+
+/// `path` without the name of the adapter in memory, which is part of it where a state dict was saved by hand: PEFT (0.21) reads
+/// it for an adapter called `default`.
+pub(crate) fn without_adapter(path: &str) -> Cow<'_, str> {
+    let plain = path.rsplit_once(".lora_").and_then(|(module, rest)| {
+        let (part, rest) = rest.split_once('.')?;
+        let rest = rest.strip_prefix(UNNAMED).filter(|rest| rest.is_empty() || rest.starts_with('.'))?;
+        // Of the magnitudes the name in the file has no more.
+        let rest = if part == "magnitude_vector" { "" } else { rest };
+        Some(format!("{module}.lora_{part}{rest}"))
+    });
+    plain.map_or(Cow::Borrowed(path), Cow::Owned)
+}
 
 /// What DoRA adds to a pair.
 const MAGNITUDE: &str = ".lora_magnitude_vector";
@@ -98,7 +113,7 @@ impl Directory {
         }
         let pickle = directory.join("adapter_model.bin");
         if !weights.exists() && pickle.exists() {
-            return Err(Error::format(&pickle, pickle_advice(&pickle)));
+            return Err(named_as_pickle(&pickle));
         }
         if !config.exists() {
             return Err(not_an_adapter(path, &config, &weights));
@@ -120,7 +135,11 @@ impl Directory {
         for (_, tensor) in self.weights.tensors() {
             let path = tensor.stored_name().strip_prefix(PREFIX);
             let Some(path) = path else { return Err(super::full::unexpected(&tensor)) };
-            let path = self.in_memory(path);
+            let path = without_adapter(path);
+            let path = match path {
+                Cow::Borrowed(path) => self.in_memory(path),
+                Cow::Owned(path) => Cow::Owned(self.in_memory(&path).into_owned()),
+            };
             if let Some((module, factor)) = split(&path) {
                 products.entry(module.to_owned()).or_default().take(factor, tensor)?;
                 continue;

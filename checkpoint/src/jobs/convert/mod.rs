@@ -3,6 +3,7 @@
 mod base;
 mod dora;
 mod options;
+mod paired;
 
 pub use options::ConvertOptions;
 

@@ -144,6 +144,13 @@ impl<'m> ExtractJob<'m> {
         self.extract_from(&models, monitor).map(drop)
     }
 
+    /// The same, which measures ‖W‖ of every weight.
+    pub(crate) fn measured(&self) -> Self {
+        let mut job = self.clone();
+        job.options.measured_norms = true;
+        job
+    }
+
     /// Lets `work` see the models of the job side by side, with its options.
     pub(crate) fn surveyed<T>(
         &self,

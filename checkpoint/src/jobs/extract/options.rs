@@ -61,6 +61,8 @@ pub struct ExtractOptions {
     pub also: Also,
     /// Where what becomes of each pair is kept and looked up. Default: nowhere.
     pub(crate) journals: Option<Arc<Journals>>,
+    /// Whether ‖W‖ of each weight is measured, or estimated from a few of its rows.
+    pub(crate) measured_norms: bool,
     /// Of the rows of a vocabulary that differ, only those that changed the most, until they hold this share of the change,
     /// from 0 to 1; rows that the base lacks are taken in any case. Default 1: all.
     pub token_energy: f64,
@@ -87,6 +89,11 @@ pub struct Filter {
 impl Filter {
     pub(crate) fn includes(&self, module: &str) -> bool {
         self.include.iter().any(|pattern| pattern.is_match(module))
+    }
+
+    /// Whether `module` is one of those, whatever it is.
+    pub(crate) fn takes(&self, module: &str) -> bool {
+        (self.include.is_empty() || self.includes(module)) && !self.excludes(module)
     }
 
     pub(crate) fn excludes(&self, module: &str) -> bool {
@@ -118,6 +125,7 @@ impl Default for ExtractOptions {
             complete_kinds: false,
             also: Also::default(),
             journals: None,
+            measured_norms: false,
             token_energy: 1.0,
             channel_scales: ChannelScales::default(),
         }

@@ -88,7 +88,7 @@ pub(crate) fn extract_pair(
     if pair.base.is_empty() || same_bytes(pair.base, pair.tuned, ticket)? {
         return unchanged(planned.expected_reads, 1);
     }
-    let (weighed, base_norm) = (channels.as_deref(), weight_norm(pair.base)?);
+    let (weighed, base_norm) = (channels.as_deref(), weight_norm(pair.base, options.measured_norms)?);
     // Where modules are compared, or a plan may do it.
     let compared = match options.policy.goal {
         Goal::Budget(_) | Goal::TotalEnergy(_) => options.policy.by == Criterion::Relative,
@@ -300,6 +300,7 @@ pub(crate) fn measure(
     reason: &str,
     entries: Option<usize>,
     strict: bool,
+    measured_norm: bool,
     ticket: Ticket<'_>,
 ) -> Result<LeftOut> {
     if same_bytes(pair.base, pair.tuned, ticket)? {
@@ -318,7 +319,7 @@ pub(crate) fn measure(
         } else {
             reason
         };
-        let weight_norm = if found.sum_squares > 0.0 { weight_norm(pair.base)? } else { None };
+        let weight_norm = if found.sum_squares > 0.0 { weight_norm(pair.base, measured_norm)? } else { None };
         return Ok(LeftOut { weight_norm, ..left_out(pair, reason, Some(found.sum_squares.sqrt())) });
     };
     let cols = pair.base.shape().get(1..).map_or(1, |rest| rest.iter().product::<usize>().max(1));

@@ -165,7 +165,7 @@ impl<'m> Step<'_, '_, 'm> {
         let options = self.survey.options;
         let outcome = match (task, &self.job.plan) {
             (Task::Measure { reason, entries, strict }, _) => {
-                measure(pair, reason, *entries, *strict, ticket).map(Outcome::LeftOut)
+                measure(pair, reason, *entries, *strict, options.measured_norms, ticket).map(Outcome::LeftOut)
             }
             (Task::Take(take), _) => {
                 let (full, left_out) = full::extract(pair, *take, options.token_energy, ticket)?;

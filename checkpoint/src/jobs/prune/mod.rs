@@ -7,7 +7,7 @@ mod rule;
 pub use rule::Rule;
 
 use crate::adapter::provenance::OF_FACTORS;
-use crate::adapter::{Adapter, AdapterFormat, Decomposed, Factors, Lora, LoraModule, decompose};
+use crate::adapter::{Adapter, AdapterFormat, Decomposed, Factors, Lora, LoraModule, Naming, decompose};
 use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
 use crate::run::pool::available_threads;
@@ -116,8 +116,10 @@ pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &M
     let keep =
         |module: &Decomposed| module.sum_squares > 0.0 && module.sum_squares >= options.drop_below * all;
     let goal = options.policy.goal;
-    let (mut pruned, ranks, lost) = if options.format == AdapterFormat::Phlora {
-        compact::compact(&lora, &found, &chosen(&lora, &found, options, keep), goal)?
+    let (pruned, ranks, lost) = if options.format == AdapterFormat::Phlora {
+        let mut done = compact::compact(&lora, &found, &chosen(&lora, &found, options, keep), goal)?;
+        restate(&mut done.0, lora.rank());
+        done
     } else {
         let ranks = match goal.limit() {
             Some(limit) => within(&lora, &found, &dtypes, options, limit, keep)?,
@@ -128,7 +130,6 @@ pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &M
     if pruned.modules.is_empty() {
         return Err(Error::usage("no module is left of the adapter".into()));
     }
-    restate(&mut pruned, lora.rank());
     let modules: Vec<_> = lora
         .modules
         .iter()
@@ -150,11 +151,15 @@ pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &M
     Ok(Pruned { modules, energy: if all > 0.0 { kept / all } else { 1.0 }, bytes })
 }
 
+/// Where kohya's files say what was done to them.
+const COMMENT: &str = "ss_training_comment";
+
 /// What the file says of itself, without what was true of the factors before.
 fn restate(pruned: &mut Lora<'_>, before: usize) {
     pruned.metadata.retain(|key, _| !OF_FACTORS.contains(&key.as_str()));
-    // Where kohya's own tool says it.
-    if let Some(comment) = pruned.metadata.get_mut("ss_training_comment") {
+    // kohya's own tool says it whether there was a comment or not.
+    if pruned.naming == Naming::Single {
+        let comment = pruned.metadata.entry(COMMENT.to_owned()).or_default();
         *comment = format!("resized from {before} by phlora; {comment}");
     }
 }
@@ -255,6 +260,8 @@ fn cut<'l>(
         Ok(Some(factors))
     };
     let factors = found.iter().zip(ranks).zip(dtypes).map(encode).collect::<Result<_>>()?;
-    let pruned = cut_to(lora, factors);
+    let mut pruned = cut_to(lora, factors);
+    // Before its bytes are counted.
+    restate(&mut pruned, lora.rank());
     Ok(if options.policy.uniform { pruned.padded() } else { pruned })
 }

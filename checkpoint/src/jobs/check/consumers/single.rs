@@ -53,7 +53,6 @@ pub(super) fn check(adapter: &Path, base: &Model, findings: &mut Findings) -> Re
             some(other.into_iter())
         );
         findings.error("prefix", None, message);
-        findings.repaired_by(Repair::Kohya);
     }
     if !lora.full.is_empty() {
         let names: Vec<_> = lora.full.iter().map(|tensor| tensor.name.as_ref()).collect();
