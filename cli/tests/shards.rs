@@ -194,7 +194,10 @@ fn what_does_not_belong_together_is_refused_by_name() {
     refused(&[parts[0].clone(), parts[1].clone(), parts[0].clone()], "are both shard 1/3");
     let other = Work::new();
     let foreign = other.shards(3, &["--rank", "3"], false);
-    refused(&[parts[0].clone(), parts[1].clone(), foreign[2].clone()], "a part file of other options than this");
+    refused(
+        &[parts[0].clone(), parts[1].clone(), foreign[2].clone()],
+        "a part file of other options than this",
+    );
     let two = work.shards(2, &options, false);
     refused(&[parts[0].clone(), two[1].clone()], "is one of 3 shards");
     refused(
