@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the links of every Markdown document in the repository: files exist, and so do the headings after `#`.
+"""Checks the links of every Markdown document in the repository: files exist, and so do the headings after `#`; also of those that packages install.
 
 Paths of sources in code spans must exist as well, from the top of the repository, of a crate, or of the document's folder.
 """
@@ -8,6 +8,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SOURCES = [ROOT, *(ROOT / crate / "src" for crate in ("core", "checkpoint", "ffi", "cli", "tests", "benches"))]
@@ -50,6 +51,9 @@ def main():
                 wrong.append(f"{name}: {target}: there is no such heading")
     if wrong or not count:
         raise SystemExit("\n".join(wrong) or "no document has a link")
+    # What is installed without its sources.
+    with tempfile.TemporaryDirectory() as tree:
+        subprocess.run([sys.executable, ROOT / "release/documents.py", tree], check=True)
     print(f"{count} links and paths lead somewhere")
 
 

@@ -1,4 +1,4 @@
-//! Compresses the table of architectures, a tenth of the program as it is; `src/naming/memory/packed.rs` reads it. Says
+//! Compresses the table of architectures, a tenth of the program as it is; `src/naming/memory/text.rs` reads it. Says
 //! whether models are read from addresses.
 
 use miniz_oxide::deflate::compress_to_vec;

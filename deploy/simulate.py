@@ -151,7 +151,7 @@ def tables(names, cores, bandwidth):
         print(f"| {name} | {' | '.join(cells)} |")
     for storage in (float("inf"), 20e9):
         limit = "storage without a limit" if storage == float("inf") else f"storage of {storage / 1e9:.0f} GB/s in all"
-        print(f"\nWorkers of {cores} cores and {bandwidth / 1e9:g} GB/s, {limit}: wall time (of it the join), what bounds the shares\n")
+        print(f"\nWorkers of {cores} cores and {bandwidth / 1e9:g} GB/s, {limit}: wall time (of it the join), what bounds the shards\n")
         print("| | 1 | 16 | 256 | twice as many save less than a tenth beyond |")
         print("|---|---|---|---|---|")
         for name in names:

@@ -13,7 +13,7 @@ shift 2
 cd "$(dirname "$0")/.."
 
 folder=${CARGO_TARGET_DIR:-target}/small
-export RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_RELEASE_LTO=fat
+export RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
 export RUSTFLAGS="-Zunstable-options -Cpanic=immediate-abort ${RUSTFLAGS:-}"
 "${CARGO:-cargo}" rustc --locked --quiet -p phlora-ffi --lib --no-default-features --features panic-handler --release \
   --crate-type "$type" -Z build-std=core --target "$target" --target-dir "$folder" "$@"

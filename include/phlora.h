@@ -18,7 +18,7 @@
  *
  * The way through
  *   phlora_options_init, phlora_plan_init, phlora_start;
- *   while (phlora_wants_pass(x)) { phlora_push(x, ...) for all rows, in blocks of any size; phlora_end_pass(x); }
+ *   while (phlora_wants_pass(x)) { phlora_push(x, ...) for all rows, in chunks of any size; phlora_end_pass(x); }
  *   phlora_finish.
  *   An adapter at work: phlora_adapter_file_open for one in a file; phlora_forward, or phlora_batch_init,
  *   phlora_batch_down and phlora_batch_up for a batch of many adapters; phlora_registry_init for adapters that change
@@ -84,7 +84,7 @@ enum phlora_status
   PHLORA_STATUS_BAD_TEXT = 111,
   /** An option that the file functions refuse; the message says which. */
   PHLORA_STATUS_BAD_OPTION = 112,
-  /** A row, or a run of weights, is not a whole number of blocks of its phlora_dtype; see phlora_block_len. */
+  /** A row, or the weights of a call, are not a whole number of blocks of its phlora_dtype; see phlora_block_len. */
   PHLORA_STATUS_NOT_WHOLE_BLOCKS = 113,
   /** The phlora_dtype is read, but weights are not written in it. */
   PHLORA_STATUS_NOT_ENCODED = 114,
@@ -120,7 +120,7 @@ enum phlora_status
    * thread.
    */
   PHLORA_STATUS_NOT_STARTED = 201,
-  /** A block is not a whole number of rows, or both sides do not hold the same number of rows. */
+  /** A chunk is not a whole number of rows, or both sides do not hold the same number of rows. */
   PHLORA_STATUS_NOT_WHOLE_ROWS = 202,
   /** More rows were pushed than the matrix, or the part, has. */
   PHLORA_STATUS_TOO_MANY_ROWS = 203,
@@ -145,7 +145,7 @@ enum phlora_status
   PHLORA_STATUS_NOTHING_TO_EXTRACT = 404,
   /** The progress callback asked to stop; nothing is left behind. */
   PHLORA_STATUS_CANCELLED = 405,
-  /** Parts of an extraction that other shares have to work on are missing. */
+  /** Tensors that other shards of the extraction have to work on are missing. */
   PHLORA_STATUS_UNFINISHED = 406,
   /** A defect of phlora. The extraction that the call worked on cannot go on. */
   PHLORA_STATUS_INTERNAL = 900,
@@ -564,7 +564,7 @@ typedef struct phlora_options {
   uint32_t mode;
   /** Most reads of the matrix, at least 1. Default 40. */
   uint32_t max_reads;
-  /** Multi-read: width of a block, 8 or 16; 0, the default, chooses by the rank. Small builds know 8 only. */
+  /** Multi-read: columns that a read multiplies, 8 or 16; 0, the default, chooses by the rank. Small builds know 8 only. */
   uint32_t width;
   /** A phlora_kernel. Default PHLORA_KERNEL_FASTEST. */
   uint32_t kernel;
@@ -984,11 +984,11 @@ typedef struct phlora_diff_options {
   size_t max_memory;
   /** Of models: look at the spectra as far as this rank. Default 64. */
   size_t max_rank;
-  /** Of models: as in phlora_file_options. */
+  /** As in phlora_file_options. */
   const char *const *include;
   /** Their number. */
   size_t include_len;
-  /** Of models: as in phlora_file_options. */
+  /** As in phlora_file_options. */
   const char *const *exclude;
   /** Their number. */
   size_t exclude_len;
@@ -1083,7 +1083,7 @@ typedef struct phlora_file_options {
   /** Most memory of all threads and of what is read ahead in bytes, beside the adapter itself; default: no limit. */
   size_t total_memory;
   /** Bytes of a weight read between two looks at a cancel. The adapter does not depend on it. Default 16 MiB. */
-  size_t block_bytes;
+  size_t chunk_bytes;
   /** Rank of the adapter, where nothing else says how ranks are chosen; narrower modules are capped. Default 32. */
   size_t rank;
   /** Several ranks: an adapter each, ADAPTER-r8 for rank 8, with one factorisation. NULL: one adapter. */
@@ -1126,14 +1126,14 @@ typedef struct phlora_file_options {
    */
   const char *report_path;
   /**
-   * Do share `shard_index`, from 1, of `shard_count` alone and keep it in `adapter`, a part to be joined; no adapter and
+   * Do shard `shard_index`, from 1, of `shard_count` alone and keep it in `adapter`, a part file to be joined; no adapter and
    * no report are written. Started again, it goes on where it was. 0 of 0: all of the work.
    */
   size_t shard_index;
   /** See above. */
   size_t shard_count;
   /**
-   * Parts that shares have written: to be joined; for a share those of the others, by which a budget and a rank for all
+   * Part files that shards have written: to be joined; for a shard those of the others, by which a budget and a rank for all
    * are chosen.
    */
   const char *const *parts;
@@ -1180,11 +1180,11 @@ typedef struct phlora_file_options {
   uint32_t server;
   /** 1: replace an adapter and a report that are there already. */
   uint32_t force;
-  /** 1: put the parts together, all of them: the same options as those of the shares. */
+  /** 1: put the part files together, all of them: the same options as those of the shards. */
   uint32_t join;
   /** 1: keep what is found in ADAPTER.part until all is done, and start from what is there. */
   uint32_t resume;
-  /** 1: with a share or `resume`: start again, whatever is there. */
+  /** 1: with a shard or `resume`: start again, whatever is there. */
   uint32_t fresh;
   /**
    * 1: write nothing; the report says what would be written, by headers alone: modules, the largest rank, the bytes of the
@@ -1223,7 +1223,7 @@ typedef struct phlora_file_report {
   double seconds;
   /** Kept share of the whole difference of the two models, after the factors are rounded to their format. */
   double whole_energy;
-  /** After a share: tensors that others have to work on; all else is 0 then. */
+  /** After a shard: tensors that others have to work on; all else is 0 then. */
   uint64_t missing;
   /** After a plan: the smallest rank that keeps enough, or 0 where a larger one is needed than was looked at. */
   uint64_t recommended_rank;
@@ -1530,8 +1530,8 @@ phlora_status phlora_start(const struct phlora_options *options,
 uint32_t phlora_wants_pass(const struct phlora_extractor *extractor);
 
 /**
- * The next rows of this pass: the same run of whole rows of both sides. The factors do not depend on how the
- * rows are cut into blocks, not in a single bit. Nothing of a refused block is used.
+ * The next rows of this pass: a chunk of whole rows, the same ones of both sides. The factors do not depend on how
+ * the rows are cut into chunks, not in a single bit. Nothing of a refused chunk is used.
  *
  * - `base`, `base_bytes`, `base_dtype`: rows of the weight before fine-tuning, one after another without
  *   padding, no alignment needed, and their phlora_dtype.
@@ -1745,7 +1745,7 @@ phlora_status phlora_batch_init(size_t rows,
                                 struct phlora_batch **batch);
 
 /**
- * Floats of work for `slices` slices: t, which all of them share, and the scratch of each. 0 where nothing is needed, for
+ * Floats of work for `slices` slices: t, which is common to all of them, and the scratch of each. 0 where nothing is needed, for
  * what is no batch and for more than the address range has. Any thread.
  */
 size_t phlora_batch_work(const struct phlora_batch *batch,
@@ -2285,7 +2285,7 @@ phlora_status phlora_diff_files(const char *first,
  *   NULL and 0: no text.
  *
  * Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, UNKNOWN_VALUE, BAD_TEXT, BAD_OPTION,
- * IO, FORMAT, MISMATCH, EXISTS, NOTHING_TO_EXTRACT, CANCELLED, UNFINISHED (parts are missing), INTERNAL.
+ * IO, FORMAT, MISMATCH, EXISTS, NOTHING_TO_EXTRACT, CANCELLED, UNFINISHED (tensors are missing), INTERNAL.
  */
 phlora_status phlora_extract_files(const char *base,
                                    const char *tuned,

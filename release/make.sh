@@ -43,9 +43,7 @@ archive() {
     --target "$triple" "${std[@]}" -- "${link[@]}"
   install -D -m 755 "$target/$triple/release/phlora" "$tree/bin/phlora"
   CARGO_TARGET_DIR=$target bash ffi/install.sh "$tree" --target "$triple"
-  install -m 644 README.md CHANGELOG.md "$tree"
-  install -d "$tree/share/doc/phlora"
-  install -m 644 docs/*.md "$tree/share/doc/phlora"
+  python3 release/documents.py "$tree"
   install -m 644 "$work/out/phlora-$version.cdx.json" "$tree/share/doc/phlora/phlora.cdx.json"
   # Manual pages and completions are the same on all machines; the program of this one writes them.
   [ -d "$work/generated" ] || "$tree/bin/phlora" generate "$work/generated" >/dev/null

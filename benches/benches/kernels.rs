@@ -9,7 +9,7 @@ use phlora_core::{
 
 const COLS: usize = 4096;
 
-/// Both products of a strip with a packed block of width `W`.
+/// Both products of a strip with a packed panel of width `W`.
 fn products<const W: usize>(c: &mut Criterion) {
     let mut group = c.benchmark_group(format!("{STRIP_ROWS}×{COLS} times a block of {W}"));
     group.throughput(Throughput::Elements((2 * STRIP_ROWS * COLS * W) as u64));
@@ -53,7 +53,7 @@ fn storage(c: &mut Criterion) {
     group.finish();
 }
 
-/// Block formats, a tile at a time.
+/// Block formats, a piece at a time.
 fn blocks(c: &mut Criterion) {
     let mut group = c.benchmark_group("decode 256 of");
     group.throughput(Throughput::Elements(SUM_COLUMNS as u64));

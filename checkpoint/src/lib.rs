@@ -16,7 +16,7 @@
 //! # The jobs
 //! | | |
 //! |---|---|
-//! | [`ExtractJob::run`] | an adapter from two models ([`ExtractOptions`], [`Policy`], [`Server`]), for several ranks, or in shares ([`PartFiles`]) |
+//! | [`ExtractJob::run`] | an adapter from two models ([`ExtractOptions`], [`Policy`], [`Server`]), for several ranks, or in shards ([`PartFiles`]) |
 //! | [`extract()`], [`save`] | the same from open models, and in memory |
 //! | [`ExtractJob::plan`], [`choose`] | spectra, and what each policy would choose, without an adapter |
 //! | [`verify()`] | measures what a written adapter keeps |
@@ -67,8 +67,8 @@ pub use pairing::aligned::Names;
 pub use phlora_core::{Criterion, Dtype, Goal, Mode, Policy};
 pub use report::{
     Choice, CurvePoint, DiffReport, FullReport, KindDiff, LeftOut, ModuleReport, Note, Origin, PlanReport,
-    PlanRow, PolicyReport, REPORT_VERSION, Report, TensorDiff, Total, choose, read_report, save_adapter_diff,
-    save_modelfile, save_page, save_report,
+    PlanRow, PolicyReport, REPORT_VERSION, Report, TensorDiff, Total, check_modelfile, choose, read_report,
+    save_adapter_diff, save_modelfile, save_page, save_report,
 };
 pub use run::monitor::{Monitor, State};
 pub use run::pool::available_threads;

@@ -30,15 +30,15 @@ fn threads_and_blocks_do_not_change_a_bit() {
     // Large enough for parts, and fewer layers than threads, so that idle ones take some.
     let (base, tuned) = pair(root.path(), 2, 1024);
     let mut first = None;
-    for (threads, block_bytes) in [(1, 1 << 20), (5, 1 << 20), (2, 1), (3, 10_000), (1, usize::MAX)] {
+    for (threads, chunk_bytes) in [(1, 1 << 20), (5, 1 << 20), (2, 1), (3, 10_000), (1, usize::MAX)] {
         let mut options = ExtractOptions::default();
         options.policy = Policy::fixed(8);
         options.threads = NonZeroUsize::new(threads).unwrap();
-        options.block_bytes = block_bytes;
+        options.chunk_bytes = chunk_bytes;
         let extraction = extract(&base, &tuned, &options, &Monitor::default()).unwrap();
         let bytes = written(&extraction, &root.path().join("out"));
         let first = first.get_or_insert_with(|| bytes.clone());
-        assert!(*first == bytes, "{threads} threads, blocks of {block_bytes} bytes");
+        assert!(*first == bytes, "{threads} threads, chunks of {chunk_bytes} bytes");
     }
 }
 

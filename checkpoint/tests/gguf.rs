@@ -85,18 +85,18 @@ fn any_part_of_a_split_opens_the_model() {
     let refused = |path: &Path| Model::open(path).unwrap_err().to_string();
     let other_name = root.path().join("renamed.gguf");
     fs::copy(path(1, 3), &other_name).unwrap();
-    assert!(refused(&other_name).contains("part 1 of 3 of a split model, but its name"));
+    assert!(refused(&other_name).contains("file 1 of 3 of a split model, but its name"));
     assert!(refused(root.path()).contains("2 GGUF models in this directory; name one of them: m-00001"));
     for (file, expected) in [
         (part(1).split(9, 9, 9), "named twice"),
         (
             Gguf::default().add("x", &[1], Dtype::F32, &[1.0]),
-            "it is not part of a split model, expected part 2 of 3",
+            "it does not belong to a split model, expected file 2 of 3",
         ),
-        (Gguf::default().split(2, 3, 3), "it is part 3 of 3 of a model of 3 tensors, expected part 2 of 3"),
-        (Gguf::default().split(1, 3, 4), "it is part 2 of 3 of a model of 4 tensors"),
-        (Gguf::default().split(1, 3, 3), "key split.tensors.count: it is 3, but the parts hold 2"),
-        (part(0), "it is part 1 of 3"),
+        (Gguf::default().split(2, 3, 3), "it is file 3 of 3 of a model of 3 tensors, expected file 2 of 3"),
+        (Gguf::default().split(1, 3, 4), "it is file 2 of 3 of a model of 4 tensors"),
+        (Gguf::default().split(1, 3, 3), "key split.tensors.count: it is 3, but the files hold 2"),
+        (part(0), "it is file 1 of 3"),
         (Gguf::default().split(1, 3, 3).add("blk.0.attn_q.weight", &[1], Dtype::F32, &[1.0]), "also in"),
     ] {
         file.write(&path(2, 3));
@@ -104,7 +104,7 @@ fn any_part_of_a_split_opens_the_model() {
         assert!(message.contains(expected), "{message}");
     }
     fs::remove_file(path(2, 3)).unwrap();
-    assert!(refused(&path(1, 3)).contains("part 2 of 3, "), "{}", refused(&path(1, 3)));
+    assert!(refused(&path(1, 3)).contains("file 2 of 3, "), "{}", refused(&path(1, 3)));
     Gguf::default().split(0, 3, 0).write(&path(2, 3));
     assert!(refused(&path(2, 3)).contains("key split.no: it is 0, but by its name 1"));
     let lacking = Gguf::default().key("split.count", 2, &[3, 0]);

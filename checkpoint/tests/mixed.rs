@@ -95,15 +95,15 @@ fn threads_and_blocks_do_not_change_a_bit_of_gathered_rows() {
     let base = Model::open(&base.write_checkpoint(&root.path().join("base"), "llama")).unwrap();
     let tuned = Model::open(&tuned.write_gguf(&root.path().join("t.gguf"), Dtype::Q8_0)).unwrap();
     let (filter, mut first) = (only("q_proj"), None);
-    for (threads, block_bytes) in [(1, 1 << 20), (4, 1 << 30), (2, 1)] {
+    for (threads, chunk_bytes) in [(1, 1 << 20), (4, 1 << 30), (2, 1)] {
         let mut options = options();
         options.threads = NonZeroUsize::new(threads).unwrap();
-        options.block_bytes = block_bytes;
+        options.chunk_bytes = chunk_bytes;
         options.filter.clone_from(&filter);
         let extraction = extract(&base, &tuned, &options, &Monitor::default()).unwrap();
         let (bytes, _) = written(root.path(), &extraction);
         let first = first.get_or_insert_with(|| bytes.clone());
-        assert!(*first == bytes, "{threads} threads, blocks of {block_bytes} bytes");
+        assert!(*first == bytes, "{threads} threads, chunks of {chunk_bytes} bytes");
     }
 }
 

@@ -16,9 +16,9 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     let heads = args
         .heads
         .map(|queries| Heads { queries: queries.get(), keys: args.kv_heads.unwrap_or(queries).get() });
-    let format = FormatArg::of(args.format, &args.output)?;
+    let format = FormatArg::of(args.format, &args.output, FormatArg::FACTORED)?;
     check_stdout(&args.output, format, args.json)?;
-    modelfile::check(args.modelfile.as_deref(), format, &args.output, false)?;
+    modelfile::check(args.modelfile.as_deref(), format, &args.output, false, args.force)?;
     let mut options = ConvertOptions::new(format);
     options.dtype = args.dtype.map(Into::into);
     options.base.clone_from(&args.base);

@@ -13,7 +13,7 @@ use crate::progress::with_bar;
 use crate::reported::{quoted, typed};
 use crate::say;
 use crate::several;
-use crate::share::ShareArg;
+use crate::shard::ShardArg;
 use phlora::{
     AdapterFormat, Error, ExtractJob, Output, PartFiles, Policy, Server, Shard, Work, available_threads,
     render_page,
@@ -23,19 +23,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub fn run(args: &ExtractArgs) -> Result<ExitCode, Failure> {
-    let share = args.work.shard.map(ShareArg::find).transpose().map_err(Failure::Usage)?;
-    execute(args, share.map_or(Work::Rest, Work::Share))
+    let shard = args.work.shard.map(ShardArg::find).transpose().map_err(Failure::Usage)?;
+    execute(args, shard.map_or(Work::Rest, Work::Shard))
 }
 
-/// Extracts what `work` says, the rest being in parts.
+/// Extracts what `work` says, the rest being in part files.
 pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     let (policy, ranks) = args.ranks.policy();
-    let format = FormatArg::of(args.format, &args.output)?;
+    let format = FormatArg::of(args.format, &args.output, FormatArg::FILES)?;
     check_stdout(&args.output, format, args.saved.json)?;
     if args.tuned.len() > 1 {
         several::check(args)?;
     }
-    modelfile::check(args.modelfile.as_deref(), format, &args.output, ranks.len() > 1)?;
+    modelfile::check(args.modelfile.as_deref(), format, &args.output, ranks.len() > 1, args.saved.force)?;
     check_bits(format, args.dtype)?;
     let mut options = args.what.options()?;
     // Its configuration states one rank.
@@ -63,12 +63,12 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
     }
     options.names = args.names.map_or(options.names, Into::into);
     options.base_name.clone_from(&args.saved.base_name);
-    let mut parts = PartFiles::new(work);
-    parts.own = own_part(args, work);
-    parts.others.clone_from(&args.work.parts);
-    parts.command = invocation::arguments();
-    parts.fresh = args.work.fresh;
-    interrupt::keeps(parts.own.iter().cloned().collect());
+    let mut files = PartFiles::new(work);
+    files.own = own_part_file(args, work);
+    files.others.clone_from(&args.work.parts);
+    files.command = invocation::arguments();
+    files.fresh = args.work.fresh;
+    interrupt::keeps(files.own.iter().cloned().collect());
     let monitor = interrupt::monitor();
     say::detail(|| {
         format!(
@@ -79,19 +79,19 @@ pub fn execute(args: &ExtractArgs, work: Work) -> Result<ExitCode, Failure> {
         )
     });
     let [tuned] = args.tuned.as_slice() else {
-        return several::run(args, &options, ranks, &parts, &monitor);
+        return several::run(args, &options, ranks, &files, &monitor);
     };
     let mut job = ExtractJob::new(args.base.as_path(), tuned.as_path());
     if let Some(deployed) = args.deployed_base.as_deref() {
         job = job.deployed_base(deployed);
     }
-    let job = job.options(options).ranks(ranks).parts(parts);
+    let job = job.options(options).ranks(ranks).part_files(files);
     if args.dry_run {
         return dry_run::run(&[job], std::slice::from_ref(&args.output), args, &monitor);
     }
-    if let Work::Share(share) = work {
-        let found = with_bar(&monitor, "extracting", args.saved.json, || job.keep_share(&monitor));
-        return finished(share, found, args);
+    if let Work::Shard(shard) = work {
+        let found = with_bar(&monitor, "extracting", args.saved.json, || job.keep_shard(&monitor));
+        return finished(shard, found, args);
     }
     let to_stdout = args.saved.report.as_deref().is_some_and(is_stdout);
     if is_stdout(&args.output) && (ranks.len() > 1 || to_stdout) {
@@ -137,27 +137,27 @@ pub fn asked(args: &ExtractArgs, tuned: &Path) -> String {
 }
 
 /// The file that keeps what is found, if one does.
-fn own_part(args: &ExtractArgs, work: Work) -> Option<PathBuf> {
+fn own_part_file(args: &ExtractArgs, work: Work) -> Option<PathBuf> {
     match work {
-        Work::Share(_) => Some(args.output.clone()),
+        Work::Shard(_) => Some(args.output.clone()),
         _ => args.work.resume.then(|| PartFiles::beside(&args.output)),
     }
 }
 
-/// Says what is left to do after a share.
-fn finished(share: Shard, found: Result<(), Error>, args: &ExtractArgs) -> Result<ExitCode, Failure> {
+/// Says what is left to do after a shard.
+fn finished(shard: Shard, found: Result<(), Error>, args: &ExtractArgs) -> Result<ExitCode, Failure> {
     let part = args.output.display();
     let (missing, next) = match found {
         Ok(()) => (0, "nothing is missing: phlora join makes the adapter".to_owned()),
         Err(Error::Unfinished { missing, .. }) => {
-            (missing, format!("{missing} tensors are for the other shares"))
+            (missing, format!("{missing} tensors are for the other shards"))
         }
         Err(error) => return Err(error.into()),
     };
     if args.saved.json {
-        print::json(&json!({"part": args.output, "share": share.to_string(), "missing": missing}))?;
+        print::json(&json!({"part": args.output, "share": shard.to_string(), "missing": missing}))?;
     } else {
-        say::summary(&format!("share {share} is in {part}; {next}\n"))?;
+        say::summary(&format!("shard {shard} is in {part}; {next}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -13,12 +13,12 @@ pub fn run(args: &JoinArgs) -> Result<ExitCode, Failure> {
     let headers = args.parts.iter().map(|path| PartHeader::read(path)).collect::<Result<Vec<_>, _>>()?;
     all_shares(args, &headers)?;
     let Some((first, path)) = headers.first().zip(args.parts.first()) else {
-        return Err(Failure::Usage("no part is named".into()));
+        return Err(Failure::Usage("no part file is named".into()));
     };
     let asked = asked(first, path, args)?;
     match extract::execute(&asked, Work::None) {
         Err(Failure::Library(error @ Error::Unfinished { .. })) => Err(Failure::Usage(format!(
-            "{error}; run every share again, with --parts and all of these parts, since {}",
+            "{error}; run every shard again, with --parts and all of these part files, since {}",
             if asked.ranks.shares_out() || asked.ranks.uniform {
                 "the ranks follow from all of them"
             } else {
@@ -57,21 +57,21 @@ fn asked(header: &PartHeader, path: &Path, args: &JoinArgs) -> Result<Box<Extrac
     Ok(asked)
 }
 
-/// The format that the shares were asked for, be it by the name of the first part; the name of the adapter does not change it.
+/// The format that the shards were asked for, be it by the name of the first part file; the name of the adapter does not change it.
 fn format(asked: &ExtractArgs, args: &JoinArgs) -> Result<FormatArg, Failure> {
     let gguf = |path: &Path| AdapterFormat::of_path(path) == AdapterFormat::Gguf;
     let by_name = if gguf(&asked.output) { FormatArg::Gguf } else { FormatArg::Peft };
     let format = asked.format.unwrap_or(by_name);
     if gguf(&args.output) && !matches!(format, FormatArg::Gguf) {
         let output = args.output.display();
-        let problem = "the name of a GGUF adapter, but the shares were asked for another format: run them with --format \
+        let problem = "the name of a GGUF adapter, but the shards were asked for another format: run them with --format \
                        gguf, or choose another name";
         return Err(Failure::Usage(format!("{output}: {problem}")));
     }
     Ok(format)
 }
 
-/// Checks that every share is there, once.
+/// Checks that every shard is there, once.
 fn all_shares(args: &JoinArgs, headers: &[PartHeader]) -> Result<(), Failure> {
     let mut found = BTreeMap::<usize, &Path>::new();
     let mut count = None::<(usize, &Path)>;
@@ -81,12 +81,12 @@ fn all_shares(args: &JoinArgs, headers: &[PartHeader]) -> Result<(), Failure> {
         let (of, other) = *count.get_or_insert((shard.count(), path));
         if of != shard.count() {
             let (own, other) = (path.display(), other.display());
-            return Err(Failure::Usage(format!("{own} is share {shard}, but {other} is one of {of} shares")));
+            return Err(Failure::Usage(format!("{own} is shard {shard}, but {other} is one of {of} shards")));
         }
         if let Some(other) = found.insert(shard.index(), path) {
             let (own, other) = (path.display(), other.display());
             return Err(Failure::Usage(format!(
-                "{own} and {other} are both share {shard}: name one of them"
+                "{own} and {other} are both shard {shard}: name one of them"
             )));
         }
     }
@@ -98,5 +98,5 @@ fn all_shares(args: &JoinArgs, headers: &[PartHeader]) -> Result<(), Failure> {
     }
     let shown = missing.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = if missing.len() > 8 { ", …" } else { "" };
-    Err(Failure::Usage(format!("{} of {of} shares are missing: {shown}{more}", missing.len())))
+    Err(Failure::Usage(format!("{} of {of} shards are missing: {shown}{more}", missing.len())))
 }

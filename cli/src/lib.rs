@@ -32,7 +32,7 @@ mod report;
 mod reported;
 mod say;
 mod several;
-mod share;
+mod shard;
 mod spark;
 mod summary;
 mod table;

@@ -6,15 +6,24 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::print::{self, bytes, print};
 use crate::say;
-use phlora::{Adapter, Error, Model, read_report, render_page, save_page};
+use phlora::{Adapter, AdapterDiff, Error, Model, read_report, render_adapter_diff, render_page, save_page};
 use serde_json::json;
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
+/// More bytes than the comparison of any two adapters has.
+const LARGEST: u64 = 1 << 30;
+
 pub fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
     let monitor = interrupt::monitor();
-    let report = read_report(&args.report).map_err(|error| explained(&args.report, error))?;
-    let page = render_page(&report);
+    let page = match read_report(&args.report) {
+        Ok(report) => render_page(&report),
+        Err(error) => match adapters(&args.report) {
+            Some(found) => render_adapter_diff(&found),
+            None => return Err(explained(&args.report, error)),
+        },
+    };
     if is_stdout(&args.output) {
         if args.json {
             let problem = "standard output takes one output: give a file for the page beside --json";
@@ -31,6 +40,12 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
         say::summary(&format!("wrote {} to {}\n", bytes(page.len() as u64), args.output.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What `diff` found of two adapters, if that is what `path` holds.
+fn adapters(path: &Path) -> Option<AdapterDiff> {
+    let small = fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() <= LARGEST);
+    small.then(|| fs::read(path).ok())?.and_then(|bytes| serde_json::from_slice(&bytes).ok())
 }
 
 /// Why `path` is no report, where it is something else that phlora knows.

@@ -28,7 +28,7 @@ use std::process::ExitCode;
 pub fn check(args: &ExtractArgs) -> Result<(), Failure> {
     let refused = |problem: &str| Err(Failure::Usage(format!("several fine-tunes: {problem}")));
     if args.work.shard.is_some() {
-        return refused("a share is of one extraction; run it for each of them");
+        return refused("a shard is of one extraction; run it for each of them");
     }
     if args.modelfile.is_some() {
         return refused("a Modelfile stands beside one adapter; extract that one alone");
@@ -69,7 +69,7 @@ pub fn run(
         if let Some(deployed) = &deployed {
             job = job.deployed_base(deployed);
         }
-        jobs.push(job.options(options.clone()).ranks(ranks).parts(parts));
+        jobs.push(job.options(options.clone()).ranks(ranks).part_files(parts));
         let report = args.saved.report.as_deref().map(|report| beside(report, name));
         let output = Output::new(place).report(report).page(render_page).command(Some(typed()));
         outputs.push(output.asked(Some(asked(args, tuned))).force(args.saved.force));

@@ -25,11 +25,12 @@ pub fn by_kind(modules: &[ModuleReport]) -> String {
         let share: f64 = modules.iter().map(|module| module.delta_norm.powi(2)).sum();
         let ranks = || modules.iter().map(|module| module.noise_rank);
         let (least, most) = (ranks().min().unwrap_or(0), ranks().max().unwrap_or(0));
+        let more = if modules.iter().any(|module| module.more_above_noise()) { "≥ " } else { "" };
         table.row(vec![
             if kind.is_empty() { "(module)".to_owned() } else { kind.to_owned() },
             line(&shown.iter().map(|&n| mean(&spectra, n)).collect::<Vec<_>>()),
             shown.last().map_or(String::new(), ToString::to_string),
-            if least == most { least.to_string() } else { format!("{least} to {most}") },
+            format!("{more}{}", if least == most { least.to_string() } else { format!("{least} to {most}") }),
             relative(&modules),
             if all > 0.0 { percent(share / all) } else { percent(0.0) },
         ]);

@@ -3,10 +3,13 @@
 use crate::print::percent;
 use crate::table::Table;
 use phlora::{LeftOut, Report, module_of, suffix_of};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// More modules than this are shown by kind.
 const MANY: usize = 40;
+
+/// An output head that holds more than this share of all that differs is much.
+const LARGE: f64 = 0.1;
 
 /// What a table shows of a module, extracted or verified.
 #[derive(Debug)]
@@ -132,7 +135,33 @@ pub fn left_out(report: &Report) -> String {
     } else {
         ""
     };
-    if table.is_empty() { String::new() } else { table.render() + hint }
+    if table.is_empty() { String::new() } else { table.render() + hint + &head(report, all) }
+}
+
+/// What an output head that is left out holds, and how it gets factors, where that is much.
+fn head(report: &Report, all: f64) -> String {
+    let heads = report.left_out.iter().filter(|tensor| tensor.group() == "output head");
+    let Some(head) = heads.max_by(|a, b| a.sum_squares().total_cmp(&b.sum_squares())) else {
+        return String::new();
+    };
+    if head.sum_squares() < LARGE * all {
+        return String::new();
+    }
+    let (share, module) = (share(head.sum_squares(), all), module_of(&head.name));
+    // --include replaces the choice, so that what has factors has to match as well.
+    let others: BTreeSet<_> = report.modules.iter().map(|module| list_of(&module.name)).collect();
+    let others = others.iter().map(|name| format!(" --include {name}")).collect::<Vec<_>>().concat();
+    format!(
+        "--include {module}{others} gives the output head factors: {share} is left out with it
+"
+    )
+}
+
+/// What the list of layers that `module` is in is called; of a module outside of one its own name.
+fn list_of(module: &str) -> &str {
+    let layer =
+        module.match_indices('.').find(|(at, _)| module[at + 1..].starts_with(|c: char| c.is_ascii_digit()));
+    suffix_of(layer.map_or(module, |(at, _)| &module[..at]))
 }
 
 fn shape(line: &Line<'_>) -> String {

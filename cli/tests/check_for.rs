@@ -36,9 +36,11 @@ fn a_plain_adapter_passes_where_it_loads() {
         let (code, found) = check(&plain, program);
         assert_eq!(code, 0, "{program}: {found:?}");
     }
-    for (program, repair) in [("mlx", "mlx"), ("diffusers", "kohya"), ("llama.cpp", "gguf")] {
+    // What kohya's files call the modules of a language model is not known.
+    for (program, repair) in [("mlx", json!("mlx")), ("diffusers", Value::Null), ("llama.cpp", json!("gguf"))]
+    {
         let (code, found) = check(&plain, program);
-        assert!(code == 1 && found[0] == ("wrong-format".to_owned(), json!(repair)), "{program}: {found:?}");
+        assert!(code == 1 && found[0] == ("wrong-format".to_owned(), repair), "{program}: {found:?}");
     }
     let gguf = root.path().join("a.gguf");
     succeed(&["convert", &text(&plain), "-o", &text(&gguf), "--base", &tiny_llama("base"), "-q"]);
@@ -135,4 +137,45 @@ fn the_repair_repairs() {
     succeed(&["prune", &text(&mixed), "-o", &text(&whole), "--rank", &rank, "--uniform", "-q"]);
     let (code, found) = check(&whole, "vllm");
     assert!(code == 0 && !has(&found, "scale-pattern"), "{found:?}");
+}
+
+#[test]
+fn a_check_without_a_program_is_that_for_peft() {
+    let root = tempfile::tempdir().unwrap();
+    let base = tiny_llama("base");
+    let made = |name: &str, field: &str, value: Value| {
+        let path = root.path().join(name);
+        extract_tiny(&path, &["--rank", "4", "--also", "norms"]);
+        change(&path, field, value);
+        path
+    };
+    let renamed = made("renamed", "r", json!(4));
+    let file = renamed.join("adapter_model.safetensors");
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.windows(6).position(|part| part == b"layers").unwrap();
+    bytes[at..at + 6].copy_from_slice(b"blocks");
+    fs::write(&file, bytes).unwrap();
+    for adapter in [
+        made("sound", "r", json!(4)),
+        made("rank", "r", json!(5)),
+        made("kind", "peft_type", Value::Null),
+        made("targets", "target_modules", json!(["q_proj"])),
+        renamed,
+    ] {
+        for path in [adapter.clone(), adapter.join("adapter_model.safetensors")] {
+            let args = ["check", &text(&path), "--base", &base];
+            assert_eq!(
+                phlora(&args),
+                phlora(&[&args[..], &["--for", "peft"]].concat()),
+                "{}",
+                path.display()
+            );
+        }
+    }
+    let missing = text(&root.path().join("sound2"));
+    for more in [&[][..], &["--for", "vllm"]] {
+        let (code, _, stderr) = phlora(&[&["check", &missing, "--base", &base], more].concat());
+        let said = stderr.contains("sound2: no such file or directory; did you mean");
+        assert!(code == 2 && said, "{stderr}");
+    }
 }

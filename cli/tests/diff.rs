@@ -6,6 +6,7 @@ use common::{
     Tensors, difference, extract_tiny, noise, phlora, plus_low_rank, small_pair, succeed, text, tiny_llama,
     write_pair,
 };
+use phlora_core::Dtype::F32;
 use serde_json::Value;
 
 fn found(args: &[&str]) -> Value {
@@ -89,4 +90,54 @@ fn adapters_that_have_nothing_in_common_are_refused() {
     extract_tiny(&other, &["--rank", "2", "--include", "v_proj"]);
     let (code, _, stderr) = phlora(&["diff", &text(&one), &text(&other)]);
     assert!(code == 2 && stderr.contains("no module in common"), "{stderr}");
+}
+
+#[test]
+fn weights_are_measured_whole() {
+    let root = tempfile::tempdir().unwrap();
+    // Rows of very different lengths, of which few tell nothing about the others.
+    let base: Vec<f32> =
+        noise(1, 100 * 16, 1.0).iter().enumerate().map(|(at, x)| x * (at % 7) as f32).collect();
+    let tuned = plus_low_rank(&base, 100, 16, 2, 7);
+    let side = |weight: &[f32]| Tensors::default().add("layers.0.up_proj.weight", &[100, 16], F32, weight);
+    let (b, t) = write_pair(root.path(), &side(&base), &side(&tuned));
+    let found = found(&[&b, &t]);
+    let change = found["diff"]["tensors"][0]["change"].as_f64().unwrap();
+    let expected = norm(&difference(&tuned, &base)) / norm(&base);
+    assert!((change / expected - 1.0).abs() < 1e-5, "{change} {expected}");
+}
+
+#[test]
+fn what_was_not_looked_at_may_be_above_the_noise_too() {
+    let (base, tuned) = (tiny_llama("base"), tiny_llama("tuned"));
+    let noise = |rank: &str| {
+        let printed = succeed(&["plan", &base, &tuned, "--max-rank", rank]);
+        printed.lines().find(|line| line.starts_with("mlp.up_proj")).unwrap().to_owned()
+    };
+    // More than these four are above it, and how many is not known.
+    assert!(noise("4").contains('≥'), "{}", noise("4"));
+    assert!(!noise("190").contains('≥'), "{}", noise("190"));
+}
+
+#[test]
+fn adapters_are_compared_where_it_is_asked_for_and_become_a_page() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| text(&root.path().join(name));
+    extract_tiny(&root.path().join("one"), &["--rank", "2"]);
+    extract_tiny(&root.path().join("other"), &["--rank", "4"]);
+    let (one, other) = (path("one"), path("other"));
+    let all = found(&[&one, &other]);
+    let some =
+        found(&[&one, &other, "--include", "mlp", "--exclude", "up_proj", "--report", &path("d.json")]);
+    let count = |found: &Value| found["modules"].as_array().unwrap().len();
+    assert_eq!((count(&all), count(&some)), (28, 8));
+    for module in some["modules"].as_array().unwrap() {
+        let name = module["name"].as_str().unwrap();
+        assert!(name.contains("mlp") && !name.contains("up_proj"), "{name}");
+    }
+    let (code, _, stderr) = phlora(&["diff", &one, &other, "--include", "norm"]);
+    assert!(code == 2 && stderr.contains("see --include and --exclude"), "{stderr}");
+    succeed(&["report", &path("d.json"), "-o", &path("d.html")]);
+    let page = std::fs::read_to_string(path("d.html")).unwrap();
+    assert!(page.contains("is the cosine of the two adapters"));
 }

@@ -148,7 +148,7 @@ fn defaults_in_doc_comments_are_those_of_the_code() {
         ("mode", format!("[`Mode::{:?}`]", extract.mode)),
         ("dtype", extract.dtype.name().to_ascii_lowercase()),
         ("format", format!("[`AdapterFormat::{:?}`]", extract.format)),
-        ("block_bytes", format!("{} MiB", extract.block_bytes >> 20)),
+        ("chunk_bytes", format!("{} MiB", extract.chunk_bytes >> 20)),
         ("choose_dtype", if extract.choose_dtype { "yes" } else { "no" }.to_owned()),
         ("complete_kinds", if extract.complete_kinds { "yes" } else { "no" }.to_owned()),
     ] {

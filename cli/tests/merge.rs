@@ -110,7 +110,10 @@ fn only_what_a_merge_wrote_is_replaced() {
     assert_eq!(run(&["--force"]).0, 0);
     fs::write(out.join("precious.txt"), "").unwrap();
     let (code, _, said) = run(&["--force"]);
-    assert!(code == 2 && said.contains("holds precious.txt, which is no part of the merged model"), "{said}");
+    assert!(
+        code == 2 && said.contains("holds precious.txt, which does not belong to the merged model"),
+        "{said}"
+    );
     let (code, _, said) = phlora(&["merge", &base, &adapter, "-o", &base, "--force"]);
     assert!(code == 2 && said.contains("is one of the inputs"), "{said}");
     // One file to one file.

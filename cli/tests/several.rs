@@ -165,7 +165,7 @@ fn what_headers_tell_is_refused_before_any_work() {
     assert!(refused(&tuned, &[]).contains("cannot be told apart by name"));
     tuned.truncate(2);
     for (more, part) in [
-        (&["--shard", "1/2"][..], "a share is of one extraction"),
+        (&["--shard", "1/2"][..], "a shard is of one extraction"),
         (&["--format", "gguf", "--modelfile", "llama3.2"], "a Modelfile stands beside one adapter"),
         (&["--report", "-"], "standard output takes one output"),
     ] {

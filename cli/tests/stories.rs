@@ -75,6 +75,15 @@ fn trained(path: &Path) {
     fs::write(path, file(&header.to_string(), &data)).unwrap();
 }
 
+/// The same file without a comment of its trainer.
+fn without_comment(from: &Path, to: &Path) {
+    let bytes = fs::read(from).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    header["__metadata__"].as_object_mut().unwrap().remove("ss_training_comment");
+    fs::write(to, file(&header.to_string(), &bytes[8 + length..])).unwrap();
+}
+
 #[test]
 fn kohya_files_are_resized_and_keep_their_metadata() {
     let root = tempfile::tempdir().unwrap();
@@ -92,6 +101,13 @@ fn kohya_files_are_resized_and_keep_their_metadata() {
     assert_eq!(kept["ss_network_dim"], "4");
     assert!(kept["ss_network_args"].contains(r#""conv_dim":"2""#), "{}", kept["ss_network_args"]);
     assert!(!kept.contains_key("sshs_model_hash"));
+
+    // Where there was no comment there is one afterwards, as with kohya's tool.
+    let plain = root.path().join("plain.safetensors");
+    without_comment(Path::new(&from), &plain);
+    let small = text(&root.path().join("small-plain.safetensors"));
+    succeed(&["prune", &text(&plain), "-o", &small, "-r", "4", "-q"]);
+    assert_eq!(metadata(Path::new(&small))["ss_training_comment"], "resized from 6 by phlora; ");
 
     let ranks = |rule: &[&str]| {
         let printed = succeed(&[&["prune", &from, "-o", &to, "--force", "--json"], rule].concat());

@@ -18,6 +18,8 @@ fn extracts_verifies_and_inspects() {
     let table = extract(&out, &["--rank", "16", "--report", &text(&report)]);
     assert!(table.contains("model.layers.3.self_attn.q_proj  192 × 192"), "{table}");
     assert!(table.contains("output head        1       42.6 %"), "{table}");
+    let hint = "--include lm_head --include layers gives the output head factors: 42.6 % is left out with it";
+    assert!(table.contains(hint), "{table}");
     assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
     assert_eq!(names(root.path()), ["adapter", "report.json"]);
     assert_eq!(names(&out), ["README.md", "adapter_config.json", "adapter_model.safetensors"]);

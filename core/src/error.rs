@@ -3,7 +3,7 @@
 use core::fmt;
 
 #[cfg(feature = "quantized")]
-use crate::fault::{Fault, Part};
+use crate::fault::{Component, Fault};
 
 /// Why a call was refused. The state it was made on is as it was before, unless the variant says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +31,8 @@ pub enum Error {
     /// A matrix to decompose has more columns than rows.
     Wide,
     /// The pushed bytes are not whole rows, or both sides do not hold the same number of rows.
-    BlockNotWholeRows,
-    /// A row, or a run of weights, is not a whole number of the blocks of its storage format.
+    NotWholeRows,
+    /// A row, or the weights of a call, are not a whole number of the blocks of its storage format.
     NotWholeBlocks {
         /// Weights per block.
         block_len: usize,
@@ -112,11 +112,11 @@ pub enum Error {
     /// Operands of an inner loop do not hold their shapes: a defect of this crate. What the call was to write may be
     /// incomplete.
     Operands,
-    /// A part of a quantised matrix does not fit its shape or the other parts.
+    /// A component of a quantised matrix does not fit its shape or the other components.
     #[cfg(feature = "quantized")]
     Quantized {
-        /// Which part.
-        part: Part,
+        /// Which component.
+        component: Component,
         /// What is wrong with it.
         fault: Fault,
     },
@@ -141,8 +141,8 @@ impl fmt::Display for Error {
                 write!(f, "output buffer has the wrong length, expected {expected} elements")
             }
             Self::Wide => write!(f, "the matrix has more columns than rows: decompose its transpose"),
-            Self::BlockNotWholeRows => {
-                write!(f, "a block must hold whole rows, the same number of both sides")
+            Self::NotWholeRows => {
+                write!(f, "a chunk must hold whole rows, the same number of both sides")
             }
             Self::NotWholeBlocks { block_len } => {
                 write!(f, "a row must be a whole number of blocks of {block_len} weights")
@@ -177,7 +177,7 @@ impl fmt::Display for Error {
             Self::OverBudget { needed } => write!(f, "{needed} bytes would exceed the registry's budget"),
             Self::Operands => write!(f, "operands of an inner loop are too short: a defect of phlora"),
             #[cfg(feature = "quantized")]
-            Self::Quantized { part, fault } => write!(f, "{part} of a quantised matrix: {fault}"),
+            Self::Quantized { component, fault } => write!(f, "{component} of a quantised matrix: {fault}"),
             #[cfg(feature = "quantized")]
             Self::RowRange { rows } => write!(f, "the range of rows is not within the {rows} of the matrix"),
             Self::AdapterShape { index } => write!(f, "adapter {index} does not have the shape of the layer"),

@@ -1,11 +1,11 @@
-//! Faults of the parts of a quantised matrix.
+//! Faults of the components of a quantised matrix.
 
 use core::fmt;
 
 /// A tensor of a quantised weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Part {
+pub enum Component {
     /// The codes: `weight`, `weight_packed`, `qweight`, `…_blocks`.
     Weight,
     /// The scales: `weight_scale`, `weight_scale_inv`, `scales`, `…_scales`, `absmax`, `SCB`.
@@ -24,11 +24,11 @@ pub enum Part {
     NestedQuantMap,
 }
 
-/// What is wrong with a part.
+/// What is wrong with a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It does not have the bytes that follow from the shape and the other parts.
+    /// It does not have the bytes that follow from the shape and the other components.
     Length {
         /// Bytes expected.
         expected: usize,
@@ -64,7 +64,7 @@ pub enum Fault {
     },
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Weight => "codes",

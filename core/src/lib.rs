@@ -5,7 +5,7 @@
 //!
 //! # Extract
 //! [`Plan`] checks a [`Shape`] and [`Options`], returns how much scratch and how many reads the extraction takes, and
-//! starts an [`Extractor`] that the caller feeds with runs of rows:
+//! starts an [`Extractor`] that the caller feeds with chunks of rows:
 //!
 //! ```
 //! use phlora_core::{Dtype, Options, Plan, Rows, Shape};

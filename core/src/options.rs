@@ -35,7 +35,7 @@ pub struct Options {
     pub max_reads: u32,
     /// Most scratch in `f32` elements; the modes use less depth to fit. Default: no limit.
     pub max_scratch: usize,
-    /// Multi-read: width of a block, 8 or 16; 0, the default, chooses by the rank. Without the feature `wide` it is 8.
+    /// Multi-read: columns that a read multiplies, 8 or 16; 0, the default, chooses by the rank. Without the feature `wide` it is 8.
     pub width: usize,
     /// Row ranges that may be pushed from different threads; each costs scratch for one panel of products.
     /// The result depends on this number, so derive it from the shape, never from the thread count.

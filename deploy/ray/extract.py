@@ -4,7 +4,7 @@
     extract.py BASE TUNED OUT --parts DIRECTORY --shares 8 [--cpus 2] [--rounds 1] [--phlora phlora] [-- options of phlora extract]
 
 All paths must be seen by every node. A share that fails, or whose node is lost, starts again and goes on where its part ends. Two
-rounds are for --uniform, and wherever the join asks to run every share again. RAY_ADDRESS names the cluster; without it Ray starts
+rounds are for --uniform, and wherever the join asks to run every shard again. RAY_ADDRESS names the cluster; without it Ray starts
 one on this machine.
 """
 

@@ -2,7 +2,7 @@
 # Submits the shares of an extraction as an array job, and the join that waits for them; prints the number of the join.
 #
 #   submit.sh                      one round: --rank, --energy, --noise-floor, --budget, several ranks
-#   ROUNDS=2 submit.sh             two rounds: --uniform, and wherever a join asks to run every share again
+#   ROUNDS=2 submit.sh             two rounds: --uniform, and wherever a join asks to run every shard again
 #   submit.sh --array=1-64 …       further words go to sbatch, for the array job
 # Logs are written to the working directory.
 set -euo pipefail

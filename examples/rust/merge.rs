@@ -7,7 +7,7 @@ const RANK: usize = 2;
 
 fn stored(dtype: Dtype, seed: usize, len: usize) -> Result<Vec<u8>, Error> {
     let values: Vec<f32> = (0..len).map(|i| (((i + 1) * (seed + 3)) % 17) as f32 / 17.0 - 0.5).collect();
-    let mut bytes = vec![0; dtype.row_bytes(len).ok_or(Error::BlockNotWholeRows)?];
+    let mut bytes = vec![0; dtype.row_bytes(len).ok_or(Error::NotWholeRows)?];
     encode(&values, dtype, &mut bytes)?;
     Ok(bytes)
 }

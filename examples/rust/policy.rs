@@ -1,6 +1,6 @@
 //! Chooses ranks from singular values: by energy, by the noise floor, and by bytes over several weights.
 
-use phlora_core::policy::{Candidate, Criterion, Limit, Share, allocate, factor_bytes};
+use phlora_core::policy::{Allocation, Candidate, Criterion, Limit, allocate, factor_bytes};
 use phlora_core::{Dtype, Goal, Policy, Shape, Spectrum};
 
 const SHAPE: Shape = Shape { rows: 1024, cols: 1024 };
@@ -29,9 +29,14 @@ fn main() {
     let budget = 2 * factor_bytes(SHAPE, 16, Dtype::F16);
     for by in [Criterion::Relative, Criterion::Energy] {
         let policy = Policy { goal: Goal::Budget(budget), uniform: false, by, ..Policy::fixed(64) };
-        let mut shares = [Share::default(); 2];
-        let used = allocate(&candidates, &policy, Limit::Bytes(budget), &mut shares);
-        println!("{}: {used} of {budget} bytes, ranks {} and {}", by.name(), shares[0].rank, shares[1].rank);
-        assert!(used <= budget && shares[0].rank > shares[1].rank);
+        let mut allocated = [Allocation::default(); 2];
+        let used = allocate(&candidates, &policy, Limit::Bytes(budget), &mut allocated);
+        println!(
+            "{}: {used} of {budget} bytes, ranks {} and {}",
+            by.name(),
+            allocated[0].rank,
+            allocated[1].rank
+        );
+        assert!(used <= budget && allocated[0].rank > allocated[1].rank);
     }
 }

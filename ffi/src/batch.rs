@@ -186,7 +186,7 @@ pub extern "C" fn phlora_batch_init(
     })
 }
 
-/// Floats of work for `slices` slices: t, which all of them share, and the scratch of each. 0 where nothing is needed, for
+/// Floats of work for `slices` slices: t, which is common to all of them, and the scratch of each. 0 where nothing is needed, for
 /// what is no batch and for more than the address range has. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_batch_work(batch: In<BatchState>, slices: usize) -> usize {
@@ -222,7 +222,7 @@ pub extern "C" fn phlora_batch_down(
         let x = vectors(guard, x)?;
         let work = guard.later(work, work_len)?;
         batch.check(guard)?;
-        let [t, scratch] = work.parts(batch.apply.t_range(slice), batch.scratch(ith))?;
+        let [t, scratch] = work.ranges(batch.apply.t_range(slice), batch.scratch(ith))?;
         Ok(batch.apply.down(slice, x, t, scratch)?)
     })
 }

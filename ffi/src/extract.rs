@@ -130,8 +130,8 @@ pub extern "C" fn phlora_wants_pass(extractor: In<State>) -> u32 {
     wants
 }
 
-/// The next rows of this pass: the same run of whole rows of both sides. The factors do not depend on how the
-/// rows are cut into blocks, not in a single bit. Nothing of a refused block is used.
+/// The next rows of this pass: a chunk of whole rows, the same ones of both sides. The factors do not depend on how
+/// the rows are cut into chunks, not in a single bit. Nothing of a refused chunk is used.
 ///
 /// - `base`, `base_bytes`, `base_dtype`: rows of the weight before fine-tuning, one after another without
 ///   padding, no alignment needed, and their phlora_dtype.

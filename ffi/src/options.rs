@@ -52,7 +52,7 @@ pub struct Options {
     pub mode: u32,
     /// Most reads of the matrix, at least 1. Default 40.
     pub max_reads: u32,
-    /// Multi-read: width of a block, 8 or 16; 0, the default, chooses by the rank. Small builds know 8 only.
+    /// Multi-read: columns that a read multiplies, 8 or 16; 0, the default, chooses by the rank. Small builds know 8 only.
     pub width: u32,
     /// A phlora_kernel. Default PHLORA_KERNEL_FASTEST.
     pub kernel: u32,

@@ -35,7 +35,7 @@ pub enum Status {
     BadText = 111,
     /// An option that the file functions refuse; the message says which.
     BadOption = 112,
-    /// A row, or a run of weights, is not a whole number of blocks of its phlora_dtype; see phlora_block_len.
+    /// A row, or the weights of a call, are not a whole number of blocks of its phlora_dtype; see phlora_block_len.
     NotWholeBlocks = 113,
     /// The phlora_dtype is read, but weights are not written in it.
     NotEncoded = 114,
@@ -67,7 +67,7 @@ pub enum Status {
     /// The pointer is to no extraction that was started there: never started, moved, or in use by another
     /// thread.
     NotStarted = 201,
-    /// A block is not a whole number of rows, or both sides do not hold the same number of rows.
+    /// A chunk is not a whole number of rows, or both sides do not hold the same number of rows.
     NotWholeRows = 202,
     /// More rows were pushed than the matrix, or the part, has.
     TooManyRows = 203,
@@ -90,7 +90,7 @@ pub enum Status {
     NothingToExtract = 404,
     /// The progress callback asked to stop; nothing is left behind.
     Cancelled = 405,
-    /// Parts of an extraction that other shares have to work on are missing.
+    /// Tensors that other shards of the extraction have to work on are missing.
     Unfinished = 406,
     /// A defect of phlora. The extraction that the call worked on cannot go on.
     Internal = 900,
@@ -199,7 +199,7 @@ impl Status {
             Self::OutOfOrder => (c"PHLORA_STATUS_OUT_OF_ORDER", c"calls out of order"),
             Self::NotStarted => (c"PHLORA_STATUS_NOT_STARTED", c"no extraction was started in this memory"),
             Self::NotWholeRows => {
-                (c"PHLORA_STATUS_NOT_WHOLE_ROWS", c"a block must hold whole rows, as many of both sides")
+                (c"PHLORA_STATUS_NOT_WHOLE_ROWS", c"a chunk must hold whole rows, as many of both sides")
             }
             Self::TooManyRows => {
                 (c"PHLORA_STATUS_TOO_MANY_ROWS", c"more rows were pushed than the matrix has")
@@ -218,7 +218,7 @@ impl Status {
             Self::Exists => (c"PHLORA_STATUS_EXISTS", c"the output exists and may not be replaced"),
             Self::NothingToExtract => (c"PHLORA_STATUS_NOTHING_TO_EXTRACT", c"no selected module differs"),
             Self::Cancelled => (c"PHLORA_STATUS_CANCELLED", c"cancelled"),
-            Self::Unfinished => (c"PHLORA_STATUS_UNFINISHED", c"parts of the extraction are missing"),
+            Self::Unfinished => (c"PHLORA_STATUS_UNFINISHED", c"tensors of other shards are missing"),
             Self::Internal => (c"PHLORA_STATUS_INTERNAL", c"a defect of phlora"),
         }
     }
@@ -243,7 +243,7 @@ impl From<phlora_core::Error> for Status {
             Error::ScratchTooSmall { .. } => Self::MemoryTooSmall,
             Error::OutputLength { .. } => Self::OutputLength,
             Error::Wide => Self::Wide,
-            Error::BlockNotWholeRows => Self::NotWholeRows,
+            Error::NotWholeRows => Self::NotWholeRows,
             Error::NotWholeBlocks { .. } => Self::NotWholeBlocks,
             Error::NotEncoded => Self::NotEncoded,
             Error::TooManyRows => Self::TooManyRows,

@@ -58,3 +58,12 @@ def test_names_that_peft_does_not_know_do_nothing(adapter, tmp_path):
     assert code == 1 and "unread" in found
     used, said = loaded(path)
     assert used == 0 and any("missing" in text for text in said), said
+
+
+def test_names_of_memory_are_those_of_the_adapter_default(adapter, tmp_path):
+    path = tmp_path / "held"
+    shutil.copytree(adapter, path)
+    file = path / "adapter_model.safetensors"
+    save_file({name.replace(".weight", ".default.weight"): t for name, t in load_file(file).items()}, file)
+    assert checked(path) == (0, {"adapter-name"})
+    assert loaded(path)[0] == 28

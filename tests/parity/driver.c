@@ -50,7 +50,7 @@ static const struct field extract_fields[] = {
     RANKS(phlora_file_options),
     MODULES(phlora_file_options),
     FIELD(phlora_file_options, ranks, SIZES),
-    FIELD(phlora_file_options, block_bytes, SIZE),
+    FIELD(phlora_file_options, chunk_bytes, SIZE),
     FIELD(phlora_file_options, prefix, TEXT),
     FIELD(phlora_file_options, deployed_base, TEXT),
     FIELD(phlora_file_options, shard_index, SIZE),

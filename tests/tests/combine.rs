@@ -1,4 +1,4 @@
-//! Several adapters as one: against the f64 decomposition of the sum, with stacks that break such routines.
+//! Several adapters as one: against the f64 decomposition of the sum, with columns that break such routines.
 
 use nalgebra::DMatrix;
 use phlora_core::{Adapter, Combined, Dtype, Error, Kernel, Rows, Shape, combine, combine_scratch};
@@ -115,7 +115,7 @@ fn empty_shapes() {
 }
 
 #[test]
-fn dependent_and_zero_stacks() {
+fn dependent_and_zero_columns() {
     let x = Pair::random(6, SHAPE, 8, PLAIN, 1.0);
     check("the same twice", &[(&x, 1.0), (&x, 1.0)]);
     check("the same nine times", &[(&x, 1.0); 9]);

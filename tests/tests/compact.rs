@@ -1,9 +1,9 @@
 //! The compact form of factors: what its quantisers lose, its codes against a decoder that reads bit by bit, and refusals.
 
 use half::{bf16, f16};
-use phlora_core::policy::{Direction, Quantizer, share_bits};
+use phlora_core::policy::{Direction, Quantizer, allocate_bits};
 use phlora_core::quantized::compact::{DISTORTION, MAX_BITS, encode_row, levels, row_bytes};
-use phlora_core::quantized::{Compact, Fault, Part, Quantized, Scheme};
+use phlora_core::quantized::{Compact, Component, Fault, Quantized, Scheme};
 use phlora_core::{Error, Shape};
 use phlora_tests::matrix::Normal;
 
@@ -147,30 +147,36 @@ fn wrong_parts_are_refused() {
     let fault =
         |compact: Compact<'_>| match Quantized::new(Shape { rows: 1, cols: 8 }, Scheme::Compact(compact)) {
             Ok(_) => None,
-            Err(Error::Quantized { part, fault }) => Some((part, fault)),
+            Err(Error::Quantized { component, fault }) => Some((component, fault)),
             Err(other) => panic!("{other}"),
         };
     assert_eq!(fault(good), None);
     for bits in [0, 9, 255] {
-        let wrong = Some((Part::Widths, Fault::Bits { bits: u32::from(bits) }));
+        let wrong = Some((Component::Widths, Fault::Bits { bits: u32::from(bits) }));
         assert_eq!(fault(Compact { bits: &[bits], ..good }), wrong);
     }
-    assert_eq!(fault(Compact { bits: &[], ..good }), Some((Part::Widths, Fault::Length { expected: 1 })));
+    assert_eq!(
+        fault(Compact { bits: &[], ..good }),
+        Some((Component::Widths, Fault::Length { expected: 1 }))
+    );
     assert_eq!(
         fault(Compact { codes: &[0; 4], ..good }),
-        Some((Part::Weight, Fault::Length { expected: 3 }))
+        Some((Component::Weight, Fault::Length { expected: 3 }))
     );
-    assert_eq!(fault(Compact { scales: &[0], ..good }), Some((Part::Scales, Fault::Length { expected: 2 })));
+    assert_eq!(
+        fault(Compact { scales: &[0], ..good }),
+        Some((Component::Scales, Fault::Length { expected: 2 }))
+    );
     assert_eq!(
         fault(Compact { levels: &levels[..27], ..good }),
-        Some((Part::QuantMap, Fault::Length { expected: 28 }))
+        Some((Component::QuantMap, Fault::Length { expected: 28 }))
     );
     assert_eq!(fault(Compact { levels: &levels[..28], ..good }), None);
     for scale in [f32::NAN, f32::INFINITY, -1.0] {
         let scale = bf16::from_f32(scale).to_le_bytes();
         assert_eq!(
             fault(Compact { scales: &scale, ..good }),
-            Some((Part::Scales, Fault::NotFinite { at: 0 }))
+            Some((Component::Scales, Fault::NotFinite { at: 0 }))
         );
     }
 }
@@ -198,7 +204,7 @@ fn bits_are_shared_out_as_well_as_any_choice_shares_them() {
             .collect();
         let budget = normal.below(130) as u64;
         let mut bits = [9; 5];
-        let used = share_bits(&directions, &quantizer, budget, &mut bits);
+        let used = allocate_bits(&directions, &quantizer, budget, &mut bits);
         let (found, bytes) = kept(&directions, &quantizer, &bits);
         assert!(bytes == used && used <= budget, "{case}: {bytes} {used} {budget}");
         let all = (0..4_usize.pow(5)).map(|code| [0, 1, 2, 3, 4].map(|i| (code / 4_usize.pow(i) % 4) as u8));
@@ -210,9 +216,9 @@ fn bits_are_shared_out_as_well_as_any_choice_shares_them() {
         assert!(found >= best - largest, "{case}: {found} {best}");
         // Within the bytes that were used nothing else is better, apart from those that fill up the end.
         let (mut none, mut all) = ([9; 5], [9; 5]);
-        assert_eq!(share_bits(&directions, &quantizer, 0, &mut none), 0);
+        assert_eq!(allocate_bits(&directions, &quantizer, 0, &mut none), 0);
         assert_eq!(none, [0; 5]);
-        share_bits(&directions, &quantizer, u64::MAX, &mut all);
+        allocate_bits(&directions, &quantizer, u64::MAX, &mut all);
         assert_eq!(all, [3; 5]);
     }
 }

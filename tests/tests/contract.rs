@@ -90,9 +90,9 @@ fn calls_out_of_order_and_wrong_blocks_change_nothing() {
             assert_eq!(extractor.end_pass(), Err(Error::MissingRows { pushed: 0 }));
             extractor.push(head.0, head.1).unwrap();
             assert_eq!(extractor.end_pass(), Err(Error::MissingRows { pushed: 10 }));
-            assert_eq!(extractor.push(head.0, tail.1), Err(Error::BlockNotWholeRows), "unequal sides");
+            assert_eq!(extractor.push(head.0, tail.1), Err(Error::NotWholeRows), "unequal sides");
             let broken = Rows::new(Dtype::F32, &head.0.bytes[..81]);
-            assert_eq!(extractor.push(broken, broken), Err(Error::BlockNotWholeRows));
+            assert_eq!(extractor.push(broken, broken), Err(Error::NotWholeRows));
             let all = pair.rows(0, 30);
             assert_eq!(extractor.push(all.0, all.1), Err(Error::TooManyRows));
             let empty = Rows::new(Dtype::F32, &[]);

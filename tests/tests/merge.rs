@@ -194,7 +194,7 @@ fn refusals_write_nothing() {
     assert_eq!(run(&prepared, 20, Dtype::F32, 0, 0, needed), Ok(()));
     assert_eq!(run(&prepared, 18, Dtype::F32, 480, 0, needed), Err(Error::TooManyRows));
     assert_eq!(run(&prepared, usize::MAX, Dtype::F32, 160, 0, needed), Err(Error::TooManyRows));
-    assert_eq!(run(&prepared, 0, Dtype::F16, 81, 0, needed), Err(Error::BlockNotWholeRows));
+    assert_eq!(run(&prepared, 0, Dtype::F16, 81, 0, needed), Err(Error::NotWholeRows));
     #[cfg(feature = "blocks")]
     assert!(run(&prepared, 0, Dtype::Q8_0, 34, 0, needed).is_err());
     assert_eq!(run(&prepared, 0, Dtype::F32, 160, 159, needed), Err(Error::OutputLength { expected: 160 }));

@@ -112,7 +112,7 @@ impl Matrix<'_> {
         Self { shape: [cols, rows], strides: [right, down], ..self }
     }
 
-    /// Encodes it, and gives `compare` pieces of its rows: row, first column, entries and what is stored of them.
+    /// Encodes it, and gives `compare` ranges of its rows: row, first column, entries and what is stored of them.
     fn encode(
         &self,
         dtype: Dtype,
@@ -137,10 +137,10 @@ impl Matrix<'_> {
                         values.iter_mut().zip(entries.iter().step_by(stride)).for_each(|(v, &e)| *v = e);
                     }
                 }
-                let (chunk, after) = rest.split_at_mut(dtype.row_bytes(width).unwrap_or(rest.len()));
+                let (now, after) = rest.split_at_mut(dtype.row_bytes(width).unwrap_or(rest.len()));
                 rest = after;
-                phlora_core::encode(values, dtype, chunk).map_err(internal)?;
-                phlora_core::decode(Rows::new(dtype, chunk), stored).map_err(internal)?;
+                phlora_core::encode(values, dtype, now).map_err(internal)?;
+                phlora_core::decode(Rows::new(dtype, now), stored).map_err(internal)?;
                 if let Some(at) = first_non_finite(stored) {
                     let name = dtype.name().to_ascii_lowercase();
                     let problem = format!("a factor of {:e} does not fit into {name}", values[at]);

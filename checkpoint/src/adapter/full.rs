@@ -74,7 +74,7 @@ impl FullTensor<'_> {
         matches!(self.effect, Effect::Adds(_)) && self.name.ends_with(".bias")
     }
 
-    /// Checks that its parts belong together.
+    /// Checks that its fields belong together.
     pub(crate) fn check(&self) -> Result<()> {
         let fits = matrix_shape(&self.shape) == self.values.shape();
         let sound = match &self.effect {
@@ -102,7 +102,7 @@ impl FullTensor<'_> {
         }
     }
 
-    /// Whether it is part of the head of a task that has another number of classes in the base, where the tensor has `shape`.
+    /// Whether it belongs to the head of a task that has another number of classes in the base, where the tensor has `shape`.
     pub(crate) fn is_head_for_others(&self, shape: &[usize]) -> bool {
         crate::naming::kind::is_task_head(self.module()) && !self.fits(shape)
     }
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_that_do_not_belong_together_are_refused() {
+    fn fields_that_do_not_belong_together_are_refused() {
         for (effect, shape) in [
             (Effect::Adds(f64::NAN), &[3][..]),
             (Effect::Rows(vec![1]), &[2, 2]),

@@ -10,12 +10,12 @@ use crate::source::tensor::Expert;
 use phlora_core::Dtype;
 use std::collections::BTreeMap;
 
-/// The factors of what is one weight in memory, by part.
-type Parts<'a> = Vec<Option<LoraModule<'a>>>;
+/// The factors of what is one weight in memory, by component.
+type Components<'a> = Vec<Option<LoraModule<'a>>>;
 
 impl<'a> Lora<'a> {
     /// The same adapter under the names that its modules have in memory. What is joined there gets the factors of all
-    /// parts, A one below the other and B along a diagonal; what is split, rows of B.
+    /// components, A one below the other and B along a diagonal; what is split, rows of B.
     ///
     /// # Errors
     /// When factors that go together have shapes that do not.
@@ -25,7 +25,7 @@ impl<'a> Lora<'a> {
         }
         let before: Vec<_> = self.modules.iter().map(|module| module.name.clone()).collect();
         let mut modules = Vec::with_capacity(self.modules.len());
-        let mut joined = BTreeMap::<(String, Option<usize>), Parts<'a>>::new();
+        let mut joined = BTreeMap::<(String, Option<usize>), Components<'a>>::new();
         for module in std::mem::take(&mut self.modules) {
             // The matrices of a stack are in memory already.
             if module.expert.is_some() || matches!(module.target, Target::Parameter | Target::Attention) {
@@ -36,34 +36,34 @@ impl<'a> Lora<'a> {
                 Placed::Whole(name) | Placed::Turned(name) | Placed::TurnedUnless { name, .. } => {
                     modules.push(renamed(module, &name, layout));
                 }
-                Placed::Joined { name, part, parts, expert } => {
+                Placed::Joined { name, component, components, expert } => {
                     let all = joined.entry((name, expert)).or_default();
-                    all.resize(parts.max(all.len()), None);
-                    all[part] = Some(module);
+                    all.resize(components.max(all.len()), None);
+                    all[component] = Some(module);
                 }
                 Placed::Ordered { name, heads } => {
                     modules.push(renamed(in_halves(module, heads)?, &name, layout));
                 }
                 Placed::Split(names) => {
                     let [out, _] = module.shape();
-                    let share = out / names.len().max(1);
+                    let rows = out / names.len().max(1);
                     for (at, (name, heads)) in names.iter().enumerate() {
-                        let mut part = module.clone();
-                        part.b = part.b.settled()?.row_range(at * share, share)?;
-                        let part =
-                            heads.map_or_else(|| Ok(part.clone()), |heads| in_halves(part.clone(), heads))?;
-                        modules.push(renamed(part, name, layout));
+                        let mut own = module.clone();
+                        own.b = own.b.settled()?.row_range(at * rows, rows)?;
+                        let own =
+                            heads.map_or_else(|| Ok(own.clone()), |heads| in_halves(own.clone(), heads))?;
+                        modules.push(renamed(own, name, layout));
                     }
                 }
                 Placed::Cut(names) => {
                     let [out, _] = module.shape();
-                    let all: usize = names.iter().map(|(_, share)| share).sum();
+                    let all: usize = names.iter().map(|(_, weight)| weight).sum();
                     let mut first = 0;
-                    for (name, share) in &names {
-                        let rows = out * share / all.max(1);
-                        let mut part = module.clone();
-                        part.b = part.b.settled()?.row_range(first, rows)?;
-                        modules.push(renamed(part, name, layout));
+                    for (name, weight) in &names {
+                        let rows = out * weight / all.max(1);
+                        let mut own = module.clone();
+                        own.b = own.b.settled()?.row_range(first, rows)?;
+                        modules.push(renamed(own, name, layout));
                         first += rows;
                     }
                 }
@@ -75,9 +75,9 @@ impl<'a> Lora<'a> {
             let count = counts.entry(name.clone()).or_default();
             *count = (*count).max(expert.map_or(0, |expert| expert.saturating_add(1)));
         }
-        for ((name, index), parts) in joined {
+        for ((name, index), components) in joined {
             let expert = index.map(|index| Expert { index, count: counts[&name] });
-            let module = join(&parts)?;
+            let module = join(&components)?;
             modules.push(match expert {
                 Some(Expert { index, .. }) => LoraModule {
                     name: format!("{name}.{index}").into(),
@@ -102,11 +102,11 @@ impl<'a> Lora<'a> {
         Ok(Self { modules, targets, spelling: layout.spelling(), ..self })
     }
 
-    /// The same adapter under the names of the checkpoint: what is joined in memory is apart there, each part with its
+    /// The same adapter under the names of the checkpoint: what is joined in memory is apart there, each with its
     /// rows of B and the whole A.
     ///
     /// # Errors
-    /// When rows do not divide into the parts.
+    /// When rows do not divide so.
     pub(crate) fn into_checkpoint(mut self, layout: &Layout) -> Result<Self> {
         if self.naming != Naming::HuggingFace {
             return Ok(self);
@@ -120,17 +120,17 @@ impl<'a> Lora<'a> {
                 None => layout.sources(&format!("{}.weight", module.name), None),
             };
             let [out, _] = module.shape();
-            let share = out / sources.len().max(1);
+            let rows = out / sources.len().max(1);
             for (at, name) in sources.iter().enumerate() {
-                let mut part = module.clone();
+                let mut own = module.clone();
                 if sources.len() > 1 {
-                    part.b = part.b.settled()?.row_range(at * share, share)?;
+                    own.b = own.b.settled()?.row_range(at * rows, rows)?;
                 }
-                part.name = name.strip_suffix(".weight").unwrap_or(name).to_owned().into();
+                own.name = name.strip_suffix(".weight").unwrap_or(name).to_owned().into();
                 let same = sources.len() == 1 && module.expert.is_none() && module.target != Target::Weight;
-                part.target = if same { module.target } else { Target::Module };
-                part.expert = None;
-                modules.push(part);
+                own.target = if same { module.target } else { Target::Module };
+                own.expert = None;
+                modules.push(own);
             }
             // A stack that is one in the checkpoint as well.
             if sources.is_empty() {
@@ -174,41 +174,45 @@ fn renamed<'a>(module: LoraModule<'a>, name: &str, layout: &Layout) -> LoraModul
     LoraModule { name: module_of(name).to_owned().into(), target, ..module }
 }
 
-/// One pair of factors for the rows of all `parts`: A one below the other, B along a diagonal; one A where all have the
-/// same, as parts of one weight do. Parts that are missing change nothing and have as many rows as the first that is there.
-fn join<'a>(parts: &[Option<LoraModule<'a>>]) -> Result<LoraModule<'a>> {
-    let Some(first) = parts.iter().flatten().next() else {
-        return Err(crate::error::Error::usage("factors of no part".into()));
+/// One pair of factors for the rows of all `components`: A one below the other, B along a diagonal; one A where all have the
+/// same, as those of one weight have. Components that are missing change nothing and have as many rows as the first that is there.
+fn join<'a>(components: &[Option<LoraModule<'a>>]) -> Result<LoraModule<'a>> {
+    let Some(first) = components.iter().flatten().next() else {
+        return Err(crate::error::Error::usage("factors of no component".into()));
     };
-    if let [Some(only)] = parts {
+    if let [Some(only)] = components {
         return Ok(only.clone());
     }
     let [rows, input] = first.shape();
-    let outs: Vec<_> = parts.iter().map(|part| part.as_ref().map_or(rows, |part| part.shape()[0])).collect();
-    let ranks: Vec<_> = parts.iter().map(|part| part.as_ref().map_or(0, LoraModule::rank)).collect();
-    let shared = is_shared(parts)?;
+    let outs: Vec<_> = components
+        .iter()
+        .map(|component| component.as_ref().map_or(rows, |component| component.shape()[0]))
+        .collect();
+    let ranks: Vec<_> =
+        components.iter().map(|component| component.as_ref().map_or(0, LoraModule::rank)).collect();
+    let one_a = have_one_a(components)?;
     let out = outs.iter().sum::<usize>();
-    let rank = if shared { ranks[0] } else { ranks.iter().sum() };
+    let rank = if one_a { ranks[0] } else { ranks.iter().sum() };
     let (mut a, mut b) = (room_for(rank.saturating_mul(input))?, filled(0.0_f32, out.saturating_mul(rank))?);
     let (mut row, mut column) = (0, 0);
-    for (part, (&part_out, &part_rank)) in parts.iter().zip(outs.iter().zip(&ranks)) {
-        if let Some(part) = part {
-            if part.shape()[1] != input {
+    for (component, (&component_out, &component_rank)) in components.iter().zip(outs.iter().zip(&ranks)) {
+        if let Some(component) = component {
+            if component.shape()[1] != input {
                 let problem =
-                    format!("its input has {} entries, that of {} {input}", part.shape()[1], first.name);
-                return Err(part.a.error(problem));
+                    format!("its input has {} entries, that of {} {input}", component.shape()[1], first.name);
+                return Err(component.a.error(problem));
             }
             if a.len() < rank * input {
-                a.extend(part.a.decoded()?);
+                a.extend(component.a.decoded()?);
             }
-            let scale = part.scale / first.scale;
-            for (i, values) in part.b.decoded()?.chunks_exact(part_rank.max(1)).enumerate() {
-                let to = &mut b[(row + i) * rank + column..][..part_rank];
+            let scale = component.scale / first.scale;
+            for (i, values) in component.b.decoded()?.chunks_exact(component_rank.max(1)).enumerate() {
+                let to = &mut b[(row + i) * rank + column..][..component_rank];
                 to.iter_mut().zip(values).for_each(|(to, value)| *to = (f64::from(*value) * scale) as f32);
             }
         }
-        row += part_out;
-        column += if shared { 0 } else { part_rank };
+        row += component_out;
+        column += if one_a { 0 } else { component_rank };
     }
     let factor = |values: &[f32], shape: [usize; 2], dtype: Dtype| {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -220,15 +224,16 @@ fn join<'a>(parts: &[Option<LoraModule<'a>>]) -> Result<LoraModule<'a>> {
     Ok(LoraModule { a, b, ..first.clone() })
 }
 
-/// Whether all parts are there and have the same A.
-fn is_shared(parts: &[Option<LoraModule<'_>>]) -> Result<bool> {
-    let [Some(first), rest @ ..] = parts else { return Ok(false) };
+/// Whether all components are there and have the same A.
+fn have_one_a(components: &[Option<LoraModule<'_>>]) -> Result<bool> {
+    let [Some(first), rest @ ..] = components else { return Ok(false) };
     let a = first.a.decoded()?;
-    for part in rest {
-        let Some(part) = part.as_ref().filter(|part| part.a.shape() == first.a.shape()) else {
+    for component in rest {
+        let Some(component) = component.as_ref().filter(|component| component.a.shape() == first.a.shape())
+        else {
             return Ok(false);
         };
-        if part.a.decoded()? != a {
+        if component.a.decoded()? != a {
             return Ok(false);
         }
     }

@@ -37,7 +37,7 @@ pub use gguf::{gguf_len, write_gguf};
 pub use open::Adapter;
 pub(crate) use open::{is_adapter_file, open_gguf};
 pub(crate) use save::StagedAdapter;
-pub(crate) use view::View;
+pub(crate) use view::{View, misfit};
 
 use crate::error::{Error, Result};
 use crate::naming::spelling::Spelling;

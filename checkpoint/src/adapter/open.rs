@@ -33,7 +33,7 @@ impl Adapter {
     /// The files stay mapped and must not change meanwhile, as for [`Model::open`](crate::Model::open).
     ///
     /// # Errors
-    /// When a file is missing or unsound, or a tensor is not part of a complete LoRA pair of the rank that
+    /// When a file is missing or unsound, or a tensor does not belong to a complete LoRA pair of the rank that
     /// the configuration says; file and tensor are named.
     pub fn open(path: &Path) -> Result<Self> {
         if is_address(path) {
@@ -115,7 +115,7 @@ impl Adapter {
         }
     }
 
-    /// The mapped bytes of a GGUF adapter, which its factors are runs of.
+    /// The mapped bytes of a GGUF adapter, which its factors are ranges of.
     pub(crate) fn mapped_bytes(&self) -> &[u8] {
         match &self.source {
             Source::Gguf(file) => file.bytes(),

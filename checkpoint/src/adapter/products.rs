@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// What follows a module's name, and what of it that is.
-const PARTS: [&str; 12] = [
+const FACTORS: [&str; 12] = [
     "hada_w1_a",
     "hada_w1_b",
     "hada_w2_a",
@@ -30,7 +30,7 @@ const PARTS: [&str; 12] = [
 /// Most entries of a pair of factors: what a mistaken file would ask for.
 const MOST: usize = 1 << 31;
 
-/// The tensors of one module, by their part.
+/// The tensors of one module, by the factor that they are.
 #[derive(Debug, Default)]
 pub(crate) struct Product<'a>(BTreeMap<&'static str, Tensor<'a>>);
 
@@ -42,19 +42,19 @@ struct Matrix {
     cols: usize,
 }
 
-/// The module's path and the part of a tensor's name.
+/// The module's path and the factor that a tensor is.
 pub(crate) fn split(name: &str) -> Option<(&str, &'static str)> {
-    let (module, part) = name.rsplit_once('.')?;
-    PARTS.iter().find(|known| **known == part).map(|known| (module, *known))
+    let (module, factor) = name.rsplit_once('.')?;
+    FACTORS.iter().find(|known| **known == factor).map(|known| (module, *known))
 }
 
 impl<'a> Product<'a> {
-    /// Takes a tensor; another of the same part is an error.
-    pub(crate) fn take(&mut self, part: &'static str, tensor: Tensor<'a>) -> Result<()> {
-        match self.0.insert(part, tensor) {
+    /// Takes a tensor; another of the same factor is an error.
+    pub(crate) fn take(&mut self, factor: &'static str, tensor: Tensor<'a>) -> Result<()> {
+        match self.0.insert(factor, tensor) {
             None => Ok(()),
             Some(first) => {
-                Err(tensor.error(format!("the same part of the module as {}", first.stored_name())))
+                Err(tensor.error(format!("the same factor of the module as {}", first.stored_name())))
             }
         }
     }
@@ -65,14 +65,14 @@ impl<'a> Product<'a> {
 
     /// The rank by which alpha is divided: rows of a second factor; `None` where nothing was factored.
     pub(crate) fn inner_rank(&self) -> Option<usize> {
-        let rows = |part: &str| Some(*self.0.get(part)?.shape().first()?);
+        let rows = |factor: &str| Some(*self.0.get(factor)?.shape().first()?);
         rows("hada_w1_b").or_else(|| rows("lokr_w1_b")).or_else(|| rows("lokr_w2_b"))
     }
 
     /// The module `name` at `scale`.
     ///
     /// # Errors
-    /// When a part is missing, shapes do not go together, or the core of a Tucker decomposition is among them.
+    /// When a factor is missing, shapes do not go together, or the core of a Tucker decomposition is among them.
     pub(crate) fn module(&self, name: impl Into<Cow<'a, str>>, scale: f64) -> Result<LoraModule<'a>> {
         let name = name.into();
         let any = self.0.values().next().ok_or_else(|| Error::usage(format!("{name} has no factors")))?;
@@ -96,10 +96,10 @@ impl<'a> Product<'a> {
         Ok(module)
     }
 
-    fn part(&self, part: &str) -> Result<Matrix> {
-        let tensor = self.0.get(part).ok_or_else(|| {
+    fn factor(&self, factor: &str) -> Result<Matrix> {
+        let tensor = self.0.get(factor).ok_or_else(|| {
             let other = self.0.values().next();
-            let problem = format!("its {part} is missing");
+            let problem = format!("its {factor} is missing");
             other.map_or_else(|| Error::usage(problem.clone()), |other| other.error(problem.clone()))
         })?;
         let found = matrix(*tensor)?;
@@ -109,10 +109,10 @@ impl<'a> Product<'a> {
 
     fn hadamard(&self) -> Result<(Matrix, Matrix)> {
         let [b1, a1, b2, a2] = [
-            self.part("hada_w1_a")?,
-            self.part("hada_w1_b")?,
-            self.part("hada_w2_a")?,
-            self.part("hada_w2_b")?,
+            self.factor("hada_w1_a")?,
+            self.factor("hada_w1_b")?,
+            self.factor("hada_w2_a")?,
+            self.factor("hada_w2_b")?,
         ];
         if b1.rows != b2.rows || a1.cols != a2.cols || b1.cols != a1.rows || b2.cols != a2.rows {
             let other =
@@ -137,13 +137,13 @@ impl<'a> Product<'a> {
     fn kronecker(&self) -> Result<(Matrix, Matrix, Vec<usize>)> {
         let side = |whole: &str, left: &str, right: &str| {
             if self.0.contains_key(whole) {
-                return Ok(self.part(whole)?.trivial());
+                return Ok(self.factor(whole)?.trivial());
             }
-            Ok((self.part(left)?, self.part(right)?))
+            Ok((self.factor(left)?, self.factor(right)?))
         };
         let (b1, a1) = side("lokr_w1", "lokr_w1_a", "lokr_w1_b")?;
         let (b2, a2) = side("lokr_w2", "lokr_w2_a", "lokr_w2_b")?;
-        // The kernel's axes of a convolution stand in the second part, where that is whole.
+        // The kernel's axes of a convolution stand in the second factor, where that is whole.
         let kernel = self.0.get("lokr_w2").map_or(&[][..], |tensor| tensor.shape().get(2..).unwrap_or(&[]));
         Ok((kron(&b1, &b2)?, kron(&a1, &a2)?, kernel.to_vec()))
     }

@@ -37,7 +37,7 @@ impl<'m> View<'m> {
         self.weights.get(name)
     }
 
-    /// Whether it has nothing of the module at the top that the tensor `name` is part of.
+    /// Whether it has nothing of the module at the top that the tensor `name` belongs to.
     pub(crate) fn lacks_top_of(&self, name: &str) -> bool {
         self.names().all(|other| top(other) != top(name))
     }
@@ -81,8 +81,25 @@ impl<'m> View<'m> {
         NameMap::new(architecture, self.model.config().heads)
     }
 
+    /// Whether it is known how its architecture has its weights in memory, so that a name that is not here is none of it.
+    pub(crate) fn is_known(&self) -> bool {
+        self.layout.is_some()
+    }
+
     /// The weight that `module` changes, if there is one.
     pub(crate) fn of_module(&self, module: &LoraModule<'_>) -> Option<&Weight<'m>> {
         self.weights.get(&format!("{}.weight", module.name))
     }
+}
+
+/// The shape of `weight` where it is not that which `module` changes. Some checkpoints store their weights [in, out];
+/// `transposed` says whether this may be one of them where it does not tell itself.
+pub(crate) fn misfit(weight: &Weight<'_>, module: &LoraModule<'_>, transposed: bool) -> Option<Vec<usize>> {
+    let (tensor, shape) = (weight.tensor(), module.weight_shape());
+    let stored = tensor.shape();
+    let turned = || {
+        let transposed = weight.is_transposed().unwrap_or(transposed);
+        transposed && shape.len() == 2 && stored.iter().eq(shape.iter().rev())
+    };
+    (stored != shape && !turned()).then(|| stored.to_vec())
 }

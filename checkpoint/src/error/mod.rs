@@ -87,7 +87,7 @@ pub enum Error {
     },
     /// Parts of an extraction that others have to work on are missing.
     Unfinished {
-        /// How many tensors are in no part.
+        /// How many tensors are in no part file.
         missing: usize,
         /// Names of some of them.
         named: Vec<String>,
@@ -212,7 +212,7 @@ impl fmt::Display for Error {
             Self::NothingToExtract { why, .. } => write!(f, "nothing to extract: {why}"),
             Self::Unfinished { missing, named } => {
                 let more = if *missing > named.len() { ", …" } else { "" };
-                write!(f, "{missing} tensors are in no part yet: {}{more}", named.join(", "))
+                write!(f, "{missing} tensors are in no part file yet: {}{more}", named.join(", "))
             }
             Self::Cancelled => f.write_str("cancelled"),
         }

@@ -96,7 +96,7 @@ pub struct AdapterFacts {
     pub full: Count,
     /// By dtype, both together.
     pub dtypes: BTreeMap<String, Count>,
-    /// By the last part of the module's path; of one without dots, by what follows its last number.
+    /// By the last name of the module's path; of one without dots, by what follows its last number.
     pub suffixes: BTreeMap<String, Count>,
     /// Every module with factors.
     pub listed: Vec<AdapterModule>,
@@ -216,7 +216,7 @@ fn adapter_facts(adapter: &Adapter) -> Result<AdapterFacts> {
 }
 
 fn suffix(module: &str) -> &str {
-    let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let number = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
     match module.rmatch_indices('_').find_map(|(at, _)| {
         let before = module[..at].rsplit('_').next().unwrap_or_default();
         number(before).then_some(&module[at + 1..])

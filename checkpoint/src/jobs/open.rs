@@ -49,7 +49,7 @@ pub struct OpenedModule {
 
 #[derive(Debug)]
 enum Place {
-    /// A run of the mapped file.
+    /// A range of the mapped file.
     Mapped(Range<usize>),
     Memory(Box<[u8]>),
 }

@@ -2,7 +2,7 @@
 
 use crate::source::config::Config;
 
-/// The part a tensor plays in a model.
+/// The role that a tensor has in a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -37,7 +37,7 @@ impl Kind {
     }
 }
 
-/// Lookup tables, by the last part of the module's path.
+/// Lookup tables, by the last name of the module's path.
 const EMBEDDINGS: [&str; 25] = [
     "embed_tokens",
     "embed_tokens_per_layer",
@@ -71,7 +71,7 @@ const EMBEDDINGS: [&str; 25] = [
 const NEITHER: [&str; 6] =
     ["rope_freqs", "rope_factors_long", "rope_factors_short", "ssm_conv1d", "conv1d", "shortconv.conv"];
 
-/// Output heads, by the last part of the module's path; the second list only at the top of the model.
+/// Output heads, by the last name of the module's path; the second list only at the top of the model.
 const HEADS: [&str; 2] = ["lm_head", "embed_out"];
 const TOP_HEADS: [&str; 8] =
     ["output", "head", "score", "classifier", "qa_outputs", "cls.predictions.decoder", "cls", "cls.output"];
@@ -83,7 +83,7 @@ const TOKENS: [&str; 7] =
 /// Heads of tasks, one row for each class, at the top of the model.
 const TASK_HEADS: [&str; 6] = ["classifier", "score", "qa_outputs", "head", "fc", "classification_head"];
 
-/// Whether a module is the head of a task other than the next token, or part of it.
+/// Whether a module is the head of a task other than the next token, or belongs to it.
 pub(crate) fn is_task_head(module: &str) -> bool {
     TASK_HEADS
         .iter()
@@ -105,17 +105,17 @@ pub(crate) fn stands_apart(module: &str, shape: &[usize]) -> bool {
     matches!(kind_of(&format!("{module}.weight"), shape), Kind::Head | Kind::Embedding)
 }
 
-/// The module a tensor belongs to: its name without the last part.
+/// The module a tensor belongs to: its name as far as the last dot.
 pub fn module_of(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(module, _)| module)
 }
 
-/// The first part of a name: the module at the top that it is part of.
+/// What a name begins with: the module at the top that it belongs to.
 pub(crate) fn top(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }
 
-/// The last part of a module's path.
+/// The last name of a module's path.
 pub fn suffix_of(module: &str) -> &str {
     module.rsplit_once('.').map_or(module, |(_, last)| last)
 }
@@ -125,12 +125,12 @@ fn ends_in(module: &str, path: &str) -> bool {
     module.strip_suffix(path).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
-/// The layer that a module is part of: its path as far as the first number, empty where there is none.
+/// The layer that a module belongs to: its path as far as the first number, empty where there is none.
 pub fn layer_of(module: &str) -> &str {
     let mut end = 0;
-    for part in module.split('.') {
-        end += part.len();
-        if is_number(part) {
+    for name in module.split('.') {
+        end += name.len();
+        if is_number(name) {
             return &module[..end];
         }
         end += 1;
@@ -141,13 +141,13 @@ pub fn layer_of(module: &str) -> &str {
 /// The path of a module within its layer, with `*` for further numbers (experts, blocks within blocks).
 pub fn kind_path(module: &str) -> String {
     let rest = module[layer_of(module).len()..].trim_start_matches('.');
-    let parts = rest.split('.').map(|part| if is_number(part) { "*" } else { part });
-    parts.collect::<Vec<_>>().join(".")
+    let names = rest.split('.').map(|name| if is_number(name) { "*" } else { name });
+    names.collect::<Vec<_>>().join(".")
 }
 
-/// Whether a part of a path is a number, as in a list of layers.
-pub(crate) fn is_number(part: &str) -> bool {
-    !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())
+/// Whether a name of a path is a number, as in a list of layers.
+pub(crate) fn is_number(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Tells the kind of the tensor `name` of `shape`.

@@ -46,7 +46,7 @@ pub fn section(report: &Report) -> Markup {
             p.scale.depth { span { "first layer" } i {} span { "last layer" } }
             div.panels {
                 @for (i, (kind, modules)) in kinds.iter().enumerate() {
-                    (panel(i, kind, modules, scale, (LINES / kinds.len()).max(LEAST_LINES)))
+                    (chart(i, kind, modules, scale, (LINES / kinds.len()).max(LEAST_LINES)))
                 }
             }
         }
@@ -61,7 +61,7 @@ fn first(module: &ModuleReport) -> f32 {
     module.singular_values.first().or(module.further_singular_values.first()).copied().unwrap_or(0.0)
 }
 
-fn panel(
+fn chart(
     index: usize,
     kind: &str,
     modules: &[&ModuleReport],

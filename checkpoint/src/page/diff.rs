@@ -1,6 +1,6 @@
 //! The pages of comparisons: two models, two adapters.
 
-use super::bar::{Part, stacked};
+use super::bar::{Band, bar};
 use super::heat::kind_label;
 use super::shell::Page;
 use super::{curves, maps, who};
@@ -19,7 +19,7 @@ pub fn models(report: &Report, diff: &DiffReport) -> Page {
             h1 { data id="change" value=(change.unwrap_or(0.0)) { (headline) } }
             p.lead { "is ‖Δ‖/‖W‖ over the " (report.modules.len()) " modules" }
             p.more { (diff.answer(report.total.whole_norm.unwrap_or(report.total.delta_norm))) }
-            (stacked(&parts(diff)))
+            (bar(&bands(diff)))
             ul.facts {
                 li { (diff.tensors.len()) " tensors differ" }
                 li { (diff.unchanged) " are the same" }
@@ -34,8 +34,9 @@ pub fn models(report: &Report, diff: &DiffReport) -> Page {
         },
         foot: html! {
             p {
-                "Δ = second − first. ‖W‖ is that of the first model, estimated from at most 32 rows of each tensor. Effective "
-                "rank is (Σσ²)²/Σσ⁴. A direction is above noise where its σ is above what noise of the same size would have."
+                "Δ = second − first. ‖W‖ is that of the first model. Effective "
+                "rank is (Σσ²)²/Σσ⁴. A direction is above noise where its σ is above what noise of the same size would have; ≥ "
+                "where these reach the rank that was looked at."
             }
             (who::of(report))
         },
@@ -51,20 +52,20 @@ fn overall(report: &Report) -> Option<f64> {
 }
 
 /// The kinds with the most of ‖Δ‖², the others together.
-fn parts(diff: &DiffReport) -> Vec<Part> {
+fn bands(diff: &DiffReport) -> Vec<Band> {
     const CLASSES: [&str; 5] = ["kept", "rank", "beside", "rounding", "left"];
     let kinds = diff.kinds();
-    let mut parts: Vec<_> = kinds
+    let mut bands: Vec<_> = kinds
         .iter()
         .zip(CLASSES)
         .take(4)
-        .map(|(kind, class)| Part::new(class, kind.name, kind.share))
+        .map(|(kind, class)| Band::new(class, kind.name, kind.share))
         .collect();
     let rest = kinds.iter().skip(4).map(|kind| kind.share).sum();
     if kinds.len() > 4 {
-        parts.push(Part::new(CLASSES[4], "all others", rest));
+        bands.push(Band::new(CLASSES[4], "all others", rest));
     }
-    parts
+    bands
 }
 
 fn by_kind(diff: &DiffReport) -> Markup {
@@ -135,9 +136,9 @@ pub fn adapters(found: &AdapterDiff) -> Page {
             p.more { (found.answer()) }
             @for at in 0..2 {
                 p.more { (names[at]) ", ‖ΔW‖ " (format!("{:.4}", total.norms[at])) }
-                (stacked(&[
-                    Part::new(["kept", "kept2"][at], "within the other", total.shared[at]),
-                    Part::new(["left", "left2"][at], "what it adds", 1.0 - total.shared[at]),
+                (bar(&[
+                    Band::new(["kept", "kept2"][at], "within the other", total.shared[at]),
+                    Band::new(["left", "left2"][at], "what it adds", 1.0 - total.shared[at]),
                 ]))
             }
             ul.facts {

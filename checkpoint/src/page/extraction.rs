@@ -1,6 +1,6 @@
 //! The page of an extraction: how much of the whole difference is kept, and where the rest is.
 
-use super::bar::{Part, stacked};
+use super::bar::{Band, bar};
 use super::shell::Page;
 use super::{curves, frontier, left_out, maps, modules, who};
 use crate::units::{bytes, count, percent};
@@ -40,7 +40,7 @@ fn headline(report: &Report) -> Markup {
             data id="energy" value=(total.energy) { (percent(total.energy)) }
             " of that in the " (report.modules.len()) " modules with factors"
         }
-        (stacked(&parts(report)))
+        (bar(&bands(report)))
         ul.facts {
             li { data id="bytes_out" value=(report.bytes_out) { (bytes(report.bytes_out)) } " adapter" }
             li { @if least == most { "rank " (most) } @else { "ranks " (least) " to " (most) } }
@@ -51,7 +51,7 @@ fn headline(report: &Report) -> Markup {
 }
 
 /// Where all of the difference goes.
-fn parts(report: &Report) -> Vec<Part> {
+fn bands(report: &Report) -> Vec<Band> {
     let (mut kept, mut rank, mut rounding) = (0.0, 0.0, 0.0);
     for module in &report.modules {
         let squares = module.delta_norm.powi(2);
@@ -64,11 +64,11 @@ fn parts(report: &Report) -> Vec<Part> {
     let all = kept + rank + rounding + full + outside;
     let share = |squares: f64| if all > 0.0 { squares / all } else { 0.0 };
     vec![
-        Part::new("kept", "kept in factors", share(kept)),
-        Part::new("beside", "kept beside them", share(full)),
-        Part::new("rank", "lost to rank", share(rank)),
-        Part::new("rounding", "lost to rounding", share(rounding)),
-        Part::new("left", "left out", share(outside)),
+        Band::new("kept", "kept in factors", share(kept)),
+        Band::new("beside", "kept beside them", share(full)),
+        Band::new("rank", "lost to rank", share(rank)),
+        Band::new("rounding", "lost to rounding", share(rounding)),
+        Band::new("left", "left out", share(outside)),
     ]
 }
 

@@ -128,11 +128,11 @@ fn legend(map: &Map<'_>, least: f64, most: f64) -> Markup {
     }
 }
 
-/// Lines may break after each part of the path, and of its words.
+/// Lines may break after each name of the path, and each of its words.
 pub fn kind_label(kind: &str) -> Markup {
     html! {
         @if kind.is_empty() { "module" }
-        @for part in kind.split_inclusive(['.', '_']) { (part) wbr; }
+        @for word in kind.split_inclusive(['.', '_']) { (word) wbr; }
     }
 }
 

@@ -38,7 +38,7 @@ fn table(report: &Report) -> Markup {
                             th scope="row" { (module.name) }
                             td { (module.shape[0]) " × " (module.shape[1]) }
                             td { (module.rank) }
-                            td { (module.noise_rank) }
+                            td { @if module.more_above_noise() { "≥ " } (module.noise_rank) }
                             td data-v=(module.energy) { (percent(module.energy)) }
                             td { @if all > 0.0 { (percent(module.delta_norm.powi(2) / all)) } }
                             @if written { td data-v=(module.bytes) { (bytes(module.bytes)) } }

@@ -14,7 +14,7 @@ pub fn page(report: &Report, plan: &PlanReport) -> Page {
         head: headline(report, plan, &rank),
         main: html! {
             (rows("by-rank", "One rank for all", "rank", &plan.by_rank, plan, |row| row.ranks[1].to_string()))
-            (rows("policies", "What each policy would choose", "option", &plan.policies, plan, option))
+            (rows("policies", "What each policy would choose", "goal", &plan.policies, plan, option))
             (frontier::section(report))
             (maps::plan(report))
             (curves::section(report))

@@ -15,12 +15,12 @@ pub fn models(origin: Option<&Origin>) -> Markup {
     }
 }
 
-/// The same for a title, by the last parts of their paths.
+/// The same for a title, by the last names of their paths.
 pub fn short(origin: Option<&Origin>) -> String {
     origin.map_or(String::new(), |origin| format!("{} → {} · ", last(&origin.base), last(&origin.tuned)))
 }
 
-/// The last part of a path, with the one before it where that is no name of a model.
+/// The last name of a path, with the one before it where that is no name of a model.
 pub fn last(path: &str) -> &str {
     let path = path.trim_end_matches(['/', '\\']);
     let start = path.rfind(['/', '\\']).map_or(0, |at| at + 1);

@@ -42,7 +42,7 @@ pub(crate) struct Aligned<'m> {
     pub(crate) tuned: Side<'m>,
     /// The model before fine-tuning, where `base` is what a device runs in its place.
     pub(crate) origin: Option<Side<'m>>,
-    /// The map between the names, where both kinds of file take part.
+    /// The map between the names, where there are both kinds of file.
     map: Option<NameMap>,
     /// How the adapter's model is in memory, where its names are those.
     pub(crate) layout: Option<Layout>,
@@ -121,7 +121,7 @@ impl<'m> Aligned<'m> {
         self.layout = Some(target);
     }
 
-    /// Brings the names together where one model is part of the other, or was saved from another class.
+    /// Brings the names together where one model is within the other, or was saved from another class.
     fn pair_names(&mut self) {
         let target = |layout: &Option<Layout>, side: &Side<'_>| {
             layout

@@ -142,10 +142,10 @@ fn paired(count: usize, from: &str, to: &str, [one, other]: [&str; 2]) -> String
 
 /// The numbers in a beginning of names.
 fn numbers(beginning: &str) -> impl Iterator<Item = &str> {
-    beginning.split('.').filter(|part| is_number(part))
+    beginning.split('.').filter(|name| is_number(name))
 }
 
-/// The ends of a name at its dots, the longest first, of two parts at least.
+/// The ends of a name at its dots, the longest first, of two names at least.
 fn endings(name: &str) -> impl Iterator<Item = &str> {
     let starts = std::iter::once(0).chain(name.match_indices('.').map(|(at, _)| at + 1));
     starts.map(|start| &name[start..]).filter(|end| end.contains('.'))
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ends_have_two_parts_at_least() {
+    fn ends_have_two_names_at_least() {
         let ends: Vec<_> = endings("model.layers.0.q_proj.weight").collect();
         assert_eq!(ends.len(), 4);
         assert_eq!((ends[0], ends[3]), ("model.layers.0.q_proj.weight", "q_proj.weight"));

@@ -12,7 +12,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Parts of the names of tensors that only adapters have.
+/// What the names of tensors hold that only adapters have.
 const FACTORS: [&str; 10] = [
     ".lora_A.",
     ".lora_B.",
@@ -61,7 +61,7 @@ fn is_adapter(model: &Model) -> bool {
     for (name, tensor) in model.tensors() {
         all += 1;
         let scalar = suffix_of(name) == "alpha" && tensor.len() == 1;
-        factors += usize::from(scalar || FACTORS.iter().any(|part| name.contains(part)));
+        factors += usize::from(scalar || FACTORS.iter().any(|known| name.contains(known)));
     }
     2 * factors > all
 }
@@ -77,11 +77,11 @@ pub(crate) fn doubts(base: &Model, tuned: &Model) -> Vec<String> {
     doubts
 }
 
-/// Another type, unless one model is part of the other.
+/// Another type, unless one model is within the other.
 fn types(base: &Model, tuned: &Model) -> Option<String> {
     let (own, other) = (tuned.config(), base.config());
-    let within = |part: &Config, whole: &Config| {
-        part.model_type.as_ref().is_some_and(|own| whole.parts.values().any(|part| part == own))
+    let within = |inner: &Config, whole: &Config| {
+        inner.model_type.as_ref().is_some_and(|own| whole.sub_configs.values().any(|one| one == own))
     };
     let (one, another) = (own.model_type.as_ref()?, other.model_type.as_ref()?);
     (one != another && !within(own, other) && !within(other, own)).then(|| {
@@ -115,12 +115,12 @@ fn lists(model: &Model) -> BTreeMap<&str, usize> {
     let mut lists = BTreeMap::<&str, BTreeSet<&str>>::new();
     for (name, _) in model.tensors() {
         let mut end = 0;
-        for part in name.split('.') {
-            if is_number(part) {
-                lists.entry(&name[..end]).or_default().insert(part);
+        for label in name.split('.') {
+            if is_number(label) {
+                lists.entry(&name[..end]).or_default().insert(label);
                 break;
             }
-            end += part.len() + 1;
+            end += label.len() + 1;
         }
     }
     lists.into_iter().map(|(list, numbers)| (list, numbers.len())).collect()
@@ -202,7 +202,7 @@ fn card(path: &Path) -> Vec<String> {
     names
 }
 
-/// The last part of an id, a path or an address.
+/// The last name of an id, a path or an address.
 fn last(name: &str) -> &str {
     name.trim_end_matches('/').rsplit('/').next().unwrap_or(name)
 }

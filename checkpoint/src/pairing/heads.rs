@@ -43,7 +43,7 @@ impl Heads {
             side.weights().map(|(name, _)| top(name).to_owned()).collect()
         };
         let (base, tuned) = (tops(&models.base), tops(&models.tuned));
-        // The part that holds most tensors is the model itself.
+        // The model that holds most tensors is the model itself.
         let mut counts = BTreeMap::<&str, usize>::new();
         for (name, _) in models.tuned.weights() {
             *counts.entry(top(name)).or_default() += 1;
@@ -63,7 +63,7 @@ impl Heads {
         Ok(Self { modules, task: task.filter(|_| complete) })
     }
 
-    /// Whether the tensor `name` is part of one of them.
+    /// Whether the tensor `name` belongs to one of them.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.modules.contains(top(name))
     }
@@ -89,7 +89,7 @@ fn is_tied(models: &Aligned<'_>, module: &str) -> Result<bool> {
     let tables = models.tuned.tensors().filter(|(name, _)| is_token_table(module_of(name)));
     for (_, table) in tables.filter(|(_, table)| table.shape() == head.shape()) {
         let _held = Held::now(vec![table, head])?;
-        if table.pieces().eq(head.pieces()) {
+        if table.byte_slices().eq(head.byte_slices()) {
             return Ok(true);
         }
     }

@@ -134,7 +134,7 @@ pub(crate) fn pairs<'m>(models: &'m Aligned<'_>) -> Result<(Vec<Pair<'m>>, Vec<L
     Ok((pairs, one_sided))
 }
 
-/// The part that a weight plays, by what is known of it in memory, else by its name.
+/// The role of a weight, by what is known of it in memory, else by its name.
 fn kind(name: &str, shape: &[usize], known: Option<Kinds>) -> Kind {
     let named = match (kind_of(name, shape), suffix_of(name)) {
         // The head of a task is a linear layer like any other.

@@ -1,35 +1,35 @@
 //! From the spectra of a report: energy against bytes, and what each policy would choose.
 
 use crate::report::{CurvePoint, ModuleReport, Report};
-use phlora_core::policy::{Candidate, Limit, Share, factor_bytes, factor_dtype, share_out};
+use phlora_core::policy::{Allocation, Candidate, Limit, allocate_best, factor_bytes, factor_dtype};
 use phlora_core::{Criterion, Dtype, Goal, Policy, Spectrum};
 
 /// Points that the curve has at most.
 const POINTS: usize = 100;
 
-/// The curve over `modules`: their components by falling worth, as a budget takes those of layers, bytes of factors in `dtype`
+/// The curve over `modules`: their directions by falling worth, as a budget takes those of layers, bytes of factors in `dtype`
 /// without names and headers. Ends where the known singular values do.
 pub(crate) fn energy_by_bytes(modules: &[ModuleReport], dtype: Dtype, by: Criterion) -> Vec<CurvePoint> {
     let all: f64 = modules.iter().map(|module| module.delta_norm.powi(2)).sum();
-    let mut components = Vec::new();
+    let mut directions = Vec::new();
     for module in modules {
-        let bytes = component_bytes(module.shape, dtype);
+        let bytes = direction_bytes(module.shape, dtype);
         let sigma = module.spectrum();
         let candidate = module.candidate(&sigma, dtype);
-        components.extend(sigma.iter().enumerate().map(|(at, &sigma)| Component {
+        directions.extend(sigma.iter().enumerate().map(|(at, &sigma)| Direction {
             square: f64::from(sigma).powi(2),
             bytes,
             worth_per_byte: candidate.worth(by, at) / bytes,
         }));
     }
-    components.sort_by(|a, b| b.worth_per_byte.total_cmp(&a.worth_per_byte));
+    directions.sort_by(|a, b| b.worth_per_byte.total_cmp(&a.worth_per_byte));
     let (mut points, mut bytes, mut kept) = (vec![CurvePoint { bytes: 0, energy: 0.0 }], 0.0, 0.0);
-    let step = components.iter().map(|one| one.bytes).sum::<f64>() / POINTS as f64;
+    let step = directions.iter().map(|one| one.bytes).sum::<f64>() / POINTS as f64;
     // Dense where the curve is steep: the first points double.
-    let mut next = components.first().map_or(0.0, |one| one.bytes);
-    for (i, one) in components.iter().enumerate() {
+    let mut next = directions.first().map_or(0.0, |one| one.bytes);
+    for (i, one) in directions.iter().enumerate() {
         (bytes, kept) = (bytes + one.bytes, kept + one.square);
-        if bytes >= next || i + 1 == components.len() {
+        if bytes >= next || i + 1 == directions.len() {
             let energy = if all > 0.0 { (kept / all).min(1.0) } else { 1.0 };
             #[allow(clippy::cast_sign_loss)] // a sum of sizes
             let whole = bytes.round() as u64;
@@ -41,14 +41,14 @@ pub(crate) fn energy_by_bytes(modules: &[ModuleReport], dtype: Dtype, by: Criter
 }
 
 /// One direction of a module.
-struct Component {
+struct Direction {
     square: f64,
     bytes: f64,
     worth_per_byte: f64,
 }
 
-/// Bytes of one component of a module, in rows long enough for the blocks of the format.
-fn component_bytes([out, input]: [usize; 2], dtype: Dtype) -> f64 {
+/// Bytes of one direction of a module, in rows long enough for the blocks of the format.
+fn direction_bytes([out, input]: [usize; 2], dtype: Dtype) -> f64 {
     let a = factor_dtype(dtype, input);
     let row = |dtype: Dtype, len: usize| dtype.row_bytes(len).unwrap_or(0) as f64;
     row(a, input) + out as f64 * row(dtype, 256) / 256.0
@@ -111,10 +111,10 @@ fn wanted(spectrum: &Spectrum<'_>, policy: &Policy) -> (usize, bool) {
 }
 
 fn shared(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit) -> (Vec<usize>, Vec<bool>) {
-    let mut shares = vec![Share::default(); candidates.len()];
+    let mut allocated = vec![Allocation::default(); candidates.len()];
     let most = candidates.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
-    share_out(candidates, policy, limit, most.min(policy.max_rank), &mut shares);
-    let ranks: Vec<_> = shares.iter().map(|share| share.rank).collect();
+    allocate_best(candidates, policy, limit, most.min(policy.max_rank), &mut allocated);
+    let ranks: Vec<_> = allocated.iter().map(|one| one.rank).collect();
     let known = |(&rank, one): (&usize, &Candidate<'_>)| {
         let Spectrum { singular_values, shape, .. } = one.spectrum;
         rank < singular_values.len() || rank == shape.rows.min(shape.cols)

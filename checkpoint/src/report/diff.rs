@@ -24,7 +24,7 @@ pub struct TensorDiff {
     pub name: String,
     /// The kind of a module (`mlp.down_proj`); of others what they are (`norm`, `embedding`, …).
     pub kind: String,
-    /// ‖Δ‖/‖W‖, ‖W‖ being an estimate; absent where that is 0 or not known.
+    /// ‖Δ‖/‖W‖; absent where ‖W‖ is 0 or not known.
     pub change: Option<f64>,
     /// ‖Δ‖_F.
     pub delta_norm: f64,
@@ -34,10 +34,10 @@ pub struct TensorDiff {
     /// known count as equally long. Of modules alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective_rank: Option<f64>,
-    /// Known singular values above the noise floor. Of modules alone.
+    /// Singular values above the noise floor, as far as they are known. Of modules alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noise_rank: Option<usize>,
-    /// Whether all that are known are above it, so that there may be more.
+    /// Whether there may be more: it reaches the rank that was looked at.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more_above_noise: bool,
 }

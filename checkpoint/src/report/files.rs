@@ -58,6 +58,24 @@ const MODELFILE_MARK: &str = "# Written by phlora, for Ollama.\n";
 /// A Modelfile.
 const MODELFILE: Known = Known { name: "a Modelfile of phlora", is: is_modelfile };
 
+/// Tries whether [`save_modelfile`] can write `from` to `path`, before the adapter is made; leaves nothing behind.
+///
+/// # Errors
+/// As [`save_modelfile`].
+pub fn check_modelfile(from: &str, path: &Path, force: bool) -> Result<()> {
+    check_line(from)?;
+    StagedFile::write(path, MODELFILE, force, |_| Ok(())).map(drop)
+}
+
+fn check_line(text: &str) -> Result<()> {
+    if text.is_empty() || text.contains(char::is_control) {
+        return Err(Error::usage(format!(
+            "{text:?} is no name for a Modelfile, which has one line for each"
+        )));
+    }
+    Ok(())
+}
+
 /// Writes Ollama's Modelfile for a GGUF adapter to `path`: `from` is a model of Ollama's or the file of the base, `adapter`
 /// the adapter's path as the Modelfile is to have it.
 ///
@@ -65,10 +83,8 @@ const MODELFILE: Known = Known { name: "a Modelfile of phlora", is: is_modelfile
 /// When a name has more than one line, something else than a Modelfile of phlora is there, or one is and `force` is not set; a
 /// full disk; [`Error::Cancelled`].
 pub fn save_modelfile(from: &str, adapter: &str, path: &Path, force: bool, monitor: &Monitor) -> Result<()> {
-    if let Some(bad) = [from, adapter].iter().find(|text| text.is_empty() || text.contains(char::is_control))
-    {
-        return Err(Error::usage(format!("{bad:?} is no name for a Modelfile, which has one line for each")));
-    }
+    check_line(from)?;
+    check_line(adapter)?;
     monitor.begin_writing()?;
     let text = format!("{MODELFILE_MARK}FROM {from}\nADAPTER {adapter}\n");
     let failed = |e| Error::io(path, "write", e);

@@ -21,7 +21,7 @@ pub(crate) use curve::energy_by_bytes;
 pub use curve::{Choice, choose};
 pub use diff::{DiffReport, KindDiff, TensorDiff};
 pub(crate) use files::{PAGE, REPORT, stage_page, stage_report};
-pub use files::{save_adapter_diff, save_modelfile, save_page, save_report};
+pub use files::{check_modelfile, save_adapter_diff, save_modelfile, save_page, save_report};
 pub(crate) use module::Measured;
 pub use module::ModuleReport;
 pub use note::Note;
@@ -261,7 +261,7 @@ impl LeftOut {
         self.reason.split(':').next().unwrap_or_default()
     }
 
-    /// Whether it is part of a layer that is stored whole on request, by [`Layers::All`](crate::Layers::All).
+    /// Whether it belongs to a layer that is stored whole on request, by [`Layers::All`](crate::Layers::All).
     pub fn is_whole_layer(&self) -> bool {
         self.group() == WHOLE_LAYER
     }

@@ -91,7 +91,7 @@ pub(crate) struct Measured<'m> {
     pub(crate) converged: bool,
     pub(crate) expert: Option<Expert>,
     /// ‖tuned − base‖_F and ‖base − deployed‖_F, with a deployed base.
-    pub(crate) parts: Option<(f64, f64)>,
+    pub(crate) tuning_and_repair: Option<(f64, f64)>,
     pub(crate) weighed: bool,
 }
 
@@ -122,8 +122,8 @@ impl Measured<'_> {
             converged: self.converged,
             rounding_loss: factors.map_or(0.0, |factors| factors.lost_squares / self.sum_squares),
             expert: self.expert,
-            tuning_norm: self.parts.map(|(tuning, _)| tuning),
-            repair_norm: self.parts.map(|(_, repair)| repair),
+            tuning_norm: self.tuning_and_repair.map(|(tuning, _)| tuning),
+            repair_norm: self.tuning_and_repair.map(|(_, repair)| repair),
             weighed: self.weighed,
             further_singular_values: further[..known].to_vec(),
             noise_floor: noise.floor,
@@ -136,6 +136,13 @@ impl Measured<'_> {
 }
 
 impl ModuleReport {
+    /// Whether more directions than `noise_rank` may be above the noise: it reaches the rank that was looked at, and singular
+    /// values beyond that are known from below alone, unless all are known.
+    pub fn more_above_noise(&self) -> bool {
+        let known = self.singular_values.len() + self.further_singular_values.len();
+        known < self.shape[0].min(self.shape[1]) && self.noise_rank >= self.singular_values.len()
+    }
+
     /// The module beside others that share a budget in `dtype`; `singular_values` are those of it that are known.
     pub(crate) fn candidate<'s>(&self, singular_values: &'s [f32], dtype: Dtype) -> Candidate<'s> {
         let [rows, cols] = self.shape;

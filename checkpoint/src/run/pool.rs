@@ -12,7 +12,7 @@ use std::thread;
 pub(crate) struct Pool<'a> {
     monitor: &'a Monitor,
     next: AtomicUsize,
-    /// Threads without a job of their own, which running jobs may use for parts of theirs.
+    /// Threads without a job of their own, which running jobs may use for some of their work.
     idle: AtomicUsize,
     /// Lowest job that failed. Later jobs stop; earlier ones go on, since one of them may fail as well and
     /// the error of the lowest is the one reported.

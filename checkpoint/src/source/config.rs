@@ -24,7 +24,7 @@ pub struct Config {
     pub tied: Option<bool>,
     /// `num_attention_heads` and `num_key_value_heads`.
     pub heads: Option<Heads>,
-    /// `hidden_size`, of the language model where there are several parts.
+    /// `hidden_size`, of the language model where there are several models.
     pub hidden_size: Option<usize>,
     /// `num_hidden_layers`, likewise.
     pub layers: Option<usize>,
@@ -33,7 +33,7 @@ pub struct Config {
     /// How the weights are quantised, where `quantization_config` says so.
     pub quantization: Option<Method>,
     /// `model_type` of the configurations within this one, by their place, as in `text_config`.
-    pub parts: BTreeMap<String, String>,
+    pub sub_configs: BTreeMap<String, String>,
     /// Widths and numbers of heads and experts by their place, as in `vision_config.num_attention_heads`.
     pub(crate) counts: BTreeMap<String, usize>,
 }
@@ -88,7 +88,7 @@ impl Config {
             name_or_path: text(name_or_path),
             tied: tied.bool(),
             quantization: Method::read(directory, json)?,
-            parts: parts(json),
+            sub_configs: sub_configs(json),
             counts: counts(json),
         })
     }
@@ -124,7 +124,7 @@ const LONGEST: usize = 1 << 10;
 const MOST: usize = 1 << 12;
 
 /// The model types of configurations within `json` and within those.
-fn parts(json: Json<'_>) -> BTreeMap<String, String> {
+fn sub_configs(json: Json<'_>) -> BTreeMap<String, String> {
     fn look(json: Json<'_>, above: &str, depth: usize, found: &mut BTreeMap<String, String>) {
         json.each_entry(|key, value| {
             if let Some(own) = value.at("model_type").text()

@@ -10,7 +10,7 @@ use crate::source::tensor::Tensor;
 pub(crate) struct Held<'m> {
     tensors: Vec<Tensor<'m>>,
     hold: Hold,
-    /// Which of `tensors` each of the parts of `hold` is of.
+    /// Which of `tensors` each of the ranges of `hold` is of.
     owners: Vec<usize>,
 }
 
@@ -21,16 +21,16 @@ impl<'m> Held<'m> {
     /// # Errors
     /// Where they are more than may be held at a time.
     pub(crate) fn ask(tensors: Vec<Tensor<'m>>, beside: Option<&Self>) -> Result<Self> {
-        let (mut parts, mut owners) = (Vec::new(), Vec::new());
+        let (mut ranges, mut owners) = (Vec::new(), Vec::new());
         for (owner, tensor) in tensors.iter().enumerate() {
-            for (file, range) in tensor.stretches().filter(|(_, range)| !range.is_empty()) {
+            for (file, range) in tensor.extents().filter(|(_, range)| !range.is_empty()) {
                 let Some(image) = file.remote() else { continue };
-                parts.push((image.clone(), range));
+                ranges.push((image.clone(), range));
                 owners.push(owner);
             }
         }
         let first = owners.first().copied().unwrap_or(0);
-        let hold = Hold::ask(parts, beside.map(|held| &held.hold))
+        let hold = Hold::ask(ranges, beside.map(|held| &held.hold))
             .map_err(|why| tensors[first].error(why).because(Reason::Spool))?;
         Ok(Self { tensors, hold, owners })
     }
@@ -40,7 +40,7 @@ impl<'m> Held<'m> {
     /// # Errors
     /// Where some cannot be had; file and tensor are named.
     pub(crate) fn wait(&self) -> Result<()> {
-        self.hold.wait().map_err(|(part, why)| self.tensors[self.owners[part]].error(why))
+        self.hold.wait().map_err(|(number, why)| self.tensors[self.owners[number]].error(why))
     }
 
     /// Both: the bytes are here.
@@ -56,7 +56,7 @@ impl<'m> Held<'m> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        for (file, range) in self.tensors.iter().flat_map(Tensor::stretches) {
+        for (file, range) in self.tensors.iter().flat_map(Tensor::extents) {
             file.give_back(range);
         }
     }

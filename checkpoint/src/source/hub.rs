@@ -46,8 +46,8 @@ pub(crate) fn snapshot(path: &Path) -> Result<Option<PathBuf>> {
 /// # Errors
 /// When it can only be an id, and is not in the cache.
 pub(crate) fn cached(path: &Path) -> Result<Option<PathBuf>> {
-    let parts: Vec<_> = path.components().collect();
-    let [Component::Normal(org), Component::Normal(name)] = parts.as_slice() else { return Ok(None) };
+    let names: Vec<_> = path.components().collect();
+    let [Component::Normal(org), Component::Normal(name)] = names.as_slice() else { return Ok(None) };
     let (Some(org), Some(name), Some(cache)) = (org.to_str(), name.to_str(), directory()) else {
         return Ok(None);
     };
@@ -89,7 +89,7 @@ fn directory() -> Option<PathBuf> {
 
 /// Whether a revision is one name.
 fn is_inside(revision: &str) -> bool {
-    Path::new(revision).components().all(|part| matches!(part, Component::Normal(_)))
+    Path::new(revision).components().all(|name| matches!(name, Component::Normal(_)))
 }
 
 /// The id of the model that lies at `path`, where that is in a cache of the hub.
@@ -99,7 +99,7 @@ pub(crate) fn id_of(path: &Path) -> Option<String> {
     }
     let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     [path, &whole].into_iter().find_map(|path| {
-        let names = path.components().filter_map(|part| part.as_os_str().to_str());
+        let names = path.components().filter_map(|name| name.as_os_str().to_str());
         let named = names.filter_map(|name| name.strip_prefix("models--"));
         named.filter_map(|name| name.split_once("--")).map(|(org, name)| format!("{org}/{name}")).next_back()
     })
@@ -107,13 +107,13 @@ pub(crate) fn id_of(path: &Path) -> Option<String> {
 
 /// Whether a name that a configuration states is an id of the hub and no path of a machine.
 pub(crate) fn is_id(name: &str) -> bool {
-    let word = |part: &str| {
-        let first = part.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-        first && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    let word = |text: &str| {
+        let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        first && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
-    let parts: Vec<_> = name.split('/').collect();
-    matches!(parts.as_slice(), [_] | [_, _])
-        && parts.iter().all(|part| word(part))
+    let words: Vec<_> = name.split('/').collect();
+    matches!(words.as_slice(), [_] | [_, _])
+        && words.iter().all(|text| word(text))
         && !Path::new(name).exists()
 }
 

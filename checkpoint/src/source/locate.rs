@@ -1,10 +1,11 @@
 //! Which files a path means: one file, an indexed directory, or a plain directory.
 
 use crate::error::{Error, Result};
-use crate::source::gguf::is_later_part;
+use crate::source::gguf::is_later_file;
 use crate::source::hub;
 use crate::source::json_file::read_json;
-use crate::source::not_weights::{has_pickle_name, pickle_advice};
+use crate::source::mapped::Mapped;
+use crate::source::not_weights::{has_pickle_name, refuse};
 use crate::source::place::{check_address, is_address};
 use crate::source::remote;
 use crate::source::similar;
@@ -24,7 +25,7 @@ pub(crate) const AN_ADAPTER: &str = "a LoRA adapter, not a model: name the weigh
 const DOWNLOAD: &str = "download the weights as well, as with `hf download`";
 
 /// Most files of a model.
-const MAX_SHARDS: usize = 1 << 14;
+const MAX_FILES: usize = 1 << 14;
 
 /// Names at most this many files or directories.
 const NAMED: usize = 5;
@@ -35,8 +36,8 @@ pub(crate) struct Files {
     /// Where `config.json` would be.
     pub(crate) directory: PathBuf,
     /// Safetensors files, sorted by path; or one file that may as well be GGUF.
-    pub(crate) shards: Vec<PathBuf>,
-    /// Tensor name → shard, where there is an index.
+    pub(crate) paths: Vec<PathBuf>,
+    /// Tensor name → file, where there is an index.
     pub(crate) index: Option<Index>,
 }
 
@@ -44,11 +45,11 @@ pub(crate) struct Files {
 #[derive(Debug)]
 pub(crate) struct Index {
     pub(crate) path: PathBuf,
-    /// Which of the [shards](Files::shards).
-    pub(crate) shard_of: BTreeMap<String, usize>,
+    /// Which of the [paths](Files::paths).
+    pub(crate) file_of: BTreeMap<String, usize>,
 }
 
-/// Finds the files that `path` means; does not open the shards.
+/// Finds the files that `path` means; does not open them.
 pub(crate) fn locate(path: &Path) -> Result<Files> {
     if is_address(path) {
         return at_address(path);
@@ -72,7 +73,7 @@ pub(crate) fn locate(path: &Path) -> Result<Files> {
         if path.to_string_lossy().ends_with(".safetensors.index.json") {
             return indexed(directory, path);
         }
-        return Ok(Files { directory, shards: vec![path.to_owned()], index: None });
+        return Ok(Files { directory, paths: vec![path.to_owned()], index: None });
     }
     let directory = path.to_owned();
     let index = directory.join(INDEX);
@@ -81,31 +82,29 @@ pub(crate) fn locate(path: &Path) -> Result<Files> {
     }
     let single = directory.join(SINGLE);
     if single.exists() {
-        return Ok(Files { directory, shards: vec![single], index: None });
+        return Ok(Files { directory, paths: vec![single], index: None });
     }
-    let (mut shards, mut ggufs, mut pickles) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut paths, mut ggufs, mut pickles) = (Vec::new(), Vec::new(), Vec::new());
     let entries = fs::read_dir(path).map_err(|e| Error::io(path, "read", e))?;
     for entry in entries {
         let file = entry.map_err(|e| Error::io(path, "read", e))?.path();
         match file.extension().and_then(|e| e.to_str()) {
             // Factors of an adapter are no weights of a model.
-            Some("safetensors") if !file.ends_with("adapter_model.safetensors") => shards.push(file),
-            // The first part stands for a split model.
-            Some("gguf") if !is_later_part(&file) => ggufs.push(file),
+            Some("safetensors") if !file.ends_with("adapter_model.safetensors") => paths.push(file),
+            // The first file stands for a split model.
+            Some("gguf") if !is_later_file(&file) => ggufs.push(file),
             _ if has_pickle_name(&file) => pickles.push(file),
             _ => {}
         }
     }
-    shards.sort();
+    paths.sort();
     pickles.sort();
-    if !shards.is_empty() {
-        return Ok(Files { directory, shards, index: None });
+    if !paths.is_empty() {
+        return Ok(Files { directory, paths, index: None });
     }
     match (ggufs.as_slice(), pickles.first()) {
-        ([_], _) => Ok(Files { directory, shards: ggufs, index: None }),
-        ([], Some(pickle)) if !path.join("adapter_config.json").exists() => {
-            Err(Error::format(pickle, pickle_advice(pickle)))
-        }
+        ([_], _) => Ok(Files { directory, paths: ggufs, index: None }),
+        ([], Some(pickle)) if !path.join("adapter_config.json").exists() => Err(named_as_pickle(pickle)),
         ([], _) => Err(Error::format(path, nothing(path))),
         _ => Err(Error::format(path, several(ggufs))),
     }
@@ -124,7 +123,7 @@ fn at_address(path: &Path) -> Result<Files> {
     if path.extension().is_some_and(|end| end == "safetensors" || end == "gguf")
         || path.to_string_lossy().contains('?')
     {
-        return Ok(Files { directory: directory(), shards: vec![path.to_owned()], index: None });
+        return Ok(Files { directory: directory(), paths: vec![path.to_owned()], index: None });
     }
     let index = path.join(INDEX);
     if remote::read_small(&index, 0)?.is_some() {
@@ -132,7 +131,7 @@ fn at_address(path: &Path) -> Result<Files> {
     }
     let single = path.join(SINGLE);
     if remote::read_small(&single, 0)?.is_some() {
-        return Ok(Files { directory: path.to_owned(), shards: vec![single], index: None });
+        return Ok(Files { directory: path.to_owned(), paths: vec![single], index: None });
     }
     let adapter = remote::read_small(&path.join("adapter_config.json"), 0)?.is_some();
     let problem = format!(
@@ -140,6 +139,14 @@ fn at_address(path: &Path) -> Result<Files> {
         path.display()
     );
     Err(Error::format(path, if adapter { AN_ADAPTER.to_owned() } else { problem }))
+}
+
+/// What is wrong with the file `path`, which is named as a pickle.
+pub(crate) fn named_as_pickle(path: &Path) -> Error {
+    let refused = Mapped::open(path).and_then(|mapped| refuse(path, mapped.bytes()));
+    let safetensors =
+        || Error::format(path, "a safetensors file under another name: rename it to .safetensors");
+    refused.err().unwrap_or_else(safetensors)
 }
 
 /// Why a path that is not there cannot be opened.
@@ -199,13 +206,13 @@ fn list(files: &[PathBuf]) -> String {
     format!("{}{more}", names.join(", "))
 }
 
-/// Reads the index and checks that every shard it names is there.
+/// Reads the index and checks that every file that it names is there.
 fn indexed(directory: PathBuf, path: &Path) -> Result<Files> {
     let json = read_json(path)?;
     let (mut places, mut numbers, mut problem) = (Vec::new(), HashMap::new(), None);
-    let mut shard_of = BTreeMap::new();
-    let is_map = json.root().at("weight_map").each_entry(|tensor, shard| {
-        let name = shard.text().filter(|shard| is_below(Path::new(&**shard)));
+    let mut file_of = BTreeMap::new();
+    let is_map = json.root().at("weight_map").each_entry(|tensor, file| {
+        let name = file.text().filter(|file| is_below(Path::new(&**file)));
         let Some(name) = name else {
             let what = "its weight_map entry is not the name of a file in this directory";
             problem = Some(Error::tensor(path, &tensor, what));
@@ -215,11 +222,11 @@ fn indexed(directory: PathBuf, path: &Path) -> Result<Files> {
             places.push(directory.join(&**name));
             places.len() - 1
         });
-        if places.len() > MAX_SHARDS {
-            problem = Some(Error::format(path, format!("it names more than {MAX_SHARDS} files")));
+        if places.len() > MAX_FILES {
+            problem = Some(Error::format(path, format!("it names more than {MAX_FILES} files")));
             return false;
         }
-        shard_of.insert(tensor.into_owned(), number);
+        file_of.insert(tensor.into_owned(), number);
         true
     });
     match problem {
@@ -228,32 +235,32 @@ fn indexed(directory: PathBuf, path: &Path) -> Result<Files> {
         None => {}
     }
     // Sorted by path, as all files are.
-    let mut shards = places.clone();
-    shards.sort();
-    shards.dedup();
-    let sorted: Vec<_> = places.iter().map(|place| shards.binary_search(place).unwrap_or_default()).collect();
-    for number in shard_of.values_mut() {
+    let mut paths = places.clone();
+    paths.sort();
+    paths.dedup();
+    let sorted: Vec<_> = places.iter().map(|place| paths.binary_search(place).unwrap_or_default()).collect();
+    for number in file_of.values_mut() {
         *number = sorted[*number];
     }
-    // A shard at an address that is not there says so when it is opened.
-    let is_missing = |shard: &Path| !is_address(shard) && !shard.exists();
-    let missing: Vec<_> = (0..shards.len()).filter(|number| is_missing(&shards[*number])).collect();
+    // A file at an address that is not there says so when it is opened.
+    let is_missing = |file: &Path| !is_address(file) && !file.exists();
+    let missing: Vec<_> = (0..paths.len()).filter(|number| is_missing(&paths[*number])).collect();
     if let Some((tensor, number)) =
-        missing.first().and_then(|shard| shard_of.iter().find(|(_, of)| *of == shard))
+        missing.first().and_then(|file| file_of.iter().find(|(_, of)| *of == file))
     {
         let others = match missing.len() - 1 {
             0 => String::new(),
-            others => format!(", as are {others} others of {}", shards.len()),
+            others => format!(", as are {others} others of {}", paths.len()),
         };
-        let shard = shards[*number].display();
-        let problem = format!("the index names the shard {shard}, which is missing{others}; {DOWNLOAD}");
+        let file = paths[*number].display();
+        let problem = format!("the index names the shard {file}, which is missing{others}; {DOWNLOAD}");
         return Err(Error::tensor(path, tensor, problem));
     }
-    Ok(Files { directory, shards, index: Some(Index { path: path.to_owned(), shard_of }) })
+    Ok(Files { directory, paths, index: Some(Index { path: path.to_owned(), file_of }) })
 }
 
-/// Whether a shard is a file beside the index or below it: never elsewhere on the machine.
-fn is_below(shard: &Path) -> bool {
-    shard.file_name().is_some()
-        && shard.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+/// Whether it is a file beside the index or below it: never elsewhere on the machine.
+fn is_below(file: &Path) -> bool {
+    file.file_name().is_some()
+        && file.components().all(|name| matches!(name, Component::Normal(_) | Component::CurDir))
 }

@@ -37,7 +37,7 @@ pub(crate) struct Mapped {
 }
 
 /// Some bytes of a file.
-pub(crate) type Stretch<'m> = (&'m Mapped, Range<usize>);
+pub(crate) type Extent<'m> = (&'m Mapped, Range<usize>);
 
 #[derive(Debug)]
 enum Bytes {
@@ -197,7 +197,7 @@ mod tests {
         fs::write(&path, b"12345").unwrap();
         let read = |length| read(&path, File::open(&path).unwrap(), length).map_err(|e| e.to_string());
         assert_eq!(read(5).as_deref(), Ok(b"12345".as_slice()));
-        assert_eq!(read(3).as_deref(), Ok(b"123".as_slice()), "what was added later is not part of it");
+        assert_eq!(read(3).as_deref(), Ok(b"123".as_slice()), "what was added later does not belong to it");
         assert!(read(12).unwrap_err().ends_with("it got shorter while it was read: 5 of 12 bytes"));
         assert!(read(u64::MAX).is_err(), "there is no memory for so much");
     }

@@ -5,7 +5,7 @@ use crate::run::pool::Ticket;
 use crate::source::tensor::Tensor;
 use phlora_core::{Delta, Dtype};
 
-/// Entries decoded at once, small enough for the stack and the first cache; whole blocks of every format.
+/// Entries decoded at once, small enough for a local array and the first cache; whole blocks of every format.
 const AT_ONCE: usize = 2048;
 const _: () = assert!(AT_ONCE.is_multiple_of(Dtype::MAX_BLOCK_LEN));
 
@@ -63,16 +63,16 @@ pub(crate) fn same_bytes(base: Tensor<'_>, tuned: Tensor<'_>, ticket: Ticket<'_>
     if other_order || base.dtype_name() != tuned.dtype_name() || base.shape() != tuned.shape() {
         return Ok(false);
     }
-    if !base.pieces().map(<[u8]>::len).eq(tuned.pieces().map(<[u8]>::len)) {
+    if !base.byte_slices().map(<[u8]>::len).eq(tuned.byte_slices().map(<[u8]>::len)) {
         return Ok(false);
     }
     let mut passed = Passed::new(base, tuned);
-    for (left, right) in base.chunks(COMPARED).zip(tuned.chunks(COMPARED)) {
+    for (left, right) in base.bytes_by(COMPARED).zip(tuned.bytes_by(COMPARED)) {
         if left != right {
             return Ok(false);
         }
         passed.add([left.len(), right.len()]);
-        // Counted late: where a tensor has changed, its first chunk is read again at once.
+        // Counted late: where a tensor has changed, its first bytes are read again at once.
         ticket.tick(2 * left.len())?;
     }
     Ok(true)
@@ -90,10 +90,10 @@ pub(crate) fn difference(
     let mut passed = Passed::new(base, tuned);
     let in_order = !base.is_scattered() && !tuned.is_scattered();
     let quantized = base.is_quantized() || tuned.is_quantized();
-    let chunk = if quantized { DECODED_ROWS * base.row_len().max(1) } else { AT_ONCE };
-    let (mut left, mut right) = (filled(0.0, chunk.min(entries))?, filled(0.0, chunk.min(entries))?);
-    for start in (0..entries).step_by(chunk) {
-        let range = start..entries.min(start + chunk);
+    let at_once = if quantized { DECODED_ROWS * base.row_len().max(1) } else { AT_ONCE };
+    let (mut left, mut right) = (filled(0.0, at_once.min(entries))?, filled(0.0, at_once.min(entries))?);
+    for start in (0..entries).step_by(at_once) {
+        let range = start..entries.min(start + at_once);
         let (left, right) = (&mut left[..range.len()], &mut right[..range.len()]);
         // The usual case in one step: in two it takes twice as long.
         if in_order {
@@ -126,12 +126,12 @@ pub(crate) fn difference(
     Ok(result)
 }
 
-/// ‖W‖_F of a weight, estimated from at most [`SAMPLED`] of its rows, which are evenly apart.
-pub(crate) fn weight_norm(tensor: Tensor<'_>) -> Result<Option<f64>> {
+/// ‖W‖_F of a weight, `measured`, or estimated from at most [`SAMPLED`] of its rows, which are evenly apart.
+pub(crate) fn weight_norm(tensor: Tensor<'_>, measured: bool) -> Result<Option<f64>> {
     let (Some(dtype), Some(&rows), cols) = (tensor.dtype(), tensor.shape().first(), tensor.row_len()) else {
         return Ok(None);
     };
-    let step = rows.div_ceil(SAMPLED).max(1);
+    let step = if measured { 1 } else { rows.div_ceil(SAMPLED).max(1) };
     let (mut values, mut squares, mut seen) = (filled(0.0, cols)?, 0.0, 0_usize);
     for row in (0..rows).step_by(step) {
         decode(tensor, dtype, row * cols..(row + 1) * cols, &mut values)?;
@@ -181,15 +181,15 @@ pub(crate) fn decode(
     if !tensor.is_scattered() {
         return decode(range, out);
     }
-    // Row by row; the first and the last may be parts of one.
+    // Row by row; the first and the last may not be whole.
     let cols = tensor.row_len();
     let (mut at, mut rest) = (range.start, out);
     while !rest.is_empty() {
         let (row, col) = (at / cols, at % cols);
-        let (piece, after) = rest.split_at_mut(rest.len().min(cols - col));
+        let (now, after) = rest.split_at_mut(rest.len().min(cols - col));
         let stored = tensor.stored_row(row) * cols + col;
-        decode(stored..stored + piece.len(), piece)?;
-        at += piece.len();
+        decode(stored..stored + now.len(), now)?;
+        at += now.len();
         rest = after;
     }
     Ok(())

@@ -27,7 +27,7 @@ pub struct Model {
     stored: Vec<(usize, Stored)>,
     /// The weights that several of them are together.
     quantized: Vec<Recipe>,
-    /// Where the parts of each beside its codes are: number of the file, range.
+    /// Where the components of each beside its codes are: number of the file, range.
     beside: Vec<Vec<(usize, Range<usize>)>>,
     /// What says how weights are quantised, of files at addresses.
     kept: Option<Hold>,
@@ -62,7 +62,7 @@ struct Place {
 impl Model {
     /// Opens a model, on disk or, with the feature `remote`, at an address (`hf://ORG/MODEL[@REVISION]`, `https://…`, `s3://…`, `gs://…`,
     /// `az://…`): a `.safetensors` file, a directory with `model.safetensors` or with shards and their
-    /// `model.safetensors.index.json`, that index itself; a GGUF file, any part of a split GGUF model, or a
+    /// `model.safetensors.index.json`, that index itself; a GGUF file, any file of a split GGUF model, or a
     /// directory with one GGUF model. Every header is checked; no weight is read.
     ///
     /// Each expert of a GGUF tensor of experts, `blk.0.ffn_up_exps.weight` [experts, out, in], is a tensor
@@ -76,7 +76,7 @@ impl Model {
     pub fn open(path: &Path) -> Result<Self> {
         let files = locate(path)?;
         let mut only = None;
-        if let ([file], None) = (files.shards.as_slice(), &files.index) {
+        if let ([file], None) = (files.paths.as_slice(), &files.index) {
             let mapped = Mapped::open(file)?;
             if gguf::is_gguf(mapped.bytes()) {
                 return Self::open_gguf(path, mapped);
@@ -91,7 +91,7 @@ impl Model {
         let config = Config::read(&files.directory)?;
         let mut model = Self::empty(path, config, Container::Safetensors);
         let (mut tensors, mut headers) = (0, 0);
-        for (number, file) in files.shards.iter().enumerate() {
+        for (number, file) in files.paths.iter().enumerate() {
             let mapped = only.take().map_or_else(|| Mapped::open(file), Ok)?;
             let stored = safetensors::parse(file, mapped.bytes(), mapped.len())?;
             (tensors, headers) = (tensors + stored.len(), headers + safetensors::header_len(mapped.bytes()));
@@ -103,11 +103,11 @@ impl Model {
             model.add(mapped, stored.into_iter().filter(|s| !belongs_elsewhere(files, &s.name, number)))?;
         }
         let missing = files.index.as_ref().and_then(|index| {
-            let found = index.shard_of.iter().find(|(name, _)| !model.tensors.contains_key(*name));
-            found.map(|(name, shard)| (index, name, &files.shards[*shard]))
+            let found = index.file_of.iter().find(|(name, _)| !model.tensors.contains_key(*name));
+            found.map(|(name, file)| (index, name, &files.paths[*file]))
         });
-        if let Some((index, name, shard)) = missing {
-            let problem = format!("the index says it is in {}, which does not hold it", shard.display());
+        if let Some((index, name, file)) = missing {
+            let problem = format!("the index says it is in {}, which does not hold it", file.display());
             return Err(Error::tensor(&index.path, name, problem));
         }
         model.compose()?;
@@ -121,16 +121,16 @@ impl Model {
 
     /// `first` is the file that was named.
     fn open_gguf(path: &Path, first: Mapped) -> Result<Self> {
-        let parts = gguf::read_parts(first)?;
+        let files = gguf::read_files(first)?;
         let mut model = Self::empty(path, Config::default(), Container::Safetensors);
-        // The keys of a split model are in its first part.
-        if let Some(first) = parts.first() {
+        // The keys of a split model are in its first file.
+        if let Some(first) = files.first() {
             let (version, architecture) = (first.version, first.architecture.clone());
             model.container = Container::Gguf { version, architecture };
             model.config.heads = first.heads;
         }
-        for part in parts {
-            model.add(part.mapped, part.tensors)?;
+        for file in files {
+            model.add(file.mapped, file.tensors)?;
         }
         let tied =
             model.tensors.contains_key("token_embd.weight") && !model.tensors.contains_key("output.weight");
@@ -279,14 +279,15 @@ impl Model {
         let tensor = Tensor::new(source, stored, place.expert, shape, start, bytes);
         let recipe = place.quantized.map(|index| &self.quantized[index]);
         let places = place.quantized.map_or(&[][..], |index| &self.beside[index]);
-        let decoded = recipe.and_then(|recipe| Some((recipe.decoder(|part| self.bytes(part)).ok()?, recipe)));
+        let decoded =
+            recipe.and_then(|recipe| Some((recipe.decoder(|component| self.bytes(component)).ok()?, recipe)));
         let beside = Beside { files: &self.files, places };
         decoded.map_or(tensor, |(decoder, recipe)| tensor.quantized(decoder, beside, &recipe.shape))
     }
 
     /// The bytes of a stored tensor.
-    fn bytes(&self, part: usize) -> &[u8] {
-        let (file, stored) = &self.stored[part];
+    fn bytes(&self, component: usize) -> &[u8] {
+        let (file, stored) = &self.stored[component];
         self.files[*file].tensor(stored)
     }
 }
@@ -297,10 +298,10 @@ const fn most_tensors(bytes: usize) -> usize {
     (1 << 15) + bytes / 96
 }
 
-/// Whether the index assigns `tensor` to another shard than that of this number.
+/// Whether the index assigns `tensor` to another file than that of this number.
 fn belongs_elsewhere(files: &Files, tensor: &str, number: usize) -> bool {
-    let assigned = files.index.as_ref().and_then(|index| index.shard_of.get(tensor));
-    assigned.is_some_and(|shard| *shard != number)
+    let assigned = files.index.as_ref().and_then(|index| index.file_of.get(tensor));
+    assigned.is_some_and(|file| *file != number)
 }
 
 /// `name` below `prefix`, unless it is the output head, which is beside the base model.

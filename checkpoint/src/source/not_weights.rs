@@ -13,6 +13,9 @@ const OF_TRAINING: [&str; 4] = ["training_args", "optimizer", "scheduler", "scal
 /// Characters of a text that are shown.
 const SHOWN: usize = 80;
 
+/// Bytes in which an archive names its first entry.
+const ARCHIVE_HEAD: usize = 512;
+
 /// Bytes that tell a text.
 const HEAD: usize = 8;
 
@@ -30,13 +33,26 @@ pub(crate) fn refuse(path: &Path, bytes: &[u8]) -> Result<()> {
     if is_gguf(bytes) {
         return Err(Error::format(path, "a GGUF file, expected safetensors; name it to open it"));
     }
-    let pickle =
-        has_pickle_name(path) || bytes.starts_with(b"PK\x03\x04") || matches!(bytes, [0x80, 2..=5, ..]);
     // A header length may begin with any bytes; the JSON object after it decides.
-    if pickle && bytes.get(HEAD) != Some(&b'{') {
+    if bytes.get(HEAD) == Some(&b'{') {
+        return Ok(());
+    }
+    if is_pickle(path, bytes) {
         return Err(Error::format(path, pickle_advice(path)));
     }
+    if has_pickle_name(path) {
+        let problem = "neither a safetensors file nor a PyTorch pickle, which its name says that it is";
+        return Err(Error::format(path, format!("{problem}: {AGAIN}")));
+    }
     Ok(())
+}
+
+/// Whether `bytes` are what PyTorch saves: an archive with a pickle in it, by what it holds or by its name, or the pickle alone.
+fn is_pickle(path: &Path, bytes: &[u8]) -> bool {
+    let head = &bytes[..bytes.len().min(ARCHIVE_HEAD)];
+    let archive = head.starts_with(b"PK\x03\x04")
+        && (has_pickle_name(path) || head.windows(8).any(|name| name == b"data.pkl"));
+    archive || matches!(bytes, [0x80, 2..=5, ..])
 }
 
 /// What `bytes` are if they are text, which no length of a header looks like: eight printable characters would be
@@ -70,7 +86,7 @@ pub(crate) fn pointer(bytes: &[u8]) -> Option<&'static str> {
 /// Whether a file's name says that it is a PyTorch pickle of weights.
 pub(crate) fn has_pickle_name(path: &Path) -> bool {
     let lower =
-        |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        |name: Option<&std::ffi::OsStr>| name.unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let (stem, end) = (lower(path.file_stem()), lower(path.extension()));
     ["bin", "pt", "pth", "ckpt", "pkl"].contains(&end.as_str())
         && !OF_TRAINING.contains(&stem.as_str())
@@ -78,7 +94,7 @@ pub(crate) fn has_pickle_name(path: &Path) -> bool {
 }
 
 /// Why a pickle is not read, and how to convert it.
-pub(crate) fn pickle_advice(path: &Path) -> String {
+fn pickle_advice(path: &Path) -> String {
     // transformers' own files have this end; others hold a dictionary of tensors at best.
     let how = if path.extension().is_some_and(|end| end == "bin") {
         "from transformers import AutoModelForCausalLM; \

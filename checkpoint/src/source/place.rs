@@ -17,7 +17,7 @@ pub(crate) fn check_address(path: &Path) -> Result<()> {
     let text = path.to_string_lossy();
     let (scheme, rest) = text.split_once("://").unwrap_or_default();
     let least = if scheme == "hf" { 2 } else { 1 };
-    if rest.split('/').take(least).filter(|part| !part.is_empty()).count() < least {
+    if rest.split('/').take(least).filter(|name| !name.is_empty()).count() < least {
         let expected = match scheme {
             "hf" => "hf://ORG/MODEL, hf://ORG/MODEL@REVISION or a file below it",
             "s3" | "gs" | "az" => "the name of a bucket or container after ://",
@@ -30,8 +30,8 @@ pub(crate) fn check_address(path: &Path) -> Result<()> {
 
 /// The id of a model of the hub, by its address.
 pub(crate) fn hub_id(path: &Path) -> Option<String> {
-    let mut parts = path.to_str()?.strip_prefix("hf://")?.split('/');
-    let (org, model) = (parts.next()?, parts.next()?);
+    let mut names = path.to_str()?.strip_prefix("hf://")?.split('/');
+    let (org, model) = (names.next()?, names.next()?);
     Some(format!("{org}/{}", model.split('@').next()?))
 }
 

@@ -1,7 +1,7 @@
 //! A thread that reads the tensors of coming jobs into the page cache, in their order, while others compute.
 //!
 //! Advice alone is not enough: systems follow it for a fraction of a large tensor. And whoever computes does not read in
-//! order, so that the disk would be asked for scattered pieces.
+//! order, so that the disk would be asked for scattered bytes.
 
 use crate::error::Result;
 use crate::run::monitor::Monitor;
@@ -174,11 +174,11 @@ impl<'m> ReadAhead<'m> {
                 ask(&files(asked));
                 asked += 1;
             }
-            let mut sides: Vec<_> = files(job).map(|side| side.chunks(ADVISED_BYTES)).collect();
+            let mut sides: Vec<_> = files(job).map(|side| side.bytes_by(ADVISED_BYTES)).collect();
             loop {
                 let mut rest = false;
-                for piece in sides.iter_mut().filter_map(Iterator::next) {
-                    touch(piece);
+                for bytes in sides.iter_mut().filter_map(Iterator::next) {
+                    touch(bytes);
                     rest = true;
                 }
                 if !rest {

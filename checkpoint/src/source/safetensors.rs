@@ -136,7 +136,7 @@ pub(crate) fn raw_metadata<'f>(path: &Path, bytes: &'f [u8]) -> Result<Option<&'
     Ok((!metadata.is_null()).then(|| metadata.raw()))
 }
 
-/// Checks one tensor's entry; `data` is the part of the file after the header.
+/// Checks one tensor's entry; `data` is the file after the header.
 fn entry(path: &Path, name: &str, value: Json<'_>, data: &Range<usize>) -> Result<Stored> {
     const FIELDS: [&str; 3] = ["dtype", "shape", "data_offsets"];
     let bad = |problem: String| Error::tensor(path, name, problem);

@@ -10,22 +10,22 @@ pub(crate) fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
     (found.0 <= most).then_some(found.1)
 }
 
-/// The path that was probably meant by `path`, which is not there: another name where the first part is missing.
+/// The path that was probably meant by `path`, which is not there: another name where the first one is missing.
 pub(crate) fn path(path: &Path) -> Option<PathBuf> {
-    let mut parts = path.components();
+    let mut names = path.components();
     let mut before = PathBuf::new();
     let missing = loop {
-        let part = parts.next()?;
-        if !before.join(part).exists() {
-            break part.as_os_str().to_str()?;
+        let name = names.next()?;
+        if !before.join(name).exists() {
+            break name.as_os_str().to_str()?;
         }
-        before.push(part);
+        before.push(name);
     };
     let directory = if before.as_os_str().is_empty() { Path::new(".") } else { &before };
-    let names = fs::read_dir(directory).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let names: Vec<_> = names.collect();
-    let found = before.join(closest(missing, names.iter().map(String::as_str))?);
-    let rest = parts.as_path();
+    let there = fs::read_dir(directory).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let there: Vec<_> = there.collect();
+    let found = before.join(closest(missing, there.iter().map(String::as_str))?);
+    let rest = names.as_path();
     let whole = found.join(rest);
     Some(if rest.as_os_str().is_empty() || !whole.exists() { found } else { whole })
 }

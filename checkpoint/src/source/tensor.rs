@@ -6,7 +6,7 @@ pub(crate) use composed::Composed;
 
 use crate::error::{Error, Result};
 use crate::source::gguf;
-use crate::source::mapped::{Mapped, Stretch};
+use crate::source::mapped::{Extent, Mapped};
 use crate::source::permutation::RowPermutation;
 use crate::source::quantized::Decoder;
 use crate::source::stored::Stored;
@@ -45,7 +45,7 @@ pub struct Tensor<'m> {
     /// Row `i` is row `order.source(i)` of the bytes.
     order: Option<RowPermutation>,
     /// The rows below those of `bytes`, where a weight consists of several stored tensors.
-    more: &'m [Part<'m>],
+    more: &'m [Component<'m>],
     /// What decodes it where it is quantised; `bytes` are its codes then, and its dtype is F32.
     decoder: Option<Decoder<'m>>,
     /// The other stored tensors that it is decoded from.
@@ -63,7 +63,7 @@ pub(crate) struct Beside<'m> {
 
 /// Whole rows of a weight that lie together in one file.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Part<'m> {
+pub(crate) struct Component<'m> {
     tensor: Tensor<'m>,
     rows: usize,
 }
@@ -134,7 +134,7 @@ impl<'m> Tensor<'m> {
 
     /// Its bytes, mapped, in the order of the file; of a quantised weight, its codes.
     pub fn bytes(&self) -> &'m [u8] {
-        debug_assert!(self.more.is_empty(), "tensors of a file have one part");
+        debug_assert!(self.more.is_empty(), "tensors of a file have one component");
         self.bytes
     }
 
@@ -142,7 +142,7 @@ impl<'m> Tensor<'m> {
     pub(crate) fn byte_len(&self) -> usize {
         let decoded =
             |tensor: &Self| tensor.is_quantized().then(|| tensor.len().saturating_mul(size_of::<f32>()));
-        decoded(self).unwrap_or_else(|| self.pieces().map(<[u8]>::len).sum())
+        decoded(self).unwrap_or_else(|| self.byte_slices().map(<[u8]>::len).sum())
     }
 
     /// Number of the bytes that it takes in the files.
@@ -151,24 +151,25 @@ impl<'m> Tensor<'m> {
     }
 
     /// Where the bytes are that it consists of, all of which its entries may depend on.
-    pub(crate) fn stretches(&self) -> impl Iterator<Item = Stretch<'m>> + use<'m> {
-        let parts = std::iter::once(*self).chain(self.more.iter().map(|part| part.tensor));
-        parts.flat_map(|part| {
+    pub(crate) fn extents(&self) -> impl Iterator<Item = Extent<'m>> + use<'m> {
+        let components = std::iter::once(*self).chain(self.more.iter().map(|component| component.tensor));
+        components.flat_map(|component| {
             // The codes of some rows may be anywhere among all codes.
-            let own = if part.is_quantized() { part.stored.range.clone() } else { part.range() };
-            let beside = part
+            let own =
+                if component.is_quantized() { component.stored.range.clone() } else { component.range() };
+            let beside = component
                 .beside
                 .places
                 .iter()
-                .map(move |(file, range)| (&part.beside.files[*file], range.clone()));
-            std::iter::once((part.source, own)).chain(beside)
+                .map(move |(file, range)| (&component.beside.files[*file], range.clone()));
+            std::iter::once((component.source, own)).chain(beside)
         })
     }
 
     /// Takes pages of a weight that lies in one place out of what counts as memory of this process: those of the bytes `range`
     /// of it, which come again when they are touched.
     pub(crate) fn give_back(&self, range: Range<usize>) {
-        let mut places = self.stretches();
+        let mut places = self.extents();
         if let (Some((file, all)), None) = (places.next(), places.next()) {
             let at = |offset: usize| all.start.saturating_add(offset).min(all.end);
             file.give_back(at(range.start)..at(range.end));
@@ -177,28 +178,28 @@ impl<'m> Tensor<'m> {
 
     /// Whether some of its bytes are at addresses.
     pub(crate) fn is_remote(&self) -> bool {
-        self.stretches().any(|(file, _)| file.remote().is_some())
+        self.extents().any(|(file, _)| file.remote().is_some())
     }
 
     /// Whether it is of the same bytes as `other`.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        let all = |tensor: &Self| tensor.stretches().map(|(file, range)| (std::ptr::from_ref(file), range));
+        let all = |tensor: &Self| tensor.extents().map(|(file, range)| (std::ptr::from_ref(file), range));
         self.range() == other.range() && all(self).eq(all(other))
     }
 
     /// Whether what [`Held`](crate::source::held::Held) waits for is here.
     fn is_here(&self) -> bool {
-        self.source.remote().is_none() || self.stretches().all(|(file, range)| file.is_here(range))
+        self.source.remote().is_none() || self.extents().all(|(file, range)| file.is_here(range))
     }
 
     /// Its bytes, a slice for each stored tensor that it consists of.
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = &'m [u8]> + use<'m> {
-        std::iter::once(self.bytes).chain(self.more.iter().map(|part| part.tensor.bytes))
+    pub(crate) fn byte_slices(&self) -> impl Iterator<Item = &'m [u8]> + use<'m> {
+        std::iter::once(self.bytes).chain(self.more.iter().map(|component| component.tensor.bytes))
     }
 
-    /// The same in chunks of at most `size` bytes.
-    pub(crate) fn chunks(&self, size: usize) -> impl Iterator<Item = &'m [u8]> + use<'m> {
-        self.pieces().flat_map(move |piece| piece.chunks(size))
+    /// The same, at most `size` bytes at a time.
+    pub(crate) fn bytes_by(&self, size: usize) -> impl Iterator<Item = &'m [u8]> + use<'m> {
+        self.byte_slices().flat_map(move |bytes| bytes.chunks(size))
     }
 
     /// Where its bytes are in the file.
@@ -219,11 +220,12 @@ impl<'m> Tensor<'m> {
     /// Asks the system to read some of its bytes ahead, as far as there are any; only the time depends on it.
     pub(crate) fn will_need(&self, bytes: Range<usize>) {
         let mut before = 0;
-        let parts = std::iter::once(self).chain(self.more.iter().map(|part| &part.tensor));
-        for part in parts {
-            let at = |offset: usize| part.start + offset.saturating_sub(before).min(part.bytes.len());
-            part.source.will_need(at(bytes.start)..at(bytes.end));
-            before += part.bytes.len();
+        let components = std::iter::once(self).chain(self.more.iter().map(|component| &component.tensor));
+        for component in components {
+            let at =
+                |offset: usize| component.start + offset.saturating_sub(before).min(component.bytes.len());
+            component.source.will_need(at(bytes.start)..at(bytes.end));
+            before += component.bytes.len();
         }
     }
 
@@ -254,12 +256,13 @@ impl<'m> Tensor<'m> {
     }
 
     /// The entries `range` (row-major, in the order of the file) in their storage format; none where the range
-    /// does not begin and end at whole blocks of the format, leaves the tensor, is in several parts of it, or is not here.
+    /// does not begin and end at whole blocks of the format, leaves the tensor, is in several components of it, or is not here.
     pub(crate) fn entries(&self, dtype: Dtype, range: Range<usize>) -> Rows<'m> {
-        let (part, _, range) = self.part_at(range);
+        let (component, _, range) = self.component_at(range);
         let place = dtype.row_bytes(range.start).zip(dtype.row_bytes(range.end));
-        let place = place.filter(|(start, end)| part.source.is_here(part.start + start..part.start + end));
-        Rows::new(dtype, place.and_then(|(start, end)| part.bytes.get(start..end)).unwrap_or_default())
+        let place = place
+            .filter(|(start, end)| component.source.is_here(component.start + start..component.start + end));
+        Rows::new(dtype, place.and_then(|(start, end)| component.bytes.get(start..end)).unwrap_or_default())
     }
 
     /// Decodes the entries `range` (row-major, in the order of the file) of a quantised weight into `out`, which is as long.
@@ -269,30 +272,31 @@ impl<'m> Tensor<'m> {
         }
         let (mut at, mut out) = (range.start, out);
         while !out.is_empty() {
-            let (part, entries, own) = self.part_at(at..range.end);
+            let (component, entries, own) = self.component_at(at..range.end);
             let count = out.len().min(entries.saturating_sub(own.start));
-            let decoder = part.decoder.filter(|_| count > 0);
-            let decoder = decoder.ok_or_else(|| self.error("its parts do not hold all of its entries"))?;
+            let decoder = component.decoder.filter(|_| count > 0);
+            let decoder =
+                decoder.ok_or_else(|| self.error("its components do not hold all of its entries"))?;
             let (now, rest) = out.split_at_mut(count);
-            decoder.decode(own.start..own.start + count, now).map_err(|e| part.error(e.to_string()))?;
+            decoder.decode(own.start..own.start + count, now).map_err(|e| component.error(e.to_string()))?;
             (at, out) = (at + count, rest);
         }
         Ok(())
     }
 
-    /// The part that holds the entry where `range` begins, the number of its entries, and the range in it.
-    fn part_at(&self, range: Range<usize>) -> (&Self, usize, Range<usize>) {
-        let below: usize = self.more.iter().map(|part| part.rows).sum();
+    /// The component that holds the entry where `range` begins, the number of its entries, and the range in it.
+    fn component_at(&self, range: Range<usize>) -> (&Self, usize, Range<usize>) {
+        let below: usize = self.more.iter().map(|component| component.rows).sum();
         let rows = self.shape.first().map_or(1, |rows| rows.saturating_sub(below));
-        let (mut part, mut entries, mut range) = (self, rows * self.row_len(), range);
+        let (mut component, mut entries, mut range) = (self, rows * self.row_len(), range);
         for next in self.more {
             if range.start < entries {
                 break;
             }
             range = range.start - entries..range.end.saturating_sub(entries);
-            (part, entries) = (&next.tensor, next.rows * self.row_len());
+            (component, entries) = (&next.tensor, next.rows * self.row_len());
         }
-        (part, entries, range)
+        (component, entries, range)
     }
 
     pub(crate) fn error(&self, problem: impl Into<String>) -> Error {

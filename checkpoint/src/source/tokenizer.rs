@@ -24,7 +24,7 @@ const TOKENS: &str = "tokenizer.ggml.tokens";
 /// Tokens by their number.
 type Vocabulary = BTreeMap<u64, String>;
 
-/// The parts of `tokenizer.json` that say which number a token has.
+/// What of `tokenizer.json` says which number a token has.
 #[derive(Debug, Deserialize)]
 struct Json {
     #[serde(default)]

@@ -139,17 +139,23 @@ impl FormatArg {
             .try_map(|word| Self::from_str(&word, false))
     }
 
-    /// The format of an adapter at `path`, with the one that was asked for.
+    /// The single safetensors files of the command that has all formats.
+    pub const FILES: &str = "kohya, comfy or phlora";
+
+    /// Those of a command that has formats of factors alone.
+    pub const FACTORED: &str = "kohya or comfy";
+
+    /// The format of an adapter at `path`, with the one that was asked for, of a command that writes these single `files`.
     ///
     /// # Errors
     /// When the path is that of a single file, of which there are two kinds.
-    pub fn of(asked: Option<Self>, path: &Path) -> Result<AdapterFormat, Failure> {
+    pub fn of(asked: Option<Self>, path: &Path, files: &str) -> Result<AdapterFormat, Failure> {
         let safetensors =
             path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
         match asked {
             Some(format) => Ok(format.into()),
             None if safetensors => Err(Failure::Usage(format!(
-                "{}: one safetensors file is --format kohya, comfy or phlora; PEFT's adapter is a directory",
+                "{}: one safetensors file is --format {files}; PEFT's adapter is a directory",
                 path.display()
             ))),
             None => Ok(AdapterFormat::of_path(path)),

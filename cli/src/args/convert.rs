@@ -40,8 +40,8 @@ pub struct ConvertArgs {
     /// Storage format of the factors; as they are by default
     #[arg(long, value_enum, help_heading = OUTPUT)]
     pub dtype: Option<DtypeArg>,
-    /// The base model: a GGUF file, to check the adapter's names and shapes against as well, or a directory with
-    /// config.json
+    /// The base model: a GGUF file, or a directory with config.json. Where its weights are there, names and shapes are checked
+    /// against them, and names that begin otherwise are paired by their ends
     #[arg(long, value_name = "PATH", help_heading = WHAT)]
     pub base: Option<PathBuf>,
     /// Architecture of the base (llama, qwen2, …), where no --base says it

@@ -3,7 +3,7 @@
 use super::heading::{HOW, OUTPUT, WHAT, below};
 use super::units::{energy, pattern, size};
 use super::{AlsoArg, DtypeArg, FormatArg, MODELS, ModeArg, ModuleArgs, NamesArg, RankArgs, ServerArg};
-use crate::share::{ShareArg, parse_share};
+use crate::shard::{ShardArg, parse_shard};
 use clap::Args;
 use regex::Regex;
 use std::num::NonZeroUsize;
@@ -106,13 +106,13 @@ pub struct ExtractArgs {
 /// What of the work is done now, and where it is kept.
 #[derive(Debug, Args)]
 pub struct WorkArgs {
-    /// Do this share of the work alone, and keep it in OUTPUT, a part for phlora join: 3/8 is the third of eight; auto
+    /// Do this shard of the work alone, and keep it in OUTPUT, a part file for phlora join: 3/8 is the third of eight; auto
     /// asks Slurm's or Kubernetes' variables, auto/8 for those that do not say how many. Started again, it goes on where
     /// it was
-    #[arg(long, value_name = "I/N", value_parser = parse_share, conflicts_with_all = ["report", "resume"], help_heading = HOW)]
-    pub shard: Option<ShareArg>,
-    /// Parts that other shares have written: --uniform with --energy or --noise-floor chooses by all of them, so that the
-    /// shares run twice; with --budget or --total-energy once is usually enough, and phlora join asks for more where it is not
+    #[arg(long, value_name = "I/N", value_parser = parse_shard, conflicts_with_all = ["report", "resume"], help_heading = HOW)]
+    pub shard: Option<ShardArg>,
+    /// Part files that other shards have written: --uniform with --energy or --noise-floor chooses by all of them, so that the
+    /// shards run twice; with --budget or --total-energy once is usually enough, and phlora join asks for more where it is not
     #[arg(long, value_name = "PART", num_args = 1.., requires = "shard", help_heading = HOW)]
     pub parts: Vec<PathBuf>,
     /// Keep what is found in OUTPUT.part until all is done, and start from what is there
@@ -153,10 +153,10 @@ const JOINED: &[&str] = &[
 #[derive(Debug, Args)]
 #[command(after_help = below(JOINED, ""))]
 pub struct JoinArgs {
-    /// The parts: one for each share
+    /// The part files: one for each shard
     #[arg(required = true)]
     pub parts: Vec<PathBuf>,
-    /// Adapter to create, in the format that the shares were asked for
+    /// Adapter to create, in the format that the shards were asked for
     #[arg(short, long, help_heading = OUTPUT)]
     pub output: PathBuf,
     /// Where the model before fine-tuning is now; its headers are read, and none of its weights

@@ -70,7 +70,7 @@ impl Cli {
 pub enum Command {
     /// Write an adapter of the difference of two models, for PEFT, llama.cpp, kohya's scripts or ComfyUI
     Extract(Box<ExtractArgs>),
-    /// Put the parts of an extraction that was done in shares together
+    /// Put the part files of an extraction that was done in shards together
     Join(JoinArgs),
     /// Say which rank to take, and what ranks and bytes would keep, without writing an adapter
     Plan(PlanArgs),
@@ -97,7 +97,7 @@ pub enum Command {
 
 /// What clap would not show of the doc comment of a subcommand's arguments.
 const MODELS: &str = "A model is a .safetensors file, a directory that holds model.safetensors, or a directory \
-    of shards with model.safetensors.index.json; or a GGUF file, any part of a split one, or a directory with \
+    of shards with model.safetensors.index.json; or a GGUF file, any file of a split one, or a directory with \
     one GGUF model. Or the address of one of these: hf://ORG/MODEL[@REVISION], https://, s3://, gs:// or az://; only \
     headers and the weights that take part are fetched, and nothing stays on disk. Files are mapped and must not \
     change during the run: where one gets shorter, the system ends phlora with a bus error, and nothing is written; --read-files reads them into memory instead.";

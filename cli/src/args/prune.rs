@@ -15,7 +15,7 @@ const EXAMPLES: &[&str] = &[
 ];
 
 #[derive(Debug, Args)]
-#[command(after_help = below(EXAMPLES, ""))]
+#[command(after_help = below(EXAMPLES, ""), mut_arg("rank", |rank| rank.help("One rank for all modules [default: 32]")))]
 pub struct PruneArgs {
     /// The adapter: a PEFT or mlx-lm directory, or a file of GGUF, kohya, ComfyUI or .phlora, extracted or trained
     pub adapter: PathBuf,

@@ -19,7 +19,8 @@ pub struct RankArgs {
     /// may keep less, or get no factors
     #[arg(long, value_name = "E", value_parser = energy, group = "goal", help_heading = MUCH)]
     pub total_energy: Option<f64>,
-    /// The most over all modules, see --by, in files of this size, as in 20MB
+    /// The most over all modules, see --by, in files of this size, as in 20MB; the model card of a directory, README.md, is not
+    /// counted
     #[arg(long, alias = "size", value_name = "SIZE", value_parser = size, group = "goal", help_heading = MUCH)]
     pub budget: Option<usize>,
     /// With --budget and --total-energy: by what directions are worth more than others

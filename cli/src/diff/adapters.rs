@@ -20,6 +20,11 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     let base = args.base.as_deref().map(Model::open).transpose()?;
     let mut options = DiffOptions::default();
     options.threads = args.threads.unwrap_or_else(available_threads);
+    if args.what.channel_scale.is_some() {
+        return Err(Failure::Usage("--channel-scale is for two models, whose weights are compared".into()));
+    }
+    options.filter.include.clone_from(&args.what.include);
+    options.filter.exclude.clone_from(&args.what.exclude);
     let monitor = interrupt::monitor();
     let mut found = with_bar(&monitor, "comparing", args.json, || {
         diff_adapters(&first, &second, base.as_ref(), &options, &monitor)

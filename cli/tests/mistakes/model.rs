@@ -113,6 +113,13 @@ pub const ROWS: &[Row] = &[
         says: &["pytorch_model.bin: a PyTorch pickle", "convert it", "from_pretrained", "save_pretrained"],
     },
     Row {
+        mistake: "BASE is named as a pickle and is none",
+        make: |root| fs::write(root.join("pytorch_model.bin"), [7; 64]).unwrap(),
+        typed: "extract pytorch_model.bin tuned -o out",
+        code: 2,
+        says: &["pytorch_model.bin: neither a safetensors file nor a PyTorch pickle"],
+    },
+    Row {
         mistake: "BASE is a .pth",
         make: |root| fs::write(root.join("consolidated.00.pth"), b"PK\x03\x04 and so on").unwrap(),
         typed: "extract consolidated.00.pth tuned -o out",

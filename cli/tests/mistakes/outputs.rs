@@ -1,8 +1,8 @@
 //! Where the output goes, and what is done with an adapter afterwards.
 
 use crate::Row;
-use crate::common::json;
 use crate::common::small::{BASE, Small, TUNED, of_dtype, replace};
+use crate::common::{json, succeed, text};
 use crate::model::adapter;
 use std::fs;
 use std::path::Path;
@@ -220,5 +220,78 @@ pub const ROWS: &[Row] = &[
         typed: "inspect tunde",
         code: 2,
         says: &["cannot open tunde: no such file or directory; did you mean tuned?"],
+    },
+    Row {
+        mistake: "check: a path that is not there",
+        make: |_| (),
+        typed: "check lora --base base",
+        code: 2,
+        says: &["cannot open lora: no such file or directory"],
+    },
+    Row {
+        mistake: "convert: a safetensors file without a format",
+        make: with_adapter,
+        typed: "convert lora -o small.safetensors",
+        code: 2,
+        says: &["small.safetensors: one safetensors file is --format kohya or comfy; PEFT's"],
+    },
+    Row {
+        mistake: "convert to the compact form",
+        make: with_adapter,
+        typed: "convert lora -o small.phlora",
+        code: 2,
+        says: &["not in phlora's compact form; phlora prune makes it of any adapter"],
+    },
+    Row {
+        mistake: "a Modelfile of a base that is not there",
+        make: |_| (),
+        typed: "extract base tuned -o lora.gguf --modelfile ./llama.gguf",
+        code: 2,
+        says: &["--modelfile ./llama.gguf: no such file"],
+    },
+    Row {
+        mistake: "a Modelfile of a base that is no GGUF file",
+        make: |_| (),
+        typed: "extract base tuned -o lora.gguf --modelfile base/model.safetensors",
+        code: 2,
+        says: &["--modelfile base/model.safetensors: not a GGUF file"],
+    },
+    Row {
+        mistake: "a Modelfile in the place of another",
+        make: |root| fs::write(root.join("Modelfile"), "FROM mine").unwrap(),
+        typed: "convert nothere -o lora.gguf --modelfile llama3.2",
+        code: 2,
+        says: &["Modelfile"],
+    },
+    Row {
+        mistake: "convert: the base is of other shapes",
+        make: |root| {
+            with_adapter(root);
+            Small { width: 32, ..BASE }.write(root, "other");
+        },
+        typed: "convert lora -o lora.gguf --base other",
+        code: 2,
+        says: &["other/model.safetensors has [32, 64]", "[16, 32]", "wrong base"],
+    },
+    Row {
+        mistake: "convert: the base has fewer layers",
+        make: |root| {
+            with_adapter(root);
+            Small { layers: 1, ..BASE }.write(root, "other");
+        },
+        typed: "convert lora -o again --base other",
+        code: 2,
+        says: &["the base other has no tensor model.layers.1"],
+    },
+    Row {
+        mistake: "verify: an adapter of another architecture",
+        make: |root| {
+            with_adapter(root);
+            let (lora, gguf) = (text(&root.join("lora")), text(&root.join("lora.gguf")));
+            succeed(&["convert", &lora, "-o", &gguf, "--arch", "qwen2", "-q"]);
+        },
+        typed: "verify base tuned lora.gguf",
+        code: 2,
+        says: &["lora.gguf: its architecture is qwen2"],
     },
 ];

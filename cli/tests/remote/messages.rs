@@ -12,7 +12,7 @@ fn messages_name_the_address_and_what_to_do() {
         ("never a byte", &["tensor", "the connection", "given up after 9 tries"], |seen, before| {
             (is_weights(seen) && before > 2).then_some(Fault::Cut(0))
         }),
-        ("lost ranges", &["tensor", "does not answer requests for parts", "download"], |seen, before| {
+        ("lost ranges", &["tensor", "does not answer requests for ranges", "download"], |seen, before| {
             (is_weights(seen) && before > 2).then_some(Fault::NoRanges)
         }),
         ("other bytes", &["tensor", "where", "are asked for"], |seen, before| {

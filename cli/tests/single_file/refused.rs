@@ -92,7 +92,7 @@ fn what_is_no_sound_lora_is_refused_by_name() {
         (more(".w_norm"), "has factors as well"),
         (more(".set_weight"), "a weight in place of the base's"),
         (more(".strange"), "not a LoRA factor"),
-        (more(".lora_A.weight"), "the same part of the module"),
+        (more(".lora_A.weight"), "the same tensor of the module"),
         (Tensors::default().add("lora_unet_x.hada_w1_a", &[2, 2], F32, &[1.0; 4]), "hada_w1_b is missing"),
     ] {
         tensors.write(&path);

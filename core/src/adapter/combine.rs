@@ -1,15 +1,16 @@
 //! Several adapters of one layer as one of a given rank, without ever forming their product.
 //!
-//! Σ sᵢ·Bᵢ·Aᵢ = B·D·A for the stacked factors B = [B₁ B₂ …], A = [A₁; A₂; …] and a diagonal D. With B = Q·R and
+//! Σ sᵢ·Bᵢ·Aᵢ = B·D·A for the factors side by side B = [B₁ B₂ …], A = [A₁; A₂; …] and a diagonal D. With B = Q·R and
 //! Aᵀ = P·S the product is Q·(R·D·Sᵀ)·Pᵀ, and the singular value decomposition of the small core in the middle,
-//! truncated, gives the best factors of the wanted rank (Eckart and Young). Columns of the stacks are brought to a
+//! truncated, gives the best factors of the wanted rank (Eckart and Young). Their columns are brought to a
 //! size near 1 first and the powers of two go into D, so factors of any scale may meet.
 
 use crate::{
     Adapter, Error, Kernel, Shape, Sweeps,
-    adapter::factors::{Factor, PIECE},
+    adapter::factors::Factor,
     extract::{Outputs, unit_scale},
     jacobi_svd,
+    kernel::PIECE,
     linalg::orthonormal::orthonormalize,
     linalg::panels,
     linalg::scratch::{Buffer, Scratch},
@@ -18,7 +19,7 @@ use crate::{
 /// Width of a panel.
 const W: usize = 8;
 
-/// Rows of the stacks that are decoded a second time together.
+/// Rows that are decoded a second time together.
 const DECODED: usize = 256;
 
 /// Diagnostics of a combination.
@@ -47,12 +48,12 @@ impl Combined {
 /// Scratch of [`combine`] for adapters of `shape` whose ranks add up to `ranks`, for a result of `rank`.
 pub const fn combine_scratch(shape: Shape, ranks: usize, rank: usize) -> Scratch {
     let Some(width) = ranks.checked_next_multiple_of(W) else { return Scratch::OVERFLOW };
-    let stacks = Scratch::matrix(shape.rows, width).and(Scratch::matrix(shape.cols, width));
+    let columns = Scratch::matrix(shape.rows, width).and(Scratch::matrix(shape.cols, width));
     let small = Scratch::matrix(width, width).times(3).and(Scratch::elements(width).times(4));
-    let block = Scratch::matrix(DECODED, width);
+    let decoded = Scratch::matrix(DECODED, width);
     let out =
         Scratch::matrix(panels::PANEL_ROWS, if rank < ranks { rank } else { ranks }.next_multiple_of(W));
-    stacks.and(small).and(block.or(out))
+    columns.and(small).and(decoded.or(out))
 }
 
 /// Writes the factors of the best approximation of Σ wᵢ·(adapter i) within a rank: B·A with √Σ in each, scale 1.
@@ -122,8 +123,8 @@ pub fn combine(
     let (d, sigma) = (scratch.take(width), scratch.take(width));
     let temp = scratch.0;
 
-    let left = Stack { kernel, terms, side: Side::B, rows: shape.rows, width };
-    let right = Stack { kernel, terms, side: Side::A, rows: shape.cols, width };
+    let left = Columns { kernel, terms, side: Side::B, rows: shape.rows, width };
+    let right = Columns { kernel, terms, side: Side::A, rows: shape.cols, width };
     left.factor(q, scale_b, r, temp)?;
     right.factor(p, scale_a, s, temp)?;
     let Some(exponent) = weigh(terms, scale_b, scale_a, d) else {
@@ -141,7 +142,7 @@ pub fn combine(
     outputs.check_range(
         sigma.iter().fold(0.0, |largest, &sigma| f64::max(largest, f64::from(sigma) * unscale)),
     )?;
-    // Columns of U·…, V·Σ; what is beyond the stacks' width does not exist.
+    // Columns of U·…, V·Σ; what is beyond the columns does not exist.
     let found = rank.min(ranks);
     let out = found.div_ceil(W);
     let temp = &mut temp[..panels::PANEL_ROWS * W * out];
@@ -155,7 +156,7 @@ pub fn combine(
     Ok(Combined { sum_squares, kept, rank: svd.rank, sweeps: svd.sweeps, converged: svd.converged })
 }
 
-/// Which factors are stacked.
+/// Which factors are side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
     /// Columns are those of B.
@@ -165,7 +166,7 @@ enum Side {
 }
 
 /// The columns of all factors of one side, one after another: `rows` × `width`, zero beyond the last.
-struct Stack<'t> {
+struct Columns<'t> {
     kernel: Kernel,
     terms: &'t [(Adapter<'t>, f32)],
     side: Side,
@@ -173,8 +174,8 @@ struct Stack<'t> {
     width: usize,
 }
 
-impl Stack<'_> {
-    /// Brings the columns to a size near 1 by the powers of two in `scale`, and factors the stack as Q·R: Q in
+impl Columns<'_> {
+    /// Brings the columns to a size near 1 by the powers of two in `scale`, and factors them as Q·R: Q in
     /// panels, R by columns of `width` elements.
     fn factor(&self, q: &mut [f32], scale: &mut [f32], r: &mut [f32], temp: &mut [f32]) -> Result<(), Error> {
         let (kernel, rows, width) = (self.kernel, self.rows, self.width);
@@ -207,18 +208,18 @@ impl Stack<'_> {
             let (basis, rest) = q.split_at_mut(last * rows * W);
             orthonormalize::<W>(kernel, rows, basis, usize::MAX, &mut rest[..rows * W])?;
         }
-        // R = Qᵀ·(the stack), which is decoded once more for it: what the columns of Q went through is forgotten.
+        // R = Qᵀ·(the columns), which are decoded once more for it: what those of Q went through is forgotten.
         for first in (0..rows).step_by(DECODED) {
             let count = DECODED.min(rows - first);
-            let block = &mut temp[..count * width];
-            self.load(first, count, block);
+            let decoded = &mut temp[..count * width];
+            self.load(first, count, decoded);
             for (j, (panel, scale)) in
-                block.chunks_exact_mut(count * W).zip(scale.as_chunks::<W>().0).enumerate()
+                decoded.chunks_exact_mut(count * W).zip(scale.as_chunks::<W>().0).enumerate()
             {
                 multiply_columns(panel, scale);
                 for (k, q) in q.chunks_exact(rows * W).enumerate() {
-                    let part = panels::cross::<W>(kernel, &q[first * W..][..count * W], panel)?;
-                    for (i, row) in part.iter().enumerate() {
+                    let product = panels::cross::<W>(kernel, &q[first * W..][..count * W], panel)?;
+                    for (i, row) in product.iter().enumerate() {
                         for (l, value) in row.iter().enumerate() {
                             r[(j * W + l) * width + k * W + i] += value;
                         }
@@ -229,7 +230,7 @@ impl Stack<'_> {
         Ok(())
     }
 
-    /// Writes rows `first`… of the stack, `count` of them, as panels.
+    /// Writes rows `first`… of them, `count` rows, as panels.
     fn load(&self, first: usize, count: usize, out: &mut [f32]) {
         out.fill(0.0);
         let mut column = 0;
@@ -238,14 +239,14 @@ impl Stack<'_> {
                 Side::B => {
                     let factor = adapter.b();
                     for i in 0..count {
-                        each_piece(self.kernel, factor, first + i, 0, factor.cols, |k, value| {
+                        each_entry(self.kernel, factor, first + i, 0, factor.cols, |k, value| {
                             out[place(column + k, i, count)] = value;
                         });
                     }
                 }
                 Side::A => {
                     for k in 0..adapter.rank() {
-                        each_piece(self.kernel, adapter.a(), k, first, count, |i, value| {
+                        each_entry(self.kernel, adapter.a(), k, first, count, |i, value| {
                             out[place(column + k, i, count)] = value;
                         });
                     }
@@ -272,7 +273,7 @@ const fn place(column: usize, i: usize, rows: usize) -> usize {
 }
 
 /// Hands out entries `from`… of a row, `len` of them, each with its place from `from` on.
-fn each_piece(
+fn each_entry(
     kernel: Kernel,
     factor: Factor<'_>,
     row: usize,

@@ -2,9 +2,6 @@
 
 use crate::{Dtype, Error, Kernel, Rows, Shape};
 
-/// Elements that are decoded at a time: whole blocks of every format.
-pub const PIECE: usize = Dtype::MAX_BLOCK_LEN;
-
 /// scale · B·A for one weight matrix, its factors in the caller's memory: a buffer, a mapped PEFT or GGUF
 /// file, flash. Any two storage formats will do, at any address.
 ///
@@ -44,7 +41,7 @@ impl<'a> Factor<'a> {
         self.bytes.get(first * self.row_bytes..(first + count) * self.row_bytes).unwrap_or_default()
     }
 
-    /// Entries `from`… of row `row`, at most `len` of them; `from` is a multiple of [`PIECE`].
+    /// Entries `from`… of row `row`, at most `len` of them; `from` is a multiple of [`PIECE`](crate::kernel::PIECE).
     pub fn piece(&self, row: usize, from: usize, len: usize) -> Rows<'a> {
         let at = |entry: usize| self.dtype.row_bytes(entry).unwrap_or(usize::MAX);
         let row = self.rows(row, 1);

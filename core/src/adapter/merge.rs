@@ -12,12 +12,11 @@
 
 use crate::{
     Adapter, Dtype, Error, Kernel, Rows, Scratch, Shape,
-    adapter::factors::PIECE,
-    kernel::{Ahead, LANES, Lines, LinesMut, RowMajor},
+    kernel::{Ahead, LANES, Lines, LinesMut, PIECE, RowMajor},
     linalg::scratch::Buffer,
 };
 
-/// Rows that are computed together: the widest block of a product.
+/// Rows that are computed together: the widest panel of a product.
 const MERGE_ROWS: usize = 16;
 
 /// Adapters that are merged into one weight, with their weights. Checked when made; used by any number of threads.
@@ -69,7 +68,7 @@ impl<'a> Merge<'a> {
         Ok(Self { kernel, shape, ranks, terms })
     }
 
-    /// `f32` elements of the prepared factors, which all threads share.
+    /// `f32` elements of the prepared factors, common to all threads.
     pub fn prepared_len(&self) -> usize {
         merge_scratch(self.shape, self.ranks).0.count().unwrap_or(usize::MAX)
     }
@@ -121,7 +120,7 @@ impl<'a> Merge<'a> {
     /// What leaves the range of the format becomes infinite, as everywhere in [`encode`](crate::encode).
     ///
     /// # Errors
-    /// [`Error::BlockNotWholeRows`], [`Error::TooManyRows`]; [`Error::NotEncoded`] for a format that is only read;
+    /// [`Error::NotWholeRows`], [`Error::TooManyRows`]; [`Error::NotEncoded`] for a format that is only read;
     /// [`Error::OutputLength`] for `prepared` or `stash`; [`Error::ScratchTooSmall`]. Nothing is written.
     pub fn rows(
         &self,
@@ -147,7 +146,7 @@ impl<'a> Merge<'a> {
             (bytes, rest) = rest.split_at_mut(MERGE_ROWS.min(count - done) * row_bytes);
             let later = &rest[..rest.len().min(MERGE_ROWS * row_bytes)];
             let weights = LinesMut { dtype, bytes, row: row_bytes };
-            self.strip(prepared, first + done, None, weights, later, scratch)?;
+            self.rows_together(prepared, first + done, None, weights, later, scratch)?;
         }
         if let Some(stash) = stash {
             toggle(stash, weights);
@@ -170,19 +169,19 @@ impl<'a> Merge<'a> {
         scratch: &mut [f32],
     ) -> Result<(), Error> {
         let (count, from_bytes) = self.check(prepared, first, from, dtype, scratch)?;
-        let row_bytes = dtype.row_bytes(self.shape.cols).ok_or(Error::BlockNotWholeRows)?;
+        let row_bytes = dtype.row_bytes(self.shape.cols).ok_or(Error::NotWholeRows)?;
         let expected = count.checked_mul(row_bytes).ok_or(Error::TooLarge)?;
         if to.len() != expected {
             return Err(Error::OutputLength { expected });
         }
-        let from_strip = MERGE_ROWS * from_bytes;
-        let froms = from.bytes.chunks(from_strip.max(1));
+        let from_together = MERGE_ROWS * from_bytes;
+        let froms = from.bytes.chunks(from_together.max(1));
         for (i, (bytes, source)) in to.chunks_mut((MERGE_ROWS * row_bytes).max(1)).zip(froms).enumerate() {
-            let later = from.bytes.get((i + 1) * from_strip..).unwrap_or_default();
-            let later = &later[..later.len().min(from_strip)];
+            let later = from.bytes.get((i + 1) * from_together..).unwrap_or_default();
+            let later = &later[..later.len().min(from_together)];
             let source = Lines { dtype: from.dtype, bytes: source, row: from_bytes };
             let weights = LinesMut { dtype, bytes, row: row_bytes };
-            self.strip(prepared, first + i * MERGE_ROWS, Some(source), weights, later, scratch)?;
+            self.rows_together(prepared, first + i * MERGE_ROWS, Some(source), weights, later, scratch)?;
         }
         Ok(())
     }
@@ -199,10 +198,10 @@ impl<'a> Merge<'a> {
         if !to.is_encoded() {
             return Err(Error::NotEncoded);
         }
-        let row_bytes = from.dtype.row_bytes(self.shape.cols).ok_or(Error::BlockNotWholeRows)?;
+        let row_bytes = from.dtype.row_bytes(self.shape.cols).ok_or(Error::NotWholeRows)?;
         let count = from.bytes.len().checked_div(row_bytes).unwrap_or(0);
         if from.bytes.len() != count * row_bytes {
-            return Err(Error::BlockNotWholeRows);
+            return Err(Error::NotWholeRows);
         }
         if first.checked_add(count).is_none_or(|end| end > self.shape.rows) {
             return Err(Error::TooManyRows);
@@ -217,7 +216,7 @@ impl<'a> Merge<'a> {
 
     /// Merges rows `first`… of the weight, as many as `weights` holds: these, or what `source` has, which goes there. Meanwhile
     /// asks for the bytes of `later`.
-    fn strip(
+    fn rows_together(
         &self,
         prepared: &[f32],
         first: usize,

@@ -12,7 +12,7 @@ use crate::{Delta, Error, Rows};
 
 /// A running extraction, in the caller's scratch.
 ///
-/// After an error of `push` or `end_pass` other than [`Error::OutOfOrder`], [`Error::BlockNotWholeRows`],
+/// After an error of `push` or `end_pass` other than [`Error::OutOfOrder`], [`Error::NotWholeRows`],
 /// [`Error::TooManyRows`] and [`Error::MissingRows`], the extraction cannot go on.
 #[derive(Debug)]
 pub struct Extractor<'s> {
@@ -70,12 +70,12 @@ impl Extractor<'_> {
         each!(&self.state, state => state.delta())
     }
 
-    /// The next rows of this pass: the same run of whole rows of both sides, in any number. The result
-    /// does not depend on how the rows are cut into runs.
+    /// The next rows of this pass: a chunk of whole rows, the same ones of both sides, in any
+    /// number. The result does not depend on how the rows are cut into chunks.
     ///
     /// # Errors
-    /// [`Error::OutOfOrder`] when no pass is wanted, [`Error::BlockNotWholeRows`], [`Error::NotWholeBlocks`],
-    /// [`Error::TooManyRows`]. Nothing of a refused run is used.
+    /// [`Error::OutOfOrder`] when no pass is wanted, [`Error::NotWholeRows`], [`Error::NotWholeBlocks`],
+    /// [`Error::TooManyRows`]. Nothing of a refused chunk is used.
     pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
         if !self.wants_pass() {
             return Err(Error::OutOfOrder);
@@ -112,7 +112,7 @@ impl Extractor<'_> {
     }
 
     /// As [`end_pass`](Self::end_pass). In exact mode, where most of the time goes here, `watch` is told now and then how many
-    /// sweeps of the decomposition are done, the one that is under way in part.
+    /// sweeps of the decomposition are done, counting what is done of the one that is under way.
     ///
     /// # Errors
     /// As [`end_pass`](Self::end_pass).

@@ -114,8 +114,8 @@ impl Outputs<'_> {
                 }
             }
         }
-        panels::combine::<W>(kernel, shape.rows, left, c, |group, start, block| {
-            for (values, row) in block.iter().zip(self.b.chunks_exact_mut(rank).skip(start)) {
+        panels::combine::<W>(kernel, shape.rows, left, c, |group, start, product| {
+            for (values, row) in product.iter().zip(self.b.chunks_exact_mut(rank).skip(start)) {
                 let row = &mut row[columns(group)];
                 row.copy_from_slice(&values[..row.len()]);
             }
@@ -143,11 +143,11 @@ impl Outputs<'_> {
                 row[columns.clone()].iter_mut().zip(&inverse).for_each(|(b, f)| *b *= f);
             }
         }
-        panels::combine::<W>(kernel, shape.cols, right, c, |group, start, block| {
+        panels::combine::<W>(kernel, shape.cols, right, c, |group, start, product| {
             for (k, j) in columns(group).enumerate() {
                 let root = libm::sqrtf(self.singular_values[j]);
                 let row = &mut self.a[j * shape.cols + start..];
-                row.iter_mut().zip(block).for_each(|(a, values)| *a = values[k] * root);
+                row.iter_mut().zip(product).for_each(|(a, values)| *a = values[k] * root);
             }
         })?;
         self.sort(shape);

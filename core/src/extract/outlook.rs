@@ -1,7 +1,7 @@
 //! When to stop reading: extrapolates the gains of captured energy.
 //!
 //! A read is two steps of the Krylov recurrence, and what is missing shrinks by about the same ratio ρ with each step.
-//! The last step is the block that is predicted, so its gain h is known apart, from above. With s reads from one estimate
+//! The last step is the panel that is predicted, so its gain h is known apart, from above. With s reads from one estimate
 //! to the next, the steps before gained h·(ρ⁻¹ + … + ρ¹⁻²ˢ), which tells ρ; h·ρ/(1 − ρ) is left. The gains of two
 //! estimates tell the same of whole reads, later but without half a read's ups and downs. The larger of both counts.
 
@@ -39,7 +39,7 @@ pub struct History {
 pub struct Captured {
     /// Energy of the leading directions.
     pub kept: f64,
-    /// The part of it that the last step has brought.
+    /// How much of it the last step has brought.
     pub half: f64,
     /// Energy of as many directions at the estimate before.
     pub earlier: f64,
@@ -55,7 +55,7 @@ impl History {
         Self { gain: 0.0, reads: 0, step: STEP_RATIO.0, suspended: 1 }
     }
 
-    /// A block of random directions follows: it gains little itself, the next one shows what it found.
+    /// A panel of random directions follows: it gains little itself, the next one shows what it found.
     pub fn suspend(&mut self) {
         self.suspended = 2;
     }

@@ -27,9 +27,9 @@ pub struct Progress {
 pub struct Part<'p>(Kind<'p>);
 
 enum Kind<'p> {
-    Block8(BlockPart<'p, 8>),
+    Krylov8(KrylovPart<'p, 8>),
     #[cfg(feature = "wide")]
-    Block16(BlockPart<'p, 16>),
+    Krylov16(KrylovPart<'p, 16>),
     Whole(&'p mut (dyn Whole + 'p)),
 }
 
@@ -44,9 +44,9 @@ impl Part<'_> {
     /// Rows of the matrix that belong to this part.
     pub fn rows(&self) -> Range<usize> {
         match &self.0 {
-            Kind::Block8(part) => part.rows.clone(),
+            Kind::Krylov8(part) => part.rows.clone(),
             #[cfg(feature = "wide")]
-            Kind::Block16(part) => part.rows.clone(),
+            Kind::Krylov16(part) => part.rows.clone(),
             Kind::Whole(state) => 0..state.row_count(),
         }
     }
@@ -57,24 +57,24 @@ impl Part<'_> {
     /// As [`Extractor::push`](crate::Extractor::push).
     pub fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
         match &mut self.0 {
-            Kind::Block8(part) => part.push(base, tuned),
+            Kind::Krylov8(part) => part.push(base, tuned),
             #[cfg(feature = "wide")]
-            Kind::Block16(part) => part.push(base, tuned),
+            Kind::Krylov16(part) => part.push(base, tuned),
             Kind::Whole(state) => state.push(base, tuned),
         }
     }
 }
 
-impl<'p> From<BlockPart<'p, 8>> for Part<'p> {
-    fn from(part: BlockPart<'p, 8>) -> Self {
-        Self(Kind::Block8(part))
+impl<'p> From<KrylovPart<'p, 8>> for Part<'p> {
+    fn from(part: KrylovPart<'p, 8>) -> Self {
+        Self(Kind::Krylov8(part))
     }
 }
 
 #[cfg(feature = "wide")]
-impl<'p> From<BlockPart<'p, 16>> for Part<'p> {
-    fn from(part: BlockPart<'p, 16>) -> Self {
-        Self(Kind::Block16(part))
+impl<'p> From<KrylovPart<'p, 16>> for Part<'p> {
+    fn from(part: KrylovPart<'p, 16>) -> Self {
+        Self(Kind::Krylov16(part))
     }
 }
 
@@ -92,7 +92,7 @@ impl<'p> From<&'p mut (dyn Whole + 'p)> for Part<'p> {
     }
 }
 
-/// How many rows of `cols` entries both sides of a run hold, at most `left`.
+/// How many rows of `cols` entries both sides of a chunk hold, at most `left`.
 pub fn count_rows(base: Rows<'_>, tuned: Rows<'_>, cols: usize, left: usize) -> Result<usize, Error> {
     let count = |rows: Rows<'_>| match rows.dtype.row_bytes(cols) {
         None if !cols.is_multiple_of(rows.dtype.block_len()) => {
@@ -100,11 +100,11 @@ pub fn count_rows(base: Rows<'_>, tuned: Rows<'_>, cols: usize, left: usize) -> 
         }
         Some(0) if rows.bytes.is_empty() => Ok(0),
         Some(bytes) if bytes > 0 && rows.bytes.len().is_multiple_of(bytes) => Ok(rows.bytes.len() / bytes),
-        _ => Err(Error::BlockNotWholeRows),
+        _ => Err(Error::NotWholeRows),
     };
     let rows = count(base)?;
     if rows != count(tuned)? {
-        return Err(Error::BlockNotWholeRows);
+        return Err(Error::NotWholeRows);
     }
     if rows > left { Err(Error::TooManyRows) } else { Ok(rows) }
 }
@@ -118,10 +118,10 @@ pub enum Work {
     Multiply { measure: bool },
 }
 
-/// One row range of a pass over a panel of width `W`.
-pub struct BlockPart<'p, const W: usize> {
+/// One row range of a pass of multi-read.
+pub struct KrylovPart<'p, const W: usize> {
     pub work: Work,
-    /// The block X of the basis, packed.
+    /// The panel X of the basis, packed.
     pub x: &'p [f32],
     pub rows: Range<usize>,
     /// Y of these rows, `rows` × `W`, cleared by the first push.
@@ -132,7 +132,7 @@ pub struct BlockPart<'p, const W: usize> {
     pub progress: &'p mut Progress,
 }
 
-impl<const W: usize> BlockPart<'_, W> {
+impl<const W: usize> KrylovPart<'_, W> {
     /// Rows that were not pushed yet.
     fn left(&self) -> usize {
         self.rows.len() - self.progress.done
@@ -142,7 +142,7 @@ impl<const W: usize> BlockPart<'_, W> {
     fn push(&mut self, base: Rows<'_>, tuned: Rows<'_>) -> Result<(), Error> {
         let count = count_rows(base, tuned, self.strip.cols, self.left())?;
         if self.progress.done == 0 && count > 0 {
-            // Here, where threads share it, and not before all of them begin.
+            // Here, where threads divide it, and not before all of them begin.
             self.y.fill(0.0);
             self.z.fill(0.0);
         }
@@ -182,17 +182,17 @@ impl<const W: usize> BlockPart<'_, W> {
     }
 }
 
-/// Deals a run of rows out to the parts that they belong to, in order.
+/// Deals a chunk out to the parts that they belong to, in order.
 pub fn deal<'p, const W: usize>(
-    parts: impl Iterator<Item = BlockPart<'p, W>>,
+    parts: impl Iterator<Item = KrylovPart<'p, W>>,
     base: Rows<'_>,
     tuned: Rows<'_>,
     cols: usize,
 ) -> Result<(), Error> {
     let count = count_rows(base, tuned, cols, usize::MAX)?;
-    // Nothing of a refused run is used, so the room is counted before the first row.
+    // Nothing of a refused chunk is used, so the room is counted before the first row.
     let mut parts: heapless::Vec<_, MAX_PARTS> = parts.collect();
-    if count > parts.iter().map(BlockPart::left).sum() {
+    if count > parts.iter().map(KrylovPart::left).sum() {
         return Err(Error::TooManyRows);
     }
     let mut first = 0;

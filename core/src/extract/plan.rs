@@ -16,9 +16,9 @@ pub struct Plan {
     pub(super) tolerance: f64,
     pub(super) max_reads: u32,
     pub(super) parts: usize,
-    /// Block width.
+    /// Width of a panel.
     pub(super) width: usize,
-    /// Blocks of the basis at most (stream-once: panels that are kept).
+    /// Panels of the basis at most (stream-once: panels that are kept).
     pub(super) depth: usize,
     pub(super) kernel: Kernel,
     pub(super) scratch: usize,

@@ -1,7 +1,7 @@
-//! Predicts the product with the next block: its projection onto the space of the products so far.
+//! Predicts the product with the next panel of the basis: its projection onto the space of the products so far.
 //!
-//! After read j the next block Q₊ is known from Z = Δᵀ·Yⱼ = Q·H + Q₊·R, but Δ·Q₊ is not. Its projection onto the
-//! space of Y is: Yᵀ·Δ·Q₊ has only one block that is not zero, Rᵀ, in the rows of Yⱼ. With YᵀY = L·Lᵀ the projection
+//! After read j the next panel Q₊ is known from Z = Δᵀ·Yⱼ = Q·H + Q₊·R, but Δ·Q₊ is not. Its projection onto the
+//! space of Y is: Yᵀ·Δ·Q₊ is zero but for Rᵀ, in the rows of Yⱼ. With YᵀY = L·Lᵀ the projection
 //! is Y·K, K = L⁻ᵀ·[0; V], V = Lⱼⱼ⁻¹·Rᵀ, and its Gram matrix is VᵀV. Beside the products that were computed it makes
 //! Δ̃ = Y·Qᵀ + Y·K·Q₊ᵀ the projection of Δ onto the space of Y: what half a read more would have brought
 //! (Golub and Kahan 1965: the other half of a step of bidiagonalisation).
@@ -89,7 +89,7 @@ impl Factored<'_> {
     }
 }
 
-/// Where row i of the factor begins: at the block before its own.
+/// Where row i of the factor begins: at the panel before its own.
 const fn band<const W: usize>(i: usize) -> usize {
     (i / W).saturating_sub(1) * W
 }

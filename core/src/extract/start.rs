@@ -66,11 +66,11 @@ impl Plan {
     fn preferences(&self) -> (Mode, Mode) {
         let Shape { rows, cols } = self.shape;
         let (narrow, wide) = (rows.min(cols), rows.max(cols));
-        let blocks = self.rank.div_ceil(self.width);
+        let panels = self.rank.div_ceil(self.width);
         let small = narrow <= EXACT_SIDE || self.rank * 3 >= narrow && narrow <= 4 * EXACT_SIDE;
         if small && wide <= 8 * EXACT_SIDE {
             (Mode::Exact, Mode::MultiRead)
-        } else if (self.max_reads as usize) < (blocks + 1).max(3) {
+        } else if (self.max_reads as usize) < (panels + 1).max(3) {
             (Mode::StreamOnce, Mode::Exact)
         } else {
             (Mode::MultiRead, Mode::Exact)
@@ -96,21 +96,21 @@ impl Plan {
             }
             Mode::MultiRead | Mode::Auto => {
                 let least = self.rank.div_ceil(self.width).max(1);
-                // The first read makes the first block.
-                let blocks = (self.max_reads as usize).saturating_sub(1);
-                if blocks < least {
+                // The first read makes the first panel of the basis.
+                let panels = (self.max_reads as usize).saturating_sub(1);
+                if panels < least {
                     return Err(Error::TooFewReads { needed: least as u32 + 1 });
                 }
-                // The whole space, and one block for what a random start wastes. A goal that may ask for all of it
+                // The whole space, and one panel for what a random start wastes. A goal that may ask for all of it
                 // gets another one for what rounding does, and room for directions that Δ takes to nothing: where
-                // singular values are equal, blocks start anew, each with some of these.
+                // singular values are equal, panels start anew, each with some of these.
                 let whole = if self.goal.is_fixed() {
                     narrow.div_ceil(self.width) + 3
                 } else {
                     self.shape.cols.div_ceil(self.width) + 2
                 };
                 let most = krylov::depth(self.rank, self.width).min(whole).max(least);
-                self.fit(least, most.min(blocks), limit)?;
+                self.fit(least, most.min(panels), limit)?;
             }
         }
         Ok(self)

@@ -3,7 +3,7 @@
 use crate::{
     Delta, Error, Kernel, Rows,
     extract::packed::{is_plain, padded},
-    kernel::{Ahead, LANES, Lines, STRIP_ROWS, SUM_COLUMNS, Strip, StripMut},
+    kernel::{Ahead, LANES, Lines, PIECE, STRIP_ROWS, Strip, StripMut},
     linalg::{gram_svd::gram_svd_scratch, random, scratch::Scratch},
 };
 
@@ -20,30 +20,29 @@ pub fn strip_scratch(cols: usize) -> Scratch {
     strip_len(cols).map_or(Scratch::OVERFLOW, Scratch::elements)
 }
 
-/// Room for `strips` in a pass; between two passes, for what the decomposition of a Gram matrix of `columns` works with.
-pub fn shared_scratch(strips: Scratch, columns: Scratch) -> Scratch {
+/// Room for `strips` in a pass, and between two passes, for what the decomposition of a Gram matrix of `columns` works with.
+pub fn strip_or_svd_scratch(strips: Scratch, columns: Scratch) -> Scratch {
     strips.or(columns.count().map_or(Scratch::OVERFLOW, gram_svd_scratch))
 }
 
 /// First column and width of each piece of `cols` columns.
 fn pieces(cols: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..cols.div_ceil(SUM_COLUMNS))
-        .map(move |piece| (piece * SUM_COLUMNS, SUM_COLUMNS.min(cols - piece * SUM_COLUMNS)))
+    (0..cols).step_by(PIECE).map(move |first| (first, PIECE.min(cols - first)))
 }
 
-/// Entries `start`… of a run of rows, `len` of them: both at whole rows or pieces, so at whole blocks of the format.
+/// Entries `start`… of a chunk, `len` of them: both at whole rows or pieces, so at whole blocks of the format.
 pub fn entries(rows: Rows<'_>, start: usize, len: usize) -> Rows<'_> {
     let at = |entry: usize| rows.dtype.row_bytes(entry).unwrap_or(usize::MAX);
     Rows { bytes: rows.bytes.get(at(start)..at(start + len)).unwrap_or_default(), ..rows }
 }
 
-/// Rows `first`… of a run of rows of `cols` entries.
+/// Rows `first`… of a chunk whose rows have `cols` entries.
 fn lines(rows: Rows<'_>, first: usize, cols: usize) -> Lines<'_> {
     let at = |entry: usize| rows.dtype.row_bytes(entry).unwrap_or(usize::MAX);
     Lines { dtype: rows.dtype, bytes: rows.bytes.get(at(first * cols)..).unwrap_or_default(), row: at(cols) }
 }
 
-/// Decodes row `row` of a run as a whole into `out` (`cols` elements), weighed by `channels`.
+/// Decodes row `row` of a chunk as a whole into `out` (`cols` elements), weighed by `channels`.
 pub fn whole_row(
     kernel: Kernel,
     base: Rows<'_>,
@@ -55,7 +54,7 @@ pub fn whole_row(
     weighed(kernel, (base, tuned), row * out.len(), channels, out);
 }
 
-/// Decodes entries `start`… of a run of rows into `out`, weighed by the `channels` of their columns.
+/// Decodes entries `start`… of a chunk into `out`, weighed by the `channels` of their columns.
 fn weighed(
     kernel: Kernel,
     (base, tuned): (Rows<'_>, Rows<'_>),
@@ -99,9 +98,9 @@ impl<'p> DecodedStrip<'p> {
         Self { kernel, cols, scale, channels, data }
     }
 
-    /// Decodes rows `first`… of a run, `rows` of them.
+    /// Decodes rows `first`… of a chunk, `rows` of them.
     pub fn decode(&mut self, (base, tuned): (Rows<'_>, Rows<'_>), first: usize, rows: usize) {
-        let mut piece = [0.0; SUM_COLUMNS];
+        let mut piece = [0.0; PIECE];
         let mut strip = StripMut { data: self.data, rows, cols: self.cols };
         for (column, width) in pieces(self.cols) {
             let piece = &mut piece[..width];
@@ -119,7 +118,7 @@ impl<'p> DecodedStrip<'p> {
         }
     }
 
-    /// Adds row `row` of the matrix, row `at` of a run, to one of the columns of Z or subtracts it, both at random, and
+    /// Adds row `row` of the matrix, row `at` of a chunk, to one of the columns of Z or subtracts it, both at random, and
     /// measures it where `delta` is to know it; Z is by columns. Row `next` comes after it.
     pub fn add_up<const W: usize>(
         &mut self,
@@ -132,7 +131,7 @@ impl<'p> DecodedStrip<'p> {
         let random = random::bits(row as u64);
         let factor = libm::copysignf(self.scale.unwrap_or(1.0), if random >> 63 == 0 { 1.0 } else { -1.0 });
         let of = |side| next.map_or(&[][..], |next| entries(side, next * self.cols, self.cols).bytes);
-        let mut ahead = Ahead::new([base, tuned].map(of), self.cols.div_ceil(SUM_COLUMNS));
+        let mut ahead = Ahead::new([base, tuned].map(of), self.cols.div_ceil(PIECE));
         let sum = &mut z[random as usize % W * self.cols..][..self.cols];
         let values = &mut self.data[..self.cols];
         for (column, width) in pieces(self.cols) {
@@ -203,7 +202,7 @@ impl<'p> DecodedStrip<'p> {
         self.kernel.backward::<W>(self.view(rows), lanes.as_flattened(), z, ahead)
     }
 
-    /// What to prefetch, the strip that starts at row `first` of a run, during `passes` products.
+    /// What to prefetch, the strip that starts at row `first` of a chunk, during `passes` products.
     pub fn ahead<'a>(&self, base: Rows<'a>, tuned: Rows<'a>, first: usize, passes: usize) -> Ahead<'a> {
         let len = STRIP_ROWS * self.cols;
         let of = |side: Rows<'a>| {

@@ -1,6 +1,6 @@
 //! Storage formats of weights, and a view over whole rows in one of them.
 
-/// Defines [`Dtype`] from one table: the variant, its name, ggml's number, weights and bytes per block. The second part
+/// Defines [`Dtype`] from one table: the variant, its name, ggml's number, weights and bytes per block. The second half
 /// is there with the feature `blocks` only.
 macro_rules! formats {
     (
@@ -187,7 +187,7 @@ impl Dtype {
     }
 }
 
-/// A run of whole rows in their storage format, without padding between rows. No alignment is needed.
+/// Whole rows in their storage format, one after another without padding. No alignment is needed.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a> {
     /// Storage format of every weight.

@@ -64,10 +64,10 @@ unsafe fn grouped<V: Vector, D: Dot<V>, const T: usize, const R: usize>(
     // SAFETY: row i starts at i * row_bytes; `sums` has a vector per lane.
     unsafe {
         let (dot, zero) = (D::new(x.first().map_or(0, |x| x.len())), V::splat(&raw const ZERO));
-        for (block, out) in out.chunks_mut(V::LANES).enumerate() {
+        for (register, out) in out.chunks_mut(V::LANES).enumerate() {
             let mut sums = [[zero; MOST]; T];
             for first in (0..out.len()).step_by(R) {
-                let start = bytes.as_ptr().add((block * V::LANES + first) * row_bytes);
+                let start = bytes.as_ptr().add((register * V::LANES + first) * row_bytes);
                 let row = rows::<R>(start, row_bytes, out.len() - first);
                 let found = dot.sums::<T, R>(row, row_bytes, x);
                 for i in 0..R {

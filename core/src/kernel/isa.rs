@@ -26,11 +26,11 @@ pub trait Isa {
     type ProductTile8: ProductTile;
     type ProductTile16: ProductTile;
 
-    /// Measures pieces of a row as [`portable::measure`](super::portable::measure) does, an even number of them; gives how many
+    /// Measures entries of a row as [`portable::measure`](super::portable::measure) does, [`LANES`](super::LANES) at a time, an even number of times; gives how many
     /// were measured: 0 where that is left to the compiler.
     ///
     /// # Safety
-    /// `values` holds `count` pieces, `gap` elements from one to the next; the processor has the features.
+    /// `values` holds `count` times [`LANES`](super::LANES) entries, `gap` elements from one to the next; the processor has the features.
     #[inline(always)]
     unsafe fn measure(_values: &[f32], _gap: usize, _count: usize, _lanes: &mut Lanes) -> usize {
         0

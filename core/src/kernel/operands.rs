@@ -1,4 +1,4 @@
-//! Operands of the inner loops: views of matrices, tiles and stored rows, and what to prefetch.
+//! Operands of the inner loops: views of matrices, strips and stored rows, and what to prefetch.
 
 use core::ops::Range;
 
@@ -41,7 +41,7 @@ impl<'a> Strided<'a> {
 pub const LANES: usize = 16;
 
 /// Columns whose products are added up before they join the sum: long sums in f32 are made of short ones. Whole blocks of
-/// every format, so that tiles can be cut out of rows.
+/// every format, so that rows can be cut there.
 pub const SUM_COLUMNS: usize = 256;
 const _: () = assert!(SUM_COLUMNS.is_multiple_of(Dtype::MAX_BLOCK_LEN));
 
@@ -54,10 +54,10 @@ pub const SEGMENT: usize = STRIP_ROWS * LANES;
 /// Columns that are decoded at a time.
 pub const DECODE_COLUMNS: usize = 32;
 
-/// Columns of a row that are decoded before the next row. Rows are often a power of two apart, so that their cache lines push
-/// each other out: the line between two chunks is read twice.
-pub const CHUNK: usize = 2 * DECODE_COLUMNS;
-const _: () = assert!(SUM_COLUMNS.is_multiple_of(CHUNK) && DECODE_COLUMNS.is_multiple_of(LANES));
+/// Columns of a window: those of a row that are decoded before the next row, and ahead of the product. Rows are often a power of two apart, so that their cache lines push
+/// each other out: the line between two windows is read twice.
+pub const WINDOW: usize = 2 * DECODE_COLUMNS;
+const _: () = assert!(SUM_COLUMNS.is_multiple_of(WINDOW) && DECODE_COLUMNS.is_multiple_of(LANES));
 
 /// Where column `column` of a row of a strip is, from the row's first element.
 #[expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
@@ -108,7 +108,7 @@ impl Strip<'_> {
         self.rows <= STRIP_ROWS && self.cols.div_ceil(LANES) <= self.data.len() / SEGMENT
     }
 
-    /// The pieces of row `row`, [`LANES`] columns each.
+    /// Row `row`, [`LANES`] columns at a time: those of a segment.
     pub(super) fn row(&self, row: usize) -> impl Iterator<Item = &[f32]> {
         self.data
             .chunks_exact(SEGMENT)
@@ -232,7 +232,7 @@ impl RowMajor<'_> {
     }
 }
 
-/// Weights that are decoded at once beside others: whole blocks of every format.
+/// Columns of a piece: those of a row that are decoded at once into a local array. Whole blocks of every format.
 pub const PIECE: usize = Dtype::MAX_BLOCK_LEN;
 
 /// Whether `values` holds `count` rows of `width`.
@@ -240,27 +240,27 @@ pub fn holds(values: &[f32], count: usize, width: usize) -> bool {
     count.checked_mul(width).is_some_and(|need| need <= values.len())
 }
 
-/// Bytes that will be read soon, asked into the second-level cache piece by piece while something else is
+/// Bytes that will be read soon, asked into the second-level cache step by step while something else is
 /// multiplied.
 #[derive(Debug, Default)]
 pub struct Ahead<'a> {
     /// What is left of each side.
     sides: [&'a [u8]; 2],
     /// Bytes per step, first those of the first side.
-    pieces: [usize; 2],
+    per_step: [usize; 2],
 }
 
 impl<'a> Ahead<'a> {
     /// Both sides in `steps` steps, half of them for each side.
     pub fn new(sides: [&'a [u8]; 2], steps: usize) -> Self {
         let half = [steps.div_ceil(2).max(1), (steps / 2).max(1)];
-        Self { sides, pieces: [0, 1].map(|i| sides[i].len().div_ceil(half[i])) }
+        Self { sides, per_step: [0, 1].map(|i| sides[i].len().div_ceil(half[i])) }
     }
 
-    /// The piece of the next step.
+    /// The bytes of the next step.
     pub(super) fn step(&mut self) -> &'a [u8] {
         let side = usize::from(self.sides[0].is_empty());
-        let (now, later) = self.sides[side].split_at(self.pieces[side].min(self.sides[side].len()));
+        let (now, later) = self.sides[side].split_at(self.per_step[side].min(self.sides[side].len()));
         self.sides[side] = later;
         now
     }

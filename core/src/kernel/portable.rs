@@ -63,12 +63,12 @@ pub fn backward<const W: usize>(d: Strip<'_>, y: &[f32], z: &mut [f32]) {
 }
 
 /// W += Yᵀ·D by rows, of which there are at most `width`.
-pub fn merge_rows(width: usize, tile: RowMajor<'_>, y: &[f32], values: &mut [f32]) {
-    for (w, row) in values.chunks_exact_mut(tile.width.max(1)).enumerate() {
+pub fn merge_rows(width: usize, d: RowMajor<'_>, y: &[f32], values: &mut [f32]) {
+    for (w, row) in values.chunks_exact_mut(d.width.max(1)).enumerate() {
         for (column, values) in row.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
             let mut sums = [0.0; LANES];
-            for (i, y) in y.chunks_exact(width).enumerate().take(tile.rows) {
-                let d = &tile.data[i * tile.row..][..tile.width].as_chunks::<LANES>().0[column];
+            for (i, y) in y.chunks_exact(width).enumerate().take(d.rows) {
+                let d = &d.data[i * d.row..][..d.width].as_chunks::<LANES>().0[column];
                 sums.iter_mut().zip(d).for_each(|(sum, d)| *sum += y[w] * d);
             }
             values.iter_mut().zip(sums).for_each(|(value, sum)| *value += sum);
@@ -76,7 +76,7 @@ pub fn merge_rows(width: usize, tile: RowMajor<'_>, y: &[f32], values: &mut [f32
     }
 }
 
-/// Lanes of the f64 sum of squares: two pieces of a row.
+/// Lanes of the f64 sum of squares: two [`LANES`] of a row.
 pub const SQUARES: usize = 2 * LANES;
 
 /// Measurements of a row, lane by lane.
@@ -97,20 +97,20 @@ impl Lanes {
     }
 }
 
-/// Measures `count` pieces of [`LANES`] values, `gap` elements from one to the next, even ones in the first half of the
+/// Measures `count` times [`LANES`] values, `gap` elements from one to the next, even ones in the first half of the
 /// lanes, and then the `rest`, fewer values.
 #[inline(always)]
 pub fn measure(values: &[f32], gap: usize, count: usize, rest: &[f32], lanes: &mut Lanes) {
-    let piece = |i: usize| values.get(i * gap..).and_then(|piece| piece.first_chunk::<LANES>());
+    let at = |i: usize| values.get(i * gap..).and_then(|rest| rest.first_chunk::<LANES>());
     for i in (0..count / 2 * 2).step_by(2) {
-        if let (Some(even), Some(odd)) = (piece(i), piece(i + 1)) {
+        if let (Some(even), Some(odd)) = (at(i), at(i + 1)) {
             for lane in 0..LANES {
                 lanes.add(lane, even[lane]);
                 lanes.add(LANES + lane, odd[lane]);
             }
         }
     }
-    let last = piece(count - count % 2).filter(|_| count % 2 == 1);
+    let last = at(count - count % 2).filter(|_| count % 2 == 1);
     let rest = last.into_iter().flatten().chain(rest);
     rest.enumerate().for_each(|(lane, &value)| lanes.add(lane, value));
 }
@@ -211,12 +211,12 @@ pub fn rotate(x: &mut [f32], y: &mut [f32], c: f32, s: f32) {
 /// out[j, i] = matrix[i, j] for the given rows and columns of a row-major matrix of `rows` × `cols`.
 pub fn transpose(
     matrix: &[f32],
-    (part_rows, part_cols): (Range<usize>, Range<usize>),
+    (of_rows, of_cols): (Range<usize>, Range<usize>),
     (rows, cols): (usize, usize),
     out: &mut [f32],
 ) {
-    for i in part_rows {
-        for j in part_cols.clone() {
+    for i in of_rows {
+        for j in of_cols.clone() {
             out[j * rows + i] = matrix[i * cols + j];
         }
     }

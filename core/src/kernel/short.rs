@@ -73,23 +73,23 @@ unsafe fn whole<V: Vector, S: Float<V>, const N: usize>(
             *wide = V::load(x.as_ptr().add(v * V::LANES));
         }
         for first in (0..done).step_by(V::LANES) {
-            let block = bytes.as_ptr().add(first * row_bytes);
+            let start = bytes.as_ptr().add(first * row_bytes);
             if lines == 0 {
                 for line in (0..V::LANES * row_bytes).step_by(LINE) {
-                    V::prefetch_near(block.wrapping_add(AHEAD + line));
+                    V::prefetch_near(start.wrapping_add(AHEAD + line));
                 }
             }
             let mut sums = [zero; MOST];
             for (i, sum) in sums.iter_mut().enumerate().take(V::LANES) {
-                let row = block.add(i * row_bytes);
+                let row = start.add(i * row_bytes);
                 for line in 0..lines {
                     V::prefetch_near(row.wrapping_add(AHEAD + line * LINE));
                 }
-                let mut parts = [zero; 2];
+                let mut halves = [zero; 2];
                 for v in 0..N {
-                    parts[v % 2] = parts[v % 2].fused(source.load(row, v * V::LANES), wide[v]);
+                    halves[v % 2] = halves[v % 2].fused(source.load(row, v * V::LANES), wide[v]);
                 }
-                *sum = if N > 1 { parts[0].add(parts[1]) } else { parts[0] };
+                *sum = if N > 1 { halves[0].add(halves[1]) } else { halves[0] };
             }
             V::sums(sums.as_ptr()).store(out.as_mut_ptr().add(first));
         }
@@ -107,8 +107,8 @@ unsafe fn narrow<V: Vector, S: Float<V>>(bytes: &[u8], row_bytes: usize, x: &[f3
     let mut wide = [0.0; MOST];
     wide.iter_mut().zip(x).for_each(|(wide, x)| *wide = *x);
     // Bytes of a register of rows, and of what is read of them: the last row is read beyond its end.
-    let block = V::LANES * row_bytes;
-    let read = block + row_bytes.checked_div(x.len()).map_or(0, |size| (V::LANES - x.len()) * size);
+    let register = V::LANES * row_bytes;
+    let read = register + row_bytes.checked_div(x.len()).map_or(0, |size| (V::LANES - x.len()) * size);
     let mut copy = [0; 4 * MOST * (MOST + 1)];
     // SAFETY: `read` bytes are there, in `bytes` or in the copy, which holds those of 4 bytes an element; `sums` has a vector
     // per lane.
@@ -116,7 +116,7 @@ unsafe fn narrow<V: Vector, S: Float<V>>(bytes: &[u8], row_bytes: usize, x: &[f3
         let (source, zero) = (S::new(), V::splat(&raw const ZERO));
         let (mask, wide) = (V::load(mask.as_ptr()), V::load(wide.as_ptr()));
         for (i, out) in out.chunks_mut(V::LANES).enumerate() {
-            let rest = bytes.get(i * block..).unwrap_or_default();
+            let rest = bytes.get(i * register..).unwrap_or_default();
             let rows = if rest.len() >= read {
                 rest
             } else {

@@ -36,11 +36,11 @@ pub trait Squares: Vector {
     unsafe fn larger(self, most: Self) -> Self;
 }
 
-/// Measures pieces as [`portable::measure`](super::portable::measure) does, as far as pairs of them go; gives how many these
-/// are.
+/// Measures entries as [`portable::measure`](super::portable::measure) does, [`LANES`] at a time, as far as pairs go; gives how many [`LANES`]
+/// these are.
 ///
 /// # Safety
-/// `values` holds `count` pieces; `N` vectors, and twice as many of f64, have the lanes of a pair; the processor has the
+/// `values` holds `count` times [`LANES`] entries; `N` vectors, and twice as many of f64, have the lanes of a pair; the processor has the
 /// vector's features.
 #[inline(always)]
 pub unsafe fn measure<V: Squares, const N: usize>(
@@ -51,7 +51,7 @@ pub unsafe fn measure<V: Squares, const N: usize>(
 ) -> usize {
     let (whole, wide) = (count / 2 * 2, V::LANES / 2);
     let (squares, largest) = (lanes.squares.as_mut_ptr(), lanes.largest.as_mut_ptr());
-    // SAFETY: piece `i` starts at `i * gap`; a pair has as many values as `lanes` has squares and magnitudes.
+    // SAFETY: the `i`-th [`LANES`] start at `i * gap`; a pair has as many values as `lanes` has squares and magnitudes.
     unsafe {
         let mut sums = [[V::load_wide(squares); 2]; N];
         let mut most = [V::load(largest); N];
@@ -62,7 +62,7 @@ pub unsafe fn measure<V: Squares, const N: usize>(
         }
         for i in (0..whole).step_by(2) {
             let from = values.as_ptr().add(i * gap);
-            // Where pieces are far apart, no processor foresees them.
+            // Where these are far apart, no processor foresees them.
             V::prefetch_near(from.wrapping_add(SOON * gap).cast());
             V::prefetch_near(from.wrapping_add((SOON + 1) * gap).cast());
             for v in 0..N {

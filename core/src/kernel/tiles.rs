@@ -24,7 +24,7 @@ pub trait StripTile {
 
 /// Sums of the first product of a strip that is decoded on the way.
 pub trait DifferenceTile<V: Vector> {
-    /// D = tuned − base in whole chunks, and [`StripTile::forward`] with them; where `IN_STRIP`, the decoded base lies in
+    /// D = tuned − base in whole windows, and [`StripTile::forward`] with them; where `IN_STRIP`, the decoded base lies in
     /// `data` before.
     ///
     /// # Safety

@@ -137,7 +137,7 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// The next piece of `ahead` in `steps` steps.
+    /// The bytes of the next step of `ahead` in `steps` steps.
     pub fn new(ahead: &mut Ahead<'_>, steps: usize) -> Self {
         let bytes = ahead.step();
         Self { next: bytes.as_ptr(), stride: bytes.len().div_ceil(steps.max(1)) }

@@ -66,7 +66,7 @@ pub fn jacobi_svd(
     watched(kernel, rows, a, sigma, v, sweeps, &mut |_| ())
 }
 
-/// As [`jacobi_svd`]; `watch` is told now and then how many sweeps are done, the one that is under way in part.
+/// As [`jacobi_svd`]; `watch` is told now and then how many sweeps are done, counting what is done of the one that is under way.
 pub fn watched(
     kernel: Kernel,
     rows: usize,
@@ -108,7 +108,7 @@ pub fn watched(
     work.measure();
     while !svd.converged && svd.sweeps < sweeps.most {
         let done = svd.sweeps as f32;
-        svd.largest_cosine = work.sweep(tolerance, &mut |part| watch(done + part));
+        svd.largest_cosine = work.sweep(tolerance, &mut |more| watch(done + more));
         svd.sweeps += 1;
         work.measure();
         svd.converged = svd.largest_cosine <= tolerance;

@@ -41,9 +41,9 @@ pub fn extend_gram<const W: usize>(
     for row in gram.chunks_mut(ld).take(first * W) {
         row[last * W..][..W].fill(0.0);
     }
-    for (block, panel) in panels.chunks_exact(rows * W).enumerate().take(last + 1).skip(first) {
+    for (p, panel) in panels.chunks_exact(rows * W).enumerate().take(last + 1).skip(first) {
         for (i, row) in cross::<W>(kernel, panel, newest)?.iter().enumerate() {
-            gram[(block * W + i) * ld + last * W..][..W].copy_from_slice(row);
+            gram[(p * W + i) * ld + last * W..][..W].copy_from_slice(row);
         }
     }
     Ok(())
@@ -60,7 +60,7 @@ pub fn deflate<const W: usize>(
     kernel.product::<W>(Strided::row_major(p, W), z.len() / W, W, h.as_flattened(), z)
 }
 
-/// Rows that `transform` and `combine` hold on the stack at a time.
+/// Rows that `transform` and `combine` take at a time.
 pub const PANEL_ROWS: usize = 32;
 
 /// Z ← Z·M in place, for one panel.
@@ -77,7 +77,7 @@ pub fn transform<const W: usize>(kernel: Kernel, z: &mut [f32], m: &[[f32; W]; W
 
 /// Hands out P·C, [`PANEL_ROWS`] rows at a time, which are read once.
 ///
-/// `panels` holds p panels of `rows` × `W`, `c` panels of (`W`·p) × `W`; `take(j, i, block)` gets rows i… of the product
+/// `panels` holds p panels of `rows` × `W`, `c` panels of (`W`·p) × `W`; `take(j, i, product)` gets rows i… of the product
 /// with the j-th of these.
 pub fn combine<const W: usize>(
     kernel: Kernel,

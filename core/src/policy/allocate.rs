@@ -1,4 +1,4 @@
-//! Bytes shared out over matrices: each step goes where it is worth the most per byte.
+//! Bytes divided among matrices: each step goes where it is worth the most per byte.
 
 use super::{Criterion, Limit, Policy, Spectrum};
 use crate::{Dtype, Shape};
@@ -20,7 +20,7 @@ pub struct Candidate<'s> {
 
 /// What a matrix gets, and the workspace of [`allocate`].
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Share {
+pub struct Allocation {
     /// The rank; 0 where the bytes are better spent elsewhere.
     pub rank: usize,
     pub(super) next: Option<Step>,
@@ -51,47 +51,52 @@ pub fn factor_bytes(shape: Shape, rank: usize, dtype: Dtype) -> u64 {
 
 /// Gives each of `candidates` a rank that `policy` allows, so that their factors keep to `limit` and are worth as much as
 /// possible by the policy's criterion: the step that is worth the most per byte comes first, whichever matrix it belongs to.
-/// Where bytes grow with the rank alone, steps are single components and nothing better exists except in the use of the
+/// Where bytes grow with the rank alone, steps are single directions and nothing better exists except in the use of the
 /// last bytes; where a format's blocks make some ranks cheap, a step leads to the rank that pays best. Those that stand
-/// [`apart`](Candidate::apart) come before, at the nearest rank for all. `shares` has an element per candidate.
+/// [`apart`](Candidate::apart) come before, at the nearest rank for all. `allocated` has an element per candidate.
 ///
 /// Returns the bytes used. A smaller step fills what a larger one leaves. Where the known
 /// singular values do not hold the share that [`Limit::Energy`] asks for, all of them are taken.
-pub fn allocate(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit, shares: &mut [Share]) -> u64 {
+pub fn allocate(
+    candidates: &[Candidate<'_>],
+    policy: &Policy,
+    limit: Limit,
+    allocated: &mut [Allocation],
+) -> u64 {
     let mut left = limit.bytes();
     let mut missing = limit.squares(candidates);
     let whole = left;
     let apart = |one: &Candidate<'_>| one.apart && policy.by == Criterion::Relative;
     let even = if candidates.iter().any(apart) { rank_apart(candidates, policy, limit) } else { 0 };
-    for (share, one) in shares.iter_mut().zip(candidates) {
+    for (given, one) in allocated.iter_mut().zip(candidates) {
         let rank = if apart(one) { one.most(even) } else { 0 };
         let bytes = i64::try_from(factor_bytes(one.spectrum.shape, rank, one.dtype));
         left = left.saturating_sub(bytes.unwrap_or(i64::MAX));
         missing -= one.spectrum.kept(rank);
-        *share = Share { rank, next: None };
+        *given = Allocation { rank, next: None };
     }
-    for (share, one) in shares.iter_mut().zip(candidates).filter(|(_, one)| !apart(one)) {
-        share.next = one.step(0, policy, left);
+    for (given, one) in allocated.iter_mut().zip(candidates).filter(|(_, one)| !apart(one)) {
+        given.next = one.step(0, policy, left);
     }
     while missing > 0.0 {
         let mut best = None::<(usize, f64)>;
-        for (i, share) in shares.iter().enumerate().take(candidates.len()) {
-            if let Some(step) = share.next
+        for (i, given) in allocated.iter().enumerate().take(candidates.len()) {
+            if let Some(step) = given.next
                 && best.is_none_or(|(_, gain)| step.gain_per_byte > gain)
             {
                 best = Some((i, step.gain_per_byte));
             }
         }
         let Some((i, _)) = best else { break };
-        let Some(step) = shares[i].next else { break };
+        let Some(step) = allocated[i].next else { break };
         if step.bytes <= left {
             left -= step.bytes;
             let kept = |rank| candidates[i].spectrum.kept(rank);
-            missing -= kept(step.rank) - kept(shares[i].rank);
-            shares[i].rank = step.rank;
+            missing -= kept(step.rank) - kept(allocated[i].rank);
+            allocated[i].rank = step.rank;
         }
         // Where the best step is too dear by now, a smaller one may do.
-        shares[i].next = candidates[i].step(shares[i].rank, policy, left);
+        allocated[i].next = candidates[i].step(allocated[i].rank, policy, left);
     }
     whole.saturating_sub(left).unsigned_abs()
 }

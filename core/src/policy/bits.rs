@@ -1,4 +1,4 @@
-//! Bytes shared out over directions: how many bits the entries of each get, if any.
+//! Bytes divided among directions: how many bits the entries of each get, if any.
 
 /// One direction of a matrix, a column of B and a row of A, that asks for bits.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,7 +60,12 @@ impl Quantizer<'_> {
 /// Every direction takes the bits that pay best at one price for a byte, the lowest at which all fit: what steps of the
 /// largest gain per byte come to. Nothing better exists except in the use of the last bytes, which go to the directions
 /// that would come next.
-pub fn share_bits(directions: &[Direction], quantizer: &Quantizer<'_>, budget: u64, bits: &mut [u8]) -> u64 {
+pub fn allocate_bits(
+    directions: &[Direction],
+    quantizer: &Quantizer<'_>,
+    budget: u64,
+    bits: &mut [u8],
+) -> u64 {
     // Positive floats are ordered as their bits are: half of the interval of bits goes at each step.
     let (mut fits, mut exceeds) = (f64::MAX.to_bits(), 0_u64);
     if quantizer.total(directions, 0.0) <= budget {

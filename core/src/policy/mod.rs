@@ -1,11 +1,11 @@
 //! Which rank a matrix gets: policies over singular values alone, without any data.
 //!
 //! [`Goal`] says what is asked for, [`Policy`] what the ranks must look like besides. A [`Spectrum`] answers
-//! for one matrix; [`allocate`] and [`uniform_rank`] share bytes out over many, up to a [`Limit`], and [`share_out`] takes
+//! for one matrix; [`allocate`] and [`uniform_rank`] share bytes out over many, up to a [`Limit`], and [`allocate_best`] takes
 //! the better of the two.
 //!
 //! ```
-//! use phlora_core::policy::{Candidate, Criterion, Goal, Limit, Policy, Share, Spectrum, allocate, factor_bytes};
+//! use phlora_core::policy::{Allocation, Candidate, Criterion, Goal, Limit, Policy, Spectrum, allocate, factor_bytes};
 //! use phlora_core::{Dtype, Shape};
 //!
 //! fn spectrum(singular_values: &[f32]) -> Spectrum<'_> {
@@ -19,9 +19,9 @@
 //! let candidates = [&even, &steep]
 //!     .map(|values| Candidate { spectrum: spectrum(values), stretch: 0.0, apart: false, dtype: Dtype::F16 });
 //! let bytes = 2 * factor_bytes(spectrum(&even).shape, 2, Dtype::F16);
-//! let mut shares = [Share::default(); 2];
-//! allocate(&candidates, &Policy { by: Criterion::Energy, ..Policy::fixed(4) }, Limit::Bytes(bytes), &mut shares);
-//! assert_eq!(shares.map(|share| share.rank), [3, 1]);
+//! let mut allocated = [Allocation::default(); 2];
+//! allocate(&candidates, &Policy { by: Criterion::Energy, ..Policy::fixed(4) }, Limit::Bytes(bytes), &mut allocated);
+//! assert_eq!(allocated.map(|one| one.rank), [3, 1]);
 //! ```
 
 mod allocate;
@@ -30,10 +30,10 @@ mod criterion;
 mod outcome;
 mod spectrum;
 
-pub use allocate::{Candidate, Share, allocate, factor_bytes, factor_dtype, uniform_rank};
-pub use bits::{Direction, Quantizer, share_bits};
+pub use allocate::{Allocation, Candidate, allocate, factor_bytes, factor_dtype, uniform_rank};
+pub use bits::{Direction, Quantizer, allocate_bits};
 pub use criterion::Criterion;
-pub use outcome::{Outcome, share_out};
+pub use outcome::{Outcome, allocate_best};
 pub use spectrum::{Noise, Spectrum};
 
 use crate::Shape;
@@ -130,7 +130,7 @@ impl Policy {
 }
 
 impl Goal {
-    /// How far to share out over many matrices; `None` where each is chosen for by itself.
+    /// How far to divide bytes among many matrices; `None` where each is chosen for by itself.
     pub fn limit(self) -> Option<Limit> {
         match self {
             Self::Budget(bytes) => Some(Limit::Bytes(bytes)),

@@ -1,6 +1,6 @@
 //! Ranks of a policy beside one rank for all: which of the two to take.
 
-use super::{Candidate, Criterion, Limit, Policy, Share, allocate, uniform_rank};
+use super::{Allocation, Candidate, Criterion, Limit, Policy, allocate, uniform_rank};
 
 /// What ranks for all matrices come to, beside other ranks in the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,26 +59,26 @@ impl Criterion {
 /// Narrower matrices get no more than they are wide, unless the policy asks for one rank.
 ///
 /// Returns the rank where it is one for all.
-pub fn share_out(
+pub fn allocate_best(
     candidates: &[Candidate<'_>],
     policy: &Policy,
     limit: Limit,
     max_rank: usize,
-    shares: &mut [Share],
+    allocated: &mut [Allocation],
 ) -> Option<usize> {
     if !policy.uniform {
-        let used = allocate(candidates, policy, limit, shares);
+        let used = allocate(candidates, policy, limit, allocated);
         let bytes = if let Limit::Bytes(bytes) = limit { bytes } else { used };
         let rank = uniform_rank(candidates, policy, max_rank, Limit::Bytes(bytes));
-        let found = Outcome::of(candidates, policy.by, shares.iter().map(|share| share.rank), false);
+        let found = Outcome::of(candidates, policy.by, allocated.iter().map(|one| one.rank), false);
         let even = Outcome::of(candidates, policy.by, candidates.iter().map(|_| rank), true);
         if rank == 0 || policy.by.best(&[found, even]) == Some(0) {
             return None;
         }
     }
     let rank = uniform_rank(candidates, policy, max_rank, limit);
-    for (share, one) in shares.iter_mut().zip(candidates) {
-        *share = Share { rank: policy.even_rank(one.spectrum.shape, rank), next: None };
+    for (given, one) in allocated.iter_mut().zip(candidates) {
+        *given = Allocation { rank: policy.even_rank(one.spectrum.shape, rank), next: None };
     }
     Some(rank)
 }

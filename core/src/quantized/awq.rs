@@ -3,7 +3,7 @@
 use super::codes::words;
 use super::columns::{self, ByColumns, Groups, ROWS, fields};
 use super::floats::Floats;
-use super::{Fault, Part};
+use super::{Component, Fault};
 use crate::{Error, Shape};
 
 /// 4-bit integers: (code − zero point) × scale.
@@ -31,14 +31,14 @@ struct Stored<'a> {
 impl Awq<'_> {
     pub(super) fn check(&self, shape: Shape) -> Result<(), Error> {
         if !shape.rows.is_multiple_of(8) {
-            return Part::Weight.has(Fault::Rows { multiple_of: 8 });
+            return Component::Weight.has(Fault::Rows { multiple_of: 8 });
         }
-        Part::Scales.has_blocks(self.group_size)?;
+        Component::Scales.has_blocks(self.group_size)?;
         // No more groups than columns.
         let groups = shape.cols.div_ceil(self.group_size);
-        Part::Weight.holds(self.qweight, shape.rows / 8 * shape.cols, size_of::<u32>())?;
-        Part::ZeroPoints.holds(self.qzeros, shape.rows / 8 * groups, size_of::<u32>())?;
-        self.scales.check(Part::Scales, shape.rows * groups)
+        Component::Weight.holds(self.qweight, shape.rows / 8 * shape.cols, size_of::<u32>())?;
+        Component::ZeroPoints.holds(self.qzeros, shape.rows / 8 * groups, size_of::<u32>())?;
+        self.scales.check(Component::Scales, shape.rows * groups)
     }
 
     pub(super) const fn bytes(&self) -> usize {

@@ -1,6 +1,6 @@
 //! bitsandbytes: four bits that choose from a map, with a scale per block of consecutive weights, and LLM.int8.
 
-use super::Part;
+use super::Component;
 use super::codes;
 use super::floats::{FloatFormat, Floats};
 use super::scales::{Scales, multiply};
@@ -55,12 +55,12 @@ const fn f32s(bytes: &[u8]) -> Floats<'_> {
 impl Absmax<'_> {
     fn check(&self, blocks: usize) -> Result<(), Error> {
         match *self {
-            Self::Plain(absmax) => f32s(absmax).check(Part::Scales, blocks),
+            Self::Plain(absmax) => f32s(absmax).check(Component::Scales, blocks),
             Self::Nested { codes, quant_map, absmax, block_size, .. } => {
-                Part::Scales.holds(codes, blocks, 1)?;
-                f32s(quant_map).check(Part::NestedQuantMap, 256)?;
-                Part::NestedScales.has_blocks(block_size)?;
-                f32s(absmax).check(Part::NestedScales, blocks.div_ceil(block_size))
+                Component::Scales.holds(codes, blocks, 1)?;
+                f32s(quant_map).check(Component::NestedQuantMap, 256)?;
+                Component::NestedScales.has_blocks(block_size)?;
+                f32s(absmax).check(Component::NestedScales, blocks.div_ceil(block_size))
             }
         }
     }
@@ -79,9 +79,9 @@ impl Absmax<'_> {
 impl BnbFourBit<'_> {
     pub(super) fn check(&self, shape: Shape) -> Result<(), Error> {
         let weights = shape.rows * shape.cols;
-        Part::Weight.holds(self.weight, weights.div_ceil(2), 1)?;
-        f32s(self.quant_map).check(Part::QuantMap, 16)?;
-        Part::Scales.has_blocks(self.block_size)?;
+        Component::Weight.holds(self.weight, weights.div_ceil(2), 1)?;
+        f32s(self.quant_map).check(Component::QuantMap, 16)?;
+        Component::Scales.has_blocks(self.block_size)?;
         self.absmax.check(weights.div_ceil(self.block_size))
     }
 
@@ -116,7 +116,7 @@ impl BnbFourBit<'_> {
 
 impl BnbInt8<'_> {
     pub(super) fn check(&self, shape: Shape) -> Result<(), Error> {
-        Part::Weight.holds(self.weight, shape.rows * shape.cols, 1)?;
+        Component::Weight.holds(self.weight, shape.rows * shape.cols, 1)?;
         Scales::per_row(f32s(self.scb)).check(shape)
     }
 

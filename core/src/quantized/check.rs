@@ -1,12 +1,12 @@
-//! Checks of the parts of a quantised matrix.
+//! Checks of the components of a quantised matrix.
 
-use super::{Fault, Part};
+use super::{Component, Fault};
 use crate::Error;
 
-impl Part {
-    /// The error of this part.
+impl Component {
+    /// The error of this component.
     pub(super) const fn has<T>(self, fault: Fault) -> Result<T, Error> {
-        Err(Error::Quantized { part: self, fault })
+        Err(Error::Quantized { component: self, fault })
     }
 
     /// Refuses `bytes` of another length than `count` × `size`.
@@ -26,5 +26,5 @@ pub fn whole_columns(cols: usize, multiple_of: usize) -> Result<(), Error> {
     if cols.is_multiple_of(multiple_of) {
         return Ok(());
     }
-    Part::Weight.has(Fault::Columns { multiple_of })
+    Component::Weight.has(Fault::Columns { multiple_of })
 }

@@ -1,14 +1,14 @@
-//! Weights that are stored by columns, decoded to rows in tiles.
+//! Weights that are stored by columns, decoded to rows.
 //!
-//! GPTQ and AWQ store [in, out]: what lies side by side belongs to one column of the weight. A tile of 32 rows decodes some
-//! columns, each for all rows at once, and then writes them row by row.
+//! GPTQ and AWQ store [in, out]: what lies side by side belongs to one column of the weight. Some columns are decoded for 32
+//! rows at once and then written row by row.
 
-use super::{Fault, Part};
+use super::{Component, Fault};
 use crate::{Error, Shape};
 
-/// Rows of a tile: a cache line of scales in f16, two of words.
+/// Rows that are decoded at once: a cache line of scales in f16, two of words.
 pub const ROWS: usize = 32;
-/// Columns of a tile: a cache line of a row that is written.
+/// Columns that are decoded at once: a cache line of a row that is written.
 const COLS: usize = 16;
 
 /// A matrix that is stored by columns, with scales and zero points for groups of columns.
@@ -33,7 +33,7 @@ impl GroupIndex<'_> {
     pub fn check(&self, groups: usize) -> Result<(), Error> {
         let known = |&entry| usize::try_from(i32::from_le_bytes(entry)).is_ok_and(|group| group < groups);
         match self.0.as_chunks().0.iter().position(|entry| !known(entry)) {
-            Some(at) => Part::GroupIndex.has(Fault::Index { at }),
+            Some(at) => Component::GroupIndex.has(Fault::Index { at }),
             None => Ok(()),
         }
     }
@@ -67,14 +67,14 @@ impl Groups<'_> {
 /// Decodes (code − zero point) × scale for the rows of `out`, which begin with row `first`.
 #[inline]
 pub fn decode(stored: &impl ByColumns, groups: Groups<'_>, shape: Shape, first: usize, out: &mut [f32]) {
-    let (mut scales, mut zeros, mut tile) = ([0.0; ROWS], [0.0; ROWS], [[0.0; ROWS]; COLS]);
+    let (mut scales, mut zeros, mut columns) = ([0.0; ROWS], [0.0; ROWS], [[0.0; ROWS]; COLS]);
     for (i, out) in out.chunks_mut(ROWS.saturating_mul(shape.cols)).enumerate() {
         let (first, rows) = (first + i * ROWS, out.len() / shape.cols);
         let (scales, zeros) = (&mut scales[..rows], &mut zeros[..rows]);
         let mut group = None;
         for start in (0..shape.cols).step_by(COLS) {
             let cols = COLS.min(shape.cols - start);
-            for (col, column) in (start..).zip(&mut tile[..cols]) {
+            for (col, column) in (start..).zip(&mut columns[..cols]) {
                 let own = groups.of(col);
                 if group != Some(own) {
                     stored.group(own, first, scales, zeros);
@@ -87,7 +87,7 @@ pub fn decode(stored: &impl ByColumns, groups: Groups<'_>, shape: Shape, first: 
                 }
             }
             for (row, out) in out.chunks_mut(shape.cols).enumerate() {
-                for (out, column) in out[start..start + cols].iter_mut().zip(&tile) {
+                for (out, column) in out[start..start + cols].iter_mut().zip(&columns) {
                     *out = column[row];
                 }
             }

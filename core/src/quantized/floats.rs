@@ -1,6 +1,6 @@
 //! Single floats in the formats that scales are stored in.
 
-use super::Part;
+use super::Component;
 use super::codes::e4m3;
 use crate::{Error, format::elements::half};
 
@@ -42,8 +42,8 @@ pub struct Floats<'a> {
 
 impl Floats<'_> {
     /// Refuses another number of floats than `count`.
-    pub(super) fn check(&self, part: Part, count: usize) -> Result<(), Error> {
-        part.holds(self.bytes, count, self.format.bytes())
+    pub(super) fn check(&self, component: Component, count: usize) -> Result<(), Error> {
+        component.holds(self.bytes, count, self.format.bytes())
     }
 
     /// Float `index`; NaN where there is none, which the checks rule out.

@@ -3,7 +3,7 @@
 use super::codes::{self, E2M1};
 use super::floats::{FloatFormat, Floats};
 use super::scales::Scales;
-use super::{Part, check::whole_columns};
+use super::{Component, check::whole_columns};
 use crate::{Error, Shape};
 
 /// MXFP4 of gpt-oss, of compressed-tensors (`mxfp4-pack-quantized`) and of DeepSeek's experts: code × 2^(scale − 127).
@@ -87,7 +87,7 @@ impl Nvfp4<'_> {
 
 fn check(weight: &[u8], scales: &Scales<'_>, shape: Shape) -> Result<(), Error> {
     whole_columns(shape.cols, scales.block.cols)?;
-    Part::Weight.holds(weight, shape.rows * (shape.cols / 2), 1)?;
+    Component::Weight.holds(weight, shape.rows * (shape.cols / 2), 1)?;
     scales.check(shape)
 }
 

@@ -3,7 +3,7 @@
 use super::codes::{word, words};
 use super::columns::{self, ByColumns, GroupIndex, Groups, ROWS, fields};
 use super::floats::Floats;
-use super::{Fault, Part, check::whole_columns};
+use super::{Component, Fault, check::whole_columns};
 use crate::{Error, Shape};
 
 /// Integers of 2, 3, 4 or 8 bits: (code − zero point) × scale. Their bits follow each other from the lowest on, those of 3
@@ -40,25 +40,25 @@ impl Gptq<'_> {
             3 => {
                 whole_columns(shape.cols, 32)?;
                 if !shape.rows.is_multiple_of(32) {
-                    return Part::Weight.has(Fault::Rows { multiple_of: 32 });
+                    return Component::Weight.has(Fault::Rows { multiple_of: 32 });
                 }
                 None
             }
             2 | 4 | 8 => Some((32 / self.bits) as usize),
-            bits => return Part::Weight.has(Fault::Bits { bits }),
+            bits => return Component::Weight.has(Fault::Bits { bits }),
         };
         let words = |entries: usize| per_word.map_or(entries / 32 * 3, |per_word| entries.div_ceil(per_word));
-        Part::Scales.has_blocks(self.group_size)?;
+        Component::Scales.has_blocks(self.group_size)?;
         let groups = shape.cols.div_ceil(self.group_size);
-        let holds = |part: Part, bytes: &[u8], count: Option<usize>| {
-            part.holds(bytes, count.ok_or(Error::TooLarge)?, size_of::<u32>())
+        let holds = |component: Component, bytes: &[u8], count: Option<usize>| {
+            component.holds(bytes, count.ok_or(Error::TooLarge)?, size_of::<u32>())
         };
-        holds(Part::Weight, self.qweight, words(shape.cols).checked_mul(shape.rows))?;
-        holds(Part::ZeroPoints, self.qzeros, words(shape.rows).checked_mul(groups))?;
+        holds(Component::Weight, self.qweight, words(shape.cols).checked_mul(shape.rows))?;
+        holds(Component::ZeroPoints, self.qzeros, words(shape.rows).checked_mul(groups))?;
         // No more groups than columns.
-        self.scales.check(Part::Scales, groups * shape.rows)?;
+        self.scales.check(Component::Scales, groups * shape.rows)?;
         self.g_idx.map_or(Ok(()), |g_idx| {
-            Part::GroupIndex.holds(g_idx, shape.cols, size_of::<i32>())?;
+            Component::GroupIndex.holds(g_idx, shape.cols, size_of::<i32>())?;
             GroupIndex(g_idx).check(groups)
         })
     }

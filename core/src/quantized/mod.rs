@@ -1,7 +1,7 @@
 //! Quantised checkpoints whose weights consist of several tensors.
 //!
 //! A [`Scheme`] borrows the stored tensors of one weight, as little-endian bytes. [`Quantized::new`] checks all lengths,
-//! sizes and indices once; after that [`Quantized::decode`] writes any run of rows in f32 and fails only on a wrong range.
+//! sizes and indices once; after that [`Quantized::decode`] writes any range of rows in f32 and fails only on a wrong range.
 //! The bits of a row do not depend on the rows that are decoded with it.
 //!
 //! Rows and columns are those of the dequantised weight, [out, in]. Every scheme gives the bits that the library which
@@ -42,7 +42,7 @@ mod scales;
 
 use core::ops::Range;
 
-pub use crate::fault::{Fault, Part};
+pub use crate::fault::{Component, Fault};
 pub use awq::Awq;
 pub use bitsandbytes::{Absmax, BnbFourBit, BnbInt8};
 pub use compact::Compact;
@@ -99,7 +99,7 @@ macro_rules! each {
     };
 }
 
-/// A quantised matrix whose parts are known to fit together.
+/// A quantised matrix whose components are known to fit together.
 #[derive(Debug, Clone, Copy)]
 pub struct Quantized<'a> {
     shape: Shape,
@@ -110,7 +110,7 @@ impl<'a> Quantized<'a> {
     /// Checks that the tensors of `scheme` are those of a weight of `shape`.
     ///
     /// # Errors
-    /// [`Error::Quantized`] names the part that does not fit; [`Error::TooLarge`] where rows × columns in f32 overflow.
+    /// [`Error::Quantized`] names the component that does not fit; [`Error::TooLarge`] where rows × columns in f32 overflow.
     pub fn new(shape: Shape, scheme: Scheme<'a>) -> Result<Self, Error> {
         // The sides of an empty matrix have bounds too, which keep later products from overflowing.
         let weights = shape.rows.max(1).checked_mul(shape.cols.max(1));
@@ -130,13 +130,13 @@ impl<'a> Quantized<'a> {
         self.shape.cols
     }
 
-    /// Stored bytes of all parts per row, rounded up: what decoding a row reads, on average.
+    /// Stored bytes of all components per row, rounded up: what decoding a row reads, on average.
     pub fn bytes_per_row(&self) -> usize {
         each!(&self.scheme, stored => stored.bytes()).div_ceil(self.shape.rows.max(1))
     }
 
-    /// Decodes `rows` into `out`, one row after another. Runs of 32 rows and more suit GPTQ and AWQ, which are stored by
-    /// columns: a run reads every cache line of its rows once.
+    /// Decodes `rows` into `out`, one row after another. Ranges of 32 rows and more suit GPTQ and AWQ, which are stored
+    /// by columns: each call reads every cache line of its rows once.
     ///
     /// # Errors
     /// [`Error::RowRange`] for rows that the matrix does not have, [`Error::OutputLength`] where `out` is not exactly as

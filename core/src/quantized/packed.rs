@@ -3,7 +3,7 @@
 use super::codes::{self, word};
 use super::columns::GroupIndex;
 use super::scales::{Scales, shift_and_scale};
-use super::{Fault, Part};
+use super::{Component, Fault};
 use crate::{Error, Shape};
 
 /// Integers of 2, 4 or 8 bits in 32-bit words, the first in the lowest bits: (code − zero point) × scale, both counted from
@@ -37,28 +37,29 @@ impl<'a> Packed<'a> {
 
     pub(super) fn check(&self, shape: Shape) -> Result<(), Error> {
         if !matches!(self.bits, 2 | 4 | 8) {
-            return Part::Weight.has(Fault::Bits { bits: self.bits });
+            return Component::Weight.has(Fault::Bits { bits: self.bits });
         }
-        Part::Weight.holds(self.weight, shape.rows, self.row_bytes(shape.cols))?;
+        Component::Weight.holds(self.weight, shape.rows, self.row_bytes(shape.cols))?;
         self.scales.check(shape)?;
         let groups = self.scales.across(shape.cols);
         if self.scales.block.rows != 1 && (self.zero_points.is_some() || self.g_idx.is_some()) {
-            let part = if self.zero_points.is_some() { Part::ZeroPoints } else { Part::GroupIndex };
-            return part.has(Fault::NotPerRow);
+            let component =
+                if self.zero_points.is_some() { Component::ZeroPoints } else { Component::GroupIndex };
+            return component.has(Fault::NotPerRow);
         }
         if let Some(zero_points) = self.zero_points {
             let words = shape.rows.div_ceil((32 / self.bits) as usize).checked_mul(groups);
-            Part::ZeroPoints.holds(zero_points, words.ok_or(Error::TooLarge)?, 4)?;
+            Component::ZeroPoints.holds(zero_points, words.ok_or(Error::TooLarge)?, 4)?;
         }
         if let Some(g_idx) = self.g_idx {
-            Part::GroupIndex.holds(g_idx, shape.cols, 4)?;
+            Component::GroupIndex.holds(g_idx, shape.cols, 4)?;
         }
         self.group_index().map_or(Ok(()), |index| index.check(groups))
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let parts = [Some(self.weight), Some(self.scales.values.bytes), self.zero_points, self.g_idx];
-        parts.into_iter().flatten().map(<[u8]>::len).sum()
+        let components = [Some(self.weight), Some(self.scales.values.bytes), self.zero_points, self.g_idx];
+        components.into_iter().flatten().map(<[u8]>::len).sum()
     }
 
     pub(super) fn decode(&self, shape: Shape, first: usize, out: &mut [f32]) {

@@ -1,6 +1,6 @@
 //! A byte per weight, times the scale of its block: FP8 as of DeepSeek, compressed-tensors, fbgemm and MXFP8, and 8-bit integers.
 
-use super::Part;
+use super::Component;
 use super::codes::{self, E4M3, E5M2};
 use super::scales::{Scales, shift_and_scale};
 use crate::{Error, Shape};
@@ -38,7 +38,7 @@ pub struct Int8<'a> {
 
 impl Fp8<'_> {
     pub(super) fn check(&self, shape: Shape) -> Result<(), Error> {
-        Part::Weight.holds(self.weight, shape.rows * shape.cols, 1)?;
+        Component::Weight.holds(self.weight, shape.rows * shape.cols, 1)?;
         self.scales.map_or(Ok(()), |scales| scales.check(shape))
     }
 
@@ -62,10 +62,10 @@ impl Fp8<'_> {
 
 impl Int8<'_> {
     pub(super) fn check(&self, shape: Shape) -> Result<(), Error> {
-        Part::Weight.holds(self.weight, shape.rows * shape.cols, 1)?;
+        Component::Weight.holds(self.weight, shape.rows * shape.cols, 1)?;
         self.scales.check(shape)?;
         let scales = self.scales.values.bytes.len() / self.scales.values.format.bytes();
-        self.zero_points.map_or(Ok(()), |zero_points| Part::ZeroPoints.holds(zero_points, scales, 1))
+        self.zero_points.map_or(Ok(()), |zero_points| Component::ZeroPoints.holds(zero_points, scales, 1))
     }
 
     pub(super) fn bytes(&self) -> usize {

@@ -1,6 +1,6 @@
 //! Scales that blocks of a matrix share.
 
-use super::Part;
+use super::Component;
 use super::floats::Floats;
 use crate::{Error, Shape};
 
@@ -31,10 +31,10 @@ impl<'a> Scales<'a> {
 
     /// Refuses scales that are not those of the blocks of `shape`.
     pub(super) fn check(&self, shape: Shape) -> Result<(), Error> {
-        Part::Scales.has_blocks(self.block.rows)?;
-        Part::Scales.has_blocks(self.block.cols)?;
+        Component::Scales.has_blocks(self.block.rows)?;
+        Component::Scales.has_blocks(self.block.cols)?;
         // No more blocks than weights.
-        self.values.check(Part::Scales, shape.rows.div_ceil(self.block.rows) * self.across(shape.cols))
+        self.values.check(Component::Scales, shape.rows.div_ceil(self.block.rows) * self.across(shape.cols))
     }
 
     /// Blocks beside each other.

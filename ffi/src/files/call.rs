@@ -17,7 +17,7 @@ pub type ProgressCallback =
     Option<extern "C" fn(user: *mut c_void, bytes_done: u64, bytes_total: u64) -> u32>;
 
 /// Time between two calls of the progress callback.
-const INTERVAL: Duration = Duration::from_millis(100);
+const PERIOD: Duration = Duration::from_millis(100);
 
 /// A status, and the text that explains it.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ pub fn watched<T: Send>(
             drop(running);
             result
         });
-        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(INTERVAL) {
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(PERIOD) {
             tell();
         }
         let result = worker.join().unwrap_or_else(|cause| panic::resume_unwind(cause));

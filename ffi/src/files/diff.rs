@@ -34,11 +34,11 @@ pub struct DiffOptions {
     pub max_memory: usize,
     /// Of models: look at the spectra as far as this rank. Default 64.
     pub max_rank: usize,
-    /// Of models: as in phlora_file_options.
+    /// As in phlora_file_options.
     pub include: In<In<c_char>>,
     /// Their number.
     pub include_len: usize,
-    /// Of models: as in phlora_file_options.
+    /// As in phlora_file_options.
     pub exclude: In<In<c_char>>,
     /// Their number.
     pub exclude_len: usize,
@@ -185,7 +185,7 @@ pub extern "C" fn phlora_diff_files(
         let base = path_or_none(guard, "base", asked.base)?;
         let report_path = path_or_none(guard, "report_path", asked.report_path)?;
         let (found, notes) = match sides.each_ref().map(|side| Adapter::is_at(side)) {
-            [true, true] => (adapters(&asked, &sides, base.as_deref(), report_path)?, String::new()),
+            [true, true] => (adapters(&asked, guard, &sides, base.as_deref(), report_path)?, String::new()),
             [false, false] if base.is_some() => {
                 return Err(Failure::option("base", "it is for two adapters; these are two models"));
             }
@@ -207,21 +207,25 @@ fn is_page(path: &Path) -> bool {
     path.extension().is_some_and(|end| end.eq_ignore_ascii_case("html"))
 }
 
-fn models(
-    asked: &DiffOptions,
-    guard: &mut Guard<'_>,
-    sides: [PathBuf; 2],
-    report_path: Option<PathBuf>,
-) -> Result<(Diff, String), Failure> {
-    let modules = Modules {
+/// Which modules are asked for.
+fn modules(asked: &DiffOptions) -> Modules {
+    Modules {
         include: asked.include,
         include_len: asked.include_len,
         exclude: asked.exclude,
         exclude_len: asked.exclude_len,
         channel_scale: asked.channel_scale,
         tolerance: asked.tolerance,
-    };
-    let mut checked = modules.options(guard)?;
+    }
+}
+
+fn models(
+    asked: &DiffOptions,
+    guard: &mut Guard<'_>,
+    sides: [PathBuf; 2],
+    report_path: Option<PathBuf>,
+) -> Result<(Diff, String), Failure> {
+    let mut checked = modules(asked).options(guard)?;
     checked.policy = Policy::fixed(if asked.max_rank > 0 { asked.max_rank } else { MAX_RANK });
     checked.scratch = (asked.max_memory > 0).then_some(asked.max_memory);
     checked.threads = NonZeroUsize::new(asked.threads).unwrap_or_else(available_threads);
@@ -243,11 +247,13 @@ fn models(
 
 fn adapters(
     asked: &DiffOptions,
+    guard: &mut Guard<'_>,
     sides: &[PathBuf; 2],
     base: Option<&Path>,
     report_path: Option<PathBuf>,
 ) -> Result<Diff, Failure> {
     let mut options = phlora::DiffOptions::default();
+    options.filter = modules(asked).options(guard)?.filter;
     options.threads = NonZeroUsize::new(asked.threads).unwrap_or_else(available_threads);
     let force = asked.force != 0;
     let found = watched(asked.progress, asked.user, |monitor: &Monitor| {

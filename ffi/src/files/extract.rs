@@ -7,7 +7,7 @@ use super::module::tell;
 use super::ranks::Ranks;
 use super::report::FileReport;
 use super::values::{also, factors, format, names, server};
-use super::work::Share;
+use super::work::Asked;
 use crate::guard::{Guard, In, Out};
 use crate::options::mode;
 use crate::sized::SizedStruct;
@@ -47,8 +47,8 @@ impl FileOptions {
         }
     }
 
-    const fn share(&self) -> Share {
-        Share {
+    const fn work(&self) -> Asked {
+        Asked {
             shard_index: self.shard_index,
             shard_count: self.shard_count,
             parts: self.parts,
@@ -74,7 +74,7 @@ impl FileOptions {
         checked.scratch = (self.max_memory > 0).then_some(self.max_memory);
         checked.memory = (self.total_memory > 0).then_some(self.total_memory);
         checked.threads = NonZeroUsize::new(self.threads).unwrap_or_else(available_threads);
-        checked.block_bytes = if self.block_bytes > 0 { self.block_bytes } else { checked.block_bytes };
+        checked.chunk_bytes = if self.chunk_bytes > 0 { self.chunk_bytes } else { checked.chunk_bytes };
         checked.also = also(self.also)?;
         checked.token_energy = share("token_energy", self.token_energy, checked.token_energy)?;
         Ok(checked)
@@ -98,14 +98,14 @@ impl FileOptions {
         let changed = server.map_or_else(Vec::new, |server| server.adjust(&mut checked));
         let notes = changed.iter().map(|note| format!("for this server: {note}")).collect();
         checked.names = names(self.names)?.unwrap_or(checked.names);
-        let parts = self.share().files(guard, adapter)?;
-        let work = parts.work;
+        let files = self.work().files(guard, adapter)?;
+        let work = files.work;
         let [base, tuned] = models;
         let mut job = ExtractJob::new(base, tuned);
         if let Some(deployed) = path_or_none(guard, "deployed_base", self.deployed_base)? {
             job = job.deployed_base(deployed);
         }
-        Ok((job.options(checked).ranks(ranks).parts(parts), work, notes))
+        Ok((job.options(checked).ranks(ranks).part_files(files), work, notes))
     }
 }
 
@@ -121,7 +121,7 @@ impl FileOptions {
 ///   NULL and 0: no text.
 ///
 /// Any thread. Returns OK, NULL_POINTER, MISALIGNED, OVERLAP, STRUCT_SIZE, UNKNOWN_VALUE, BAD_TEXT, BAD_OPTION,
-/// IO, FORMAT, MISMATCH, EXISTS, NOTHING_TO_EXTRACT, CANCELLED, UNFINISHED (parts are missing), INTERNAL.
+/// IO, FORMAT, MISMATCH, EXISTS, NOTHING_TO_EXTRACT, CANCELLED, UNFINISHED (tensors are missing), INTERNAL.
 #[unsafe(no_mangle)]
 pub extern "C" fn phlora_extract_files(
     base: In<c_char>,
@@ -145,8 +145,8 @@ pub extern "C" fn phlora_extract_files(
         let report_path = path_or_none(guard, "report_path", asked.report_path)?;
         let struct_size = report_size.min(size_of::<FileReport>());
         if asked.dry_run != 0 {
-            if asked.resume != 0 || matches!(work, Work::Share(_)) {
-                return Err(Failure::option("dry_run", "nothing is kept of it: no share, no resume"));
+            if asked.resume != 0 || matches!(work, Work::Shard(_)) {
+                return Err(Failure::option("dry_run", "nothing is kept of it: no shard, no resume"));
             }
             let outlines = watched(asked.progress, asked.user, |monitor| found.outline(monitor))?;
             for (outline, slot) in outlines.iter().zip(slots) {
@@ -154,11 +154,11 @@ pub extern "C" fn phlora_extract_files(
             }
             return Ok(notes.join("\n"));
         }
-        if let Work::Share(_) = work {
+        if let Work::Shard(_) = work {
             if report_path.is_some() {
-                return Err(Failure::option("report_path", "a share has no report"));
+                return Err(Failure::option("report_path", "a shard has no report"));
             }
-            let kept = watched(asked.progress, asked.user, |monitor| found.keep_share(monitor));
+            let kept = watched(asked.progress, asked.user, |monitor| found.keep_shard(monitor));
             let missing = match kept {
                 Ok(()) => 0,
                 Err(Error::Unfinished { missing, .. }) => missing as u64,

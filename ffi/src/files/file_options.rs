@@ -28,7 +28,7 @@ pub struct FileOptions {
     /// Most memory of all threads and of what is read ahead in bytes, beside the adapter itself; default: no limit.
     pub total_memory: usize,
     /// Bytes of a weight read between two looks at a cancel. The adapter does not depend on it. Default 16 MiB.
-    pub block_bytes: usize,
+    pub chunk_bytes: usize,
     /// Rank of the adapter, where nothing else says how ranks are chosen; narrower modules are capped. Default 32.
     pub rank: usize,
     /// Several ranks: an adapter each, ADAPTER-r8 for rank 8, with one factorisation. NULL: one adapter.
@@ -64,12 +64,12 @@ pub struct FileOptions {
     /// Where to write a report: in JSON, or as a page where the name ends in `.html`; with several ranks REPORT-r8.json and so
     /// on. NULL: nowhere.
     pub report_path: In<c_char>,
-    /// Do share `shard_index`, from 1, of `shard_count` alone and keep it in `adapter`, a part to be joined; no adapter and
+    /// Do shard `shard_index`, from 1, of `shard_count` alone and keep it in `adapter`, a part file to be joined; no adapter and
     /// no report are written. Started again, it goes on where it was. 0 of 0: all of the work.
     pub shard_index: usize,
     /// See above.
     pub shard_count: usize,
-    /// Parts that shares have written: to be joined; for a share those of the others, by which a budget and a rank for all
+    /// Part files that shards have written: to be joined; for a shard those of the others, by which a budget and a rank for all
     /// are chosen.
     pub parts: In<In<c_char>>,
     /// Their number.
@@ -109,11 +109,11 @@ pub struct FileOptions {
     pub server: u32,
     /// 1: replace an adapter and a report that are there already.
     pub force: u32,
-    /// 1: put the parts together, all of them: the same options as those of the shares.
+    /// 1: put the part files together, all of them: the same options as those of the shards.
     pub join: u32,
     /// 1: keep what is found in ADAPTER.part until all is done, and start from what is there.
     pub resume: u32,
-    /// 1: with a share or `resume`: start again, whatever is there.
+    /// 1: with a shard or `resume`: start again, whatever is there.
     pub fresh: u32,
     /// 1: write nothing; the report says what would be written, by headers alone: modules, the largest rank, the bytes of the
     /// adapter (0: not known) and of the weights to be read.
@@ -132,7 +132,7 @@ impl SizedStruct for FileOptions {
         threads: 0,
         max_memory: 0,
         total_memory: 0,
-        block_bytes: 0,
+        chunk_bytes: 0,
         rank: 0,
         ranks: In::NULL,
         ranks_len: 0,

@@ -1,4 +1,4 @@
-//! Which modules take part, and with which weights of their input channels.
+//! Which modules get factors, and with which weights of their input channels.
 
 use super::call::{Failure, path_or_none, text_or_none};
 use crate::guard::{Guard, In};

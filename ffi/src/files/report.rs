@@ -34,7 +34,7 @@ pub struct FileReport {
     pub seconds: f64,
     /// Kept share of the whole difference of the two models, after the factors are rounded to their format.
     pub whole_energy: f64,
-    /// After a share: tensors that others have to work on; all else is 0 then.
+    /// After a shard: tensors that others have to work on; all else is 0 then.
     pub missing: u64,
     /// After a plan: the smallest rank that keeps enough, or 0 where a larger one is needed than was looked at.
     pub recommended_rank: u64,

@@ -92,7 +92,7 @@ impl<'c> Guard<'c> {
         self.output(Out(to.0.cast()), len)
     }
 
-    /// An output of `len` elements of which other calls write others at the same time; see [`Later::parts`].
+    /// An output of `len` elements of which other calls write others at the same time; see [`Later::ranges`].
     pub fn later(&mut self, to: Out<f32>, len: usize) -> Result<Later<'c>, Status> {
         self.claim(to.0, len, align_of::<f32>(), true)?;
         Ok(Later { start: to.0, len, call: PhantomData })
@@ -108,10 +108,10 @@ pub struct Later<'c> {
 
 impl<'c> Later<'c> {
     /// The elements that this call writes, in two places.
-    pub fn parts(self, one: Range<usize>, other: Range<usize>) -> Result<[&'c mut [f32]; 2], Status> {
+    pub fn ranges(self, one: Range<usize>, other: Range<usize>) -> Result<[&'c mut [f32]; 2], Status> {
         self.check(&one, &other)?;
         // SAFETY: the claim covers both ranges, which do not overlap, and there is one such value per claim; that other
-        // calls of this time have other parts is the caller's side of the contract, which gives each slice to one call.
+        // calls of this time have other ranges is the caller's side of the contract, which gives each slice to one call.
         unsafe { Ok([slice(self.start, one), slice(self.start, other)]) }
     }
 
@@ -127,7 +127,7 @@ impl<'c> Later<'c> {
     }
 
     fn check(&self, one: &Range<usize>, other: &Range<usize>) -> Result<(), Status> {
-        let within = |part: &Range<usize>| part.start <= part.end && part.end <= self.len;
+        let within = |range: &Range<usize>| range.start <= range.end && range.end <= self.len;
         let apart = one.is_empty() || other.is_empty() || one.end <= other.start || other.end <= one.start;
         if within(one) && within(other) && apart { Ok(()) } else { Err(Status::OutputLength) }
     }

@@ -11,13 +11,13 @@ use crate::support::{add, assert_untouched, awkward, check_sum, deviates, guarde
 /// Checks rows that are merged into `count` rows of weights: `rows` of them, `width` elements each with `gap` in between.
 fn check_merge<const W: usize>(rows: usize, width: usize, gap: usize, count: usize) {
     let data = deviates(11, rows * (width + gap) + 1);
-    let tile = RowMajor { data: &data, row: width + gap, rows, width };
+    let d = RowMajor { data: &data, row: width + gap, rows, width };
     let (y, start) = (deviates(13, rows * W), deviates(15, count * width));
     for kernel in kernels() {
         let name = format!("{} {rows}×{width}·{count} of {W}", kernel.name());
         let (mut merged, mut sums) = (guarded(&start), guarded(&vec![0.0; count * width]));
         for values in [&mut merged, &mut sums] {
-            kernel.merge_values::<W>(tile, &y, values, count, &mut Ahead::default()).unwrap();
+            kernel.merge_values::<W>(d, &y, values, count, &mut Ahead::default()).unwrap();
             assert_untouched(values);
         }
         for w in 0..count {
@@ -44,11 +44,11 @@ fn check_merge<const W: usize>(rows: usize, width: usize, gap: usize, count: usi
                 to[..row].copy_from_slice(&from[..row]);
             }
             let mut weights = LinesMut { dtype, bytes: &mut found, row };
-            kernel.merge_rows::<W>(tile, &y, None, &mut weights, count, &mut Ahead::default()).unwrap();
+            kernel.merge_rows::<W>(d, &y, None, &mut weights, count, &mut Ahead::default()).unwrap();
             assert!(found == expected, "{name} into {}", dtype.name());
             let from = Some(Lines { dtype, bytes: &apart, row: row + 3 });
             let mut weights = LinesMut { dtype, bytes: &mut copied, row };
-            kernel.merge_rows::<W>(tile, &y, from, &mut weights, count, &mut Ahead::default()).unwrap();
+            kernel.merge_rows::<W>(d, &y, from, &mut weights, count, &mut Ahead::default()).unwrap();
             let merged = dtype.row_bytes(width).unwrap();
             let untouched = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0xaa);
             for (w, copied) in copied.chunks(row.max(1)).enumerate() {

@@ -75,7 +75,7 @@ fn products_do_not_depend_on_how_rows_are_grouped() {
             for first in (0..rows).step_by(group) {
                 let count = group.min(rows - first);
                 let a = Strided::row_major(&data[first * depth..], depth);
-                // The depth in two pieces as well: sums go on where they stopped.
+                // The depth in two halves as well: sums go on where they stopped.
                 for (start, len) in [(0, 20), (20, depth - 20)] {
                     let a = Strided { data: &a.data[start..], ..a };
                     kernel.product::<8>(a, count, len, &x[start * 8..], &mut parts[first * 8..]).unwrap();

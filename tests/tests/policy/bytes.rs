@@ -1,7 +1,7 @@
 //! How bytes, or a share of the energy, are shared out among matrices.
 
 use phlora_core::policy::{
-    Candidate, Limit, Outcome, Share, allocate, factor_bytes, share_out, uniform_rank,
+    Allocation, Candidate, Limit, Outcome, allocate, allocate_best, factor_bytes, uniform_rank,
 };
 use phlora_core::{Criterion, Dtype, Policy, Shape, Spectrum};
 use phlora_tests::matrix::Normal;
@@ -58,16 +58,16 @@ fn bytes_go_where_they_are_worth_the_most() {
             .into_iter()
             .flat_map(|budget| [Criterion::Relative, Criterion::Energy].map(|by| (budget, by)))
         {
-            let mut shares = [Share::default(); 3];
+            let mut allocated = [Allocation::default(); 3];
             let policy = Policy { by, ..Policy::fixed(usize::MAX) };
-            let used = allocate(&candidates, &policy, Limit::Bytes(budget), &mut shares);
-            let each = || candidates.iter().zip(&shares);
+            let used = allocate(&candidates, &policy, Limit::Bytes(budget), &mut allocated);
+            let each = || candidates.iter().zip(&allocated);
             let spent: u64 =
-                each().map(|(one, share)| factor_bytes(one.spectrum.shape, share.rank, one.dtype)).sum();
+                each().map(|(one, given)| factor_bytes(one.spectrum.shape, given.rank, one.dtype)).sum();
             assert_eq!(used, spent);
             assert!(used <= budget);
             // Components of one size: greedy is exact.
-            let found: f64 = each().map(|(one, share)| worth(one, share.rank, by)).sum();
+            let found: f64 = each().map(|(one, given)| worth(one, given.rank, by)).sum();
             let best = best_by_force(&candidates, budget, by);
             assert!((found - best).abs() <= 1e-9 * best, "{budget} {by:?}: {found} of {best}");
         }
@@ -91,17 +91,17 @@ fn a_share_of_all_takes_the_fewest_bytes() {
         let one = factor_bytes(shape, 1, Dtype::F16);
         for share in [0.2, 0.5, 0.9, 0.999, 1.0] {
             let limit = Limit::Energy(share);
-            let kept = |shares: &[Share; 3]| -> f64 {
-                candidates.iter().zip(shares).map(|(one, share)| one.spectrum.kept(share.rank)).sum()
+            let kept = |allocated: &[Allocation; 3]| -> f64 {
+                candidates.iter().zip(allocated).map(|(one, given)| one.spectrum.kept(given.rank)).sum()
             };
             // 1 cannot be told from a millionth less.
             let wanted = share.min(1.0 - 1e-6) * all;
             let mut bytes = [0; 2];
             for (by, bytes) in [Criterion::Energy, Criterion::Relative].into_iter().zip(&mut bytes) {
-                let mut shares = [Share::default(); 3];
+                let mut allocated = [Allocation::default(); 3];
                 *bytes =
-                    allocate(&candidates, &Policy { by, ..Policy::fixed(usize::MAX) }, limit, &mut shares);
-                assert!(kept(&shares) >= wanted, "{share} {by:?}");
+                    allocate(&candidates, &Policy { by, ..Policy::fixed(usize::MAX) }, limit, &mut allocated);
+                assert!(kept(&allocated) >= wanted, "{share} {by:?}");
             }
             assert!(bytes[0] <= bytes[1]);
             // Components of one size: with one less no choice keeps the share.
@@ -119,10 +119,15 @@ fn relative_to_the_weights_small_differences_get_their_part() {
     let shape = Shape { rows: 16, cols: 16 };
     let candidates = [candidate(&large, shape), candidate(&small, shape)];
     let ranks = |by| {
-        let mut shares = [Share::default(); 2];
+        let mut allocated = [Allocation::default(); 2];
         let budget = 4 * factor_bytes(shape, 1, Dtype::F16);
-        allocate(&candidates, &Policy { by, ..Policy::fixed(usize::MAX) }, Limit::Bytes(budget), &mut shares);
-        shares.map(|share| share.rank)
+        allocate(
+            &candidates,
+            &Policy { by, ..Policy::fixed(usize::MAX) },
+            Limit::Bytes(budget),
+            &mut allocated,
+        );
+        allocated.map(|one| one.rank)
     };
     assert_eq!(ranks(Criterion::Energy), [4, 0]);
     assert_eq!(ranks(Criterion::Relative), [2, 2]);
@@ -136,9 +141,9 @@ fn relative_to_the_weights_a_direction_counts_as_much_as_it_takes_room() {
     let candidates = shapes.map(|shape| candidate(&sigma, shape));
     for rank in 1..12 {
         let budget = shapes.iter().map(|&shape| factor_bytes(shape, rank, Dtype::F16)).sum();
-        let mut shares = [Share::default(); 2];
-        let used = allocate(&candidates, &Policy::fixed(usize::MAX), Limit::Bytes(budget), &mut shares);
-        assert_eq!((used, shares.map(|share| share.rank)), (budget, [rank; 2]));
+        let mut allocated = [Allocation::default(); 2];
+        let used = allocate(&candidates, &Policy::fixed(usize::MAX), Limit::Bytes(budget), &mut allocated);
+        assert_eq!((used, allocated.map(|one| one.rank)), (budget, [rank; 2]));
     }
 }
 
@@ -148,11 +153,11 @@ fn ranks_in_multiples_and_one_for_all() {
     let shape = Shape { rows: 64, cols: 48 };
     let one = |scale: usize| candidate(&sigma, Shape { rows: shape.rows * scale, cols: shape.cols });
     let candidates = [one(1), one(2), one(4)];
-    let mut shares = [Share::default(); 3];
+    let mut allocated = [Allocation::default(); 3];
     let policy = |max_rank, multiple| Policy { multiple, ..Policy::fixed(max_rank) };
-    allocate(&candidates, &policy(40, 8), Limit::Bytes(9_000), &mut shares);
-    assert!(shares.iter().all(|share| share.rank % 8 == 0), "{shares:?}");
-    assert!(shares.iter().any(|share| share.rank > 0));
+    allocate(&candidates, &policy(40, 8), Limit::Bytes(9_000), &mut allocated);
+    assert!(allocated.iter().all(|one| one.rank % 8 == 0), "{allocated:?}");
+    assert!(allocated.iter().any(|one| one.rank > 0));
     let rank = uniform_rank(&candidates, &policy(40, 8), 40, Limit::Bytes(10_000));
     let bytes = |rank| candidates.iter().map(|c| factor_bytes(c.spectrum.shape, rank, c.dtype)).sum::<u64>();
     assert!(rank == 8 && bytes(rank) <= 10_000 && bytes(rank + 8) > 10_000);
@@ -196,28 +201,25 @@ fn a_matrix_apart_gets_the_rank_of_one_rank_for_all() {
     let policy = Policy { uniform: false, ..Policy::fixed(usize::MAX) };
     for rank in 1..20 {
         let budget = candidates.iter().map(|one| factor_bytes(one.spectrum.shape, rank, one.dtype)).sum();
-        let mut shares = [Share::default(); 4];
-        let used = allocate(&candidates, &policy, Limit::Bytes(budget), &mut shares);
-        assert!(shares[0].rank == rank && used == budget, "{shares:?}");
+        let mut allocated = [Allocation::default(); 4];
+        let used = allocate(&candidates, &policy, Limit::Bytes(budget), &mut allocated);
+        assert!(allocated[0].rank == rank && used == budget, "{allocated:?}");
         // The others share what is left as they do by themselves.
-        let mut others = [Share::default(); 3];
+        let mut others = [Allocation::default(); 3];
         let left = budget - factor_bytes(shapes[0], rank, Dtype::F16);
         allocate(&candidates[1..], &policy, Limit::Bytes(left), &mut others);
-        assert_eq!(
-            shares[1..].iter().map(|share| share.rank).collect::<Vec<_>>(),
-            others.map(|share| share.rank)
-        );
+        assert_eq!(allocated[1..].iter().map(|one| one.rank).collect::<Vec<_>>(), others.map(|one| one.rank));
         // By energy nothing stands apart.
-        let mut energy = [Share::default(); 4];
+        let mut energy = [Allocation::default(); 4];
         allocate(&candidates, &Policy { by: Criterion::Energy, ..policy }, Limit::Bytes(budget), &mut energy);
         assert!(rank < 8 || energy[0].rank < rank, "{energy:?}");
     }
     // Of a share of the energy as well.
-    let mut shares = [Share::default(); 4];
-    allocate(&candidates, &policy, Limit::Energy(0.95), &mut shares);
-    assert_eq!(shares[0].rank, uniform_rank(&candidates, &policy, 24, Limit::Energy(0.95)));
+    let mut allocated = [Allocation::default(); 4];
+    allocate(&candidates, &policy, Limit::Energy(0.95), &mut allocated);
+    assert_eq!(allocated[0].rank, uniform_rank(&candidates, &policy, 24, Limit::Energy(0.95)));
     let all: f64 = candidates.iter().map(|one| one.spectrum.sum_squares).sum();
-    let kept: f64 = candidates.iter().zip(&shares).map(|(one, share)| one.spectrum.kept(share.rank)).sum();
+    let kept: f64 = candidates.iter().zip(&allocated).map(|(one, given)| one.spectrum.kept(given.rank)).sum();
     assert!(kept >= 0.95 * all);
 }
 
@@ -232,21 +234,24 @@ fn one_rank_for_all_is_taken_where_ranks_of_their_own_lose_much_more() {
     for (stretch, even) in [(3.0, false), (3000.0, true)] {
         candidates[0].stretch = stretch;
         for limit in [Limit::Bytes(16 * factor_bytes(shape, 1, Dtype::F16)), Limit::Energy(0.5)] {
-            let mut shares = [Share::default(); 2];
-            let rank = share_out(&candidates, &policy, limit, 24, &mut shares);
-            assert_eq!(rank.is_some(), even, "{stretch} {limit:?} {shares:?}");
+            let mut allocated = [Allocation::default(); 2];
+            let rank = allocate_best(&candidates, &policy, limit, 24, &mut allocated);
+            assert_eq!(rank.is_some(), even, "{stretch} {limit:?} {allocated:?}");
             if let Some(rank) = rank {
-                assert_eq!((rank, rank), (shares[0].rank, shares[1].rank));
+                assert_eq!((rank, rank), (allocated[0].rank, allocated[1].rank));
                 assert_eq!(rank, uniform_rank(&candidates, &policy, 24, limit));
             }
             // By energy what loses the least is what is worth the most.
             let by = Policy { by: Criterion::Energy, ..policy };
-            assert_eq!(share_out(&candidates, &by, limit, 24, &mut shares), None);
+            assert_eq!(allocate_best(&candidates, &by, limit, 24, &mut allocated), None);
         }
     }
-    let mut shares = [Share::default(); 2];
+    let mut allocated = [Allocation::default(); 2];
     let uniform = Policy::fixed(usize::MAX);
-    assert_eq!(share_out(&candidates, &uniform, Limit::Energy(0.5), 24, &mut shares), Some(shares[0].rank));
+    assert_eq!(
+        allocate_best(&candidates, &uniform, Limit::Energy(0.5), 24, &mut allocated),
+        Some(allocated[0].rank)
+    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Quantised weights: against what the libraries that define them computed, against decoders that read bit by bit, in any
-//! cut into runs of rows; and what is refused.
+//! cut into ranges of rows; and what is refused.
 
 mod by_columns;
 mod hostile;
@@ -17,7 +17,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()
 }
 
-/// Decodes all at once and in random runs of rows; both must give the bits of `expected`.
+/// Decodes all at once and in random ranges of rows; both must give the bits of `expected`.
 fn check(name: &str, shape: Shape, scheme: Scheme<'_>, expected: &[f32]) {
     let matrix = Quantized::new(shape, scheme).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_eq!((matrix.rows(), matrix.cols()), (shape.rows, shape.cols));

@@ -53,7 +53,7 @@ impl AdapterFile {
             });
             match found {
                 Some((module, at)) => pairs.entry(module).or_default()[at] = Some(tensor),
-                // llama.cpp passes over them, so that they are no part of what the adapter does.
+                // llama.cpp passes over them, so that they have no effect.
                 None if tensor.name.ends_with("_norm.weight") => {}
                 None => {
                     let problem = "not a LoRA factor, expected NAME.weight.lora_a or .lora_b";
@@ -140,10 +140,10 @@ impl AdapterFile {
         let dtype =
             tensor.dtype().ok_or_else(|| bad(format!("its type {} is not read", tensor.type_name())))?;
         let bytes = &self.mapped.bytes()[tensor.range.clone()];
-        let parts = bytes.chunks_exact((bytes.len() / matrices.max(1)).max(1));
-        parts
-            .map(|part| {
-                let factor = Factor::new(dtype, shape, part).map_err(|e| bad(e.to_string()))?;
+        let matrices = bytes.chunks_exact((bytes.len() / matrices.max(1)).max(1));
+        matrices
+            .map(|bytes| {
+                let factor = Factor::new(dtype, shape, bytes).map_err(|e| bad(e.to_string()))?;
                 Ok(factor.read_from(path, tensor.name))
             })
             .collect()

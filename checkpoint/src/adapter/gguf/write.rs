@@ -30,9 +30,9 @@ struct Tensor<'l> {
     ne: Vec<u64>,
     dtype: Dtype,
     /// Its matrices: one, or one per expert; zeros where there is none.
-    parts: Vec<Option<Cow<'l, Factor<'l>>>>,
-    /// Of each part.
-    part_bytes: usize,
+    matrices: Vec<Option<Cow<'l, Factor<'l>>>>,
+    /// Of each matrix.
+    matrix_bytes: usize,
 }
 
 /// Bytes that [`write_gguf`] writes.
@@ -59,11 +59,11 @@ pub fn write_gguf(lora: &Lora<'_>, out: &mut impl Write) -> Result<u64> {
     out.write_all(&header).map_err(failed)?;
     let mut written = header.len();
     for tensor in &tensors {
-        for part in &tensor.parts {
-            match part {
+        for matrix in &tensor.matrices {
+            match matrix {
                 Some(factor) => out.write_all(&factor.encoded()?),
                 // Every format has zero bytes for zeros.
-                None => io::copy(&mut io::repeat(0).take(tensor.part_bytes as u64), out).map(drop),
+                None => io::copy(&mut io::repeat(0).take(tensor.matrix_bytes as u64), out).map(drop),
             }
             .map_err(failed)?;
         }
@@ -76,7 +76,7 @@ pub fn write_gguf(lora: &Lora<'_>, out: &mut impl Write) -> Result<u64> {
 
 impl Tensor<'_> {
     fn bytes(&self) -> usize {
-        self.parts.len() * self.part_bytes
+        self.matrices.len() * self.matrix_bytes
     }
 
     fn padded(&self) -> usize {
@@ -117,7 +117,7 @@ fn pair<'l>(name: &str, modules: &[&'l LoraModule<'_>], tensors: &mut Vec<Tensor
     if count > MAX_EXPERTS {
         return Err(first.a.error(format!("{count} experts of {name} are more than {MAX_EXPERTS}")));
     }
-    let mut parts = [vec![None; count], vec![None; count]];
+    let mut matrices = [vec![None; count], vec![None; count]];
     for module in modules {
         let index = module.expert.map_or(0, |expert| expert.index);
         let alike = module.expert.map(|expert| expert.count) == first.expert.map(|expert| expert.count);
@@ -147,23 +147,23 @@ fn pair<'l>(name: &str, modules: &[&'l LoraModule<'_>], tensors: &mut Vec<Tensor
             std::mem::swap(&mut a, &mut b);
             b.to_mut().transpose();
         }
-        parts[0][index] = Some(a);
-        parts[1][index] = Some(b);
+        matrices[0][index] = Some(a);
+        matrices[1][index] = Some(b);
     }
-    for (parts, suffix) in parts.into_iter().zip(SUFFIXES) {
+    for (matrices, suffix) in matrices.into_iter().zip(SUFFIXES) {
         let name = format!("{name}.weight{suffix}");
-        tensors.push(tensor(name, parts, first.expert.map(|expert| expert.count))?);
+        tensors.push(tensor(name, matrices, first.expert.map(|expert| expert.count))?);
     }
     Ok(())
 }
 
-/// One tensor, of `parts` that are all of one shape; at least one is there.
+/// One tensor, of `matrices` that are all of one shape; at least one is there.
 fn tensor<'l>(
     name: String,
-    mut parts: Vec<Option<Cow<'l, Factor<'l>>>>,
+    mut matrices: Vec<Option<Cow<'l, Factor<'l>>>>,
     experts: Option<usize>,
 ) -> Result<Tensor<'l>> {
-    let Some(first) = parts.iter().flatten().next().cloned() else {
+    let Some(first) = matrices.iter().flatten().next().cloned() else {
         return Err(Error::usage(format!("{name} has no matrix")));
     };
     if name.len() > MAX_NAME {
@@ -174,17 +174,17 @@ fn tensor<'l>(
     if !AdapterFormat::Gguf.holds(dtype) {
         return Err(first.error(format!("a GGUF adapter cannot hold {}", dtype.name())));
     }
-    for part in parts.iter_mut().flatten().filter(|part| part.dtype() != dtype) {
-        part.to_mut().set_dtype(dtype);
+    for matrix in matrices.iter_mut().flatten().filter(|matrix| matrix.dtype() != dtype) {
+        matrix.to_mut().set_dtype(dtype);
     }
     let [rows, cols] = first.shape();
-    let part_bytes = first.encoded_len().ok_or_else(|| {
+    let matrix_bytes = first.encoded_len().ok_or_else(|| {
         let (format, len) = (dtype.name(), dtype.block_len());
         first.error(format!("rows of {cols} entries do not fit into {format}, whose blocks have {len}"))
     })?;
     let mut ne = vec![cols as u64, rows as u64];
     ne.extend(experts.map(|experts| experts as u64));
-    Ok(Tensor { name, ne, dtype, parts, part_bytes })
+    Ok(Tensor { name, ne, dtype, matrices, matrix_bytes })
 }
 
 /// All that stands before the first tensor's bytes, padding included.

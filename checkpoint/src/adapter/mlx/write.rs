@@ -28,7 +28,7 @@ pub(crate) fn length(lora: &Lora<'_>) -> Result<u64> {
     Ok(weights(lora)?.len() + config(lora).len() as u64)
 }
 
-/// The one scale of all modules; 1 where they have several, which become part of `lora_b` then.
+/// The one scale of all modules; 1 where they have several, which go into `lora_b` then.
 fn scale(lora: &Lora<'_>) -> f64 {
     let first = lora.modules.first().map_or(1.0, |module| module.scale);
     if lora.modules.iter().all(|module| module.scale == first) { first } else { 1.0 }

@@ -3,6 +3,7 @@
 use super::fields::{Fields, names, token_rows};
 use super::pattern::Patterns;
 use super::target::{Target, targets};
+use crate::adapter::targets::names_module;
 use crate::adapter::{self, Lora};
 use crate::error::{Error, Result};
 use crate::source::json::Json;
@@ -96,6 +97,11 @@ pub(super) fn written(lora: &Lora<'_>, fields: &Fields<'_>) -> Result<String> {
     });
     let mut parameters: Vec<_> = wrapped.iter().filter(|t| t.parameter).map(|t| t.key.as_str()).collect();
     parameters.sort_unstable();
+    // What is read may have targets that pass over modules with factors.
+    let reach = |targets: &[String]| {
+        let named = |key: &str| targets.iter().any(|target| names_module(target, key));
+        wrapped.iter().filter(|t| !t.parameter).all(|t| named(&t.key))
+    };
     let config = Written {
         peft_type: "LORA",
         task_type: lora.task.as_deref(),
@@ -108,7 +114,7 @@ pub(super) fn written(lora: &Lora<'_>, fields: &Fields<'_>) -> Result<String> {
         r: rank,
         lora_alpha: number(alpha),
         target_modules: match &lora.targets {
-            Some(targets) if !both => targets.iter().map(String::as_str).collect(),
+            Some(targets) if !both && reach(targets) => targets.iter().map(String::as_str).collect(),
             _ => wrapped.iter().filter(|t| !t.parameter).map(|t| t.key.as_str()).collect(),
         },
         target_parameters: parameters,

@@ -8,7 +8,7 @@ mod read;
 mod target;
 mod write;
 
-pub(crate) use read::Directory;
+pub(crate) use read::{Directory, without_adapter};
 pub(crate) use write::{length, write};
 
 /// The configuration's file name.

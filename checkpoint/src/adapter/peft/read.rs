@@ -9,10 +9,9 @@ use crate::adapter::{Lora, LoraModule, Naming, OUT_PROJ, Spelling, Target};
 use crate::error::{Error, Result};
 use crate::naming::kind::module_of;
 use crate::naming::spelling::{KEY, from_metadata};
-use crate::source::locate::absent;
+use crate::source::locate::{absent, named_as_pickle};
 use crate::source::mapped::Mapped;
 use crate::source::model::Model;
-use crate::source::not_weights::pickle_advice;
 use crate::source::safetensors::metadata_where;
 use crate::source::tensor::{Expert, Tensor};
 use std::borrow::Cow;
@@ -31,18 +30,34 @@ pub(crate) struct Directory {
 }
 
 /// What PEFT puts after a module's path: of a linear module, or of an embedding.
-const SUFFIXES: [(&str, Part); 4] = [
-    (".lora_A.weight", Part { is_a: true, embedding: false }),
-    (".lora_B.weight", Part { is_a: false, embedding: false }),
-    (".lora_embedding_A", Part { is_a: true, embedding: true }),
-    (".lora_embedding_B", Part { is_a: false, embedding: true }),
+const SUFFIXES: [(&str, Role); 4] = [
+    (".lora_A.weight", Role { is_a: true, embedding: false }),
+    (".lora_B.weight", Role { is_a: false, embedding: false }),
+    (".lora_embedding_A", Role { is_a: true, embedding: true }),
+    (".lora_embedding_B", Role { is_a: false, embedding: true }),
 ];
+
+/// What PEFT calls an adapter that was given no name.
+const UNNAMED: &str = "default";
+
+/// `path` without the name of the adapter in memory, which is part of it where a state dict was saved by hand: PEFT (0.21) reads
+/// it for an adapter called `default`.
+pub(crate) fn without_adapter(path: &str) -> Cow<'_, str> {
+    let plain = path.rsplit_once(".lora_").and_then(|(module, rest)| {
+        let (part, rest) = rest.split_once('.')?;
+        let rest = rest.strip_prefix(UNNAMED).filter(|rest| rest.is_empty() || rest.starts_with('.'))?;
+        // Of the magnitudes the name in the file has no more.
+        let rest = if part == "magnitude_vector" { "" } else { rest };
+        Some(format!("{module}.lora_{part}{rest}"))
+    });
+    plain.map_or(Cow::Borrowed(path), Cow::Owned)
+}
 
 /// What DoRA adds to a pair.
 const MAGNITUDE: &str = ".lora_magnitude_vector";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Part {
+struct Role {
     is_a: bool,
     embedding: bool,
 }
@@ -98,7 +113,7 @@ impl Directory {
         }
         let pickle = directory.join("adapter_model.bin");
         if !weights.exists() && pickle.exists() {
-            return Err(Error::format(&pickle, pickle_advice(&pickle)));
+            return Err(named_as_pickle(&pickle));
         }
         if !config.exists() {
             return Err(not_an_adapter(path, &config, &weights));
@@ -120,17 +135,21 @@ impl Directory {
         for (_, tensor) in self.weights.tensors() {
             let path = tensor.stored_name().strip_prefix(PREFIX);
             let Some(path) = path else { return Err(super::full::unexpected(&tensor)) };
-            let path = self.in_memory(path);
-            if let Some((module, part)) = split(&path) {
-                products.entry(module.to_owned()).or_default().take(part, tensor)?;
+            let path = without_adapter(path);
+            let path = match path {
+                Cow::Borrowed(path) => self.in_memory(path),
+                Cow::Owned(path) => Cow::Owned(self.in_memory(&path).into_owned()),
+            };
+            if let Some((module, factor)) = split(&path) {
+                products.entry(module.to_owned()).or_default().take(factor, tensor)?;
                 continue;
             }
             if let Some(module) = path.strip_suffix(MAGNITUDE).filter(|_| self.config.is_dora()) {
                 magnitudes.insert(module.to_owned(), tensor);
                 continue;
             }
-            let part = |(suffix, part): &(&str, Part)| Some((path.strip_suffix(suffix)?.len(), *part));
-            let Some((length, part)) = SUFFIXES.iter().find_map(part) else {
+            let role = |(suffix, role): &(&str, Role)| Some((path.strip_suffix(suffix)?.len(), *role));
+            let Some((length, role)) = SUFFIXES.iter().find_map(role) else {
                 full.extend(super::full::read(&path, tensor, &self.config)?);
                 continue;
             };
@@ -138,7 +157,7 @@ impl Directory {
                 Cow::Borrowed(path) => Cow::Borrowed(&path[..length]),
                 Cow::Owned(path) => Cow::Owned(path[..length].to_owned()),
             };
-            pairs.entry((module, part.embedding)).or_default()[usize::from(!part.is_a)] = Some(tensor);
+            pairs.entry((module, role.embedding)).or_default()[usize::from(!role.is_a)] = Some(tensor);
         }
         let mut modules = Vec::new();
         let paths: BTreeSet<_> =

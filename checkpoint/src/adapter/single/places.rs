@@ -1,6 +1,6 @@
 //! Names of modules in single files: kohya's and ComfyUI's.
 //!
-//! kohya's scripts, diffusers and ComfyUI know a module by the part of the model that it is in and by its path there;
+//! kohya's scripts, diffusers and ComfyUI know a module by the model of the pipeline that it is in and by its path there;
 //! kohya's names have `_` for every `.` of that path, so that only the base's own names tell where the dots were.
 
 use crate::adapter::{Factor, Lora, Naming};
@@ -16,26 +16,26 @@ pub(crate) enum Style {
     Comfy,
 }
 
-/// A part of a model: where it is in the checkpoint, and what stands for that in the two kinds of files. What is
+/// A model of a pipeline: where it is in the checkpoint, and what stands for that in the two kinds of files. What is
 /// written comes first; the others are read as well.
 #[derive(Debug, Clone)]
-struct Part {
-    /// Empty: the checkpoint is this part alone.
+struct Submodel {
+    /// Empty: the checkpoint is this model alone.
     path: String,
     kohya: Vec<String>,
     comfy: Vec<String>,
 }
 
-/// The parts of a model that single files have names for.
+/// The models of a pipeline that single files have names for.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
-    parts: Vec<Part>,
+    submodels: Vec<Submodel>,
     /// Why there are none, or none in the other style.
     lacking: Option<(String, Reason)>,
 }
 
-/// The parts of checkpoints that hold a whole pipeline.
-const PARTS: [(&str, &[&str], &[&str]); 6] = [
+/// Those of checkpoints that hold a whole pipeline.
+const SUBMODELS: [(&str, &[&str], &[&str]); 6] = [
     ("model.diffusion_model", &["lora_unet"], &["diffusion_model"]),
     ("cond_stage_model.transformer", FIRST_ENCODER_ALONE, CLIP_L),
     ("conditioner.embedders.0.transformer", FIRST_ENCODER, CLIP_L),
@@ -56,13 +56,13 @@ const T5_DOTTED: &[&str] = &["text_encoders.t5xxl.transformer"];
 /// How the paths of a diffusers U-Net begin.
 const DIFFUSERS_UNET: [&str; 3] = ["down_blocks.", "mid_block.", "up_blocks."];
 
-impl Part {
+impl Submodel {
     fn new(path: &str, kohya: &[&str], comfy: &[&str]) -> Self {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         Self { path: path.to_owned(), kohya: owned(kohya), comfy: owned(comfy) }
     }
 
-    /// The path of `module` within this part.
+    /// The path of `module` within this model.
     fn within<'n>(&self, module: &'n str) -> Option<&'n str> {
         if self.path.is_empty() {
             return Some(module);
@@ -81,24 +81,26 @@ impl Part {
 }
 
 impl Places {
-    /// The parts of `model`, told by its names, its `config.json` and the name of its directory.
+    /// The models that `model` holds, told by its names, its `config.json` and the name of its directory.
     ///
-    /// A pipeline's checkpoint has its parts' own names. A diffusers directory says in `_class_name` what it is; a
+    /// A pipeline's checkpoint has the names of its models. A diffusers directory says in `_class_name` what it is; a
     /// transformers directory is a text encoder by its `model_type`, the first or second one by its name and its
     /// neighbours. Without a `config.json` it is a diffusion model under the names of its authors.
     pub(crate) fn of(model: &Model) -> Self {
         let any = |start: &str| model.tensors().any(|(name, _)| name.starts_with(start));
-        let parts: Vec<_> = PARTS
+        let submodels: Vec<_> = SUBMODELS
             .iter()
             .filter(|(path, ..)| any(&format!("{path}.")))
-            .map(|(path, kohya, comfy)| Part::new(path, kohya, comfy))
+            .map(|(path, kohya, comfy)| Submodel::new(path, kohya, comfy))
             .collect();
-        if !parts.is_empty() {
-            return Self { parts, lacking: None };
+        if !submodels.is_empty() {
+            return Self { submodels, lacking: None };
         }
         let config = model.config();
-        let alone =
-            |kohya: &[&str], comfy: &[&str]| Self { parts: vec![Part::new("", kohya, comfy)], lacking: None };
+        let alone = |kohya: &[&str], comfy: &[&str]| Self {
+            submodels: vec![Submodel::new("", kohya, comfy)],
+            lacking: None,
+        };
         let (class, kind) = (config.class_name.as_deref(), config.model_type.as_deref());
         let unet = class.is_some_and(|class| class.starts_with("UNet"));
         if unet || class.is_none() && kind.is_none() && DIFFUSERS_UNET.iter().any(|start| any(start)) {
@@ -120,7 +122,7 @@ impl Places {
                 let mut places = alone(kohya, &[comfy]);
                 // Later versions of transformers leave this out of the paths, which the readers expect.
                 if !any("text_model.") {
-                    let Part { kohya, comfy, .. } = &mut places.parts[0];
+                    let Submodel { kohya, comfy, .. } = &mut places.submodels[0];
                     for prefix in kohya {
                         prefix.push_str("_text_model");
                     }
@@ -134,39 +136,39 @@ impl Places {
             _ => {
                 let what = class.or(kind).unwrap_or_default();
                 let why = format!("what single files call the modules of a {what} is not known");
-                Self { parts: Vec::new(), lacking: Some((why, Reason::NoPrefix)) }
+                Self { submodels: Vec::new(), lacking: Some((why, Reason::NoPrefix)) }
             }
         }
     }
 
     /// A diffusion model alone, under the names of its authors.
     pub(crate) fn diffusion() -> Self {
-        Self { parts: vec![Part::new("", &["lora_unet"], &["diffusion_model"])], lacking: None }
+        Self { submodels: vec![Submodel::new("", &["lora_unet"], &["diffusion_model"])], lacking: None }
     }
 
     /// A model that is called `prefix`, whatever it is.
     pub(crate) fn whole(prefix: &str) -> Self {
         let prefix = prefix.trim_end_matches(['_', '.']);
-        Self { parts: vec![Part::new("", &[prefix], &[prefix])], lacking: None }
+        Self { submodels: vec![Submodel::new("", &[prefix], &[prefix])], lacking: None }
     }
 
     /// The name of `module`; `None` where readers have none.
     pub(crate) fn name(&self, style: Style, module: &str) -> Option<String> {
-        let found = self.parts.iter().find_map(|part| Some((part, part.within(module)?)));
-        found.and_then(|(part, path)| part.names(style, path).next())
+        let found = self.submodels.iter().find_map(|submodel| Some((submodel, submodel.within(module)?)));
+        found.and_then(|(submodel, path)| submodel.names(style, path).next())
     }
 
     /// # Errors
     /// When no module of the model has a name of this style.
     pub(crate) fn check(&self, style: Style) -> Result<()> {
-        let named = |part: &Part| match style {
+        let named = |submodel: &Submodel| match style {
             // With a dot it would be read as one of the other style.
             Style::Kohya => {
-                part.kohya.first().is_some_and(|prefix| !prefix.is_empty() && !prefix.contains('.'))
+                submodel.kohya.first().is_some_and(|prefix| !prefix.is_empty() && !prefix.contains('.'))
             }
-            Style::Comfy => part.comfy.first().is_some_and(|prefix| !prefix.is_empty()),
+            Style::Comfy => submodel.comfy.first().is_some_and(|prefix| !prefix.is_empty()),
         };
-        match (self.parts.iter().any(named), &self.lacking) {
+        match (self.submodels.iter().any(named), &self.lacking) {
             (true, _) => Ok(()),
             (_, None) => Err(Error::usage("a prefix is a name, for kohya without dots".into())),
             (_, Some((why, reason))) => Err(Error::usage(why.clone()).because(*reason)),
@@ -201,13 +203,18 @@ impl Places {
         Ok(lora)
     }
 
-    /// `lora`, whose modules have ComfyUI's names of a model that is one part, under the paths in that part: what can
+    /// `lora`, whose modules have ComfyUI's names of one model, under the paths in it: what can
     /// be told without a base.
     ///
     /// # Errors
     /// When a module's name is another.
     pub(crate) fn undotted<'a>(&self, mut lora: Lora<'a>) -> Result<Lora<'a>> {
-        let prefixes = || self.parts.iter().filter(|part| part.path.is_empty()).flat_map(|part| &part.comfy);
+        let prefixes = || {
+            self.submodels
+                .iter()
+                .filter(|submodel| submodel.path.is_empty())
+                .flat_map(|submodel| &submodel.comfy)
+        };
         let path = |name: &str, values: &Factor<'_>| {
             let path = prefixes().find_map(|prefix| name.strip_prefix(prefix.as_str())?.strip_prefix('.'));
             path.map(str::to_owned).ok_or_else(|| {
@@ -227,7 +234,7 @@ impl Places {
     }
 
     /// `lora`, whose modules have the names of a single file, under those of a base, a model of `naming` at `path`
-    /// with tensors of these `names`. Where the parts of the base are not known, what stands before the first module's
+    /// with tensors of these `names`. Where the models of the base are not known, what stands before the first module's
     /// path stands before all.
     ///
     /// # Errors
@@ -240,15 +247,15 @@ impl Places {
         base: &Path,
     ) -> Result<Lora<'a>> {
         let bases: Vec<_> = names.filter_map(|name| name.strip_suffix(".weight")).collect();
-        let whole = lora.modules.first().filter(|_| self.parts.is_empty());
+        let whole = lora.modules.first().filter(|_| self.submodels.is_empty());
         let whole = whole.and_then(|module| Some(Self::whole(prefix_of(&module.name, &bases)?)));
-        let parts = whole.as_ref().map_or(&self.parts, |places| &places.parts);
+        let submodels = whole.as_ref().map_or(&self.submodels, |places| &places.submodels);
         let mut modules = BTreeMap::<String, Vec<&str>>::new();
         for module in bases {
-            for part in parts {
-                let Some(path) = part.within(module) else { continue };
+            for submodel in submodels {
+                let Some(path) = submodel.within(module) else { continue };
                 for style in [Style::Kohya, Style::Comfy] {
-                    for name in part.names(style, path) {
+                    for name in submodel.names(style, path) {
                         modules.entry(name).or_default().push(module);
                     }
                 }

@@ -22,7 +22,7 @@ pub(crate) struct SingleFile {
 
 /// What a module's tensors are, by what follows its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Role {
     Down,
     Up,
     Alpha,
@@ -32,25 +32,25 @@ enum Part {
 }
 
 /// PEFT's names for the factors are met in these files as well, and those of LyCORIS for the differences of norms.
-const PARTS: [(&str, Part); 9] = [
-    (DOWN, Part::Down),
-    (UP, Part::Up),
-    (ALPHA, Part::Alpha),
-    (".lora_A.weight", Part::Down),
-    (".lora_B.weight", Part::Up),
-    (DIFF, Part::Weight),
-    (DIFF_BIAS, Part::Bias),
-    (".w_norm", Part::Weight),
-    (".b_norm", Part::Bias),
+const ROLES: [(&str, Role); 9] = [
+    (DOWN, Role::Down),
+    (UP, Role::Up),
+    (ALPHA, Role::Alpha),
+    (".lora_A.weight", Role::Down),
+    (".lora_B.weight", Role::Up),
+    (DIFF, Role::Weight),
+    (DIFF_BIAS, Role::Bias),
+    (".w_norm", Role::Weight),
+    (".b_norm", Role::Bias),
 ];
 
-/// What these files may hold beside LoRA, by a part of the name, and what it is.
+/// What these files may hold beside LoRA, by what their names hold, and what it is.
 const OTHERS: [(&str, &str); 7] = [
     (".lora_mid.", "the core of a Tucker decomposition"),
     (".dora_scale", "the magnitudes of a DoRA adapter"),
-    (".hada_", "an unknown part of a LoHa adapter"),
-    (".lokr_", "an unknown part of a LoKr adapter"),
-    (".oft_", "part of an OFT adapter"),
+    (".hada_", "an unknown tensor of a LoHa adapter"),
+    (".lokr_", "an unknown tensor of a LoKr adapter"),
+    (".oft_", "a tensor of an OFT adapter"),
     (".reshape_weight", "another shape for the base's weight"),
     (".set_weight", "a weight in place of the base's"),
 ];
@@ -73,16 +73,16 @@ struct Found<'a> {
 /// Whether `path` is a safetensors file with a tensor that is named as those of such an adapter, and is none of PEFT's.
 pub(crate) fn is_single_file(path: &Path) -> bool {
     let safetensors = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
-    let pair = |name: &str| split(name).is_some_and(|(_, part)| matches!(part, Part::Down | Part::Up));
+    let pair = |name: &str| split(name).is_some_and(|(_, role)| matches!(role, Role::Down | Role::Up));
     let ours = |name: &str| !name.starts_with("base_model.model.") && pair(name);
-    let parts = |name: &str| OTHERS[..5].iter().any(|(part, _)| name.contains(part));
+    let other = |name: &str| OTHERS[..5].iter().any(|(known, _)| name.contains(known));
     safetensors
         && path.is_file()
-        && Model::open(path).is_ok_and(|model| model.tensors().any(|(name, _)| ours(name) || parts(name)))
+        && Model::open(path).is_ok_and(|model| model.tensors().any(|(name, _)| ours(name) || other(name)))
 }
 
-fn split(name: &str) -> Option<(&str, Part)> {
-    PARTS.iter().find_map(|(suffix, part)| Some((name.strip_suffix(suffix)?, *part)))
+fn split(name: &str) -> Option<(&str, Role)> {
+    ROLES.iter().find_map(|(suffix, role)| Some((name.strip_suffix(suffix)?, *role)))
 }
 
 impl SingleFile {
@@ -100,21 +100,21 @@ impl SingleFile {
     pub(crate) fn lora(&self) -> Result<Lora<'_>> {
         let mut modules = BTreeMap::<&str, Found<'_>>::new();
         for (_, tensor) in self.weights.tensors() {
-            if let Some((module, part)) = products::split(tensor.stored_name()) {
-                modules.entry(module).or_default().product.take(part, tensor)?;
+            if let Some((module, factor)) = products::split(tensor.stored_name()) {
+                modules.entry(module).or_default().product.take(factor, tensor)?;
                 continue;
             }
-            let Some((module, part)) = split(tensor.stored_name()) else { return Err(other(&tensor)) };
+            let Some((module, role)) = split(tensor.stored_name()) else { return Err(other(&tensor)) };
             let found = modules.entry(module).or_default();
-            let place = match part {
-                Part::Down => &mut found.down,
-                Part::Up => &mut found.up,
-                Part::Alpha => &mut found.alpha,
-                Part::Weight => &mut found.weight,
-                Part::Bias => &mut found.bias,
+            let place = match role {
+                Role::Down => &mut found.down,
+                Role::Up => &mut found.up,
+                Role::Alpha => &mut found.alpha,
+                Role::Weight => &mut found.weight,
+                Role::Bias => &mut found.bias,
             };
             if let Some(first) = place.replace(tensor) {
-                let problem = format!("the same part of the module as {}", first.stored_name());
+                let problem = format!("the same tensor of the module as {}", first.stored_name());
                 return Err(tensor.error(problem));
             }
         }
@@ -153,7 +153,7 @@ impl SingleFile {
     }
 }
 
-/// What a configuration says of a part of a model.
+/// What a configuration says of a model of a pipeline.
 #[derive(Default)]
 struct Stated {
     rank: Option<f64>,
@@ -161,10 +161,10 @@ struct Stated {
     alpha: Option<f64>,
 }
 
-/// Most parts of a model.
-const MAX_PARTS: usize = 1 << 10;
+/// Most models of a pipeline.
+const MAX_MODELS: usize = 1 << 10;
 
-/// Whether a configuration as diffusers writes it for each part of a model, `unet.lora_alpha` and so on, states another
+/// Whether a configuration as diffusers writes it for each model of a pipeline, `unet.lora_alpha` and so on, states another
 /// scale than 1, or does so in words that are not known here.
 fn scales(config: &str) -> bool {
     let set = |value: Json<'_>| match value.bool() {
@@ -172,16 +172,16 @@ fn scales(config: &str) -> bool {
         None if value.is_object() => !value.first_value().is_null(),
         None => !value.is_null(),
     };
-    // Rank and alpha of each part.
+    // Rank and alpha of each model.
     let (mut numbers, mut scaled) = (BTreeMap::<String, Stated>::new(), false);
     let sound = Json::parse(config.as_bytes()).is_ok_and(|config| {
         config.each_entry(|key, value| {
             match key.rsplit_once('.') {
-                Some((part, "r")) => {
-                    numbers.entry(part.to_owned()).or_default().rank = value.number();
+                Some((model, "r")) => {
+                    numbers.entry(model.to_owned()).or_default().rank = value.number();
                 }
-                Some((part, "lora_alpha")) => {
-                    numbers.entry(part.to_owned()).or_default().alpha =
+                Some((model, "lora_alpha")) => {
+                    numbers.entry(model.to_owned()).or_default().alpha =
                         Some(value.number().unwrap_or(f64::NAN));
                 }
                 Some((_, "alpha_pattern" | "rank_pattern" | "use_rslora" | "use_dora")) => {
@@ -189,17 +189,17 @@ fn scales(config: &str) -> bool {
                 }
                 _ => {}
             }
-            numbers.len() <= MAX_PARTS
+            numbers.len() <= MAX_MODELS
         })
     });
     let differs = |stated: &Stated| stated.alpha.is_some_and(|alpha| stated.rank != Some(alpha));
-    !sound || scaled || numbers.len() > MAX_PARTS || numbers.values().any(differs)
+    !sound || scaled || numbers.len() > MAX_MODELS || numbers.values().any(differs)
 }
 
-/// What is wrong with a tensor that is no part of a pair.
+/// What is wrong with a tensor that does not belong to a pair.
 fn other(tensor: &Tensor<'_>) -> Error {
     let name = tensor.stored_name();
-    let what = OTHERS.iter().find(|(part, _)| name.contains(part)).map(|(_, what)| *what);
+    let what = OTHERS.iter().find(|(known, _)| name.contains(known)).map(|(_, what)| *what);
     tensor.error(match what {
         Some(what) => format!("{what}, which is not read; only LoRA pairs are"),
         None => format!("not a LoRA factor, expected MODULE{UP}, {DOWN} or {ALPHA}"),

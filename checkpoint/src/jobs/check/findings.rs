@@ -53,6 +53,9 @@ pub enum Repair {
     OneRank(usize),
 }
 
+/// An adapter that cannot be read.
+const INVALID: &str = "adapter-invalid";
+
 /// What was found so far.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
@@ -86,14 +89,51 @@ impl Findings {
         }
     }
 
+    /// What `error` says where the adapter could not be opened, once.
+    ///
+    /// # Errors
+    /// `error`, where that says nothing about the adapter.
+    pub(super) fn invalid(&mut self, error: Error) -> Result<()> {
+        let tensor = match &error {
+            Error::Io { .. } | Error::Cancelled => return Err(error),
+            Error::Tensor { tensor, .. } => Some(tensor.clone()),
+            _ => None,
+        };
+        if !self.codes().any(|code| code == INVALID) {
+            self.broken(INVALID, tensor.as_deref(), error);
+        }
+        Ok(())
+    }
+
     /// The names of what was found.
     pub(super) fn codes(&self) -> impl Iterator<Item = &'static str> {
         self.found.iter().map(|finding| finding.code)
     }
 
-    /// Adds what was found elsewhere.
-    pub(super) fn extend(&mut self, found: impl Iterator<Item = Finding>) {
-        self.found.extend(found);
+    /// Adds what was found elsewhere and is `wanted`; of an adapter that cannot be read that is said once.
+    pub(super) fn extend(&mut self, other: Self, wanted: impl Fn(&Finding) -> bool) {
+        let invalid = self.codes().any(|code| code == INVALID);
+        let more = other.found.into_iter().filter(|one| !(invalid && one.code == INVALID) && wanted(one));
+        self.found.extend(more);
+        self.failed = self.failed.take().or(other.failed);
+    }
+
+    /// Leaves out the findings that are not `wanted`.
+    pub(super) fn retain(&mut self, wanted: impl Fn(&Finding) -> bool) {
+        self.found.retain(wanted);
+    }
+
+    /// Leaves out the repairs that do not `work`, each of which is asked for once.
+    pub(super) fn keep_repairs(&mut self, mut works: impl FnMut(Repair) -> Result<bool>) -> Result<()> {
+        let mut known = Vec::<(Repair, bool)>::new();
+        for finding in &mut self.found {
+            let Some(repair) = finding.repair else { continue };
+            let found = known.iter().find(|(other, _)| *other == repair).map(|(_, works)| *works);
+            let works = found.map_or_else(|| works(repair), Ok)?;
+            known.push((repair, works));
+            finding.repair = Some(repair).filter(|_| works);
+        }
+        Ok(())
     }
 
     /// All of them, the worst first.

@@ -6,6 +6,7 @@ mod container;
 mod findings;
 mod modules;
 mod pairs;
+mod repairs;
 
 pub use consumers::{Consumer, check_for};
 pub use findings::{Finding, Repair, Severity};
@@ -15,8 +16,8 @@ use crate::run::monitor::Monitor;
 use crate::source::model::Model;
 use std::path::Path;
 
-/// Checks `adapter`, a file or a PEFT directory, against `base`; a PEFT directory as PEFT reads it, where the base is no GGUF
-/// file. A broken adapter gives findings, not an error; the worst come first.
+/// Checks `adapter`, a file or a PEFT directory, against `base`: a PEFT directory as [`check_for`] does for PEFT, where the base
+/// is no GGUF file. A broken adapter gives findings, not an error; the worst come first.
 ///
 /// # Errors
 /// When a file cannot be read, or the base is not sound; [`Error::Cancelled`](crate::Error::Cancelled).
@@ -31,9 +32,8 @@ use std::path::Path;
 /// # Ok::<(), phlora::Error>(())
 /// ```
 pub fn check(adapter: &Path, base: &Model, monitor: &Monitor) -> Result<Vec<Finding>> {
-    let (mut findings, peft) = modules::sound(adapter, base, monitor)?;
-    if peft {
-        consumers::as_peft(adapter, base, &mut findings)?;
+    if !base.is_gguf() && consumers::is_peft(adapter) {
+        return check_for(adapter, base, Consumer::Peft, monitor);
     }
-    findings.sorted()
+    modules::sound(adapter, base, monitor)?.sorted()
 }

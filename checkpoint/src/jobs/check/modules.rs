@@ -2,39 +2,32 @@
 
 use super::container;
 use super::findings::{Findings, Severity};
-use crate::adapter::{Adapter, AdapterFormat, Factor, Lora, LoraModule, Naming, View, open_gguf};
-use crate::error::{Error, Result};
+use crate::adapter::{Adapter, AdapterFormat, Factor, Lora, LoraModule, Naming, View, misfit, open_gguf};
+use crate::error::Result;
 use crate::naming::memory::Weight;
 use crate::pairing::beginnings;
 use crate::run::monitor::Monitor;
 use crate::source::model::Model;
 use std::path::Path;
 
-/// What was found, and whether it is a sound adapter of PEFT's format for a base that is no GGUF file.
-pub(super) fn sound(adapter: &Path, base: &Model, monitor: &Monitor) -> Result<(Findings, bool)> {
+/// What is said of norms, biases and rows of vocabularies.
+pub(super) const NO_PLACE: &str = "llama.cpp, and Ollama with it, applies nothing but factors of an adapter, and phlora convert refuses the rest: extract the adapter without, or merge it into the base";
+
+/// What was found.
+pub(super) fn sound(adapter: &Path, base: &Model, monitor: &Monitor) -> Result<Findings> {
     monitor.check()?;
-    let (mut findings, mut peft) = (Findings::default(), false);
+    let mut findings = Findings::default();
     match open_gguf(adapter)? {
         Some(mapped) if base.is_gguf() => container::check(&mapped, base, &mut findings)?,
         None if adapter.is_file() && AdapterFormat::of_path(adapter) == AdapterFormat::Gguf => {
             findings.error("gguf-invalid", None, "the file does not begin as a GGUF file does");
         }
         _ => match Adapter::open(adapter) {
-            Ok(opened) => {
-                named(opened.stored()?, base, &mut findings, monitor)?;
-                peft = opened.format() == AdapterFormat::Peft && !base.is_gguf();
-            }
-            Err(error @ Error::Io { .. }) => return Err(error),
-            Err(error) => {
-                let tensor = match &error {
-                    Error::Tensor { tensor, .. } => Some(tensor.clone()),
-                    _ => None,
-                };
-                findings.broken("adapter-invalid", tensor.as_deref(), error);
-            }
+            Ok(opened) => named(opened.stored()?, base, &mut findings, monitor)?,
+            Err(error) => findings.invalid(error)?,
         },
     }
-    Ok((findings, peft))
+    Ok(findings)
 }
 
 /// Checks a sound adapter module by module, under the names of the base.
@@ -42,8 +35,7 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings, monitor: &Mo
     let naming = if base.is_gguf() { Naming::Gguf } else { Naming::HuggingFace };
     if naming == Naming::Gguf {
         for tensor in lora.full.drain(..) {
-            let message = "llama.cpp reads nothing but factors from an adapter; phlora convert refuses it";
-            findings.error("no-place", Some(&tensor.name), message);
+            findings.error("no-place", Some(&tensor.name), NO_PLACE);
         }
     }
     if let Some(problem) = lora.other_architecture(base) {
@@ -105,16 +97,15 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings, monitor: &Mo
     for module in &renamed.modules {
         monitor.check()?;
         let weight = format!("{}.weight", module.name);
-        let turned = |weight: &Weight<'_>| weight.is_transposed().unwrap_or(transposed);
-        match view.of_module(module) {
+        match view.of_module(module).map(|found| misfit(found, module, transposed)) {
             None => findings.unknown(&weight),
-            Some(found) if !fits(found.tensor().shape(), &module.weight_shape(), turned(found)) => {
-                let (found, shape) = (found.tensor().shape(), module.weight_shape());
+            Some(Some(found)) => {
+                let shape = module.weight_shape();
                 let message =
                     format!("the base's shape is {found:?}, that of the factors {shape:?}: wrong base");
                 findings.error("wrong-shape", Some(&weight), message);
             }
-            Some(_) => {}
+            Some(None) => {}
         }
         let values = [module.a.decoded(), module.b.decoded()];
         let zero = module.magnitude.is_none()
@@ -134,9 +125,4 @@ fn named(mut lora: Lora<'_>, base: &Model, findings: &mut Findings, monitor: &Mo
         monitor.add_done(size(module));
     }
     Ok(())
-}
-
-/// Whether factors of `shape` are those of a weight, which some checkpoints store [in, out].
-fn fits(stored: &[usize], shape: &[usize], transposed: bool) -> bool {
-    stored == shape || transposed && shape.len() == 2 && stored.iter().eq(shape.iter().rev())
 }

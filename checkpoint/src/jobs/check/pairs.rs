@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// Sizes of the base's tensors in ggml's order, filled up with ones.
 type Sizes = [usize; 4];
 
-/// Weights that llama.cpp multiplies without looking for an adapter: architecture, part of the name.
+/// Weights that llama.cpp multiplies without looking for an adapter: architecture, what the name holds.
 const IGNORED: [(&str, &str); 5] = [
     ("deepseek2", ".attn_"),
     ("deepseek2", "output"),
@@ -28,11 +28,11 @@ pub(super) fn check(file: &File<'_>, adapter: &Mapped, base: &Model, findings: &
         files.iter().flat_map(|(file, _)| &file.tensors).map(|tensor| (tensor.name, sizes(tensor))).collect();
     let mut pairs = BTreeMap::<&str, [Option<&TensorInfo<'_>>; 2]>::new();
     for tensor in &file.tensors {
-        let part = SUFFIXES
+        let found = SUFFIXES
             .iter()
             .enumerate()
             .find_map(|(at, suffix)| Some((tensor.name.strip_suffix(suffix)?, at)));
-        match part {
+        match found {
             Some((name, at)) => pairs.entry(name).or_default()[at] = Some(tensor),
             None if tensor.name.ends_with("_norm.weight") => {
                 findings.warning(
@@ -58,8 +58,8 @@ pub(super) fn check(file: &File<'_>, adapter: &Mapped, base: &Model, findings: &
                     Some(base) => shapes(name, *base, a, b, !tensors.contains_key("output.weight"), findings),
                     None => unknown(name, a.name, !tensors.contains_key("output.weight"), findings),
                 }
-                let ignored = |(architecture, part): &(&str, &str)| {
-                    file.architecture() == Some(architecture) && name.contains(part)
+                let ignored = |(architecture, word): &(&str, &str)| {
+                    file.architecture() == Some(architecture) && name.contains(word)
                 };
                 if IGNORED.iter().any(ignored) {
                     let message = "llama.cpp multiplies this weight without adapters in this architecture";

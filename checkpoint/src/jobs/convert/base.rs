@@ -1,6 +1,7 @@
 //! The base of an adapter that is converted, as far as it is known.
 
 use super::options::ConvertOptions;
+use super::paired::{Paired, paired};
 use crate::adapter::single::{Places, Style};
 use crate::adapter::targets::targets;
 use crate::adapter::{Lora, Naming, Target, View};
@@ -135,18 +136,25 @@ impl Base {
         let single = lora.naming == Naming::Single;
         let lora = self.resolved(lora)?;
         let lora = if lora.naming == Naming::Gguf { self.checkpoint_names(lora)? } else { lora };
-        self.places(single)?.to_single(lora, style)
+        let Paired { lora, renamed } = paired(lora, self.model.as_ref())?;
+        self.places(single)?.to_single(renamed.unwrap_or(lora), style)
     }
 
     pub(super) fn to_gguf<'a>(&self, lora: Lora<'a>) -> Result<Lora<'a>> {
         let lora = self.resolved(lora)?;
         let mut lora = match lora.naming {
             Naming::HuggingFace => {
+                let Paired { lora, renamed } = paired(lora, self.model.as_ref())?;
                 let experts = self.gguf().and_then(|model| {
                     let counts = model.tensors().filter_map(|(_, tensor)| Some(tensor.expert()?.count));
                     counts.max()
                 });
-                lora.into_gguf_of(&self.names()?, experts.unwrap_or(self.experts))?
+                let (names, experts) = (self.names()?, experts.unwrap_or(self.experts));
+                match (lora.into_gguf_of(&names, experts), renamed) {
+                    // What it calls its modules is not known, what its base calls them is.
+                    (Err(_), Some(renamed)) => renamed.into_gguf_of(&names, experts)?,
+                    (done, _) => done?,
+                }
             }
             _ => lora,
         };
@@ -172,11 +180,11 @@ impl Base {
     /// `lora` under the names of PEFT's format: those in memory, or those of the checkpoint.
     pub(super) fn to_peft<'a>(&self, lora: Lora<'a>, names: Option<Names>) -> Result<Lora<'a>> {
         let kept = lora.naming == Naming::HuggingFace && names.is_none();
-        let lora = self.checkpoint_names(lora)?;
+        let Paired { lora, renamed } = paired(self.checkpoint_names(lora)?, self.model.as_ref())?;
         if kept {
             return Ok(lora);
         }
-        let layout = self.layout();
+        let (lora, layout) = (renamed.unwrap_or(lora), self.layout());
         let mut lora = match (names.unwrap_or_default(), &layout) {
             (_, None) => lora,
             (Names::Memory, Some(layout)) => lora.into_memory(layout)?,

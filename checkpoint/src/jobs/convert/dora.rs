@@ -88,9 +88,9 @@ impl Change {
         let step = (AT_ONCE / cols.max(1)).max(1);
         let nothing = filled(0_u8, (step * cols).min(self.values.len()) * 4)?;
         while extractor.wants_pass() {
-            for block in self.values.chunks(step * cols) {
+            for rows in self.values.chunks(step * cols) {
                 monitor.check()?;
-                let bytes: Vec<u8> = block.iter().flat_map(|value| value.to_le_bytes()).collect();
+                let bytes: Vec<u8> = rows.iter().flat_map(|value| value.to_le_bytes()).collect();
                 let base = Rows::new(Dtype::F32, &nothing[..bytes.len()]);
                 extractor.push(base, Rows::new(Dtype::F32, &bytes)).map_err(failed)?;
             }

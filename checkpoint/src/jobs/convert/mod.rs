@@ -3,6 +3,7 @@
 mod base;
 mod dora;
 mod options;
+mod paired;
 
 pub use options::ConvertOptions;
 
@@ -38,7 +39,7 @@ pub struct Converted {
 ///
 /// Between formats, modules are renamed and rows reordered as the conversion of the base does it; where neither
 /// changes and the storage format stays, the factors stay the same to the bit. PEFT's scales (alpha over rank, or its
-/// root with rslora, and their patterns) become part of `lora_b` in a GGUF adapter; exactly where they are powers of
+/// root with rslora, and their patterns) go into `lora_b` in a GGUF adapter; exactly where they are powers of
 /// two.
 ///
 /// # Errors

@@ -14,8 +14,8 @@ pub struct ConvertOptions {
     pub format: AdapterFormat,
     /// Storage format of the factors; `None`: as they are, or f32 where the file format does not have it.
     pub dtype: Option<Dtype>,
-    /// The base model: a GGUF file, against whose tensors the adapter is then checked, or a directory with
-    /// `config.json`. What the adapter names as its base is never opened: whoever made the file chose that path.
+    /// The base model: a GGUF file, or a directory with `config.json`. The adapter is checked against its tensors where these
+    /// are there, and names that begin otherwise are paired by their ends. What the adapter names as its base is never opened: whoever made the file chose that path.
     pub base: Option<PathBuf>,
     /// `model_type` or GGUF's architecture, where no base says it.
     pub architecture: Option<String>,

@@ -3,6 +3,7 @@
 use super::subspaces::{Directions, compare};
 use crate::adapter::{Adapter, Lora, LoraModule, View, decompose};
 use crate::error::{Error, Reason, Result};
+use crate::jobs::extract::Filter;
 use crate::naming::kind::kind_path;
 use crate::run::monitor::Monitor;
 use crate::run::pool::{Ticket, available_threads, run};
@@ -18,11 +19,13 @@ use std::num::NonZeroUsize;
 pub struct DiffOptions {
     /// Threads. What is found does not depend on it. Default: one per processor.
     pub threads: NonZeroUsize,
+    /// Which modules are compared, by their path. Default: all.
+    pub filter: Filter,
 }
 
 impl Default for DiffOptions {
     fn default() -> Self {
-        Self { threads: available_threads() }
+        Self { threads: available_threads(), filter: Filter::default() }
     }
 }
 
@@ -119,7 +122,14 @@ pub fn diff_adapters(
         );
         return Err(Error::usage(problem).because(Reason::NoBase));
     }
-    let (one, other) = (named(first, view.as_ref())?, named(second, view.as_ref())?);
+    let chosen = |lora: &mut Lora<'_>| lora.modules.retain(|module| options.filter.takes(&module.name));
+    let (mut one, mut other) = (named(first, view.as_ref())?, named(second, view.as_ref())?);
+    chosen(&mut one);
+    chosen(&mut other);
+    if one.modules.is_empty() && other.modules.is_empty() {
+        return Err(Error::usage("neither adapter has a module of those that are to be compared".into())
+            .because(Reason::FilteredOut));
+    }
     let mut by_name = BTreeMap::<&str, [Option<&LoraModule<'_>>; 2]>::new();
     for (at, lora) in [&one, &other].into_iter().enumerate() {
         for module in &lora.modules {
@@ -199,7 +209,7 @@ fn measure(name: &str, pair: [Option<&LoraModule<'_>>; 2]) -> Result<Found> {
     let common = compare(&directions[0], &directions[1])?;
     let squares = [one.sum_squares, other.sum_squares];
     let norms = squares.map(f64::sqrt);
-    let ratio = |part: f64, all: f64| if all > 0.0 { (part / all).clamp(0.0, 1.0) } else { 0.0 };
+    let ratio = |some: f64, all: f64| if all > 0.0 { (some / all).clamp(0.0, 1.0) } else { 0.0 };
     let ranks = [directions[0].rank(), directions[1].rank()];
     let product = norms[0] * norms[1];
     let module = ModuleDiff {
@@ -246,7 +256,7 @@ fn summary(found: &[Found]) -> DiffSummary {
             }
         }
     }
-    let ratio = |part: f64, all: f64| if all > 0.0 { part / all } else { 0.0 };
+    let ratio = |some: f64, all: f64| if all > 0.0 { some / all } else { 0.0 };
     DiffSummary {
         norms: squares.map(f64::sqrt),
         distance: apart.sqrt(),

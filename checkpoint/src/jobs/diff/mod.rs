@@ -22,7 +22,8 @@ impl ExtractJob<'_> {
     /// As [`extract`](Self::extract), but for [`Error::NothingToExtract`](crate::Error::NothingToExtract) where both
     /// models are the same.
     pub fn diff(&self, monitor: &Monitor) -> Result<Report> {
-        self.surveyed(monitor, |survey, options| {
+        // Tensors are ordered by ‖Δ‖/‖W‖.
+        self.measured().surveyed(monitor, |survey, options| {
             let aim = |pair: &Pair<'_>| Some(Aim::fixed(pair, options.policy.round(options.policy.max_rank)));
             let (modules, others) = survey.run(aim, Keep::Spectrum(options.dtype), true)?;
             let mut report = survey.gathered(modules, others).report(0);

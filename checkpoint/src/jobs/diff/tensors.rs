@@ -8,18 +8,15 @@ pub(super) fn compare(modules: &[ModuleReport], left_out: &[LeftOut]) -> DiffRep
     let all = squares.sum::<f64>() + left_out.iter().map(LeftOut::sum_squares).sum::<f64>();
     let share = |norm: f64| if all > 0.0 { norm * norm / all } else { 0.0 };
     let relative = |norm: f64, weight: Option<f64>| Some(norm / weight.filter(|weight| *weight > 0.0)?);
-    let of_module = |module: &ModuleReport| {
-        let known = module.singular_values.len() + module.further_singular_values.len();
-        TensorDiff {
-            name: module.name.clone(),
-            kind: module.kind.clone(),
-            change: relative(module.delta_norm, module.weight_norm),
-            delta_norm: module.delta_norm,
-            share: share(module.delta_norm),
-            effective_rank: Some(effective_rank(module)),
-            noise_rank: Some(module.noise_rank),
-            more_above_noise: module.noise_rank == known && known < module.shape[0].min(module.shape[1]),
-        }
+    let of_module = |module: &ModuleReport| TensorDiff {
+        name: module.name.clone(),
+        kind: module.kind.clone(),
+        change: relative(module.delta_norm, module.weight_norm),
+        delta_norm: module.delta_norm,
+        share: share(module.delta_norm),
+        effective_rank: Some(effective_rank(module)),
+        noise_rank: Some(module.noise_rank),
+        more_above_noise: module.more_above_noise(),
     };
     let of_other = |tensor: &LeftOut| {
         let norm = tensor.delta_norm.filter(|norm| *norm > 0.0)?;

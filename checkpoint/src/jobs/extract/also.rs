@@ -63,7 +63,7 @@ pub(crate) enum Take {
     Values,
     /// The same of a layer that PEFT takes whole alone.
     Layer,
-    /// Its values as part of a head that is stored whole; whether the base has no such tensor.
+    /// Its values within a head that is stored whole; whether the base has no such tensor.
     Head { is_new: bool },
     /// Those of its rows that differ, or only those that the base lacks.
     Rows { new_only: bool },

@@ -1,4 +1,4 @@
-//! Bytes shared out over modules, so many or as many as it takes to keep a share of all: every module once at a rank that
+//! Bytes divided among modules, so many or as many as it takes to keep a share of all: every module once at a rank that
 //! probably suffices, then the choice.
 
 use crate::adapter::AdapterFormat;
@@ -14,7 +14,7 @@ use crate::jobs::extract::survey::Survey;
 use crate::pairing::pairs::Pair;
 use crate::report::{LeftOut, PolicyReport};
 use phlora_core::policy::{
-    Candidate, Limit, Outcome, Share, allocate, factor_bytes, factor_dtype, uniform_rank,
+    Allocation, Candidate, Limit, Outcome, allocate, factor_bytes, factor_dtype, uniform_rank,
 };
 use phlora_core::{Dtype, Goal, Policy, Shape};
 use std::collections::BTreeMap;
@@ -50,7 +50,7 @@ pub(crate) fn dtypes(options: &ExtractOptions) -> Vec<Dtype> {
 
 /// Extracts as far as the policy's goal lets it go: so many bytes of the adapter's files, or a share of the energy of all
 /// modules.
-pub(crate) fn share_out(survey: &Survey<'_>) -> Result<Extraction> {
+pub(crate) fn within_limit(survey: &Survey<'_>) -> Result<Extraction> {
     let policy = survey.options.policy;
     let mut limit = policy.goal.limit().ok_or_else(|| Error::usage("no goal for all modules".into()))?;
     let within = matches!(limit, Limit::Bytes(_));
@@ -207,15 +207,17 @@ fn ranks(
         let of = |one: &Candidate<'_>| policy.even_rank(one.spectrum.shape, rank);
         return (candidates.iter().map(of).collect(), Some(rank));
     }
-    let mut shares = vec![Share::default(); candidates.len()];
+    let mut allocated = vec![Allocation::default(); candidates.len()];
     let even = match limit {
-        Limit::Energy(_) => phlora_core::policy::share_out(candidates, policy, limit, most, &mut shares),
+        Limit::Energy(_) => {
+            phlora_core::policy::allocate_best(candidates, policy, limit, most, &mut allocated)
+        }
         Limit::Bytes(_) => {
-            allocate(candidates, policy, limit, &mut shares);
+            allocate(candidates, policy, limit, &mut allocated);
             None
         }
     };
-    (shares.iter().map(|share| share.rank).collect(), even)
+    (allocated.iter().map(|one| one.rank).collect(), even)
 }
 
 /// Bytes of the files of the adapter at `ranks`; `even`, where that is one rank for all.

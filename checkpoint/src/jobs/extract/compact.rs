@@ -10,7 +10,7 @@ use crate::adapter::{Factor, Lora, LoraModule, Target};
 use crate::error::{Error, Result};
 use crate::pairing::pairs::Pair;
 use crate::report::LeftOut;
-use phlora_core::policy::{Criterion, Direction, Quantizer, share_bits};
+use phlora_core::policy::{Criterion, Direction, Quantizer, allocate_bits};
 use phlora_core::quantized::compact::DISTORTION;
 use phlora_core::{Dtype, Goal};
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ const QUANTIZER: Quantizer<'_> = Quantizer { distortion: &DISTORTION, overhead: 
 pub(super) fn extract(survey: &Survey<'_>) -> Result<Extraction> {
     let policy = &survey.options.policy;
     match policy.goal {
-        Goal::Budget(bytes) => share_out(survey, bytes),
+        Goal::Budget(bytes) => within_budget(survey, bytes),
         Goal::Fixed => {
             let (modules, others) = survey.run(|pair| Some(Aim::of(pair, policy)), Keep::Whole, true)?;
             let modules: Result<_> =
@@ -47,7 +47,7 @@ pub(super) fn extract(survey: &Survey<'_>) -> Result<Extraction> {
 }
 
 /// The directions and bits that are worth most within `bytes`, the size of the file.
-fn share_out(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
+fn within_budget(survey: &Survey<'_>, bytes: u64) -> Result<Extraction> {
     let most = survey.options.policy.max_rank;
     let per_rank: u64 = survey.pairs().map(|pair| FEW_BITS * sides(pair) / 8 + OVERHEAD as u64).sum();
     let first = usize::try_from(bytes / per_rank.max(1)).unwrap_or(usize::MAX).clamp(LEAST, most.max(LEAST));
@@ -76,17 +76,17 @@ fn sides(pair: &Pair<'_>) -> u64 {
 fn choose(survey: &Survey<'_>, whole: &Extraction, bytes: u64) -> Result<Vec<Vec<u8>>> {
     let directions: Vec<_> =
         whole.modules.iter().flat_map(|module| directions(module, survey.options.policy.by)).collect();
-    let mut shares = vec![0; directions.len()];
+    let mut allocated = vec![0; directions.len()];
     // Names, headers and padding come on top of the codes.
     let mut left = bytes;
     loop {
-        share_bits(&directions, &QUANTIZER, left, &mut shares);
-        if shares.iter().all(|&bits| bits == 0) {
+        allocate_bits(&directions, &QUANTIZER, left, &mut allocated);
+        if allocated.iter().all(|&bits| bits == 0) {
             let problem =
                 format!("a budget of {bytes} bytes has no room for names, header and a single direction");
             return Err(Error::usage(problem));
         }
-        let mut rest = shares.as_slice();
+        let mut rest = allocated.as_slice();
         let of = |module: &Module| {
             let (own, after) = rest.split_at(rank(module));
             rest = after;

@@ -1,4 +1,4 @@
-//! Tells extractions apart whose parts must not be mixed: by their models and by the options that factors depend on.
+//! Tells extractions apart whose part files must not be mixed: by their models and by the options that factors depend on.
 
 use crate::jobs::extract::options::ExtractOptions;
 use crate::jobs::extract::parts::Identity;
@@ -17,8 +17,13 @@ impl Identity {
     /// are asked for, with `options`.
     pub(crate) fn of(models: &[&Model], ranks: &[usize], options: &ExtractOptions) -> Self {
         let one = NonZeroUsize::MIN;
-        let same =
-            ExtractOptions { threads: one, block_bytes: 0, parts: None, base_name: None, ..options.clone() };
+        let same = ExtractOptions {
+            threads: one,
+            chunk_bytes: 0,
+            journals: None,
+            base_name: None,
+            ..options.clone()
+        };
         let options = xxh3_64(format!("{ranks:?} {same:?}").as_bytes());
         Self {
             phlora: env!("CARGO_PKG_VERSION").to_owned(),

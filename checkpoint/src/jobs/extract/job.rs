@@ -10,7 +10,7 @@ use crate::jobs::extract::module::Module;
 use crate::jobs::extract::options::ExtractOptions;
 use crate::jobs::extract::outcome::Keep;
 use crate::jobs::extract::output::{Output, Staged};
-use crate::jobs::extract::parts::{Identity, Parts, Work};
+use crate::jobs::extract::parts::{Identity, Journals, Work};
 use crate::jobs::extract::plans::Aim;
 use crate::jobs::extract::survey::{Survey, check};
 use crate::report::Report;
@@ -39,12 +39,12 @@ pub struct ExtractJob<'m> {
     tuned: Input<'m>,
     deployed: Option<Input<'m>>,
     ranks: Vec<usize>,
-    parts: Option<PartFiles>,
+    part_files: Option<PartFiles>,
     pub(super) options: ExtractOptions,
 }
 
 /// Files in which what becomes of each pair of weights is kept, so that an extraction can be interrupted, or done in
-/// shares.
+/// shards.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PartFiles {
@@ -75,7 +75,7 @@ impl<'m> ExtractJob<'m> {
     pub fn new(base: impl Into<Input<'m>>, tuned: impl Into<Input<'m>>) -> Self {
         let (base, tuned) = (base.into(), tuned.into());
         let options = ExtractOptions::default();
-        Self { base, tuned, deployed: None, ranks: Vec::new(), parts: None, options }
+        Self { base, tuned, deployed: None, ranks: Vec::new(), part_files: None, options }
     }
 
     /// What a device runs in the place of the base, mostly a quantised one. The factors are those of tuned − deployed, so
@@ -99,10 +99,10 @@ impl<'m> ExtractJob<'m> {
         Self { ranks: ranks.to_vec(), ..self }
     }
 
-    /// Files that keep what becomes of each pair. None by default.
+    /// Part files, which keep what becomes of each pair. None by default.
     #[must_use]
-    pub fn parts(self, parts: PartFiles) -> Self {
-        Self { parts: Some(parts), ..self }
+    pub fn part_files(self, files: PartFiles) -> Self {
+        Self { part_files: Some(files), ..self }
     }
 
     /// Extracts to memory: an adapter for each rank, in their order, or one.
@@ -131,17 +131,24 @@ impl<'m> ExtractJob<'m> {
         })
     }
 
-    /// Works on a share and keeps what becomes of its pairs in the own file of [`parts`](Self::parts); no adapter is made.
+    /// Works on a shard and keeps what becomes of its pairs in the own part file of [`part_files`](Self::part_files); no adapter is made.
     ///
     /// # Errors
-    /// [`Error::Unfinished`] where pairs are in no part yet, which is so until the last share is done; else as
+    /// [`Error::Unfinished`] where pairs are in no part file yet, which is so until the last shard is done; else as
     /// [`extract`](Self::extract).
-    pub fn keep_share(&self, monitor: &Monitor) -> Result<()> {
+    pub fn keep_shard(&self, monitor: &Monitor) -> Result<()> {
         let models = self.open()?;
-        if let Some(own) = self.own_part() {
+        if let Some(own) = self.own_part_file() {
             models.check_apart(&[Output::new(own)], self.options.format)?;
         }
         self.extract_from(&models, monitor).map(drop)
+    }
+
+    /// The same, which measures ‖W‖ of every weight.
+    pub(crate) fn measured(&self) -> Self {
+        let mut job = self.clone();
+        job.options.measured_norms = true;
+        job
     }
 
     /// Lets `work` see the models of the job side by side, with its options.
@@ -164,23 +171,25 @@ impl<'m> ExtractJob<'m> {
         Ok(Models { base, tuned, deployed: self.deployed.as_ref().map(Input::open).transpose()? })
     }
 
-    fn own_part(&self) -> Option<&Path> {
-        self.parts.as_ref()?.own.as_deref()
+    fn own_part_file(&self) -> Option<&Path> {
+        self.part_files.as_ref()?.own.as_deref()
     }
 
-    /// The parts of the extraction, if there are any.
-    fn open_parts(&self, models: &Models<'_>) -> Result<Option<Arc<Parts>>> {
-        let Some(PartFiles { work, own, others, command, fresh }) = &self.parts else { return Ok(None) };
+    /// The part files of the extraction, if there are any.
+    fn open_journals(&self, models: &Models<'_>) -> Result<Option<Arc<Journals>>> {
+        let Some(PartFiles { work, own, others, command, fresh }) = &self.part_files else { return Ok(None) };
         if own.is_none() && *work != Work::None {
             return Ok(None);
         }
         let identity = Identity::of(&models.all().collect::<Vec<_>>(), &self.ranks, &self.options);
-        Parts::open(own.as_deref(), others, *work, identity, command.clone(), *fresh).map(Arc::new).map(Some)
+        Journals::open(own.as_deref(), others, *work, identity, command.clone(), *fresh)
+            .map(Arc::new)
+            .map(Some)
     }
 
-    /// The options with the parts, and with the rank that all ranks are cut from.
+    /// The options with the part files, and with the rank that all ranks are cut from.
     pub(super) fn prepared(&self, models: &Models<'_>) -> Result<ExtractOptions> {
-        let mut options = ExtractOptions { parts: self.open_parts(models)?, ..self.options.clone() };
+        let mut options = ExtractOptions { journals: self.open_journals(models)?, ..self.options.clone() };
         options.policy.max_rank = self.ranks.iter().copied().max().unwrap_or(options.policy.max_rank);
         Ok(options)
     }
@@ -221,7 +230,7 @@ impl<'m> ExtractJob<'m> {
         let saved = staged.into_iter().zip(outputs);
         let saved = saved.map(|(staged, output)| Ok(Saved { path: output.path, report: staged.commit()? }));
         let saved: Vec<_> = saved.collect::<Result<_>>()?;
-        if let Some(own) = self.own_part() {
+        if let Some(own) = self.own_part_file() {
             fs::remove_file(own).map_err(|e| Error::io(own, "remove", e))?;
         }
         Ok(saved)
@@ -231,7 +240,7 @@ impl<'m> ExtractJob<'m> {
 /// Finds the factors of every module in `options.filter` that differs between `base` and `tuned`, at the ranks
 /// that `options.policy` gives them. [`ExtractJob`] does the same with files, a deployed base, and several ranks.
 ///
-/// The result does not depend on `threads` or `block_bytes`, not in a single bit. Peak heap is at most
+/// The result does not depend on `threads` or `chunk_bytes`, not in a single bit. Peak heap is at most
 /// threads × scratch (the largest need of a module, at most `options.scratch`) plus the encoded factors,
 /// and 1 MiB per thread and side whose rows are in another order than those of the other or are quantised; with
 /// [`Goal::Budget`] and [`Goal::TotalEnergy`] plus f32 factors of up to some times the adapter.
@@ -255,7 +264,7 @@ fn one(survey: &Survey<'_>) -> Result<Extraction> {
         return compact::extract(survey);
     }
     match options.policy.goal {
-        Goal::Budget(_) | Goal::TotalEnergy(_) => budget::share_out(survey),
+        Goal::Budget(_) | Goal::TotalEnergy(_) => budget::within_limit(survey),
         Goal::Energy(_) | Goal::NoiseFloor if options.policy.uniform => survey.one_rank_for_all(),
         _ => {
             let keep = Keep::Encoded(options.dtype);

@@ -52,10 +52,10 @@ fn layers(jobs: &[(Pair<'_>, Task)], options: &ExtractOptions, asked: bool) -> B
     }
     let mut others = BTreeSet::new();
     for (at, (pair, _)) in jobs.iter().enumerate() {
-        let Some(parts) = found.get_mut(pair.path()) else { continue };
+        let Some(own) = found.get_mut(pair.path()) else { continue };
         let stored = matches!(suffix_of(pair.memory), "weight" | "bias");
         if stored && pair.base.shape() == pair.tuned.shape() && is_plain(pair) {
-            parts.push(at);
+            own.push(at);
         } else {
             others.insert(pair.path());
         }

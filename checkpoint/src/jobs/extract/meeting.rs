@@ -19,7 +19,7 @@ pub(super) struct Job {
     /// Its number among the pairs of the extraction.
     pub(super) pair: usize,
     pub(super) plan: Option<Planned>,
-    /// Its name in a part.
+    /// Its name in a part file.
     pub(super) key: String,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`ExtractJob`] runs all of it. [`survey`] pairs the models and runs what [`tasks`] decides about each pair of weights
 //! over threads: [`outcome`] finds factors, by the [`plans`] of their shapes and a [`pass`] for each read, [`full`] takes
-//! tensors whole. [`budget`] shares bytes out between modules. [`extraction`] is the adapter in memory, which [`output`]
+//! tensors whole. [`budget`] divides bytes among modules. [`extraction`] is the adapter in memory, which [`output`]
 //! saves.
 
 mod also;
@@ -18,7 +18,7 @@ mod input;
 mod job;
 mod layers;
 mod meeting;
-mod memory;
+mod memory_bound;
 mod module;
 mod nothing;
 mod options;

@@ -91,7 +91,7 @@ impl Module {
             reads: self.report.reads,
             converged: self.report.converged,
             expert: self.report.expert,
-            parts: self.report.tuning_norm.zip(self.report.repair_norm),
+            tuning_and_repair: self.report.tuning_norm.zip(self.report.repair_norm),
             weighed: self.channels.is_some(),
         };
         let report = measured.report(rank, Some(&factors));

@@ -3,7 +3,7 @@
 use crate::adapter::AdapterFormat;
 use crate::jobs::extract::also::Also;
 use crate::jobs::extract::channels::ChannelScales;
-use crate::jobs::extract::parts::Parts;
+use crate::jobs::extract::parts::Journals;
 
 use crate::pairing::aligned::Names;
 use crate::run::pool::available_threads;
@@ -51,7 +51,7 @@ pub struct ExtractOptions {
     pub threads: NonZeroUsize,
     /// Bytes of one side read between two looks at the cancel flag. The adapter does not depend on it.
     /// Default 16 MiB.
-    pub block_bytes: usize,
+    pub chunk_bytes: usize,
     /// Which modules.
     pub filter: Filter,
     /// Where a kind of module (`q_proj`, …) has factors in some layers, factors of zeros for it in all the others, for
@@ -60,7 +60,9 @@ pub struct ExtractOptions {
     /// What to take beside factors, as far as the file format has a place for it. Default: nothing.
     pub also: Also,
     /// Where what becomes of each pair is kept and looked up. Default: nowhere.
-    pub(crate) parts: Option<Arc<Parts>>,
+    pub(crate) journals: Option<Arc<Journals>>,
+    /// Whether ‖W‖ of each weight is measured, or estimated from a few of its rows.
+    pub(crate) measured_norms: bool,
     /// Of the rows of a vocabulary that differ, only those that changed the most, until they hold this share of the change,
     /// from 0 to 1; rows that the base lacks are taken in any case. Default 1: all.
     pub token_energy: f64,
@@ -89,6 +91,11 @@ impl Filter {
         self.include.iter().any(|pattern| pattern.is_match(module))
     }
 
+    /// Whether `module` is one of those, whatever it is.
+    pub(crate) fn takes(&self, module: &str) -> bool {
+        (self.include.is_empty() || self.includes(module)) && !self.excludes(module)
+    }
+
     pub(crate) fn excludes(&self, module: &str) -> bool {
         let refused = self.accepted.as_ref().is_some_and(|accepted| !accepted.is_match(module));
         refused || self.exclude.iter().any(|pattern| pattern.is_match(module))
@@ -113,11 +120,12 @@ impl Default for ExtractOptions {
             scratch: None,
             memory: None,
             threads: available_threads(),
-            block_bytes: 16 << 20,
+            chunk_bytes: 16 << 20,
             filter: Filter::default(),
             complete_kinds: false,
             also: Also::default(),
-            parts: None,
+            journals: None,
+            measured_norms: false,
             token_energy: 1.0,
             channel_scales: ChannelScales::default(),
         }

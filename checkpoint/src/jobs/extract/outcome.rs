@@ -88,14 +88,14 @@ pub(crate) fn extract_pair(
     if pair.base.is_empty() || same_bytes(pair.base, pair.tuned, ticket)? {
         return unchanged(planned.expected_reads, 1);
     }
-    let (weighed, base_norm) = (channels.as_deref(), weight_norm(pair.base)?);
+    let (weighed, base_norm) = (channels.as_deref(), weight_norm(pair.base, options.measured_norms)?);
     // Where modules are compared, or a plan may do it.
     let compared = match options.policy.goal {
         Goal::Budget(_) | Goal::TotalEnergy(_) => options.policy.by == Criterion::Relative,
         _ => options.policy.goal == Goal::Fixed && matches!(keep, Keep::Spectrum(_)),
     };
     let base_stretch = if compared { weight_stretch(pair.base, ticket)? } else { None };
-    let (mut larger, mut reads, mut parts) = (None::<Planned>, 0, (false, None));
+    let (mut larger, mut reads, mut norms) = (None::<Planned>, 0, (false, None));
     loop {
         let planned = larger.as_ref().unwrap_or(planned);
         let found = match find(pair, planned, weighed, buffer, options, ticket) {
@@ -108,8 +108,8 @@ pub(crate) fn extract_pair(
             Err(Ended::Failed(error)) => return Err(error),
         };
         reads += found.report.reads;
-        if !parts.0 {
-            parts = (true, tuning_and_repair(pair, ticket)?);
+        if !norms.0 {
+            norms = (true, tuning_and_repair(pair, ticket)?);
         }
         let (rows, cols) = pair.stored_shape();
         let measured = Measured {
@@ -122,7 +122,7 @@ pub(crate) fn extract_pair(
             reads,
             converged: found.report.converged,
             expert: pair.expert,
-            parts: parts.1,
+            tuning_and_repair: norms.1,
             weighed: weighed.is_some(),
         };
         let (rank, factors) = encode(pair, &found, planned, keep, &options.policy, weighed)?;
@@ -176,7 +176,7 @@ fn find<'b>(
             announced += 1;
             ticket.monitor().correct_total(0, read_bytes(pair, 1));
         }
-        feed(&mut extractor, &sides, *parts, options.block_bytes, ticket).map_err(|stop| match stop {
+        feed(&mut extractor, &sides, *parts, options.chunk_bytes, ticket).map_err(|stop| match stop {
             Stop::Core(error) => refused(error),
             Stop::Other(error) => error,
         })?;
@@ -300,6 +300,7 @@ pub(crate) fn measure(
     reason: &str,
     entries: Option<usize>,
     strict: bool,
+    measured_norm: bool,
     ticket: Ticket<'_>,
 ) -> Result<LeftOut> {
     if same_bytes(pair.base, pair.tuned, ticket)? {
@@ -318,7 +319,7 @@ pub(crate) fn measure(
         } else {
             reason
         };
-        let weight_norm = if found.sum_squares > 0.0 { weight_norm(pair.base)? } else { None };
+        let weight_norm = if found.sum_squares > 0.0 { weight_norm(pair.base, measured_norm)? } else { None };
         return Ok(LeftOut { weight_norm, ..left_out(pair, reason, Some(found.sum_squares.sqrt())) });
     };
     let cols = pair.base.shape().get(1..).map_or(1, |rest| rest.iter().product::<usize>().max(1));

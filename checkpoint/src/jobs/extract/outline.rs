@@ -124,7 +124,7 @@ fn length(survey: &Survey<'_>, plans: &[Planned]) -> Result<u64> {
             reads: 0,
             converged: true,
             expert: pair.expert,
-            parts: None,
+            tuning_and_repair: None,
             weighed: false,
         };
         let factors = Factors {

@@ -79,11 +79,11 @@ impl<'m> Sides<'m> {
         (bytes / row(self.base).max(row(self.tuned)).max(1)).max(1)
     }
 
-    /// Pushes the rows of a part in blocks, counting their bytes before.
-    fn feed_part(&self, part: &mut Part<'_>, block_bytes: usize, ticket: Ticket<'_>) -> Result<(), Stop> {
+    /// Pushes the rows of a part in chunks, counting their bytes before.
+    fn feed_part(&self, part: &mut Part<'_>, chunk_bytes: usize, ticket: Ticket<'_>) -> Result<(), Stop> {
         let range = part.rows();
         let reordered = self.base.0.is_scattered() || self.tuned.0.is_scattered();
-        let mut step = self.rows_in(if reordered { block_bytes.min(GATHERED) } else { block_bytes });
+        let mut step = self.rows_in(if reordered { chunk_bytes.min(GATHERED) } else { chunk_bytes });
         if self.base.0.is_quantized() || self.tuned.0.is_quantized() {
             step = step.next_multiple_of(DECODED_ROWS);
         }
@@ -105,7 +105,7 @@ pub(crate) fn feed(
     extractor: &mut Extractor<'_>,
     sides: &Sides<'_>,
     most: usize,
-    block_bytes: usize,
+    chunk_bytes: usize,
     ticket: Ticket<'_>,
 ) -> Result<(), Stop> {
     let helpers = ticket.borrow_idle(most.saturating_sub(1));
@@ -114,7 +114,7 @@ pub(crate) fn feed(
     let failure = Mutex::new(None::<(usize, Stop)>);
     let worker = || loop {
         let Some((index, mut part)) = lock(&queue).next() else { break };
-        if let Err(stop) = sides.feed_part(&mut part, block_bytes, ticket) {
+        if let Err(stop) = sides.feed_part(&mut part, chunk_bytes, ticket) {
             let mut first = lock(&failure);
             if first.as_ref().is_none_or(|(other, _)| index < *other) {
                 *first = Some((index, stop));

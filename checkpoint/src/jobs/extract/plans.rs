@@ -1,7 +1,7 @@
 //! How each module will be extracted: parts from its shape alone, scratch within the limit per thread.
 
 use crate::error::{Error, Result};
-use crate::jobs::extract::memory;
+use crate::jobs::extract::memory_bound;
 use crate::jobs::extract::options::ExtractOptions;
 use crate::pairing::pairs::Pair;
 use phlora_core::{Goal, Mode, Options, Plan, Policy, Shape};
@@ -32,7 +32,7 @@ pub(crate) struct Planned {
     /// Scratch, f32 factors and singular values, in elements.
     pub(crate) memory: usize,
     pub(crate) expected_reads: u32,
-    /// Row ranges that threads may share.
+    /// Row ranges that threads may divide among them.
     pub(crate) parts: usize,
 }
 
@@ -139,7 +139,7 @@ pub(crate) fn plan(
     // The factors, and all singular values that there are.
     let factors = rows.checked_add(cols).and_then(|n| n.checked_mul(aim.rank)?.checked_add(rows.min(cols)));
     let factors = factors.ok_or_else(too_large)?;
-    let limit = memory::scratch(options)
+    let limit = memory_bound::scratch(options)
         .map_or(usize::MAX, |bytes| (bytes / size_of::<f32>()).saturating_sub(factors));
     let mut core = Options {
         rank: aim.rank,
@@ -183,7 +183,7 @@ pub(crate) fn most_memory(pair: &Pair<'_>, planned: &Planned, options: &ExtractO
     }
     let widest = Aim { rank: planned.aim.most, ..planned.aim };
     let widest = plan(pair, widest, options).map_or_else(
-        |_| memory::scratch(options).map_or(usize::MAX, |bytes| bytes / size_of::<f32>()),
+        |_| memory_bound::scratch(options).map_or(usize::MAX, |bytes| bytes / size_of::<f32>()),
         |widest| widest.memory,
     );
     planned.memory.max(widest)

@@ -66,7 +66,7 @@ impl Matrix {
         let found = dtype.zip(length.and_then(|length| bytes.split_at_checked(length)));
         let Some((dtype, (own, rest))) = found else {
             return Err(Error::usage(format!(
-                "no {} factor of shape {:?} in a part",
+                "no {} factor of shape {:?} in a part file",
                 self.dtype, self.shape
             )));
         };
@@ -107,8 +107,8 @@ pub(crate) fn write(key: &str, outcome: &Outcome) -> Result<(Vec<u8>, Vec<Vec<u8
         Outcome::LeftOut(left_out) => Stored::LeftOut(left_out.clone()),
     };
     let entry = Entry { key: key.into(), outcome: stored };
-    let text =
-        serde_json::to_vec(&entry).map_err(|e| Error::usage(format!("a part cannot be written: {e}")))?;
+    let text = serde_json::to_vec(&entry)
+        .map_err(|e| Error::usage(format!("a part file cannot be written: {e}")))?;
     Ok((text, bytes))
 }
 
@@ -119,8 +119,9 @@ pub(crate) fn read(
     pair: &Pair<'_>,
     options: &ExtractOptions,
 ) -> Result<Outcome> {
-    let bad =
-        |e: serde_json::Error| Error::usage(format!("a record of {} in a part is not sound: {e}", pair.name));
+    let bad = |e: serde_json::Error| {
+        Error::usage(format!("a record of {} in a part file is not sound: {e}", pair.name))
+    };
     let Entry { outcome, .. } = serde_json::from_slice(text).map_err(bad)?;
     Ok(match outcome {
         Stored::Module { report, factors } => {

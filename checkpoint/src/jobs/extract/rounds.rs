@@ -1,4 +1,4 @@
-//! One round of an extraction: every pair that is asked for, over threads or out of parts.
+//! One round of an extraction: every pair that is asked for, over threads or out of part files.
 
 use crate::error::Result;
 use crate::jobs::extract::meeting::{Job, Round};
@@ -30,25 +30,25 @@ impl<'m> Survey<'m> {
                 jobs.push(Job { pair: number, plan, key });
             }
         }
-        let Some(parts) = self.options.parts.as_deref() else {
+        let Some(journals) = self.options.journals.as_deref() else {
             return Ok(self.sorted(self.outcomes(Round { jobs, keep })?));
         };
         // A worker reads each weight from storage once, which takes longer than its arithmetic.
         let sizes: Vec<_> = jobs.iter().map(|job| self.jobs[job.pair].0.bytes() as u64).collect();
         let keys: Vec<_> = jobs.iter().map(|job| job.key.clone()).collect();
-        let round = parts.round(&keys, &sizes);
+        let round = journals.round(&keys, &sizes);
         let numbers: Vec<_> = jobs.iter().map(|job| job.pair).collect();
         let open = jobs.into_iter().zip(&round.open).filter(|(_, open)| **open).map(|(job, _)| job);
         let mut found = self.outcomes(Round { jobs: open.collect(), keep })?.into_iter();
-        parts.end(&round)?;
+        journals.end(&round)?;
         let mut outcomes = Vec::new();
         for ((number, key), open) in numbers.into_iter().zip(&keys).zip(&round.open) {
             let pair = &self.jobs[number].0;
             if *open {
                 outcomes.extend(found.next());
             } else {
-                let Some((text, bytes)) = parts.find(key) else {
-                    return Err(pair.tuned.error("it is in no part, though it was just now"));
+                let Some((text, bytes)) = journals.find(key) else {
+                    return Err(pair.tuned.error("it is in no part file, though it was just now"));
                 };
                 outcomes.push(record::read(text, bytes, pair, self.options)?);
             }

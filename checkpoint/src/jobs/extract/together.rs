@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::jobs::extract::full;
 use crate::jobs::extract::meeting::{Job, Meeting, Round};
-use crate::jobs::extract::memory;
+use crate::jobs::extract::memory_bound;
 use crate::jobs::extract::outcome::{Keep, Outcome, extract_pair, measure, reserve};
 use crate::jobs::extract::plans::{most_memory, read_bytes};
 use crate::jobs::extract::record;
@@ -55,14 +55,14 @@ fn run(rounds: &[(&Survey<'_>, &Round)]) -> Vec<Result<Vec<Outcome>>> {
     let spent: Vec<_> = steps.iter().map(Step::cost).collect();
     monitor.correct_total(0, spent.iter().map(|cost| cost.all).sum());
     let files: Vec<_> = steps.iter().map(|step| step.pair().tensors()).collect();
-    let threads = memory::threads(options, || {
+    let threads = memory_bound::threads(options, || {
         let most = steps.iter().filter_map(Step::most_memory).max();
         most.unwrap_or(0).saturating_mul(size_of::<f32>())
     });
     // The first step of each round that failed; later ones of that round are left out.
     let failed: Vec<_> = rounds.iter().map(|_| AtomicUsize::new(usize::MAX)).collect();
     let several = rounds.len() > 1;
-    let outcomes = ReadAhead::beside(&files, memory::ahead(options), monitor, |ahead| {
+    let outcomes = ReadAhead::beside(&files, memory_bound::ahead(options), monitor, |ahead| {
         run_round(threads, &spent, monitor, Vec::new, |buffer, ticket| {
             let (step, number) = (&steps[ticket.job()], ticket.job());
             let held = ahead.start(number);
@@ -159,13 +159,13 @@ impl<'m> Step<'_, '_, 'm> {
         Cost { all: bytes, reading }
     }
 
-    /// What becomes of it, which is kept in the part of the extraction as soon as it is known.
+    /// What becomes of it, which is kept in the part file of the extraction as soon as it is known.
     fn run(&self, most: usize, buffer: &mut Vec<f32>, ticket: Ticket<'_>) -> Result<Outcome> {
         let (pair, task) = &self.survey.jobs[self.job.pair];
         let options = self.survey.options;
         let outcome = match (task, &self.job.plan) {
             (Task::Measure { reason, entries, strict }, _) => {
-                measure(pair, reason, *entries, *strict, ticket).map(Outcome::LeftOut)
+                measure(pair, reason, *entries, *strict, options.measured_norms, ticket).map(Outcome::LeftOut)
             }
             (Task::Take(take), _) => {
                 let (full, left_out) = full::extract(pair, *take, options.token_energy, ticket)?;
@@ -177,9 +177,9 @@ impl<'m> Step<'_, '_, 'm> {
             }
             (Task::Extract, None) => Err(Error::usage("no plan".into())),
         }?;
-        if let Some(parts) = options.parts.as_deref() {
+        if let Some(journals) = options.journals.as_deref() {
             let (text, bytes) = record::write(&self.job.key, &outcome)?;
-            parts.keep(&text, &bytes)?;
+            journals.keep(&text, &bytes)?;
         }
         Ok(outcome)
     }

@@ -24,8 +24,8 @@ pub(super) fn merge(
     for first in (0..rows).step_by(step) {
         let from = first * row_bytes;
         let until = rows.min(first + step) * row_bytes;
-        let mut block = collected(until - from, tensor.bytes()[from..until].iter().copied())?;
-        for (row, bytes) in (first..).zip(block.chunks_exact_mut(row_bytes.max(1))) {
+        let mut buffer = collected(until - from, tensor.bytes()[from..until].iter().copied())?;
+        for (row, bytes) in (first..).zip(buffer.chunks_exact_mut(row_bytes.max(1))) {
             if !target.terms.iter().any(|(change, _)| change.has_row(row)) {
                 continue;
             }
@@ -38,8 +38,8 @@ pub(super) fn merge(
             phlora_core::encode(&merged, dtype, bytes).map_err(failed)?;
             check_finite(tensor, dtype, cols, row, bytes)?;
         }
-        put(tensor.range().start + from, &block)?;
-        ticket.tick(block.len())?;
+        put(tensor.range().start + from, &buffer)?;
+        ticket.tick(buffer.len())?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! What an adapter changes beside factors is merged by `full.rs`. A merged weight keeps its format and its place, so that
 //! every other byte of a file, metadata and headers among them, is copied. Only heads that the base lacks, or has for
-//! another number of classes, change a header (`layout.rs`). Memory holds the factors of one weight and a block of its rows
+//! another number of classes, change a header (`layout.rs`). Memory holds the factors of one weight and some of its rows
 //! for each thread, and such heads.
 
 mod copies;
@@ -68,7 +68,7 @@ pub struct Merged {
     pub notes: Vec<String>,
 }
 
-/// A part of the work.
+/// Work for one thread.
 #[derive(Debug, Clone)]
 enum Job {
     /// Rows of a target.
@@ -127,7 +127,7 @@ pub fn merge(
         staged.commit()?;
         return Ok(merged);
     }
-    let first = |name: &Path| name.components().next().map(|part| part.as_os_str().to_owned());
+    let first = |name: &Path| name.components().next().map(|name| name.as_os_str().to_owned());
     let kept: BTreeSet<OsString> = names.iter().chain(&others.files).filter_map(|name| first(name)).collect();
     let staged = StagedDir::create(path, Replaces::Model(kept), options.force)?;
     let mut at = names.iter();
@@ -172,7 +172,7 @@ fn write(
     let bytes = copies.iter().map(|copy| copy.layout.len as u64).sum();
     monitor.correct_total(0, bytes);
     copies::synced(copies, path, |written| {
-        let work = |block: &mut Vec<u8>, ticket: Ticket<'_>| {
+        let work = |buffer: &mut Vec<u8>, ticket: Ticket<'_>| {
             let put = |file: usize, at, bytes: &[u8]| {
                 copies[file].put(at, bytes).map_err(|e| Error::io(path, "write", e))
             };
@@ -188,7 +188,7 @@ fn write(
                     if target.terms.iter().any(|term| term.module.magnitude.is_some()) {
                         rescaled::merge(target, rows.clone(), ticket, put)?;
                     } else {
-                        rows::merge(target, rows.clone(), block, ticket, put)?;
+                        rows::merge(target, rows.clone(), buffer, ticket, put)?;
                     }
                     target.file
                 }

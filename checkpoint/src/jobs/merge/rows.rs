@@ -7,14 +7,14 @@ use crate::source::tensor::Tensor;
 use phlora_core::{Dtype, Kernel, Rows};
 use std::ops::Range;
 
-/// Bytes of a block of rows.
+/// Bytes of the rows that are merged at once.
 pub(super) const STEP_BYTES: usize = 1 << 20;
 
 /// Merges and writes some rows of a weight.
 pub(super) fn merge(
     target: &Target<'_>,
     rows: Range<usize>,
-    block: &mut Vec<u8>,
+    buffer: &mut Vec<u8>,
     ticket: Ticket<'_>,
     mut put: impl FnMut(usize, &[u8]) -> Result<()>,
 ) -> Result<()> {
@@ -36,15 +36,15 @@ pub(super) fn merge(
     for first in rows.clone().step_by(most) {
         let bytes = first * row_bytes..rows.end.min(first + most) * row_bytes;
         let from = &target.tensor.bytes()[bytes.clone()];
-        if block.len() != from.len() {
-            *block = filled(0, from.len())?;
+        if buffer.len() != from.len() {
+            *buffer = filled(0, from.len())?;
         }
         let source = Rows::new(target.dtype, from);
         merge
-            .rows_to(&prepared, first, source, target.dtype, block, &mut scratch)
+            .rows_to(&prepared, first, source, target.dtype, buffer, &mut scratch)
             .map_err(|e| target.tensor.error(e.to_string()))?;
-        check_finite(&target.tensor, target.dtype, target.shape[1], first, block)?;
-        put(target.tensor.range().start + bytes.start, block)?;
+        check_finite(&target.tensor, target.dtype, target.shape[1], first, buffer)?;
+        put(target.tensor.range().start + bytes.start, buffer)?;
         ticket.tick(from.len())?;
     }
     Ok(())
@@ -56,12 +56,12 @@ pub(super) fn check_finite(
     dtype: Dtype,
     cols: usize,
     first: usize,
-    block: &[u8],
+    buffer: &[u8],
 ) -> Result<()> {
-    if phlora_core::all_finite(Rows::new(dtype, block)) {
+    if phlora_core::all_finite(Rows::new(dtype, buffer)) {
         return Ok(());
     }
-    for (row, bytes) in block.chunks_exact(dtype.row_bytes(cols).unwrap_or(0).max(1)).enumerate() {
+    for (row, bytes) in buffer.chunks_exact(dtype.row_bytes(cols).unwrap_or(0).max(1)).enumerate() {
         if !phlora_core::all_finite(Rows::new(dtype, bytes)) {
             let problem = format!(
                 "merged, its row {} holds NaN, infinity or what is beyond the range of {}",

@@ -59,7 +59,7 @@ pub(super) struct Targets<'a> {
     pub(super) notes: Vec<String>,
 }
 
-/// One adapter's part: factors in the order of the stored weight, which may be [in, out].
+/// What one adapter adds: factors in the order of the stored weight, which may be [in, out].
 #[derive(Debug)]
 pub(super) struct Term<'a> {
     pub(super) module: LoraModule<'a>,
@@ -106,7 +106,7 @@ pub(super) fn targets<'a>(base: &'a View<'_>, adapters: &[(&'a Adapter, f32)]) -
                 continue;
             }
             let [rows, cols] = module.shape();
-            for (first, count, tensor) in weight.parts() {
+            for (first, count, tensor) in weight.components() {
                 let file = file_of(base, &tensor)?;
                 let mut module = module.clone();
                 if count < rows {
@@ -162,7 +162,7 @@ pub(super) fn targets<'a>(base: &'a View<'_>, adapters: &[(&'a Adapter, f32)]) -
     Ok(Targets { products: targets.into_values().collect(), full: full.into_values().collect(), new, notes })
 }
 
-/// Whether `change` is part of a head that the base lacks, or has for another number of classes.
+/// Whether `change` belongs to a head that the base lacks, or has for another number of classes.
 fn is_new(base: &View<'_>, change: &FullTensor<'_>) -> bool {
     let replaces = change.effect == Effect::Replaces && !base.model.is_gguf();
     replaces
@@ -230,7 +230,7 @@ fn file_of(base: &Model, tensor: &Tensor<'_>) -> Result<usize> {
 fn place_full<'a>(base: &'a View<'_>, change: &FullTensor<'_>) -> Result<Tensor<'a>> {
     let file = base.model.path().display();
     let name = &change.name;
-    let plain = |weight: &&Weight<'_>| weight.parts().count() == 1;
+    let plain = |weight: &&Weight<'_>| weight.components().count() == 1;
     let Some(tensor) = base.weight(name).filter(plain).map(Weight::tensor) else {
         return Err(change.values.error(format!("the base {file} has no tensor {name} to merge into")));
     };

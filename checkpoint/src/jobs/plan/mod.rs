@@ -1,7 +1,7 @@
 //! What ranks and budgets would keep, without factors: the spectra, and what each policy would choose by them.
 
+mod choices;
 mod rounding;
-mod rows;
 
 use crate::adapter::AdapterFormat;
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ impl ExtractJob<'_> {
             let aim = |pair: &Pair<'_>| Some(Aim::fixed(pair, options.policy.round(options.policy.max_rank)));
             let (modules, others) = survey.run(aim, Keep::Spectrum(options.dtype), true)?;
             let found = survey.extraction(modules, others)?;
-            let plan = rows::plan(survey, &found)?;
+            let plan = choices::plan(survey, &found)?;
             let mut report = found.report(0);
             report.plan = Some(plan);
             Ok(report)

@@ -1,11 +1,11 @@
 //! Any adapter in phlora's compact form: directions of its own products, in as many bits as a budget has room for.
 
-use super::parts::cut_to;
+use super::cut::cut_to;
 use crate::adapter::Decomposed;
 use crate::adapter::packed::OVERHEAD;
 use crate::adapter::{AdapterFormat, Factors, Lora};
 use crate::error::{Error, Result};
-use phlora_core::policy::{Direction, Quantizer, share_bits};
+use phlora_core::policy::{Direction, Quantizer, allocate_bits};
 use phlora_core::quantized::compact::DISTORTION;
 use phlora_core::{Dtype, Goal};
 
@@ -34,17 +34,17 @@ pub(super) fn compact<'l>(
     };
     let directions: Vec<_> =
         found.iter().zip(&ranks).flat_map(|(found, &rank)| directions(found, rank)).collect();
-    let (mut shares, mut left) = (vec![0; directions.len()], bytes);
+    let (mut allocated, mut left) = (vec![0; directions.len()], bytes);
     loop {
-        share_bits(&directions, &QUANTIZER, left, &mut shares);
-        let mut rest = shares.as_slice();
+        allocate_bits(&directions, &QUANTIZER, left, &mut allocated);
+        let mut rest = allocated.as_slice();
         let of = |&rank: &usize| {
             let (own, after) = rest.split_at(rank);
             rest = after;
             own.to_vec()
         };
         let bits: Vec<_> = ranks.iter().map(of).collect();
-        if shares.iter().all(|&bits| bits == 0) {
+        if allocated.iter().all(|&bits| bits == 0) {
             let problem =
                 format!("a budget of {bytes} bytes has no room for names, header and a single direction");
             return Err(Error::usage(problem));

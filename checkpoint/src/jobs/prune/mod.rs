@@ -1,21 +1,21 @@
 //! Any LoRA adapter at smaller ranks, in factored form and without its base: energies are those of its own B·A.
 
 mod compact;
-mod parts;
+mod cut;
 mod rule;
 
 pub use rule::Rule;
 
 use crate::adapter::provenance::OF_FACTORS;
-use crate::adapter::{Adapter, AdapterFormat, Decomposed, Factors, Lora, LoraModule, decompose};
+use crate::adapter::{Adapter, AdapterFormat, Decomposed, Factors, Lora, LoraModule, Naming, decompose};
 use crate::error::{Error, Result};
 use crate::naming::kind::stands_apart;
 use crate::run::monitor::Monitor;
 use crate::run::pool::available_threads;
 use crate::run::pool::{Ticket, run};
-use parts::cut_to;
+use cut::cut_to;
 use phlora_core::policy::{
-    Candidate, Limit, Outcome, Share, allocate, factor_dtype, share_out, uniform_rank,
+    Allocation, Candidate, Limit, Outcome, allocate, allocate_best, factor_dtype, uniform_rank,
 };
 use phlora_core::{Dtype, Policy, Shape, Spectrum};
 use std::num::NonZeroUsize;
@@ -119,8 +119,10 @@ pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &M
     let keep =
         |module: &Decomposed| module.sum_squares > 0.0 && module.sum_squares >= options.drop_below * all;
     let goal = options.policy.goal;
-    let (mut pruned, ranks, lost) = if options.format == AdapterFormat::Phlora {
-        compact::compact(&lora, &found, &chosen(&lora, &found, options, keep), goal)?
+    let (pruned, ranks, lost) = if options.format == AdapterFormat::Phlora {
+        let mut done = compact::compact(&lora, &found, &chosen(&lora, &found, options, keep), goal)?;
+        restate(&mut done.0, lora.rank());
+        done
     } else {
         let ranks = match goal.limit() {
             Some(limit) => within(&lora, &found, &dtypes, options, limit, keep)?,
@@ -131,7 +133,6 @@ pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &M
     if pruned.modules.is_empty() {
         return Err(Error::usage("no module is left of the adapter".into()));
     }
-    restate(&mut pruned, lora.rank());
     let modules: Vec<_> = lora
         .modules
         .iter()
@@ -153,11 +154,15 @@ pub fn prune(adapter: &Adapter, path: &Path, options: &PruneOptions, monitor: &M
     Ok(Pruned { modules, energy: if all > 0.0 { kept / all } else { 1.0 }, bytes })
 }
 
+/// Where kohya's files say what was done to them.
+const COMMENT: &str = "ss_training_comment";
+
 /// What the file says of itself, without what was true of the factors before.
 fn restate(pruned: &mut Lora<'_>, before: usize) {
     pruned.metadata.retain(|key, _| !OF_FACTORS.contains(&key.as_str()));
-    // Where kohya's own tool says it.
-    if let Some(comment) = pruned.metadata.get_mut("ss_training_comment") {
+    // kohya's own tool says it whether there was a comment or not.
+    if pruned.naming == Naming::Single {
+        let comment = pruned.metadata.entry(COMMENT.to_owned()).or_default();
         *comment = format!("resized from {before} by phlora; {comment}");
     }
 }
@@ -219,16 +224,16 @@ fn within(
     };
     let most = candidates.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
     let of = |limit: Limit, even: bool| -> Vec<usize> {
-        let mut shares = vec![Share::default(); candidates.len()];
+        let mut allocated = vec![Allocation::default(); candidates.len()];
         if even {
             let rank = uniform_rank(&candidates, policy, most, limit);
             return candidates.iter().map(|one| held((one, rank))).collect();
         }
         match limit {
-            Limit::Energy(_) => _ = share_out(&candidates, policy, limit, most, &mut shares),
-            Limit::Bytes(_) => _ = allocate(&candidates, policy, limit, &mut shares),
+            Limit::Energy(_) => _ = allocate_best(&candidates, policy, limit, most, &mut allocated),
+            Limit::Bytes(_) => _ = allocate(&candidates, policy, limit, &mut allocated),
         }
-        candidates.iter().zip(shares.iter().map(|share| share.rank)).map(held).collect()
+        candidates.iter().zip(allocated.iter().map(|one| one.rank)).map(held).collect()
     };
     let Limit::Bytes(bytes) = limit else { return Ok(of(limit, policy.uniform)) };
     let fits = |even: bool| {
@@ -275,6 +280,8 @@ fn cut<'l>(
         Ok(Some(factors))
     };
     let factors = found.iter().zip(ranks).zip(dtypes).map(encode).collect::<Result<_>>()?;
-    let pruned = cut_to(lora, factors);
+    let mut pruned = cut_to(lora, factors);
+    // Before its bytes are counted.
+    restate(&mut pruned, lora.rank());
     Ok(if options.policy.uniform { pruned.padded() } else { pruned })
 }

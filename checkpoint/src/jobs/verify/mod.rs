@@ -5,7 +5,7 @@ mod full;
 mod residual;
 
 use crate::adapter::{Adapter, Factor, LoraModule};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::jobs::extract::ChannelScales;
 use crate::naming::kind::is_task_head;
 use crate::pairing::aligned::{Aligned, Names};
@@ -96,7 +96,11 @@ pub fn verify(
     let models = Aligned::new(base, tuned, None, Names::Memory)?;
     let (mut pairs, _) = pairs(&models)?;
     let mut factors = BTreeMap::new();
-    let lora = models.renamed(adapter.lora()?)?;
+    let lora = adapter.lora()?;
+    if let Some(problem) = lora.other_architecture(base) {
+        return Err(Error::format(adapter.path(), problem));
+    }
+    let lora = models.renamed(lora)?;
     let by_name: BTreeMap<_, _> = pairs.iter().map(|pair| (pair.memory, pair)).collect();
     let find = |name: &str, values: &Factor<'_>| {
         by_name.get(name).copied().ok_or_else(|| {

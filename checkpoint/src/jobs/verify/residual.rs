@@ -5,11 +5,11 @@ use crate::run::pool::Ticket;
 use crate::source::measure::{DECODED_ROWS, decode};
 use crate::source::tensor::Tensor;
 
-/// Rows that share one pass over the right factor.
+/// Rows that are done in one pass over the right factor.
 const ROWS: usize = 4;
 
 /// Columns of the product made at once: with [`ROWS`] rows of them the sums stay in the first cache.
-const TILE: usize = 512;
+const COLUMNS: usize = 512;
 
 /// The product s·L·R with the shape of the stored weight: L = B and R = A, or Aᵀ and Bᵀ where it is
 /// transposed.
@@ -55,9 +55,9 @@ impl Product {
     /// Subtracts rows `start..` of the product from `rows`, whole rows of the difference.
     fn subtract_from(&self, start: usize, rows: &mut [f32]) {
         let count = rows.len() / self.cols.max(1);
-        for column in (0..self.cols).step_by(TILE) {
-            let width = TILE.min(self.cols - column);
-            let mut sums = [[0.0_f32; TILE]; ROWS];
+        for column in (0..self.cols).step_by(COLUMNS) {
+            let width = COLUMNS.min(self.cols - column);
+            let mut sums = [[0.0_f32; COLUMNS]; ROWS];
             for k in 0..self.rank {
                 let right = &self.right[k * self.cols + column..][..width];
                 for (row, sums) in sums.iter_mut().enumerate().take(count) {

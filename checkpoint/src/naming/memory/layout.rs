@@ -76,15 +76,15 @@ impl Layout {
     fn of_class(class: &str, config: &Config) -> Option<Self> {
         let (class, body) = section(class)?;
         let other = |sub: &Sub| {
-            let own = config.parts.get(sub.key).filter(|own| own.as_str() != sub.default)?;
+            let own = config.sub_configs.get(sub.key).filter(|own| own.as_str() != sub.default)?;
             let class = match sub.class {
                 Some(usual) => most_alike(classes_of(own), usual),
                 None => classes_of(own).next(),
             };
             let counts = config.counts.iter();
             let own = counts.filter_map(|(path, count)| Some((below(sub.key, path)?.to_owned(), *count)));
-            let part = Config { counts: own.collect(), ..Config::default() };
-            Some((sub.place, Self::of_class(class?, &part)?))
+            let inner = Config { counts: own.collect(), ..Config::default() };
+            Some((sub.place, Self::of_class(class?, &inner)?))
         };
         let subs = body.subs.iter().filter_map(other).collect();
         Some(Self { class, stated: false, body, subs, counts: config.counts.clone() })

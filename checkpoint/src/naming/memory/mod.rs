@@ -7,10 +7,10 @@
 
 mod kinds;
 mod layout;
-mod packed;
 mod pattern;
 mod placed;
 mod table;
+mod text;
 mod weight;
 
 pub(crate) use kinds::Kinds;

@@ -1,4 +1,4 @@
-//! Patterns of names: dotted paths in which `*` stands for one part that is a number.
+//! Patterns of names: dotted paths in which `*` stands for one name that is a number.
 
 use crate::naming::kind::is_number;
 
@@ -8,7 +8,7 @@ pub(super) fn numbers<'n>(pattern: &str, name: &'n str) -> Option<Vec<&'n str>> 
     rest.is_empty().then_some(numbers)
 }
 
-/// The same for a pattern that matches the first parts of `name`, and what follows: empty, or beginning with a dot.
+/// The same for a pattern that matches the first names of `name`, and what follows: empty, or beginning with a dot.
 pub(crate) fn prefix_numbers<'n>(pattern: &str, name: &'n str) -> Option<(Vec<&'n str>, &'n str)> {
     let (mut numbers, mut rest) = (Vec::new(), name);
     for (at, wanted) in pattern.split('.').enumerate() {
@@ -16,10 +16,10 @@ pub(crate) fn prefix_numbers<'n>(pattern: &str, name: &'n str) -> Option<(Vec<&'
             rest = rest.strip_prefix('.')?;
         }
         let end = rest.find('.').unwrap_or(rest.len());
-        let (part, after) = rest.split_at(end);
+        let (own, after) = rest.split_at(end);
         match wanted {
-            "*" if is_plain(part) => numbers.push(part),
-            _ if wanted == part => {}
+            "*" if is_plain(own) => numbers.push(own),
+            _ if wanted == own => {}
             _ => return None,
         }
         rest = after;
@@ -27,27 +27,27 @@ pub(crate) fn prefix_numbers<'n>(pattern: &str, name: &'n str) -> Option<(Vec<&'
     Some((numbers, rest))
 }
 
-/// Whether a part is a number without leading zeros: with them two names would be one expert.
-fn is_plain(part: &str) -> bool {
-    is_number(part) && (part.len() == 1 || !part.starts_with('0'))
+/// Whether a name is a number without leading zeros: with them two names would be one expert.
+fn is_plain(name: &str) -> bool {
+    is_number(name) && (name.len() == 1 || !name.starts_with('0'))
 }
 
 /// `pattern` with the first of `numbers` at each `*`; `None` where there are too few.
 pub(crate) fn fill(pattern: &str, numbers: &[&str]) -> Option<String> {
     let mut numbers = numbers.iter();
     let mut name = String::with_capacity(pattern.len() + 8);
-    for (at, part) in pattern.split('.').enumerate() {
+    for (at, own) in pattern.split('.').enumerate() {
         if at > 0 {
             name.push('.');
         }
-        name.push_str(if part == "*" { numbers.next()? } else { part });
+        name.push_str(if own == "*" { numbers.next()? } else { own });
     }
     Some(name)
 }
 
 /// How many `*` a pattern has.
 pub(super) fn stars(pattern: &str) -> usize {
-    pattern.split('.').filter(|part| *part == "*").count()
+    pattern.split('.').filter(|own| *own == "*").count()
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_match_whole_parts() {
+    fn patterns_match_whole_names() {
         assert_eq!(numbers("a.*.b.*.c", "a.3.b.12.c"), Some(vec!["3", "12"]));
         for name in ["a.3.b.12", "a.3.b.12.c.d", "a.03.b.12.c", "a.x.b.12.c", "aa.3.b.12.c", "a..b.12.c", ""]
         {

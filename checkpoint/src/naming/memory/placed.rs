@@ -12,15 +12,15 @@ pub(crate) enum Placed {
     Turned(String),
     /// The same, unless the axis has so many entries already.
     TurnedUnless { name: String, axis: usize, entries: usize },
-    /// It holds the rows of part `part` of `parts` of the tensor `name`, or of matrix `expert` of that stack.
-    Joined { name: String, part: usize, parts: usize, expert: Option<usize> },
+    /// It holds the rows of component `component` of `components` of the tensor `name`, or of matrix `expert` of that stack.
+    Joined { name: String, component: usize, components: usize, expert: Option<usize> },
     /// The same of every matrix of the stack.
-    JoinedStack { name: String, part: usize, parts: usize },
+    JoinedStack { name: String, component: usize, components: usize },
     /// It is that tensor with its rows in another order: so many heads in halves that alternate here.
     Ordered { name: String, heads: usize },
-    /// Its rows are those of several tensors, in equal shares, the rows of some in another order: of so many heads.
+    /// Its rows are those of several tensors, as many of each, the rows of some in another order: of so many heads.
     Split(Vec<(String, Option<usize>)>),
-    /// Its rows are those of several tensors, in shares as these numbers.
+    /// Its rows are those of several tensors, in proportion to these numbers.
     Cut(Vec<(String, usize)>),
     /// It is made into these by an operation that is not followed here.
     Other,
@@ -33,10 +33,12 @@ impl Placed {
         match self {
             Self::Whole(name) => Self::Whole(below(name)),
             Self::Turned(name) => Self::Turned(below(name)),
-            Self::Joined { name, part, parts, expert } => {
-                Self::Joined { name: below(name), part, parts, expert }
+            Self::Joined { name, component, components, expert } => {
+                Self::Joined { name: below(name), component, components, expert }
             }
-            Self::JoinedStack { name, part, parts } => Self::JoinedStack { name: below(name), part, parts },
+            Self::JoinedStack { name, component, components } => {
+                Self::JoinedStack { name: below(name), component, components }
+            }
             Self::TurnedUnless { name, axis, entries } => {
                 Self::TurnedUnless { name: below(name), axis, entries }
             }
@@ -49,21 +51,24 @@ impl Placed {
 
     /// Where `name` goes, if it is one of the sources.
     pub(super) fn by(source: &Source, name: &str, count: impl Fn(&Count) -> usize) -> Option<Self> {
-        let (part, mut at) =
-            source.from.iter().enumerate().find_map(|(part, from)| Some((part, numbers(from, name)?)))?;
-        let parts = source.from.len();
+        let (component, mut at) = source
+            .from
+            .iter()
+            .enumerate()
+            .find_map(|(component, from)| Some((component, numbers(from, name)?)))?;
+        let components = source.from.len();
         let first = source.to.first()?;
         Some(match source.change {
             Change::Join => {
                 let expert = if at.len() > stars(first) { Some(at.pop()?.parse().ok()?) } else { None };
-                Self::Joined { name: fill(first, &at)?, part, parts, expert }
+                Self::Joined { name: fill(first, &at)?, component, components, expert }
             }
             Change::JoinGroups(size) => {
                 let (expert, size) = (at.pop()?.parse::<usize>().ok()?, count(&size).max(1));
                 let to = source.to.get(expert / size)?;
-                Self::Joined { name: fill(to, &at)?, part, parts, expert: Some(expert % size) }
+                Self::Joined { name: fill(to, &at)?, component, components, expert: Some(expert % size) }
             }
-            Change::JoinStacks => Self::JoinedStack { name: fill(first, &at)?, part, parts },
+            Change::JoinStacks => Self::JoinedStack { name: fill(first, &at)?, component, components },
             Change::Split => {
                 Self::Split(source.to.iter().map(|to| Some((fill(to, &at)?, None))).collect::<Option<_>>()?)
             }

@@ -2,12 +2,12 @@
 
 use std::sync::LazyLock;
 
-use super::packed::text;
+use super::text::text;
 
 /// The facts, as the script wrote them.
 static TEXT: LazyLock<String> = LazyLock::new(text);
 
-/// Where several tensors of a checkpoint, or parts of one, go in memory.
+/// Where several tensors of a checkpoint, or rows of one, go in memory.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) from: Vec<&'static str>,
@@ -84,7 +84,7 @@ pub(super) struct Body {
     pub(super) sources: Vec<Source>,
     /// By pattern of the names in memory; parameters of one module in the order of its class.
     pub(super) facts: Vec<(&'static str, Fact)>,
-    /// Last parts of the paths of modules that PEFT takes for experts wherever it meets them as targets.
+    /// Last names of the paths of modules that PEFT takes for experts wherever it meets them as targets.
     pub(super) moved: Vec<&'static str>,
     pub(super) tied: Vec<(&'static str, &'static str)>,
     /// Beginnings of names in memory, and what PEFT wants them to be in a file.
@@ -142,7 +142,7 @@ pub(crate) fn param_order(names: &mut [&str]) {
     names.sort_by_key(|name| STACKS.iter().position(|known| known == name).unwrap_or(usize::MAX));
 }
 
-/// Last parts of the names of stacks, in an order that is that of every class.
+/// Last words of the names of stacks, in an order that is that of every class.
 static STACKS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     let mut order = Vec::<&str>::new();
     let (mut owner, mut after) = ("", 0);
@@ -232,13 +232,13 @@ fn read(line: &'static str, body: &mut Body) {
         body.facts.push((main, fact));
         return;
     }
-    let mut parts = words(main);
-    match (key, parts.next(), parts.next(), parts.next()) {
+    let mut rest = words(main);
+    match (key, rest.next(), rest.next(), rest.next()) {
         ("move", Some(from), Some(">"), Some(to)) => body.moves.push((from, to)),
         ("key", Some(from), Some(">"), Some(to)) => body.keys.push((from, to)),
         ("tied", Some(one), Some(other), None) => body.tied.push((one, other)),
         ("sub", Some(place), Some(key), Some(default)) => {
-            let class = parts.next();
+            let class = rest.next();
             body.subs.push(Sub { place, key, default, class });
             if class.is_some_and(|class| task_of(class).is_some_and(is_generation)) {
                 body.languages.push(place);

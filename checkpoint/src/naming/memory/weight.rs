@@ -30,9 +30,9 @@ impl<'m> Weight<'m> {
         self.rows.tensor()
     }
 
-    /// Its rows as they are in the files; see [`Composed::parts`].
-    pub(crate) fn parts(&self) -> impl Iterator<Item = (usize, usize, Tensor<'m>)> {
-        self.rows.parts()
+    /// Its rows as they are in the files; see [`Composed::components`].
+    pub(crate) fn components(&self) -> impl Iterator<Item = (usize, usize, Tensor<'m>)> {
+        self.rows.components()
     }
 
     /// Whether it is stored [in, out]; `None` where the architecture does not tell.
@@ -49,11 +49,11 @@ impl<'m> Weight<'m> {
 /// The weights of a model by name.
 pub(crate) type Weights<'m> = BTreeMap<String, Weight<'m>>;
 
-/// The parts of one weight that are found in several tensors.
-type Parts<'m> = Vec<Option<Weight<'m>>>;
+/// The components of one weight that are found in several tensors.
+type ComponentsOf<'m> = Vec<Option<Weight<'m>>>;
 
 /// What is joined, by name and matrix of the stack.
-type Joined<'m> = BTreeMap<(String, Option<usize>), Parts<'m>>;
+type Joined<'m> = BTreeMap<(String, Option<usize>), ComponentsOf<'m>>;
 
 /// `weights`, by their names in a checkpoint, under the names of memory: the name of a matrix of a stack ends in its
 /// number, as in `model.layers.0.mlp.experts.down_proj.3.weight`.
@@ -68,17 +68,25 @@ pub(crate) fn in_memory<'m>(weights: Weights<'m>, layout: &Layout) -> Weights<'m
                 let turned = Weight { turned: true, ..weight };
                 whole(&mut placed, to, turned, layout, &mut stacked);
             }
-            Placed::Joined { name: to, part, parts, expert } => {
-                add_part(&mut joined, (to, expert), part, parts, weight);
+            Placed::Joined { name: to, component, components, expert } => {
+                add_component(&mut joined, (to, expert), component, components, weight);
             }
-            Placed::JoinedStack { name: to, part, parts } => match matrices(&weight, &mut stacked) {
-                Some(matrices) => {
-                    for (index, matrix) in matrices.into_iter().enumerate() {
-                        add_part(&mut joined, (to.clone(), Some(index)), part, parts, matrix);
+            Placed::JoinedStack { name: to, component, components } => {
+                match matrices(&weight, &mut stacked) {
+                    Some(matrices) => {
+                        for (index, matrix) in matrices.into_iter().enumerate() {
+                            add_component(
+                                &mut joined,
+                                (to.clone(), Some(index)),
+                                component,
+                                components,
+                                matrix,
+                            );
+                        }
                     }
+                    None => put(&mut placed, name, weight),
                 }
-                None => put(&mut placed, name, weight),
-            },
+            }
             Placed::TurnedUnless { name: to, axis, entries } => {
                 let turned = weight.tensor().shape().get(axis) != Some(&entries);
                 whole(&mut placed, to, Weight { turned, ..weight }, layout, &mut stacked);
@@ -115,17 +123,17 @@ fn put<'m>(placed: &mut Weights<'m>, name: String, weight: Weight<'m>) {
     placed.insert(free, refused(weight, "another tensor of the checkpoint has its place in memory"));
 }
 
-/// Takes part `part` of `parts` of what is joined.
-fn add_part<'m>(
+/// Takes component `component` of `components` of what is joined.
+fn add_component<'m>(
     joined: &mut Joined<'m>,
     key: (String, Option<usize>),
-    part: usize,
-    parts: usize,
+    component: usize,
+    components: usize,
     weight: Weight<'m>,
 ) {
     let all = joined.entry(key).or_default();
-    all.resize(parts.max(all.len()), None);
-    all[part] = Some(weight);
+    all.resize(components.max(all.len()), None);
+    all[component] = Some(weight);
 }
 
 /// Puts a tensor into its place: of a stack, each of its matrices.
@@ -160,19 +168,19 @@ fn matrices<'m>(weight: &Weight<'m>, stacked: &mut usize) -> Option<Vec<Weight<'
     let [count, _, _] = *tensor.shape() else { return None };
     let most = max_experts(tensor.stored_len());
     let all = stacked.checked_add(count).filter(|all| *all <= most && !tensor.is_empty())?;
-    let matrices = (0..count).map(|index| slice(weight, index, count)).collect::<Option<_>>()?;
+    let matrices = (0..count).map(|index| matrix(weight, index, count)).collect::<Option<_>>()?;
     *stacked = all;
     Some(matrices)
 }
 
 /// Matrix `index` of `count` of a stack.
-fn slice<'m>(weight: &Weight<'m>, index: usize, count: usize) -> Option<Weight<'m>> {
-    let rows = weight.rows.slice(index, count)?;
+fn matrix<'m>(weight: &Weight<'m>, index: usize, count: usize) -> Option<Weight<'m>> {
+    let rows = weight.rows.matrix(index, count)?;
     let label = weight.label.strip_suffix(".weight").unwrap_or(&weight.label);
     Some(Weight { label: format!("{label}.{index}.weight"), rows, ..weight.clone() })
 }
 
-/// Why rows cannot be shared out, or put into order.
+/// Why rows cannot be divided, or put into order.
 const UNEVEN: &str = "its rows do not divide as transformers splits them";
 
 /// Puts a tensor into its place with its rows, or those of its matrices, in the order of memory.
@@ -194,53 +202,53 @@ fn ordered<'m>(
     }
 }
 
-/// Shares the rows of a tensor out, equally.
+/// Divides the rows of a tensor equally.
 fn split<'m>(
     placed: &mut Weights<'m>,
     names: &[(String, Option<usize>)],
     weight: Weight<'m>,
     layout: &Layout,
 ) {
-    let share = |(index, (_, heads)): (usize, &(String, Option<usize>))| {
-        let rows = weight.rows.share(index, names.len())?;
+    let of = |(index, (_, heads)): (usize, &(String, Option<usize>))| {
+        let rows = weight.rows.fraction(index, names.len())?;
         match heads {
             Some(heads) => rows.in_halves(*heads),
             None => Some(rows),
         }
     };
-    let shares = names.iter().enumerate().map(share).collect();
+    let fractions = names.iter().enumerate().map(of).collect();
     let names: Vec<_> = names.iter().map(|(name, _)| name.as_str()).collect();
-    share_out(placed, &names, weight, shares, layout);
+    divide(placed, &names, weight, fractions, layout);
 }
 
-/// Shares the rows of a tensor out, as the numbers say.
+/// Divides the rows of a tensor in proportion to the numbers.
 fn cut<'m>(placed: &mut Weights<'m>, names: &[(String, usize)], weight: Weight<'m>, layout: &Layout) {
-    let all: usize = names.iter().map(|(_, share)| share).sum();
+    let all: usize = names.iter().map(|(_, own)| own).sum();
     let mut first = 0;
-    let share = |(_, share): &(String, usize)| {
-        let rows = weight.rows.shares(first..first + share, all);
-        first += share;
+    let of = |(_, own): &(String, usize)| {
+        let rows = weight.rows.fractions(first..first + own, all);
+        first += own;
         rows
     };
-    let shares = names.iter().map(share).collect();
+    let fractions = names.iter().map(of).collect();
     let names: Vec<_> = names.iter().map(|(name, _)| name.as_str()).collect();
-    share_out(placed, &names, weight, shares, layout);
+    divide(placed, &names, weight, fractions, layout);
 }
 
-/// Gives each of `names` its share of the rows.
-fn share_out<'m>(
+/// Gives each of `names` its rows.
+fn divide<'m>(
     placed: &mut Weights<'m>,
     names: &[&str],
     weight: Weight<'m>,
-    shares: Option<Vec<Composed<'m>>>,
+    fractions: Option<Vec<Composed<'m>>>,
     layout: &Layout,
 ) {
-    let Some(shares) = shares else {
+    let Some(fractions) = fractions else {
         return put(placed, weight.label.clone(), refused(weight, UNEVEN));
     };
     let (module, parameter) = weight.label.rsplit_once('.').unwrap_or((&weight.label, ""));
     let mut first = 0;
-    for (name, rows) in names.iter().zip(shares) {
+    for (name, rows) in names.iter().zip(fractions) {
         let shape = rows.tensor().shape().to_vec();
         let until = first + shape.first().copied().unwrap_or(0);
         let label = format!("{module}[{first}:{until}].{parameter}");
@@ -261,10 +269,10 @@ fn join<'m>(placed: &mut Weights<'m>, joined: Joined<'m>, layout: &Layout) {
         *count += 1;
         *highest = (*highest).max(expert.unwrap_or(0));
     }
-    for ((name, index), parts) in joined {
+    for ((name, index), components) in joined {
         let (count, highest) = counts.get(&name).copied().unwrap_or_default();
         let expert = index.map(|index| Expert { index, count });
-        let all: Option<Vec<_>> = parts.iter().cloned().collect();
+        let all: Option<Vec<_>> = components.iter().cloned().collect();
         let all = all.filter(|_| index.is_none() || count.checked_sub(1) == Some(highest));
         let rows = all.as_ref().and_then(|all| {
             let rows: Vec<_> = all.iter().map(|weight| weight.rows.clone()).collect();
@@ -272,7 +280,7 @@ fn join<'m>(placed: &mut Weights<'m>, joined: Joined<'m>, layout: &Layout) {
         });
         let (Some(all), Some(rows)) = (all, rows) else {
             let why = "not all of what transformers joins with it is there, or in one format and shape";
-            for weight in parts.into_iter().flatten() {
+            for weight in components.into_iter().flatten() {
                 put(placed, weight.label.clone(), refused(weight, why));
             }
             continue;
@@ -295,12 +303,12 @@ fn labels_of(labels: &[&str]) -> String {
         let (path, last) = module.rsplit_once('.')?;
         Some((path.to_owned(), last.to_owned(), parameter.to_owned()))
     };
-    let parts: Option<Vec<_>> = labels.iter().map(apart).collect();
-    match parts.as_deref() {
+    let split: Option<Vec<_>> = labels.iter().map(apart).collect();
+    match split.as_deref() {
         Some([(path, _, parameter), rest @ ..])
             if rest.iter().all(|(p, _, q)| p == path && q == parameter) =>
         {
-            let last: Vec<_> = parts.iter().flatten().map(|(_, last, _)| last.as_str()).collect();
+            let last: Vec<_> = split.iter().flatten().map(|(_, last, _)| last.as_str()).collect();
             format!("{path}.{}.{parameter}", last.join("+"))
         }
         _ => labels.join("+"),

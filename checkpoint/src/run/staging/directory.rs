@@ -188,7 +188,7 @@ fn check_directory(target: &Path, replaces: &Replaces, force: bool) -> Result<bo
     match foreign {
         Some(name) => {
             let problem = format!(
-                "holds {name}, which is no part of {}; it is not replaced, choose another place",
+                "holds {name}, which does not belong to {}; it is not replaced, choose another place",
                 replaces.whole()
             );
             Err(Error::exists(target, &problem))

@@ -5,14 +5,14 @@
 
 mod cursor;
 mod file;
-mod parts;
+mod files;
 mod split;
 mod tensors;
 mod types;
 mod value;
 
 pub(crate) use file::{File, is_gguf};
-pub(crate) use parts::read_parts;
-pub(crate) use split::is_later_part;
+pub(crate) use files::read_files;
+pub(crate) use split::is_later_file;
 pub(crate) use tensors::TensorInfo;
 pub(crate) use value::Value;

@@ -20,7 +20,7 @@ impl Split {
     /// What `file` says; `None` for a whole model.
     pub(super) fn of(path: &Path, file: &File<'_>) -> Result<Option<Self>> {
         let number = |key: &str| match file.get(key) {
-            None => Err(Error::format(path, format!("it is part of a split model but lacks the key {key}"))),
+            None => Err(Error::format(path, format!("it belongs to a split model but lacks the key {key}"))),
             Some(value) => value.to_u64().ok_or_else(|| {
                 Error::format(
                     path,
@@ -39,18 +39,18 @@ impl Split {
 impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { number, count, tensors } = self;
-        write!(f, "part {} of {count} of a model of {tensors} tensors", number.saturating_add(1))
+        write!(f, "file {} of {count} of a model of {tensors} tensors", number.saturating_add(1))
     }
 }
 
-/// The files of the split that `path` is part of, in order; they need not be there. `split` is what `path`
+/// The files of the split model that `path` belongs to, in order; they need not be there. `split` is what `path`
 /// says about itself.
 pub(super) fn paths(path: &Path, split: Split) -> Result<impl Iterator<Item = PathBuf>> {
     let bad = |problem: String| Error::format(path, problem);
     let Some((stem, number, count)) = named(path) else {
         return Err(bad(format!(
-            "part {} of {} of a split model, but its name does not end in -{:05}-of-{:05}.gguf, \
-             so that the other parts cannot be found",
+            "file {} of {} of a split model, but its name does not end in -{:05}-of-{:05}.gguf, \
+             so that the other files cannot be found",
             split.number.saturating_add(1),
             split.count,
             split.number.saturating_add(1),
@@ -67,12 +67,12 @@ pub(super) fn paths(path: &Path, split: Split) -> Result<impl Iterator<Item = Pa
     Ok((1..=count).map(move |number| path.with_file_name(format!("{stem}-{number:05}-of-{count:05}.gguf"))))
 }
 
-/// Whether a file's name says that it is the second or a later part of a split.
-pub(crate) fn is_later_part(path: &Path) -> bool {
+/// Whether a file's name says that it is the second or a later one of a split model.
+pub(crate) fn is_later_file(path: &Path) -> bool {
     named(path).is_some_and(|(_, number, _)| number > 1)
 }
 
-/// What stands before the numbers in a part's name, its number from 1, and the number of parts.
+/// What stands before the numbers in a file's name, its number from 1, and the number of files.
 fn named(path: &Path) -> Option<(&str, u32, u32)> {
     let name = path.file_name()?.to_str()?.strip_suffix(".gguf")?;
     let (rest, count) = name.rsplit_once("-of-")?;
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_parts() {
+    fn names_of_files() {
         let split = Split { number: 1, count: 3, tensors: 7 };
         let found: Vec<_> = paths(Path::new("d/m-00002-of-00003.gguf"), split).unwrap().collect();
         assert_eq!(found.len(), 3);
@@ -97,7 +97,7 @@ mod tests {
             ["m.gguf", "m-2-of-3.gguf", "m-00004-of-00003.gguf", "m-00000-of-00003.gguf", "m-00002-of-00003"]
         {
             assert!(
-                paths(Path::new(name), split).err().unwrap().to_string().contains("part 2 of 3"),
+                paths(Path::new(name), split).err().unwrap().to_string().contains("file 2 of 3"),
                 "{name}"
             );
         }

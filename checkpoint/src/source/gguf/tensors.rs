@@ -118,7 +118,7 @@ impl<'a> Stated<'a> {
     }
 }
 
-/// Places the tensors in `data`, the part of the file behind the table, and checks that none leaves it or
+/// Places the tensors in `data`, what follows the table in the file, and checks that none leaves it or
 /// overlaps another. The order of the table is kept.
 pub(super) fn place<'a>(
     path: &Path,

@@ -11,7 +11,7 @@ use crate::source::tensor::{Expert, max_experts};
 const SAYING: usize = 16 << 10;
 
 impl Model {
-    /// Puts every quantised weight in the place of its parts.
+    /// Puts every quantised weight in the place of its components.
     pub(super) fn compose(&mut self) -> Result<()> {
         if self.stored.iter().all(|(_, stored)| stored.dtype.is_some()) {
             return Ok(());
@@ -24,17 +24,17 @@ impl Model {
             files: &self.files,
             method: self.config.quantization.as_ref(),
         };
-        for Found { name, recipe, parts } in finder.find()? {
+        for Found { name, recipe, components } in finder.find()? {
             let place = Place { stored: recipe.codes, expert: None, quantized: Some(self.quantized.len()) };
-            for part in &parts {
-                self.tensors.remove(part);
+            for component in &components {
+                self.tensors.remove(component);
             }
             if self.tensors.insert(name.clone(), place).is_some() {
                 let (file, codes) = &self.stored[place.stored];
                 let problem = format!("it is quantised, and {name} is there as well");
                 return Err(Error::tensor(self.files[*file].path(), &codes.name, problem));
             }
-            let place = |part: usize| (self.stored[part].0, self.stored[part].1.range.clone());
+            let place = |component: usize| (self.stored[component].0, self.stored[component].1.range.clone());
             self.beside.push(recipe.beside().map(place).collect());
             self.quantized.push(recipe);
         }
@@ -43,17 +43,17 @@ impl Model {
 
     /// Keeps the tensors that may say how others are quantised, where the files are at addresses.
     fn keep_small(&self) -> Result<Option<Hold>> {
-        let mut parts = Vec::new();
+        let mut ranges = Vec::new();
         for (file, stored) in &self.stored {
             if let Some(image) = self.files[*file].remote().filter(|_| stored.range.len() <= SAYING) {
-                parts.push((image.clone(), stored.range.clone()));
+                ranges.push((image.clone(), stored.range.clone()));
             }
         }
-        if parts.is_empty() {
+        if ranges.is_empty() {
             return Ok(None);
         }
         let failed = |why: String| Error::format(&self.path, why);
-        let hold = Hold::ask(parts, None).map_err(failed)?;
+        let hold = Hold::ask(ranges, None).map_err(failed)?;
         hold.wait().map_err(|(_, why)| failed(why))?;
         Ok(Some(hold))
     }

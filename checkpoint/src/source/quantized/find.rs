@@ -9,7 +9,7 @@ use phlora_core::Shape;
 use phlora_core::quantized::{FloatFormat, Fp8Format, GlobalScale};
 use std::collections::BTreeMap;
 
-/// What may follow the name of a weight in the names of its parts.
+/// What may follow the name of a weight in the names of its components.
 const OF_WEIGHT: [&str; 13] = [
     "_scale_inv",
     "_scale",
@@ -26,7 +26,7 @@ const OF_WEIGHT: [&str; 13] = [
     ".quant_state.bitsandbytes__fp4",
 ];
 
-/// What may follow the name of a module in the names of the parts of its weight, and of the scales of its inputs.
+/// What may follow the name of a module in the names of the components of its weight, and of the scales of its inputs.
 const OF_MODULE: [&str; 15] = [
     ".qweight",
     ".weight_packed",
@@ -45,14 +45,14 @@ const OF_MODULE: [&str; 15] = [
     ".output_zero_point",
 ];
 
-/// A weight in the place of its parts.
+/// A weight in the place of its components.
 #[derive(Debug)]
 pub(crate) struct Found {
     /// The name that the weight has where it is not quantised.
     pub(crate) name: String,
     pub(crate) recipe: Recipe,
-    /// The names of all its parts.
-    pub(crate) parts: Vec<String>,
+    /// The names of all its components.
+    pub(crate) components: Vec<String>,
 }
 
 /// The stored tensors of a model.
@@ -70,12 +70,13 @@ impl<'a> Finder<'a> {
     /// All quantised weights.
     ///
     /// # Errors
-    /// When parts are missing, or do not fit together.
+    /// When components are missing, or do not fit together.
     pub(crate) fn find(&self) -> Result<Vec<Found>> {
         if self.method.is_some_and(|method| method.unread.is_some()) {
             return Ok(Vec::new());
         }
-        let found = self.names.iter().filter_map(|(name, part)| self.weight(name, *part).transpose());
+        let found =
+            self.names.iter().filter_map(|(name, component)| self.weight(name, *component).transpose());
         found.collect()
     }
 
@@ -87,22 +88,22 @@ impl<'a> Finder<'a> {
         } else if let Some(module) = name.strip_suffix(".weight_packed") {
             (of_module(module), self.packed(&of_module(module), codes)?)
         } else if let Some(weight) = name.strip_suffix("_blocks") {
-            let Some(scales) = self.part(&format!("{weight}_scales")) else { return Ok(None) };
+            let Some(scales) = self.component(&format!("{weight}_scales")) else { return Ok(None) };
             let Some(recipe) = self.gpt_oss(codes, scales) else { return Ok(None) };
             (weight.to_owned(), recipe)
         } else {
             let Some(recipe) = self.in_place(name, codes)? else { return Ok(None) };
             (name.to_owned(), recipe)
         };
-        if let Err(problem) = recipe.decoder(|part| self.bytes(part)) {
+        if let Err(problem) = recipe.decoder(|component| self.bytes(component)) {
             return Err(self.error(codes, &problem.to_string()));
         }
         let module = weight.strip_suffix(".weight").unwrap_or(&weight);
-        let mut parts: Vec<_> = OF_WEIGHT.iter().map(|suffix| format!("{weight}{suffix}")).collect();
-        parts.extend(OF_MODULE.iter().map(|suffix| format!("{module}{suffix}")));
-        parts.extend([name.to_owned(), format!("{weight}_scales")]);
-        parts.retain(|part| self.names.contains_key(part));
-        Ok(Some(Found { name: weight, recipe, parts }))
+        let mut components: Vec<_> = OF_WEIGHT.iter().map(|suffix| format!("{weight}{suffix}")).collect();
+        components.extend(OF_MODULE.iter().map(|suffix| format!("{module}{suffix}")));
+        components.extend([name.to_owned(), format!("{weight}_scales")]);
+        components.retain(|component| self.names.contains_key(component));
+        Ok(Some(Found { name: weight, recipe, components }))
     }
 
     /// A weight that keeps its name.
@@ -112,21 +113,21 @@ impl<'a> Finder<'a> {
         if OF_WEIGHT.iter().chain(&OF_MODULE).any(|suffix| name.ends_with(suffix)) {
             return Ok(None);
         }
-        if self.part(&format!("{name}.absmax")).is_some() {
+        if self.component(&format!("{name}.absmax")).is_some() {
             return self.four_bit(name, codes).map(Some);
         }
         let module = name.strip_suffix(".weight").unwrap_or(name);
         let scales = ["_scale_inv", "_scale"].map(|suffix| format!("{name}{suffix}"));
         let scales =
             scales.into_iter().chain([".scale_weight", ".scale"].map(|suffix| format!("{module}{suffix}")));
-        let scales = { scales }.find_map(|name| self.part(&name));
+        let scales = { scales }.find_map(|name| self.component(&name));
         let fp8 = match stored.dtype_name.as_str() {
             "F8_E4M3" => Some(Fp8Format::E4M3),
             "F8_E5M2" => Some(Fp8Format::E5M2),
             "I8" | "U8" | "F4" => None,
             _ => return Ok(None),
         };
-        if scales.is_some() && self.part(&format!("{module}.pre_quant_scale")).is_some() {
+        if scales.is_some() && self.component(&format!("{module}.pre_quant_scale")).is_some() {
             return Err(self.error(codes, "its columns are scaled by pre_quant_scale, which is not read"));
         }
         if let Some(format) = fp8 {
@@ -138,7 +139,8 @@ impl<'a> Finder<'a> {
             let scales = scales.map(|scales| self.blocks(codes, &stored.shape, scales)).transpose()?;
             return Ok(Some(self.plain(codes, scales, |scales| Components::Fp8 { format, scales })));
         }
-        if let (Some(scb), [rows, cols]) = (self.part(&format!("{module}.SCB")), stored.shape.as_slice()) {
+        if let (Some(scb), [rows, cols]) = (self.component(&format!("{module}.SCB")), stored.shape.as_slice())
+        {
             let matrix = Shape { rows: *rows, cols: *cols };
             return Ok(Some(Recipe {
                 shape: stored.shape.clone(),
@@ -153,7 +155,7 @@ impl<'a> Finder<'a> {
             let shape = vec![matrix.rows, matrix.cols];
             Recipe { shape, matrix, codes, scheme }
         };
-        if let (Some(global), Some(matrix)) = (self.part(&format!("{name}_scale_2")), halves()) {
+        if let (Some(global), Some(matrix)) = (self.component(&format!("{name}_scale_2")), halves()) {
             let global = GlobalScale::Times(self.number(global)?);
             return Ok(Some(half(matrix, Components::Nvfp4 { scales, global })));
         }
@@ -167,7 +169,7 @@ impl<'a> Finder<'a> {
             return Ok(None);
         }
         let scales = self.blocks(codes, &stored.shape, scales)?;
-        let zero_points = self.part(&format!("{name}_zero_point"));
+        let zero_points = self.component(&format!("{name}_zero_point"));
         Ok(Some(self.plain(codes, Some(scales), |_| Components::Int8 { scales: scales.0, zero_points })))
     }
 
@@ -237,7 +239,7 @@ impl<'a> Finder<'a> {
         }
     }
 
-    pub(super) fn part(&self, name: &str) -> Option<Component> {
+    pub(super) fn component(&self, name: &str) -> Option<Component> {
         self.names.get(name).copied()
     }
 
@@ -247,43 +249,44 @@ impl<'a> Finder<'a> {
 
     pub(super) fn needed_of(&self, codes: Component, owner: &str, suffix: &str) -> Result<Component> {
         let name = format!("{owner}{suffix}");
-        self.part(&name).ok_or_else(|| self.error(codes, &format!("{name}, which belongs to it, is missing")))
+        self.component(&name)
+            .ok_or_else(|| self.error(codes, &format!("{name}, which belongs to it, is missing")))
     }
 
-    pub(super) fn stored(&self, part: Component) -> &'a Stored {
-        &self.stored[part].1
+    pub(super) fn stored(&self, component: Component) -> &'a Stored {
+        &self.stored[component].1
     }
 
     /// Number of entries.
-    pub(super) fn len(&self, part: Component) -> usize {
-        self.stored(part).shape.iter().product()
+    pub(super) fn len(&self, component: Component) -> usize {
+        self.stored(component).shape.iter().product()
     }
 
-    pub(super) fn bytes(&self, part: Component) -> &'a [u8] {
-        let (file, stored) = &self.stored[part];
+    pub(super) fn bytes(&self, component: Component) -> &'a [u8] {
+        let (file, stored) = &self.stored[component];
         self.files[*file].tensor(stored)
     }
 
     /// The number that a tensor of one F32 is.
-    pub(super) fn number(&self, part: Component) -> Result<f32> {
-        let number = self.bytes(part).try_into().ok().map(f32::from_le_bytes);
-        let number = number.filter(|number| self.stored(part).dtype_name == "F32" && number.is_finite());
-        number.ok_or_else(|| self.error(part, "expected one finite number in F32"))
+    pub(super) fn number(&self, component: Component) -> Result<f32> {
+        let number = self.bytes(component).try_into().ok().map(f32::from_le_bytes);
+        let number = number.filter(|number| self.stored(component).dtype_name == "F32" && number.is_finite());
+        number.ok_or_else(|| self.error(component, "expected one finite number in F32"))
     }
 
     /// The sizes that a tensor of two integers states.
-    pub(super) fn integers_of(&self, part: Component) -> Option<[usize; 2]> {
-        let bytes = self.bytes(part);
-        let at = |index: usize| match self.stored(part).dtype_name.as_str() {
+    pub(super) fn integers_of(&self, component: Component) -> Option<[usize; 2]> {
+        let bytes = self.bytes(component);
+        let at = |index: usize| match self.stored(component).dtype_name.as_str() {
             "I64" => usize::try_from(i64::from_le_bytes(*bytes.as_chunks().0.get(index)?)).ok(),
             "I32" => usize::try_from(i32::from_le_bytes(*bytes.as_chunks().0.get(index)?)).ok(),
             _ => None,
         };
-        Some([at(0)?, at(1)?]).filter(|_| self.len(part) == 2)
+        Some([at(0)?, at(1)?]).filter(|_| self.len(component) == 2)
     }
 
-    pub(super) fn error(&self, part: Component, problem: &str) -> Error {
-        let (file, stored) = &self.stored[part];
+    pub(super) fn error(&self, component: Component, problem: &str) -> Error {
+        let (file, stored) = &self.stored[component];
         let method = self.method.map(|method| format!("quantised with {method}: ")).unwrap_or_default();
         Error::tensor(self.files[*file].path(), &stored.name, format!("{method}{problem}"))
     }

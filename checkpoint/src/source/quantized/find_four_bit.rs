@@ -15,7 +15,7 @@ impl Finder<'_> {
         let of = |suffix: &str| self.needed_of(codes, weight, suffix);
         let (absmax, quant_map) = (of(".absmax")?, of(".quant_map")?);
         let state = ["nf4", "fp4"].map(|kind| format!("{weight}.quant_state.bitsandbytes__{kind}"));
-        let state = state.iter().find_map(|name| self.part(name));
+        let state = state.iter().find_map(|name| self.component(name));
         let state =
             state.ok_or_else(|| self.error(codes, "its tensor .quant_state.bitsandbytes__nf4 is missing"))?;
         let json = Some(self.bytes(state)).filter(|bytes| bytes.len() <= MAX_STATE);
@@ -29,7 +29,7 @@ impl Finder<'_> {
         let (Some((matrix, shape)), Some(block_size)) = (whole, json.at("blocksize").size()) else {
             return Err(self.error(state, "its shape or blocksize is missing"));
         };
-        let nested = match self.part(&format!("{weight}.nested_absmax")) {
+        let nested = match self.component(&format!("{weight}.nested_absmax")) {
             None => None,
             Some(absmax) => Some(Nested {
                 absmax,

@@ -15,7 +15,7 @@ impl Finder<'_> {
             return Err(self.error(codes, problem));
         };
         let (qzeros, scales) = (self.needed(codes, module, "qzeros")?, self.needed(codes, module, "scales")?);
-        let g_idx = self.part(&format!("{module}.g_idx"));
+        let g_idx = self.component(&format!("{module}.g_idx"));
         let (&[first, _], &[groups, rows]) =
             (self.stored(codes).shape.as_slice(), self.stored(scales).shape.as_slice())
         else {
@@ -53,7 +53,7 @@ impl Finder<'_> {
         };
         if stored.dtype_name == "U8" {
             let cols = packed.checked_mul(2).ok_or_else(|| self.error(codes, "its shape is too large"))?;
-            let scheme = match self.part(&format!("{weight}_global_scale")) {
+            let scheme = match self.component(&format!("{weight}_global_scale")) {
                 Some(global) => Components::Nvfp4 { scales, global: GlobalScale::Over(self.number(global)?) },
                 None => Components::Mxfp4 { scales, turned: false },
             };
@@ -74,8 +74,8 @@ impl Finder<'_> {
         };
         let shape = vec![rows, cols];
         let (scales, matrix) = self.blocks(codes, &shape, scales)?;
-        let zero_points = self.part(&format!("{weight}_zero_point"));
-        let g_idx = self.part(&format!("{weight}_g_idx"));
+        let zero_points = self.component(&format!("{weight}_zero_point"));
+        let g_idx = self.component(&format!("{weight}_g_idx"));
         Ok(Recipe { shape, matrix, codes, scheme: Components::Packed { bits, scales, zero_points, g_idx } })
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct Recipe {
     pub(crate) scheme: Components,
 }
 
-/// The other parts, and what is known of them.
+/// The other components, and what is known of them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Components {
     Fp8 {
@@ -90,19 +90,21 @@ pub(crate) struct Nested {
 }
 
 impl Recipe {
-    /// The parts beside the codes.
+    /// The components beside the codes.
     pub(crate) fn beside(&self) -> impl Iterator<Item = Component> {
-        self.scheme.parts()
+        self.scheme.components()
     }
 
-    /// The decoder of the weight over the bytes of its parts.
+    /// The decoder of the weight over the bytes of its components.
     ///
     /// # Errors
-    /// When the parts do not fit together.
+    /// When the components do not fit together.
     pub(crate) fn decoder<'m>(&self, bytes: impl Fn(Component) -> &'m [u8]) -> Result<Decoder<'m>, Error> {
         let codes = bytes(self.codes);
-        let stored_len =
-            std::iter::once(self.codes).chain(self.scheme.parts()).map(|part| bytes(part).len()).sum();
+        let stored_len = std::iter::once(self.codes)
+            .chain(self.scheme.components())
+            .map(|component| bytes(component).len())
+            .sum();
         let matrix = match (self.scheme, self.shape.as_slice()) {
             (Components::Mxfp4 { scales, turned: true }, &[count, input, out]) => Matrix::Turned(
                 Turned::new(Mxfp4 { weight: codes, scales: bytes(scales) }, count, [out, input])?,
@@ -114,10 +116,10 @@ impl Recipe {
 }
 
 impl Components {
-    /// All parts but the codes.
-    fn parts(self) -> impl Iterator<Item = Component> {
+    /// All components but the codes.
+    fn components(self) -> impl Iterator<Item = Component> {
         let blocks = |blocks: Option<Blocks>| blocks.map(|blocks| blocks.scales);
-        let parts = match self {
+        let components = match self {
             Self::Fp8 { scales, .. } => [blocks(scales), None, None, None],
             Self::Int8 { scales, zero_points } => [blocks(Some(scales)), zero_points, None, None],
             Self::Mxfp4 { scales, .. } | Self::Nvfp4 { scales, .. } => [Some(scales), None, None, None],
@@ -134,15 +136,16 @@ impl Components {
             Self::Gptq { qzeros, scales, g_idx, .. } => [Some(qzeros), Some(scales.0), g_idx, None],
             Self::Awq { qzeros, scales, .. } => [Some(qzeros), Some(scales.0), None, None],
         };
-        parts.into_iter().flatten()
+        components.into_iter().flatten()
     }
 
-    /// The scheme of core over the bytes of all parts.
+    /// The scheme of core over the bytes of all components.
     fn over<'m>(self, codes: &'m [u8], bytes: &impl Fn(Component) -> &'m [u8]) -> Scheme<'m> {
-        let floats = |(part, format): (Component, FloatFormat)| Floats { format, bytes: bytes(part) };
+        let floats =
+            |(component, format): (Component, FloatFormat)| Floats { format, bytes: bytes(component) };
         let scales =
             |blocks: Blocks| Scales { values: floats((blocks.scales, blocks.format)), block: blocks.block };
-        let optional = |part: Option<Component>| part.map(bytes);
+        let optional = |component: Option<Component>| component.map(bytes);
         match self {
             Self::Fp8 { format, scales: blocks } => {
                 Scheme::Fp8(Fp8 { weight: codes, format, scales: blocks.map(scales) })

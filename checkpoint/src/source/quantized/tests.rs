@@ -92,7 +92,7 @@ fn every_format_is_one_weight_with_the_bits_of_its_library() {
         let mut values = vec![0.0; tensor.len()];
         decode(tensor, tensor.dtype().unwrap(), 0..tensor.len(), &mut values).unwrap();
         assert_eq!(bits(&values), bits(&expected), "{name}");
-        // Any part of it, as well across rows.
+        // Any range of it, as well across rows.
         let (from, until) = (tensor.len() / 3 + 1, tensor.len() * 3 / 4 + 1);
         let mut some = vec![0.0; until - from];
         decode(tensor, tensor.dtype().unwrap(), from..until, &mut some).unwrap();

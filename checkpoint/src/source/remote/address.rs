@@ -38,7 +38,7 @@ impl Address {
     }
 }
 
-/// `ORG/MODEL[@REVISION]/FILE`; a revision may be a reference of several parts, as `refs/pr/1`.
+/// `ORG/MODEL[@REVISION]/FILE`; a revision may be a reference with slashes, as `refs/pr/1`.
 fn hub(rest: &str) -> Result<Address, String> {
     let expected = "expected hf://ORG/MODEL, hf://ORG/MODEL@REVISION or a file below it";
     let (org, rest) = rest.split_once('/').ok_or(expected)?;
@@ -46,10 +46,10 @@ fn hub(rest: &str) -> Result<Address, String> {
     let (model, revision) = model.split_once('@').unwrap_or((model, MAIN));
     let (mut revision, mut file) = (revision.replace("%2F", "/"), file);
     if revision == "refs" {
-        let mut parts = file.splitn(3, '/');
-        let (Some(kind), Some(number)) = (parts.next(), parts.next()) else { return Err(expected.into()) };
+        let mut names = file.splitn(3, '/');
+        let (Some(kind), Some(number)) = (names.next(), names.next()) else { return Err(expected.into()) };
         revision = format!("refs/{kind}/{number}");
-        file = parts.next().unwrap_or("");
+        file = names.next().unwrap_or("");
     }
     if org.is_empty() || model.is_empty() || revision.is_empty() || org.contains('@') {
         return Err(expected.into());
@@ -57,7 +57,7 @@ fn hub(rest: &str) -> Result<Address, String> {
     Ok(Address::Hub { id: format!("{org}/{model}"), revision, file: file.to_owned() })
 }
 
-/// `text` as a part of a URL; of the characters in `kept` none is encoded.
+/// `text` within a URL; of the characters in `kept` none is encoded.
 pub(super) fn encoded(text: &str, kept: &str) -> String {
     use std::fmt::Write;
     let mut out = String::with_capacity(text.len());

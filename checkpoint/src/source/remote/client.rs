@@ -107,10 +107,10 @@ impl Request {
             request = request.header(*name, value);
         }
         let response = request.call().map_err(|error| failed(&self.url, &error))?;
-        let (parts, body) = response.into_parts();
-        let status = parts.status.as_u16();
+        let (head, body) = response.into_parts();
+        let status = head.status.as_u16();
         let url = self.url.clone();
-        let mut answer = Answer { status, headers: parts.headers, body, url, before: None };
+        let mut answer = Answer { status, headers: head.headers, body, url, before: None };
         match status {
             200..400 => Ok(answer),
             408 | 425 | 429 | 500 | 502..=504 => {

@@ -8,28 +8,31 @@ use std::sync::Arc;
 /// Holds bytes from when they are here until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Hold {
-    parts: Vec<(Arc<Image>, Range<u64>)>,
+    ranges: Vec<(Arc<Image>, Range<u64>)>,
     room: Room,
 }
 
 impl Hold {
-    /// Asks for all of `parts` when there is room for them. Whoever calls this must hold nothing but `beside`, or what it or
+    /// Asks for all of `ranges` when there is room for them. Whoever calls this must hold nothing but `beside`, or what it or
     /// others give back without asking for more.
     ///
     /// # Errors
     /// Where there is never room for all of them.
-    pub(crate) fn ask(parts: Vec<(Arc<Image>, Range<usize>)>, beside: Option<&Self>) -> Result<Self, String> {
-        let parts: Vec<_> = parts
+    pub(crate) fn ask(
+        ranges: Vec<(Arc<Image>, Range<usize>)>,
+        beside: Option<&Self>,
+    ) -> Result<Self, String> {
+        let ranges: Vec<_> = ranges
             .into_iter()
             .filter(|(_, range)| !range.is_empty())
             .map(|(image, range)| (image, range.start as u64..range.end as u64))
             .collect();
-        let bytes = parts.iter().map(|(_, range)| range.end - range.start).sum();
+        let bytes = ranges.iter().map(|(_, range)| range.end - range.start).sum();
         let room = Room::wait(bytes, beside.map_or(0, |beside| beside.room.bytes()))?;
-        for (image, range) in &parts {
+        for (image, range) in &ranges {
             image.hold(range.clone());
         }
-        Ok(Self { parts, room })
+        Ok(Self { ranges, room })
     }
 
     /// Waits until all are here.
@@ -37,14 +40,14 @@ impl Hold {
     /// # Errors
     /// Why one cannot be had, with its number among those asked for.
     pub(crate) fn wait(&self) -> Result<(), (usize, String)> {
-        let mut parts = self.parts.iter().enumerate();
-        parts.try_for_each(|(number, (image, range))| image.wait(range).map_err(|why| (number, why)))
+        let mut ranges = self.ranges.iter().enumerate();
+        ranges.try_for_each(|(number, (image, range))| image.wait(range).map_err(|why| (number, why)))
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        for (image, range) in &self.parts {
+        for (image, range) in &self.ranges {
             image.release(range.clone());
         }
     }

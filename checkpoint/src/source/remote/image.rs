@@ -1,10 +1,10 @@
 //! A file at an address as if it were mapped: as long as the file, with those bytes in it that somebody holds.
 
+use super::intervals::Intervals;
 use super::object::Object;
 use super::queue::{self, Source};
-use super::scratch::{Scratch, pages};
-use super::segments::Segments;
 use super::settings::options;
+use super::spool::{Spool, pages};
 use super::version::Version;
 use crate::error::{Error, Result};
 use crate::run::pool::lock;
@@ -26,34 +26,34 @@ const LONGEST: u64 = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct Image {
     object: Object,
-    scratch: Scratch,
+    spool: Spool,
     map: Option<Mmap>,
     /// Bytes of its header, which stay.
     header: Vec<u8>,
-    segments: Mutex<Segments>,
+    intervals: Mutex<Intervals>,
     changed: Condvar,
 }
 
 impl Image {
-    /// Finds the file at an address and reads its header, nothing more. `map` maps a file of scratch.
+    /// Finds the file at an address and reads its header, nothing more. `map` maps a file of spool.
     pub(crate) fn open(path: &Path, map: fn(&File) -> io::Result<Mmap>) -> Result<Arc<Self>> {
         let failed = |why: String| Error::format(path, why);
         let (object, mut head) = Object::open(path, HEAD).map_err(failed)?;
         let header = header_len(path, &object, &mut head).map_err(failed)?;
         let options = options();
-        let scratch = Scratch::new(options.spool.as_deref(), object.length)?;
-        let map = (object.length > 0).then(|| map(scratch.file()));
-        let map = map.transpose().map_err(|error| Error::io(path, "map a scratch file for", error))?;
-        let mut segments = Segments::default();
+        let spool = Spool::new(options.spool.as_deref(), object.length)?;
+        let map = (object.length > 0).then(|| map(spool.file()));
+        let map = map.transpose().map_err(|error| Error::io(path, "map a spool file for", error))?;
+        let mut intervals = Intervals::default();
         // What follows the header is the beginning of the first weights.
         if let Some(more) = head.get(header..) {
-            scratch.write(header as u64, more).map_err(failed)?;
-            segments.found(header as u64..head.len() as u64);
+            spool.write(header as u64, more).map_err(failed)?;
+            intervals.found(header as u64..head.len() as u64);
         }
         head.truncate(header);
         head.shrink_to_fit();
-        let segments = Mutex::new(segments);
-        Ok(Arc::new(Self { object, scratch, map, header: head, segments, changed: Condvar::new() }))
+        let intervals = Mutex::new(intervals);
+        Ok(Arc::new(Self { object, spool, map, header: head, intervals, changed: Condvar::new() }))
     }
 
     /// The bytes of the header.
@@ -73,7 +73,7 @@ impl Image {
 
     /// Asks for `range`, which stays from when it is here until it is released.
     pub(super) fn hold(self: &Arc<Self>, range: Range<u64>) {
-        let fetched = lock(&self.segments).hold(range);
+        let fetched = lock(&self.intervals).hold(range);
         for range in fetched {
             queue::fetch(self, range);
         }
@@ -81,56 +81,57 @@ impl Image {
 
     /// Waits until `range`, which is held, is here.
     pub(super) fn wait(&self, range: &Range<u64>) -> std::result::Result<(), String> {
-        let mut segments = lock(&self.segments);
+        let mut intervals = lock(&self.intervals);
         loop {
-            if let Some(status) = segments.status(range) {
+            if let Some(status) = intervals.status(range) {
                 return status;
             }
-            segments = self.changed.wait(segments).unwrap_or_else(PoisonError::into_inner);
+            intervals = self.changed.wait(intervals).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Whether `range` is here and stays.
     pub(crate) fn is_held(&self, range: Range<usize>) -> bool {
-        lock(&self.segments).is_held(&(range.start as u64..range.end as u64))
+        lock(&self.intervals).is_held(&(range.start as u64..range.end as u64))
     }
 
     /// Ends what [`hold`](Self::hold) began.
     pub(super) fn release(&self, range: Range<u64>) {
-        let mut segments = lock(&self.segments);
-        let gone = segments.release(range);
-        self.forget(&segments, gone);
+        let mut intervals = lock(&self.intervals);
+        let gone = intervals.release(range);
+        self.forget(&intervals, gone);
     }
 
     /// Tells those who wait for `range` what became of it.
     fn settle(&self, range: Range<u64>, result: Option<std::result::Result<(), &str>>) {
-        let mut segments = lock(&self.segments);
-        let unneeded = segments.settle(range, result);
-        self.forget(&segments, unneeded);
-        drop(segments);
+        let mut intervals = lock(&self.intervals);
+        let unneeded = intervals.settle(range, result);
+        self.forget(&intervals, unneeded);
+        drop(intervals);
         self.changed.notify_all();
     }
 
     /// Gives the space of bytes back, with the pages at their ends where nothing else of these is known.
-    fn forget(&self, segments: &Segments, ranges: Vec<Range<u64>>) {
+    fn forget(&self, intervals: &Intervals, ranges: Vec<Range<u64>>) {
         for range in ranges {
             let outer = pages(&range);
-            let start = if segments.touches(&(outer.start..range.start)) { range.start } else { outer.start };
-            let end = if segments.touches(&(range.end..outer.end)) { range.end } else { outer.end };
-            self.scratch.forget(start..end);
+            let start =
+                if intervals.touches(&(outer.start..range.start)) { range.start } else { outer.start };
+            let end = if intervals.touches(&(range.end..outer.end)) { range.end } else { outer.end };
+            self.spool.forget(start..end);
         }
     }
 }
 
 impl Source for Image {
     fn fetch(&self, range: Range<u64>) {
-        let is_wanted = || lock(&self.segments).is_wanted(&range);
+        let is_wanted = || lock(&self.intervals).is_wanted(&range);
         let mut left = !is_wanted();
         if left {
             return;
         }
         let read = self.object.read(range.clone(), &mut |at, bytes| {
-            self.scratch.write(at, bytes)?;
+            self.spool.write(at, bytes)?;
             left = !is_wanted();
             if left { Err(String::new()) } else { Ok(()) }
         });

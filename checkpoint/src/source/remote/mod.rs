@@ -1,7 +1,7 @@
 //! Files at addresses: of the Hugging Face hub, of web servers, of stores of objects.
 //!
 //! [`Image`] is such a file as if it were mapped. Only its header is read when it is opened. Who needs a weight asks for
-//! its bytes ([`Hold`]), which threads fetch by requests for ranges ([`queue`]) into a scratch file ([`scratch`]); when
+//! its bytes ([`Hold`]), which threads fetch by requests for ranges ([`queue`]) into a spool file ([`spool`]); when
 //! nobody holds them any more, their space is given back. [`object`] asks again where a connection breaks and refuses a
 //! file that has changed, [`store`] knows the URLs and credentials of each kind of store.
 
@@ -9,12 +9,12 @@ mod address;
 mod client;
 mod hold;
 mod image;
+mod intervals;
 mod object;
 mod queue;
-mod scratch;
-mod segments;
 mod settings;
 mod space;
+mod spool;
 mod store;
 mod time;
 mod version;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 /// Bytes of one request. The time until a server answers is lost once for each.
-const PIECE: u64 = 16 << 20;
+const REQUEST: u64 = 16 << 20;
 
 /// A file that is fetched in ranges.
 pub(super) trait Source: Debug + Send + Sync {
@@ -23,25 +23,25 @@ pub(super) trait Source: Debug + Send + Sync {
 /// What is to be fetched, the first first.
 #[derive(Debug, Default)]
 struct Queue {
-    pieces: VecDeque<(Arc<dyn Source>, Range<u64>)>,
+    requests: VecDeque<(Arc<dyn Source>, Range<u64>)>,
     threads: usize,
     idle: usize,
 }
 
-static QUEUE: Mutex<Queue> = Mutex::new(Queue { pieces: VecDeque::new(), threads: 0, idle: 0 });
+static QUEUE: Mutex<Queue> = Mutex::new(Queue { requests: VecDeque::new(), threads: 0, idle: 0 });
 static MORE: Condvar = Condvar::new();
 
-/// Fetches `range` of a file, in pieces, after all that was asked for before.
+/// Fetches `range` of a file, by several requests, after all that was asked for before.
 pub(super) fn fetch(source: &Arc<impl Source + 'static>, range: Range<u64>) {
     let mut queue = lock(&QUEUE);
-    let count = (range.end - range.start).div_ceil(PIECE).max(1);
-    // Equal pieces, so that none is a remainder of a few bytes.
+    let count = (range.end - range.start).div_ceil(REQUEST).max(1);
+    // Equal requests, so that none is a remainder of a few bytes.
     let size = (range.end - range.start).div_ceil(count);
     for number in 0..count {
         let start = range.start + number * size;
-        queue.pieces.push_back((Arc::clone(source) as Arc<dyn Source>, start..range.end.min(start + size)));
+        queue.requests.push_back((Arc::clone(source) as Arc<dyn Source>, start..range.end.min(start + size)));
     }
-    while queue.threads < connections() && queue.idle < queue.pieces.len() {
+    while queue.threads < connections() && queue.idle < queue.requests.len() {
         let started = thread::Builder::new().name("fetch".into()).spawn(work);
         if started.is_err() {
             break;
@@ -51,7 +51,7 @@ pub(super) fn fetch(source: &Arc<impl Source + 'static>, range: Range<u64>) {
     }
     if queue.threads == 0 {
         // The system refuses threads: whoever waits learns it.
-        for (source, range) in std::mem::take(&mut queue.pieces) {
+        for (source, range) in std::mem::take(&mut queue.requests) {
             source.refuse(range, "the system gives no thread to fetch it");
         }
     }
@@ -63,7 +63,7 @@ pub(super) fn fetch(source: &Arc<impl Source + 'static>, range: Range<u64>) {
 fn work() {
     let mut queue = lock(&QUEUE);
     loop {
-        let Some((source, range)) = queue.pieces.pop_front() else {
+        let Some((source, range)) = queue.requests.pop_front() else {
             queue = MORE.wait(queue).unwrap_or_else(PoisonError::into_inner);
             continue;
         };

@@ -14,7 +14,7 @@ const SIZE: u64 = 2 << 30;
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct RemoteOptions {
-    /// The directory of the scratch files that hold them; they are gone when the process ends, however it ends. `None`: they
+    /// The directory of the spool files that hold them; they are gone when the process ends, however it ends. `None`: they
     /// are held in memory.
     pub spool: Option<PathBuf>,
     /// Bytes held at a time, which must be enough for each weight of both sides together. `None`: 2 GiB, and more where a

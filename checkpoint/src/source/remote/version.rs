@@ -45,7 +45,7 @@ impl Version {
 
     /// A text that is another for each version that is known to be another.
     pub(super) fn text(&self) -> String {
-        let text = |part: &Option<String>| part.clone().unwrap_or_default();
+        let text = |tag: &Option<String>| tag.clone().unwrap_or_default();
         match (&self.linked, &self.tag) {
             (Some(linked), _) => linked.clone(),
             (None, Some(tag)) => tag.clone(),
@@ -88,7 +88,7 @@ impl Place {
                 Ok(Self { range: 0..length, length })
             }
             200 => Err(Trouble::Final(
-                "the server does not answer requests for parts of files: download the file".into(),
+                "the server does not answer requests for ranges of files: download the file".into(),
             )),
             status => {
                 let location = answer.header("x-amz-bucket-region");

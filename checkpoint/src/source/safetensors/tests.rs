@@ -53,7 +53,8 @@ fn names_the_tensor_that_is_wrong() {
         (b"version https://git-lfs.github.com/spec/v1\n".to_vec(), "`git lfs pull`"),
         (b"<!doctype html>".to_vec(), "a web page"),
         (br#"{"error": "restricted"}"#.to_vec(), "JSON, which begins with {\"error\""),
-        (b"PK\x03\x04 zip of a pickle".to_vec(), "convert it with Python"),
+        (b"PK\x03\x04 archive/data.pkl and more".to_vec(), "convert it with Python"),
+        (b"PK\x03\x04 zip of other things".to_vec(), "not a safetensors file, or cut short"),
         (b"GGUF\x03\0\0\0\0".to_vec(), "a GGUF file"),
     ] {
         let message = refused(&bytes);

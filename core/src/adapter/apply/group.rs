@@ -1,31 +1,31 @@
 //! An adapter and the tokens that use it: both steps, for some of the ranks and for some of the output rows.
 //!
 //! Tokens walk over the stored rows of A four at a time, which are decoded in registers, and over those of B one after the
-//! other, since its rows are near after the first. Many are multiplied with decoded tiles, sixteen at a time ([`panels`]).
+//! other, since its rows are near after the first. Many are multiplied sixteen at a time, with decoded pieces of rows ([`sixteens`]).
 
 use core::ops::Range;
 
 use super::{
-    panels,
+    sixteens,
     tokens::{Group, stored},
     vectors::{Inputs, Outputs},
 };
 use crate::{Error, Kernel, Scratch, Shape, kernel::LANES, linalg::scratch::Buffer};
 
-/// Tokens that share a walk over A.
+/// Tokens that go over the rows of A together.
 const BESIDE: usize = 4;
 
-/// Rows of A that are computed together, and output rows for a few tokens: fewer, where the stack is small.
+/// Rows of A that are computed together, and output rows for a few tokens: fewer, where memory is small.
 const RANKS: usize = if Kernel::DECODES_ON_THE_WAY { 64 } else { 16 };
 const OUTPUTS: usize = if Kernel::DECODES_ON_THE_WAY { 1024 } else { 64 };
 
-/// Least tokens for which a partly filled panel pays: in the portable kernel, of block formats, which are dear to decode,
+/// Least tokens for which sixteen that are not all there pay: in the portable kernel, of block formats, which are dear to decode,
 /// and of floats.
 const PORTABLE: usize = 4;
 const BLOCKS: usize = 6;
 const FLOATS: usize = 10;
 
-/// Tokens from which on panels pay for A: a row would be decoded eight times.
+/// Tokens from which on sixteen at a time pay for A: a row would be decoded eight times.
 const MANY: usize = 2 * LANES;
 
 /// Scratch of either step for a group of `tokens`; for more tokens not less.
@@ -34,12 +34,12 @@ pub(super) const fn scratch(shape: Shape, rank: usize, tokens: usize) -> Scratch
     let beside = if few < BESIDE { few } else { BESIDE };
     // Inputs in f16, decoded; t, token by token.
     let few = Scratch::matrix(beside, shape.cols).or(Scratch::matrix(few, rank));
-    if tokens < PORTABLE { few } else { few.or(panels::scratch(shape, rank, tokens)) }
+    if tokens < PORTABLE { few } else { few.or(sixteens::scratch(shape, rank, tokens)) }
 }
 
 impl Group<'_> {
-    /// How many tokens, the first ones, go through panels of sixteen where that pays from `least` on.
-    fn in_panels(&self, least: usize) -> usize {
+    /// How many tokens, the first ones, go sixteen at a time where that pays from `least` on.
+    fn in_sixteens(&self, least: usize) -> usize {
         let tokens = self.tokens.len();
         let rest = tokens % LANES;
         if rest < least { tokens - rest } else { tokens }
@@ -54,12 +54,12 @@ impl Group<'_> {
         scratch: &mut [f32],
     ) -> Result<(), Error> {
         let mut first = match (self.kernel.is_portable(), self.tokens.len()) {
-            (true, _) => self.in_panels(PORTABLE),
-            (_, MANY..) => self.in_panels(FLOATS),
+            (true, _) => self.in_sixteens(PORTABLE),
+            (_, MANY..) => self.in_sixteens(FLOATS),
             _ => 0,
         };
         if first > 0 {
-            panels::down(self, first, ranks.clone(), x, t, scratch)?;
+            sixteens::down(self, first, ranks.clone(), x, t, scratch)?;
         }
         while first < self.tokens.len() {
             first += match self.tokens.len() - first {
@@ -110,13 +110,13 @@ impl Group<'_> {
         y: &mut impl Outputs,
         scratch: &mut [f32],
     ) -> Result<(), Error> {
-        let first = self.in_panels(match (self.kernel.is_portable(), self.adapter.b().dtype.is_block()) {
+        let first = self.in_sixteens(match (self.kernel.is_portable(), self.adapter.b().dtype.is_block()) {
             (true, _) => PORTABLE,
             (_, true) => BLOCKS,
             _ => FLOATS,
         });
         if first > 0 {
-            panels::up(self, first, rows.clone(), t, y, scratch)?;
+            sixteens::up(self, first, rows.clone(), t, y, scratch)?;
         }
         if first < self.tokens.len() {
             self.up_few(first, rows, t, y, scratch)?;

@@ -7,11 +7,11 @@
 //! two, so two operators are the better way where there is a choice.
 //!
 //! Tokens of one adapter work together, so its factors come from memory once per step. The batch itself is never
-//! rearranged: a tile of it is picked up, transposed, as it is needed.
+//! rearranged: the entries of sixteen tokens are picked up, transposed, as they are needed.
 
 mod group;
-mod panels;
 mod route;
+mod sixteens;
 mod slice;
 mod tokens;
 mod vectors;
@@ -129,7 +129,7 @@ impl<'a> Apply<'a> {
         Ok(checked)
     }
 
-    /// `f32` elements of t, which all slices share.
+    /// `f32` elements of t, common to all slices.
     pub const fn t_len(&self) -> usize {
         self.t_len
     }
@@ -202,7 +202,7 @@ impl<'a> Apply<'a> {
 
     /// The output rows that a slice of [`Apply::up`] adds to.
     pub fn rows(&self, slice: Slice) -> Range<usize> {
-        slice.part(self.shape.rows)
+        slice.rows(self.shape.rows)
     }
 
     /// Computes a slice of t = s·A·x.

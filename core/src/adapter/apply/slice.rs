@@ -1,4 +1,4 @@
-//! A share of the work of one call among several that may run at the same time.
+//! What one of several threads does of the work of one call.
 
 use core::ops::Range;
 
@@ -7,7 +7,7 @@ use crate::Error;
 /// The unit that slices of rows are cut at: a cache line of f32 at least.
 pub(super) const ROWS: usize = 64;
 
-/// Share `index` of `count`, the (ith, nth) of ggml's custom operators.
+/// Slice `index` of `count`, the (ith, nth) of ggml's custom operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slice {
     index: usize,
@@ -18,7 +18,7 @@ impl Slice {
     /// All of it.
     pub const WHOLE: Self = Self { index: 0, count: 1 };
 
-    /// Share `index` of `count`.
+    /// Slice `index` of `count`.
     ///
     /// # Errors
     /// [`Error::SliceBounds`] unless `index` is below `count`.
@@ -27,11 +27,11 @@ impl Slice {
     }
 
     /// The output rows of a layer of `rows` that it adds to in [`Apply::up`](super::Apply::up): whole cache lines.
-    pub const fn part(self, rows: usize) -> Range<usize> {
+    pub const fn rows(self, rows: usize) -> Range<usize> {
         self.range(rows, ROWS)
     }
 
-    /// Its part of `len` units, cut at multiples of `unit`.
+    /// Its range of `len` units, cut at multiples of `unit`.
     const fn range(self, len: usize, unit: usize) -> Range<usize> {
         cut(len, unit, self.index, self.count)..cut(len, unit, self.index + 1, self.count)
     }

@@ -56,7 +56,7 @@ impl<'m, T: Clone> Registry<'m, T> {
         }
         let mut last = (0, None);
         for of in &mut *assignments {
-            // Runs of one adapter are searched for once.
+            // Neighbours with the same adapter are searched for once.
             if last.1 != Some(of.adapter) {
                 let at = pinned.pins.binary_search_by_key(&of.adapter, |pin| pin.id);
                 last = (at.unwrap_or(0), Some(of.adapter));

@@ -1,6 +1,6 @@
-//! How a multi-read extraction begins: some rows, or all, added up to the first block, and every row measured.
+//! How a multi-read extraction begins: some rows, or all, added up to the first panel of the basis, and every row measured.
 //!
-//! A start needs no more rows than there are columns in the block, some times over; so where there are many, the first pass
+//! A start needs no more rows than there are columns in the panel, some times over; so where there are many, the first pass
 //! looks at some, chosen at random, and the second one measures while it multiplies. Where those tell too little, another
 //! pass looks at all.
 
@@ -60,7 +60,7 @@ impl<const W: usize> Krylov<'_, W> {
         Ok(true)
     }
 
-    /// Makes the first block of what was added up; false, and nothing done, where some of the rows that were chosen tell too
+    /// Makes the first panel of the basis of what was added up; false, and nothing done, where some of the rows that were chosen tell too
     /// little.
     fn begin(&mut self) -> Result<bool, Error> {
         self.sum_parts();

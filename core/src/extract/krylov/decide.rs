@@ -1,4 +1,4 @@
-//! After a read: whether the basis grows by another block, or suffices.
+//! After a read: whether the basis grows by another panel, or suffices.
 
 use super::state::Krylov;
 use crate::{
@@ -11,28 +11,28 @@ use crate::{
     linalg::{orthonormal::orthonormalize, panels, random::uniform},
 };
 
-/// A block of which less than this is new brings only rounding errors.
+/// A panel of which less than this is new brings only rounding errors.
 const NOTHING_NEW: f32 = 2e-5;
 
 /// The share of what is kept to which a sum of squares in f32 tells whether anything is missing.
 const ROUNDING: f64 = 1e-5;
 
-/// Blocks of the basis that Δᵀ·Δ·Qⱼ has components in, besides Qⱼ₊₁: Qⱼ and Qⱼ₋₁.
+/// Panels of the basis that Δᵀ·Δ·Qⱼ has components in, besides Qⱼ₊₁: Qⱼ and Qⱼ₋₁.
 const RECURRENCE: usize = 2;
 
 /// An estimate of the energy in a space of n dimensions takes as long as n³ times this many floating-point operations of a
 /// read do. Measured with two threads, of which one estimates.
 const ESTIMATE: u64 = 20;
 
-/// From this many blocks between two estimates on, an estimate may come later still: by as many reads as cost as much as it,
+/// From this many panels between two estimates on, an estimate may come later still: by as many reads as cost as much as it,
 /// and by no more than the outlook expects to be needed.
 const LARGE: usize = 3;
 
 impl<const W: usize> Krylov<'_, W> {
     /// Ends, or sets up the next pass.
     pub(super) fn decide(&mut self) -> Result<(), Error> {
-        let (cols, blocks) = (self.shape.cols, self.gram.blocks() + 1);
-        let (basis, free) = self.q.split_at_mut(blocks * cols * W);
+        let (cols, panels) = (self.shape.cols, self.gram.known() + 1);
+        let (basis, free) = self.q.split_at_mut(panels * cols * W);
         let next = &mut free[..cols * W];
         let z = if is_plain(W) {
             &self.z[..cols * W]
@@ -43,17 +43,17 @@ impl<const W: usize> Krylov<'_, W> {
         next.copy_from_slice(z);
         let mut new = orthonormalize::<W>(self.kernel, cols, basis, RECURRENCE, next)?;
         if new < NOTHING_NEW {
-            // The space is invariant, but a singular value of higher multiplicity than the block is wide
+            // The space is invariant, but a singular value of higher multiplicity than the panel is wide
             // may lie outside: only fresh directions can find it.
-            let offset = blocks * cols * W;
+            let offset = panels * cols * W;
             next.iter_mut().enumerate().for_each(|(i, x)| *x = uniform((offset + i) as u64));
-            new = orthonormalize::<W>(self.kernel, cols, basis, blocks, next)?;
+            new = orthonormalize::<W>(self.kernel, cols, basis, panels, next)?;
             self.history.suspend();
         }
         let r = panels::cross::<W>(self.kernel, next, z)?;
         self.gram.extend(self.shape.rows, self.y, &r)?;
-        let (exhausted, full) = (new < NOTHING_NEW, blocks == self.depth);
-        let enough = !exhausted && (full || blocks >= self.due) && self.estimate()?;
+        let (exhausted, full) = (new < NOTHING_NEW, panels == self.depth);
+        let enough = !exhausted && (full || panels >= self.due) && self.estimate()?;
         if !(exhausted || full || enough) {
             self.prepare_pass();
             return Ok(());
@@ -73,11 +73,11 @@ impl<const W: usize> Krylov<'_, W> {
         (4 * W as u64).saturating_mul(self.shape.rows as u64).saturating_mul(self.shape.cols as u64)
     }
 
-    /// Whether the energy captured so far is enough, from how its gains shrink from block to block.
+    /// Whether the energy captured so far is enough, from how its gains shrink from panel to panel.
     fn estimate(&mut self) -> Result<bool, Error> {
-        let blocks = self.gram.blocks();
-        self.due = blocks + self.stride;
-        if self.goal.is_fixed() && blocks * W < self.rank {
+        let panels = self.gram.known();
+        self.due = panels + self.stride;
+        if self.goal.is_fixed() && panels * W < self.rank {
             return Ok(false);
         }
         self.gram.decompose(self.rank, self.strips)?;
@@ -96,13 +96,13 @@ impl<const W: usize> Krylov<'_, W> {
                 half: self.gram.last_step(rank),
                 earlier: earlier.kept(rank),
                 missing,
-                reads: blocks - self.estimated,
+                reads: panels - self.estimated,
             });
             // Where all of a space is soon read, gains need not be trusted.
             if narrow <= rank + 2 * W { missing / kept } else { outlook }
         });
         self.history = history;
-        self.estimated = blocks;
+        self.estimated = panels;
         if self.stride >= LARGE {
             let spare = ESTIMATE * (size as u64).pow(3) / self.read_flop().max(1);
             self.due += (spare as usize).min((history.reads_to(excess) * 3 / 4).saturating_sub(self.stride));

@@ -1,12 +1,12 @@
 //! Multi-read mode: block Lanczos on G = ΔᵀΔ with a kept basis Q and kept products Y = Δ·Q.
 //!
-//! The first read forms a random ±1 sketch of the rows, the first block (`begin.rs`). Each further read
-//! multiplies the newest block Qⱼ from both sides: Yⱼ = Δ·Qⱼ is kept, Zⱼ = Δᵀ·Yⱼ made orthonormal to
-//! all of Q is the next block. The Gram matrix YᵀY gives the energy that the space captures so far; its
+//! The first read forms a random ±1 sketch of the rows, the first panel of the basis (`begin.rs`). Each further read
+//! multiplies the newest panel Qⱼ from both sides: Yⱼ = Δ·Qⱼ is kept, Zⱼ = Δᵀ·Yⱼ made orthonormal to
+//! all of Q is the next panel. The Gram matrix YᵀY gives the energy that the space captures so far; its
 //! eigenvectors give the best rank-r approximation within the space (Musco and Musco 2015).
 //!
 //! Each half of a read is one step of the Krylov recurrence. `predict.rs` adds the second half of the last one without
-//! another read: one more block of Q, and the projection of its product onto the space of Y.
+//! another read: one more panel of Q, and the projection of its product onto the space of Y.
 
 mod begin;
 mod decide;
@@ -62,7 +62,7 @@ impl<const W: usize> Krylov<'_, W> {
         outputs.check(self.shape)?;
         let (size, found) = (self.gram.size(), self.gram.found());
         let beyond = self.gram.beyond(outputs.rank);
-        let (vectors, coefficients, sigma) = self.gram.into_parts();
+        let (vectors, coefficients, sigma) = self.gram.into_results();
         let space = Space {
             right: &self.q[..size * self.shape.cols],
             left: &self.y[..size * self.shape.rows],

@@ -6,19 +6,19 @@ use crate::{
         gram::{self, Gram},
         outlook::History,
         packed::{is_plain, pack, packed_len, packed_scratch},
-        pass::{BlockPart, Progress, Work},
+        pass::{KrylovPart, Progress, Work},
         plan::{MAX_PARTS, Plan},
-        strip::{DecodedStrip, shared_scratch, strip_len, strip_scratch},
+        strip::{DecodedStrip, strip_len, strip_or_svd_scratch, strip_scratch},
     },
     linalg::scratch::{Buffer, Scratch},
 };
 
-/// Block width for a rank.
+/// Width of a panel for a rank.
 pub const fn default_width(rank: usize) -> usize {
     if rank >= 24 { 16 } else { 8 }
 }
 
-/// Most blocks of the basis for a rank.
+/// Most panels of the basis for a rank.
 pub const fn depth(rank: usize, width: usize) -> usize {
     (3 * rank + 48).div_ceil(width)
 }
@@ -38,13 +38,13 @@ pub fn scratch(plan: &Plan) -> Scratch {
 /// The strips of the parts; between two passes, what the decomposition works with.
 fn strips(plan: &Plan) -> Scratch {
     let strips = strip_scratch(plan.shape.cols).times(plan.parts);
-    shared_scratch(strips, Scratch::matrix(plan.depth.saturating_add(1), plan.width))
+    strip_or_svd_scratch(strips, Scratch::matrix(plan.depth.saturating_add(1), plan.width))
 }
 
-/// Rows that are added up to the first block, at least.
+/// Rows that are added up to the first panel of the basis, at least.
 const SAMPLE: usize = 512;
 
-/// One row in so many is looked at for the first block: all of them where these are few, or where another read of all would
+/// One row in so many is looked at for the first panel: all of them where these are few, or where another read of all would
 /// be one too many.
 fn one_in(plan: &Plan) -> usize {
     let spare = (plan.max_reads as usize).checked_sub(plan.depth + 2);
@@ -62,11 +62,11 @@ pub struct Krylov<'s, const W: usize> {
     pub(super) tolerance: f64,
     pub(super) depth: usize,
     pub(super) parts: usize,
-    /// Basis: panels of cols × W. The current (or next) block follows those in the Gram matrix.
+    /// Basis: panels of cols × W. The current (or next) one follows those in the Gram matrix.
     pub(super) q: &'s mut [f32],
     /// Products: panels of rows × W, at the end one more that is predicted.
     pub(super) y: &'s mut [f32],
-    /// The block in work, packed, where that is not the block as it is.
+    /// The panel in work, packed, where that is not the panel as it is.
     pub(super) x: &'s mut [f32],
     /// One packed panel of cols × W per part.
     pub(super) z: &'s mut [f32],
@@ -75,12 +75,12 @@ pub struct Krylov<'s, const W: usize> {
     /// The singular values of the estimate before.
     pub(super) earlier: &'s mut [f32],
     pub(super) progress: [Progress; MAX_PARTS],
-    /// Least number of blocks from one estimate of the energy to the next.
+    /// Least number of panels from one estimate of the energy to the next.
     pub(super) stride: usize,
-    /// Blocks at the last estimate, and those at which the next one is due.
+    /// Panels at the last estimate, and those at which the next one is due.
     pub(super) estimated: usize,
     pub(super) due: usize,
-    /// One row in so many is added up to the first block in this pass; `None` once there is one.
+    /// One row in so many is added up to the first panel in this pass; `None` once there is one.
     pub(super) adding: Option<usize>,
     /// Of all rows, once they have been measured.
     pub(super) delta: Option<Delta>,
@@ -140,32 +140,32 @@ impl<'s, const W: usize> Krylov<'s, W> {
         self.converged.is_none() && !self.failed
     }
 
-    /// Packs the block that the next pass multiplies.
+    /// Packs the panel that the next pass multiplies.
     pub(super) fn prepare_pass(&mut self) {
         self.progress = [Progress::default(); MAX_PARTS];
-        let (cols, blocks) = (self.shape.cols, self.gram.blocks());
+        let (cols, known) = (self.shape.cols, self.gram.known());
         if !is_plain(W) {
-            pack::<W>(&self.q[blocks * cols * W..][..cols * W], self.x);
+            pack::<W>(&self.q[known * cols * W..][..cols * W], self.x);
         }
     }
 
-    pub fn parts(&mut self) -> impl Iterator<Item = BlockPart<'_, W>> {
+    pub fn parts(&mut self) -> impl Iterator<Item = KrylovPart<'_, W>> {
         let Shape { rows, cols } = self.shape;
         let height = rows.div_ceil(self.parts).max(1);
         let wanted = if self.wants_pass() { self.parts } else { 0 };
         let (kernel, scale) = (self.kernel, self.scale);
         let work = self.adding.map_or(Work::Multiply { measure: self.delta.is_none() }, Work::AddUp);
         let channels = self.channels;
-        let newest = self.gram.blocks() * cols * W;
+        let newest = self.gram.known() * cols * W;
         let x = if is_plain(W) { &self.q[newest..][..cols * W] } else { &*self.x };
-        let y = self.y[self.gram.blocks() * rows * W..][..rows * W].chunks_mut(height * W);
+        let y = self.y[self.gram.known() * rows * W..][..rows * W].chunks_mut(height * W);
         let z = self.z.chunks_mut((packed_len(cols, W)).max(1));
         let strips = self.strips.chunks_mut(strip_len(cols).unwrap_or(0).max(1));
         let outputs = y.zip(z).zip(strips).zip(&mut self.progress);
         outputs.take(wanted).enumerate().map(move |(i, (((y, z), buffer), progress))| {
             let start = i * height;
             let strip = DecodedStrip::new(kernel, cols, scale, channels, buffer);
-            BlockPart { work, x, rows: start..(start + height).min(rows), y, z, strip, progress }
+            KrylovPart { work, x, rows: start..(start + height).min(rows), y, z, strip, progress }
         })
     }
 

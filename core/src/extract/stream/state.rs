@@ -5,7 +5,7 @@ use crate::{
     extract::{
         packed::{packed_len, packed_scratch},
         plan::Plan,
-        strip::{shared_scratch, strip_scratch},
+        strip::{strip_or_svd_scratch, strip_scratch},
     },
     linalg::panels::PANEL_ROWS,
     linalg::scratch::{Buffer, Scratch},
@@ -52,7 +52,7 @@ pub struct Stream<'s> {
 
 /// The strip; between rows, what the decomposition works with.
 fn strip(plan: &Plan) -> Scratch {
-    shared_scratch(strip_scratch(plan.shape.cols), Scratch::matrix(plan.depth, 2 * W))
+    strip_or_svd_scratch(strip_scratch(plan.shape.cols), Scratch::matrix(plan.depth, 2 * W))
 }
 
 impl<'s> Stream<'s> {

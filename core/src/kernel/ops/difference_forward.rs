@@ -1,8 +1,8 @@
 //! Y += D·X while D = tuned − base is decoded into a strip.
 //!
-//! A chunk of columns is decoded while the one before is multiplied, some of a row between two steps, since many in one go
+//! A window of columns is decoded while the one before is multiplied, some of a row between two steps, since many in one go
 //! would hold the multiply-adds up. A base of another format lies decoded in the strip before. Formats without loads of their
-//! own, and columns behind the last chunk, are decoded first and multiplied then.
+//! own, and columns behind the last window, are decoded first and multiplied then.
 
 #![expect(clippy::inline_always, reason = "compiled again with the features of each caller")]
 
@@ -14,7 +14,7 @@ use crate::{
         Ahead, Kernel, LANES, Lines, STRIP_ROWS, SUM_COLUMNS, Strip, StripMut,
         formats::{Half, Q8_0, Single, Source},
         isa::{Isa, Op},
-        operands::{CHUNK, DECODE_COLUMNS, SEGMENT, offset, step_columns},
+        operands::{DECODE_COLUMNS, PIECE, SEGMENT, WINDOW, offset, step_columns},
         tiles::DifferenceTile,
         vector::{SOON, Vector, Walk, ZERO},
     },
@@ -47,21 +47,21 @@ impl Kernel {
             let (base, d) = (Some(base).filter(|_| !in_strip), StripMut { data: d.data, ..d });
             self.run(DifferenceForward::<W> { base, tuned, d, x, y, ahead })
         };
-        let done = if done { cols / CHUNK * CHUNK } else { 0 };
-        // What is left in pieces, which stay near.
+        let done = if done { cols / WINDOW * WINDOW } else { 0 };
+        // What is left, piece by piece, which stay near.
         let steps = (cols - done).div_ceil(SUM_COLUMNS);
         let mut ahead = if done == 0 { Ahead::new([ahead.step(), &[]], 2 * steps) } else { Ahead::default() };
         for first in (done..cols).step_by(SUM_COLUMNS) {
             let end = cols.min(first + SUM_COLUMNS);
             self.decode_columns((Some(base), tuned), first..end, &mut d);
-            let piece = Strip { data: &d.data[first * STRIP_ROWS..], rows, cols: end - first };
-            self.forward::<W>(piece, &x[first * W..], y, &mut ahead)?;
+            let rest = Strip { data: &d.data[first * STRIP_ROWS..], rows, cols: end - first };
+            self.forward::<W>(rest, &x[first * W..], y, &mut ahead)?;
         }
         Ok(())
     }
 
     /// Columns of D, from a whole segment on: those of `side`, minus those of `less` where there is one. Not inlined, to keep
-    /// its buffer out of the caller's stack frame.
+    /// its local array out of the caller's frame.
     #[inline(never)]
     fn decode_columns(
         self,
@@ -69,9 +69,9 @@ impl Kernel {
         columns: Range<usize>,
         d: &mut StripMut<'_>,
     ) {
-        let mut piece = [0.0; SUM_COLUMNS];
-        for first in columns.clone().step_by(SUM_COLUMNS) {
-            let piece = &mut piece[..SUM_COLUMNS.min(columns.end - first)];
+        let mut piece = [0.0; PIECE];
+        for first in columns.clone().step_by(PIECE) {
+            let piece = &mut piece[..PIECE.min(columns.end - first)];
             for row in 0..d.rows {
                 let side = side.piece(row, first, piece.len());
                 match less {
@@ -84,7 +84,7 @@ impl Kernel {
     }
 }
 
-/// D = tuned − base in whole chunks, both of one format or the base in D before, and Y += D·X. Its output is false, and nothing
+/// D = tuned − base in whole windows, both of one format or the base in D before, and Y += D·X. Its output is false, and nothing
 /// done, for a format without loads of its own.
 struct DifferenceForward<'a, 'b, const W: usize> {
     /// `None` where the base is in D.
@@ -154,7 +154,7 @@ impl<V: Vector, const MR: usize, const NV: usize> DifferenceTile<V> for [[V; NV]
         ahead: &mut Ahead<'_>,
     ) {
         let sides = sides.map(|side| (side.bytes.as_ptr(), side.row));
-        let cols = cols / CHUNK * CHUNK;
+        let cols = cols / WINDOW * WINDOW;
         let ahead = &mut Walk::new(ahead, cols / DECODE_COLUMNS * STRIP_ROWS * S::LINES);
         // SAFETY: the caller's promise.
         unsafe {
@@ -167,8 +167,8 @@ impl<V: Vector, const MR: usize, const NV: usize> DifferenceTile<V> for [[V; NV]
             let decoder = Decoder::<S, IN_STRIP> { source: S::new(), sides, to, spare, cols, steps };
             if cols > 0 {
                 for i in 0..STRIP_ROWS {
-                    for piece in (0..CHUNK).step_by(DECODE_COLUMNS) {
-                        decoder.skip(i).decode::<V>(piece);
+                    for within in (0..WINDOW).step_by(DECODE_COLUMNS) {
+                        decoder.skip(i).decode::<V>(within);
                     }
                 }
             }
@@ -183,8 +183,8 @@ impl<V: Vector, const MR: usize, const NV: usize> DifferenceTile<V> for [[V; NV]
     }
 }
 
-/// Elements of a chunk of a strip.
-const ELEMENTS: usize = CHUNK / LANES * SEGMENT;
+/// Elements of a window of a strip.
+const ELEMENTS: usize = WINDOW / LANES * SEGMENT;
 
 /// Stored rows, and the strip that they are decoded into: where `IN_STRIP`, the base is there and not among the rows.
 #[derive(Clone, Copy)]
@@ -193,11 +193,11 @@ struct Decoder<S, const IN_STRIP: bool> {
     /// First row of base and tuned, and bytes from one to the next.
     sides: [(*const u8, usize); 2],
     to: *mut f32,
-    /// A chunk that counts for nothing.
+    /// A window that counts for nothing.
     spare: *mut f32,
-    /// Columns that are decoded, whole chunks.
+    /// Columns that are decoded, whole windows.
     cols: usize,
-    /// Steps of the product from one decoded piece to the next.
+    /// Steps of the product from one decoding of [`DECODE_COLUMNS`] to the next.
     steps: usize,
 }
 
@@ -239,7 +239,7 @@ impl<S, const IN_STRIP: bool> Decoder<S, IN_STRIP> {
         }
     }
 
-    /// Y += D·X for `MR` rows and the columns from `first` to `end`, of which the first chunk has been decoded: while one is
+    /// Y += D·X for `MR` rows and the columns from `first` to `end`, of which the first window has been decoded: while one is
     /// multiplied, the next one is decoded, beyond `end` as well.
     ///
     /// # Safety
@@ -259,25 +259,25 @@ impl<S, const IN_STRIP: bool> Decoder<S, IN_STRIP> {
         unsafe {
             let mut sum = [[V::splat(&raw const ZERO); NV]; MR];
             let mut x = x.add(first / step_columns::<W>() * LANES);
-            for column in (first..end).step_by(CHUNK) {
+            for column in (first..end).step_by(WINDOW) {
                 // The last one is decoded once more in its place, to the same bits, or where it counts for nothing.
-                let is_last = column + CHUNK >= self.cols;
-                let next = if is_last { column } else { column + CHUNK };
+                let is_last = column + WINDOW >= self.cols;
+                let next = if is_last { column } else { column + WINDOW };
                 let mut decoder = self;
                 if IN_STRIP && is_last {
                     decoder.to = self.spare.wrapping_sub(next * STRIP_ROWS);
                 }
-                for segment in (0..CHUNK).step_by(LANES) {
+                for segment in (0..WINDOW).step_by(LANES) {
                     let mut d = self.to.add((column + segment) * STRIP_ROWS);
-                    for _ in 0..MR * LANES / CHUNK {
-                        for piece in (0..CHUNK).step_by(DECODE_COLUMNS) {
+                    for _ in 0..MR * LANES / WINDOW {
+                        for within in (0..WINDOW).step_by(DECODE_COLUMNS) {
                             for _ in 0..self.steps {
                                 V::prefetch_near(x.wrapping_add(SOON * LANES).cast());
                                 step::<V, MR, NV, W>(&mut sum, d, x);
                                 x = x.add(LANES);
                                 d = d.add(step_columns::<W>());
                             }
-                            decoder.decode(next + piece);
+                            decoder.decode(next + within);
                             for _ in 0..S::LINES {
                                 ahead.step::<V>();
                             }

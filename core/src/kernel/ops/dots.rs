@@ -86,7 +86,7 @@ impl Kernel {
     }
 
     /// [`Kernel::dots_beside`] for rows no longer than a register, for which a vector alone has ways of its own.
-    /// Not inlined, which keeps its buffer out of the stack frames of callers.
+    /// Not inlined, which keeps its local array out of the frames of callers.
     #[inline(never)]
     fn dots_in_turn<const T: usize>(
         self,
@@ -108,7 +108,7 @@ impl Kernel {
     }
 
     /// [`Kernel::dots_beside`], decoded piece by piece: some of a row, or some rows.
-    /// Not inlined, which keeps its buffer out of the stack frames of callers.
+    /// Not inlined, which keeps its local array out of the frames of callers.
     #[inline(never)]
     fn decoded_dots<const T: usize>(
         self,

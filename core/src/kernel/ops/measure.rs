@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// `count` pieces of [`LANES`] entries, `gap` elements from one to the next, then what is left of a row; false, and nothing
+/// `count` times [`LANES`] entries, `gap` elements from one [`LANES`] to the next, then what is left of a row; false, and nothing
 /// done, where an entry is not finite.
 struct Measure<'a> {
     values: &'a [f32],
@@ -34,7 +34,7 @@ impl Op for Measure<'_> {
     unsafe fn run<I: Isa>(self) -> bool {
         let Self { values, gap, count, rest, delta } = self;
         let mut lanes = Lanes::NOTHING;
-        // SAFETY: the pieces are there; the caller's promise.
+        // SAFETY: the entries are there; the caller's promise.
         let done = unsafe { I::measure(values, gap, count, &mut lanes) };
         portable::measure(values.get(done * gap..).unwrap_or_default(), gap, count - done, rest, &mut lanes);
         portable::sum_up(&mut lanes, delta)
@@ -43,14 +43,14 @@ impl Op for Measure<'_> {
 
 impl Kernel {
     /// Runs it: not inlined into both callers where code is to be small.
-    fn measured(self, pieces: Measure<'_>) -> bool {
-        self.run(pieces)
+    fn measured(self, entries: Measure<'_>) -> bool {
+        self.run(entries)
     }
 
     /// Adds the entries of `values`, which lie in row `row` of the difference, to `delta`.
     pub(crate) fn measure(self, values: &[f32], row: usize, delta: &mut Delta) {
-        let (pieces, rest) = values.as_chunks::<LANES>();
-        let all = Measure { values: pieces.as_flattened(), gap: LANES, count: pieces.len(), rest, delta };
+        let (whole, rest) = values.as_chunks::<LANES>();
+        let all = Measure { values: whole.as_flattened(), gap: LANES, count: whole.len(), rest, delta };
         if !self.measured(all) {
             portable::count_non_finite(values, row, delta);
         }

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Rows that go together: they share what is loaded of the vectors.
+/// Rows that go together: what is loaded of the vectors serves all of them.
 const TOGETHER: usize = 4;
 
 /// A −= v·wᵀ + w·vᵀ and p = A·u for the leading `size` rows and columns of A, whose rows begin `ld` elements apart.
@@ -26,32 +26,32 @@ const TOGETHER: usize = 4;
 #[inline(always)]
 unsafe fn reflect<V: Vector>(a: &mut [f32], ld: usize, size: usize, vectors: [&[f32]; 3], p: &mut [f32]) {
     let (a, p, [v, w, u]) = (a.as_mut_ptr(), p.as_mut_ptr(), vectors.map(<[f32]>::as_ptr));
-    // SAFETY: row i < size begins at i * ld and is a multiple of the lanes long; the block of a row, and what is left of
-    // it, end with the registers of the vectors.
+    // SAFETY: row i < size begins at i * ld and is a multiple of the lanes long; the registers of a row
+    // end with those of the vectors.
     unsafe {
         let zero = V::splat(&raw const ZERO);
-        for block in (0..size).step_by(V::LANES) {
-            zero.store(p.add(block));
+        for column in (0..size).step_by(V::LANES) {
+            zero.store(p.add(column));
         }
-        for block in (0..size).step_by(V::LANES) {
+        for column in (0..size).step_by(V::LANES) {
             let mut sums = [zero; MOST];
-            let end = size.min(block + V::LANES);
-            let mut row = block;
+            let end = size.min(column + V::LANES);
+            let mut row = column;
             while row + TOGETHER <= end {
-                let some = rows::<V, TOGETHER>(a.add(row * ld), ld, block, row, [v, w, u], p);
-                sums[row - block..][..TOGETHER].copy_from_slice(&some);
+                let some = rows::<V, TOGETHER>(a.add(row * ld), ld, column, row, [v, w, u], p);
+                sums[row - column..][..TOGETHER].copy_from_slice(&some);
                 row += TOGETHER;
             }
             while row < end {
-                [sums[row - block]] = rows::<V, 1>(a.add(row * ld), ld, block, row, [v, w, u], p);
+                [sums[row - column]] = rows::<V, 1>(a.add(row * ld), ld, column, row, [v, w, u], p);
                 row += 1;
             }
-            V::load(p.add(block)).add(V::sums(sums.as_ptr())).store(p.add(block));
+            V::load(p.add(column)).add(V::sums(sums.as_ptr())).store(p.add(column));
         }
     }
 }
 
-/// Rows `first`… up to the end of their block, which begins at column `block`; gives the lanes of their products with u.
+/// Rows `first`… of those whose diagonal is in the register at column `last`; gives the lanes of their products with u.
 ///
 /// # Safety
 /// As for [`reflect`]; `a` points to the first of `N` rows.
@@ -59,7 +59,7 @@ unsafe fn reflect<V: Vector>(a: &mut [f32], ld: usize, size: usize, vectors: [&[
 unsafe fn rows<V: Vector, const N: usize>(
     a: *mut f32,
     ld: usize,
-    block: usize,
+    last: usize,
     first: usize,
     [v, w, u]: [*const f32; 3],
     p: *mut f32,
@@ -73,7 +73,7 @@ unsafe fn rows<V: Vector, const N: usize>(
             less_w[i] = zero.subtract(V::splat(w.add(first + i)));
             own[i] = V::splat(u.add(first + i));
         }
-        for column in (0..block).step_by(V::LANES) {
+        for column in (0..last).step_by(V::LANES) {
             let [v, w, u] = [v, w, u].map(|x| V::load(x.add(column)));
             let mut sum = V::load(p.add(column));
             for i in 0..N {
@@ -85,9 +85,9 @@ unsafe fn rows<V: Vector, const N: usize>(
             }
             sum.store(p.add(column));
         }
-        let [v, w, u] = [v, w, u].map(|x| V::load(x.add(block)));
+        let [v, w, u] = [v, w, u].map(|x| V::load(x.add(last)));
         for i in 0..N {
-            let at = a.add(i * ld + block);
+            let at = a.add(i * ld + last);
             let x = V::load(at).fused(less_v[i], w).fused(less_w[i], v);
             x.store(at);
             sums[i] = sums[i].fused(x, u);

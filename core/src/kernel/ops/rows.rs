@@ -126,7 +126,7 @@ impl Kernel {
 
     /// [`Kernel::difference`] where a side is in blocks: one side after the other, so that the decoders exist
     /// once.
-    /// Not inlined, which keeps its buffer out of the stack frames of callers.
+    /// Not inlined, which keeps its local array out of the frames of callers.
     #[inline(never)]
     fn difference_of_blocks(self, base: Rows<'_>, tuned: Rows<'_>, out: &mut [f32]) {
         let len = out.len().min(base.weights()).min(tuned.weights());
@@ -144,7 +144,7 @@ impl Kernel {
 
     /// Decodes `rows` to f32, min(rows, out) elements.
     pub(crate) fn decode(self, rows: Rows<'_>, out: &mut [f32]) {
-        // An operation of its own: what blocks need on the stack costs as much as decoding some floats.
+        // An operation of its own: the local array that blocks need costs as much as decoding some floats.
         #[cfg(feature = "blocks")]
         if rows.dtype.is_block() {
             return self.run(DecodeBlocks(rows, out));
@@ -164,7 +164,7 @@ impl Kernel {
     }
 
     /// [`Kernel::all_finite`] by decoding.
-    /// Not inlined, which keeps its buffer out of the stack frames of callers.
+    /// Not inlined, which keeps its local array out of the frames of callers.
     #[inline(never)]
     fn decodes_to_finite(self, rows: Rows<'_>) -> bool {
         let mut piece = [0.0; PIECE];
@@ -188,7 +188,7 @@ impl Kernel {
     }
 
     /// [`Kernel::add_half`] one step after the other.
-    /// Not inlined, which keeps its buffer out of the stack frames of callers.
+    /// Not inlined, which keeps its local array out of the frames of callers.
     #[inline(never)]
     fn add_decoded(self, values: &[f32], y: &mut [u8]) {
         let mut piece = [0.0; PIECE];

@@ -11,7 +11,7 @@ use crate::{
     kernel::{
         Ahead, Kernel, LANES, STRIP_ROWS, SUM_COLUMNS, Strip,
         isa::{Isa, Op},
-        operands::{CHUNK, SEGMENT, offset, step_columns},
+        operands::{SEGMENT, WINDOW, offset, step_columns},
         ops::difference_forward::{add_to, splat, step},
         portable,
         tiles::StripTile,
@@ -152,9 +152,9 @@ impl<V: Vector, const MR: usize, const NV: usize> StripTile for [[V; NV]; MR] {
     unsafe fn forward<const W: usize>(d: Strip<'_>, x: &[f32], y: &mut [f32], ahead: &mut Ahead<'_>) {
         let ahead = &mut Walk::new(ahead, d.cols.div_ceil(step_columns::<W>()) * d.rows.div_ceil(MR));
         let y = y.as_mut_ptr();
-        let (mut first, whole) = (0, d.cols / CHUNK * CHUNK);
+        let (mut first, whole) = (0, d.cols / WINDOW * WINDOW);
         while first < d.cols {
-            // Whole chunks apart from the rest, as where they are decoded on the way.
+            // Whole windows apart from the rest, as where they are decoded on the way.
             let end = if first < whole { whole.min(first + SUM_COLUMNS) } else { d.cols };
             let count = (end - first).div_ceil(step_columns::<W>());
             let mut i = 0;

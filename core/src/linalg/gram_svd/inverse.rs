@@ -131,7 +131,7 @@ impl<'w> Iteration<'w> {
     }
 }
 
-/// Takes the parts along the `near` vectors out of x and makes it as long as 1; gives how long it was then.
+/// Takes what lies along the `near` vectors out of x and makes it as long as 1; gives how long it was then.
 fn orthogonalize(kernel: Kernel, near: &[f32], x: &mut [f32]) -> f32 {
     for earlier in near.chunks_exact(x.len()) {
         let along = kernel.dot(earlier, x);

@@ -105,7 +105,7 @@ pub fn eigenvalues(matrix: &mut Tridiagonal<'_>) -> bool {
     found
 }
 
-/// One QL step of an unreduced part; `e` holds squares.
+/// One QL step of an unreduced submatrix; `e` holds squares.
 fn step(d: &mut [f32], e: &mut [f32]) {
     let root = libm::sqrtf(e[0]);
     let ratio = (d[1] - d[0]) / (2.0 * root);
@@ -129,13 +129,13 @@ fn step(d: &mut [f32], e: &mut [f32]) {
     d[0] = sigma + gamma;
 }
 
-/// The reflectors that [`reduce`] leaves, in blocks of [`REFLECTORS`] rows U: I − Uᵀ·M·U each.
+/// The reflectors that [`reduce`] leaves, in groups of [`REFLECTORS`] rows U: I − Uᵀ·M·U each.
 pub struct Reflectors<'w> {
     kernel: Kernel,
     rows: &'w [f32],
     /// Elements of a row.
     length: usize,
-    /// M of each block, lower triangular.
+    /// M of each group, lower triangular.
     products: &'w [f32],
 }
 
@@ -148,13 +148,13 @@ impl<'w> Reflectors<'w> {
         inverse: &[f32],
         products: &'w mut [f32],
     ) -> Self {
-        let blocks = rows.chunks_exact(REFLECTORS * length).zip(inverse.chunks(REFLECTORS));
+        let groups = rows.chunks_exact(REFLECTORS * length).zip(inverse.chunks(REFLECTORS));
         let each = products.as_chunks_mut::<REFLECTORS>().0.chunks_exact_mut(REFLECTORS);
-        for ((block, inverse), m) in blocks.zip(each) {
+        for ((group, inverse), m) in groups.zip(each) {
             m.as_flattened_mut().fill(0.0);
-            for (j, (&inverse, reflector)) in inverse.iter().zip(block.chunks_exact(length)).enumerate() {
+            for (j, (&inverse, reflector)) in inverse.iter().zip(group.chunks_exact(length)).enumerate() {
                 let (done, row) = m.split_at_mut(j);
-                for (earlier, other) in done.iter().zip(block.chunks_exact(length)) {
+                for (earlier, other) in done.iter().zip(group.chunks_exact(length)) {
                     let along = kernel.dot(reflector, other);
                     row[0].iter_mut().zip(earlier).for_each(|(x, y)| *x -= inverse * along * y);
                 }
@@ -165,7 +165,7 @@ impl<'w> Reflectors<'w> {
     }
 
     /// Turns eigenvectors of the tridiagonal matrix into those of the matrix it came from, whose row i was row
-    /// [`row_number`]`(order[i])`: `vectors` by columns, a block at a time in `panel`, of [`REFLECTORS`] columns.
+    /// [`row_number`]`(order[i])`: `vectors` by columns, [`REFLECTORS`] of them at a time in `panel`.
     ///
     /// # Errors
     /// [`Error::Operands`].
@@ -178,10 +178,10 @@ impl<'w> Reflectors<'w> {
                 panel.iter_mut().skip(j).step_by(REFLECTORS).zip(column).for_each(|(out, x)| *out = *x);
             }
             let each = products.as_chunks::<REFLECTORS>().0.chunks_exact(REFLECTORS);
-            for (block, m) in rows.chunks_exact(REFLECTORS * length).zip(each) {
+            for (group, m) in rows.chunks_exact(REFLECTORS * length).zip(each) {
                 let (mut along, mut less) =
                     ([[0.0_f32; REFLECTORS]; REFLECTORS], [[0.0_f32; REFLECTORS]; REFLECTORS]);
-                let u = Strided::row_major(block, length);
+                let u = Strided::row_major(group, length);
                 kernel.product::<REFLECTORS>(u, REFLECTORS, length, panel, along.as_flattened_mut())?;
                 for (less, m) in less.iter_mut().zip(m) {
                     for (m, along) in m.iter().zip(&along) {

@@ -8,7 +8,7 @@ mod levels;
 pub use encode::{Fit, encode_row};
 pub use levels::{DISTORTION, MAX_BITS, levels};
 
-use super::{Fault, FloatFormat, Floats, Part};
+use super::{Component, Fault, FloatFormat, Floats};
 use crate::{Error, Shape};
 
 /// Codes that choose from levels, with the number of bits and the scale of each row.
@@ -33,26 +33,26 @@ pub fn row_bytes(cols: usize, bits: u32) -> Option<usize> {
 
 impl Compact<'_> {
     pub(super) fn check(&self, shape: Shape) -> Result<(), Error> {
-        Part::Widths.holds(self.bits, shape.rows, 1)?;
+        Component::Widths.holds(self.bits, shape.rows, 1)?;
         let scales = self.scales();
-        scales.check(Part::Scales, shape.rows)?;
+        scales.check(Component::Scales, shape.rows)?;
         let mut expected = 0_usize;
         for (at, &bits) in self.bits.iter().enumerate() {
             let bits = u32::from(bits);
             if !(1..=MAX_BITS).contains(&bits) {
-                return Part::Widths.has(Fault::Bits { bits });
+                return Component::Widths.has(Fault::Bits { bits });
             }
             if self.levels.len() < 2 * ((2 << bits) - 2) {
-                return Part::QuantMap.has(Fault::Length { expected: 2 * ((2 << bits) - 2) });
+                return Component::QuantMap.has(Fault::Length { expected: 2 * ((2 << bits) - 2) });
             }
             let scale = scales.get(at);
             if !(scale.is_finite() && scale >= 0.0) {
-                return Part::Scales.has(Fault::NotFinite { at });
+                return Component::Scales.has(Fault::NotFinite { at });
             }
             let row = row_bytes(shape.cols, bits).ok_or(Error::TooLarge)?;
             expected = expected.checked_add(row).ok_or(Error::TooLarge)?;
         }
-        Part::Weight.holds(self.codes, expected, 1)
+        Component::Weight.holds(self.codes, expected, 1)
     }
 
     pub(super) fn bytes(&self) -> usize {

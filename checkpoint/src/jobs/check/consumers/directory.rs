@@ -1,10 +1,12 @@
 //! A PEFT directory: its configuration as each program reads it, and the names of its tensors.
 
 use super::consumer::{Consumer, MAX_NAMES, some};
+use super::held::held;
 use super::servers;
 use super::stored::Stored;
 use crate::adapter::View;
 use crate::adapter::peft::{CONFIG, PREFIX, WEIGHTS};
+use crate::adapter::targets::names_module;
 use crate::error::Result;
 use crate::jobs::check::findings::{Findings, Repair, Severity};
 use crate::naming::kind::{Kind, kind_of, module_of, suffix_of};
@@ -24,6 +26,7 @@ pub(super) fn check(adapter: &Path, base: &Model, consumer: Consumer, findings: 
         return Ok(());
     }
     let stored = Stored::read(adapter)?;
+    held(&stored, consumer, findings);
     if consumer == Consumer::Peft {
         peft(config, &stored, findings);
     } else {
@@ -75,11 +78,10 @@ fn peft(config: Json<'_>, stored: &Stored, findings: &mut Findings) {
     }
     let hit = |module: &str| {
         list.iter().any(|target| {
-            let ends = |target: &str| {
-                module.strip_suffix(target).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-            };
             // Of a parameter the file names the module that holds it.
-            ends(target) || ends(module_of(target)) || target.contains(".experts")
+            names_module(target, module)
+                || names_module(module_of(target), module)
+                || target.contains(".experts")
         })
     };
     let missed: Vec<_> = stored.modules.keys().map(String::as_str).filter(|module| !hit(module)).collect();
@@ -114,8 +116,6 @@ fn names(stored: &Stored, base: &Model, consumer: Consumer, findings: &mut Findi
     if unread.is_empty() {
         return;
     }
-    let other = if consumer == Consumer::Peft { &checkpoint } else { &memory };
-    let elsewhere = unread.iter().filter(|module| other.contains(*module)).count();
     let linear: BTreeSet<&str> = base
         .tensors()
         .filter(|(name, tensor)| kind_of(name, tensor.shape()) == Kind::Linear)
@@ -136,8 +136,10 @@ fn names(stored: &Stored, base: &Model, consumer: Consumer, findings: &mut Findi
         (_, false) => (Severity::Warning, "unread", "nobody reads them"),
     };
     findings.add(severity, code, None, format!("{what}: {shown}; {then}"));
-    if elsewhere > 0 {
-        let names = if consumer == Consumer::Peft { Repair::MemoryNames } else { Repair::CheckpointNames };
-        findings.repaired_by(names);
-    }
+    // Where the base has them under its other names, or under names that end alike.
+    findings.repaired_by(if consumer == Consumer::Peft {
+        Repair::MemoryNames
+    } else {
+        Repair::CheckpointNames
+    });
 }

@@ -38,6 +38,7 @@ pub(super) fn check(adapter: &Path, base: &Model, findings: &mut Findings) -> Re
                 None,
                 format!("its configuration has no {field}, without which mlx-lm stops"),
             );
+            findings.repaired_by(Repair::Mlx);
         }
     }
     let keys = parameters.at("keys").texts(MAX_NAMES);
@@ -75,12 +76,7 @@ pub(super) fn check(adapter: &Path, base: &Model, findings: &mut Findings) -> Re
         }
     }
     if !others.is_empty() {
-        findings.error(
-            "bad-suffix",
-            None,
-            format!("no factors of mlx-lm: {}; convert it", some(others.into_iter())),
-        );
-        findings.repaired_by(Repair::Mlx);
+        findings.error("bad-suffix", None, format!("no factors of mlx-lm: {}", some(others.into_iter())));
     }
     if !unread.is_empty() {
         let names: Vec<_> = unread.into_iter().collect();
@@ -97,6 +93,7 @@ pub(super) fn check(adapter: &Path, base: &Model, findings: &mut Findings) -> Re
             some(names.into_iter())
         );
         findings.warning("untargeted", None, message);
+        findings.repaired_by(Repair::Mlx);
     }
     if let (Some(layers), Some(all)) = (layers.number(), base.config().layers)
         && layers >= 0.0
@@ -106,6 +103,7 @@ pub(super) fn check(adapter: &Path, base: &Model, findings: &mut Findings) -> Re
             "num_layers is {layers} of {all}, so that mlx-lm passes over the factors of layer {first}"
         );
         findings.warning("untargeted", None, message);
+        findings.repaired_by(Repair::Mlx);
     }
     Ok(())
 }

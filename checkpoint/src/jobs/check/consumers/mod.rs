@@ -2,6 +2,7 @@
 
 mod consumer;
 mod directory;
+mod held;
 mod mlx;
 mod servers;
 mod single;
@@ -10,10 +11,13 @@ mod stored;
 pub use consumer::Consumer;
 
 use super::findings::{Finding, Findings, Repair};
-use super::modules::sound;
+use super::modules::{NO_PLACE, sound};
+use super::repairs;
+use crate::adapter::peft::{CONFIG, WEIGHTS};
 use crate::adapter::{Adapter, AdapterFormat, open_gguf};
 use crate::error::{Error, Result};
 use crate::run::monitor::Monitor;
+use crate::source::locate::absent;
 use crate::source::model::Model;
 use std::path::Path;
 
@@ -28,21 +32,63 @@ pub fn check_for(
     consumer: Consumer,
     monitor: &Monitor,
 ) -> Result<Vec<Finding>> {
+    if !adapter.exists() {
+        return Err(Error::io(adapter, "open", absent(adapter)));
+    }
+    let adapter = directory_of(adapter);
     let is_gguf = open_gguf(adapter)?.is_some();
     let mut findings = Findings::default();
-    if !adapter.exists() {
-        return Err(Error::io(adapter, "open", std::io::ErrorKind::NotFound.into()));
+    if is_gguf && matches!(consumer, Consumer::LlamaCpp | Consumer::Ollama)
+        || consumer == Consumer::LlamaCpp && base.is_gguf()
+    {
+        return sound(adapter, base, monitor)?.sorted();
     }
+    // A broken adapter gives findings.
+    if let Err(error) = read_by(consumer, adapter, base, is_gguf, &mut findings) {
+        findings.invalid(error)?;
+    }
+    if matches!(consumer, Consumer::LlamaCpp | Consumer::Ollama) && !base.is_gguf() {
+        beside_factors(adapter, &mut findings)?;
+    }
+    // What no program could use: shapes, entries that are no numbers, pairs that do nothing.
+    if consumer != Consumer::Mlx || is_read(adapter) {
+        let more = sound(adapter, base, monitor)?;
+        let has = |findings: &Findings, code: &str| findings.codes().any(|own| own == code);
+        let peft = consumer == Consumer::Peft;
+        // A head of the adapter's own is loaded into a class that has one, and there the base's weights are called as in the
+        // adapter.
+        if peft && has(&more, "new-head") {
+            findings.retain(|finding| finding.code != "unread");
+        }
+        // A name that the base lacks was said to be so.
+        let said = has(&findings, "unread") || has(&findings, "unknown-module");
+        findings.extend(more, |finding| match finding.code {
+            "needs-conversion" => false,
+            "other-names" => peft,
+            "unknown-tensor" => !said,
+            _ => true,
+        });
+    }
+    findings.keep_repairs(|repair| repairs::works(repair, adapter, base, monitor))?;
+    findings.sorted()
+}
+
+/// What `consumer` makes of the adapter's files.
+fn read_by(
+    consumer: Consumer,
+    adapter: &Path,
+    base: &Model,
+    is_gguf: bool,
+    findings: &mut Findings,
+) -> Result<()> {
     match consumer {
-        Consumer::LlamaCpp if is_gguf || base.is_gguf() => return sound(adapter, base, monitor)?.0.sorted(),
         Consumer::LlamaCpp => {
             findings.error("wrong-format", None, "llama.cpp reads a GGUF file; convert it");
             findings.repaired_by(Repair::Gguf);
         }
-        Consumer::Ollama if is_gguf => return sound(adapter, base, monitor)?.0.sorted(),
-        Consumer::Ollama => servers::ollama(adapter, base, &mut findings)?,
-        Consumer::Mlx => mlx::check(adapter, base, &mut findings)?,
-        Consumer::Diffusers => single::check(adapter, base, &mut findings)?,
+        Consumer::Ollama => servers::ollama(adapter, base, findings)?,
+        Consumer::Mlx => mlx::check(adapter, base, findings)?,
+        Consumer::Diffusers => single::check(adapter, base, findings)?,
         Consumer::Peft | Consumer::Vllm | Consumer::Sglang => {
             if is_gguf || !stored::is_directory(adapter) {
                 let message = format!(
@@ -52,36 +98,33 @@ pub fn check_for(
                 findings.error("wrong-format", None, message);
                 findings.repaired_by(Repair::Peft);
             } else {
-                directory::check(adapter, base, consumer, &mut findings)?;
+                directory::check(adapter, base, consumer, findings)?;
             }
         }
     }
-    // What no program could use: shapes, entries that are no numbers, pairs that do nothing.
-    if consumer != Consumer::Mlx || is_read(adapter) {
-        let known: Vec<_> = findings.codes().collect();
-        let more = sound(adapter, base, monitor)?.0.sorted()?;
-        let format = |code: &str| matches!(code, "needs-conversion" | "other-names");
-        // A name that the base lacks was said to be so.
-        let said = |code: &str| {
-            code == "unknown-tensor" && (known.contains(&"unread") || known.contains(&"unknown-module"))
-        };
-        findings.extend(more.into_iter().filter(|finding| !format(finding.code) && !said(finding.code)));
-    }
-    findings.sorted()
+    Ok(())
 }
 
-/// Adds what PEFT refuses or passes over to what was found of a sound directory.
-pub(super) fn as_peft(adapter: &Path, base: &Model, findings: &mut Findings) -> Result<()> {
-    if !stored::is_directory(adapter) {
-        return Ok(());
+/// What llama.cpp, and Ollama by it, has no place for.
+fn beside_factors(adapter: &Path, findings: &mut Findings) -> Result<()> {
+    let Ok(opened) = Adapter::open(adapter) else { return Ok(()) };
+    for tensor in opened.stored()?.full {
+        findings.error("no-place", Some(&tensor.name), NO_PLACE);
     }
-    let mut more = Findings::default();
-    directory::check(adapter, base, Consumer::Peft, &mut more)?;
-    // Names that the base lacks were said to be so. A head of the adapter's own is loaded into a class that has one, and there
-    // the base's weights are called as in the adapter.
-    let known = findings.codes().any(|code| matches!(code, "unknown-tensor" | "new-head"));
-    findings.extend(more.sorted()?.into_iter().filter(|finding| !(known && finding.code == "unread")));
     Ok(())
+}
+
+/// Whether `adapter` is a directory of PEFT's format, or a file in one.
+pub(super) fn is_peft(adapter: &Path) -> bool {
+    let directory = directory_of(adapter);
+    stored::is_directory(directory) && !directory.join(crate::adapter::mlx::WEIGHTS).is_file()
+}
+
+/// The directory of an adapter that `path` is a file in.
+fn directory_of(path: &Path) -> &Path {
+    let in_one = path.is_file() && [CONFIG, WEIGHTS].iter().any(|name| path.ends_with(name));
+    let above = path.parent().filter(|above| in_one && stored::is_directory(above));
+    above.unwrap_or(path)
 }
 
 /// Whether phlora reads it at all.

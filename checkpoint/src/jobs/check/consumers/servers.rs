@@ -1,8 +1,9 @@
 //! vLLM, SGLang and Ollama, which read a PEFT directory by rules of their own.
 
 use super::consumer::{Consumer, some};
+use super::held::held;
 use super::stored::{Stored, is_directory};
-use crate::adapter::peft::CONFIG;
+use crate::adapter::peft::{CONFIG, WEIGHTS};
 use crate::error::Result;
 use crate::jobs::check::findings::{Findings, Repair, Severity};
 use crate::naming::kind::suffix_of;
@@ -196,6 +197,9 @@ pub(super) fn ollama(adapter: &Path, base: &Model, findings: &mut Findings) -> R
         );
         findings.error("architecture", None, message);
         findings.repaired_by(Repair::Gguf);
+    }
+    if adapter.join(WEIGHTS).is_file() {
+        held(&Stored::read(adapter)?, Consumer::Ollama, findings);
     }
     let json = read_json(&adapter.join(CONFIG))?;
     let config = json.root();

@@ -1,4 +1,4 @@
-//! diffusers: one safetensors file, whose names begin as those of a part of a pipeline.
+//! diffusers: one safetensors file, whose names begin as those of a model of a pipeline.
 
 use super::consumer::some;
 use crate::adapter::{Adapter, AdapterFormat};
@@ -7,7 +7,7 @@ use crate::jobs::check::findings::{Findings, Repair};
 use crate::source::model::Model;
 use std::path::Path;
 
-/// What names begin with, by which diffusers finds the part.
+/// What names begin with, by which diffusers finds the model.
 const PREFIXES: [&str; 10] = [
     "lora_unet_",
     "lora_te_",
@@ -53,7 +53,6 @@ pub(super) fn check(adapter: &Path, base: &Model, findings: &mut Findings) -> Re
             some(other.into_iter())
         );
         findings.error("prefix", None, message);
-        findings.repaired_by(Repair::Kohya);
     }
     if !lora.full.is_empty() {
         let names: Vec<_> = lora.full.iter().map(|tensor| tensor.name.as_ref()).collect();

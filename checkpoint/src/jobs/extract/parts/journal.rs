@@ -49,9 +49,9 @@ fn record(file: &[u8], at: usize) -> Option<Place> {
     (head.starts_with(MARK) && number(24)? == digest(body)).then_some(Place { json, bytes })
 }
 
-fn digest<'b>(parts: impl IntoIterator<Item = &'b [u8]>) -> u64 {
+fn digest<'b>(texts: impl IntoIterator<Item = &'b [u8]>) -> u64 {
     let mut digest = Xxh3Default::new();
-    parts.into_iter().for_each(|part| digest.update(part));
+    texts.into_iter().for_each(|text| digest.update(text));
     digest.digest()
 }
 
@@ -78,7 +78,7 @@ impl Journal {
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::format(
                     path,
-                    "another process is writing this part: wait for it, or end it",
+                    "another process is writing this part file: wait for it, or end it",
                 ));
             }
             // Held now, or on a file system without locks.
@@ -86,7 +86,7 @@ impl Journal {
         }
         let known = Mapped::open(path)?;
         if !known.bytes().is_empty() && !known.bytes().starts_with(MARK) {
-            let problem = "not a part of an extraction; it is not replaced, choose another place";
+            let problem = "not a part file of an extraction; it is not replaced, choose another place";
             return Err(Error::format(path, problem));
         }
         let (places, end) = if fresh { (Vec::new(), 0) } else { read(known.bytes()) };
@@ -99,17 +99,17 @@ impl Journal {
     }
 
     /// Adds a record at the end.
-    pub(super) fn append(&self, json: &[u8], parts: &[&[u8]]) -> Result<()> {
-        let length: usize = parts.iter().map(|part| part.len()).sum();
-        let digest = digest([json].into_iter().chain(parts.iter().copied()));
+    pub(super) fn append(&self, json: &[u8], values: &[&[u8]]) -> Result<()> {
+        let length: usize = values.iter().map(|bytes| bytes.len()).sum();
+        let digest = digest([json].into_iter().chain(values.iter().copied()));
         let mut record = Vec::with_capacity(HEAD + json.len() + length);
         record.extend_from_slice(MARK);
         for number in [json.len() as u64, length as u64, digest] {
             record.extend_from_slice(&number.to_le_bytes());
         }
         record.extend_from_slice(json);
-        for part in parts {
-            record.extend_from_slice(part);
+        for bytes in values {
+            record.extend_from_slice(bytes);
         }
         lock(&self.file).write_all(&record).map_err(|e| Error::io(&self.path, "write", e))
     }

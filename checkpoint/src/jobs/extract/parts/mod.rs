@@ -1,5 +1,5 @@
-//! Parts of an extraction: what became of each pair, kept in files as it is found, so that the work can be interrupted,
-//! or done in shares by several workers.
+//! The part files of an extraction: what became of each pair, kept in files as it is found, so that the work can be interrupted,
+//! or done in shards by several workers.
 //!
 //! Nothing in an extraction depends on the order in which pairs are worked on. So what became of a pair may come out of
 //! a file instead, and the adapter is the same to the bit.
@@ -39,13 +39,13 @@ impl Identity {
     }
 }
 
-/// What the first record of a part says.
+/// What the first record of a part file says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PartHeader {
     identity: Identity,
-    /// The share that it is, as in `3/8`, where it is one.
+    /// The shard that it is, as in `3/8`, where it is one.
     pub shard: Option<String>,
-    /// How the extraction was asked for, for who joins the parts.
+    /// How the extraction was asked for, for who joins the part files.
     pub command: Vec<String>,
     /// The working directory of that.
     pub directory: PathBuf,
@@ -54,17 +54,17 @@ pub struct PartHeader {
 /// Which pairs are worked on here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// All that no part holds.
+    /// All that no part file holds.
     Rest,
-    /// Those of a share that no part holds.
-    Share(Shard),
-    /// None: all must be in the parts.
+    /// Those of a shard that no part file holds.
+    Shard(Shard),
+    /// None: all must be in the part files.
     None,
 }
 
-/// The parts of an extraction.
+/// The part files of an extraction.
 #[derive(Debug)]
-pub(crate) struct Parts {
+pub(crate) struct Journals {
     work: Work,
     own: Option<Journal>,
     files: Vec<Mapped>,
@@ -82,10 +82,10 @@ pub(crate) struct Round {
 }
 
 impl PartHeader {
-    /// What the part at `path` says of itself.
+    /// What the part file at `path` says of itself.
     ///
     /// # Errors
-    /// When the file is no part.
+    /// When the file is no part file.
     pub fn read(path: &Path) -> Result<Self> {
         let file = Mapped::open(path)?;
         let (places, _) = journal::read(file.bytes());
@@ -96,16 +96,18 @@ impl PartHeader {
 fn header(path: &Path, file: &Mapped, place: Option<&Place>) -> Result<PartHeader> {
     let text = place.and_then(|place| file.bytes().get(place.json.clone()));
     let header = text.and_then(|text| serde_json::from_slice(text).ok());
-    header.ok_or_else(|| Error::format(path, "not a part of an extraction, as extract writes with a share"))
+    header.ok_or_else(|| {
+        Error::format(path, "not a part file of an extraction, as extract writes with a shard")
+    })
 }
 
-impl Parts {
-    /// Opens the part `own`, if there is one, to which is added what is worked on, and `others` that are only read, all
-    /// of the extraction `identity`. `command` is kept in a new part. With `fresh` what `own` holds already is thrown
+impl Journals {
+    /// Opens the part file `own`, if there is one, to which is added what is worked on, and `others` that are only read, all
+    /// of the extraction `identity`. `command` is kept in a new part file. With `fresh` what `own` holds already is thrown
     /// away.
     ///
     /// # Errors
-    /// When a file is no part, or one of another extraction: of other models, options or another version; when another
+    /// When a file is no part file, or one of another extraction: of other models, options or another version; when another
     /// process is writing to `own`.
     pub(crate) fn open(
         own: Option<&Path>,
@@ -115,33 +117,36 @@ impl Parts {
         command: Vec<String>,
         fresh: bool,
     ) -> Result<Self> {
-        let mut parts = Self { work, own: None, files: Vec::new(), known: HashMap::new() };
+        let mut journals = Self { work, own: None, files: Vec::new(), known: HashMap::new() };
         for path in others {
             let file = Mapped::open(path)?;
             let (places, _) = journal::read(file.bytes());
-            parts.add(path, file, places, &identity)?;
+            journals.add(path, file, places, &identity)?;
         }
-        let Some(path) = own else { return Ok(parts) };
+        let Some(path) = own else { return Ok(journals) };
         let (journal, file, places) = Journal::open(path, fresh)?;
         if places.is_empty() {
-            let shard = if let Work::Share(shard) = work { Some(shard.to_string()) } else { None };
+            let shard = if let Work::Shard(shard) = work { Some(shard.to_string()) } else { None };
             let directory = std::env::current_dir().unwrap_or_default();
             let header = PartHeader { identity, shard, command, directory };
             let text = serde_json::to_vec(&header);
             let text = text.map_err(|e| Error::format(path, format!("its header cannot be written: {e}")))?;
             journal.append(&text, &[])?;
         } else {
-            parts.add(path, file, places, &identity)?;
+            journals.add(path, file, places, &identity)?;
         }
-        parts.own = Some(journal);
-        Ok(parts)
+        journals.own = Some(journal);
+        Ok(journals)
     }
 
-    /// Takes in a part that exists.
+    /// Takes in a part file that exists.
     fn add(&mut self, path: &Path, file: Mapped, places: Vec<Place>, identity: &Identity) -> Result<()> {
         let found = header(path, &file, places.first())?;
         if let Some(what) = found.identity.difference(identity) {
-            return Err(Error::format(path, format!("a part of {what} than this extraction: make it anew")));
+            return Err(Error::format(
+                path,
+                format!("a part file of {what} than this extraction: make it anew"),
+            ));
         }
         let number = self.files.len();
         for place in places.into_iter().skip(1) {
@@ -157,7 +162,7 @@ impl Parts {
     pub(crate) fn round(&self, keys: &[String], sizes: &[u64]) -> Round {
         let own = match self.work {
             Work::Rest => vec![true; keys.len()],
-            Work::Share(shard) => shard.of(sizes),
+            Work::Shard(shard) => shard.of(sizes),
             Work::None => vec![false; keys.len()],
         };
         let mut round = Round::default();
@@ -171,7 +176,7 @@ impl Parts {
         round
     }
 
-    /// The text and the bytes that a part holds under `key`.
+    /// The text and the bytes that a part file holds under `key`.
     pub(crate) fn find(&self, key: &str) -> Option<(&[u8], &[u8])> {
         let (number, place) = self.known.get(key)?;
         let file = self.files.get(*number)?.bytes();

@@ -39,11 +39,11 @@ fn names_go_into_memory_and_back() {
 fn experts_become_rows_of_stacks() {
     let layout = layout("Qwen3MoeForCausalLM");
     let stack = "model.layers.5.mlp.experts.gate_up_proj";
-    for (part, source) in ["gate_proj", "up_proj"].into_iter().enumerate() {
+    for (component, source) in ["gate_proj", "up_proj"].into_iter().enumerate() {
         let file = format!("model.layers.5.mlp.experts.17.{source}.weight");
-        let placed = Placed::Joined { name: stack.to_owned(), part, parts: 2, expert: Some(17) };
+        let placed = Placed::Joined { name: stack.to_owned(), component, components: 2, expert: Some(17) };
         assert_eq!(layout.place(&file), placed);
-        assert_eq!(layout.sources(stack, Some(17))[part], file);
+        assert_eq!(layout.sources(stack, Some(17))[component], file);
     }
     assert_eq!(layout.kind(stack, 3), Some(Kinds::Stack { transposed: false }));
     let router = layout.kind("model.layers.5.mlp.gate.weight", 2);
@@ -62,14 +62,14 @@ fn a_number_outweighs_a_star() {
 }
 
 #[test]
-fn parts_of_another_type_have_the_same_head() {
+fn models_of_another_type_have_the_same_head() {
     for (of, text, found) in [
         ("InstructBlipForConditionalGeneration", "llama", "LlamaForCausalLM"),
         ("LlavaForConditionalGeneration", "mistral", "MistralModel"),
     ] {
         let config = Config {
             architecture: Some(of.to_owned()),
-            parts: [("text_config".to_owned(), text.to_owned())].into(),
+            sub_configs: [("text_config".to_owned(), text.to_owned())].into(),
             ..Config::default()
         };
         let layout = Layout::of(&config, &std::iter::empty()).expect(of);
@@ -107,16 +107,16 @@ fn numbers_of_the_configuration_place_rows_and_experts() {
         Layout::of(&config, &std::iter::empty()).expect(class)
     };
     let kimi = with("Kimi_K25ForConditionalGeneration", &[("vision_config.num_attention_heads", 4)]);
-    let Placed::Split(parts) = kimi.place("vision_tower.encoder.blocks.3.wqkv.weight") else { panic!() };
-    let heads: Vec<_> = parts.iter().map(|(_, heads)| *heads).collect();
+    let Placed::Split(names) = kimi.place("vision_tower.encoder.blocks.3.wqkv.weight") else { panic!() };
+    let heads: Vec<_> = names.iter().map(|(_, heads)| *heads).collect();
     assert_eq!(heads, [Some(4), Some(4), None]);
 
     let key = |name: &str| format!("text_config.num_{name}_heads");
     let molmo = with("Molmo2ForConditionalGeneration", &[(&key("attention"), 4), (&key("key_value"), 2)]);
-    let Placed::Cut(parts) = molmo.place("model.transformer.blocks.1.self_attn.att_proj.weight") else {
+    let Placed::Cut(names) = molmo.place("model.transformer.blocks.1.self_attn.att_proj.weight") else {
         panic!()
     };
-    assert_eq!(parts.iter().map(|(_, share)| *share).collect::<Vec<_>>(), [4, 2, 2]);
+    assert_eq!(names.iter().map(|(_, rows)| *rows).collect::<Vec<_>>(), [4, 2, 2]);
 
     let qwen = with("Qwen3VLMoeForConditionalGeneration", &[("text_config.hidden_size", 64)]);
     let name = "model.language_model.layers.0.mlp.experts.gate_up_proj";
@@ -127,7 +127,8 @@ fn numbers_of_the_configuration_place_rows_and_experts() {
     for (file, kind, expert) in [(3, "text_moe", 3), (5, "vision_moe", 1)] {
         let file = format!("model.layers.1.mlp.experts.{file}.up_proj.weight");
         let stack = format!("model.language_model.layers.1.mlp.{kind}.experts.gate_up_proj");
-        let placed = Placed::Joined { name: stack.clone(), part: 1, parts: 2, expert: Some(expert) };
+        let placed =
+            Placed::Joined { name: stack.clone(), component: 1, components: 2, expert: Some(expert) };
         assert_eq!(ernie.place(&file), placed);
         assert_eq!(ernie.sources(&stack, Some(expert))[1], file);
     }

@@ -66,8 +66,8 @@ fn signed(mut request: Request, keys: &Keys, region: &str, body: &str, now: Utc)
     let hashed = hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
     let text = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{hashed}", now.compact());
     let mut key = format!("AWS4{}", keys.secret).into_bytes();
-    for part in [&now.day(), region, "s3", "aws4_request"] {
-        key = mac(&key, part);
+    for scope in [&now.day(), region, "s3", "aws4_request"] {
+        key = mac(&key, scope);
     }
     let signature = hex(&mac(&key, &text));
     let id = &keys.id;

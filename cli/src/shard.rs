@@ -1,11 +1,11 @@
-//! Which share of an extraction a worker takes: as told, or by what Slurm or Kubernetes say.
+//! Which shard of an extraction a worker takes: as told, or by what Slurm or Kubernetes say.
 
 use phlora::Shard;
 use std::env;
 
-/// A share as the command line has it.
+/// A shard as the command line has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ShareArg {
+pub enum ShardArg {
     /// One that is told.
     Told(Shard),
     /// The one that the scheduler's variables tell, of so many if they do not tell that.
@@ -13,20 +13,20 @@ pub enum ShareArg {
 }
 
 /// Parses `3/8`, `auto` or `auto/8`.
-pub fn parse_share(text: &str) -> Result<ShareArg, String> {
+pub fn parse_shard(text: &str) -> Result<ShardArg, String> {
     match text.strip_prefix("auto") {
-        None => text.parse().map(ShareArg::Told),
-        Some("") => Ok(ShareArg::Scheduler(None)),
+        None => text.parse().map(ShardArg::Told),
+        Some("") => Ok(ShardArg::Scheduler(None)),
         Some(count) => {
             let count = count.strip_prefix('/').and_then(|count| count.parse().ok());
             let count = count.filter(|&count| Shard::new(1, count).is_some());
-            count.map(|count| ShareArg::Scheduler(Some(count))).ok_or_else(|| format!("{text:?} is no share"))
+            count.map(|count| ShardArg::Scheduler(Some(count))).ok_or_else(|| format!("{text:?} is no shard"))
         }
     }
 }
 
-impl ShareArg {
-    /// The share.
+impl ShardArg {
+    /// The shard.
     ///
     /// # Errors
     /// Where no scheduler says which, or of how many.
@@ -38,7 +38,7 @@ impl ShareArg {
     }
 }
 
-/// The share by the variables of an array job of Slurm or an indexed job of Kubernetes.
+/// The shard by the variables of an array job of Slurm or an indexed job of Kubernetes.
 fn scheduled(count: Option<usize>, variable: impl Fn(&str) -> Option<String>) -> Result<Shard, String> {
     let number = |name: &str| -> Result<Option<usize>, String> {
         let Some(text) = variable(name) else { return Ok(None) };
@@ -51,17 +51,17 @@ fn scheduled(count: Option<usize>, variable: impl Fn(&str) -> Option<String>) ->
     } else if let Some(index) = number("JOB_COMPLETION_INDEX")? {
         (index.checked_add(1), None, "JOB_COMPLETION_INDEX")
     } else {
-        let problem = "no scheduler says which share: neither SLURM_ARRAY_TASK_ID nor JOB_COMPLETION_INDEX is set; name \
+        let problem = "no scheduler says which shard: neither SLURM_ARRAY_TASK_ID nor JOB_COMPLETION_INDEX is set; name \
                        it, as in --shard 3/8";
         return Err(problem.into());
     };
     let Some(count) = count.or(known) else {
         return Err(format!(
-            "{what} says which share, but nothing of how many: name it, as in --shard auto/8"
+            "{what} says which shard, but nothing of how many: name it, as in --shard auto/8"
         ));
     };
     let shard = index.and_then(|index| Shard::new(index, count));
-    shard.ok_or_else(|| format!("{what} is beyond {count} shares; the ids of an array job must have no gaps"))
+    shard.ok_or_else(|| format!("{what} is beyond {count} shards; the ids of an array job must have no gaps"))
 }
 
 #[cfg(test)]
@@ -87,10 +87,10 @@ mod tests {
 
     #[test]
     fn texts_are_shares_or_refused() {
-        assert_eq!(parse_share("auto/8"), Ok(ShareArg::Scheduler(Some(8))));
-        assert_eq!(parse_share("auto"), Ok(ShareArg::Scheduler(None)));
+        assert_eq!(parse_shard("auto/8"), Ok(ShardArg::Scheduler(Some(8))));
+        assert_eq!(parse_shard("auto"), Ok(ShardArg::Scheduler(None)));
         for text in ["auto/0", "auto8", "4/3", ""] {
-            assert!(parse_share(text).is_err(), "{text}");
+            assert!(parse_shard(text).is_err(), "{text}");
         }
     }
 }

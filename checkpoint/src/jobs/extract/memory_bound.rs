@@ -3,12 +3,12 @@
 use crate::jobs::extract::options::ExtractOptions;
 use crate::source::read_ahead::AHEAD;
 
-/// One of so many parts of the memory may be read ahead.
-const PARTS: usize = 4;
+/// The memory is so many times what may be read ahead.
+const TIMES: usize = 4;
 
 /// Bytes that are read ahead of the work.
 pub(crate) fn ahead(options: &ExtractOptions) -> usize {
-    options.memory.map_or(AHEAD, |memory| AHEAD.min(memory / PARTS))
+    options.memory.map_or(AHEAD, |memory| AHEAD.min(memory / TIMES))
 }
 
 /// The most that one thread may take. With a bound on all memory one thread may use all that is not read

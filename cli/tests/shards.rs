@@ -1,4 +1,4 @@
-//! Extractions in shares and with interruptions: the adapter is that of one run, to the bit.
+//! Extractions in shards and with interruptions: the adapter is that of one run, to the bit.
 
 mod common;
 
@@ -68,20 +68,20 @@ impl Work {
         phlora(&[&["extract", &self.base, &self.tuned, "-o", &self.path(out)], more].concat())
     }
 
-    /// Runs every share of `count`, with the parts of the round before where `again`; the paths of the parts.
-    fn shares(&self, count: usize, options: &[&str], again: bool) -> Vec<String> {
+    /// Runs every shard of `count`, with the parts of the round before where `again`; the paths of the parts.
+    fn shards(&self, count: usize, options: &[&str], again: bool) -> Vec<String> {
         let parts: Vec<_> = (1..=count).map(|index| self.path(&format!("part-{index}-{count}"))).collect();
         let others: Vec<_> = parts.iter().map(String::as_str).collect();
         for (index, part) in parts.iter().enumerate() {
-            let share = format!("{}/{count}", index + 1);
-            let mut args = vec!["extract", &self.base, &self.tuned, "-o", part, "--shard", &share];
+            let shard = format!("{}/{count}", index + 1);
+            let mut args = vec!["extract", &self.base, &self.tuned, "-o", part, "--shard", &shard];
             args.extend(options);
             if again {
                 args.push("--parts");
                 args.extend(others.iter().filter(|other| **other != part.as_str()));
             }
             let said = succeed(&args);
-            assert!(said.starts_with(&format!("share {share} is in {part}; ")), "{said}");
+            assert!(said.starts_with(&format!("shard {shard} is in {part}; ")), "{said}");
         }
         parts
     }
@@ -111,11 +111,11 @@ fn shares_of_every_goal_join_to_the_bytes_of_one_run() {
         let work = Work::new();
         assert_eq!(work.extract("whole", options).0, 0, "{options:?}");
         for count in if number == 0 { &[1, 2, 7, 64][..] } else { &[3] } {
-            let parts = work.shares(*count, options, false);
+            let parts = work.shards(*count, options, false);
             let (code, said, error) = work.join(&parts, "joined");
             assert_eq!(code, 0, "{options:?} {count}: {error}");
             assert!(said.contains("of the whole difference kept"), "{said}");
-            assert_eq!(work.output("joined"), work.output("whole"), "{options:?} in {count} shares");
+            assert_eq!(work.output("joined"), work.output("whole"), "{options:?} in {count} shards");
         }
     }
 }
@@ -127,17 +127,17 @@ fn goals_that_look_at_all_modules_run_twice() {
     {
         let work = Work::new();
         assert_eq!(work.extract("whole", options).0, 0, "{options:?}");
-        let mut parts = work.shares(3, options, false);
+        let mut parts = work.shards(3, options, false);
         let (mut code, _, mut said) = work.join(&parts, "joined");
         if options[0] != "--budget" {
             assert_eq!(code, 2, "{said}");
-            assert!(said.contains("run every share again, with --parts"), "{said}");
+            assert!(said.contains("run every shard again, with --parts"), "{said}");
         }
         for _ in 0..3 {
             if code == 0 {
                 break;
             }
-            parts = work.shares(3, options, true);
+            parts = work.shards(3, options, true);
             (code, _, said) = work.join(&parts, "joined");
         }
         assert_eq!(code, 0, "{options:?}: {said}");
@@ -148,7 +148,7 @@ fn goals_that_look_at_all_modules_run_twice() {
 #[test]
 fn the_format_is_that_of_the_shares_whatever_names_say() {
     let work = Work::new();
-    let parts = work.shares(2, &["--rank", "2"], false);
+    let parts = work.shards(2, &["--rank", "2"], false);
     let (code, _, error) = work.join(&parts, "joined.gguf");
     assert_eq!(code, 2, "{error}");
     assert!(error.contains("run them with --format gguf"), "{error}");
@@ -171,7 +171,7 @@ fn several_ranks_join_to_several_adapters() {
     let work = Work::new();
     let options = ["--rank", "1,2,3"];
     assert_eq!(work.extract("whole", &options).0, 0);
-    let parts = work.shares(3, &options, false);
+    let parts = work.shards(3, &options, false);
     let (code, _, error) = work.join(&parts, "joined");
     assert_eq!(code, 0, "{error}");
     for rank in 1..=3 {
@@ -183,30 +183,36 @@ fn several_ranks_join_to_several_adapters() {
 fn what_does_not_belong_together_is_refused_by_name() {
     let work = Work::new();
     let options = ["--rank", "2"];
-    let parts = work.shares(3, &options, false);
+    let parts = work.shards(3, &options, false);
     let refused = |parts: &[String], what: &str| {
         let (code, _, error) = work.join(parts, "joined");
         assert_eq!(code, 2, "{error}");
         assert!(error.contains(what), "{error}");
         assert!(!work.root.path().join("joined").exists());
     };
-    refused(&parts[..2], "1 of 3 shares are missing: 3/3");
-    refused(&[parts[0].clone(), parts[1].clone(), parts[0].clone()], "are both share 1/3");
+    refused(&parts[..2], "1 of 3 shards are missing: 3/3");
+    refused(&[parts[0].clone(), parts[1].clone(), parts[0].clone()], "are both shard 1/3");
     let other = Work::new();
-    let foreign = other.shares(3, &["--rank", "3"], false);
-    refused(&[parts[0].clone(), parts[1].clone(), foreign[2].clone()], "a part of other options than this");
-    let two = work.shares(2, &options, false);
-    refused(&[parts[0].clone(), two[1].clone()], "is one of 3 shares");
-    refused(&[parts[0].clone(), work.base.clone() + "/model.safetensors"], "not a part of an extraction");
+    let foreign = other.shards(3, &["--rank", "3"], false);
+    refused(
+        &[parts[0].clone(), parts[1].clone(), foreign[2].clone()],
+        "a part file of other options than this",
+    );
+    let two = work.shards(2, &options, false);
+    refused(&[parts[0].clone(), two[1].clone()], "is one of 3 shards");
+    refused(
+        &[parts[0].clone(), work.base.clone() + "/model.safetensors"],
+        "not a part file of an extraction",
+    );
 
-    // A part that ends early lacks what it lost; its share, run again, brings it.
+    // A part that ends early lacks what it lost; its shard, run again, brings it.
     let whole = fs::read(&parts[2]).unwrap();
     fs::write(&parts[2], &whole[..whole.len() - 9]).unwrap();
-    refused(&parts, "tensors are in no part yet");
-    let again = work.shares(3, &options, false);
+    refused(&parts, "tensors are in no part file yet");
+    let again = work.shards(3, &options, false);
     assert_eq!(work.join(&again, "joined").0, 0);
 
-    // Weights that changed after a share was done.
+    // Weights that changed after a shard was done.
     let tuned = Path::new(&work.tuned).join("model.safetensors");
     let mut bytes = fs::read(&tuned).unwrap();
     let last = bytes.len() - 2;
@@ -223,7 +229,7 @@ fn a_part_is_not_written_over_other_files_and_schedulers_tell_the_share() {
     fs::write(work.path("notes"), "mine").unwrap();
     let (code, _, error) = work.extract("notes", &["--shard", "1/2"]);
     assert_eq!(code, 2);
-    assert!(error.contains("not a part of an extraction"), "{error}");
+    assert!(error.contains("not a part file of an extraction"), "{error}");
     assert_eq!(fs::read(work.path("notes")).unwrap(), b"mine");
     let (code, _, error) = work.extract("part", &["--shard", "auto/2"]);
     assert_eq!(code, 2);
@@ -236,7 +242,7 @@ fn a_part_is_not_written_over_other_files_and_schedulers_tell_the_share() {
         slurm.args(["extract", &work.base, &work.tuned, "-o", &part, "--shard", "auto"]).output().unwrap();
     let (code, said, error) = outcome(&output);
     assert_eq!(code, 0, "{error}");
-    assert!(said.starts_with("share 2/2 is in"), "{said}");
+    assert!(said.starts_with("shard 2/2 is in"), "{said}");
 }
 
 #[test]

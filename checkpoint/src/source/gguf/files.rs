@@ -1,4 +1,4 @@
-//! The files of a GGUF model: the one that was named, and the other parts where it is split.
+//! The files of a GGUF model: the one that was named, and the others where it is split.
 
 use super::file::File;
 use super::split::{Split, paths};
@@ -10,7 +10,7 @@ use crate::source::stored::Stored;
 
 /// One file and what it says.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct OneFile {
     pub(crate) mapped: Mapped,
     pub(crate) version: u32,
     pub(crate) architecture: Option<String>,
@@ -20,7 +20,7 @@ pub(crate) struct Part {
     split: Option<Split>,
 }
 
-impl Part {
+impl OneFile {
     fn read(mapped: Mapped) -> Result<Self> {
         let file = File::parse(mapped.path(), mapped.bytes(), mapped.len())?;
         let split = Split::of(mapped.path(), &file)?;
@@ -38,21 +38,21 @@ impl Part {
     }
 }
 
-/// Reads all files of the model that `named` is the file or a part of. The first has the model's keys.
-pub(crate) fn read_parts(named: Mapped) -> Result<Vec<Part>> {
-    let named = Part::read(named)?;
+/// Reads all files of the model that `named` is the file or one of the files of. The first has the model's keys.
+pub(crate) fn read_files(named: Mapped) -> Result<Vec<OneFile>> {
+    let named = OneFile::read(named)?;
     let Some(split) = named.split else { return Ok(vec![named]) };
     let path = named.mapped.path().to_owned();
     let mut named = Some(named);
-    let (mut parts, mut tensors) = (Vec::new(), 0_u64);
+    let (mut files, mut tensors) = (Vec::new(), 0_u64);
     for (number, file) in paths(&path, split)?.enumerate() {
         let this = named.take_if(|_| number as u64 == split.number);
-        let part = match this {
-            Some(part) => part,
-            None if is_address(&file) || file.exists() => Part::read(Mapped::open(&file)?)?,
+        let found = match this {
+            Some(found) => found,
+            None if is_address(&file) || file.exists() => OneFile::read(Mapped::open(&file)?)?,
             None => {
                 let problem = format!(
-                    "part {} of {}, {}, is missing; download it as well",
+                    "file {} of {}, {}, is missing; download it as well",
                     number + 1,
                     split.count,
                     file.display()
@@ -61,20 +61,20 @@ pub(crate) fn read_parts(named: Mapped) -> Result<Vec<Part>> {
             }
         };
         let expected = Split { number: number as u64, ..split };
-        if part.split != Some(expected) {
-            let problem = match part.split {
-                None => format!("it is not part of a split model, expected {expected}"),
-                Some(found) => format!("it is {found}, expected {expected}"),
+        if found.split != Some(expected) {
+            let problem = match found.split {
+                None => format!("it does not belong to a split model, expected {expected}"),
+                Some(other) => format!("it is {other}, expected {expected}"),
             };
             return Err(Error::format(&file, problem));
         }
-        tensors += part.tensors.len() as u64;
-        parts.push(part);
+        tensors += found.tensors.len() as u64;
+        files.push(found);
     }
     if tensors != split.tensors {
         let problem =
-            format!("key split.tensors.count: it is {}, but the parts hold {tensors}", split.tensors);
+            format!("key split.tensors.count: it is {}, but the files hold {tensors}", split.tensors);
         return Err(Error::format(&path, problem));
     }
-    Ok(parts)
+    Ok(files)
 }

@@ -1,4 +1,4 @@
-//! A file of scratch that is gone with the process: in memory, or without a name in a directory.
+//! The file that what is fetched is spooled to, which is gone with the process: in memory, or without a name in a directory.
 
 use crate::error::Error;
 use std::fs::{File, OpenOptions};
@@ -8,27 +8,27 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes of the pieces that a file is given back in.
+/// Bytes of a file that are given back at once.
 const PAGE: u64 = 4096;
 
 /// A file as long as what it stands for, of which only what is written takes space.
 #[derive(Debug)]
-pub(super) struct Scratch {
+pub(super) struct Spool {
     file: File,
     /// The directory, where it is in one.
     directory: Option<PathBuf>,
     length: u64,
 }
 
-impl Scratch {
+impl Spool {
     pub(super) fn new(directory: Option<&Path>, length: u64) -> Result<Self, Error> {
         let file = match directory {
             Some(directory) => nameless(directory)?,
             None => in_memory()?,
         };
-        let scratch = Self { file, directory: directory.map(Path::to_owned), length };
-        scratch.file.set_len(length).map_err(|error| Error::io(scratch.place(), "make room in", error))?;
-        Ok(scratch)
+        let spool = Self { file, directory: directory.map(Path::to_owned), length };
+        spool.file.set_len(length).map_err(|error| Error::io(spool.place(), "make room in", error))?;
+        Ok(spool)
     }
 
     pub(super) fn file(&self) -> &File {
@@ -68,7 +68,7 @@ impl Scratch {
     fn punch(&self, _start: u64, _length: u64) {}
 }
 
-/// The range of whole pages around `range`, from which [`Scratch::forget`] takes what is whole.
+/// The range of whole pages around `range`, from which [`Spool::forget`] takes what is whole.
 pub(super) fn pages(range: &Range<u64>) -> Range<u64> {
     range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE)
 }
@@ -107,17 +107,17 @@ mod tests {
     fn space_is_given_back_and_no_name_stays() {
         let directory = tempfile::tempdir().unwrap();
         for place in [None, Some(directory.path())] {
-            let scratch = Scratch::new(place, 10 * PAGE + 100).unwrap();
-            scratch.write(PAGE / 2, &vec![7; 9 * PAGE as usize]).unwrap();
-            let full = scratch.file.metadata().unwrap().blocks();
-            scratch.forget(PAGE / 2..5 * PAGE + 10);
-            let left = scratch.file.metadata().unwrap().blocks();
+            let spool = Spool::new(place, 10 * PAGE + 100).unwrap();
+            spool.write(PAGE / 2, &vec![7; 9 * PAGE as usize]).unwrap();
+            let full = spool.file.metadata().unwrap().blocks();
+            spool.forget(PAGE / 2..5 * PAGE + 10);
+            let left = spool.file.metadata().unwrap().blocks();
             assert!(full >= 9 * PAGE / 512);
             if cfg!(target_os = "linux") && place.is_none() {
                 assert_eq!(full - left, 4 * PAGE / 512);
             }
             let mut bytes = [0; 2];
-            scratch.file.read_exact_at(&mut bytes, 5 * PAGE + 9).unwrap();
+            spool.file.read_exact_at(&mut bytes, 5 * PAGE + 9).unwrap();
             assert_eq!(bytes, [7, 7]);
             assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
         }
