@@ -21,7 +21,7 @@ if ! command -v cargo-llvm-cov >/dev/null; then
 fi
 found=$(mktemp)
 trap 'rm -f "$found"' EXIT
-# Without debug information the binaries are a third as large.
+# Tests kill processes, whose profiles are cut short. Without debug information the binaries are a third as large.
 export CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0
-cargo llvm-cov --locked --quiet -p phlora -p phlora-cli --json --summary-only --output-path "$found"
+cargo llvm-cov --locked --quiet -p phlora -p phlora-cli --failure-mode all --json --summary-only --output-path "$found"
 python3 .ci/coverage.py "$found"
