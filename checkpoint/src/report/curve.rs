@@ -112,8 +112,7 @@ fn wanted(spectrum: &Spectrum<'_>, policy: &Policy) -> (usize, bool) {
 
 fn shared(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit) -> (Vec<usize>, Vec<bool>) {
     let mut allocated = vec![Allocation::default(); candidates.len()];
-    let most = candidates.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
-    allocate_best(candidates, policy, limit, most.min(policy.max_rank), &mut allocated);
+    allocate_best(candidates, policy, limit, &mut allocated);
     let ranks: Vec<_> = allocated.iter().map(|one| one.rank).collect();
     let known = |(&rank, one): (&usize, &Candidate<'_>)| {
         let Spectrum { singular_values, shape, .. } = one.spectrum;

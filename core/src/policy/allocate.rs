@@ -104,8 +104,8 @@ pub fn allocate(
 /// The rank of one rank for all, as far as singular values are known. Of bytes that have room for half of the next rank
 /// that next one, if those that stand apart fit at all: names take some bytes more where ranks differ.
 fn rank_apart(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit) -> usize {
-    let most = candidates.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
-    let rank_for = |limit| uniform_rank(candidates, policy, most.min(policy.max_rank), limit);
+    let most = policy.known_rank(candidates);
+    let rank_for = |limit| uniform_rank(candidates, policy, most, limit);
     let Limit::Bytes(bytes) = limit else { return rank_for(limit) };
     let per_rank = |one: &Candidate<'_>| {
         let block = one.dtype.block_len();
@@ -157,6 +157,14 @@ impl Limit {
             Self::Bytes(_) => f64::INFINITY,
             Self::Energy(share) => candidates.iter().map(|one| one.spectrum.wanted(share)).sum(),
         }
+    }
+}
+
+impl Policy {
+    /// The largest rank that it allows and that is known of any of `candidates`.
+    pub fn known_rank(&self, candidates: &[Candidate<'_>]) -> usize {
+        let known = candidates.iter().map(|one| one.spectrum.singular_values.len());
+        known.max().unwrap_or(0).min(self.max_rank)
     }
 }
 

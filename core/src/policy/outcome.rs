@@ -54,7 +54,7 @@ impl Criterion {
     }
 }
 
-/// As [`allocate`], but all of `candidates` get one rank, at most `max_rank`, where the policy asks for it or
+/// As [`allocate`], but all of `candidates` get one rank, as far as it is known, where the policy asks for it or
 /// [`Criterion::best`] takes it instead: beside the ranks of [`allocate`] stands the largest rank for all in the same bytes.
 /// Narrower matrices get no more than they are wide, unless the policy asks for one rank.
 ///
@@ -63,20 +63,20 @@ pub fn allocate_best(
     candidates: &[Candidate<'_>],
     policy: &Policy,
     limit: Limit,
-    max_rank: usize,
     allocated: &mut [Allocation],
 ) -> Option<usize> {
+    let most = policy.known_rank(candidates);
     if !policy.uniform {
         let used = allocate(candidates, policy, limit, allocated);
         let bytes = if let Limit::Bytes(bytes) = limit { bytes } else { used };
-        let rank = uniform_rank(candidates, policy, max_rank, Limit::Bytes(bytes));
+        let rank = uniform_rank(candidates, policy, most, Limit::Bytes(bytes));
         let found = Outcome::of(candidates, policy.by, allocated.iter().map(|one| one.rank), false);
         let even = Outcome::of(candidates, policy.by, candidates.iter().map(|_| rank), true);
         if rank == 0 || policy.by.best(&[found, even]) == Some(0) {
             return None;
         }
     }
-    let rank = uniform_rank(candidates, policy, max_rank, limit);
+    let rank = uniform_rank(candidates, policy, most, limit);
     for (given, one) in allocated.iter_mut().zip(candidates) {
         *given = Allocation { rank: policy.even_rank(one.spectrum.shape, rank), next: None };
     }

@@ -235,7 +235,7 @@ fn one_rank_for_all_is_taken_where_ranks_of_their_own_lose_much_more() {
         candidates[0].stretch = stretch;
         for limit in [Limit::Bytes(16 * factor_bytes(shape, 1, Dtype::F16)), Limit::Energy(0.5)] {
             let mut allocated = [Allocation::default(); 2];
-            let rank = allocate_best(&candidates, &policy, limit, 24, &mut allocated);
+            let rank = allocate_best(&candidates, &policy, limit, &mut allocated);
             assert_eq!(rank.is_some(), even, "{stretch} {limit:?} {allocated:?}");
             if let Some(rank) = rank {
                 assert_eq!((rank, rank), (allocated[0].rank, allocated[1].rank));
@@ -243,13 +243,13 @@ fn one_rank_for_all_is_taken_where_ranks_of_their_own_lose_much_more() {
             }
             // By energy what loses the least is what is worth the most.
             let by = Policy { by: Criterion::Energy, ..policy };
-            assert_eq!(allocate_best(&candidates, &by, limit, 24, &mut allocated), None);
+            assert_eq!(allocate_best(&candidates, &by, limit, &mut allocated), None);
         }
     }
     let mut allocated = [Allocation::default(); 2];
     let uniform = Policy::fixed(usize::MAX);
     assert_eq!(
-        allocate_best(&candidates, &uniform, Limit::Energy(0.5), 24, &mut allocated),
+        allocate_best(&candidates, &uniform, Limit::Energy(0.5), &mut allocated),
         Some(allocated[0].rank)
     );
 }

@@ -14,7 +14,7 @@ use crate::jobs::extract::survey::Survey;
 use crate::pairing::pairs::Pair;
 use crate::report::{LeftOut, PolicyReport};
 use phlora_core::policy::{
-    Allocation, Candidate, Limit, Outcome, allocate, factor_bytes, factor_dtype, uniform_rank,
+    Allocation, Candidate, Limit, Outcome, allocate, allocate_best, factor_bytes, factor_dtype, uniform_rank,
 };
 use phlora_core::{Dtype, Goal, Policy, Shape};
 use std::collections::BTreeMap;
@@ -200,18 +200,14 @@ fn ranks(
     limit: Limit,
     even: bool,
 ) -> (Vec<usize>, Option<usize>) {
-    let most = candidates.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
-    let most = most.min(policy.max_rank);
     if even {
-        let rank = uniform_rank(candidates, policy, most, limit);
+        let rank = uniform_rank(candidates, policy, policy.known_rank(candidates), limit);
         let of = |one: &Candidate<'_>| policy.even_rank(one.spectrum.shape, rank);
         return (candidates.iter().map(of).collect(), Some(rank));
     }
     let mut allocated = vec![Allocation::default(); candidates.len()];
     let even = match limit {
-        Limit::Energy(_) => {
-            phlora_core::policy::allocate_best(candidates, policy, limit, most, &mut allocated)
-        }
+        Limit::Energy(_) => allocate_best(candidates, policy, limit, &mut allocated),
         Limit::Bytes(_) => {
             allocate(candidates, policy, limit, &mut allocated);
             None

@@ -222,15 +222,14 @@ fn within(
         _ if policy.uniform => rank,
         held => rank.min(held),
     };
-    let most = candidates.iter().map(|one| one.spectrum.singular_values.len()).max().unwrap_or(0);
     let of = |limit: Limit, even: bool| -> Vec<usize> {
         let mut allocated = vec![Allocation::default(); candidates.len()];
         if even {
-            let rank = uniform_rank(&candidates, policy, most, limit);
+            let rank = uniform_rank(&candidates, policy, policy.known_rank(&candidates), limit);
             return candidates.iter().map(|one| held((one, rank))).collect();
         }
         match limit {
-            Limit::Energy(_) => _ = allocate_best(&candidates, policy, limit, most, &mut allocated),
+            Limit::Energy(_) => _ = allocate_best(&candidates, policy, limit, &mut allocated),
             Limit::Bytes(_) => _ = allocate(&candidates, policy, limit, &mut allocated),
         }
         candidates.iter().zip(allocated.iter().map(|one| one.rank)).map(held).collect()
