@@ -8,7 +8,8 @@ use crate::print::{self, bytes, print};
 use crate::say;
 use phlora::{Adapter, AdapterDiff, Error, Model, read_report, render_adapter_diff, render_page, save_page};
 use serde_json::json;
-use std::fs;
+use std::fs::{self, File};
+use std::io::BufReader;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -45,7 +46,9 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
 /// What `diff` found of two adapters, if that is what `path` holds.
 fn adapters(path: &Path) -> Option<AdapterDiff> {
     let small = fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() <= LARGEST);
-    small.then(|| fs::read(path).ok())?.and_then(|bytes| serde_json::from_slice(&bytes).ok())
+    // Reading ends where it is seen to be something else.
+    let file = if small { File::open(path).ok()? } else { return None };
+    serde_json::from_reader(BufReader::new(file)).ok()
 }
 
 /// Why `path` is no report, where it is something else that phlora knows.
