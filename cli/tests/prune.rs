@@ -70,6 +70,33 @@ fn pruning_by_energy_budget_and_share() {
 }
 
 #[test]
+fn a_share_of_the_whole_counts_what_is_dropped() {
+    let root = tempfile::tempdir().unwrap();
+    let large = root.path().join("64");
+    extract(&large, &["--rank", "64"]);
+    for uniform in [&[][..], &["--uniform"]] {
+        let out = root.path().join("out");
+        let goal = [
+            "prune",
+            &text(&large),
+            "-o",
+            &text(&out),
+            "--total-energy",
+            "0.7",
+            "--drop-below",
+            "0.03",
+            "--json",
+        ];
+        let found: serde_json::Value =
+            serde_json::from_str(&succeed(&[&goal[..], &["--force"], uniform].concat())).unwrap();
+        let ranks =
+            found["modules"].as_array().unwrap().iter().map(|module| module["rank"].as_u64().unwrap());
+        let (dropped, energy) = (ranks.filter(|&rank| rank == 0).count(), found["energy"].as_f64().unwrap());
+        assert!(dropped > 0 && (0.699..0.75).contains(&energy), "{dropped} dropped, {energy} kept");
+    }
+}
+
+#[test]
 fn a_gguf_adapter_stays_one() {
     let root = tempfile::tempdir().unwrap();
     let (large, out) = (root.path().join("a.gguf"), root.path().join("b.gguf"));
