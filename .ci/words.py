@@ -2,7 +2,8 @@
 """Keeps the words of ARCHITECTURE.md to one sense: each has one row there, and names are declared with it only where that sense lives.
 
 A name is what `struct`, `enum`, `trait`, `type`, `const`, `static`, `fn` or `mod` declares, or a file's; it is read word by word
-(`StripTile`, `strip_len`). A new place is a new line in PLACES, if the sense is that of the table. Tests do not count.
+(`StripTile`, `strip_len`). A new place is a new line in PLACES, if the sense is that of the table. Tests do not count. Comments and
+strings are searched for the senses in OTHER.
 """
 
 import re
@@ -28,6 +29,13 @@ PLACES = {
     "strip": ("core/src/extract", "core/src/kernel"),
     "tile": ("core/src/kernel",),
     "window": ("core/src/kernel",),
+}
+OTHER = {
+    "share": re.compile(
+        r"\bshar(?:ed|es|ing) out\b|\bsharing\b|\bshares? (?:a|an|the|one|its|their)\b"
+        r"|\b(?:that|which|who|they|threads|workers|jobs|modules|matrices|weights|checks) share\b"
+    ),
+    "component": re.compile(r"\bsingle component\b"),
 }
 DECLARED = re.compile(r"\b(?:struct|enum|trait|type|const|static|fn|mod)\s+([A-Za-z_]\w*)")
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -55,6 +63,9 @@ def main():
     files = [path for crate in CRATES for path in sorted((ROOT / crate).rglob("*.rs")) if path.stem != "tests"]
     for path in files:
         file = path.relative_to(ROOT).as_posix()
+        for word, other in OTHER.items():
+            for found in other.finditer(re.sub(r"\n *//[/!]?", "", path.read_text())):
+                wrong.append(f"{file} says \"{found[0]}\": {word} is {'; '.join(table.get(word, ()))}")
         for name in names(path):
             words = {word.lower() for word in WORD.findall(name)}
             for word, places in PLACES.items():

@@ -70,7 +70,7 @@ def modules(config):
 
 
 def divide(sizes, count):
-    """The share of each job, as checkpoint/src/jobs/extract/parts/shard.rs divides them."""
+    """The share of each job, as checkpoint/src/jobs/extract/part_files/shard.rs divides them."""
     loads, shares = [(0, share) for share in range(count)], [0] * len(sizes)
     for job in sorted(range(len(sizes)), key=lambda job: -sizes[job]):
         load, share = heapq.heappop(loads)

@@ -387,7 +387,7 @@ typedef uint32_t phlora_names;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-/** What modules that share a budget keep the most of. */
+/** What a budget over modules keeps the most of. */
 enum phlora_criterion
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : uint32_t
@@ -1322,7 +1322,7 @@ typedef struct phlora_plan_options {
   uint32_t dtype;
   /** Its phlora_adapter_format; PHLORA_ADAPTER_FORMAT_AUTO stands for PEFT. */
   uint32_t format;
-  /** The phlora_criterion by which modules share a budget. */
+  /** The phlora_criterion by which a budget is divided. */
   uint32_t criterion;
   /** 1: replace a report that is there already. */
   uint32_t force;
@@ -1850,7 +1850,7 @@ size_t phlora_pins_bytes(size_t count);
  * Starts an empty registry: adapters by id, each of them a pointer of yours (to the adapters of all layers, say, so
  * that a whole model's adapter changes at once), which phlora hands out and never follows.
  *
- * After this call every function on the registry may be called from any thread at any time. They share a spin lock
+ * After this call every function on the registry may be called from any thread at any time. They use one spin lock
  * that is held for one search through the entries, never while an adapter is used, a callback runs or a list of
  * assignments is walked; do not call from code that interrupts another call on the same core. Nothing has to be freed: when no thread uses it any more, its memory is
  * yours again.

@@ -4,7 +4,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use phlora_benches::weights::{Spectrum, Weights};
 use phlora_core::{
     Delta, Dtype, Kernel, Rows,
-    operations::{Ahead, LANES, Lines, Operations, STRIP_ROWS, SUM_COLUMNS, Strip, StripMut},
+    operations::{LANES, Lines, Operations, Prefetch, STRIP_ROWS, SUM_COLUMNS, Strip, StripMut},
 };
 
 const COLS: usize = 4096;
@@ -18,7 +18,7 @@ fn products<const W: usize>(c: &mut Criterion) {
     for kernel in Kernel::available() {
         group.bench_function(BenchmarkId::new("forward", kernel.name()), |b| {
             let strip = Strip { data: &data, rows: STRIP_ROWS, cols: COLS };
-            b.iter(|| kernel.forward::<W>(strip, &x, &mut y, &mut Ahead::default()).unwrap());
+            b.iter(|| kernel.forward::<W>(strip, &x, &mut y, &mut Prefetch::default()).unwrap());
         });
         let sides = [5, 6].map(|seed| {
             Weights::new(STRIP_ROWS, COLS, seed, Spectrum::MIDDLE).pair(STRIP_ROWS, Dtype::Bf16)[0].clone()
@@ -27,12 +27,12 @@ fn products<const W: usize>(c: &mut Criterion) {
             b.iter(|| {
                 let strip = StripMut { data: &mut data, rows: STRIP_ROWS, cols: COLS };
                 let lines = sides.each_ref().map(|bytes| Lines { dtype: Dtype::Bf16, bytes, row: 2 * COLS });
-                kernel.difference_forward::<W>(lines, strip, &x, &mut y, &mut Ahead::default()).unwrap();
+                kernel.difference_forward::<W>(lines, strip, &x, &mut y, &mut Prefetch::default()).unwrap();
             });
         });
         group.bench_function(BenchmarkId::new("backward", kernel.name()), |b| {
             let (strip, mut z) = (Strip { data: &data, rows: STRIP_ROWS, cols: COLS }, vec![0.0; COLS * W]);
-            b.iter(|| kernel.backward::<W>(strip, &y, &mut z, &mut Ahead::default()).unwrap());
+            b.iter(|| kernel.backward::<W>(strip, &y, &mut z, &mut Prefetch::default()).unwrap());
         });
     }
     group.finish();

@@ -5,7 +5,7 @@ use std::{hint::black_box, time::Instant};
 
 use phlora_core::{
     Adapter, Apply, Assignment, Dtype, Error, Inputs, Kernel, Merge, OutputsF32, Rows, Shape, encode,
-    operations::{Ahead, Lines, Operations, STRIP_ROWS, StripMut},
+    operations::{Lines, Operations, Prefetch, STRIP_ROWS, StripMut},
 };
 use serde_json::{Value, json};
 
@@ -182,7 +182,7 @@ fn base(kernel: Kernel, weights: &[u8], x: &[f32], tokens: usize, y: &mut [f32],
                 StripMut { data, rows: STRIP_ROWS, cols: SIZE },
                 panel,
                 all.as_flattened_mut(),
-                &mut Ahead::new([next, &[]], 1),
+                &mut Prefetch::new([next, &[]], 1),
             )
             .expect("the buffers hold the rows");
         for (token, y) in y.chunks_exact_mut(SIZE).take(tokens).enumerate() {

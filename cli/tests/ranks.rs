@@ -110,7 +110,7 @@ fn a_budget_by_energy_is_kept_and_beats_every_uniform_rank() {
     let small = text(&root.path().join("small"));
     let (code, _, stderr) = phlora(&["extract", &base, &tuned, "-o", &small, "--budget", "900"]);
     assert_eq!(code, 2);
-    assert!(stderr.contains("no room for a single component"), "{stderr}");
+    assert!(stderr.contains("no room for a single direction"), "{stderr}");
     assert!(!Path::new(&small).exists());
 }
 

@@ -26,8 +26,8 @@
 //! # Ok::<(), phlora_core::Error>(())
 //! ```
 //!
-//! [`Mode`] selects the method, [`Goal`] how the rank follows from the singular values, and [`Part`] lets threads share a
-//! pass. [`policy`] chooses ranks for many matrices.
+//! [`Mode`] selects the method, [`Goal`] how the rank follows from the singular values, and [`Part`] divides a pass
+//! among threads. [`policy`] chooses ranks for many matrices.
 //!
 //! # Use adapters
 //! An [`Adapter`] is a view over two factors in any [`Dtype`].

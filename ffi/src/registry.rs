@@ -60,7 +60,7 @@ pub extern "C" fn phlora_pins_bytes(count: usize) -> usize {
 /// Starts an empty registry: adapters by id, each of them a pointer of yours (to the adapters of all layers, say, so
 /// that a whole model's adapter changes at once), which phlora hands out and never follows.
 ///
-/// After this call every function on the registry may be called from any thread at any time. They share a spin lock
+/// After this call every function on the registry may be called from any thread at any time. They use one spin lock
 /// that is held for one search through the entries, never while an adapter is used, a callback runs or a list of
 /// assignments is walked; do not call from code that interrupts another call on the same core. Nothing has to be freed: when no thread uses it any more, its memory is
 /// yours again.

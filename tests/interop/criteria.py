@@ -1,4 +1,4 @@
-"""Prints what rules for sharing bytes out over modules do to the model: nll less that of one rank for all, at equal bytes.
+"""Prints what rules for dividing bytes among modules do to the model: nll less that of one rank for all, at equal bytes.
 
     "$(tests/interop/setup.sh)" tests/interop/criteria.py [FILE…]
 

@@ -1,6 +1,6 @@
 //! What plans and extractors refuse, and that a refusal changes nothing.
 
-use phlora_core::{Dtype, Error, Mode, Options, Plan, Rows, Scratch, Shape};
+use phlora_core::{Dtype, Error, Goal, Mode, Options, Plan, Rows, Scratch, Shape};
 use phlora_tests::{drive::Pair, matrix::with_spectrum};
 
 const MODES: [Mode; 3] = [Mode::Exact, Mode::MultiRead, Mode::StreamOnce];
@@ -163,6 +163,22 @@ fn scratch_follows_from_the_narrow_side_and_the_rank() {
     for (rows, cols, parts) in [(4096, 14336, 2), (14336, 4096, 4), (4096, 4096, 4)] {
         let plan = Plan::new(Shape { rows, cols }, &Options { parts, ..Options::default() }).unwrap();
         assert!(plan.scratch_len() * 4 < 16 << 20, "{rows}×{cols}: {} bytes", plan.scratch_len() * 4);
+    }
+}
+
+#[test]
+fn goals_over_many_matrices_give_one_alone_the_rank_that_is_given() {
+    let pair = Pair::of(&with_spectrum(40, 400, 7, |i| 0.9_f64.powi(i32::try_from(i).unwrap())));
+    for mode in MODES {
+        let of = |goal| Options { rank: 32, mode, goal, ..Options::default() };
+        let len = |goal| Plan::new(pair.shape, &of(goal)).unwrap().scratch_len();
+        let fixed = pair.extract(&of(Goal::Fixed)).unwrap();
+        for goal in [Goal::Budget(1), Goal::TotalEnergy(0.1)] {
+            assert_eq!(len(goal), len(Goal::Fixed), "{mode:?} {goal:?}");
+            let found = pair.extract(&of(goal)).unwrap();
+            assert_eq!(found.report, fixed.report, "{mode:?} {goal:?}");
+            assert_eq!((&found.a, &found.b), (&fixed.a, &fixed.b), "{mode:?} {goal:?}");
+        }
     }
 }
 

@@ -73,7 +73,7 @@ impl<'a> Factor<'a> {
         self
     }
 
-    /// Bytes that it takes in a file, beside what it shares with the other factor of its module.
+    /// Bytes that it takes in a file, beside what belongs to both factors of its module.
     pub(crate) fn stored_len(&self) -> usize {
         let codes = self.codes.as_ref().filter(|_| self.codes().is_some());
         codes.map_or_else(|| self.encoded_len().unwrap_or(0), |(_, bytes)| *bytes)

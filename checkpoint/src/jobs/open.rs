@@ -83,17 +83,8 @@ impl Opened {
 
 fn modules(adapter: &Adapter, options: &OpenOptions) -> Result<Vec<OpenedModule>> {
     let lora = if options.base.is_some() {
-        let convert = ConvertOptions {
-            format: AdapterFormat::Gguf,
-            dtype: None,
-            base: options.base.clone(),
-            architecture: None,
-            heads: None,
-            names: None,
-            prefix: None,
-            rank: None,
-            force: false,
-        };
+        let base = options.base.clone();
+        let convert = ConvertOptions { base, ..ConvertOptions::new(AdapterFormat::Gguf) };
         prepare(adapter, &convert, &Monitor::default())?.lora
     } else {
         adapter.lora()?

@@ -76,7 +76,7 @@ const HEADS: [&str; 2] = ["lm_head", "embed_out"];
 const TOP_HEADS: [&str; 8] =
     ["output", "head", "score", "classifier", "qa_outputs", "cls.predictions.decoder", "cls", "cls.output"];
 
-/// Token embeddings, which the output head of a tied model shares.
+/// Token embeddings, which are the output head of a tied model as well.
 const TOKENS: [&str; 7] =
     ["embed_tokens", "embed_in", "word_embeddings", "tok_embeddings", "token_embd", "wte", "shared"];
 
@@ -138,7 +138,7 @@ pub fn layer_of(module: &str) -> &str {
     ""
 }
 
-/// The path of a module within its layer, with `*` for further numbers (experts, blocks within blocks).
+/// The path of a module within its layer, with `*` for further numbers (experts, nested layers).
 pub fn kind_path(module: &str) -> String {
     let rest = module[layer_of(module).len()..].trim_start_matches('.');
     let names = rest.split('.').map(|name| if is_number(name) { "*" } else { name });

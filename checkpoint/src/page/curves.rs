@@ -44,7 +44,7 @@ pub fn section(report: &Report) -> Markup {
                 @if open > 0 { " " (open) " modules did not converge, so that all of theirs are such bounds." }
             }
             p.scale.depth { span { "first layer" } i {} span { "last layer" } }
-            div.panels {
+            div.plots {
                 @for (i, (kind, modules)) in kinds.iter().enumerate() {
                     (chart(i, kind, modules, scale, (LINES / kinds.len()).max(LEAST_LINES)))
                 }

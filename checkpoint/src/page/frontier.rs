@@ -27,7 +27,7 @@ pub fn section(report: &Report) -> Markup {
                 div.narrow { (figure(report, chosen, "narrow", 360.0, 280.0)) }
             }
             table.sizes {
-                caption { "Bytes of factors alone, shared out over the modules by what they keep" }
+                caption { "Bytes of factors alone, divided among the modules by what they keep" }
                 thead { tr { th scope="col" { "bytes of factors" } th scope="col" { "kept of the modules" } } }
                 tbody {
                     @for size in sizes(curve) {
@@ -77,7 +77,7 @@ fn text(report: &Report, chosen: u64) -> Markup {
             "Twice the bytes would keep " @if beyond { "at least " }
             data id="double" value=(double) { (percent(double)) }
         }
-        " if they were shared out over the modules by what they keep." (ended)
+        " if they were divided among the modules by what they keep." (ended)
     }
 }
 

@@ -239,16 +239,16 @@ fn written(model: &Model) -> Option<SystemTime> {
     dates.max()
 }
 
-/// A side whose weights were rounded to blocks, which the difference then holds as well.
+/// A tuned side that is quantised, whose rounding the difference then holds as well.
 fn rounded(base: &Model, tuned: &Model) -> Option<String> {
-    let blocks = |model: &Model| {
+    let method = |model: &Model| {
         let mut linear =
             model.tensors().filter(|(name, tensor)| kind_of(name, tensor.shape()) == Kind::Linear);
         let stored = linear.find_map(|(_, tensor)| tensor.dtype().filter(|dtype| dtype.is_block()));
         model.quantization().or(stored.map(|dtype| dtype.name().to_owned()))
     };
     let path = |model: &Model| model.path().display().to_string();
-    match (blocks(base), blocks(tuned)) {
+    match (method(base), method(tuned)) {
         (None, Some(method)) => Some(format!(
             "{} is quantised ({}) and {} is not: the difference holds the rounding as well; name the fine-tuned weights \
              from before it, if you have them",

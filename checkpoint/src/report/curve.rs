@@ -77,7 +77,7 @@ pub fn choose(report: &Report, policy: &Policy, dtype: Dtype) -> Choice {
         report.modules.iter().zip(&spectra).map(|(module, known)| module.candidate(known, dtype)).collect();
     let modules: Vec<_> = candidates.iter().map(|candidate| candidate.spectrum).collect();
     let (mut ranks, known) = match policy.goal.limit() {
-        Some(limit) => shared(&candidates, policy, limit),
+        Some(limit) => divided(&candidates, policy, limit),
         None => modules.iter().map(|spectrum| wanted(spectrum, policy)).unzip(),
     };
     if policy.uniform {
@@ -110,7 +110,7 @@ fn wanted(spectrum: &Spectrum<'_>, policy: &Policy) -> (usize, bool) {
     (policy.round(rank.min(held.max(1)).min(most)).min(narrow), known)
 }
 
-fn shared(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit) -> (Vec<usize>, Vec<bool>) {
+fn divided(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit) -> (Vec<usize>, Vec<bool>) {
     let mut allocated = vec![Allocation::default(); candidates.len()];
     allocate_best(candidates, policy, limit, &mut allocated);
     let ranks: Vec<_> = allocated.iter().map(|one| one.rank).collect();

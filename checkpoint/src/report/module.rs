@@ -70,7 +70,7 @@ pub struct ModuleReport {
     /// ‖W‖_F of the base's weight, estimated from some of its rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_norm: Option<f64>,
-    /// ‖W‖₂ of the base's weight, estimated; where modules share a budget, and in plans.
+    /// ‖W‖₂ of the base's weight, estimated; with a budget over all modules, and in plans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_stretch: Option<f64>,
 }
@@ -143,7 +143,7 @@ impl ModuleReport {
         known < self.shape[0].min(self.shape[1]) && self.noise_rank >= self.singular_values.len()
     }
 
-    /// The module beside others that share a budget in `dtype`; `singular_values` are those of it that are known.
+    /// The module as one of those that a budget in `dtype` is divided among; `singular_values` are those of it that are known.
     pub(crate) fn candidate<'s>(&self, singular_values: &'s [f32], dtype: Dtype) -> Candidate<'s> {
         let [rows, cols] = self.shape;
         let (shape, sum_squares) = (Shape { rows, cols }, self.delta_norm.powi(2));

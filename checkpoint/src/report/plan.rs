@@ -17,7 +17,7 @@ pub struct PlanReport {
     pub recommended: PlanRow,
     /// Whether it does. If not, a larger rank is needed than was looked at.
     pub reached: bool,
-    /// What the bytes of the recommended rank are worth shared out, where that is more.
+    /// What the bytes of the recommended rank are worth divided among the modules, where that is more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beside: Option<PlanRow>,
     /// One rank for all.

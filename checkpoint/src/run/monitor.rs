@@ -9,7 +9,7 @@ const WRITING: u8 = 1;
 const CANCELLED: u8 = 2;
 const CANCELLED_WRITING: u8 = 3;
 
-/// Progress in bytes and a cancel flag, shared by reference between threads.
+/// Progress in bytes and a cancel flag, used by all threads by reference.
 #[derive(Debug, Default)]
 pub struct Monitor {
     done: AtomicU64,

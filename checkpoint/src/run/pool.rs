@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-/// What the workers of one run share.
+/// What all workers of one run use.
 #[derive(Debug)]
 pub(crate) struct Pool<'a> {
     monitor: &'a Monitor,

@@ -5,6 +5,7 @@
 //! checkpoints, [`measure`] compares those of two models.
 
 pub(crate) mod attention;
+pub(crate) mod common;
 pub(crate) mod config;
 pub(crate) mod gguf;
 pub(crate) mod held;
@@ -26,7 +27,6 @@ pub(crate) mod remote;
 #[path = "remote_absent.rs"]
 pub(crate) mod remote;
 pub(crate) mod safetensors;
-pub(crate) mod shared;
 pub(crate) mod similar;
 pub(crate) mod stored;
 pub(crate) mod stretch;

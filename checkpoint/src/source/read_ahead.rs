@@ -6,7 +6,7 @@
 use crate::error::Result;
 use crate::run::monitor::Monitor;
 use crate::run::pool::lock;
-use crate::source::shared::{Jobs, Lent};
+use crate::source::common::{Jobs, Lent};
 use crate::source::tensor::Tensor;
 use std::hint::black_box;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ const PAGE: usize = 4096;
 
 /// Bytes that are read beyond the jobs that have started, at most: a small device must not lose them again before they are
 /// used.
-pub(crate) const AHEAD: usize = 256 << 20;
+pub(crate) const MOST_AHEAD: usize = 256 << 20;
 
 /// How far the reading has come.
 #[derive(Debug, Default)]

@@ -43,7 +43,7 @@ struct JsonModel {
     vocab: Vocab,
 }
 
-/// The tokens of BPE and word pieces, by name, or of unigrams, in order with their scores.
+/// The tokens of BPE and WordPiece, by name, or of unigrams, in order with their scores.
 #[derive(Debug)]
 struct Vocab(Vocabulary);
 

@@ -87,7 +87,7 @@ pub enum ModeArg {
     StreamOnce,
 }
 
-/// What modules that share a budget keep the most of.
+/// What a budget over modules keeps the most of.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ByArg {
     /// What changes the weights of the modules the most for their sizes

@@ -25,7 +25,7 @@ pub struct PlanArgs {
     /// Look at the spectra as far as this rank
     #[arg(long, value_name = "R", default_value_t = 128, value_parser = rank, help_heading = MUCH)]
     pub max_rank: usize,
-    /// What modules that share a budget keep the most of
+    /// What a budget over modules keeps the most of
     #[arg(long, value_enum, default_value_t = ByArg::Relative, help_heading = MUCH)]
     pub by: ByArg,
     /// Threads; one per processor by default

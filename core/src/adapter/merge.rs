@@ -12,7 +12,7 @@
 
 use crate::{
     Adapter, Dtype, Error, Kernel, Rows, Scratch, Shape,
-    kernel::{Ahead, LANES, Lines, LinesMut, PIECE, RowMajor},
+    kernel::{LANES, Lines, LinesMut, PIECE, Prefetch, RowMajor},
     linalg::scratch::Buffer,
 };
 
@@ -249,7 +249,7 @@ impl<'a> Merge<'a> {
             column += factor.cols;
         }
         let width = cols.next_multiple_of(LANES);
-        let mut ahead = Ahead::new([later, &[]], 2 * cols.div_ceil(PIECE));
+        let mut ahead = Prefetch::new([later, &[]], 2 * cols.div_ceil(PIECE));
         for from in (0..cols).step_by(PIECE) {
             let (wide, whole) = (PIECE.min(cols - from), PIECE.min(width - from));
             let data = &prepared[from * ranks..][..whole * ranks];

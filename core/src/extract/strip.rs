@@ -3,7 +3,7 @@
 use crate::{
     Delta, Error, Kernel, Rows,
     extract::packed::{is_plain, padded},
-    kernel::{Ahead, LANES, Lines, PIECE, STRIP_ROWS, Strip, StripMut},
+    kernel::{LANES, Lines, PIECE, Prefetch, STRIP_ROWS, Strip, StripMut},
     linalg::{gram_svd::gram_svd_scratch, random, scratch::Scratch},
 };
 
@@ -131,7 +131,7 @@ impl<'p> DecodedStrip<'p> {
         let random = random::bits(row as u64);
         let factor = libm::copysignf(self.scale.unwrap_or(1.0), if random >> 63 == 0 { 1.0 } else { -1.0 });
         let of = |side| next.map_or(&[][..], |next| entries(side, next * self.cols, self.cols).bytes);
-        let mut ahead = Ahead::new([base, tuned].map(of), self.cols.div_ceil(PIECE));
+        let mut ahead = Prefetch::new([base, tuned].map(of), self.cols.div_ceil(PIECE));
         let sum = &mut z[random as usize % W * self.cols..][..self.cols];
         let values = &mut self.data[..self.cols];
         for (column, width) in pieces(self.cols) {
@@ -152,7 +152,7 @@ impl<'p> DecodedStrip<'p> {
         rows: usize,
         x: &[f32],
         y: &mut [f32],
-        ahead: &mut Ahead<'_>,
+        ahead: &mut Prefetch<'_>,
     ) -> Result<(), Error> {
         with_lanes::<W>(y, |lanes| self.kernel.forward::<W>(self.view(rows), x, lanes, ahead))
     }
@@ -168,7 +168,7 @@ impl<'p> DecodedStrip<'p> {
         rows: usize,
         x: &[f32],
         y: &mut [f32],
-        ahead: &mut Ahead<'_>,
+        ahead: &mut Prefetch<'_>,
     ) -> Result<(), Error> {
         if !Kernel::DECODES_ON_THE_WAY || self.scale.is_some() || self.channels.is_some() {
             self.decode((base, tuned), first, rows);
@@ -190,7 +190,7 @@ impl<'p> DecodedStrip<'p> {
         rows: usize,
         y: &[f32],
         z: &mut [f32],
-        ahead: &mut Ahead<'_>,
+        ahead: &mut Prefetch<'_>,
     ) -> Result<(), Error> {
         if is_plain(W) {
             return self.kernel.backward::<W>(self.view(rows), y, z, ahead);
@@ -203,14 +203,14 @@ impl<'p> DecodedStrip<'p> {
     }
 
     /// What to prefetch, the strip that starts at row `first` of a chunk, during `passes` products.
-    pub fn ahead<'a>(&self, base: Rows<'a>, tuned: Rows<'a>, first: usize, passes: usize) -> Ahead<'a> {
+    pub fn ahead<'a>(&self, base: Rows<'a>, tuned: Rows<'a>, first: usize, passes: usize) -> Prefetch<'a> {
         let len = STRIP_ROWS * self.cols;
         let of = |side: Rows<'a>| {
             let bytes = side.dtype.row_bytes(first * self.cols).unwrap_or(usize::MAX);
             let rest = side.bytes.get(bytes..).unwrap_or_default();
             &rest[..rest.len().min(side.dtype.row_bytes(len).unwrap_or(0))]
         };
-        Ahead::new([of(base), of(tuned)], passes)
+        Prefetch::new([of(base), of(tuned)], passes)
     }
 
     fn view(&self, rows: usize) -> Strip<'_> {

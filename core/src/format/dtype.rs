@@ -14,7 +14,7 @@ macro_rules! formats {
         /// How weights are stored. All formats are little-endian.
         ///
         /// F32, F16, BF16 and F64 store every weight for itself; all others are ggml's block formats, where a
-        /// row is cut into blocks of [`Dtype::block_len`] weights that share a scale, and are decoded to the
+        /// row is cut into blocks of [`Dtype::block_len`] weights with one scale, and are decoded to the
         /// bits that ggml's own dequantisation gives. They need the feature `blocks`, which is on by default.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -158,7 +158,7 @@ impl Dtype {
         Self::ALL.iter().copied().find(|dtype| dtype.ggml_type() == number)
     }
 
-    /// Whether weights share blocks, so that a row can be cut at whole blocks only.
+    /// Whether weights are stored in blocks, so that a row can be cut at whole blocks only.
     pub const fn is_block(self) -> bool {
         self.block_len() > 1
     }

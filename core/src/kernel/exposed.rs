@@ -1,8 +1,8 @@
-//! The operations of a [`Kernel`], for tests and benchmarks of each of them, which are in other crates since they share
-//! helpers with those of other crates. Not for callers: names and arguments change between versions.
+//! The operations of a [`Kernel`], for tests and benchmarks of each of them, which are in other crates since they use
+//! helpers of those. Not for callers: names and arguments change between versions.
 
 pub use super::operands::{
-    Ahead, LANES, Lines, LinesMut, RowMajor, STRIP_ROWS, SUM_COLUMNS, Strided, Strip, StripMut,
+    LANES, Lines, LinesMut, Prefetch, RowMajor, STRIP_ROWS, SUM_COLUMNS, Strided, Strip, StripMut,
 };
 use crate::{Delta, Dtype, Error, Kernel, Rows};
 
@@ -41,17 +41,17 @@ expose! {
     fn dots(rows: Rows<'_>, x: &[f32], out: &mut [f32]) -> Result<(), Error>;
     fn rotate(x: &mut [f32], y: &mut [f32], c: f32, s: f32) -> ();
     fn product<W>(a: Strided<'_>, rows: usize, depth: usize, x: &[f32], c: &mut [f32]) -> Result<(), Error>;
-    fn forward<W>(d: Strip<'_>, x: &[f32], y: &mut [f32], ahead: &mut Ahead<'_>) -> Result<(), Error>;
-    fn backward<W>(d: Strip<'_>, y: &[f32], z: &mut [f32], ahead: &mut Ahead<'_>) -> Result<(), Error>;
+    fn forward<W>(d: Strip<'_>, x: &[f32], y: &mut [f32], ahead: &mut Prefetch<'_>) -> Result<(), Error>;
+    fn backward<W>(d: Strip<'_>, y: &[f32], z: &mut [f32], ahead: &mut Prefetch<'_>) -> Result<(), Error>;
     fn difference_forward<W>(
-        sides: [Lines<'_>; 2], d: StripMut<'_>, x: &[f32], y: &mut [f32], ahead: &mut Ahead<'_>
+        sides: [Lines<'_>; 2], d: StripMut<'_>, x: &[f32], y: &mut [f32], ahead: &mut Prefetch<'_>
     ) -> Result<(), Error>;
     fn in_registers(dtype: Dtype) -> bool;
     fn merge_rows<W>(
         d: RowMajor<'_>, y: &[f32], from: Option<Lines<'_>>, weights: &mut LinesMut<'_>, rows: usize,
-        ahead: &mut Ahead<'_>
+        ahead: &mut Prefetch<'_>
     ) -> Result<(), Error>;
     fn merge_values<W>(
-        d: RowMajor<'_>, y: &[f32], values: &mut [f32], rows: usize, ahead: &mut Ahead<'_>
+        d: RowMajor<'_>, y: &[f32], values: &mut [f32], rows: usize, ahead: &mut Prefetch<'_>
     ) -> Result<(), Error>;
 }

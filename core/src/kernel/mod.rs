@@ -33,7 +33,7 @@ mod tiles;
 mod vector;
 
 pub(crate) use operands::{
-    Ahead, LANES, Lines, LinesMut, PIECE, RowMajor, STRIP_ROWS, SUM_COLUMNS, Strided, Strip, StripMut,
+    LANES, Lines, LinesMut, PIECE, Prefetch, RowMajor, STRIP_ROWS, SUM_COLUMNS, Strided, Strip, StripMut,
 };
 
 /// An implementation of the inner loops that this processor runs: made only by [`Kernel::detect`] and

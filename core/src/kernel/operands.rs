@@ -54,8 +54,8 @@ pub const SEGMENT: usize = STRIP_ROWS * LANES;
 /// Columns that are decoded at a time.
 pub const DECODE_COLUMNS: usize = 32;
 
-/// Columns of a window: those of a row that are decoded before the next row, and ahead of the product. Rows are often a power of two apart, so that their cache lines push
-/// each other out: the line between two windows is read twice.
+/// Columns of a window: those of one row are decoded, then those of the next, before the product needs them. Rows often lie a
+/// power of two apart and compete for the same places in the cache: a line that two windows touch is read twice.
 pub const WINDOW: usize = 2 * DECODE_COLUMNS;
 const _: () = assert!(SUM_COLUMNS.is_multiple_of(WINDOW) && DECODE_COLUMNS.is_multiple_of(LANES));
 
@@ -243,14 +243,14 @@ pub fn holds(values: &[f32], count: usize, width: usize) -> bool {
 /// Bytes that will be read soon, asked into the second-level cache step by step while something else is
 /// multiplied.
 #[derive(Debug, Default)]
-pub struct Ahead<'a> {
+pub struct Prefetch<'a> {
     /// What is left of each side.
     sides: [&'a [u8]; 2],
     /// Bytes per step, first those of the first side.
     per_step: [usize; 2],
 }
 
-impl<'a> Ahead<'a> {
+impl<'a> Prefetch<'a> {
     /// Both sides in `steps` steps, half of them for each side.
     pub fn new(sides: [&'a [u8]; 2], steps: usize) -> Self {
         let half = [steps.div_ceil(2).max(1), (steps / 2).max(1)];

@@ -6,7 +6,7 @@
 use super::{
     dots::Dot,
     formats::{BLOCK_LEN, Q8_0, Q8_0_BYTES},
-    short::AHEAD,
+    short::PREFETCH_DISTANCE,
     vector::{Vector, ZERO},
 };
 
@@ -27,7 +27,7 @@ impl<V: Vector> Dot<V> for Q8_0 {
         row_bytes: usize,
         x: [&[f32]; T],
     ) -> [[V; T]; R] {
-        let ahead = if row_bytes < LONG { AHEAD } else { (R * row_bytes).min(SOON) };
+        let ahead = if row_bytes < LONG { PREFETCH_DISTANCE } else { (R * row_bytes).min(SOON) };
         // SAFETY: block k starts k * Q8_0_BYTES into a row, and each x has as many elements.
         unsafe {
             let zero = V::splat(&raw const ZERO);

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Bytes that are asked for ahead of their use.
-pub const AHEAD: usize = 8192;
+pub const PREFETCH_DISTANCE: usize = 8192;
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
@@ -76,14 +76,14 @@ unsafe fn whole<V: Vector, S: Float<V>, const N: usize>(
             let start = bytes.as_ptr().add(first * row_bytes);
             if lines == 0 {
                 for line in (0..V::LANES * row_bytes).step_by(LINE) {
-                    V::prefetch_near(start.wrapping_add(AHEAD + line));
+                    V::prefetch_near(start.wrapping_add(PREFETCH_DISTANCE + line));
                 }
             }
             let mut sums = [zero; MOST];
             for (i, sum) in sums.iter_mut().enumerate().take(V::LANES) {
                 let row = start.add(i * row_bytes);
                 for line in 0..lines {
-                    V::prefetch_near(row.wrapping_add(AHEAD + line * LINE));
+                    V::prefetch_near(row.wrapping_add(PREFETCH_DISTANCE + line * LINE));
                 }
                 let mut halves = [zero; 2];
                 for v in 0..N {

@@ -2,7 +2,7 @@
 //! chooses their sizes, an operation's file in `ops/` has the loop.
 
 use super::{
-    Ahead, Lines, RowMajor, Strided, Strip,
+    Lines, Prefetch, RowMajor, Strided, Strip,
     formats::{Sink, Source},
     vector::Vector,
 };
@@ -13,13 +13,13 @@ pub trait StripTile {
     ///
     /// # Safety
     /// The operands hold their shapes; the processor has the vector's features. So for all below.
-    unsafe fn forward<const W: usize>(d: Strip<'_>, x: &[f32], y: &mut [f32], ahead: &mut Ahead<'_>);
+    unsafe fn forward<const W: usize>(d: Strip<'_>, x: &[f32], y: &mut [f32], ahead: &mut Prefetch<'_>);
 
     /// Z += Dᵀ·Y, as [`Kernel::backward`](super::Kernel::backward) has it.
     ///
     /// # Safety
     /// See [`StripTile::forward`].
-    unsafe fn backward<const W: usize>(d: Strip<'_>, y: &[f32], z: &mut [f32], ahead: &mut Ahead<'_>);
+    unsafe fn backward<const W: usize>(d: Strip<'_>, y: &[f32], z: &mut [f32], ahead: &mut Prefetch<'_>);
 }
 
 /// Sums of the first product of a strip that is decoded on the way.
@@ -35,7 +35,7 @@ pub trait DifferenceTile<V: Vector> {
         data: &mut [f32],
         x: &[f32],
         y: &mut [f32],
-        ahead: &mut Ahead<'_>,
+        ahead: &mut Prefetch<'_>,
     );
 }
 
@@ -58,7 +58,7 @@ pub trait MergeTile<V: Vector> {
         d: RowMajor<'_>,
         y: &[f32],
         weights: Stored,
-        ahead: &mut Ahead<'_>,
+        ahead: &mut Prefetch<'_>,
     );
 }
 

@@ -4,7 +4,7 @@
 
 use core::ops::Range;
 
-use super::Ahead;
+use super::Prefetch;
 
 /// One vector register of f32.
 pub trait Vector: Copy {
@@ -115,8 +115,8 @@ pub trait Vector: Copy {
     fn prefetch(line: *const u8);
     /// The same in the first-level cache, for what is used once and soon.
     fn prefetch_near(line: *const u8);
-    /// The same pointer; in a register of its own where multiply-adds read it: with a sum of two as its address, one is two
-    /// instructions of the processor's own.
+    /// The same pointer, kept in one register where multiply-adds read memory through it: with an address of two registers the
+    /// processor splits each multiply-add into two micro-operations.
     #[inline(always)]
     fn alone(pointer: *const f32) -> *const f32 {
         pointer
@@ -138,7 +138,7 @@ pub struct Walk {
 
 impl Walk {
     /// The bytes of the next step of `ahead` in `steps` steps.
-    pub fn new(ahead: &mut Ahead<'_>, steps: usize) -> Self {
+    pub fn new(ahead: &mut Prefetch<'_>, steps: usize) -> Self {
         let bytes = ahead.step();
         Self { next: bytes.as_ptr(), stride: bytes.len().div_ceil(steps.max(1)) }
     }

@@ -101,8 +101,8 @@ pub fn allocate(
     whole.saturating_sub(left).unsigned_abs()
 }
 
-/// The rank of one rank for all, as far as singular values are known. Of bytes that have room for half of the next rank
-/// that next one, if those that stand apart fit at all: names take some bytes more where ranks differ.
+/// The rank of matrices that stand apart: that of one rank for all, as far as singular values are known, or the next one where
+/// half of it fits, and those matrices do: names take some bytes more where ranks differ.
 fn rank_apart(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit) -> usize {
     let most = policy.known_rank(candidates);
     let rank_for = |limit| uniform_rank(candidates, policy, most, limit);

@@ -2,7 +2,7 @@
 
 use super::Spectrum;
 
-/// What bytes that several matrices share are to keep the most of.
+/// What is to be kept as much as possible of, where bytes are divided among matrices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Criterion {
     /// What changes a matrix the most for its size: direction i is worth σᵢ²/(i·σ₁·‖W‖₂), multiplied by rows + cols.

@@ -1,7 +1,7 @@
 //! Which rank a matrix gets: policies over singular values alone, without any data.
 //!
 //! [`Goal`] says what is asked for, [`Policy`] what the ranks must look like besides. A [`Spectrum`] answers
-//! for one matrix; [`allocate`] and [`uniform_rank`] share bytes out over many, up to a [`Limit`], and [`allocate_best`] takes
+//! for one matrix; [`allocate`] and [`uniform_rank`] divide bytes among many, up to a [`Limit`], and [`allocate_best`] takes
 //! the better of the two.
 //!
 //! ```
@@ -27,14 +27,14 @@
 mod allocate;
 mod bits;
 mod criterion;
-mod outcome;
 mod spectrum;
+mod totals;
 
 pub use allocate::{Allocation, Candidate, allocate, factor_bytes, factor_dtype, uniform_rank};
 pub use bits::{Direction, Quantizer, allocate_bits};
 pub use criterion::Criterion;
-pub use outcome::{Outcome, allocate_best};
 pub use spectrum::{Noise, Spectrum};
+pub use totals::{Totals, allocate_best};
 
 use crate::Shape;
 
@@ -55,7 +55,7 @@ pub enum Goal {
     Budget(u64),
 }
 
-/// How far sharing out goes.
+/// Where dividing bytes among matrices ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Limit {
     /// As long as there are bytes: the factors take at most so many.
@@ -77,7 +77,7 @@ pub struct Policy {
     pub allowed: &'static [usize],
     /// Every matrix has the same rank.
     pub uniform: bool,
-    /// What matrices that share bytes are to keep the most of.
+    /// What the most of is to be kept where bytes are divided among matrices.
     pub by: Criterion,
 }
 
@@ -106,8 +106,8 @@ impl Policy {
         if self.uniform { rank } else { rank.min(shape.rows).min(shape.cols) }
     }
 
-    /// `rank` as this policy lets it be: the next rank above that it has, or else the largest one; 0 stays 0, and
-    /// comes out where there is none at all.
+    /// The smallest rank from `rank` on that this policy allows, or the largest that it allows where there is none. 0 for 0,
+    /// and where it allows no rank.
     pub fn round(&self, rank: usize) -> usize {
         let multiple = self.multiple.max(1);
         if rank == 0 {
@@ -151,6 +151,6 @@ impl Goal {
 
     /// Whether the rank does not depend on the spectrum.
     pub(crate) const fn is_fixed(self) -> bool {
-        matches!(self, Self::Fixed | Self::Budget(_))
+        matches!(self, Self::Fixed | Self::Budget(_) | Self::TotalEnergy(_))
     }
 }

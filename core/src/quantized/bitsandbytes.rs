@@ -13,7 +13,7 @@ pub struct BnbFourBit<'a> {
     pub weight: &'a [u8],
     /// `weight.quant_map`, F32 \[16\].
     pub quant_map: &'a [u8],
-    /// `blocksize`: weights that share a scale.
+    /// `blocksize`: weights per scale.
     pub block_size: usize,
     /// The scales of blocks.
     pub absmax: Absmax<'a>,
@@ -32,7 +32,7 @@ pub enum Absmax<'a> {
         quant_map: &'a [u8],
         /// `weight.nested_absmax`, F32.
         absmax: &'a [u8],
-        /// `nested_blocksize`: scales that share a scale.
+        /// `nested_blocksize`: scales per scale of scales.
         block_size: usize,
         /// `nested_offset`.
         offset: f32,

@@ -37,7 +37,7 @@ pub enum GlobalScale {
     Over(f32),
 }
 
-/// Weights that share a scale.
+/// Weights per scale.
 const MXFP4: usize = 32;
 const NVFP4: usize = 16;
 

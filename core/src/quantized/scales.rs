@@ -1,4 +1,4 @@
-//! Scales that blocks of a matrix share.
+//! Scales of the blocks of a matrix.
 
 use super::Component;
 use super::floats::Floats;

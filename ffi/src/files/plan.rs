@@ -52,7 +52,7 @@ pub struct PlanOptions {
     pub dtype: u32,
     /// Its phlora_adapter_format; PHLORA_ADAPTER_FORMAT_AUTO stands for PEFT.
     pub format: u32,
-    /// The phlora_criterion by which modules share a budget.
+    /// The phlora_criterion by which a budget is divided.
     pub criterion: u32,
     /// 1: replace a report that is there already.
     pub force: u32,

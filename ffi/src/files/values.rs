@@ -89,7 +89,7 @@ pub fn also(value: u32) -> Result<phlora::Also, Failure> {
     Ok(also)
 }
 
-/// What modules that share a budget keep the most of.
+/// What a budget over modules keeps the most of.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Criterion {

@@ -2,7 +2,7 @@
 
 use phlora_core::{
     Dtype, encode,
-    operations::{Ahead, Lines, LinesMut, Operations, RowMajor},
+    operations::{Lines, LinesMut, Operations, Prefetch, RowMajor},
 };
 use phlora_tests::sets::kernels;
 
@@ -17,7 +17,7 @@ fn check_merge<const W: usize>(rows: usize, width: usize, gap: usize, count: usi
         let name = format!("{} {rows}×{width}·{count} of {W}", kernel.name());
         let (mut merged, mut sums) = (guarded(&start), guarded(&vec![0.0; count * width]));
         for values in [&mut merged, &mut sums] {
-            kernel.merge_values::<W>(d, &y, values, count, &mut Ahead::default()).unwrap();
+            kernel.merge_values::<W>(d, &y, values, count, &mut Prefetch::default()).unwrap();
             assert_untouched(values);
         }
         for w in 0..count {
@@ -44,11 +44,11 @@ fn check_merge<const W: usize>(rows: usize, width: usize, gap: usize, count: usi
                 to[..row].copy_from_slice(&from[..row]);
             }
             let mut weights = LinesMut { dtype, bytes: &mut found, row };
-            kernel.merge_rows::<W>(d, &y, None, &mut weights, count, &mut Ahead::default()).unwrap();
+            kernel.merge_rows::<W>(d, &y, None, &mut weights, count, &mut Prefetch::default()).unwrap();
             assert!(found == expected, "{name} into {}", dtype.name());
             let from = Some(Lines { dtype, bytes: &apart, row: row + 3 });
             let mut weights = LinesMut { dtype, bytes: &mut copied, row };
-            kernel.merge_rows::<W>(d, &y, from, &mut weights, count, &mut Ahead::default()).unwrap();
+            kernel.merge_rows::<W>(d, &y, from, &mut weights, count, &mut Prefetch::default()).unwrap();
             let merged = dtype.row_bytes(width).unwrap();
             let untouched = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0xaa);
             for (w, copied) in copied.chunks(row.max(1)).enumerate() {

@@ -2,7 +2,7 @@
 
 use phlora_core::{
     Dtype, Error, Rows, encode,
-    operations::{Ahead, LANES, Lines, Operations, STRIP_ROWS, Strip, StripMut},
+    operations::{LANES, Lines, Operations, Prefetch, STRIP_ROWS, Strip, StripMut},
 };
 use phlora_tests::sets::kernels;
 
@@ -41,7 +41,7 @@ fn check_strip<const W: usize>(rows: usize, cols: usize) {
         let name = format!("{} {rows}×{cols}·{W}", kernel.name());
         let start = deviates(14, rows * LANES);
         let mut lanes = guarded(&start);
-        kernel.forward::<W>(strip, &x, &mut lanes, &mut Ahead::default()).unwrap();
+        kernel.forward::<W>(strip, &x, &mut lanes, &mut Prefetch::default()).unwrap();
         assert_untouched(&lanes);
         for row in 0..rows {
             for lane in 0..LANES {
@@ -51,7 +51,7 @@ fn check_strip<const W: usize>(rows: usize, cols: usize) {
             }
         }
         let mut sums = guarded(&z);
-        kernel.backward::<W>(strip, &spread, &mut sums, &mut Ahead::default()).unwrap();
+        kernel.backward::<W>(strip, &spread, &mut sums, &mut Prefetch::default()).unwrap();
         assert_untouched(&sums);
         for column in 0..cols {
             for w in 0..W {
@@ -103,7 +103,7 @@ fn check_fresh<const W: usize>([base, tuned]: [Dtype; 2], rows: usize, cols: usi
         }
         let mut lanes = [vec![0.5; rows * LANES], vec![0.5; rows * LANES]];
         kernel
-            .forward::<W>(Strip { data: &expected, rows, cols }, &x, &mut lanes[0], &mut Ahead::default())
+            .forward::<W>(Strip { data: &expected, rows, cols }, &x, &mut lanes[0], &mut Prefetch::default())
             .unwrap();
         let mut got = vec![9.0; STRIP_ROWS * padded + 3];
         kernel
@@ -112,7 +112,7 @@ fn check_fresh<const W: usize>([base, tuned]: [Dtype; 2], rows: usize, cols: usi
                 StripMut { data: &mut got, rows, cols },
                 &x,
                 &mut lanes[1],
-                &mut Ahead::default(),
+                &mut Prefetch::default(),
             )
             .unwrap();
         let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
@@ -152,8 +152,8 @@ fn products_of_strips_do_not_depend_on_the_cut() {
     for kernel in kernels() {
         let all = Strip { data: &data, rows: STRIP_ROWS, cols };
         let (mut lanes, mut z) = (vec![0.0; STRIP_ROWS * LANES], vec![0.0; cols * LANES]);
-        kernel.forward::<16>(all, &x, &mut lanes, &mut Ahead::default()).unwrap();
-        kernel.backward::<16>(all, &y, &mut z, &mut Ahead::default()).unwrap();
+        kernel.forward::<16>(all, &x, &mut lanes, &mut Prefetch::default()).unwrap();
+        kernel.backward::<16>(all, &y, &mut z, &mut Prefetch::default()).unwrap();
         for height in [1, 5, 12] {
             let (mut parts, mut sum) = (vec![0.0; STRIP_ROWS * LANES], vec![0.0; cols * LANES]);
             for first in (0..STRIP_ROWS).step_by(height) {
@@ -166,8 +166,8 @@ fn products_of_strips_do_not_depend_on_the_cut() {
                 }
                 let some = Strip { data: &moved, rows, cols };
                 let (out, y) = (&mut parts[first * LANES..], &y[first * LANES..]);
-                kernel.forward::<16>(some, &x, out, &mut Ahead::default()).unwrap();
-                kernel.backward::<16>(some, y, &mut sum, &mut Ahead::default()).unwrap();
+                kernel.forward::<16>(some, &x, out, &mut Prefetch::default()).unwrap();
+                kernel.backward::<16>(some, y, &mut sum, &mut Prefetch::default()).unwrap();
             }
             assert_eq!(lanes, parts, "{} {height}", kernel.name());
             assert_eq!(z, sum, "{} {height}", kernel.name());
@@ -182,12 +182,12 @@ fn strips_that_are_too_short_are_refused() {
     let whole = Strip { data: &data, rows: STRIP_ROWS, cols: 32 };
     let refused = Err(Error::Operands);
     for kernel in kernels() {
-        let forward = |d, x: &[f32], y: &mut [f32]| kernel.forward::<8>(d, x, y, &mut Ahead::default());
+        let forward = |d, x: &[f32], y: &mut [f32]| kernel.forward::<8>(d, x, y, &mut Prefetch::default());
         assert_eq!(forward(whole, &x, &mut { lanes }), Ok(()));
         assert_eq!(forward(whole, &x[1..], &mut { lanes }), refused);
         assert_eq!(forward(whole, &x, &mut { lanes }[1..]), refused);
         assert_eq!(forward(Strip { data: &data[1..], ..whole }, &x, &mut { lanes }), refused);
-        let backward = |d, y: &[f32], z: &mut [f32]| kernel.backward::<8>(d, y, z, &mut Ahead::default());
+        let backward = |d, y: &[f32], z: &mut [f32]| kernel.backward::<8>(d, y, z, &mut Prefetch::default());
         assert_eq!(backward(whole, &lanes, &mut { x }), Ok(()));
         assert_eq!(backward(whole, &lanes[1..], &mut { x }), refused);
         assert_eq!(backward(whole, &lanes, &mut { x }[1..]), refused);
@@ -196,7 +196,10 @@ fn strips_that_are_too_short_are_refused() {
             let lines = Lines { dtype: Dtype::Bf16, bytes: &bytes, row: 64 };
             let d = StripMut { data: &mut data.clone(), rows: STRIP_ROWS, cols: 32 };
             let y = &mut { lanes };
-            assert_eq!(kernel.difference_forward::<8>([lines; 2], d, &x, y, &mut Ahead::default()), expected);
+            assert_eq!(
+                kernel.difference_forward::<8>([lines; 2], d, &x, y, &mut Prefetch::default()),
+                expected
+            );
         }
     }
 }

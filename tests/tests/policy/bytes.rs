@@ -1,7 +1,7 @@
 //! How bytes, or a share of the energy, are shared out among matrices.
 
 use phlora_core::policy::{
-    Allocation, Candidate, Limit, Outcome, allocate, allocate_best, factor_bytes, uniform_rank,
+    Allocation, Candidate, Limit, Totals, allocate, allocate_best, factor_bytes, uniform_rank,
 };
 use phlora_core::{Criterion, Dtype, Policy, Shape, Spectrum};
 use phlora_tests::matrix::Normal;
@@ -171,7 +171,7 @@ fn ranks_in_multiples_and_one_for_all() {
 
 #[test]
 fn what_is_worth_more_does_not_outweigh_a_change_that_is_lost() {
-    let outcome = |worth, lost, even| Outcome { worth, lost, even };
+    let outcome = |worth, lost, even| Totals { worth, lost, even };
     let even = outcome(1.0, 0.2, true);
     let (near, far) = (outcome(1.1, 0.209, false), outcome(2.0, 0.211, false));
     assert_eq!(Criterion::Relative.best(&[even, far, near]), Some(2));

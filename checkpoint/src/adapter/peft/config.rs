@@ -184,7 +184,8 @@ pub(crate) struct AdapterConfig {
     pub(crate) fan_in_fan_out: bool,
     /// Modules that are stored whole, or the ends of their paths.
     saved: Vec<String>,
-    biases: bool,
+    /// Whether values of biases are stored.
+    pub(super) biases: bool,
     /// Rows of the modules' weights; the module is empty where it is the input embedding.
     tokens: Vec<(String, Vec<usize>)>,
     rslora: bool,
@@ -264,11 +265,6 @@ impl AdapterConfig {
     /// Whether the pairs have magnitudes.
     pub(super) fn is_dora(&self) -> bool {
         self.dora
-    }
-
-    /// Whether values of biases are stored.
-    pub(super) fn has_biases(&self) -> bool {
-        self.biases
     }
 
     /// Which rows of the weight of `module` are stored.

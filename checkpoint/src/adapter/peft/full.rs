@@ -52,9 +52,8 @@ pub(super) fn read<'a>(
     }
     let (module, parameter) = (module_of(path), suffix_of(path));
     let inner = module.strip_suffix(WRAPPED).unwrap_or(module);
-    let stated = config.saves(inner)
-        || config.saved_above(inner).is_some()
-        || parameter == "bias" && config.has_biases();
+    let stated =
+        config.saves(inner) || config.saved_above(inner).is_some() || parameter == "bias" && config.biases;
     if path.contains("lora_") || !stated && !RESIZED.contains(&suffix_of(inner)) {
         return Err(unexpected(&tensor));
     }

@@ -40,15 +40,15 @@ const SUFFIXES: [(&str, Role); 4] = [
 /// What PEFT calls an adapter that was given no name.
 const UNNAMED: &str = "default";
 
-/// `path` without the name of the adapter in memory, which is part of it where a state dict was saved by hand: PEFT (0.21) reads
+/// `path` without the name of the adapter in memory, which it contains where a state dict was saved by hand: PEFT (0.21) reads
 /// it for an adapter called `default`.
 pub(crate) fn without_adapter(path: &str) -> Cow<'_, str> {
     let plain = path.rsplit_once(".lora_").and_then(|(module, rest)| {
-        let (part, rest) = rest.split_once('.')?;
+        let (factor, rest) = rest.split_once('.')?;
         let rest = rest.strip_prefix(UNNAMED).filter(|rest| rest.is_empty() || rest.starts_with('.'))?;
         // Of the magnitudes the name in the file has no more.
-        let rest = if part == "magnitude_vector" { "" } else { rest };
-        Some(format!("{module}.lora_{part}{rest}"))
+        let rest = if factor == "magnitude_vector" { "" } else { rest };
+        Some(format!("{module}.lora_{factor}{rest}"))
     });
     plain.map_or(Cow::Borrowed(path), Cow::Owned)
 }

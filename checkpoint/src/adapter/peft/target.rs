@@ -110,14 +110,14 @@ pub(super) fn projection_at(path: &str, is_target: impl Fn(&str) -> bool) -> Opt
 
 /// Gives both projections of an attention the larger rank and the scale of the first.
 fn same_of_attention(targets: &mut [Target<'_>]) {
-    let mut shared = BTreeMap::<String, (usize, f64)>::new();
+    let mut largest = BTreeMap::<String, (usize, f64)>::new();
     let is = |target: &&mut Target<'_>| target.modules[0].target == adapter::Target::Attention;
     for target in targets.iter_mut().filter(is) {
-        let (rank, _) = shared.entry(target.key.clone()).or_insert((0, target.scale));
+        let (rank, _) = largest.entry(target.key.clone()).or_insert((0, target.scale));
         *rank = (*rank).max(target.rank);
     }
     for target in targets.iter_mut().filter(is) {
-        (target.rank, target.scale) = shared[&target.key];
+        (target.rank, target.scale) = largest[&target.key];
     }
 }
 

@@ -35,7 +35,7 @@ fn tried(repair: Repair, adapter: &Adapter, base: &Model, monitor: &Monitor) -> 
     let mut options = ConvertOptions::new(format);
     options.base = Some(base.path().to_owned());
     options.names = names;
-    // Its bytes are no part of the total of the check.
+    // The total of the check does not count its bytes.
     let quiet = Monitor::default();
     monitor.check()?;
     let lora = prepare(adapter, &options, &quiet)?.lora;

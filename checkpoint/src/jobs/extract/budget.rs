@@ -14,13 +14,13 @@ use crate::jobs::extract::survey::Survey;
 use crate::pairing::pairs::Pair;
 use crate::report::{LeftOut, PolicyReport};
 use phlora_core::policy::{
-    Allocation, Candidate, Limit, Outcome, allocate, allocate_best, factor_bytes, factor_dtype, uniform_rank,
+    Allocation, Candidate, Limit, Totals, allocate, allocate_best, factor_bytes, factor_dtype, uniform_rank,
 };
 use phlora_core::{Dtype, Goal, Policy, Shape};
 use std::collections::BTreeMap;
 
-/// The first factorisation goes this many times beyond the rank that an even share would give.
-const AHEAD: u64 = 2;
+/// The rank of the first factorisation, as a multiple of the rank that equal bytes for all modules would give.
+const FIRST_RANK_TIMES: u64 = 2;
 
 /// Formats that a GGUF adapter may have instead of the one that is given: the nearest of each size.
 const CHOSEN: [Dtype; 3] = [Dtype::Q8_0, Dtype::Q5_0, Dtype::Iq4Nl];
@@ -99,7 +99,7 @@ fn no_room(survey: &Survey<'_>, whole: &Extraction, limit: Limit) -> Error {
     let least = least(survey, whole).map_or_else(|error| error.to_string(), |least| least.to_string());
     Error::usage(match limit {
         Limit::Bytes(bytes) => format!(
-            "a budget of {bytes} bytes has no room for a single component, which takes at least {least} bytes"
+            "a budget of {bytes} bytes has no room for a single direction, which takes at least {least} bytes"
         ),
         Limit::Energy(share) => format!("no rank is allowed that would keep any of an energy of {share}"),
     })
@@ -150,7 +150,7 @@ fn first_ranks<'s>(
     let block = dtype.block_len();
     let per_block: u64 = survey.pairs().map(|pair| factor_bytes(shape(pair), block, dtype)).sum();
     let per_rank = per_block / block as u64;
-    let even = usize::try_from(AHEAD * bytes / per_rank.max(1)).unwrap_or(usize::MAX);
+    let even = usize::try_from(FIRST_RANK_TIMES * bytes / per_rank.max(1)).unwrap_or(usize::MAX);
     let rank = policy.round(even.clamp(LEAST, policy.max_rank.max(LEAST)));
     survey.pairs().map(|pair| (pair.name, rank)).collect()
 }
@@ -285,7 +285,7 @@ fn best(
     let by = survey.options.policy.by;
     let all: f64 = whole.modules.iter().map(|module| module.report.delta_norm.powi(2)).sum();
     // One encoded adapter at a time.
-    let mut outcomes = Vec::new();
+    let mut totals = Vec::new();
     for choice in choices {
         let extraction = finish(survey, whole, others.clone(), choice)?;
         // Of what the directions are worth, the share that rounding leaves of their energy.
@@ -298,9 +298,9 @@ fn best(
         let kept: f64 = extraction.modules.iter().map(kept).sum();
         let lost = if all > 0.0 { 1.0 - kept / all } else { 0.0 };
         let worth = extraction.modules.iter().map(worth).sum();
-        outcomes.push(Outcome { worth, lost, even: choice.even.is_some() });
+        totals.push(Totals { worth, lost, even: choice.even.is_some() });
     }
-    let best = by.best(&outcomes).and_then(|at| choices.get(at));
+    let best = by.best(&totals).and_then(|at| choices.get(at));
     best.map(|choice| finish(survey, whole, others.clone(), choice)).transpose()
 }
 

@@ -1,7 +1,7 @@
 //! Tells extractions apart whose part files must not be mixed: by their models and by the options that factors depend on.
 
 use crate::jobs::extract::options::ExtractOptions;
-use crate::jobs::extract::parts::Identity;
+use crate::jobs::extract::part_files::Identity;
 use crate::source::model::Model;
 use std::num::NonZeroUsize;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};

@@ -10,7 +10,7 @@ use crate::jobs::extract::module::Module;
 use crate::jobs::extract::options::ExtractOptions;
 use crate::jobs::extract::outcome::Keep;
 use crate::jobs::extract::output::{Output, Staged};
-use crate::jobs::extract::parts::{Identity, Journals, Work};
+use crate::jobs::extract::part_files::{Identity, Journals, Work};
 use crate::jobs::extract::plans::Aim;
 use crate::jobs::extract::survey::{Survey, check};
 use crate::report::Report;

@@ -3,7 +3,7 @@
 use crate::adapter::AdapterFormat;
 use crate::jobs::extract::also::Also;
 use crate::jobs::extract::channels::ChannelScales;
-use crate::jobs::extract::parts::Journals;
+use crate::jobs::extract::part_files::Journals;
 
 use crate::pairing::aligned::Names;
 use crate::run::pool::available_threads;

@@ -121,7 +121,8 @@ pub(crate) fn plans<'p>(
     }
     worst.map_or(Ok(plans), |(least, pair, rank)| {
         Err(Error::usage(format!(
-            "the scratch limit is too small: {} of shape {:?} needs at least {least} bytes per thread at rank {rank}",
+            "{} is too small: {} of shape {:?} needs at least {least} bytes per thread at rank {rank}",
+            memory_bound::name_of_scratch(options),
             pair.name,
             pair.base.shape(),
         )))

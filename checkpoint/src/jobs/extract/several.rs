@@ -10,8 +10,8 @@ use crate::run::monitor::Monitor;
 use std::thread;
 
 impl ExtractJob<'_> {
-    /// Extracts with several jobs side by side, to `outputs`, as [`run`](Self::run) does one after another. They share their
-    /// options; where they have an open [`Model`](crate::Model) as base, its weights are read once for all of them. Errors in
+    /// Extracts with several jobs side by side, to `outputs`, as [`run`](Self::run) does one after another. Their options are
+    /// the same; where they have an open [`Model`](crate::Model) as base, its weights are read once for all of them. Errors in
     /// headers and outputs are found before any weight is read. A job that fails later does not stop the others; results are
     /// in the order of the jobs.
     ///

@@ -1,4 +1,4 @@
-//! Rounds of extractions, run over threads: one of a single extraction, or one of each of several that share a base.
+//! Rounds of extractions, run over threads: one of a single extraction, or one of each of several of one base.
 //!
 //! Those of several are run as one, over the same threads, pair by pair of the base, so that a weight of the base is read once
 //! for all.

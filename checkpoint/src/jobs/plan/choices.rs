@@ -6,7 +6,7 @@ use crate::jobs::extract::budget::{self, dtypes, length};
 use crate::jobs::extract::extraction::Extraction;
 use crate::jobs::extract::survey::Survey;
 use crate::report::{Choice, PlanReport, PlanRow, choose};
-use phlora_core::policy::{Limit, Outcome};
+use phlora_core::policy::{Limit, Totals};
 use phlora_core::{Dtype, Goal, Policy};
 
 /// Shares of energy that are looked at.
@@ -96,7 +96,7 @@ impl Planner<'_> {
     /// As an extraction within `bytes` chooses: the best of all formats, at one rank for all or at ranks of their own. `None` where there is no room.
     fn budget(&self, bytes: u64) -> Result<Option<PlanRow>> {
         let policy = Policy { goal: Goal::Budget(bytes), ..self.free_policy() };
-        let (mut rows, mut outcomes) = (Vec::new(), Vec::new());
+        let (mut rows, mut totals) = (Vec::new(), Vec::new());
         for dtype in dtypes(self.survey.options) {
             for even in [true, false] {
                 let Some(found) =
@@ -107,11 +107,11 @@ impl Planner<'_> {
                 let row =
                     self.row("budget", Some(bytes as f64), &policy, &self.choice(found.ranks), dtype)?;
                 let lost = 1.0 - (row.energy - row.rounding_loss);
-                outcomes.push(Outcome { worth: row.worth, lost, even });
+                totals.push(Totals { worth: row.worth, lost, even });
                 rows.push(row);
             }
         }
-        Ok(policy.by.best(&outcomes).map(|at| rows.swap_remove(at)))
+        Ok(policy.by.best(&totals).map(|at| rows.swap_remove(at)))
     }
 
     fn free_policy(&self) -> Policy {

@@ -15,7 +15,7 @@ use crate::run::pool::available_threads;
 use crate::run::pool::{Ticket, run};
 use cut::cut_to;
 use phlora_core::policy::{
-    Allocation, Candidate, Limit, Outcome, allocate, allocate_best, factor_dtype, uniform_rank,
+    Allocation, Candidate, Limit, Totals, allocate, allocate_best, factor_dtype, uniform_rank,
 };
 use phlora_core::{Dtype, Policy, Shape, Spectrum};
 use std::num::NonZeroUsize;
@@ -249,15 +249,15 @@ fn within(
             left = left.saturating_sub(size - bytes);
         }
     };
-    let (mut choices, mut outcomes) = (Vec::new(), Vec::new());
+    let (mut choices, mut totals) = (Vec::new(), Vec::new());
     for even in if policy.uniform { &[true][..] } else { &[false, true] } {
         if let Some(ranks) = fits(*even)? {
-            outcomes.push(Outcome::of(&candidates, policy.by, ranks.iter().copied(), *even));
+            totals.push(Totals::of(&candidates, policy.by, ranks.iter().copied(), *even));
             choices.push(ranks);
         }
     }
-    let best = policy.by.best(&outcomes).map(|at| choices.swap_remove(at));
-    best.ok_or_else(|| Error::usage(format!("a budget of {bytes} bytes has no room for a single component")))
+    let best = policy.by.best(&totals).map(|at| choices.swap_remove(at));
+    best.ok_or_else(|| Error::usage(format!("a budget of {bytes} bytes has no room for a single direction")))
 }
 
 /// The adapter at `ranks`, scales in its factors.

@@ -14,7 +14,7 @@ use crate::run::monitor::Monitor;
 use crate::run::pool::{Cost, Ticket, run_round};
 use crate::source::measure::{difference, non_finite_error, same_bytes};
 use crate::source::model::Model;
-use crate::source::read_ahead::{AHEAD, ReadAhead};
+use crate::source::read_ahead::{MOST_AHEAD, ReadAhead};
 use found::Measured;
 pub use found::VerifiedTensor;
 use full::{check_full, measure_full, new_head};
@@ -144,7 +144,7 @@ pub fn verify(
     };
     let cost = |bytes: u64| Cost { all: bytes, reading: bytes };
     let costs: Vec<_> = pairs.iter().map(|pair| cost(pair.bytes() as u64)).collect();
-    let measured = ReadAhead::beside(&files, AHEAD, monitor, |ahead| {
+    let measured = ReadAhead::beside(&files, MOST_AHEAD, monitor, |ahead| {
         run_round(threads.get(), &costs, monitor, || (), |(), ticket| work(ahead, ticket))
     })?;
     monitor.check()?;

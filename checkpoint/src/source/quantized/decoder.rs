@@ -5,7 +5,7 @@ use phlora_core::quantized::{Mxfp4, Quantized, Scheme};
 use phlora_core::{Error, Shape};
 use std::ops::Range;
 
-/// Weights that share a scale in MXFP4.
+/// Weights per scale in MXFP4.
 const MXFP4_LEN: usize = 32;
 
 /// The entries of a quantised weight, or of some of its rows.

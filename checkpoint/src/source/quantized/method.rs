@@ -13,9 +13,9 @@ pub struct Method {
     pub name: String,
     /// Bits per weight.
     pub bits: Option<u32>,
-    /// Columns that share a scale; `None` where it is not stated, or all of a row do.
+    /// Columns per scale; `None` where it is not stated, or a row has one scale.
     pub group_size: Option<usize>,
-    /// Rows and columns that share a scale.
+    /// Rows and columns per scale.
     pub block: Option<[usize; 2]>,
     /// What else tells how the weights are stored: `format`, `quant_algo`, `checkpoint_format`, `version` or a type.
     pub format: Option<String>,

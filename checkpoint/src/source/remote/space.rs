@@ -12,8 +12,8 @@ static FREED: Condvar = Condvar::new();
 pub(super) struct Room(u64);
 
 impl Room {
-    /// Waits until there is room for `bytes`. Whoever waits must hold nothing but `beside`, which stays, and bytes
-    /// that others will give back.
+    /// Waits until there is room for `bytes`. The caller may hold `beside` bytes more while it waits, which it will not give back,
+    /// and no others, or threads could wait for each other forever.
     ///
     /// # Errors
     /// Where there never is.

@@ -75,7 +75,7 @@ impl<'a> Inputs<'a> {
 
 /// Where a layer's outputs are added to.
 ///
-/// Threads that share one output implement it over what each of them may write: only rows of the slice that
+/// Threads that write to one output implement it over what each of them may write: only rows of the slice that
 /// [`Apply::up`](super::Apply::up) was called with are touched.
 pub trait Outputs {
     /// Whether `tokens` vectors of `rows` elements are there.

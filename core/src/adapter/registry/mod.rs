@@ -1,6 +1,6 @@
 //! Adapters by id, replaced while they are used.
 //!
-//! The thread rule: every method takes `&self` and may be called from any thread at any time. What they share is
+//! The thread rule: every method takes `&self` and may be called from any thread at any time. What they all use is
 //! behind a spin lock that is held for a search through the table and a copy of one entry (of those that it finds, where a
 //! batch is pinned), never while an adapter is used and never while the caller's code runs. (So a thread that waits for
 //! it waits as long as another one is interrupted in that place; code that interrupts others on the same core must not
@@ -22,7 +22,7 @@ use spin::Mutex;
 use crate::Error;
 pub use pins::{Held, Pin, Pinned};
 pub use table::Place;
-use table::{Holder, Table};
+use table::{Entry, Holder, Table};
 
 /// Adapters by id, which may be replaced while others use them.
 ///
@@ -126,7 +126,7 @@ impl<'m, T> Registry<'m, T> {
         let number = table.tick();
         let mut first = None;
         while table.free().is_none() || table.with(bytes, 0).is_err() {
-            let Some(place) = table.oldest_evictable() else { break };
+            let Some(place) = table.oldest(Entry::may_go) else { break };
             match first {
                 None => first = table.take(place),
                 Some(_) => table.evict(place, number),

@@ -47,7 +47,7 @@ impl<T> Entry<T> {
         }
     }
 
-    const fn may_go(&self) -> bool {
+    pub const fn may_go(&self) -> bool {
         matches!(self.holder, Holder::Id(_)) && self.pins == 0
     }
 }
@@ -97,10 +97,6 @@ impl<'m, T> Table<'m, T> {
         let mut may_go = self.entries().filter(|entry| entry.may_go()).map(|entry| entry.bytes);
         let first = may_go.next();
         (may_go.fold(first.unwrap_or(0), usize::saturating_add), first.is_some())
-    }
-
-    pub fn oldest_evictable(&self) -> Option<usize> {
-        self.oldest(Entry::may_go)
     }
 
     pub fn take(&mut self, place: usize) -> Option<Entry<T>> {

@@ -11,7 +11,7 @@ use core::{ops::Range, ptr};
 use crate::{
     Dtype, Error,
     kernel::{
-        Ahead, Kernel, LANES, Lines, STRIP_ROWS, SUM_COLUMNS, Strip, StripMut,
+        Kernel, LANES, Lines, Prefetch, STRIP_ROWS, SUM_COLUMNS, Strip, StripMut,
         formats::{Half, Q8_0, Single, Source},
         isa::{Isa, Op},
         operands::{DECODE_COLUMNS, PIECE, SEGMENT, WINDOW, offset, step_columns},
@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl Kernel {
-    /// D = tuned − base, then [`Kernel::forward`] with it: the bits are those of the two steps done one after the other. Each side
-    /// holds as many rows and columns; they are of formats of which one row can be cut at [`SUM_COLUMNS`].
+    /// D = tuned − base and Y += D·X, with the bits of a decoded D and [`Kernel::forward`]. Both sides have the rows and columns
+    /// of `d`, in formats whose rows can be cut at [`SUM_COLUMNS`].
     ///
     /// # Errors
     /// [`Error::Operands`].
@@ -32,7 +32,7 @@ impl Kernel {
         mut d: StripMut<'_>,
         x: &[f32],
         y: &mut [f32],
-        ahead: &mut Ahead<'_>,
+        ahead: &mut Prefetch<'_>,
     ) -> Result<(), Error> {
         let (rows, cols) = (d.rows, d.cols);
         if !d.view().fits::<W>(x, y) || ![base, tuned].iter().all(|side| side.holds(rows, cols)) {
@@ -50,7 +50,8 @@ impl Kernel {
         let done = if done { cols / WINDOW * WINDOW } else { 0 };
         // What is left, piece by piece, which stay near.
         let steps = (cols - done).div_ceil(SUM_COLUMNS);
-        let mut ahead = if done == 0 { Ahead::new([ahead.step(), &[]], 2 * steps) } else { Ahead::default() };
+        let mut ahead =
+            if done == 0 { Prefetch::new([ahead.step(), &[]], 2 * steps) } else { Prefetch::default() };
         for first in (done..cols).step_by(SUM_COLUMNS) {
             let end = cols.min(first + SUM_COLUMNS);
             self.decode_columns((Some(base), tuned), first..end, &mut d);
@@ -94,7 +95,7 @@ struct DifferenceForward<'a, 'b, const W: usize> {
     d: StripMut<'a>,
     x: &'a [f32],
     y: &'a mut [f32],
-    ahead: &'a mut Ahead<'b>,
+    ahead: &'a mut Prefetch<'b>,
 }
 
 impl<const W: usize> Op for DifferenceForward<'_, '_, W> {
@@ -151,7 +152,7 @@ impl<V: Vector, const MR: usize, const NV: usize> DifferenceTile<V> for [[V; NV]
         data: &mut [f32],
         x: &[f32],
         y: &mut [f32],
-        ahead: &mut Ahead<'_>,
+        ahead: &mut Prefetch<'_>,
     ) {
         let sides = sides.map(|side| (side.bytes.as_ptr(), side.row));
         let cols = cols / WINDOW * WINDOW;
@@ -186,7 +187,8 @@ impl<V: Vector, const MR: usize, const NV: usize> DifferenceTile<V> for [[V; NV]
 /// Elements of a window of a strip.
 const ELEMENTS: usize = WINDOW / LANES * SEGMENT;
 
-/// Stored rows, and the strip that they are decoded into: where `IN_STRIP`, the base is there and not among the rows.
+/// Stored rows, and the strip that they are decoded into. With `IN_STRIP` the strip holds the decoded base already, and the
+/// stored base is not read.
 #[derive(Clone, Copy)]
 struct Decoder<S, const IN_STRIP: bool> {
     source: S,
@@ -260,7 +262,8 @@ impl<S, const IN_STRIP: bool> Decoder<S, IN_STRIP> {
             let mut sum = [[V::splat(&raw const ZERO); NV]; MR];
             let mut x = x.add(first / step_columns::<W>() * LANES);
             for column in (first..end).step_by(WINDOW) {
-                // The last one is decoded once more in its place, to the same bits, or where it counts for nothing.
+                // Behind the last window is nothing to decode: the last one is decoded again, to the same bits in its place, or
+                // with `IN_STRIP` into `spare`, since there it would be subtracted from itself.
                 let is_last = column + WINDOW >= self.cols;
                 let next = if is_last { column } else { column + WINDOW };
                 let mut decoder = self;

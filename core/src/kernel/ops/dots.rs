@@ -95,19 +95,19 @@ impl Kernel {
         x: [&[f32]; T],
         out: &mut [[f32; T]],
     ) -> Result<(), Error> {
-        let mut piece = [0.0; PIECE];
+        let mut dots = [0.0; PIECE];
         for (i, out) in out.chunks_mut(PIECE).enumerate() {
             let bytes = rows.bytes.get(i * PIECE * row_bytes..).unwrap_or_default();
-            let piece = &mut piece[..out.len()];
+            let dots = &mut dots[..out.len()];
             for (t, x) in x.iter().enumerate() {
-                self.dots(Rows::new(rows.dtype, bytes), x, piece)?;
-                out.iter_mut().zip(&*piece).for_each(|(out, dot)| out[t] = *dot);
+                self.dots(Rows::new(rows.dtype, bytes), x, dots)?;
+                out.iter_mut().zip(&*dots).for_each(|(out, dot)| out[t] = *dot);
             }
         }
         Ok(())
     }
 
-    /// [`Kernel::dots_beside`], decoded piece by piece: some of a row, or some rows.
+    /// [`Kernel::dots_beside`], decoded before: as many whole rows as a [`PIECE`] holds, or pieces of one row.
     /// Not inlined, which keeps its local array out of the frames of callers.
     #[inline(never)]
     fn decoded_dots<const T: usize>(
@@ -117,7 +117,7 @@ impl Kernel {
         x: [&[f32]; T],
         out: &mut [[f32; T]],
     ) {
-        let mut piece = [0.0; PIECE];
+        let mut values = [0.0; PIECE];
         let len = x.first().map_or(0, |x| x.len());
         let together = (PIECE / len).max(1);
         for (i, out) in out.chunks_mut(together).enumerate() {
@@ -127,9 +127,9 @@ impl Kernel {
                 let cols = PIECE.min(len - from);
                 let bytes =
                     rows.dtype.row_bytes(from).and_then(|start| bytes.get(start..)).unwrap_or_default();
-                let piece = &mut piece[..out.len() * cols];
-                self.decode(Rows::new(rows.dtype, bytes), piece);
-                for (out, row) in out.iter_mut().zip(piece.chunks_exact(cols)) {
+                let values = &mut values[..out.len() * cols];
+                self.decode(Rows::new(rows.dtype, bytes), values);
+                for (out, row) in out.iter_mut().zip(values.chunks_exact(cols)) {
                     for (out, x) in out.iter_mut().zip(x) {
                         *out += self.dot(row, &x[from..from + cols]);
                     }

@@ -8,7 +8,7 @@
 use crate::{
     Dtype, Error,
     kernel::{
-        Ahead, Kernel, Lines, LinesMut, RowMajor,
+        Kernel, Lines, LinesMut, Prefetch, RowMajor,
         formats::{Bf16, Half, Single, Sink},
         isa::{Isa, Op},
         operands::holds,
@@ -24,7 +24,7 @@ struct MergeRows<'a, 'b, const W: usize> {
     y: &'a [f32],
     dtype: Dtype,
     weights: Stored,
-    ahead: &'a mut Ahead<'b>,
+    ahead: &'a mut Prefetch<'b>,
 }
 
 impl<const W: usize> Op for MergeRows<'_, '_, W> {
@@ -60,7 +60,7 @@ impl<V: Vector, const MR: usize, const NV: usize> MergeTile<V> for [[V; NV]; MR]
         d: RowMajor<'_>,
         y: &[f32],
         weights: Stored,
-        ahead: &mut Ahead<'_>,
+        ahead: &mut Prefetch<'_>,
     ) {
         let ahead =
             &mut Walk::new(ahead, d.width.div_ceil(NV * V::LANES) * weights.rows.div_ceil(MR) * d.rows);
@@ -170,7 +170,7 @@ impl Kernel {
         from: Option<Lines<'_>>,
         weights: &mut LinesMut<'_>,
         rows: usize,
-        ahead: &mut Ahead<'_>,
+        ahead: &mut Prefetch<'_>,
     ) -> Result<(), Error> {
         let dtype = weights.dtype;
         let of_one = |lines: Lines<'_>| lines.dtype == dtype && lines.holds(rows, d.width);
@@ -195,7 +195,7 @@ impl Kernel {
         y: &[f32],
         values: &mut [f32],
         rows: usize,
-        ahead: &mut Ahead<'_>,
+        ahead: &mut Prefetch<'_>,
     ) -> Result<(), Error> {
         if !d.fits::<W>(y, rows) || !holds(values, rows, d.width) {
             return Err(Error::Operands);

@@ -9,7 +9,7 @@
 use crate::{
     Error,
     kernel::{
-        Ahead, Kernel, LANES, STRIP_ROWS, SUM_COLUMNS, Strip,
+        Kernel, LANES, Prefetch, STRIP_ROWS, SUM_COLUMNS, Strip,
         isa::{Isa, Op},
         operands::{SEGMENT, WINDOW, offset, step_columns},
         ops::difference_forward::{add_to, splat, step},
@@ -24,7 +24,7 @@ struct Forward<'a, 'b, const W: usize> {
     d: Strip<'a>,
     x: &'a [f32],
     y: &'a mut [f32],
-    ahead: &'a mut Ahead<'b>,
+    ahead: &'a mut Prefetch<'b>,
 }
 
 impl<const W: usize> Op for Forward<'_, '_, W> {
@@ -47,7 +47,7 @@ struct Backward<'a, 'b, const W: usize> {
     d: Strip<'a>,
     y: &'a [f32],
     z: &'a mut [f32],
-    ahead: &'a mut Ahead<'b>,
+    ahead: &'a mut Prefetch<'b>,
 }
 
 impl<const W: usize> Op for Backward<'_, '_, W> {
@@ -149,7 +149,7 @@ impl<V: Vector, const MR: usize, const NV: usize> StripTile for [[V; NV]; MR] {
     /// # Safety
     /// `NV` vectors are [`LANES`] elements.
     #[inline(always)]
-    unsafe fn forward<const W: usize>(d: Strip<'_>, x: &[f32], y: &mut [f32], ahead: &mut Ahead<'_>) {
+    unsafe fn forward<const W: usize>(d: Strip<'_>, x: &[f32], y: &mut [f32], ahead: &mut Prefetch<'_>) {
         let ahead = &mut Walk::new(ahead, d.cols.div_ceil(step_columns::<W>()) * d.rows.div_ceil(MR));
         let y = y.as_mut_ptr();
         let (mut first, whole) = (0, d.cols / WINDOW * WINDOW);
@@ -189,7 +189,7 @@ impl<V: Vector, const MR: usize, const NV: usize> StripTile for [[V; NV]; MR] {
     /// # Safety
     /// `NV` vectors are [`LANES`] elements, and `MR` divides them.
     #[inline(always)]
-    unsafe fn backward<const W: usize>(d: Strip<'_>, y: &[f32], z: &mut [f32], ahead: &mut Ahead<'_>) {
+    unsafe fn backward<const W: usize>(d: Strip<'_>, y: &[f32], z: &mut [f32], ahead: &mut Prefetch<'_>) {
         let mut step = d.cols.div_ceil(step_columns::<W>());
         let ahead = &mut Walk::new(ahead, step.div_ceil(MR) * d.rows);
         // SAFETY: `step` goes down to 0; where MR is taken off it was a multiple, so that a tile stays within its segments.
@@ -228,7 +228,7 @@ impl Kernel {
         d: Strip<'_>,
         x: &[f32],
         y: &mut [f32],
-        ahead: &mut Ahead<'_>,
+        ahead: &mut Prefetch<'_>,
     ) -> Result<(), Error> {
         if !d.fits::<W>(x, y) {
             return Err(Error::Operands);
@@ -247,7 +247,7 @@ impl Kernel {
         d: Strip<'_>,
         y: &[f32],
         z: &mut [f32],
-        ahead: &mut Ahead<'_>,
+        ahead: &mut Prefetch<'_>,
     ) -> Result<(), Error> {
         if !d.fits::<W>(z, y) {
             return Err(Error::Operands);

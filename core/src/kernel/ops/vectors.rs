@@ -5,7 +5,7 @@
 use crate::{
     format::convert::Convert,
     kernel::{
-        Ahead, Kernel,
+        Kernel, Prefetch,
         isa::{AutoVectorized, Isa, Op},
         portable,
         vector::{Vector, ask},
@@ -105,7 +105,7 @@ impl Kernel {
     }
 
     /// One step of `ahead`, for loops that multiply nothing.
-    pub(crate) fn ask(self, ahead: &mut Ahead<'_>) {
+    pub(crate) fn ask(self, ahead: &mut Prefetch<'_>) {
         self.run(Ask(ahead.step()));
     }
 }

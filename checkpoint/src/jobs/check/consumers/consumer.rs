@@ -1,4 +1,4 @@
-//! The programs, and what their checks share.
+//! The programs, and what all their checks use.
 
 /// Most names that are read of a list.
 pub(super) const MAX_NAMES: usize = 1 << 20;

@@ -2,9 +2,9 @@
 
 use super::{Allocation, Candidate, Criterion, Limit, Policy, allocate, uniform_rank};
 
-/// What ranks for all matrices come to, beside other ranks in the same bytes.
+/// Totals over all matrices of one choice of ranks, to be compared with those of other choices in the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Outcome {
+pub struct Totals {
     /// What the kept directions of all matrices are worth together.
     pub worth: f64,
     /// The share of Σσ² over all matrices that is not kept, from 0 to 1.
@@ -13,13 +13,13 @@ pub struct Outcome {
     pub even: bool,
 }
 
-/// How many times as much of Σσ² may be lost as by one rank for all. On the pairs of models that were measured, ranks by
-/// [`Criterion::Relative`] that lost up to 1.02 times as much made better models, and those that lost 1.09 to 1.17 times
-/// as much made worse ones or none that could be told apart.
+/// The most of Σσ² that a choice of ranks may lose, as a multiple of what one rank for all loses. On the pairs of models that
+/// were measured, ranks by [`Criterion::Relative`] that lost up to 1.02 times as much made better models. Those that lost
+/// 1.09 to 1.17 times as much made worse models, or the difference was noise.
 const MOST_LOST: f64 = 1.05;
 
-impl Outcome {
-    /// What `ranks` of `candidates` come to, as far as their singular values are known.
+impl Totals {
+    /// The totals of `ranks` of `candidates`, as far as their singular values are known.
     pub fn of(
         candidates: &[Candidate<'_>],
         by: Criterion,
@@ -38,17 +38,17 @@ impl Outcome {
 }
 
 impl Criterion {
-    /// Which of `outcomes` to take; `None` where there are none.
+    /// Which of `totals` to take; `None` where there are none.
     ///
     /// That which is worth the most. By [`Self::Relative`] only among those that lose at most a twentieth more of Σσ² than
     /// one rank for all: what is worth more is a guess about the model, and it does not outweigh a change that is lost.
-    pub fn best(self, outcomes: &[Outcome]) -> Option<usize> {
-        let even = outcomes.iter().filter(|one| one.even).map(|one| one.lost);
+    pub fn best(self, totals: &[Totals]) -> Option<usize> {
+        let even = totals.iter().filter(|one| one.even).map(|one| one.lost);
         let most = match self {
             Self::Relative => even.reduce(f64::min).map_or(f64::INFINITY, |lost| MOST_LOST * lost),
             Self::Energy => f64::INFINITY,
         };
-        let allowed = outcomes.iter().enumerate().filter(|(_, one)| one.lost <= most);
+        let allowed = totals.iter().enumerate().filter(|(_, one)| one.lost <= most);
         // The first of equals.
         allowed.reduce(|best, one| if one.1.worth > best.1.worth { one } else { best }).map(|(at, _)| at)
     }
@@ -70,8 +70,8 @@ pub fn allocate_best(
         let used = allocate(candidates, policy, limit, allocated);
         let bytes = if let Limit::Bytes(bytes) = limit { bytes } else { used };
         let rank = uniform_rank(candidates, policy, most, Limit::Bytes(bytes));
-        let found = Outcome::of(candidates, policy.by, allocated.iter().map(|one| one.rank), false);
-        let even = Outcome::of(candidates, policy.by, candidates.iter().map(|_| rank), true);
+        let found = Totals::of(candidates, policy.by, allocated.iter().map(|one| one.rank), false);
+        let even = Totals::of(candidates, policy.by, candidates.iter().map(|_| rank), true);
         if rank == 0 || policy.by.best(&[found, even]) == Some(0) {
             return None;
         }
