@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Checks the links of every Markdown document in the repository: files exist, and so do the headings after `#`; also of those that packages install.
 
-Paths of sources in code spans must exist as well, from the top of the repository, of a crate, or of the document's folder.
+Paths of sources in code spans must exist as well, from the top of the repository or from the document's folder. `FILE: NAME` and
+`FILE: Type::name` say what the file declares: a function, type, constant or module, and that it names the type.
 """
 
 import pathlib
@@ -11,8 +12,15 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SOURCES = [ROOT, *(ROOT / crate / "src" for crate in ("core", "checkpoint", "ffi", "cli", "tests", "benches"))]
-PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)+\.(?:rs|txt|sh|py|toml|yml|cpp|c|bin))`")
+PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)+\.(?:rs|txt|sh|py|toml|yml|cpp|c|bin))(?:: ([\w:]+))?`")
+DECLARED = r"\b(?:fn|struct|enum|trait|type|const|static|mod)\s+%s\b"
+
+
+def declares(path, name):
+    """Whether a source declares `name`, which may follow a type that it names."""
+    text = re.sub(r"//[^\n]*", "", path.read_text())
+    *owner, last = name.split("::")
+    return re.search(DECLARED % last, text) and all(re.search(rf"\b{one}\b", text) for one in owner)
 
 
 def anchors(path):
@@ -35,10 +43,13 @@ def main():
         if not path.exists():
             continue
         text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.M | re.S)
-        for source in PATH.findall(text):
+        for source, declared in PATH.findall(text):
             count += 1
-            if not any((folder / source).exists() for folder in [*SOURCES, path.parent]):
+            there = next((folder / source for folder in (ROOT, path.parent) if (folder / source).exists()), None)
+            if there is None:
                 wrong.append(f"{name}: {source} is not there")
+            elif declared and not declares(there, declared):
+                wrong.append(f"{name}: {source} does not declare {declared}")
         for target in re.findall(r"\]\(([^()\s]+)\)", text):
             if re.match(r"[a-z]+:", target):
                 continue
