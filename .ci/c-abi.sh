@@ -42,7 +42,7 @@ read -ra below <<<"$(pkg-config --libs --static phlora | sed 's/-lphlora//')"
 gcc -std=c99 "${strict[@]}" examples/c/files.c -o files "${shared[@]}"
 gcc -std=c11 "${strict[@]}" examples/c/static.c -o static "${headers[@]}" phlora/lib/libphlora.a "${below[@]}"
 gcc -std=c99 "${strict[@]}" examples/c/forward.c -o forward "${shared[@]}"
-for job in plan prune merge convert check diff inspect open shares; do
+for job in plan prune merge convert check diff inspect open several shares; do
   gcc -std=c11 "${strict[@]}" "examples/c/$job.c" -o "$job" "${shared[@]}"
 done
 g++ -std=c++17 "${strict[@]}" -Wconversion examples/cpp/files.cpp -o files-cpp "${shared[@]}"
@@ -72,6 +72,7 @@ gcc -std=c99 "${strict[@]}" extract.c -o extract "${shared[@]}"
 for path in merged adapter pruned.gguf spectra.json; do ./inspect "$path"; done
 ./open adapter
 ./shares "$pair/base" "$pair/tuned" joined
+./several "$pair/base" "$pair/tuned" several-tuned merged several-merged
 mkdir cpp
 ./files-cpp "$pair/base" "$pair/tuned" cpp
 mkdir scratch

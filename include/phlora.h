@@ -2403,6 +2403,36 @@ phlora_status phlora_prune_files(const char *adapter,
                                  size_t message_len);
 
 /**
+ * Extracts an adapter of each of several fine-tunes of one base: `phlora extract BASE TUNED…`, with the same bits as
+ * phlora_extract_files for each. The base is read once for all of them. What headers and options tell is refused before any
+ * weight is read, with nothing written; a fine-tune that fails later does not stop the others. Allocates and starts threads.
+ *
+ * - `base`: as for phlora_extract_files.
+ * - `tuned`, `adapters`, `len`: each fine-tune, and the adapter to create of it; at least one, all of one format.
+ * - `options`: see phlora_file_options; NULL: all defaults. No shard and no `join`. With `report_path` REPORT.json each
+ *   adapter's report is REPORT-NAME.json, where NAME is the last part of the adapter's path. `module` is told of the modules
+ *   of each fine-tune in their order.
+ * - `statuses`: `len` places for what became of each fine-tune, written with `reports`: whenever any of them was worked on.
+ * - `reports`, `report_size`: `len` times sizeof(phlora_file_report), with several ranks one for each rank of each fine-tune;
+ *   all 0 but for `struct_size` where a fine-tune failed.
+ * - `message`, `message_len`: as for phlora_extract_files; each failure is a line.
+ *
+ * Any thread. Returns OK where all have their adapters, else the status of the first that failed; NULL_POINTER, MISALIGNED,
+ * OVERLAP, TOO_LARGE, STRUCT_SIZE, UNKNOWN_VALUE, BAD_TEXT, BAD_OPTION, IO, FORMAT, MISMATCH, EXISTS, NOTHING_TO_EXTRACT,
+ * CANCELLED, INTERNAL.
+ */
+phlora_status phlora_extract_several(const char *base,
+                                     const char *const *tuned,
+                                     const char *const *adapters,
+                                     size_t len,
+                                     const struct phlora_file_options *options,
+                                     uint32_t *statuses,
+                                     struct phlora_file_report *reports,
+                                     size_t report_size,
+                                     char *message,
+                                     size_t message_len);
+
+/**
  * Reads two models and an adapter back and measures what the adapter keeps: `phlora verify BASE TUNED ADAPTER`.
  * Allocates and starts threads.
  *

@@ -70,7 +70,8 @@ pub fn run(
             job = job.deployed_base(deployed);
         }
         jobs.push(job.options(options.clone()).ranks(ranks).part_files(parts));
-        let report = args.saved.report.as_deref().map(|report| beside(report, name));
+        let report = args.saved.report.as_deref();
+        let report = report.map(|report| Output::report_beside(report, &place, options.format));
         let output = Output::new(place).report(report).page(render_page).command(Some(typed()));
         outputs.push(output.asked(Some(asked(args, tuned))).force(args.saved.force));
     }
@@ -131,11 +132,4 @@ fn place(directory: &Path, name: &str, format: AdapterFormat) -> PathBuf {
         name.push_str(&extension.to_string_lossy());
     }
     directory.join(name)
-}
-
-/// A report for one of them: `REPORT-NAME.json`.
-fn beside(report: &Path, name: &str) -> PathBuf {
-    let stem = report.file_stem().unwrap_or_default().to_string_lossy();
-    let extension = report.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
-    report.with_file_name(format!("{stem}-{name}{}", extension.unwrap_or_default()))
 }

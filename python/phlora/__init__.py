@@ -1,6 +1,6 @@
 """LoRA adapters from the difference of a base and a fine-tuned model.
 
-Functions over files: `extract`, `extract_ranks`, `plan`, `verify`, `check`, `convert`, `prune`, `merge`. Over state dicts of torch
+Functions over files: `extract`, `extract_ranks`, `extract_several`, `plan`, `verify`, `check`, `convert`, `prune`, `merge`. Over state dicts of torch
 or numpy: `extract_state_dict`. All release Python's lock; Ctrl-C cancels and leaves no file behind. Words and defaults are those of
 the command `phlora`, which comes with this package.
 """
@@ -11,6 +11,7 @@ from phlora._files import (
     convert,
     extract,
     extract_ranks,
+    extract_several,
     merge,
     plan,
     prune,
@@ -31,6 +32,7 @@ __all__ = [
     "convert",
     "extract",
     "extract_ranks",
+    "extract_several",
     "extract_state_dict",
     "merge",
     "plan",

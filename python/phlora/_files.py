@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Union
 
 from phlora import _phlora
@@ -181,6 +181,61 @@ def extract_ranks(
         "progress": progress,
     }
     return _written(_phlora.extract_ranks(place, list(ranks), _what(options)))
+
+
+#: The options of `extract` that choose ranks, with their defaults.
+_RANKS: dict[str, Any] = {
+    "rank": None,
+    "energy": None,
+    "total_energy": None,
+    "budget": None,
+    "by": "relative",
+    "noise_floor": False,
+    "max_rank": None,
+    "uniform": False,
+    "multiple": 1,
+}
+
+
+def extract_several(
+    base: Path,
+    adapters: Mapping[Path, Path],
+    *,
+    deployed_base: Path | None = None,
+    report: Path | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> dict[str, dict[str, Any]]:
+    """Writes an adapter of each of several fine-tunes of one base, which is read once for all; returns path → report.
+
+    `adapters` maps the path of each adapter to its fine-tune: `{"adapters/chat": "chat", "adapters/code": "code"}`. `options`
+    are those of `extract`; with `report="r.json"` each report is `r-chat.json`, by the last part of the adapter's path. What
+    headers tell is refused before any work. A fine-tune that fails later does not stop the others: when they are written, the
+    exception of the first that failed is raised, whose `failed` maps each such fine-tune to its exception and whose `written`
+    is what this function would have returned.
+    """
+    unknown = set(options) - set(_what({})) - set(_RANKS)
+    if unknown:
+        raise TypeError(f"extract_several has no option {', '.join(sorted(unknown))}")
+    places = {
+        "base": _path(base),
+        "tuned": [_path(tuned) for tuned in adapters.values()],
+        "deployed_base": _path(deployed_base),
+        "outputs": [_path(output) for output in adapters],
+        "report": _path(report),
+        "force": force,
+        "progress": progress,
+    }
+    ranks = {name: options.get(name, default) for name, default in _RANKS.items()}
+    saved, notes, failed = _phlora.extract_several(places, ranks, _what(options))
+    written = _written((saved, notes))
+    if failed:
+        error = failed[0][1]
+        error.failed = {os.fspath(tuned): one for tuned, one in failed}
+        error.written = written
+        raise error
+    return written
 
 
 def plan(

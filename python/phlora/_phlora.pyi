@@ -24,6 +24,9 @@ def extract(
 def extract_ranks(
     place: Mapping[str, Any], ranks: Sequence[int], what: Mapping[str, Any]
 ) -> tuple[list[tuple[str, str]], list[str]]: ...
+def extract_several(
+    places: Mapping[str, Any], ranks: Mapping[str, Any], what: Mapping[str, Any]
+) -> tuple[list[tuple[str, str]], list[str], list[tuple[str, Any]]]: ...
 def plan(place: Mapping[str, Any], max_rank: int, what: Mapping[str, Any]) -> str: ...
 def verify(
     base: str,

@@ -60,6 +60,59 @@ pub fn extract_ranks(py: Python<'_>, place: Place, ranks: Vec<usize>, what: What
     write(py, &place, Policy::fixed(most), &ranks, &what)
 }
 
+/// Where the extractions of several fine-tunes of one base go.
+#[derive(Debug, FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct Places {
+    base: PathBuf,
+    tuned: Vec<PathBuf>,
+    deployed_base: Option<PathBuf>,
+    outputs: Vec<PathBuf>,
+    report: Option<PathBuf>,
+    force: bool,
+    progress: Option<Py<PyAny>>,
+}
+
+/// The adapters that were written, and the exception of each fine-tune that has none.
+type SeveralWritten = (Vec<(PathBuf, String)>, Vec<String>, Vec<(PathBuf, Py<PyAny>)>);
+
+#[pyfunction]
+pub fn extract_several(py: Python<'_>, places: Places, ranks: Ranks, what: What) -> PyResult<SeveralWritten> {
+    let first = places.outputs.first().ok_or_else(|| Error::new_err("expected at least one fine-tune"))?;
+    let (options, notes) = what.options(ranks.policy()?, first)?;
+    let output = |path: &PathBuf| {
+        let report = places.report.as_deref();
+        let report = report.map(|report| Output::report_beside(report, path, options.format));
+        Output::new(path).report(report).force(places.force)
+    };
+    let outputs: Vec<_> = places.outputs.iter().map(output).collect();
+    let results = run(py, places.progress.as_ref(), |monitor| {
+        let base = Model::open(&places.base)?;
+        let deployed = places.deployed_base.as_deref().map(Model::open).transpose()?;
+        let job = |tuned: &PathBuf| {
+            let job = ExtractJob::new(&base, tuned.as_path()).options(options.clone());
+            match &deployed {
+                Some(deployed) => job.deployed_base(deployed),
+                None => job,
+            }
+        };
+        let jobs: Vec<_> = places.tuned.iter().map(job).collect();
+        ExtractJob::run_together(&jobs, &outputs, monitor)
+    })?;
+    let (mut written, mut failed) = (Vec::new(), Vec::new());
+    for (result, tuned) in results.into_iter().zip(&places.tuned) {
+        match result {
+            Ok(saved) => {
+                for Saved { path, report, .. } in saved {
+                    written.push((path, text(&report)?));
+                }
+            }
+            Err(error) => failed.push((tuned.clone(), exception(&error).into_value(py).into_any())),
+        }
+    }
+    Ok((written, notes, failed))
+}
+
 #[pyfunction]
 pub fn plan(py: Python<'_>, place: Place, max_rank: usize, what: What) -> PyResult<String> {
     let (options, _) = what.options(Policy::fixed(max_rank), &place.output)?;

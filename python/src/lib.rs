@@ -18,7 +18,7 @@ mod _phlora {
     #[pymodule_export]
     use crate::errors::{Error, NothingToExtract, OutputExists};
     #[pymodule_export]
-    use crate::files::{check, convert, extract, extract_ranks, merge, plan, prune, verify};
+    use crate::files::{check, convert, extract, extract_ranks, extract_several, merge, plan, prune, verify};
     #[pymodule_export]
     use crate::memory::{Cancel, factorise, is_linear, save};
 

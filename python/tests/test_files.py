@@ -2,6 +2,7 @@
 
 import filecmp
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -71,6 +72,46 @@ def test_every_job_works_on_paths(tmp_path):
     assert phlora.check(adapter, BASE) == []
     merged = phlora.merge(BASE, [(adapter, 0.5), tmp_path / "pruned"], tmp_path / "merged")
     assert merged["weights"] == 28 and (tmp_path / "merged" / "model.safetensors").is_file()
+
+
+def with_nan(model, to):
+    """A copy of `model` whose first projection has a value that is no number."""
+    shutil.copytree(model, to)
+    file = to / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    length = int.from_bytes(data[:8], "little")
+    start = json.loads(data[8 : 8 + length])["model.layers.0.self_attn.q_proj.weight"]["data_offsets"][0]
+    data[8 + length + start : 8 + length + start + 2] = b"\xff\x7f"
+    file.write_bytes(data)
+    return to
+
+
+def test_several_fine_tunes_have_the_bytes_of_one(tmp_path):
+    merged = tmp_path / "merged"
+    phlora.extract(BASE, TUNED, tmp_path / "one", rank=4)
+    phlora.merge(BASE, [tmp_path / "one"], merged)
+    several = {tmp_path / "chat": TUNED, tmp_path / "code": merged}
+    written = phlora.extract_several(BASE, several, rank=4, report=tmp_path / "r.json")
+    assert list(written) == [str(tmp_path / "chat"), str(tmp_path / "code")]
+    weights = "adapter_model.safetensors"
+    assert (tmp_path / "chat" / weights).read_bytes() == (tmp_path / "one" / weights).read_bytes()
+    alone = phlora.extract(BASE, merged, tmp_path / "alone", rank=4)
+    assert (tmp_path / "code" / weights).read_bytes() == (tmp_path / "alone" / weights).read_bytes()
+    assert written[str(tmp_path / "code")]["total"] == alone["total"]
+    assert json.loads((tmp_path / "r-code.json").read_text())["total"] == alone["total"]
+    with pytest.raises(TypeError, match="extract_several has no option ranks"):
+        phlora.extract_several(BASE, several, ranks=[4])
+    with pytest.raises(phlora.Error, match="at least one"):
+        phlora.extract_several(BASE, {})
+
+
+def test_a_fine_tune_that_fails_does_not_stop_the_others(tmp_path):
+    broken = with_nan(TUNED, tmp_path / "broken")
+    several = {tmp_path / "a": broken, tmp_path / "b": TUNED}
+    with pytest.raises(phlora.Error, match="q_proj") as raised:
+        phlora.extract_several(BASE, several, rank=2)
+    assert list(raised.value.failed) == [str(broken)]
+    assert list(raised.value.written) == [str(tmp_path / "b")] and not (tmp_path / "a").exists()
 
 
 def test_errors_have_the_text_of_the_library(tmp_path):

@@ -572,6 +572,10 @@ CHANGED(diff_report, diff_options.report_path = report_path)
 
 #define EXTRACT_TO(r, n, m, l) phlora_extract_files(arg_base, arg_tuned, target, &file_options, r, n, m, l)
 #define EXTRACT(b, t, a, o) phlora_extract_files(b, t, a, o, &out.file_report, sizeof out.file_report, message, sizeof message)
+#define SEVERAL(t, n, s, r) \
+    phlora_extract_several(arg_base, t, several_adapters, n, &file_options, s, r, sizeof *several_reports, message, sizeof message)
+static uint32_t several_statuses[2];
+static phlora_file_report several_reports[2];
 #define PLAN(b, t) phlora_plan_files(b, t, &plan_options, &out.file_report, sizeof out.file_report, message, sizeof message)
 #define CHOICE(r) phlora_choice_file(r, &choice_options, &out.choice, sizeof out.choice, message, sizeof message)
 #define PRUNE(a, o) phlora_prune_files(a, o, &prune_options, &out.pruned, sizeof out.pruned, message, sizeof message)
@@ -608,6 +612,20 @@ static void file_rows(void) {
     ROW(OVERLAP, files, EXTRACT_TO(AT(phlora_file_report, &file_options, 0), sizeof(phlora_file_report), message, sizeof message));
     ROW(STRUCT_SIZE, files, EXTRACT_TO(&out.file_report, 8, message, sizeof message));
     ROW(STRUCT_SIZE, file_size_0, EXTRACT(arg_base, arg_tuned, target, &file_options));
+    const char *const several_tuned[] = {arg_tuned, arg_tuned}, *const one_missing[] = {arg_tuned, NULL};
+    const char *const several_adapters[] = {target, target};
+    ROW(BAD_OPTION, files, SEVERAL(several_tuned, 0, several_statuses, several_reports));
+    SAYS("tuned: ");
+    ROW(NULL_POINTER, files, SEVERAL(NULL, 2, several_statuses, several_reports));
+    ROW(NULL_POINTER, files, SEVERAL(one_missing, 2, several_statuses, several_reports));
+    SAYS("tuned[1]: ");
+    ROW(NULL_POINTER, files, SEVERAL(several_tuned, 2, NULL, several_reports));
+    SAYS("statuses: ");
+    ROW(NULL_POINTER, files, SEVERAL(several_tuned, 2, several_statuses, NULL));
+    ROW(OVERLAP, files, SEVERAL(several_tuned, 2, AT(uint32_t, several_reports, 0), several_reports));
+    ROW(TOO_LARGE, files, SEVERAL(several_tuned, SIZE_MAX, several_statuses, several_reports));
+    ROW(BAD_OPTION, files, SEVERAL(several_tuned, 2, several_statuses, several_reports));
+    SAYS("two fine-tunes");
     ROW(UNKNOWN_VALUE, file_mode_9, EXTRACT(arg_base, arg_tuned, target, &file_options));
     SAYS("mode: ");
     ROW(BAD_OPTION, file_dtype_q8_0, EXTRACT(arg_base, arg_tuned, target, &file_options));

@@ -228,6 +228,23 @@ static phlora_status extract(void) {
         printf("{\"adapters\": [{\"bytes\": %llu}]}\n", (unsigned long long)reports[0].bytes_out);
     return status;
 }
+/* BASE, the fine-tunes, then as many adapters. */
+static phlora_status several(void) {
+    static uint32_t statuses[8];
+    const char *const *tuned = (const char *const *)in + 1;
+    size_t count = (ins - 1) / 2;
+    phlora_status status = phlora_extract_several(in[0], tuned, tuned + count, count, &options.extract, statuses, reports,
+                                                  sizeof reports[0], message, sizeof message);
+    for (size_t i = 0; status == PHLORA_STATUS_OK && i < count; i++)
+        if (statuses[i] != PHLORA_STATUS_OK || reports[i].modules == 0) die("no adapter of", tuned[i]);
+    if (status == PHLORA_STATUS_OK && !options.extract.dry_run) {
+        printf("{\"adapters\": [");
+        for (size_t i = 0; i < count; i++)
+            printf("%s{\"report\": {\"total\": {\"energy\": %.17g}}}", i ? ", " : "", reports[i].energy);
+        printf("]}\n");
+    }
+    return status;
+}
 static phlora_status plan(void) {
     return phlora_plan_files(in[0], in[1], &options.plan, reports, sizeof reports[0], message, sizeof message);
 }
@@ -312,6 +329,7 @@ static const struct job {
     phlora_status (*run)(void);
 } jobs[] = {
     {"extract", sizeof(phlora_file_options), extract_fields, extract},
+    {"several", sizeof(phlora_file_options), extract_fields, several},
     {"plan", sizeof(phlora_plan_options), plan_fields, plan},
     {"choice", sizeof(phlora_choice_options), choice_fields, choice},
     {"prune", sizeof(phlora_prune_options), prune_fields, prune},

@@ -15,7 +15,8 @@ use crate::status::Status;
 use core::ffi::c_char;
 use core::mem::size_of;
 use phlora::{
-    AdapterFormat, Error, ExtractJob, ExtractOptions, Output, Policy, Work, available_threads, render_page,
+    AdapterFormat, Error, ExtractJob, ExtractOptions, Input, Output, PartFiles, Policy, Work,
+    available_threads, render_page,
 };
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -80,14 +81,13 @@ impl FileOptions {
         Ok(checked)
     }
 
-    /// The whole job, and what a server has changed of it.
-    fn job(
+    /// What is asked for, of an adapter at `adapter`.
+    pub(super) fn settings(
         &self,
         guard: &mut Guard<'_>,
-        models: [PathBuf; 2],
         ranks: &[usize],
         adapter: &Path,
-    ) -> Result<(ExtractJob<'static>, Work, Vec<String>), Failure> {
+    ) -> Result<Settings, Failure> {
         let mut checked = self.checked(guard, adapter)?;
         let choice = self.ranks(ranks);
         let (policy, ranks) = choice.policy()?;
@@ -98,14 +98,36 @@ impl FileOptions {
         let changed = server.map_or_else(Vec::new, |server| server.adjust(&mut checked));
         let notes = changed.iter().map(|note| format!("for this server: {note}")).collect();
         checked.names = names(self.names)?.unwrap_or(checked.names);
-        let files = self.work().files(guard, adapter)?;
-        let work = files.work;
-        let [base, tuned] = models;
-        let mut job = ExtractJob::new(base, tuned);
-        if let Some(deployed) = path_or_none(guard, "deployed_base", self.deployed_base)? {
-            job = job.deployed_base(deployed);
-        }
-        Ok((job.options(checked).ranks(ranks).part_files(files), work, notes))
+        Ok(Settings {
+            options: checked,
+            ranks: ranks.to_vec(),
+            files: self.work().files(guard, adapter)?,
+            deployed: path_or_none(guard, "deployed_base", self.deployed_base)?,
+            report: path_or_none(guard, "report_path", self.report_path)?,
+            notes,
+        })
+    }
+}
+
+/// What [`FileOptions`] ask for.
+pub(super) struct Settings {
+    pub options: ExtractOptions,
+    /// Several ranks, or none.
+    pub ranks: Vec<usize>,
+    pub files: PartFiles,
+    pub deployed: Option<PathBuf>,
+    pub report: Option<PathBuf>,
+    /// What a server has changed.
+    pub notes: Vec<String>,
+}
+
+impl Settings {
+    /// The job on two models.
+    pub(super) fn job<'m>(&'m self, base: impl Into<Input<'m>>, tuned: &'m Path) -> ExtractJob<'m> {
+        ExtractJob::new(base, tuned)
+            .options(self.options.clone())
+            .ranks(&self.ranks)
+            .part_files(self.files.clone())
     }
 }
 
@@ -141,8 +163,12 @@ pub extern "C" fn phlora_extract_files(
         let asked = if options.is_null() { asked } else { guard.sized_among(options).of("options")? };
         let models = [path(guard, "base", base)?, path(guard, "tuned", tuned)?];
         let adapter = path(guard, "adapter", adapter)?;
-        let (found, work, mut notes) = asked.job(guard, models, ranks, &adapter)?;
-        let report_path = path_or_none(guard, "report_path", asked.report_path)?;
+        let settings = asked.settings(guard, ranks, &adapter)?;
+        let mut found = settings.job(models[0].as_path(), &models[1]);
+        if let Some(deployed) = settings.deployed.as_deref() {
+            found = found.deployed_base(deployed);
+        }
+        let (work, mut notes) = (settings.files.work, settings.notes.clone());
         let struct_size = report_size.min(size_of::<FileReport>());
         if asked.dry_run != 0 {
             if asked.resume != 0 || matches!(work, Work::Shard(_)) {
@@ -155,7 +181,7 @@ pub extern "C" fn phlora_extract_files(
             return Ok(notes.join("\n"));
         }
         if let Work::Shard(_) = work {
-            if report_path.is_some() {
+            if settings.report.is_some() {
                 return Err(Failure::option("report_path", "a shard has no report"));
             }
             let kept = watched(asked.progress, asked.user, |monitor| found.keep_shard(monitor));
@@ -167,7 +193,8 @@ pub extern "C" fn phlora_extract_files(
             slots.for_each(|slot| slot.write(FileReport { struct_size, missing, ..FileReport::DEFAULT }));
             return Ok(notes.join("\n"));
         }
-        let output = Output::new(adapter).report(report_path).page(render_page).force(asked.force != 0);
+        let output =
+            Output::new(adapter).report(settings.report.clone()).page(render_page).force(asked.force != 0);
         let saved = watched(asked.progress, asked.user, |monitor| found.run(&output, monitor))?;
         for (saved, slot) in saved.iter().zip(slots) {
             notes.extend(saved.report.notes.iter().map(ToString::to_string));

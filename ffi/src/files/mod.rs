@@ -21,6 +21,7 @@ mod plan;
 mod prune;
 mod ranks;
 mod report;
+mod several;
 mod values;
 mod verify;
 mod work;

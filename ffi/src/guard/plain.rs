@@ -17,6 +17,8 @@ unsafe impl Plain for u8 {}
 // SAFETY: as above.
 unsafe impl Plain for f32 {}
 // SAFETY: as above.
+unsafe impl Plain for u32 {}
+// SAFETY: as above.
 unsafe impl Plain for usize {}
 
 // SAFETY: `repr(C)`, numbers alone, ordered so that there is no padding with 4-byte or 8-byte `usize`; `sized.rs`

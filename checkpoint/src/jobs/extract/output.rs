@@ -65,8 +65,16 @@ impl Output {
 
     /// The output of the adapter of `rank` among several: `OUTPUT-r8`, and `REPORT-r8.json`.
     pub(crate) fn at_rank(&self, rank: usize) -> Self {
-        let report = self.report.as_deref().map(|report| tagged(report, rank));
-        Self { path: tagged(&self.path, rank), report, ..self.clone() }
+        let tag = format!("r{rank}");
+        let report = self.report.as_deref().map(|report| tagged(report, &tag));
+        Self { path: tagged(&self.path, &tag), report, ..self.clone() }
+    }
+
+    /// The report, among those of several fine-tunes, of the adapter at `adapter`: `REPORT-chat.json` of `adapters/chat`, and of
+    /// `adapters/chat.gguf` where `format` is one of files.
+    pub fn report_beside(report: &Path, adapter: &Path, format: AdapterFormat) -> PathBuf {
+        let name = if format.is_file() { adapter.file_stem() } else { adapter.file_name() };
+        tagged(report, &name.unwrap_or_default().to_string_lossy())
     }
 
     /// Tries whether the output, an adapter of `format`, can be created, so that a long extraction does not fail at its end. Leaves
@@ -163,14 +171,14 @@ impl Staged {
     }
 }
 
-/// `path` with the rank before its extension, if it has one that phlora writes: `adapter-r8.gguf`.
-fn tagged(path: &Path, rank: usize) -> PathBuf {
+/// `path` with a tag before its extension, if it has one that phlora writes: `adapter-r8.gguf`.
+fn tagged(path: &Path, tag: &str) -> PathBuf {
     let path: PathBuf = path.components().collect();
     let known = ["json", "html", "gguf", "safetensors", "phlora"];
     let extension = path.extension().filter(|extension| known.iter().any(|known| *extension == *known));
     let stem = if extension.is_some() { path.with_extension("") } else { path.clone() };
     let mut name = stem.into_os_string();
-    name.push(format!("-r{rank}"));
+    name.push(format!("-{tag}"));
     if let Some(extension) = extension {
         name.push(".");
         name.push(extension);
@@ -183,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranks_stand_before_known_extensions() {
+    fn tags_stand_before_known_extensions() {
         for (path, expected) in [
             ("out", "out-r8"),
             ("out/", "out-r8"),
@@ -192,7 +200,7 @@ mod tests {
             ("r.json", "r-r8.json"),
             ("r.html", "r-r8.html"),
         ] {
-            assert_eq!(tagged(Path::new(path), 8), Path::new(expected));
+            assert_eq!(tagged(Path::new(path), "r8"), Path::new(expected));
         }
     }
 }

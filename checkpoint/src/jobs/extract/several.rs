@@ -7,6 +7,7 @@ use crate::jobs::extract::output::Output;
 use crate::jobs::extract::survey::Survey;
 use crate::jobs::extract::together::run_all;
 use crate::run::monitor::Monitor;
+use std::collections::HashSet;
 use std::thread;
 
 impl ExtractJob<'_> {
@@ -22,6 +23,7 @@ impl ExtractJob<'_> {
         outputs: &[Output],
         monitor: &Monitor,
     ) -> Result<Vec<Result<Vec<Saved>>>> {
+        check_distinct(outputs)?;
         let both = || jobs.iter().zip(outputs);
         let outputs: Vec<_> =
             both().map(|(job, output)| job.outputs(output, monitor)).collect::<Result<_>>()?;
@@ -60,5 +62,18 @@ impl ExtractJob<'_> {
             });
             Ok(joined.collect())
         })
+    }
+}
+
+/// Refuses a place that two adapters or two reports would have.
+fn check_distinct(outputs: &[Output]) -> Result<()> {
+    let mut places = HashSet::new();
+    let reports = outputs.iter().filter_map(|output| output.report.as_ref());
+    match outputs.iter().map(|output| &output.path).chain(reports).find(|place| !places.insert(*place)) {
+        Some(place) => Err(Error::usage(format!(
+            "{}: two fine-tunes would be written to it; name another place for one of them",
+            place.display()
+        ))),
+        None => Ok(()),
     }
 }
