@@ -55,9 +55,9 @@ archive() {
   install -D -m 644 "$work/generated/completions/phlora.fish" "$tree/share/fish/vendor_completions.d/phlora.fish"
   pack "$work" "$name" >"$work/out/$name.tar.gz"
 
-  install -D -m 755 "$tree/bin/phlora" "$deb/usr/bin/phlora"
-  install -d "$deb/usr/share/doc/phlora" "$deb/DEBIAN"
-  cp -r "$tree/share/." "$deb/usr/share"
+  install -d "$deb/usr" "$deb/DEBIAN"
+  # Documents lead to headers and sources.
+  cp -r "$tree/bin" "$tree/include" "$tree/lib" "$tree/share" "$deb/usr"
   rm -r "$deb/usr/share/licenses"
   gzip -9n <CHANGELOG.md >"$deb/usr/share/doc/phlora/changelog.gz"
   {
