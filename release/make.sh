@@ -91,7 +91,7 @@ echo "make.sh: Python"
 # The wheel is of the host's processor, for every Linux with its glibc of 2014; rustup's Rust has that library.
 env -u CARGO -u RUSTC -u PHLORA_BUILD_STD maturin build --quiet --locked --release --zig --compatibility manylinux2014 \
   -m python/Cargo.toml --out "$work/out"
-maturin sdist --quiet -m python/Cargo.toml --out "$work/out"
+maturin sdist -m python/Cargo.toml --out "$work/out"
 (cd "$work/out" && sha256sum -- * >SHA256SUMS)
 mv "$work/out" "$out"
 ls -l "$out"
