@@ -18,7 +18,7 @@ trap 'rm -rf "$work"' EXIT
 export CARGO_TARGET_DIR=$target/python
 "$tools/bin/maturin" build --quiet --locked --profile dev --compatibility linux -m python/Cargo.toml --out "$work/dist" \
   --interpreter "$(command -v python3)"
-"$tools/bin/maturin" sdist --quiet -m python/Cargo.toml --out "$work/dist"
+"$tools/bin/maturin" sdist -m python/Cargo.toml --out "$work/dist"
 ls -l "$work/dist"
 
 repository=$PWD

@@ -2,7 +2,8 @@
 """Copies what there is to read into an installed tree: documents.py TREE
 
 A link to a file that is not installed becomes its text, with the place of the file in the sources. All other links are followed, and
-one that leads nowhere is an error.
+one that leads nowhere is an error. Headers, examples in C and C++ and the integrations with ggml and llama.cpp are among what is
+copied, as documents lead to them. The command of README.md is that of an installed program.
 """
 
 import os
@@ -15,6 +16,26 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARE = pathlib.PurePosixPath("share/doc/phlora")
 # Of a link, not of an image: text and target.
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
+# Files by their places, and where they are installed: with the same names below.
+COPIED = {
+    "include/*.h*": "include",
+    "examples/c/*.c": SHARE / "examples/c",
+    "examples/cpp/*.cpp": SHARE / "examples/cpp",
+    "examples/llama.cpp/*": SHARE / "examples/llama.cpp",
+    "integrations/ggml/README.md": "share/phlora/ggml",
+    "integrations/llama.cpp/README.md": "share/phlora/llama.cpp",
+    "integrations/ggml/phlora_ggml*": "share/phlora/ggml",
+    "integrations/llama.cpp/apply.py": "share/phlora/llama.cpp",
+    "integrations/llama.cpp/example.c": "share/phlora/llama.cpp",
+    "integrations/llama.cpp/*.change": "share/phlora/llama.cpp",
+    "integrations/llama.cpp/phlora-llama.*": "share/phlora/llama.cpp",
+}
+# What README.md says of the sources, and what that is of an installed program.
+INSTALLED = [
+    ("cargo run --release -p phlora-cli -- ", "phlora "),
+    ("tests/data/tiny-llama/base tests/data/tiny-llama/tuned", "base tuned"),
+    ("target/adapter", "adapter"),
+]
 
 
 def layout():
@@ -25,6 +46,12 @@ def layout():
             places[path.relative_to(ROOT).as_posix()] = [SHARE / path.relative_to(ROOT / "docs").as_posix()]
     for name in ("ARCHITECTURE.md", "BENCHMARKS.md", "SECURITY.md"):
         places[name] = [SHARE / name]
+    for pattern, folder in COPIED.items():
+        found = sorted(ROOT.glob(pattern))
+        if not found:
+            raise SystemExit(f"documents.py: there is no {pattern}")
+        for path in found:
+            places[path.relative_to(ROOT).as_posix()] = [pathlib.PurePosixPath(folder) / path.name]
     # Also where archives are opened.
     for name in ("README.md", "CHANGELOG.md"):
         places[name] = [SHARE / name, pathlib.PurePosixPath(name)]
@@ -60,6 +87,10 @@ def main(tree):
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.suffix == ".md":
                 text = (ROOT / source).read_text(encoding="utf-8")
+                for said, meant in INSTALLED if source == "README.md" else []:
+                    if said not in text:
+                        raise SystemExit(f"documents.py: README.md has no {said}")
+                    text = text.replace(said, meant)
                 path.write_text(relinked(text, source, place, places), encoding="utf-8")
             else:
                 shutil.copyfile(ROOT / source, path)

@@ -55,9 +55,9 @@ archive() {
   install -D -m 644 "$work/generated/completions/phlora.fish" "$tree/share/fish/vendor_completions.d/phlora.fish"
   pack "$work" "$name" >"$work/out/$name.tar.gz"
 
-  install -D -m 755 "$tree/bin/phlora" "$deb/usr/bin/phlora"
-  install -d "$deb/usr/share/doc/phlora" "$deb/DEBIAN"
-  cp -r "$tree/share/." "$deb/usr/share"
+  install -d "$deb/usr" "$deb/DEBIAN"
+  # Documents lead to headers and sources.
+  cp -r "$tree/bin" "$tree/include" "$tree/lib" "$tree/share" "$deb/usr"
   rm -r "$deb/usr/share/licenses"
   gzip -9n <CHANGELOG.md >"$deb/usr/share/doc/phlora/changelog.gz"
   {
@@ -91,7 +91,7 @@ echo "make.sh: Python"
 # The wheel is of the host's processor, for every Linux with its glibc of 2014; rustup's Rust has that library.
 env -u CARGO -u RUSTC -u PHLORA_BUILD_STD maturin build --quiet --locked --release --zig --compatibility manylinux2014 \
   -m python/Cargo.toml --out "$work/out"
-maturin sdist --quiet -m python/Cargo.toml --out "$work/out"
+maturin sdist -m python/Cargo.toml --out "$work/out"
 (cd "$work/out" && sha256sum -- * >SHA256SUMS)
 mv "$work/out" "$out"
 ls -l "$out"

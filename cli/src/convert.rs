@@ -38,6 +38,7 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
             done.not_in_blocks
         ));
     }
+    done.notes.iter().for_each(|note| complain(note));
     if args.json {
         print::json(&json!({
             "path": args.output,
@@ -48,6 +49,7 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
             "not_in_blocks": done.not_in_blocks,
             "energy": done.energy,
             "bytes": done.bytes,
+            "notes": done.notes,
         }))?;
     } else {
         let folded = match done.folded {

@@ -169,6 +169,7 @@ fn a_report_named_html_is_the_page() {
     let plan = read("plan.html");
     let (answer, maps) = (plan.find("take rank 64").unwrap(), plan.find("<section").unwrap());
     assert!(answer < maps && plan.contains("rank 64 · base → tuned · phlora plan</title>"));
+    assert!(plan.contains("Directions behind rank 64 count as well"));
     succeed(&["diff", &base, &tuned, "-q", "--report", &page("diff.html")]);
     assert!(read("diff.html").contains("What moved, by kind"));
     succeed(&["diff", &a, &format!("{b}-r8"), "-q", "--report", &page("adapters.html")]);

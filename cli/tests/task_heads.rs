@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use phlora_core::Dtype::{Bf16, F32};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -115,6 +115,14 @@ fn a_base_without_the_head_gets_it_when_it_is_merged() {
         "{said}"
     );
     assert_merged(&merged, Path::new(&tuned), "bert.");
+    let (adapter, copy) = (text(&root.path().join("adapter")), text(&root.path().join("copy")));
+    let said = succeed(&["convert", &adapter, "-o", &copy, "--base", &base, "--json"]);
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let note = said["notes"][0].as_str().unwrap();
+    assert!(
+        note.contains("4 weights, below bert.* in the adapter and without a prefix in the model"),
+        "{note}"
+    );
 }
 
 #[test]

@@ -67,7 +67,9 @@ fn text(report: &Report, chosen: u64) -> Markup {
         format!(" The search ended at {}, where {} is kept{shown}.", bytes(end.bytes), percent(end.energy))
     });
     if chosen == 0 {
-        return html! { "The most that so many bytes of factors could keep, taken from all modules at once." (ended) };
+        return html! {
+            "The most that so many bytes of factors could keep, taken from all modules at once." (ended) (further(report))
+        };
     }
     let double = energy_at(&report.curve, chosen.saturating_mul(2));
     let beyond = end.is_some_and(|end| chosen.saturating_mul(2) > end.bytes && end.energy < ALL);
@@ -78,6 +80,20 @@ fn text(report: &Report, chosen: u64) -> Markup {
             data id="double" value=(double) { (percent(double)) }
         }
         " if they were divided among the modules by what they keep." (ended)
+    }
+}
+
+/// Says of a plan that its curve goes on behind the rank that was asked for.
+fn further(report: &Report) -> String {
+    match &report.plan {
+        Some(plan) if report.modules.iter().any(|module| !module.further_singular_values.is_empty()) => {
+            format!(
+                " Directions behind rank {} count as well, as far as the reads for it showed them: of these it keeps at least so \
+             much.",
+                plan.searched
+            )
+        }
+        _ => String::new(),
     }
 }
 

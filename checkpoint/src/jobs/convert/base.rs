@@ -132,19 +132,23 @@ impl Base {
         Ok(lora)
     }
 
-    pub(super) fn to_single<'a>(&self, lora: Lora<'a>, style: Style) -> Result<Lora<'a>> {
+    /// `lora` for a single file, and how its names were paired with the base's.
+    pub(super) fn to_single<'a>(&self, lora: Lora<'a>, style: Style) -> Result<(Lora<'a>, Vec<String>)> {
         let single = lora.naming == Naming::Single;
         let lora = self.resolved(lora)?;
         let lora = if lora.naming == Naming::Gguf { self.checkpoint_names(lora)? } else { lora };
-        let Paired { lora, renamed } = paired(lora, self.model.as_ref())?;
-        self.places(single)?.to_single(renamed.unwrap_or(lora), style)
+        let Paired { lora, renamed, notes } = paired(lora, self.model.as_ref())?;
+        Ok((self.places(single)?.to_single(renamed.unwrap_or(lora), style)?, notes))
     }
 
-    pub(super) fn to_gguf<'a>(&self, lora: Lora<'a>) -> Result<Lora<'a>> {
+    /// `lora` under the names of GGUF, and how its names were paired with the base's.
+    pub(super) fn to_gguf<'a>(&self, lora: Lora<'a>) -> Result<(Lora<'a>, Vec<String>)> {
         let lora = self.resolved(lora)?;
+        let mut said = Vec::new();
         let mut lora = match lora.naming {
             Naming::HuggingFace => {
-                let Paired { lora, renamed } = paired(lora, self.model.as_ref())?;
+                let Paired { lora, renamed, notes } = paired(lora, self.model.as_ref())?;
+                said = notes;
                 let experts = self.gguf().and_then(|model| {
                     let counts = model.tensors().filter_map(|(_, tensor)| Some(tensor.expert()?.count));
                     counts.max()
@@ -158,7 +162,7 @@ impl Base {
             }
             _ => lora,
         };
-        let Some(base) = self.gguf() else { return Ok(lora) };
+        let Some(base) = self.gguf() else { return Ok((lora, said)) };
         for module in &mut lora.modules {
             let weight = format!("{}.weight", module.name);
             let Some(tensor) = base.tensor(&weight) else {
@@ -174,15 +178,20 @@ impl Base {
                 );
             }
         }
-        Ok(lora)
+        Ok((lora, said))
     }
 
-    /// `lora` under the names of PEFT's format: those in memory, or those of the checkpoint.
-    pub(super) fn to_peft<'a>(&self, lora: Lora<'a>, names: Option<Names>) -> Result<Lora<'a>> {
+    /// `lora` under the names of PEFT's format: those in memory, or those of the checkpoint; and how its names were paired with
+    /// the base's.
+    pub(super) fn to_peft<'a>(
+        &self,
+        lora: Lora<'a>,
+        names: Option<Names>,
+    ) -> Result<(Lora<'a>, Vec<String>)> {
         let kept = lora.naming == Naming::HuggingFace && names.is_none();
-        let Paired { lora, renamed } = paired(self.checkpoint_names(lora)?, self.model.as_ref())?;
+        let Paired { lora, renamed, notes } = paired(self.checkpoint_names(lora)?, self.model.as_ref())?;
         if kept {
-            return Ok(lora);
+            return Ok((lora, notes));
         }
         let (lora, layout) = (renamed.unwrap_or(lora), self.layout());
         let mut lora = match (names.unwrap_or_default(), &layout) {
@@ -190,7 +199,9 @@ impl Base {
             (Names::Memory, Some(layout)) => lora.into_memory(layout)?,
             (Names::Checkpoint, Some(layout)) => lora.into_checkpoint(layout)?,
         };
-        let Some(model) = self.model.as_ref().filter(|_| self.gguf().is_none()) else { return Ok(lora) };
+        let Some(model) = self.model.as_ref().filter(|_| self.gguf().is_none()) else {
+            return Ok((lora, notes));
+        };
         let view = View::new(model);
         for module in &lora.modules {
             let weight = format!("{}.weight", module.name);
@@ -205,7 +216,7 @@ impl Base {
             Names::Memory => targets(&modules, view.names().chain(layout.iter().flat_map(Layout::hidden))),
             Names::Checkpoint => targets(&modules, model.tensors().map(|(name, _)| name)),
         });
-        Ok(lora)
+        Ok((lora, notes))
     }
 
     pub(super) fn checkpoint_names<'a>(&self, lora: Lora<'a>) -> Result<Lora<'a>> {

@@ -18,7 +18,7 @@ use std::io::Write;
 use std::path::Path;
 
 /// Result of [`convert`].
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Converted {
     /// Modules with factors.
@@ -33,6 +33,8 @@ pub struct Converted {
     pub energy: Option<f64>,
     /// Bytes of the files.
     pub bytes: u64,
+    /// How names of the adapter were paired with those of the base, where they begin otherwise.
+    pub notes: Vec<String>,
 }
 
 /// Writes `adapter` to `path`, which appears by a rename when all is complete.
@@ -64,11 +66,19 @@ pub fn convert(
 ) -> Result<Converted> {
     monitor.begin_writing()?;
     options.format.probe(path, options.force)?;
-    let Prepared { lora, not_in_blocks, energy } = prepare(adapter, options, monitor)?;
+    let Prepared { lora, not_in_blocks, energy, notes } = prepare(adapter, options, monitor)?;
     let gguf = options.format == AdapterFormat::Gguf;
     let folded = lora.modules.iter().filter(|module| gguf && module.scale != 1.0).count();
     let bytes = lora.save(path, options.format, options.force, monitor)?;
-    Ok(Converted { modules: lora.modules.len(), rank: lora.rank(), not_in_blocks, folded, energy, bytes })
+    Ok(Converted {
+        modules: lora.modules.len(),
+        rank: lora.rank(),
+        not_in_blocks,
+        folded,
+        energy,
+        bytes,
+        notes,
+    })
 }
 
 /// As [`convert`] to GGUF, but to `out`; gives the number of bytes.
@@ -93,6 +103,8 @@ pub(crate) struct Prepared<'a> {
     not_in_blocks: usize,
     /// As in [`Converted`].
     energy: Option<f64>,
+    /// As in [`Converted`].
+    notes: Vec<String>,
 }
 
 /// The adapter under the names and in the formats that are asked for.
@@ -126,8 +138,8 @@ pub(crate) fn prepare<'a>(
         }
         (false, None) => {}
     }
-    lora = match (options.format, options.format.style()) {
-        (_, Some(_)) if adapter.format() == options.format => lora,
+    let (mut lora, notes) = match (options.format, options.format.style()) {
+        (_, Some(_)) if adapter.format() == options.format => (lora, Vec::new()),
         (_, Some(style)) => base.to_single(lora, style)?,
         (AdapterFormat::Gguf, _) => base.to_gguf(lora)?,
         (AdapterFormat::Mlx, _) => base.to_peft(lora, Some(Names::Checkpoint))?,
@@ -146,7 +158,7 @@ pub(crate) fn prepare<'a>(
             factor.set_dtype(dtype);
         }
     }
-    Ok(Prepared { lora, not_in_blocks, energy })
+    Ok(Prepared { lora, not_in_blocks, energy, notes })
 }
 
 /// The storage format that loses nothing.

@@ -9,6 +9,8 @@ use crate::source::model::Model;
 pub(super) struct Paired<'a> {
     pub(super) lora: Lora<'a>,
     pub(super) renamed: Option<Lora<'a>>,
+    /// How its names were paired with those of the base, where they begin otherwise.
+    pub(super) notes: Vec<String>,
 }
 
 /// `lora` with what the names of its base, if that is here, make of it.
@@ -19,7 +21,7 @@ pub(super) struct Paired<'a> {
 pub(super) fn paired<'a>(lora: Lora<'a>, base: Option<&Model>) -> Result<Paired<'a>> {
     let model = base.filter(|model| !model.is_gguf());
     let Some(model) = model.filter(|_| lora.naming == Naming::HuggingFace) else {
-        return Ok(Paired { lora, renamed: None });
+        return Ok(Paired { lora, renamed: None, notes: Vec::new() });
     };
     let view = View::new(model);
     let (named, notes) = beginnings::onto(lora.clone(), &view)?;
@@ -44,7 +46,7 @@ pub(super) fn paired<'a>(lora: Lora<'a>, base: Option<&Model>) -> Result<Paired<
         let problem = format!("the base {base} has no tensor {}.weight", module.name);
         return Err(module.a.error(problem));
     }
-    Ok(Paired { lora, renamed: (!notes.is_empty()).then_some(named) })
+    Ok(Paired { lora, renamed: (!notes.is_empty()).then_some(named), notes })
 }
 
 /// What a model that is tied does not store.
