@@ -202,3 +202,124 @@ fn factor(matrix: &Matrix) -> Result<Factor<'static>> {
     let bytes: Vec<u8> = matrix.values.iter().flat_map(|value| value.to_le_bytes()).collect();
     Factor::new(Dtype::F32, [matrix.rows, matrix.cols], bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::model::Model;
+    use safetensors::tensor::{Dtype as Stored, TensorView};
+
+    /// Numbers that tell one place from another.
+    fn entry(seed: usize, at: usize) -> f32 {
+        ((at * 7 + seed * 5) % 11) as f32 - 4.5
+    }
+
+    fn values(seed: usize, shape: [usize; 2]) -> Vec<f64> {
+        (0..shape[0] * shape[1]).map(|at| f64::from(entry(seed, at))).collect()
+    }
+
+    fn times(left: &[f64], right: &[f64], [rows, inner, cols]: [usize; 3]) -> Vec<f64> {
+        let of = |i: usize, j: usize| (0..inner).map(|k| left[i * inner + k] * right[k * cols + j]).sum();
+        (0..rows * cols).map(|at| of(at / cols, at % cols)).collect()
+    }
+
+    /// B·A of the module that factors of these shapes make, its rank and its shape.
+    fn product(factors: &[(&'static str, [usize; 2])]) -> Result<(Vec<f64>, usize, [usize; 2])> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("m.safetensors");
+        let bytes: Vec<Vec<u8>> = (0..)
+            .zip(factors)
+            .map(|(seed, (_, [rows, cols]))| {
+                (0..rows * cols).flat_map(|at| entry(seed, at).to_le_bytes()).collect()
+            })
+            .collect();
+        let views = factors.iter().zip(&bytes);
+        let views = views.map(|((name, shape), bytes)| {
+            (*name, TensorView::new(Stored::F32, shape.to_vec(), bytes).unwrap())
+        });
+        safetensors::serialize_to_file(views, None, &path).unwrap();
+        let model = Model::open(&path).unwrap();
+        let mut product = Product::default();
+        for (name, _) in factors {
+            product.take(name, model.tensor(name).unwrap()).unwrap();
+        }
+        let module = product.module("m", 1.0)?;
+        let ([rows, cols], rank) = (module.shape(), module.rank());
+        let wide =
+            |factor: &Factor<'_>| factor.decoded().unwrap().iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+        Ok((times(&wide(&module.b), &wide(&module.a), [rows, rank, cols]), rank, [rows, cols]))
+    }
+
+    #[test]
+    fn hadamard_products_are_entrywise() {
+        // Ranks that multiply to one below the narrower side, and to one above it.
+        for ([rows, cols], [one, two], rank) in
+            [([9, 8], [2, 3], 6), ([8, 9], [3, 2], 6), ([4, 5], [2, 3], 4), ([5, 4], [3, 3], 4)]
+        {
+            let shapes = [[rows, one], [one, cols], [rows, two], [two, cols]];
+            let names = ["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"];
+            let factors: Vec<_> = names.into_iter().zip(shapes).collect();
+            let [w1a, w1b, w2a, w2b] = [0, 1, 2, 3].map(|at| values(at, shapes[at]));
+            let (left, right) = (times(&w1a, &w1b, [rows, one, cols]), times(&w2a, &w2b, [rows, two, cols]));
+            let expected: Vec<_> = left.iter().zip(right).map(|(x, y)| x * y).collect();
+            assert_eq!(product(&factors).unwrap(), (expected, rank, [rows, cols]), "{factors:?}");
+        }
+    }
+
+    #[test]
+    fn kronecker_products_hold_the_second_factor_in_every_entry_of_the_first() {
+        let expected = |first: &[f64], [r1, c1]: [usize; 2], second: &[f64], [r2, c2]: [usize; 2]| {
+            let of = |i: usize, j: usize| first[i / r2 * c1 + j / c2] * second[i % r2 * c2 + j % c2];
+            (0..r1 * r2 * c1 * c2).map(|at| of(at / (c1 * c2), at % (c1 * c2))).collect::<Vec<_>>()
+        };
+        for first in [[2, 3], [3, 2]] {
+            for second in [[4, 3], [3, 5]] {
+                let shape = [first[0] * second[0], first[1] * second[1]];
+                let whole = [("lokr_w1", first), ("lokr_w2", second)];
+                let delta = expected(&values(0, first), first, &values(1, second), second);
+                let (found, rank, of) = product(&whole).unwrap();
+                assert_eq!((found, of), (delta, shape));
+                assert_eq!(rank, first[0].min(first[1]) * second[0].min(second[1]));
+
+                let (a, b) = ([second[0], 2], [2, second[1]]);
+                let factored = [("lokr_w1", first), ("lokr_w2_a", a), ("lokr_w2_b", b)];
+                let inner = times(&values(1, a), &values(2, b), [a[0], 2, b[1]]);
+                let delta = expected(&values(0, first), first, &inner, second);
+                let (found, rank, of) = product(&factored).unwrap();
+                assert_eq!((found, of, rank), (delta, shape, 4));
+            }
+        }
+        let (a, b) = ([3, 1], [1, 4]);
+        let factored = [("lokr_w1_a", a), ("lokr_w1_b", b), ("lokr_w2", [2, 2])];
+        let inner = times(&values(0, a), &values(1, b), [3, 1, 4]);
+        let delta = expected(&inner, [3, 4], &values(2, [2, 2]), [2, 2]);
+        assert_eq!(product(&factored).unwrap(), (delta, 2, [6, 8]));
+    }
+
+    #[test]
+    fn factors_that_do_not_go_together_are_refused() {
+        let hadamard = |shapes: [[usize; 2]; 4]| {
+            let names = ["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"];
+            product(&names.into_iter().zip(shapes).collect::<Vec<_>>())
+        };
+        assert!(hadamard([[9, 2], [2, 8], [9, 3], [3, 8]]).is_ok());
+        for wrong in [
+            [[8, 2], [2, 8], [9, 3], [3, 8]],
+            [[9, 2], [2, 7], [9, 3], [3, 8]],
+            [[9, 2], [3, 8], [9, 3], [3, 8]],
+            [[9, 2], [2, 8], [9, 3], [2, 8]],
+        ] {
+            let message = hadamard(wrong).unwrap_err().to_string();
+            assert!(message.contains("do not go together"), "{message}");
+        }
+        assert!(
+            product(&[("hada_w1_a", [3, 2]), ("hada_w1_b", [2, 3])])
+                .unwrap_err()
+                .to_string()
+                .contains("missing")
+        );
+        let uneven = [("lokr_w1", [2, 2]), ("lokr_w2_a", [3, 1]), ("lokr_w2_b", [2, 3])];
+        assert!(product(&uneven).unwrap_err().to_string().contains("columns and"));
+        assert!(product(&[("hada_t1", [1, 1])]).unwrap_err().to_string().contains("Tucker"));
+    }
+}

@@ -70,3 +70,58 @@ fn dot(left: &[f32], right: &[f32]) -> f32 {
     let rest: f32 = lefts.1.iter().zip(rights.1).map(|(left, right)| left * right).sum();
     sums.iter().sum::<f32>() + rest
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::monitor::Monitor;
+    use crate::run::pool;
+    use crate::source::model::Model;
+    use safetensors::tensor::{Dtype, TensorView};
+
+    /// What is found of a matrix of these F32 entries.
+    fn found(rows: usize, cols: usize, entry: impl Fn(usize, usize) -> f32) -> Option<f64> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("m.safetensors");
+        let values = (0..rows * cols).flat_map(|at| entry(at / cols, at % cols).to_le_bytes());
+        let values: Vec<u8> = values.collect();
+        let view = TensorView::new(Dtype::F32, vec![rows, cols], &values).unwrap();
+        safetensors::serialize_to_file([("w", view)], None, &path).unwrap();
+        let model = Model::open(&path).unwrap();
+        let tensor = model.tensor("w").unwrap();
+        let work = |(): &mut (), ticket: Ticket<'_>| weight_stretch(tensor, ticket);
+        pool::run(1, 1, &Monitor::default(), || (), work).unwrap().remove(0)
+    }
+
+    #[test]
+    fn of_one_direction_it_is_exact() {
+        // Rows and columns that are no whole chunks.
+        let (rows, cols) = (70, 37);
+        let (u, v) = (|i: usize| (i % 5) as f32 - 1.5, |j: usize| (j % 7) as f32 - 2.5);
+        let length =
+            |n, x: &dyn Fn(usize) -> f32| (0..n).map(|i| f64::from(x(i)).powi(2)).sum::<f64>().sqrt();
+        let exact = length(rows, &u) * length(cols, &v);
+        let found = found(rows, cols, |i, j| u(i) * v(j)).unwrap();
+        assert!((found / exact - 1.0).abs() < 1e-5, "{found} {exact}");
+    }
+
+    #[test]
+    fn of_several_directions_it_is_from_below_and_near() {
+        let found = found(40, 24, |i, j| if i == j { 24.0 - i as f32 } else { 0.0 }).unwrap();
+        assert!((0.9 * 24.0..=24.0 + 1e-4).contains(&found), "{found}");
+    }
+
+    #[test]
+    fn what_has_no_length_has_none() {
+        for bad in [0.0, f32::NAN, f32::INFINITY] {
+            assert_eq!(found(3, 2, |_, _| bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn signs_are_the_first_bits_of_splitmix64() {
+        // Its first outputs from the seed 0: e2…, 6e…, 06…, f8…, 1b…, 53…, 2c…, c5…, 3e…, f3….
+        let signs: Vec<_> = (0..10).map(sign).collect();
+        assert_eq!(signs, [-1.0, 1.0, 1.0, -1.0, 1.0, 1.0, 1.0, -1.0, 1.0, -1.0]);
+    }
+}

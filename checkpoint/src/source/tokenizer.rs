@@ -206,4 +206,38 @@ mod tests {
         }
         assert!(vocabulary("tokenizer.json", b"{}").is_none());
     }
+
+    #[test]
+    fn no_more_tokens_are_compared_than_any_model_has() {
+        let list = |tokens: usize| {
+            format!(r#"{{"model":{{"vocab":[{}["b",0]]}}}}"#, r#"["a",0],"#.repeat(tokens - 1))
+        };
+        assert_eq!(vocabulary("tokenizer.json", list(MOST).as_bytes()).unwrap().len(), MOST);
+        assert!(vocabulary("tokenizer.json", list(MOST + 1).as_bytes()).is_none());
+        assert_eq!(vocabulary("vocab.txt", "a\n".repeat(MOST).as_bytes()).unwrap().len(), MOST);
+        assert!(vocabulary("vocab.txt", "a\n".repeat(MOST + 1).as_bytes()).is_none());
+    }
+
+    #[test]
+    fn what_is_not_the_same_is_counted_and_named() {
+        let tokens =
+            |names: &[&str]| (0..).zip(names.iter().map(|name| (*name).to_owned())).collect::<Vocabulary>();
+        let said = |own: &[&str], other: &[&str]| {
+            compared(&["base".into(), "tuned".into()], &tokens(own), &tokens(other))
+        };
+        let abc = ["a", "b", "c", "d"];
+        assert_eq!(said(&abc, &abc), None);
+        let starts = |said: Option<String>, text: &str| {
+            let said = said.unwrap();
+            assert!(said.starts_with(text), "{said}");
+        };
+        let half = "tuned has another token at 2 of 4 numbers than base (at 0: x, not a): the adapter has";
+        starts(said(&abc, &["x", "y", "c", "d"]), half);
+        let most = "tuned has another token at 3 of 4 numbers than base (at 0: x, not a): another tokenizer";
+        starts(said(&abc, &["x", "y", "z", "d"]), most);
+        starts(said(&abc[..3], &abc), "tuned has 1 token that base lacks: d; ");
+        starts(said(&[], &abc), "tuned has 4 tokens that base lacks: a, b, c, …; ");
+        assert_eq!(said(&abc, &abc[..1]).unwrap(), "tuned lacks 3 tokens that base has: b, c, d");
+        assert_eq!(said(&abc, &abc[..3]).unwrap(), "tuned lacks 1 token that base has: d");
+    }
 }

@@ -213,3 +213,53 @@ impl<'a> Array<'a> {
         (0..self.len).map_while(move |_| Value::read_as(element, &mut cursor, 0).ok())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_of_every_type() {
+        let (small, large) = (200_u64, u64::MAX);
+        for (value, name, number) in [
+            (Value::U8(200), "u8", Some(small)),
+            (Value::U16(200), "u16", Some(small)),
+            (Value::U32(200), "u32", Some(small)),
+            (Value::U64(large), "u64", Some(large)),
+            (Value::I8(100), "i8", Some(100)),
+            (Value::I16(200), "i16", Some(small)),
+            (Value::I32(200), "i32", Some(small)),
+            (Value::I64(200), "i64", Some(small)),
+            (Value::I8(-1), "i8", None),
+            (Value::I16(-1), "i16", None),
+            (Value::I32(-1), "i32", None),
+            (Value::I64(-1), "i64", None),
+            (Value::F32(1.0), "f32", None),
+            (Value::F64(1.0), "f64", None),
+            (Value::Bool(true), "bool", None),
+            (Value::String(b"1"), "string", None),
+            (Value::Array(Array { element: ValueType::U8, len: 0, bytes: &[] }), "array", None),
+        ] {
+            assert_eq!((value.type_name(), value.to_u64()), (name, number));
+        }
+        assert_eq!((Value::String(b"a").to_str(), Value::String(b"\xff").to_str()), (Some("a"), None));
+        assert_eq!(Value::U8(1).to_str(), None);
+    }
+
+    #[test]
+    fn arrays_end_where_their_numbers_end() {
+        for (kind, size) in
+            [(0, 1), (1, 1), (2, 2), (3, 2), (4, 4), (5, 4), (6, 4), (7, 1), (10, 8), (11, 8), (12, 8)]
+        {
+            let file = |bytes: usize| {
+                [&9_u32.to_le_bytes()[..], &u32::to_le_bytes(kind), &3_u64.to_le_bytes(), &vec![1; bytes]]
+                    .concat()
+            };
+            let whole = file(3 * size);
+            let mut cursor = Cursor::new(&whole);
+            let Ok(Value::Array(array)) = Value::read(&mut cursor) else { panic!("{kind}") };
+            assert_eq!((array.iter().count(), cursor.left()), (3, 0), "{kind}");
+            assert!(Value::read(&mut Cursor::new(&file(3 * size - 1))).is_err(), "{kind}");
+        }
+    }
+}

@@ -183,3 +183,134 @@ impl fmt::Display for Method {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The method of a model with this `config.json`, or of the file `name` beside an empty one.
+    fn method(name: &str, text: &str) -> Option<Method> {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(name), text).unwrap();
+        let config = if name == "config.json" { text } else { "{}" };
+        Method::read(directory.path(), Json::parse(config.as_bytes()).unwrap()).unwrap()
+    }
+
+    fn stated(text: &str) -> Method {
+        method("config.json", &format!(r#"{{"quantization_config": {text}}}"#)).unwrap()
+    }
+
+    #[test]
+    fn it_is_found_wherever_it_is_said() {
+        let fp8 = r#"{"quant_method": "FP8"}"#;
+        for text in [
+            format!(r#"{{"quantization_config": {fp8}}}"#),
+            format!(r#"{{"compression_config": {fp8}}}"#),
+            format!(r#"{{"text_config": {{"quantization_config": {fp8}}}}}"#),
+        ] {
+            assert_eq!(method("config.json", &text).unwrap().name, "fp8", "{text}");
+        }
+        for (name, text, expected) in [
+            ("hf_quant_config.json", r#"{"quantization": {"quant_algo": "FP8"}}"#, "modelopt (fp8)"),
+            ("quantize_config.json", r#"{"bits": 4, "group_size": 128}"#, "GPTQ, 4 bits, groups of 128"),
+        ] {
+            assert_eq!(method(name, text).unwrap().to_string(), expected);
+        }
+        assert_eq!(method("config.json", "{}"), None);
+        assert_eq!(method("config.json", r#"{"quantization_config": null}"#), None);
+        assert_eq!(method("config.json", r#"{"quantization_config": {"load_in_8bit": false}}"#), None);
+    }
+
+    #[test]
+    fn each_writer_has_its_own_fields() {
+        for (text, expected, packing) in [
+            (
+                r#"{"quant_method": "awq", "w_bit": 4, "q_group_size": 64}"#,
+                "AWQ, 4 bits, groups of 64",
+                Some(Packing::Awq),
+            ),
+            (
+                r#"{"quant_method": "gptq", "bits": 0, "group_size": 0}"#,
+                "GPTQ",
+                Some(Packing::Gptq { v2: false }),
+            ),
+            (
+                r#"{"quant_method": "gptq", "checkpoint_format": "gptq_v2"}"#,
+                "GPTQ (gptq_v2)",
+                Some(Packing::Gptq { v2: true }),
+            ),
+            (r#"{"load_in_4bit": true, "bits": 4}"#, "bitsandbytes, FP4", None),
+            (r#"{"load_in_8bit": true}"#, "bitsandbytes, LLM.int8", None),
+            (r#"{"quant_method": "bitsandbytes", "bnb_4bit_quant_type": "nf4"}"#, "bitsandbytes, NF4", None),
+            (r#"{"quant_method": "modelopt", "quant_algo": "NVFP4"}"#, "modelopt (nvfp4)", None),
+            (
+                r#"{"quant_method": "auto-round", "packing_format": "auto_round:auto_gptq"}"#,
+                "auto-round (auto_round:auto_gptq)",
+                Some(Packing::Gptq { v2: false }),
+            ),
+            (
+                r#"{"quant_method": "auto_round", "packing_format": "auto_round:gptq_v2"}"#,
+                "auto_round (auto_round:gptq_v2)",
+                Some(Packing::Gptq { v2: true }),
+            ),
+            (
+                r#"{"quant_method": "intel/auto-round", "packing_format": "auto_round:auto_awq"}"#,
+                "intel/auto-round (auto_round:auto_awq)",
+                Some(Packing::Awq),
+            ),
+            (
+                r#"{"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 64]}"#,
+                "FP8, blocks of 128 × 64",
+                None,
+            ),
+            (r#"{"quant_method": "fp8", "weight_block_size": [0, 64]}"#, "FP8", None),
+            (r#"{"quant_method": "fp8", "weight_block_size": [64, 0]}"#, "FP8", None),
+            (
+                r#"{"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0": {"weights":
+                    {"num_bits": 8, "group_size": 32}}}}"#,
+                "compressed-tensors (pack-quantized), 8 bits, groups of 32",
+                None,
+            ),
+            (
+                r#"{"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights":
+                    {"block_structure": [16, 32]}}}}"#,
+                "compressed-tensors, blocks of 16 × 32",
+                None,
+            ),
+        ] {
+            let method = stated(text);
+            assert_eq!(
+                (method.to_string().as_str(), method.packing(), method.unread),
+                (expected, packing, None),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_read_is_known_before_a_weight_is_looked_at() {
+        for (text, expected) in [
+            (r#"{"quant_method": "gptq", "checkpoint_format": "marlin"}"#, "formats gptq"),
+            (r#"{"quant_method": "gptq", "pack_dtype": "int8"}"#, "packed into int32"),
+            (r#"{"quant_method": "awq", "version": "gemv"}"#, "version gemm"),
+            (
+                r#"{"quant_method": "compressed-tensors", "transform_config": {"config_groups": {"a": {}}}}"#,
+                "transforms",
+            ),
+            (
+                r#"{"quant_method": "compressed-tensors", "sparsity_config": {"format": "sparse-24"}}"#,
+                "sparse",
+            ),
+            (r#"{"quant_method": "aqlm"}"#, "this method is not read"),
+        ] {
+            assert!(stated(text).unread.is_some_and(|why| why.contains(expected)), "{text}");
+        }
+        for text in [
+            r#"{"quant_method": "gptq", "pack_dtype": "int32"}"#,
+            r#"{"quant_method": "compressed-tensors", "transform_config": {"config_groups": {}}}"#,
+            r#"{"quant_method": "compressed-tensors", "sparsity_config": {"format": "dense"}}"#,
+        ] {
+            assert_eq!(stated(text).unread, None, "{text}");
+        }
+    }
+}
