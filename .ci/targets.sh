@@ -49,9 +49,11 @@ arm64() {
 }
 
 musl() {
-  local triple=x86_64-unknown-linux-musl
+  local triple=x86_64-unknown-linux-musl flags
   hosted $triple
-  musl-gcc -static -I"$work/$triple/include" examples/c/files.c "$work/$triple/lib/libphlora.a" -lm -o "$work/musl"
+  # There is no shared library: pkg-config gives what the static one needs.
+  read -ra flags <<<"$(PKG_CONFIG_PATH=$work/$triple/lib/pkgconfig pkg-config --cflags --libs phlora)"
+  musl-gcc -static examples/c/files.c "${flags[@]}" -o "$work/musl"
   case $(readelf -l "$work/musl") in *INTERP*) echo "targets.sh: musl: the program is not static" >&2; exit 1 ;; esac
   extracts musl-adapter "$work/musl"
 }

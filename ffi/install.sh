@@ -50,9 +50,11 @@ shared() {
 }
 
 built=$folder/release
+only_static=''
 install -d "$to/include" "$to/lib"
 case $target in
   wasm32-unknown-unknown | *-none-* | *-none)
+    only_static=yes
     bash ffi/archive.sh "$(bash ffi/small.sh "$target" staticlib)" "$to/lib/libphlora.a" "$target"
     if [ "$target" = wasm32-unknown-unknown ]; then
       module=$(RUSTFLAGS="${RUSTFLAGS:-} -Cstrip=symbols -Clink-arg=--export=__heap_base" bash ffi/small.sh "$target" cdylib)
@@ -76,6 +78,7 @@ case $target in
     install -m 644 "$built/phlora_ffi.lib" "$to/lib/phlora_static.lib"
     ;;
   *-apple-ios*)
+    only_static=yes
     build staticlib
     bash ffi/archive.sh "$built/libphlora_ffi.a" "$to/lib/libphlora.a" "$target"
     ;;
@@ -96,6 +99,7 @@ case $target in
       export RUSTFLAGS="${RUSTFLAGS:-} -Ctarget-feature=-crt-static"
       shared
     else
+      only_static=yes
       build staticlib
       bash ffi/archive.sh "$built/libphlora_ffi.a" "$to/lib/libphlora.a" "$target"
     fi
@@ -108,7 +112,9 @@ case $target in
   *-windows-gnu*) private="-lws2_32 -luserenv -lntdll" ;;
   *) private=-lm ;;
 esac
-fill() { sed -e "s/@VERSION@/$version/g" -e "s/@SOVERSION@/$soversion/g" -e "s/@PRIVATE@/$private/g" "$1"; }
+# Without a shared library `pkg-config --libs` gives the static one, and programs need what that needs.
+public=${only_static:+ $private}
+fill() { sed -e "s/@VERSION@/$version/g" -e "s/@SOVERSION@/$soversion/g" -e "s/@PRIVATE@/$private/g" -e "s/@PUBLIC@/$public/g" "$1"; }
 install -d "$to/lib/pkgconfig" "$to/lib/cmake/phlora" "$to/share/licenses/phlora"
 install -m 644 include/phlora.h include/phlora.hpp "$to/include"
 install -m 644 LICENSE-APACHE LICENSE-MIT "$to/share/licenses/phlora"
