@@ -187,4 +187,53 @@ mod tests {
         assert_eq!(base_only.missing_prefix(bare.into_iter()), None);
         assert_eq!(Config::default().missing_prefix(bare.into_iter()), None);
     }
+
+    fn config(text: &str) -> Config {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("config.json"), text).unwrap();
+        Config::read(directory.path()).unwrap()
+    }
+
+    #[test]
+    fn facts_of_configurations_within_are_found_by_their_place() {
+        let found = config(
+            r#"{"hidden_size": 3, "text_config": {"model_type": "t", "num_attention_heads": 4,
+                "num_hidden_layers": 2, "num_experts": [8, 9]}, "vision_config": {"model_type": "v", "in":
+                {"model_type": "w"}}, "vocab_size": 5}"#,
+        );
+        let models = [("text_config", "t"), ("vision_config", "v"), ("vision_config.in", "w")];
+        let models = models.map(|(place, kind)| (place.to_owned(), kind.to_owned()));
+        assert_eq!(found.sub_configs, BTreeMap::from(models));
+        let counts =
+            [("hidden_size", 3), ("text_config.num_attention_heads", 4), ("text_config.num_experts", 8)];
+        assert_eq!(found.counts, BTreeMap::from(counts.map(|(place, count)| (place.to_owned(), count))));
+        assert_eq!(found.heads, Some(Heads { queries: 4, keys: 4 }));
+        assert_eq!((found.hidden_size, found.layers, found.experts), (Some(3), Some(2), None));
+        assert_eq!(config(r#"{"num_attention_heads": 0, "num_hidden_layers": 0}"#).heads, None);
+        let local = config(
+            r#"{"num_local_experts": 4, "num_experts": 8, "num_attention_heads": 6, "num_key_value_heads": 2}"#,
+        );
+        assert_eq!((local.experts, local.heads), (Some(4), Some(Heads { queries: 6, keys: 2 })));
+    }
+
+    #[test]
+    fn what_lies_deep_or_has_a_long_place_is_not_looked_at() {
+        let within = |levels: usize, key: &str| {
+            let fact = r#"{"hidden_size": 1, "model_type": "m"}"#.to_owned();
+            (0..levels).fold(fact, |text, _| format!(r#"{{"{key}": {text}}}"#))
+        };
+        let found = |text: &str| {
+            let config = config(text);
+            (config.counts.len(), config.sub_configs.len())
+        };
+        assert_eq!(found(&within(DEPTH - 1, "a")).0, 1);
+        assert_eq!(found(&within(DEPTH, "a")).0, 0);
+        let key = |len: usize| "k".repeat(len);
+        assert_eq!(found(&within(1, &key(LONGEST - "hidden_size".len()))), (1, 1));
+        assert_eq!(found(&within(1, &key(LONGEST - "hidden_size".len() + 1))), (0, 1));
+        assert_eq!(found(&within(1, &key(LONGEST + 1))), (0, 0));
+        let many = (0..=MOST).map(|at| format!(r#""k{at}": {{"hidden_size": 1, "model_type": "m"}},"#));
+        let many = format!("{{{}", many.collect::<String>());
+        assert_eq!(found(&(many + r#""x": 1}"#)), (MOST, MOST));
+    }
 }

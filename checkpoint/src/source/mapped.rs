@@ -201,4 +201,34 @@ mod tests {
         assert!(read(12).unwrap_err().ends_with("it got shorter while it was read: 5 of 12 bytes"));
         assert!(read(u64::MAX).is_err(), "there is no memory for so much");
     }
+
+    /// As long as a pipe is opened as one that waits, this test waits as well, and gives up.
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_that_takes_the_place_of_a_file_is_not_waited_for() {
+        use std::time::{Duration, Instant};
+        let directory = tempfile::tempdir().unwrap();
+        let [path, file, pipe, between] =
+            ["f", "file", "pipe", "between"].map(|name| directory.path().join(name));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        fs::write(&file, b"12345").unwrap();
+        let exchange =
+            |by: &Path| fs::hard_link(by, &between).and_then(|()| fs::rename(&between, &path)).unwrap();
+        exchange(&file);
+        let (opened, count) = std::sync::mpsc::channel();
+        let looked_at = path.clone();
+        std::thread::spawn(move || {
+            opened.send((0..5000).filter(|_| open_regular(&looked_at).is_ok()).count())
+        });
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(60) {
+            exchange(&pipe);
+            exchange(&file);
+            if let Ok(count) = count.try_recv() {
+                assert!(count > 0);
+                return;
+            }
+        }
+        panic!("a pipe is waited for");
+    }
 }

@@ -198,3 +198,68 @@ pub(crate) fn decode(
 fn bytes(entries: usize, dtype: Dtype) -> usize {
     dtype.row_bytes(entries).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::monitor::Monitor;
+    use crate::run::pool;
+    use crate::source::model::Model;
+    use safetensors::tensor::{Dtype as Stored, TensorView};
+
+    /// A model of one F32 weight.
+    fn model(path: &std::path::Path, [rows, cols]: [usize; 2], entry: impl Fn(usize) -> f32) -> Model {
+        let values: Vec<u8> = (0..rows * cols).flat_map(|at| entry(at).to_le_bytes()).collect();
+        let view = TensorView::new(Stored::F32, vec![rows, cols], &values).unwrap();
+        safetensors::serialize_to_file([("w", view)], None, path).unwrap();
+        Model::open(path).unwrap()
+    }
+
+    #[test]
+    fn the_first_entry_that_is_no_number_is_found_wherever_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let shape = [3, 2500];
+        let base = model(&directory.path().join("base"), shape, |_| 1.0);
+        for bad in [0, AT_ONCE - 1, AT_ONCE, 2 * AT_ONCE + 5, 7499] {
+            let entry = |at: usize| if at == bad || at == 7499 { f32::NAN } else { 3.0 };
+            let tuned = model(&directory.path().join("tuned"), shape, entry);
+            let (one, other) = (base.tensor("w").unwrap(), tuned.tensor("w").unwrap());
+            let work = |(): &mut (), ticket: Ticket<'_>| {
+                difference((one, Dtype::F32), (other, Dtype::F32), 7500, ticket)
+            };
+            let found = pool::run(1, 1, &Monitor::default(), || (), work).unwrap().remove(0);
+            assert_eq!(found.non_finite, Some(bad));
+            assert_eq!(found.sum_squares, 4.0 * if bad == 7499 { 7499.0 } else { 7498.0 });
+            let message = non_finite_error(one, other, bad / 2500, 2500).to_string();
+            let place = format!("NaN in row {}, column {} of the tuned model", bad / 2500, bad % 2500);
+            assert!(message.contains(&place), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_norm_is_measured_or_estimated_from_rows_evenly_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        // Each second row is zero: the sample of every third one sees half of them.
+        let entry = |at: usize| if (at / 4).is_multiple_of(2) { 2.0 } else { 0.0 };
+        let weight = model(&directory.path().join("m"), [96, 4], entry);
+        let tensor = weight.tensor("w").unwrap();
+        let exact = (48.0 * 4.0 * 4.0_f64).sqrt();
+        for measured in [true, false] {
+            let found = weight_norm(tensor, measured).unwrap().unwrap();
+            assert!((found - exact).abs() < 1e-9, "{found} {exact}");
+        }
+        // Of each 96 rows, 32 are looked at, the first of every three.
+        let weight =
+            model(
+                &directory.path().join("n"),
+                [96, 4],
+                |at| if (at / 4).is_multiple_of(3) { 2.0 } else { 0.0 },
+            );
+        let tensor = weight.tensor("w").unwrap();
+        let (all, some) =
+            (weight_norm(tensor, true).unwrap().unwrap(), weight_norm(tensor, false).unwrap().unwrap());
+        assert!(
+            (all - (32.0 * 16.0_f64).sqrt()).abs() < 1e-9 && (some - (96.0 * 16.0_f64).sqrt()).abs() < 1e-9
+        );
+    }
+}

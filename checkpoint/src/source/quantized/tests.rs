@@ -2,10 +2,12 @@
 
 use crate::source::measure::decode;
 use crate::source::model::Model;
+use crate::source::tensor::{Composed, Tensor};
 use safetensors::tensor::{Dtype as Stored, TensorView};
 use safetensors::{SafeTensors, serialize_to_file};
 use serde_json::{Value, json};
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A vector of `tests/data/quantized`.
@@ -168,5 +170,41 @@ fn a_method_that_is_not_read_is_named() {
             error.contains(what) && error.contains("take the checkpoint that it was made from"),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn any_rows_and_any_fraction_of_it_are_those_of_the_whole() {
+    for path in paths() {
+        let (case, name) = (Case::read(&path), path.file_stem().unwrap().to_string_lossy().into_owned());
+        let folder = case.save("");
+        let model = Model::open(folder.path()).unwrap();
+        let (_, tensor) = model.tensors().next().unwrap();
+        let decoded = |tensor: Tensor<'_>, entries: Range<usize>| {
+            let mut values = vec![0.0; entries.len()];
+            decode(tensor, tensor.dtype().unwrap(), entries, &mut values).unwrap();
+            bits(&values)
+        };
+        let (whole, cols) = (decoded(tensor, 0..tensor.len()), tensor.row_len());
+        // From the beginning of a row, to the end of one, neither.
+        let ranges =
+            [(cols, 2 * cols + 1), (cols + 1, 3 * cols), (2 * cols - 1, 2 * cols + 2), (cols, 2 * cols)];
+        // A stack may have two experts, each of which is a row.
+        for (from, until) in ranges.into_iter().filter(|(_, until)| *until <= whole.len()) {
+            assert_eq!(decoded(tensor, from..until), whole[from..until], "{name} {from} {until}");
+        }
+        let composed = Composed::whole(tensor);
+        let rows = tensor.shape()[0];
+        for count in (1..=4).filter(|count| rows.is_multiple_of(*count)) {
+            let len = tensor.len() / count;
+            for index in 0..count {
+                let Some(fraction) = composed.fraction(index, count) else { continue };
+                let part = fraction.tensor();
+                assert_eq!((part.shape()[0], part.len()), (rows / count, len), "{name}");
+                assert_eq!(decoded(part, 0..len), whole[index * len..][..len], "{name} {index} of {count}");
+            }
+            assert!(composed.fraction(count, count).is_none(), "{name}");
+        }
+        assert!(composed.fraction(0, 0).is_none() && composed.fraction(0, rows + 1).is_none(), "{name}");
     }
 }
