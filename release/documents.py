@@ -36,6 +36,15 @@ INSTALLED = [
     ("tests/data/tiny-llama/base tests/data/tiny-llama/tuned", "base tuned"),
     ("target/adapter", "adapter"),
 ]
+# Its section on installing, for those who have unpacked an archive or installed a package.
+INSTALL = """## Install
+An unpacked archive is complete: put its `bin` on the path (`export PATH=$PWD/bin:$PATH`). Manual pages are in `share/man`, which `man`
+finds beside `bin`; completions are in `share/bash-completion/completions`, `share/zsh/vendor-completions` and
+`share/fish/vendor_completions.d`. The Debian package has all of it in its usual places, the Python wheel the command and a module.
+The C library in `lib` is static: `pkg-config` finds it with `PKG_CONFIG_PATH=$PWD/lib/pkgconfig`.
+
+"""
+SECTION = re.compile(r"## Install\n.*?(?=^## )", re.DOTALL | re.MULTILINE)
 
 
 def layout():
@@ -91,6 +100,10 @@ def main(tree):
                     if said not in text:
                         raise SystemExit(f"documents.py: README.md has no {said}")
                     text = text.replace(said, meant)
+                if source == "README.md":
+                    text, found = SECTION.subn(INSTALL, text)
+                    if found != 1:
+                        raise SystemExit("documents.py: README.md has no section on installing")
                 path.write_text(relinked(text, source, place, places), encoding="utf-8")
             else:
                 shutil.copyfile(ROOT / source, path)

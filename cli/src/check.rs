@@ -7,6 +7,7 @@ use crate::interrupt;
 use crate::print::{self, plain};
 use crate::reported::quoted;
 use crate::say;
+use clap::ValueEnum;
 use phlora::{Finding, Model, Repair, Severity, check, check_for};
 use std::process::ExitCode;
 
@@ -41,7 +42,10 @@ fn text(findings: &[Finding], args: &CheckArgs) -> String {
         format!("{severity} {}: {}\n{repair}", finding.code, plain(&text))
     };
     match findings {
-        [] => "nothing wrong was found\n".to_owned(),
+        [] => match args.consumer.and_then(|consumer| consumer.to_possible_value()) {
+            Some(program) => format!("nothing wrong was found for {}\n", program.get_name()),
+            None => "nothing wrong was found; --for PROGRAM checks for another program\n".to_owned(),
+        },
         _ => grouped(findings).iter().map(line).collect(),
     }
 }

@@ -109,32 +109,26 @@ fn by_rank(plan: &PlanReport) -> String {
 fn policies(plan: &PlanReport) -> String {
     let mut table = Table::new(&["policy", "ranks", "dtype", "energy", "rounding", "bytes"]);
     for row in &plan.policies {
-        let more = at_least(row);
         let same =
             plan.by_rank.iter().find(|fixed| row.goal == "budget" && row.value == Some(fixed.bytes as f64));
         let same = same.map_or(String::new(), |fixed| format!(" (rank {} for all)", fixed.ranks[1]));
         table.row(vec![
             option(row) + &same,
-            format!("{} to {more}{}", row.ranks[0], row.ranks[1]),
+            row.choice_text(format!("{} to {}", row.ranks[0], row.ranks[1])),
             row.dtype.clone(),
-            format!("{more}{}", percent(row.energy)),
+            row.energy_text(percent(row.energy)),
             if row.rounding_loss > 5e-5 {
                 format!("−{}", percent(row.rounding_loss))
             } else {
                 "–".to_owned()
             },
-            format!("{more}{}", bytes(row.bytes)),
+            row.choice_text(bytes(row.bytes)),
         ]);
     }
     let short = plan.policies.iter().any(|row| !row.known);
-    let hint = "≥: the search ended at rank ";
+    let hint = "– and ≥: not known, or a bound from below, as the search ended at rank ";
     let hint = if short { format!("{hint}{}: raise --max-rank\n", plan.searched) } else { String::new() };
     table.render() + &hint
-}
-
-/// What the known spectrum does not decide is more than what it shows.
-fn at_least(row: &PlanRow) -> &'static str {
-    if row.known { "" } else { "≥ " }
 }
 
 /// The option of `phlora extract`.

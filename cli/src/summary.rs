@@ -152,7 +152,7 @@ fn head(report: &Report, all: f64) -> String {
     let others: BTreeSet<_> = report.modules.iter().map(|module| list_of(&module.name)).collect();
     let others = others.iter().map(|name| format!(" --include {name}")).collect::<Vec<_>>().concat();
     format!(
-        "--include {module}{others} gives the output head factors: {share} is left out with it
+        "{share} is in the output head, which --include {module}{others} gives factors
 "
     )
 }

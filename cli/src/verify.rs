@@ -25,14 +25,23 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     } else {
         say::summary(&text(&found, args.modules))?;
     }
-    match args.min_energy {
+    let asked = [
+        (args.min_energy, found.energy, "‖Δ‖² over its modules"),
+        (args.min_whole, found.whole_energy, "the whole difference"),
+    ];
+    let mut code = ExitCode::SUCCESS;
+    for (least, kept, of) in asked {
         // Factors that overflow give an energy that is no number.
-        Some(least) if found.energy < least || found.energy.is_nan() => {
-            complain(&format!("the adapter keeps {:.6} of ‖Δ‖², less than {least}", found.energy));
-            Ok(ExitCode::from(CHECK_FAILED))
+        if let Some(least) = least.filter(|&least| kept < least || kept.is_nan()) {
+            complain(&format!(
+                "the adapter keeps {:.4} % of {of}, less than {} %",
+                100.0 * kept,
+                100.0 * least
+            ));
+            code = ExitCode::from(CHECK_FAILED);
         }
-        _ => Ok(ExitCode::SUCCESS),
     }
+    Ok(code)
 }
 
 fn text(found: &Verification, every: bool) -> String {
@@ -55,6 +64,12 @@ fn text(found: &Verification, every: bool) -> String {
         percent(found.energy),
         lines.len()
     );
+    let worse = if found.whole_energy < 0.0 {
+        "below 0: with the adapter the base is further from the tuned model. Are base and tuned exchanged, or is it an adapter of \
+         another pair?\n"
+    } else {
+        ""
+    };
     let inside: f64 = found.full.iter().map(|tensor| tensor.delta_norm.powi(2)).sum();
     let all = found.sum_squares + inside + found.outside_sum_squares;
     let outside = match found.outside {
@@ -74,5 +89,5 @@ fn text(found: &Verification, every: bool) -> String {
             format!("{} of ‖Δ‖² kept in {tensors} tensors beside the factors\n", percent(kept))
         }
     };
-    [summary::modules(&lines, every, 0), kept, full, outside].concat()
+    [summary::modules(&lines, every, 0), kept, worse.to_owned(), full, outside].concat()
 }

@@ -62,7 +62,16 @@ fn it_recommends_a_rank_or_says_that_it_did_not_look_far_enough() {
     assert!(said.lines().nth(1).unwrap().contains("it keeps 94.2 % of the modules' ‖Δ‖²"), "{said}");
     let short = succeed(&["plan", &base, &tuned, "--max-rank", "8"]);
     assert!(short.starts_with("take a rank ≥ 8: raise --max-rank, since the search ended there"), "{short}");
-    assert!(short.contains("≥: the search ended at rank 8: raise --max-rank"), "{short}");
+    assert!(short.contains("as the search ended at rank 8: raise --max-rank"), "{short}");
+    // What directions that have not converged add up to is no bound of ranks and bytes.
+    for (policy, ranks) in [("--energy 0.8", "–"), ("--total-energy 0.8", "–"), ("--noise-floor", "≥ ")]
+    {
+        let row = short.lines().find(|line| line.starts_with(&format!("{policy} "))).unwrap();
+        let cell = row[policy.len()..].trim_start();
+        assert!(cell.starts_with(ranks), "{row}");
+    }
+    let row = said.lines().find(|line| line.starts_with("--total-energy 0.8 ")).unwrap();
+    assert!(row.contains(" to ") && row.ends_with("kB"), "{row}");
     let (code, _, stderr) = phlora(&["plan", &base, &tuned, "--format", "phlora"]);
     assert!(code == 2 && stderr.contains("invalid value 'phlora'"), "{stderr}");
 }

@@ -18,7 +18,7 @@ fn extracts_verifies_and_inspects() {
     let table = extract(&out, &["--rank", "16", "--report", &text(&report)]);
     assert!(table.contains("model.layers.3.self_attn.q_proj  192 × 192"), "{table}");
     assert!(table.contains("output head        1       42.6 %"), "{table}");
-    let hint = "--include lm_head --include layers gives the output head factors: 42.6 % is left out with it";
+    let hint = "42.6 % is in the output head, which --include lm_head --include layers gives factors";
     assert!(table.contains(hint), "{table}");
     assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
     assert_eq!(names(root.path()), ["adapter", "report.json"]);
@@ -40,7 +40,13 @@ fn extracts_verifies_and_inspects() {
     let (code, stdout, stderr) = phlora(&["verify", &base, &tuned, &adapter, "--min-energy", "0.62"]);
     assert_eq!(code, 1);
     assert!(stdout.contains("61.3 % of ‖Δ‖² kept over 28 modules"), "{stdout}");
-    assert!(stderr.contains("less than 0.62"), "{stderr}");
+    assert!(stderr.contains("% of ‖Δ‖² over its modules, less than 62 %"), "{stderr}");
+    succeed(&["verify", &base, &tuned, &adapter, "--min-whole", "34%"]);
+    let (code, _, stderr) = phlora(&["verify", &base, &tuned, &adapter, "--min-whole", "35%"]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("% of the whole difference, less than 35 %"), "{stderr}");
+    let exchanged = succeed(&["verify", &tuned, &base, &adapter]);
+    assert!(exchanged.contains("Are base and tuned exchanged"), "{exchanged}");
 
     assert!(succeed(&["inspect", &adapter]).contains("LoRA adapter, rank 16, alpha 16, scale 1"));
     assert!(succeed(&["inspect", &base]).contains("LlamaForCausalLM (type llama)"));

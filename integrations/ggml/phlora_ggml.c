@@ -170,7 +170,9 @@ static bool take(struct phlora_ggml_adapter *adapter, const struct phlora_adapte
     struct phlora_adapter **into;
     phlora_status status;
     if (!weight)
-        return phlora_ggml_refuse(message, message_len, "%s: %s: the model has no such tensor", path, module->weight);
+        return phlora_ggml_refuse(message, message_len,
+                                  "%s: %s: the model has no such tensor; an adapter that is no GGUF file needs `base`, the model's",
+                                  path, module->weight);
     if (weight->refused)
         return phlora_ggml_refuse(message, message_len, "%s: %s: %s", path, module->weight, weight->refused);
     if (module->embedding)

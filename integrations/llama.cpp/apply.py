@@ -32,14 +32,14 @@ def applied(change, read):
             if files[name] is None:
                 files[name] = read(name).splitlines()
         elif kind == ">":
-            at, replacing = _found(files[name], at + 1, text, f"line {number}: {name}"), False
+            at, replacing = _found(files[name], at + 1, text, f"{number}: {name}"), False
         elif kind == "=" and not replacing:
             files[name][at], replacing = text, True
         elif kind in ("+", "="):
             at += 1
             files[name].insert(at, text)
         elif line.strip() and kind != "#":
-            raise Missing(f"line {number}: neither @, >, +, = nor #: {line}")
+            raise Missing(f"{number}: neither @, >, +, = nor #: {line}")
     return {name: "\n".join(lines) + "\n" for name, lines in files.items()}
 
 
@@ -51,7 +51,7 @@ def _found(lines, start, text, where):
 
 
 def main():
-    if len(sys.argv) not in (2, 3):
+    if len(sys.argv) not in (2, 3) or sys.argv[1].startswith("-"):
         sys.exit("usage: apply.py [CHANGE] TREE")
     tree, one = Path(sys.argv[-1]), sys.argv[1:-1]
     has_server = (tree / "tools/server").is_dir()
@@ -59,11 +59,12 @@ def main():
     if not one and (tree / "src/phlora-llama.cpp").exists():
         sys.exit(f"apply.py: {tree} has the change already; start from a fresh copy")
     changed = {}
+    change = None
     try:
         for change in changes:
             changed |= applied(change.read_text(), lambda name: (tree / name).read_text())
     except (Missing, OSError) as problem:
-        sys.exit(f"apply.py: {problem}")
+        sys.exit(f"apply.py: {change}:{problem}" if isinstance(problem, Missing) else f"apply.py: {problem}")
     for source in [] if one else [*HERE.glob("phlora-llama.*"), *(HERE.parent / "ggml").glob("phlora_ggml*.[ch]")]:
         shutil.copyfile(source, tree / ("include" if source.name in PUBLIC else "src") / source.name)
     for name, text in changed.items():

@@ -158,7 +158,7 @@ bool llama_phlora_attach(llama_context * ctx, phlora_ggml * set, bool stacked) {
 }
 
 bool llama_set_seq_adapter(llama_context * ctx, llama_seq_id seq, phlora_ggml_adapter * adapter, float scale) {
-    if (!ctx->phlora || !std::isfinite(scale)) {
+    if (!ctx->phlora || !std::isfinite(scale) || seq < 0 || seq >= (llama_seq_id) llama_n_seq_max(ctx)) {
         return false;
     }
     llama_phlora & phlora = *ctx->phlora;

@@ -18,7 +18,8 @@ LLAMA_API struct phlora_ggml * llama_phlora_new(const struct llama_model * model
 LLAMA_API bool llama_phlora_attach(struct llama_context * ctx, struct phlora_ggml * set, bool stacked);
 
 /* From the next llama_decode on, tokens of the sequence use the adapter at this scale, beside others that it uses;
- * scale 0: no longer. adapter NULL: none at all. False: no set is attached, or the scale is no finite number.
+ * scale 0: no longer. adapter NULL: none at all. False: no set is attached, the context
+ * has no such sequence, or the scale is no finite number.
  * What a sequence has in its cache stays as it was computed. */
 LLAMA_API bool llama_set_seq_adapter(struct llama_context * ctx, llama_seq_id seq, struct phlora_ggml_adapter * adapter,
                                      float scale);

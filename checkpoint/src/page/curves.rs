@@ -39,7 +39,7 @@ pub fn section(report: &Report) -> Markup {
             h2 id="curves" { "What the spectra look like" }
             p {
                 "Singular values σ of each module by the number of the direction, all plots on one scale. The band is the "
-                "chosen rank; what is hatched lies beyond it, as far as it is known: bounds from below. Below the dashed "
+                (if report.plan.is_some() { "rank that was looked at" } else { "chosen rank" }) "; what is hatched lies beyond it, as far as it is known: bounds from below. Below the dashed "
                 "line, the median noise floor, nothing can be told from noise."
                 @if open > 0 { " " (open) " modules did not converge, so that all of theirs are such bounds." }
             }

@@ -27,7 +27,7 @@ pub fn section(report: &Report) -> Markup {
                 div.narrow { (figure(report, chosen, "narrow", 360.0, 280.0)) }
             }
             table.sizes {
-                caption { "Bytes of factors alone, divided among the modules by what they keep" }
+                caption { "Bytes of factors alone, divided among the modules as a budget divides them" }
                 thead { tr { th scope="col" { "bytes of factors" } th scope="col" { "kept of the modules" } } }
                 tbody {
                     @for size in sizes(curve) {
@@ -68,7 +68,7 @@ fn text(report: &Report, chosen: u64) -> Markup {
     });
     if chosen == 0 {
         return html! {
-            "The most that so many bytes of factors could keep, taken from all modules at once." (ended) (further(report))
+            "What so many bytes of factors keep, divided among all modules as a budget divides them." (ended) (further(report))
         };
     }
     let double = energy_at(&report.curve, chosen.saturating_mul(2));
@@ -79,7 +79,7 @@ fn text(report: &Report, chosen: u64) -> Markup {
             "Twice the bytes would keep " @if beyond { "at least " }
             data id="double" value=(double) { (percent(double)) }
         }
-        " if they were divided among the modules by what they keep." (ended)
+        " if a budget divided them among the modules." (ended)
     }
 }
 

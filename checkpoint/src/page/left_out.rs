@@ -38,7 +38,7 @@ pub fn section(report: &Report) -> Markup {
                 p {
                     "Of the whole difference between the models, "
                     data id="outside" value=(share(outside)) { (percent(share(outside))) }
-                    " is in tensors that this adapter does not touch."
+                    " is in tensors without factors."
                 }
                 table.bars {
                     thead { tr {

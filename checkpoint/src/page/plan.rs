@@ -64,21 +64,20 @@ fn rows(
                     } }
                     tbody {
                         @for row in rows {
-                            @let more = row.at_least();
                             tr class=[(*row == plan.recommended).then_some("best")] {
                                 th scope="row" { (name(row)) }
-                                @if ranks { td { (row.ranks[0]) " to " (more) (row.ranks[1]) } }
+                                @if ranks { td { (row.choice_text(format!("{} to {}", row.ranks[0], row.ranks[1]))) } }
                                 td { (row.dtype) }
-                                td data-v=(row.kept()) { (more) (percent(row.kept())) }
-                                td data-v=(row.whole_energy) { (more) (percent(row.whole_energy)) }
+                                td data-v=(row.kept()) { (row.energy_text(percent(row.kept()))) }
+                                td data-v=(row.whole_energy) { (row.energy_text(percent(row.whole_energy))) }
                                 td { (percent(row.least_energy)) }
-                                td data-v=(row.bytes) { (more) (bytes(row.bytes)) }
+                                td data-v=(row.bytes) { (row.choice_text(bytes(row.bytes))) }
                             }
                         }
                     }
                 }
             }
-            @if short { p { "≥: the search ended at rank " (plan.searched) "." } }
+            @if short { p { "– and ≥: not known, or a bound from below, as the search ended at rank " (plan.searched) "." } }
         }
     }
 }

@@ -64,8 +64,8 @@ pub struct Choice {
     pub bytes: u64,
     /// Kept share of ‖Δ‖² over all modules.
     pub energy: f64,
-    /// Whether the known singular values decide it. If not, ranks are too low where they do not suffice, and the
-    /// energy is one that is kept at least.
+    /// Whether the singular values up to each module's rank decide it. If not, it is estimated by bounds of those behind, and the
+    /// energy is one that these ranks keep at least.
     pub known: bool,
 }
 
@@ -76,10 +76,11 @@ pub fn choose(report: &Report, policy: &Policy, dtype: Dtype) -> Choice {
     let candidates: Vec<_> =
         report.modules.iter().zip(&spectra).map(|(module, known)| module.candidate(known, dtype)).collect();
     let modules: Vec<_> = candidates.iter().map(|candidate| candidate.spectrum).collect();
-    let (mut ranks, known) = match policy.goal.limit() {
+    let mut ranks: Vec<usize> = match policy.goal.limit() {
         Some(limit) => divided(&candidates, policy, limit),
-        None => modules.iter().map(|spectrum| wanted(spectrum, policy)).unzip(),
+        None => modules.iter().map(|spectrum| wanted(spectrum, policy)).collect(),
     };
+    let known = report.modules.iter().zip(&ranks).all(|(module, &rank)| is_decided(module, rank, policy));
     if policy.uniform {
         let largest = ranks.iter().copied().max().unwrap_or(0);
         ranks.fill(largest);
@@ -92,34 +93,38 @@ pub fn choose(report: &Report, policy: &Policy, dtype: Dtype) -> Choice {
             .map(|(spectrum, &rank)| factor_bytes(spectrum.shape, rank, dtype))
             .fold(0, u64::saturating_add),
         energy: if all > 0.0 { (kept / all).min(1.0) } else { 1.0 },
-        known: known.into_iter().all(|known: bool| known),
+        known,
         ranks,
     }
 }
 
-/// What one matrix would get, and whether its known singular values decide that.
-fn wanted(spectrum: &Spectrum<'_>, policy: &Policy) -> (usize, bool) {
+/// Whether the singular values that have converged decide that `policy` gives a module `rank`.
+pub(crate) fn is_decided(module: &ModuleReport, rank: usize, policy: &Policy) -> bool {
+    let narrow = module.shape[0].min(module.shape[1]);
+    let sigma = &module.singular_values;
+    let most = policy.max_rank.min(narrow);
+    most <= sigma.len()
+        || match policy.goal {
+            Goal::Fixed => false,
+            Goal::Energy(share) => module.candidate(sigma, Dtype::F32).spectrum.rank_for(share).is_some(),
+            // It is the next direction that tells.
+            _ => rank < sigma.len(),
+        }
+}
+
+/// What one matrix would get.
+fn wanted(spectrum: &Spectrum<'_>, policy: &Policy) -> usize {
     let narrow = spectrum.shape.rows.min(spectrum.shape.cols);
     let (most, held) = (policy.max_rank.min(narrow), spectrum.singular_values.len());
     let rank = policy.goal.rank(spectrum, most);
-    let known = match policy.goal {
-        Goal::NoiseFloor => rank < held || held == narrow,
-        _ => rank <= held,
-    };
     // Beyond what is known the goal says only that it is more.
-    (policy.round(rank.min(held.max(1)).min(most)).min(narrow), known)
+    policy.round(rank.min(held.max(1)).min(most)).min(narrow)
 }
 
-fn divided(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit) -> (Vec<usize>, Vec<bool>) {
+fn divided(candidates: &[Candidate<'_>], policy: &Policy, limit: Limit) -> Vec<usize> {
     let mut allocated = vec![Allocation::default(); candidates.len()];
     allocate_best(candidates, policy, limit, &mut allocated);
-    let ranks: Vec<_> = allocated.iter().map(|one| one.rank).collect();
-    let known = |(&rank, one): (&usize, &Candidate<'_>)| {
-        let Spectrum { singular_values, shape, .. } = one.spectrum;
-        rank < singular_values.len() || rank == shape.rows.min(shape.cols)
-    };
-    let known = ranks.iter().zip(candidates).map(known).collect();
-    (ranks, known)
+    allocated.iter().map(|one| one.rank).collect()
 }
 
 #[cfg(test)]

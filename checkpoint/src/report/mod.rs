@@ -17,8 +17,8 @@ mod note;
 mod origin;
 mod plan;
 
-pub(crate) use curve::energy_by_bytes;
 pub use curve::{Choice, choose};
+pub(crate) use curve::{energy_by_bytes, is_decided};
 pub use diff::{DiffReport, KindDiff, TensorDiff};
 pub(crate) use files::{PAGE, REPORT, stage_page, stage_report};
 pub use files::{check_modelfile, save_adapter_diff, save_modelfile, save_page, save_report};

@@ -80,10 +80,9 @@ impl PlanReport {
         let beside = self.beside.as_ref().map(|beside| {
             let dtype =
                 if beside.dtype == row.dtype { String::new() } else { format!(" in {}", beside.dtype) };
-            let (more, [least, most]) = (beside.at_least(), beside.ranks);
-            let kept = percent(beside.kept());
+            let (kept, [least, most]) = (beside.energy_text(percent(beside.kept())), beside.ranks);
             format!(
-                "in the same bytes {} keeps {more}{kept}{dtype}, at ranks from {least} to {most}",
+                "in the same bytes {} keeps {kept}{dtype}, at ranks from {least} to {most}",
                 option(beside)
             )
         });
@@ -104,8 +103,22 @@ impl PlanRow {
         self.energy - self.rounding_loss
     }
 
-    /// What stands before figures that the known singular values do not decide.
-    pub fn at_least(&self) -> &'static str {
-        if self.known { "" } else { "≥ " }
+    /// Ranks or bytes as they are shown: where singular values are not known far enough, a share of energy may need fewer or
+    /// more, a noise floor needs at least as many, and a budget has them in any case.
+    pub fn choice_text(&self, figure: String) -> String {
+        match self.goal.as_str() {
+            "energy" | "total energy" if !self.known => "–".to_owned(),
+            "noise floor" if !self.known => format!("≥ {figure}"),
+            _ => figure,
+        }
+    }
+
+    /// The same of what is kept.
+    pub fn energy_text(&self, figure: String) -> String {
+        match self.goal.as_str() {
+            _ if self.known => figure,
+            "energy" | "total energy" => "–".to_owned(),
+            _ => format!("≥ {figure}"),
+        }
     }
 }

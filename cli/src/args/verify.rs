@@ -10,6 +10,7 @@ use std::path::PathBuf;
 const EXAMPLES: &[&str] = &[
     "verify base tuned adapter",
     "verify base tuned adapter --min-energy 60%",
+    "verify base tuned adapter --min-whole 30%",
     "verify base tuned adapter.gguf --json",
 ];
 
@@ -26,9 +27,13 @@ pub struct VerifyArgs {
     /// squares of a layer's inputs, energies are shares of the error of its output
     #[arg(long, value_name = "FILE.safetensors", help_heading = WHAT)]
     pub channel_scale: Option<PathBuf>,
-    /// Fail (exit code 1) when less than this share of ‖Δ‖² is kept, from 0 to 1 or in per cent
+    /// Fail (exit code 1) when less than this share of ‖Δ‖² over the adapter's modules is kept, from 0 to 1 or in per cent
     #[arg(long, value_name = "E", value_parser = energy, help_heading = MUCH)]
     pub min_energy: Option<f64>,
+    /// Fail (exit code 1) when less than this share of the whole difference is kept, what the adapter does not change
+    /// included
+    #[arg(long, value_name = "E", value_parser = energy, help_heading = MUCH)]
+    pub min_whole: Option<f64>,
     /// Threads; one per processor by default
     #[arg(long, value_name = "N", help_heading = HOW)]
     pub threads: Option<NonZeroUsize>,

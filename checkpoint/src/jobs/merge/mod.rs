@@ -127,6 +127,17 @@ pub fn merge(
         staged.commit()?;
         return Ok(merged);
     }
+    // A directory of that name would be taken for the file that its name promises.
+    if path
+        .extension()
+        .is_some_and(|end| end.eq_ignore_ascii_case("safetensors") || end.eq_ignore_ascii_case("gguf"))
+    {
+        return Err(Error::usage(format!(
+            "{} is the name of a file, but the base {} is a directory, and so is what is merged: name a directory",
+            path.display(),
+            base.path().display()
+        )));
+    }
     let first = |name: &Path| name.components().next().map(|name| name.as_os_str().to_owned());
     let kept: BTreeSet<OsString> = names.iter().chain(&others.files).filter_map(|name| first(name)).collect();
     let staged = StagedDir::create(path, Replaces::Model(kept), options.force)?;

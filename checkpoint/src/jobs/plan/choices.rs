@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::jobs::extract::budget::{self, dtypes, length};
 use crate::jobs::extract::extraction::Extraction;
 use crate::jobs::extract::survey::Survey;
-use crate::report::{Choice, PlanReport, PlanRow, choose};
+use crate::report::{Choice, PlanReport, PlanRow, choose, is_decided};
 use phlora_core::policy::{Limit, Totals};
 use phlora_core::{Dtype, Goal, Policy};
 
@@ -126,12 +126,13 @@ impl Planner<'_> {
     /// What `ranks` keep, and whether more than what is known might have been chosen.
     fn choice(&self, ranks: Vec<usize>) -> Choice {
         let (mut all, mut kept, mut known) = (0.0, 0.0, true);
-        for (module, &rank) in self.whole.modules.iter().zip(&ranks) {
+        for ((module, &rank), found) in self.whole.modules.iter().zip(&ranks).zip(&self.report.modules) {
             let (report, held) = (&module.report, module.report.singular_values.len());
             let squares = report.singular_values.iter().take(rank).map(|&sigma| f64::from(sigma).powi(2));
             all += report.delta_norm.powi(2);
             kept += squares.sum::<f64>();
-            known &= rank < held || held >= report.shape[0].min(report.shape[1]);
+            known &=
+                held >= report.shape[0].min(report.shape[1]) || is_decided(found, rank, &self.free_policy());
         }
         let energy = if all > 0.0 { (kept / all).min(1.0) } else { 1.0 };
         Choice { ranks, bytes: 0, energy, known }

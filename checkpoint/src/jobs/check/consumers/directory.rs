@@ -86,11 +86,13 @@ fn peft(config: Json<'_>, stored: &Stored, findings: &mut Findings) {
     };
     let missed: Vec<_> = stored.modules.keys().map(String::as_str).filter(|module| !hit(module)).collect();
     if !missed.is_empty() {
-        let message = format!(
-            "target_modules does not name {}: PEFT passes over their factors",
-            some(missed.into_iter())
-        );
-        findings.warning("untargeted", None, message);
+        let (severity, what) = if missed.len() == stored.modules.len() {
+            (Severity::Error, "PEFT refuses an adapter none of whose targets is in the model")
+        } else {
+            (Severity::Warning, "PEFT passes over their factors")
+        };
+        let message = format!("target_modules does not name {}: {what}", some(missed.into_iter()));
+        findings.add(severity, "untargeted", None, message);
         findings.repaired_by(Repair::Peft);
     }
 }
