@@ -164,12 +164,11 @@ fn a_check_without_a_program_is_that_for_peft() {
     ] {
         for path in [adapter.clone(), adapter.join("adapter_model.safetensors")] {
             let args = ["check", &text(&path), "--base", &base];
-            assert_eq!(
-                phlora(&args),
-                phlora(&[&args[..], &["--for", "peft"]].concat()),
-                "{}",
-                path.display()
-            );
+            let (code, stdout, stderr) = phlora(&args);
+            // A sound adapter's line names the program that was asked for, or how to ask for one.
+            let stdout = stdout.replace("found; --for PROGRAM checks for another program", "found for peft");
+            let peft = phlora(&[&args[..], &["--for", "peft"]].concat());
+            assert_eq!((code, stdout, stderr), peft, "{}", path.display());
         }
     }
     let missing = text(&root.path().join("sound2"));

@@ -248,7 +248,7 @@ fn text_encoders_are_told_by_their_directory_and_others_by_the_prefix() {
     assert_eq!(shapes(Path::new(&out)), expected(2, &[(&format!("lora_te3_{path}"), &[8, 8])]));
     // What stands before the paths is seen where the base is at hand.
     succeed(&["verify", &sides.0, &sides.1, &out, "--min-energy", "0.999"]);
-    let merged = text(&root.path().join("merged.safetensors"));
+    let merged = text(&root.path().join("merged"));
     succeed(&["merge", &sides.0, &out, "-o", &merged, "--quiet"]);
     let peft = text(&root.path().join("peft"));
     succeed(&["convert", &out, "-o", &peft, "--base", &sides.0]);
