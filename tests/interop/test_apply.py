@@ -23,6 +23,6 @@ def test_lines_are_inserted_and_replaced_in_their_order():
 
 
 def test_what_is_not_found_is_named():
-    for change, what in (("@ a.c\n> two\n> one\n", "line 3: a.c: no line with 'one'"), ("@ a.c\nodd\n", "line 2: neither")):
+    for change, what in (("@ a.c\n> two\n> one\n", "^3: a.c: no line with 'one' from line 3 on"), ("@ a.c\nodd\n", "^2: neither")):
         with pytest.raises(apply.Missing, match=what):
             applied(change)

@@ -19,6 +19,9 @@ pub const STREAM_ONCE: f64 = 0.97;
 /// |energy reported − 1 + ‖Δ − BA‖²/‖Δ‖²|: rounding of the factors to f32.
 pub const HONEST_ENERGY: f64 = 2e-5;
 
+/// The same where entries are of sizes far apart and most are zero: a few in 10,000 are off by more than [`HONEST_ENERGY`].
+pub const HONEST_OF_SPARSE: f64 = 1e-2;
+
 /// Terms of the bound on a product of depth d: |error| ≤ this · d · u · Σ|a·x|, u = 2⁻²⁴.
 pub const PRODUCT_TERMS: f64 = 2.0;
 

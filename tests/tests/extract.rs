@@ -231,6 +231,29 @@ fn kernels_agree() {
     }
 }
 
+#[test]
+fn sparse_rows_of_far_apart_sizes_keep_what_they_say() {
+    // Equal singular values, others by far smaller, and columns of zeros: the basis is continued at random, and many
+    // eigenvalues of the small problem are rounding.
+    let mut random = Normal::new(3);
+    for run in 0..10_000 {
+        let (rows, cols) = (8 + random.below(17), 8 + random.below(17));
+        let mut delta = DMatrix::zeros(rows, cols);
+        let entries = 1 + random.below(12);
+        for size in [1e-20, 1e-19, 1e-17, 1.24e-5, 1.0] {
+            for _ in 0..entries {
+                delta[(random.below(rows as u32), random.below(cols as u32))] = -size;
+            }
+        }
+        let options = Options { rank: 12, mode: Mode::MultiRead, tolerance: 0.5, ..Options::default() };
+        let pair = Pair::of(&delta);
+        let factors = pair.extract_in_blocks(&options, Kernel::PORTABLE, || rows).unwrap();
+        let left = (&delta - factors.product(pair.shape)).norm_squared() / delta.norm_squared();
+        let honest = (factors.report.energy() - (1.0 - left)).abs();
+        assert!(honest < tolerance::HONEST_OF_SPARSE, "run {run}: {rows}×{cols}, off by {honest:e}");
+    }
+}
+
 /// Entry (i, j) of `rows` differences, given its uniform number.
 type Entry = fn(usize, usize, f64) -> f64;
 

@@ -49,8 +49,11 @@ impl<const W: usize> Krylov<'_, W> {
             next.iter_mut().enumerate().for_each(|(i, x)| *x = uniform((offset + i) as u64));
             new = orthonormalize::<W>(self.kernel, cols, basis, panels, next)?;
             self.history.suspend();
+            self.restarted = true;
         }
-        let r = panels::cross::<W>(self.kernel, next, z)?;
+        // What an invariant space leaves out of a product is little, but not beside a small singular value, by which a
+        // prediction would divide it: none is made.
+        let r = if self.restarted { [[0.0; W]; W] } else { panels::cross::<W>(self.kernel, next, z)? };
         self.gram.extend(self.shape.rows, self.y, &r)?;
         let (exhausted, full) = (new < NOTHING_NEW, panels == self.depth);
         let enough = !exhausted && (full || panels >= self.due) && self.estimate()?;

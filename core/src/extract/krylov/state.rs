@@ -88,6 +88,8 @@ pub struct Krylov<'s, const W: usize> {
     pub(super) channels: Option<&'s [f32]>,
     pub(super) reads: u32,
     pub(super) history: History,
+    /// Whether the basis was continued with random directions, since the space was invariant.
+    pub(super) restarted: bool,
     /// Known at the end.
     pub(super) converged: Option<bool>,
     pub(super) failed: bool,
@@ -126,6 +128,7 @@ impl<'s, const W: usize> Krylov<'s, W> {
             channels,
             reads: 0,
             history: History::new(),
+            restarted: false,
             converged: None,
             failed: false,
         };

@@ -52,7 +52,8 @@ impl<'w> Iteration<'w> {
         let near = &earlier[far * column.len()..];
         let smallest = f32::EPSILON * value.abs().max(f32::EPSILON * largest);
         self.factor(matrix, value, smallest);
-        let mut residual = f32::INFINITY;
+        let rounding = ROUNDINGS * f32::EPSILON * largest;
+        let (mut residual, mut losses) = (f32::INFINITY, 0_u16);
         column.iter_mut().enumerate().for_each(|(i, x)| *x = uniform((earlier.len() + i) as u64));
         for solution in 1..=SOLUTIONS.1 {
             if solution > 1 {
@@ -67,6 +68,15 @@ impl<'w> Iteration<'w> {
             }
             if left < LOST {
                 // Mostly rounding. It is as good a start as another, once it holds nothing of any other vector.
+                losses += 1;
+                if losses > 1 && value.abs() <= rounding {
+                    // Of many eigenvalues that are rounding, the vector that is found already outgrows all others, and what
+                    // is left beside it may have no place for one. Beside them by some roundings none outgrows the others.
+                    self.factor(matrix, value - f32::from(losses) * rounding, smallest);
+                    let start = u64::from(losses) << 32;
+                    column.iter_mut().zip(start..).for_each(|(x, i)| *x = uniform(i));
+                    orthogonalize(kernel, earlier, column);
+                }
                 orthogonalize(kernel, earlier, column);
                 continue;
             }
