@@ -19,7 +19,7 @@ machine=(-mcpu=cortex-m4 -mthumb -mfloat-abi=hard -mfpu=fpv4-sp-d16)
 
 # All functions of the library kept, nothing else: what is in there is what can be reached.
 roots() { for name in "$@"; do printf -- '-Wl,-u,%s ' "$name"; done; }
-core_symbols=$(grep -vE '_files?$|_file_|_to_gguf$|_split$|_part_' ffi/abi/symbols.txt)
+core_symbols=$(grep -vE '_files?$|_file_|_to_gguf$|_several$|_split$|_part_' ffi/abi/symbols.txt)
 extraction="phlora_options_init phlora_plan_init phlora_start phlora_wants_pass phlora_push phlora_end_pass phlora_finish"
 # shellcheck disable=SC2054
 bare=("${machine[@]}" -nostdlib -Wl,--gc-sections -Wl,-e,phlora_start -T examples/cortex-m/bare.ld)
